@@ -1,0 +1,40 @@
+# Four scripts are the whole toolchain: setup, check, test, demo.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := demo
+.PHONY: setup demo check test test-all fmt bench clean
+
+setup: .venv/.ready
+dev: .venv/.ready-dev
+
+.venv/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/.ready-dev: .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/anomalyst demo --out out/demo
+
+fmt: dev
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+check: dev
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest
+
+test-all: check
+	$(BIN)/pytest -m ''
+
+clean:
+	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache

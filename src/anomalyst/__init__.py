@@ -1,0 +1,28 @@
+"""Anomalyst: learns a product from one good picture, says whether a part is sound, shows where."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anomalyst.inspector import Inspector
+    from anomalyst.product import Product
+    from anomalyst.types import Inspection, Region, Sample
+
+__version__ = "0.1.0"
+__all__ = ["Inspection", "Inspector", "Product", "Region", "Sample", "__version__"]
+
+_HOMES = {
+    "Inspector": "anomalyst.inspector",
+    "Product": "anomalyst.product",
+    "Inspection": "anomalyst.types",
+    "Region": "anomalyst.types",
+    "Sample": "anomalyst.types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The front door opens lazily: `import anomalyst` must not import torch.
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'anomalyst' has no attribute {name!r}")

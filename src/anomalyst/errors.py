@@ -1,0 +1,16 @@
+"""The error family: everything a user can mend. Exit code 2 on the command line."""
+
+from pathlib import Path
+
+
+class AnomalystError(Exception):
+    """Wrong use or bad input, told in one sentence: which thing, what it is, what is needed."""
+
+
+class PictureError(AnomalystError):
+    """A picture or mask that cannot be used; a batch lists it and goes on."""
+
+    def __init__(self, path: Path | str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason

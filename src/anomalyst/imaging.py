@@ -1,0 +1,249 @@
+"""Open, place and undo: the one geometry for query, reference, mask and overlay.
+
+Pictures are uint8 RGB (H, W, 3); maps float32 (H, W); masks bool (H, W). Sizes are (height, width).
+"""
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from anomalyst.errors import AnomalystError, PictureError
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "GIF")
+MAX_PIXELS = 100_000_000
+MIN_SIDE_PX = 16
+TILE_PIXELS = 4_000_000
+
+# Pillow's own bomb guard would speak first, with a sentence that does not say what to do.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Every picture directly in `folder`, sorted by name; hidden files are left out.
+
+    Raises AnomalystError if the folder is missing, is a file, or may not be read.
+    """
+    try:
+        found = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES]
+    except FileNotFoundError:
+        raise AnomalystError(f"{folder}: there is no such folder.") from None
+    except NotADirectoryError:
+        raise AnomalystError(f"{folder}: is a file; a folder of pictures is needed.") from None
+    except PermissionError:
+        raise AnomalystError(f"{folder}: this folder may not be read; check its rights.") from None
+    return sorted(p for p in found if not p.name.startswith(".") and not p.is_dir())
+
+
+def open_picture(path: Path) -> np.ndarray:
+    """The picture as an eye sees it: uint8 RGB (H, W, 3), turned upright by its EXIF note.
+
+    16-bit grey is scaled from its full range, alpha is laid over white, CMYK and palettes become
+    RGB. Raises PictureError for anything broken, animated, too large or too small.
+    """
+    with _opened(path) as image:
+        _refuse_odd_sizes(path, image)
+        try:
+            upright = ImageOps.exif_transpose(image)
+            return _as_rgb(path, upright)
+        except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+            raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
+
+
+def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
+    """The mask as bool (H, W): every non-zero pixel is anomalous.
+
+    Raises PictureError if it is broken or its size is not `size_hw`, the size of its picture.
+    """
+    with _opened(path) as image:
+        if (image.height, image.width) != size_hw:
+            raise PictureError(
+                path,
+                f"this mask is {image.width}x{image.height} pixels, its picture is "
+                f"{size_hw[1]}x{size_hw[0]}; masks must have the size of their picture.",
+            )
+        try:
+            values = np.asarray(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
+    if values.ndim == 3:
+        colours = values[..., :3] if values.shape[2] in (3, 4) else values[..., :1]
+        values = colours.max(axis=2)
+    return values > 0
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        if path.is_dir():
+            raise PictureError(path, "is a folder; a picture is needed.")
+        if path.stat().st_size == 0:
+            raise PictureError(path, "is an empty file; copy it again.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Image.open(path, formats=FORMATS)
+    except FileNotFoundError:
+        raise PictureError(path, "there is no such file.") from None
+    except PermissionError:
+        raise PictureError(path, "may not be read; check its rights.") from None
+    except UnidentifiedImageError:
+        raise PictureError(
+            path, "is not a picture we can read; PNG, JPEG, BMP, TIFF or WebP is needed."
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
+
+
+def _refuse_odd_sizes(path: Path, image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise PictureError(path, f"has {frames} frames; save the one to inspect as a PNG.")
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise PictureError(
+            path,
+            f"is {width}x{height} = {width * height / 1e6:.0f} megapixels; the limit is "
+            f"{MAX_PIXELS // 1_000_000}. Crop it or save it smaller.",
+        )
+    if min(width, height) < MIN_SIDE_PX:
+        raise PictureError(
+            path, f"is {width}x{height} pixels; at least {MIN_SIDE_PX} on each side are needed."
+        )
+
+
+def _as_rgb(path: Path, image: Image.Image) -> np.ndarray:
+    if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
+        return np.repeat(_to_8_bit(path, np.asarray(image))[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def _to_8_bit(path: Path, values: np.ndarray) -> np.ndarray:
+    """16-bit grey to 8-bit by its full range: a stretch per picture would hide exposure."""
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise PictureError(path, "holds pixels that are not numbers; save it again.")
+    low, high = values.min(), values.max()
+    if low < 0 or high > 65535:
+        raise PictureError(
+            path, f"has values from {low:g} to {high:g}; 8 or 16 bits per channel are needed."
+        )
+    full = 1.0 if high <= 1.0 else 255.0 if high <= 255.0 else 65535.0
+    return np.round(values * (255.0 / full)).astype(np.uint8)
+
+
+def resize(array: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Resample (H, W) or (H, W, C) to `size_hw`: area-averaged when shrinking, else bilinear.
+
+    Antialiased, so that the same part gives the same score at every camera resolution.
+    """
+    height, width = size_hw
+    if array.shape[:2] == (height, width):
+        return array
+    shrinks = array.shape[0] * array.shape[1] > height * width
+    return cv2.resize(
+        array, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+
+
+def canvas_for(size_hw: tuple[int, int], side_px: int, multiple_px: int = 32) -> tuple[int, int]:
+    """The working size of a product: the picture's aspect, the area of a `side_px` square.
+
+    Both sides are multiples of `multiple_px`; the aspect is kept between 1:4 and 4:1.
+    """
+    aspect = min(max(size_hw[1] / size_hw[0], 0.25), 4.0)
+    height = max(1, round(side_px / math.sqrt(aspect) / multiple_px)) * multiple_px
+    width = max(1, round(side_px * math.sqrt(aspect) / multiple_px)) * multiple_px
+    return height, width
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a picture lies on the canvas, and the way back."""
+
+    original_hw: tuple[int, int]
+    canvas_hw: tuple[int, int]
+    content_xyxy: tuple[int, int, int, int]  # the picture's box on the canvas, in canvas pixels
+
+    def undo(self, canvas_map: np.ndarray) -> np.ndarray:
+        """A canvas-shaped map (any resolution) -> float32 (H, W) over the original picture."""
+        rows, columns = canvas_map.shape[:2]
+        scale_y, scale_x = rows / self.canvas_hw[0], columns / self.canvas_hw[1]
+        x0, y0, x1, y1 = self.content_xyxy
+        top, bottom = round(y0 * scale_y), max(round(y1 * scale_y), round(y0 * scale_y) + 1)
+        left, right = round(x0 * scale_x), max(round(x1 * scale_x), round(x0 * scale_x) + 1)
+        content = np.ascontiguousarray(canvas_map[top:bottom, left:right], dtype=np.float32)
+        return resize(content, self.original_hw)
+
+    def inside(self, rows: int, columns: int) -> np.ndarray:
+        """Bool (rows, columns) over the canvas at that resolution: False where it is padding."""
+        x0, y0, x1, y1 = self.content_xyxy
+        inside = np.zeros((rows, columns), bool)
+        scale_y, scale_x = rows / self.canvas_hw[0], columns / self.canvas_hw[1]
+        inside[
+            int(y0 * scale_y) : math.ceil(y1 * scale_y), int(x0 * scale_x) : math.ceil(x1 * scale_x)
+        ] = True
+        return inside
+
+
+def place(picture: np.ndarray, canvas_hw: tuple[int, int]) -> tuple[np.ndarray, Placement]:
+    """Fit a picture onto the canvas -> ((h, w, 3) uint8, its placement).
+
+    An aspect within 10 % of the canvas is stretched to fill it (canvas sides are rounded to the
+    encoder's stride); any other keeps its aspect, centred, with its edge pixels repeated around it.
+    """
+    height, width = picture.shape[:2]
+    ratio = (width / height) / (canvas_hw[1] / canvas_hw[0])
+    if 0.9 <= ratio <= 1.1:
+        box = (0, 0, canvas_hw[1], canvas_hw[0])
+        return resize(picture, canvas_hw), Placement((height, width), canvas_hw, box)
+    scale = min(canvas_hw[0] / height, canvas_hw[1] / width)
+    inner = (
+        min(canvas_hw[0], max(1, round(height * scale))),
+        min(canvas_hw[1], max(1, round(width * scale))),
+    )
+    top, left = (canvas_hw[0] - inner[0]) // 2, (canvas_hw[1] - inner[1]) // 2
+    padded = cv2.copyMakeBorder(
+        resize(picture, inner),
+        top,
+        canvas_hw[0] - inner[0] - top,
+        left,
+        canvas_hw[1] - inner[1] - left,
+        cv2.BORDER_REPLICATE,
+    )
+    box = (left, top, left + inner[1], top + inner[0])
+    return padded, Placement((height, width), canvas_hw, box)
+
+
+def tile_boxes(size_hw: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes (x0, y0, x1, y1) that cover a picture, each at most 4 megapixels, overlapping by 1/8.
+
+    One box, the whole picture, when it is no larger than that.
+    """
+    height, width = size_hw
+    rows = columns = 1
+    while (height / rows) * (width / columns) * (1.125**2) > TILE_PIXELS and (
+        rows * columns > 1 or height * width > TILE_PIXELS
+    ):
+        if height / rows >= width / columns:
+            rows += 1
+        else:
+            columns += 1
+    for y0, y1 in _spans(height, rows):
+        for x0, x1 in _spans(width, columns):
+            yield x0, y0, x1, y1
+
+
+def _spans(length: int, parts: int) -> list[tuple[int, int]]:
+    if parts == 1:
+        return [(0, length)]
+    size = min(length, math.ceil(length / parts * 1.125))
+    starts = [round(i * (length - size) / (parts - 1)) for i in range(parts)]
+    return [(start, start + size) for start in starts]

@@ -1,0 +1,96 @@
+"""The nouns every room shares. No torch here: these must import in a millisecond.
+
+Shape letters, used in every comment and docstring of this project:
+B batch, K references, C channels, H W pixels, h w patch grid, N = h * w patches, D feature width,
+M memory bank rows, P prompt tokens, E language width, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Label = Literal["normal", "anomalous"]
+Verdict = Literal["normal", "anomalous", "unsure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One picture of a data set and what is known about it."""
+
+    image: Path
+    label: Label | None  # None: not known
+    split: Literal["train", "test"] = "test"
+    mask: Path | None = None  # None for a normal picture, or where the set has no pixel truth
+    category: str = ""
+    defect: str | None = None
+    reference: Path | None = None  # the golden sample this picture is paired with
+    extra: Mapping[str, str] = field(default_factory=dict)  # domain, position, time, ...
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What an encoder sees: patch features from fine to coarse, and one embedding."""
+
+    levels: list[Tensor]  # each (B, D_l, h_l, w_l)
+    embedding: Tensor  # (B, D)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """One connected place of the anomaly map, in pixels of the original picture."""
+
+    box_xyxy: tuple[int, int, int, int]  # x0, y0 inside; x1, y1 one past the end
+    area_px: int
+    peak: float  # highest map value inside, [0, 1]
+    centre_xy: tuple[float, float]  # map-weighted centre
+    place: str  # "upper left" ... "lower right": a 3 x 3 grid in reading order
+    kind: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The region as plain JSON values."""
+        return {
+            "box_xyxy": list(self.box_xyxy),
+            "area_px": self.area_px,
+            "peak": round(self.peak, 6),
+            "centre_xy": [round(v, 2) for v in self.centre_xy],
+            "place": self.place,
+            "kind": self.kind,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """The answer about one picture."""
+
+    image: Path
+    size_hw: tuple[int, int]
+    map: np.ndarray  # float32 (H, W) in [0, 1], the size of the original picture
+    score: float  # unbounded, higher is more anomalous; never clamped, so ranking survives
+    p_value: float  # share of good pictures expected to score at least this high, (0, 1]
+    verdict: Verdict
+    regions: tuple[Region, ...]
+    answer: str  # the verdict in one sentence
+    seconds: Mapping[str, float]  # stage -> time
+    notes: tuple[str, ...] = ()  # permitted fallbacks, said plainly
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the map, as plain JSON values."""
+        return {
+            "image": str(self.image),
+            "height_px": self.size_hw[0],
+            "width_px": self.size_hw[1],
+            "score": round(self.score, 6),
+            "p_value": round(self.p_value, 6),
+            "verdict": self.verdict,
+            "answer": self.answer,
+            "regions": [r.as_dict() for r in self.regions],
+            "notes": list(self.notes),
+            "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
+        }
