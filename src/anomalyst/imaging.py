@@ -4,6 +4,7 @@ Pictures are uint8 RGB (H, W, 3); maps float32 (H, W); masks bool (H, W). Sizes 
 """
 
 import math
+import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +17,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from anomalyst.errors import AnomalystError, PictureError
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "GIF")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 MAX_PIXELS = 100_000_000
 MIN_SIDE_PX = 16
 TILE_PIXELS = 4_000_000
 
+# What Pillow's readers were seen to raise on damaged files (tests/test_imaging.py damages some).
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, MemoryError, TypeError, LookupError,
+          ArithmeticError, struct.error)  # fmt: skip
+
 # Pillow's own bomb guard would speak first, with a sentence that does not say what to do.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow remarks on odd notes in files that open well. Said once here: catch_warnings is not safe
+# in threads, and pictures are opened in many.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -48,16 +56,16 @@ def open_picture(path: Path) -> np.ndarray:
     RGB. Raises PictureError for anything broken, animated, too large or too small.
     """
     with _opened(path) as image:
-        _refuse_odd_sizes(path, image)
         try:
+            _refuse_odd_sizes(path, image)
             upright = ImageOps.exif_transpose(image)
             return _as_rgb(path, upright)
-        except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+        except BROKEN as error:
             raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
 
 
 def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
-    """The mask as bool (H, W): every non-zero pixel is anomalous.
+    """The mask as bool (H, W): every pixel that is not black is anomalous.
 
     Raises PictureError if it is broken or its size is not `size_hw`, the size of its picture.
     """
@@ -69,8 +77,9 @@ def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
                 f"{size_hw[1]}x{size_hw[0]}; masks must have the size of their picture.",
             )
         try:
-            values = np.asarray(image)
-        except (OSError, SyntaxError, ValueError) as error:
+            # A palette may list white first: what counts is the colour, not its number.
+            values = np.asarray(image.convert("RGB") if image.mode == "P" else image)
+        except BROKEN as error:
             raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
     if values.ndim == 3:
         colours = values[..., :3] if values.shape[2] in (3, 4) else values[..., :1]
@@ -84,9 +93,7 @@ def _opened(path: Path) -> Image.Image:
             raise PictureError(path, "is a folder; a picture is needed.")
         if path.stat().st_size == 0:
             raise PictureError(path, "is an empty file; copy it again.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Image.open(path, formats=FORMATS)
+        return Image.open(path, formats=FORMATS)
     except FileNotFoundError:
         raise PictureError(path, "there is no such file.") from None
     except PermissionError:
@@ -95,7 +102,7 @@ def _opened(path: Path) -> Image.Image:
         raise PictureError(
             path, "is not a picture we can read; PNG, JPEG, BMP, TIFF or WebP is needed."
         ) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except BROKEN as error:
         raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
 
 
@@ -118,14 +125,15 @@ def _refuse_odd_sizes(path: Path, image: Image.Image) -> None:
 
 def _as_rgb(path: Path, image: Image.Image) -> np.ndarray:
     if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
-        return np.repeat(_to_8_bit(path, np.asarray(image))[..., None], 3, axis=2)
+        grey = _to_8_bit(path, np.asarray(image), known_16_bit=image.mode.startswith("I;16"))
+        return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return np.array(image.convert("RGB"))
 
 
-def _to_8_bit(path: Path, values: np.ndarray) -> np.ndarray:
+def _to_8_bit(path: Path, values: np.ndarray, *, known_16_bit: bool) -> np.ndarray:
     """16-bit grey to 8-bit by its full range: a stretch per picture would hide exposure."""
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
@@ -135,7 +143,7 @@ def _to_8_bit(path: Path, values: np.ndarray) -> np.ndarray:
         raise PictureError(
             path, f"has values from {low:g} to {high:g}; 8 or 16 bits per channel are needed."
         )
-    full = 1.0 if high <= 1.0 else 255.0 if high <= 255.0 else 65535.0
+    full = 65535.0 if known_16_bit or high > 255 else 255.0 if high > 1 else 1.0
     return np.round(values * (255.0 / full)).astype(np.uint8)
 
 
@@ -177,10 +185,16 @@ class Placement:
         rows, columns = canvas_map.shape[:2]
         scale_y, scale_x = rows / self.canvas_hw[0], columns / self.canvas_hw[1]
         x0, y0, x1, y1 = self.content_xyxy
-        top, bottom = round(y0 * scale_y), max(round(y1 * scale_y), round(y0 * scale_y) + 1)
-        left, right = round(x0 * scale_x), max(round(x1 * scale_x), round(x0 * scale_x) + 1)
-        content = np.ascontiguousarray(canvas_map[top:bottom, left:right], dtype=np.float32)
-        return resize(content, self.original_hw)
+        top, bottom = int(y0 * scale_y), math.ceil(y1 * scale_y)
+        left, right = int(x0 * scale_x), math.ceil(x1 * scale_x)
+        cells = np.ascontiguousarray(canvas_map[top:bottom, left:right], dtype=np.float32)
+        # The picture's edge may cut a cell: cut there, in canvas pixels, not at the next cell.
+        tall, wide = round((bottom - top) / scale_y), round((right - left) / scale_x)
+        if (tall, wide) != (y1 - y0, x1 - x0):
+            down, across = round(y0 - top / scale_y), round(x0 - left / scale_x)
+            cells = resize(cells, (tall, wide))
+            cells = np.ascontiguousarray(cells[down : down + y1 - y0, across : across + x1 - x0])
+        return resize(cells, self.original_hw)
 
     def inside(self, rows: int, columns: int) -> np.ndarray:
         """Bool (rows, columns) over the canvas at that resolution: False where it is padding."""
@@ -220,6 +234,55 @@ def place(picture: np.ndarray, canvas_hw: tuple[int, int]) -> tuple[np.ndarray, 
     )
     box = (left, top, left + inner[1], top + inner[0])
     return padded, Placement((height, width), canvas_hw, box)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How every picture of one product is looked at: its size, its tiles, their canvas.
+
+    Pictures above 4 megapixels are looked at in tiles, so that small defects are not averaged away.
+    """
+
+    size_hw: tuple[int, int]  # of the product's first reference; other sizes are placed on it
+    canvas_hw: tuple[int, int]  # of one tile, as the encoder sees it
+    boxes_xyxy: tuple[tuple[int, int, int, int], ...]  # tiles, in pixels of `size_hw`
+
+    @classmethod
+    def of(cls, size_hw: tuple[int, int], side_px: int, multiple_px: int) -> "Frame":
+        """The frame for pictures of this size, seen at about `side_px` squared per tile."""
+        boxes = tuple(tile_boxes(size_hw))
+        x0, y0, x1, y1 = boxes[0]
+        return cls(size_hw, canvas_for((y1 - y0, x1 - x0), side_px, multiple_px), boxes)
+
+    def cut(self, picture: np.ndarray) -> "Views":
+        """The picture's tiles, each placed on the canvas."""
+        if len(self.boxes_xyxy) == 1:
+            canvas, placement = place(picture, self.canvas_hw)
+            return Views(self, None, [canvas], [placement])
+        whole, outer = place(picture, self.size_hw)
+        placed = [place(whole[y0:y1, x0:x1], self.canvas_hw) for x0, y0, x1, y1 in self.boxes_xyxy]
+        return Views(self, outer, [c for c, _ in placed], [p for _, p in placed])
+
+
+@dataclass(slots=True)
+class Views:
+    """One picture's tiles on the canvas, and the way back."""
+
+    frame: Frame
+    outer: Placement | None  # of the whole picture in the frame, when it is tiled
+    canvases: list[np.ndarray]  # uint8 (h, w, 3) each
+    placements: list[Placement]
+
+    def join(self, maps: list[np.ndarray]) -> np.ndarray:
+        """One map per tile -> float32 (H, W) over the original picture; overlaps keep the larger."""
+        if self.outer is None:
+            return self.placements[0].undo(maps[0])
+        whole = np.full(self.frame.size_hw, -np.inf, np.float32)
+        boxes = self.frame.boxes_xyxy
+        for (x0, y0, x1, y1), placement, one in zip(boxes, self.placements, maps, strict=True):
+            tile = whole[y0:y1, x0:x1]
+            np.maximum(tile, placement.undo(one), out=tile)
+        return self.outer.undo(whole)
 
 
 def tile_boxes(size_hw: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:

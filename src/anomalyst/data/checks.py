@@ -1,0 +1,191 @@
+"""Look a data set over before it is trusted: broken files, masks, leaks, shortcuts.
+
+A shortcut is a number that needs no inspection (how bright a picture is, how many bytes its file
+has) and yet tells the good from the bad test pictures. Where one exists, a high image score may
+mean that the detector found the shortcut.
+"""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from anomalyst.data.findings import CategoryReport, DataReport, Duplicate, Fault, Shortcut
+from anomalyst.data.reading import LAYOUTS, layout_of, read_dataset
+from anomalyst.errors import PictureError
+from anomalyst.imaging import open_mask, open_picture
+from anomalyst.types import Sample
+
+STATISTICS = (
+    "mean brightness",
+    "spread of brightness",
+    "darkest pixel",
+    "brightest pixel",
+    "file size in bytes",
+    "width",
+    "height",
+)
+SHORTCUT_AUROC = 0.8  # and its mirror image, 0.2
+# With fewer of either label, chance alone gives one number in forty an AUROC beyond 0.8 or 0.2.
+SHORTCUT_MIN_EACH = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """What one picture and its mask turned out to be. Without `size_hw` it is broken."""
+
+    sample: Sample
+    reason: str = ""
+    size_hw: tuple[int, int] | None = None
+    grey: bool = False
+    pixels: str = ""  # a hash of the decoded pixels and their shape
+    statistics: tuple[float, ...] = ()  # as STATISTICS
+    mask_reason: str = ""
+    mask_marks_px: int | None = None
+
+
+def check(
+    root: Path,
+    *,
+    layout: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> DataReport:
+    """Open every picture and mask of a set once and report on each category.
+
+    A broken picture is listed with its reason and the check goes on. `on_progress` is told
+    (done, total) after each picture. Raises AnomalystError if the set itself cannot be read.
+    """
+    root = Path(root)
+    layout = layout or layout_of(root)
+    samples = read_dataset(root, layout=layout)
+    measured = defaultdict(list)
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for done, one in enumerate(pool.map(_measure, samples), start=1):
+            measured[one.sample.category].append(one)
+            if on_progress is not None:
+                on_progress(done, len(samples))
+    base = root.parent if root.is_file() else root
+    paired = {s.mask for s in samples}
+    orphans = [_name(p, base) for p in LAYOUTS[layout].masks(root) if p not in paired]
+    return DataReport(
+        root=str(root),
+        layout=layout,
+        categories=tuple(_judge(name, measured[name], base) for name in sorted(measured)),
+        masks_orphaned=tuple(orphans),
+    )
+
+
+def _measure(sample: Sample) -> _Measured:
+    try:
+        picture = open_picture(sample.image)
+    except PictureError as error:
+        return _Measured(sample=sample, reason=error.reason)
+    height, width = picture.shape[:2]
+    brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    marks_px, mask_reason = _measure_mask(sample.mask, (height, width))
+    return _Measured(
+        sample=sample,
+        size_hw=(height, width),
+        grey=bool((picture[..., :1] == picture[..., 1:]).all()),
+        pixels=hashlib.blake2b(picture.data, person=f"{height}x{width}".encode()).hexdigest(),
+        statistics=(
+            float(brightness.mean()),
+            float(brightness.std()),
+            float(brightness.min()),
+            float(brightness.max()),
+            float(sample.image.stat().st_size),
+            float(width),
+            float(height),
+        ),
+        mask_marks_px=marks_px,
+        mask_reason=mask_reason,
+    )
+
+
+def _measure_mask(mask: Path | None, size_hw: tuple[int, int]) -> tuple[int | None, str]:
+    if mask is None:
+        return None, ""
+    try:
+        return int(open_mask(mask, size_hw).sum()), ""
+    except PictureError as error:
+        return None, error.reason
+
+
+def _judge(name: str, measured: Sequence[_Measured], base: Path) -> CategoryReport:
+    opened = [m for m in measured if m.size_hw is not None]
+    samples = [m.sample for m in measured]
+    anomalous = [s for s in samples if s.label == "anomalous"]
+    some_masks = any(s.mask for s in samples)
+    sizes = Counter(f"{m.size_hw[1]}x{m.size_hw[0]}" for m in opened if m.size_hw)
+    return CategoryReport(
+        name=name,
+        counts=_counts([(s.split, s.label or "unknown") for s in samples]),
+        defects=_counts([(s.split, s.defect) for s in samples if s.defect]),
+        sizes=dict(sizes.most_common()),
+        grey=sum(m.grey for m in opened),
+        colour=sum(not m.grey for m in opened),
+        masks_read=sum(bool(m.mask_marks_px) for m in opened),
+        broken=tuple(
+            Fault(path=_name(m.sample.image, base), reason=m.reason)
+            for m in measured
+            if m.size_hw is None
+        ),
+        masks_missing=tuple(
+            _name(s.image, base) for s in anomalous if some_masks and s.mask is None
+        ),
+        masks_broken=tuple(
+            Fault(path=_name(m.sample.mask, base), reason=m.mask_reason)
+            for m in opened
+            if m.sample.mask and m.mask_reason
+        ),
+        masks_empty=tuple(
+            _name(m.sample.mask, base) for m in opened if m.sample.mask and m.mask_marks_px == 0
+        ),
+        duplicates=_duplicates(opened, base),
+        shortcuts=_shortcuts(opened),
+    )
+
+
+def _counts(pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """(split, name) pairs -> split -> name -> how many; train first, then by name."""
+    splits = [s for s in ("train", "test") if any(split == s for split, _ in pairs)]
+    return {s: dict(sorted(Counter(n for split, n in pairs if split == s).items())) for s in splits}
+
+
+def _duplicates(opened: Sequence[_Measured], base: Path) -> tuple[Duplicate, ...]:
+    alike = defaultdict(list)
+    for one in opened:
+        alike[one.pixels].append(one.sample)
+    return tuple(
+        Duplicate(
+            paths=tuple(_name(s.image, base) for s in group),
+            in_train_and_test=len({s.split for s in group}) > 1,
+            labels_differ=len({s.label for s in group if s.label}) > 1,
+        )
+        for group in alike.values()
+        if len(group) > 1
+    )
+
+
+def _shortcuts(opened: Sequence[_Measured]) -> tuple[Shortcut, ...]:
+    known = [m for m in opened if m.sample.split == "test" and m.sample.label is not None]
+    truth = np.array([m.sample.label == "anomalous" for m in known], dtype=bool)
+    if min(truth.sum(), (~truth).sum()) < SHORTCUT_MIN_EACH:
+        return ()
+    found = []
+    for column, statistic in enumerate(STATISTICS):
+        auroc = float(roc_auc_score(truth, [m.statistics[column] for m in known]))
+        if not 1 - SHORTCUT_AUROC < auroc < SHORTCUT_AUROC:
+            found.append(Shortcut(statistic=statistic, auroc=round(auroc, 4)))
+    return tuple(found)
+
+
+def _name(path: Path, base: Path) -> str:
+    return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
