@@ -196,6 +196,11 @@ class Placement:
             cells = np.ascontiguousarray(cells[down : down + y1 - y0, across : across + x1 - x0])
         return resize(cells, self.original_hw)
 
+    @property
+    def padded(self) -> bool:
+        """Whether the picture leaves part of the canvas to padding."""
+        return self.content_xyxy != (0, 0, self.canvas_hw[1], self.canvas_hw[0])
+
     def inside(self, rows: int, columns: int) -> np.ndarray:
         """Bool (rows, columns) over the canvas at that resolution: False where it is padding."""
         x0, y0, x1, y1 = self.content_xyxy
@@ -274,7 +279,7 @@ class Views:
     placements: list[Placement]
 
     def join(self, maps: list[np.ndarray]) -> np.ndarray:
-        """One map per tile -> float32 (H, W) over the original picture; overlaps keep the larger."""
+        """One map per tile -> float32 (H, W) over the original picture; the larger wins."""
         if self.outer is None:
             return self.placements[0].undo(maps[0])
         whole = np.full(self.frame.size_hw, -np.inf, np.float32)

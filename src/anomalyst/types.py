@@ -7,7 +7,7 @@ M memory bank rows, P prompt tokens, E language width, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +40,11 @@ class Features:
 
     levels: list[Tensor]  # each (B, D_l, h_l, w_l)
     embedding: Tensor  # (B, D)
+
+    def rows(self, index: Sequence[int]) -> Features:
+        """Some pictures of the batch."""
+        picked = list(index)
+        return Features([level[picked] for level in self.levels], self.embedding[picked])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,3 +99,17 @@ class Inspection:
             "notes": list(self.notes),
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
         }
+
+
+_ROWS = ("upper", "centre", "lower")
+_COLUMNS = ("left", "centre", "right")
+
+
+def place_of(centre_xy: tuple[float, float], size_hw: tuple[int, int]) -> str:
+    """Where on the picture, in words: a 3 x 3 grid in reading order.
+
+    "upper left" is small x and small y; the middle cell is "centre".
+    """
+    row = _ROWS[min(2, max(0, int(3 * centre_xy[1] / size_hw[0])))]
+    column = _COLUMNS[min(2, max(0, int(3 * centre_xy[0] / size_hw[1])))]
+    return "centre" if row == column == "centre" else f"{row} {column}"

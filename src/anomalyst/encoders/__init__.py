@@ -1,0 +1,33 @@
+"""Encoders: a picture batch -> `Features`. One by its specification, as a user writes it."""
+
+import hashlib
+
+from anomalyst.encoders.base import Encoder
+from anomalyst.errors import AnomalystError
+
+__all__ = ["Encoder", "fingerprint", "load_encoder"]
+
+
+def load_encoder(spec: str) -> Encoder:
+    """The encoder of a specification: `embedded`, or `hf:NAME_OR_DIR` for any vision backbone."""
+    if spec == "embedded":
+        from anomalyst.encoders.embedded import load_embedded
+
+        return load_embedded()
+    if spec.startswith("hf:"):
+        from anomalyst.encoders.hub import HubEncoder
+
+        return HubEncoder.load(spec)
+    raise AnomalystError(
+        f"--encoder {spec!r}: is not an encoder; write `embedded`, or `hf:` and a model's name "
+        "or folder, as in hf:./dinov2-small."
+    )
+
+
+def fingerprint(encoder: Encoder) -> str:
+    """Sixteen hex digits that tell one set of weights from another (names, shapes, samples)."""
+    digest = hashlib.sha256(encoder.name.encode())
+    for name, value in encoder.state_dict().items():
+        sample = value.detach().flatten()[:: max(1, value.numel() // 64)].float()
+        digest.update(f"{name}{tuple(value.shape)}".encode() + sample.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,12 @@
+"""The procedural inspection world: products that never were, their defects, and the truth."""
+
+from anomalyst.synthesis.world.episode import (
+    Defect,
+    Episode,
+    Truth,
+    WorldConfig,
+    at_size,
+    make_episode,
+)
+
+__all__ = ["Defect", "Episode", "Truth", "WorldConfig", "at_size", "make_episode"]

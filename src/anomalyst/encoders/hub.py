@@ -1,0 +1,375 @@
+"""Encoders of Hugging Face: any of FAMILIES, from a folder, the local cache or the hub.
+
+Only safetensors are read and only code of the transformers package is run.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download, try_to_load_from_cache
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from anomalyst.encoders.base import Encoder
+from anomalyst.errors import AnomalystError
+from anomalyst.types import Features
+
+Triple = tuple[float, float, float]
+
+IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP: tuple[Triple, Triple] = (
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+)
+HALF: tuple[Triple, Triple] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+# The upper half of the depth, short of its end: SubspaceAD reads blocks 22-28 of 40, ANoCo 18 of
+# 24, FoundAD 10 of 12; the last block alone costs 2-3 points. A CNN: stages 2 and 3 (PatchCore).
+TOKEN_DEPTHS = (1 / 2, 2 / 3, 5 / 6)
+STAGES = (2, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """What all models of one `model_type` have in common."""
+
+    model: str  # the class in transformers that is the bare image tower
+    side_px: int
+    normalisation: tuple[Triple, Triple]  # mean and std of RGB in [0, 1]
+    tokens: bool = True  # a vision transformer; else a CNN
+    class_token: bool = True  # its first token stands for the picture
+    patchified: bool = False  # wants rows of pixels instead of a picture (NaFlex)
+    build: Mapping[str, Any] = field(default_factory=dict)  # for the constructor
+    call: Mapping[str, Any] = field(default_factory=dict)  # for forward
+
+
+_ANY_SIZE = {"interpolate_pos_encoding": True}
+# A classifier has no pooler; built without one, no weight is left to chance.
+_NO_POOLER = {"add_pooling_layer": False}
+_CLIP = Family(model="CLIPVisionModel", side_px=448, normalisation=CLIP, call=_ANY_SIZE)
+_SIGLIP = Family(
+    model="SiglipVisionModel", side_px=448, normalisation=HALF, class_token=False, call=_ANY_SIZE
+)
+_SIGLIP2 = Family(
+    model="Siglip2VisionModel",
+    side_px=448,
+    normalisation=HALF,
+    class_token=False,
+    patchified=True,
+)
+
+FAMILIES: dict[str, Family] = {
+    "dinov2": Family(model="Dinov2Model", side_px=448, normalisation=IMAGENET),
+    "dinov2_with_registers": Family(
+        model="Dinov2WithRegistersModel", side_px=448, normalisation=IMAGENET
+    ),
+    "dinov3_vit": Family(model="DINOv3ViTModel", side_px=512, normalisation=IMAGENET),
+    "dinov3_convnext": Family(
+        model="DINOv3ConvNextModel", side_px=512, normalisation=IMAGENET, tokens=False
+    ),
+    "clip": _CLIP,
+    "clip_vision_model": _CLIP,
+    "siglip": _SIGLIP,
+    "siglip_vision_model": _SIGLIP,
+    "siglip2": _SIGLIP2,
+    "siglip2_vision_model": _SIGLIP2,
+    "vit": Family(
+        model="ViTModel", side_px=384, normalisation=HALF, build=_NO_POOLER, call=_ANY_SIZE
+    ),
+    "deit": Family(
+        model="DeiTModel", side_px=384, normalisation=IMAGENET, build=_NO_POOLER, call=_ANY_SIZE
+    ),
+    "convnext": Family(model="ConvNextModel", side_px=384, normalisation=IMAGENET, tokens=False),
+    "convnextv2": Family(
+        model="ConvNextV2Model", side_px=384, normalisation=IMAGENET, tokens=False
+    ),
+    "resnet": Family(model="ResNetModel", side_px=320, normalisation=IMAGENET, tokens=False),
+}
+
+# Parts of a name that mark weights an image tower does without: heads, and the text side of CLIP.
+HEADS = ("classifier", "cls_classifier", "distillation_classifier", "pooler", "decoder")
+TEXT_SIDE = ("text_model", "text_projection", "visual_projection", "logit_scale", "logit_bias")
+LEFT_ASIDE = {*HEADS, *TEXT_SIDE, "mask_token", "position_ids"}
+WANTED_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubEncoderConfig:
+    """Which model of Hugging Face, and what of it is read."""
+
+    source: str  # a folder with config.json and *.safetensors, or a name on the hub
+    levels: tuple[int, ...] | None = None  # blocks or stages, from 1; -1 is the last; None: default
+    side_px: int | None = None  # working side; smaller is faster, larger sees smaller defects
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # half the memory on a GPU
+
+    def __post_init__(self) -> None:
+        if self.levels is not None and len(set(self.levels)) != max(1, len(self.levels)):
+            raise AnomalystError(
+                f"levels {list(self.levels)}: name at least one level, and none of them twice."
+            )
+        if self.side_px is not None and self.side_px < 1:
+            raise AnomalystError(f"side_px is {self.side_px}; a size in pixels is needed.")
+
+
+class HubEncoder(Encoder):
+    """A frozen image tower of Hugging Face; its levels are the model's own hidden states.
+
+    Level i is `hidden_states[i]`: the output of block (ViT) or stage (CNN) i, before any final
+    norm, without class and register tokens. Features are float32 whatever the model computes in.
+    """
+
+    mean: Tensor  # (1, 3, 1, 1)
+    std: Tensor  # (1, 3, 1, 1)
+
+    def __init__(self, config: HubEncoderConfig, *, local_files_only: bool = False):
+        """Load it; the network is asked only for what the local cache lacks.
+
+        Raises AnomalystError if it cannot be found, is no family of ours, is stored as pickle, or
+        if any weight is missing.
+        """
+        super().__init__()
+        folder = _folder_of(config.source, local_files_only)
+        self.family = _family_of(config.source, folder)
+        _refuse_absent_weights(config.source, folder)
+        self.model = _load(config, folder, self.family)
+        self.requires_grad_(False).eval()
+
+        settings = self.model.config
+        depth = settings.num_hidden_layers if self.family.tokens else len(settings.hidden_sizes)
+        self.config = config
+        self.name = f"hf:{config.source}"
+        self.levels = _levels(config, depth, self.family)
+        self.multiple_px = _multiple_px(settings, self.family)
+        cells = max(1, round(self.family.side_px / self.multiple_px))
+        self.side_px = config.side_px or cells * self.multiple_px
+        mean, std = _normalisation(folder) or self.family.normalisation
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay as it is: a frozen encoder has no dropout and no jittered positions to turn on."""
+        del mode
+        return super().train(False)
+
+    def forward(self, pixels: Tensor) -> Features:
+        """(B, 3, H, W) in [0, 1], sides multiples of `multiple_px` -> chosen levels and (B, D)."""
+        size_hw = tuple(pixels.shape[-2:])
+        assert not any(side % self.multiple_px for side in size_hw), (size_hw, self.multiple_px)
+        normalised = ((pixels - self.mean) / self.std).to(self.model.dtype)
+        inputs = self._patchified(normalised) if self.family.patchified else {}
+        output = self.model(
+            **{"pixel_values": normalised, **inputs}, **self.family.call, output_hidden_states=True
+        )
+        levels = [self._grid(output.hidden_states[i], size_hw).float() for i in self.levels]
+        return Features(levels, self._embedding(output).float())
+
+    def _grid(self, hidden: Tensor, size_hw: tuple[int, ...]) -> Tensor:
+        """Patch tokens back on their grid: (B, T, D) -> (B, D, h, w); a CNN's is one already."""
+        if not self.family.tokens:
+            return hidden
+        rows, columns = (side // self.multiple_px for side in size_hw)
+        # Class, distillation and register tokens stand first in every family.
+        patches = hidden[:, hidden.shape[1] - rows * columns :]  # (B, N, D)
+        return patches.transpose(1, 2).unflatten(2, (rows, columns))
+
+    def _embedding(self, output: Any) -> Tensor:
+        """The model's own summary of the picture, (B, D)."""
+        if output.pooler_output is not None:
+            return torch.as_tensor(output.pooler_output).flatten(1)
+        last: Tensor = output.last_hidden_state
+        return last[:, 0] if self.family.class_token else last.mean(1)
+
+    def _patchified(self, pixels: Tensor) -> dict[str, Tensor]:
+        """The same picture as SigLIP 2 NaFlex takes it: one row of pixels per patch."""
+        patch = self.multiple_px
+        rows, columns = pixels.shape[2] // patch, pixels.shape[3] // patch
+        split = pixels.unflatten(3, (columns, patch)).unflatten(2, (rows, patch))
+        values = split.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # (B, N, 3 * patch^2)
+        return {
+            "pixel_values": values,
+            "pixel_attention_mask": torch.ones(values.shape[:2], device=pixels.device).long(),
+            "spatial_shapes": torch.tensor([[rows, columns]] * len(pixels), device=pixels.device),
+        }
+
+
+def _folder_of(source: str, local_files_only: bool) -> Path:
+    """Where the model lies on this machine, after a download if that is needed and allowed."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise AnomalystError(
+            f"hf:{source}: is a file; a folder with config.json and *.safetensors is needed."
+        )
+    reason = "the network was not asked"
+    cached = None
+    # The hub's client raises three families of exceptions (its own, httpx's, ValueError for a name
+    # it dislikes), and which ones changes with its version: any of them means "not to be had".
+    try:
+        config = try_to_load_from_cache(source, "config.json")
+        cached = Path(config).parent if isinstance(config, str) else None
+        if cached and not _absent_weights(cached):
+            return cached
+        if not local_files_only:
+            return Path(snapshot_download(source, allow_patterns=WANTED_FILES))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0].rstrip('.: ')}"
+    if cached:
+        return cached
+    raise AnomalystError(
+        f"hf:{source}: is neither a folder nor in the local cache of Hugging Face models, and was "
+        f"not downloaded ({reason}). Give the folder of a saved model, or run "
+        f"`hf download {source}` where there is a network."
+    )
+
+
+def _family_of(source: str, folder: Path) -> Family:
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = settings["model_type"]
+    except FileNotFoundError:
+        raise AnomalystError(
+            f"hf:{source}: {folder} has no config.json; the folder of a saved model is needed."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AnomalystError(
+            f"hf:{source}: its config.json names no model_type ({error}); save the model again."
+        ) from error
+    if kind not in FAMILIES:
+        raise AnomalystError(
+            f"hf:{source}: is a {kind!r} model; one of these is needed: {', '.join(FAMILIES)}."
+        )
+    return FAMILIES[kind]
+
+
+def _absent_weights(folder: Path) -> list[str]:
+    """Names of the weight files a load would look for in vain."""
+    if (folder / "model.safetensors").is_file():
+        return []
+    try:
+        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        shards = sorted(set(index["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return ["model.safetensors"]
+    return [name for name in shards if not (folder / name).is_file()]
+
+
+def _refuse_absent_weights(source: str, folder: Path) -> None:
+    absent = _absent_weights(folder)
+    if not absent:
+        return
+    pickles = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth")]
+    if pickles and absent == ["model.safetensors"]:
+        raise AnomalystError(
+            f"hf:{source}: has its weights only as pickle ({', '.join(pickles)}), which can run "
+            "any code; save them as safetensors with save_pretrained and use that folder."
+        )
+    raise AnomalystError(
+        f"hf:{source}: {', '.join(absent)} is missing in {folder}; copy or download it again."
+    )
+
+
+def _load(config: HubEncoderConfig, folder: Path, family: Family) -> Any:
+    """The model with every weight from disk, none left as it was initialised."""
+    try:
+        with _quiet():
+            model, found = getattr(transformers, family.model).from_pretrained(
+                str(folder),
+                dtype=getattr(torch, config.dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **family.build,
+            )
+    # Damaged weights, a config with a wrong type and a wrong shape raise unrelated families.
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise AnomalystError(
+            f"hf:{config.source}: config.json and weights cannot be loaded together ({text}); "
+            "copy or download the model again."
+        ) from error
+    # A counter that inference does not read; checkpoints before PyTorch 0.4.1 have none.
+    missing = [k for k in found["missing_keys"] if not k.endswith("num_batches_tracked")]
+    spare = [k for k in found["unexpected_keys"] if not LEFT_ASIDE & set(k.split("."))]
+    for keys, what in ((missing, "lacks weights"), (spare, "has weights with no place in it")):
+        if keys:
+            raise AnomalystError(
+                f"hf:{config.source}: {what} ({len(keys)}: {', '.join(sorted(keys)[:5])}"
+                f"{', ...' if len(keys) > 5 else ''}); its config.json is of another model."
+            )
+    if model.config.num_channels != 3:
+        raise AnomalystError(
+            f"hf:{config.source}: reads {model.config.num_channels} channels; an encoder of RGB "
+            "pictures is needed."
+        )
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar and no load report: what matters in it becomes an error of ours."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _levels(config: HubEncoderConfig, depth: int, family: Family) -> tuple[int, ...]:
+    if config.levels is None:
+        stages = [round(part * depth) for part in TOKEN_DEPTHS] if family.tokens else STAGES
+        return tuple(sorted({min(depth, max(1, stage)) for stage in stages}))
+    levels = tuple(level if level > 0 else depth + 1 + level for level in config.levels)
+    if 0 in config.levels or not all(1 <= level <= depth for level in levels):
+        raise AnomalystError(
+            f"levels {list(config.levels)}: hf:{config.source} has {depth} "
+            f"{'blocks' if family.tokens else 'stages'}; choose from 1 to {depth}, or -1 for the "
+            "last."
+        )
+    return tuple(sorted(set(levels)))
+
+
+def _multiple_px(settings: Any, family: Family) -> int:
+    """Side of the coarsest cell: a patch of a ViT, one cell of a CNN's last stage."""
+    patch = getattr(settings, "patch_size", 4)  # a ResNet's stem has stride 4
+    if not isinstance(patch, int):
+        if len(set(patch)) != 1:
+            raise AnomalystError(f"patches of {list(patch)} pixels: square patches are needed.")
+        patch = patch[0]
+    if family.tokens:
+        return int(patch)
+    extra = 2 if getattr(settings, "downsample_in_first_stage", False) else 1
+    return int(patch) * extra * 2 ** (len(settings.hidden_sizes) - 1)
+
+
+def _normalisation(folder: Path) -> tuple[Triple, Triple] | None:
+    """Mean and std of the model's own preprocessing, or None if it came without."""
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return None
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if settings.get("do_normalize", True) is False:
+            return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        if settings.get("image_mean") is None or settings.get("image_std") is None:
+            return None
+        mean, std = (tuple(map(float, settings[key])) for key in ("image_mean", "image_std"))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise AnomalystError(f"{path}: is not readable as JSON settings ({error}).") from error
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise AnomalystError(
+            f"{path}: image_mean is {list(mean)} and image_std {list(std)}; three numbers each "
+            "are needed, and no std of 0."
+        )
+    return mean, std
