@@ -2,6 +2,8 @@
 
 import hashlib
 
+from torch import nn
+
 from anomalyst.encoders.base import Encoder
 from anomalyst.errors import AnomalystError
 
@@ -15,19 +17,20 @@ def load_encoder(spec: str) -> Encoder:
 
         return load_embedded()
     if spec.startswith("hf:"):
-        from anomalyst.encoders.hub import HubEncoder
+        from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
 
-        return HubEncoder.load(spec)
+        return HubEncoder(HubEncoderConfig(source=spec.removeprefix("hf:")))
     raise AnomalystError(
         f"--encoder {spec!r}: is not an encoder; write `embedded`, or `hf:` and a model's name "
         "or folder, as in hf:./dinov2-small."
     )
 
 
-def fingerprint(encoder: Encoder) -> str:
+def fingerprint(*modules: nn.Module | None) -> str:
     """Sixteen hex digits that tell one set of weights from another (names, shapes, samples)."""
-    digest = hashlib.sha256(encoder.name.encode())
-    for name, value in encoder.state_dict().items():
-        sample = value.detach().flatten()[:: max(1, value.numel() // 64)].float()
-        digest.update(f"{name}{tuple(value.shape)}".encode() + sample.numpy().tobytes())
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, value in (module.state_dict() if module is not None else {}).items():
+            sample = value.detach().flatten()[:: max(1, value.numel() // 64)].float()
+            digest.update(f"{name}{tuple(value.shape)}".encode() + sample.numpy().tobytes())
     return digest.hexdigest()[:16]

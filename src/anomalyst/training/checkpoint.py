@@ -14,7 +14,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.files import written_whole
 from anomalyst.training.recipe import Recipe
 
-FREE_TO_CHANGE = ("workers", "log_every", "checkpoint_every")
+FREE_TO_CHANGE = ("workers", "log_every", "checkpoint_every", "calibration_episodes")
 
 
 def save_checkpoint(

@@ -15,6 +15,7 @@ from anomalyst.config import to_mapping
 from anomalyst.files import write_text, written_whole
 from anomalyst.training.checkpoint import load_checkpoint, save_checkpoint
 from anomalyst.training.episodes import Batch, batches
+from anomalyst.training.procedural import write_procedural_calibration
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.stages.detector import DetectorStage
 
@@ -23,6 +24,8 @@ Say = Callable[[dict[str, Any]], None]
 
 def train(recipe: Recipe, out: Path, *, resume: bool = True, say: Say = lambda _: None) -> Path:
     """Run a recipe to its end in folder `out`; returns the path of the weights to ship.
+
+    Beside them lies `calibration.json`, the scores of sound products that were never trained on.
 
     Goes on from `out/checkpoint.safetensors` if it is there and `resume` is true. `say` hears a
     dict of figures every `log_every` steps; the same lines are in `out/log.jsonl`.
@@ -64,7 +67,11 @@ def train(recipe: Recipe, out: Path, *, resume: bool = True, say: Say = lambda _
                 optimizer=optimizer,
             )
             _ship(out / "model.safetensors", average, recipe)
-    return out / "model.safetensors"
+    weights = out / "model.safetensors"
+    write_procedural_calibration(
+        weights, out / "calibration.json", world=recipe.world, count=recipe.calibration_episodes
+    )
+    return weights
 
 
 def _forward(

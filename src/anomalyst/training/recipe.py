@@ -32,6 +32,7 @@ class Recipe:
     workers: int = 1  # processes that draw episodes
     log_every: int = 50
     checkpoint_every: int = 500
+    calibration_episodes: int = 1000  # sound products whose scores ship as the calibration
     world: WorldConfig = field(default_factory=lambda: WorldConfig(references=(2, 2)))
     encoder: EmbeddedConfig = field(default_factory=EmbeddedConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)

@@ -69,7 +69,8 @@ def _cellular(kind: str, variant: int) -> np.ndarray:
     """Periodic Worley noise: cell value, distance to the cell's edge, or distance to its seed."""
     rng = np.random.default_rng([77, variant])
     seeds = rng.random((60 + 30 * variant, 2)) * TILE_PX
-    grid = np.stack(np.mgrid[0:TILE_PX, 0:TILE_PX], -1).reshape(-1, 2) + 0.5
+    rows, columns = np.mgrid[0:TILE_PX, 0:TILE_PX]
+    grid = np.stack([rows, columns], -1).reshape(-1, 2) + 0.5
     distance, index = cKDTree(seeds, boxsize=TILE_PX).query(grid, k=2)
     if kind == "cells":
         values = rng.normal(size=len(seeds))[index[:, 0]]

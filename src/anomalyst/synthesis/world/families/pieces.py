@@ -1,5 +1,7 @@
 """Pieces that several families are made of."""
 
+from typing import Any
+
 import numpy as np
 
 from anomalyst.synthesis.world import shapes
@@ -10,7 +12,7 @@ from anomalyst.synthesis.world.families.draws import (
     draw_pose,
     letters,
 )
-from anomalyst.synthesis.world.material import plain
+from anomalyst.synthesis.world.material import Material, plain
 from anomalyst.synthesis.world.product import Colour, Part, ProductSpec
 
 
@@ -50,9 +52,9 @@ def pad(centre: np.ndarray, half: float, colour: Colour, rng: Rng) -> Part:
 
 
 def on_table(
-    rng: Rng, family: str, noun: str, body: shapes.Shape, material: object, **more: object
+    rng: Rng, family: str, noun: str, body: shapes.Shape, material: Material, **more: Any
 ) -> ProductSpec:
-    drawn = {
+    drawn: dict[str, Any] = {
         "background": background(rng),
         "body_half": float(rng.uniform(0.28, 0.46)),
         "body_shadow": float(rng.choice([0.0, rng.uniform(0, 0.5)])),
@@ -62,4 +64,4 @@ def on_table(
     }
     return ProductSpec(
         family=family, noun=noun, body=body, body_material=material, **(drawn | more)
-    )  # type: ignore[arg-type]
+    )

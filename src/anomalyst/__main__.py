@@ -1,0 +1,6 @@
+"""`python -m anomalyst`."""
+
+from anomalyst.cli.main import main
+
+if __name__ == "__main__":
+    main()

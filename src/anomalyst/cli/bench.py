@@ -1,0 +1,93 @@
+"""`anomalyst bench`: how fast it is on this machine."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalyst.cli.demo import PICTURES
+from anomalyst.cli.screen import pictures_in, progress
+
+if TYPE_CHECKING:
+    from anomalyst.evaluation.bench import BenchResult
+
+app = typer.Typer(no_args_is_help=True, help="Speed and memory on this machine.")
+
+
+@app.callback()
+def bench() -> None:
+    """Speed and memory on this machine."""
+
+
+@app.command()
+def inspect(
+    image: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="IMAGE...", help="Pictures or folders; the bundled ones if none."),
+    ] = None,
+    reference: Annotated[
+        list[Path] | None, typer.Option(metavar="GOOD", help="Good pictures or folders.")
+    ] = None,
+    side: Annotated[int, typer.Option(help="Working side in pixels.")] = 256,
+    references: Annotated[int, typer.Option(help="How many good pictures to compare with.")] = 1,
+    pictures: Annotated[int, typer.Option(help="How many pictures to inspect.")] = 50,
+    encoder: Annotated[
+        str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
+    ] = "embedded",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+) -> None:
+    """Time teaching and inspecting, stage by stage; count memory and operations.
+
+    Example: anomalyst bench inspect --references 8 --pictures 100
+    """
+    from anomalyst.evaluation.bench import bench_inspect
+
+    folder = sorted(p for p in PICTURES.iterdir() if p.is_dir() and p.name[0] not in "._")[0]
+    good = _repeated(pictures_in(reference or [folder / "good"]), references)
+    some = _repeated(pictures_in(image or [folder / "test"]), pictures)
+    with progress("Inspecting", len(some)) as (bar, task):
+        result = bench_inspect(
+            good,
+            some,
+            side_px=side,
+            encoder=encoder,
+            on_picture=lambda: bar.advance(task),  # type: ignore[arg-type]
+        )
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(result)))
+    else:
+        _show(result)
+
+
+def _repeated(paths: list[Path], count: int) -> list[Path]:
+    """The first `count` of the paths, going round when there are fewer."""
+    return [paths[i % len(paths)] for i in range(count)]
+
+
+def _show(result: "BenchResult") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Per picture, milliseconds")
+    table.add_column("")
+    for stage in result.median_ms:
+        table.add_column(stage, justify="right")
+    table.add_row("median", *(f"{v:.1f}" for v in result.median_ms.values()))
+    table.add_row("p95", *(f"{v:.1f}" for v in result.p95_ms.values()))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"load {result.load_ms:.0f} ms, teach {result.teach_ms:.0f} ms, "
+        f"first picture {result.first_ms:.0f} ms\n"
+        f"stream {result.pictures_per_second:.1f} pictures/s, "
+        f"peak memory {result.peak_memory_mb:.0f} MiB\n"
+        f"{result.gflop_per_picture:.2f} GFLOP a picture; matrix-product peak "
+        f"{result.peak_gflops['float32']:.0f} (float32) and "
+        f"{result.peak_gflops['bfloat16']:.0f} GFLOP/s (bfloat16); "
+        f"{result.share_of_peak:.0%} of the latter used\n"
+        f"{result.setting}"
+    )

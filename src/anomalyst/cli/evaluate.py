@@ -1,0 +1,214 @@
+"""`anomalyst evaluate`: how well it does on a data set, over draws of the references."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from anomalyst.evaluation.protocols import Evaluable, ProtocolConfig, Results
+    from anomalyst.types import Sample
+
+# By importance: as many as fit the terminal are printed; the files hold every metric.
+SHOWN = (
+    "image_auroc",
+    "pixel_ap",
+    "pixel_aupro_30",
+    "false_alarm_rate",
+    "miss_rate",
+    "pixel_aupro_05",
+    "image_ap",
+    "seconds_per_picture",
+)
+CATEGORY_COLUMNS, METRIC_COLUMNS = 22, 13  # characters, spacing included
+
+
+def evaluate(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="The set: a folder (MVTec-AD, VisA, AeBAD-S or plain), or a .csv/.jsonl table.",
+            show_default=False,
+        ),
+    ],
+    shots: Annotated[
+        str, typer.Option(metavar="N|all", help="Good training pictures to teach: 1, 2, 4, ...")
+    ] = "1",
+    seeds: Annotated[int, typer.Option(help="Draws of these pictures; the spread is theirs.")] = 5,
+    encoder: Annotated[
+        str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
+    ] = "embedded",
+    category: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
+    ] = None,
+    max_pictures: Annotated[
+        int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
+    ] = None,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
+    ] = 0.05,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where results go, and where an interrupted evaluation goes on.",
+            show_default="out/evaluate/DATASET-SHOTS-shot",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Teach and inspect a whole data set, and say how well it went.
+
+    Every category is taught SHOTS good pictures, SEEDS times over; categories whose pictures name
+    their own reference are compared with that, once. Writes results.md, .csv and .json, a row per
+    picture, ROC and precision-recall curves, and a sheet of the best and worst cases. The same
+    command again goes on where an interrupted one stopped.
+
+    Example: anomalyst evaluate sets/mvtec --shots 4 --category bottle --out out/bottle
+
+    Ends with exit code 2 if the set cannot be used, or some of its pictures had to be skipped.
+    """
+    from anomalyst.errors import AnomalystError
+
+    try:
+        config = _config(_shots(shots), seeds, max_pictures, false_alarm_rate)
+        samples = _read(dataset, category or [])
+        results = run(
+            _inspector(encoder),
+            samples,
+            config,
+            out=out or Path("out/evaluate") / f"{dataset.resolve().stem}-{shots}-shot",
+            as_json=as_json,
+        )
+    except AnomalystError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from error
+    if results.skipped:
+        raise typer.Exit(2)
+
+
+def run(
+    inspector: "Evaluable",
+    samples: "Sequence[Sample]",
+    config: "ProtocolConfig",
+    *,
+    out: Path,
+    as_json: bool,
+) -> "Results":
+    """Evaluate with a progress bar, write every file, print the table or the JSON."""
+    import json
+
+    from rich.console import Console
+
+    from anomalyst.evaluation.plots import draw_curves
+    from anomalyst.evaluation.tables import as_mapping, write_tables
+
+    results = _evaluated(inspector, samples, config, out)
+    write_tables(results, out)
+    draw_curves(results.runs, out)
+    for skipped in results.skipped:
+        typer.echo(f"Skipped {skipped.path}: {skipped.reason}", err=True)
+    if as_json:
+        typer.echo(json.dumps(as_mapping(results), indent=2, allow_nan=False))
+    else:
+        console = Console()
+        console.print(_table(results, console.width))
+        typer.echo(f"Written to {out}")
+    return results
+
+
+def _shots(text: str) -> int | Literal["all"]:
+    from anomalyst.errors import AnomalystError
+
+    if text == "all":
+        return "all"
+    if text == "0":
+        raise AnomalystError(
+            "--shots 0 needs a map that is made without a reference, which is not built yet; "
+            "ask for 1 or more."
+        )
+    if not text.isdecimal():
+        raise AnomalystError(f"--shots is {text!r}; a number from 1, or all, is needed.")
+    return int(text)
+
+
+def _config(
+    shots: int | Literal["all"], seeds: int, max_pictures: int | None, false_alarm_rate: float
+) -> "ProtocolConfig":
+    from anomalyst.evaluation.protocols import ProtocolConfig
+
+    return ProtocolConfig(
+        shots=shots, seeds=seeds, max_pictures=max_pictures, false_alarm_rate=false_alarm_rate
+    )
+
+
+def _read(dataset: Path, categories: list[str]) -> "list[Sample]":
+    from anomalyst.data import read_dataset
+    from anomalyst.errors import AnomalystError
+
+    samples = read_dataset(dataset)
+    known = sorted({sample.category for sample in samples})
+    for name in categories:
+        if name not in known:
+            raise AnomalystError(
+                f"{dataset}: has no category {name!r}; it has {', '.join(map(repr, known))}."
+            )
+    return [sample for sample in samples if not categories or sample.category in categories]
+
+
+def _inspector(encoder: str) -> "Evaluable":
+    from anomalyst.inspector import Inspector
+
+    return Inspector.load(encoder)
+
+
+def _evaluated(
+    inspector: "Evaluable", samples: "Sequence[Sample]", config: "ProtocolConfig", out: Path
+) -> "Results":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Eta
+
+    from anomalyst.evaluation.protocols import Progress as Step
+    from anomalyst.evaluation.protocols import evaluate as evaluate_samples
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Eta())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("Teaching", total=None)
+
+        def show(step: Step) -> None:
+            where = f"{step.category or 'all'}, seed {step.seed}"
+            done, total = step.pictures_done, step.pictures_total
+            bar.update(task, description=where, completed=done, total=total)
+
+        return evaluate_samples(inspector, samples, config, out=out, progress=show)
+
+
+def _table(results: "Results", width: int) -> "Table":
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from anomalyst.evaluation.tables import HEADINGS, summarise
+
+    lines, mean = summarise(results)
+    shown = SHOWN[: max(1, (width - CATEGORY_COLUMNS) // METRIC_COLUMNS)]
+    table = Table(title=escape(f"{results.inspector}, percent ± s.d. over draws"), box=box.SIMPLE)
+    table.add_column("category", overflow="fold")
+    for metric in shown:
+        table.add_column(HEADINGS[metric], justify="right", no_wrap=True)
+    for line in lines:
+        title = escape(line.title) + (" (paired)" if line.paired else "")
+        table.add_row(title, *(line.metrics[metric].text(metric) for metric in shown))
+    if len(lines) > 1:
+        table.add_section()
+        table.add_row(mean.title, *(mean.metrics[metric].text(metric) for metric in shown))
+    return table

@@ -1,0 +1,84 @@
+"""The command line: one file per verb; here they meet, and every error becomes one sentence."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anomalyst.cli import data, demo, evaluate, inspect, teach, train
+from anomalyst.cli.bench import app as bench_app
+
+app = typer.Typer(
+    name="anomalyst",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Visual inspection that learns a product from one good picture. Works offline, on a CPU.",
+    epilog="First steps: `anomalyst demo`, then `anomalyst teach bolt good/` and "
+    "`anomalyst inspect new/ --product bolt`.",
+)
+app.command()(demo.demo)
+app.command()(teach.teach)
+app.command()(inspect.inspect)
+app.command()(evaluate.evaluate)
+app.command()(train.train)
+app.add_typer(data.app, name="data")
+app.add_typer(bench_app, name="bench")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from anomalyst import __version__
+
+        typer.echo(f"anomalyst {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the whole traceback of an internal error.")
+    ] = False,
+) -> None:
+    """Visual inspection that learns a product from one good picture. Works offline, on a CPU."""
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 anomaly found, 2 bad input, 3 our fault."""
+    from anomalyst.errors import AnomalystError
+
+    try:
+        app()
+    except AnomalystError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("Stopped.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        _tell_internal(error)
+        sys.exit(3)
+
+
+def _tell_internal(error: Exception) -> None:
+    """One sentence and where the traceback lies; all of it on the screen with --debug."""
+    import tempfile
+    import traceback
+
+    if "--debug" in sys.argv:
+        traceback.print_exception(error)
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="anomalyst-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
+        traceback.print_exception(error, file=log)
+    typer.echo(
+        f"Internal error: {type(error).__name__}: {error}. This is our fault; please report it "
+        f"with {Path(log.name)}.",
+        err=True,
+    )

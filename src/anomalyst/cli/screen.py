@@ -1,0 +1,62 @@
+"""What the terminal shows: progress on stderr, results on stdout."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[tuple["Progress", "object"]]:
+    """A progress bar on stderr; silent where nobody watches."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        yield bar, bar.add_task(description, total=total)
+
+
+def say(text: str) -> None:
+    """A message that is not a result: stderr."""
+    typer.echo(text, err=True)
+
+
+def pictures_in(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are, folders as the pictures in them.
+
+    Raises AnomalystError for a folder without pictures; a missing file is left for its own error.
+    """
+    from anomalyst.errors import AnomalystError
+    from anomalyst.imaging import list_pictures
+
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = list_pictures(path)
+            if not inside:
+                raise AnomalystError(
+                    f"{path}: holds no picture; PNG, JPEG, BMP, TIFF or WebP files are needed."
+                )
+            found += inside
+        else:
+            found.append(path)
+    return found

@@ -1,0 +1,117 @@
+"""How fast it is here: latency by stage, throughput, memory, and share of the machine's peak."""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from anomalyst.errors import PictureError
+from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.types import Inspection
+
+STAGES = ("open", "encode", "decode", "score", "total")  # decode: matching and decoding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchResult:
+    """Figures of one run on one machine; times in milliseconds."""
+
+    load_ms: float
+    teach_ms: float
+    first_ms: float
+    median_ms: dict[str, float]
+    p95_ms: dict[str, float]
+    pictures_per_second: float
+    peak_memory_mb: float
+    gflop_per_picture: float
+    peak_gflops: dict[str, float]  # measured matrix product, by precision
+    share_of_peak: float  # of the bfloat16 peak, during encode and decode
+    setting: dict[str, Any] = field(default_factory=dict)
+
+
+def bench_inspect(
+    references: Sequence[Path],
+    pictures: Sequence[Path],
+    *,
+    side_px: int = 256,
+    encoder: str = "embedded",
+    on_picture: Callable[[], None] = lambda: None,
+) -> BenchResult:
+    """Teach from `references`, inspect `pictures` one by one and then as a stream."""
+    load_ms, inspector = _timed(lambda: Inspector.load(encoder, InspectorConfig(side_px=side_px)))
+    teach_ms, product = _timed(lambda: inspector.teach("bench", references))
+    first_ms, _ = _timed(lambda: inspector.inspect(pictures[0], product))
+    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    for picture in pictures:
+        total, result = _timed(lambda p=picture: inspector.inspect(p, product))  # type: ignore[misc]
+        for stage in STAGES[:-1]:
+            stages[stage].append(result.seconds[stage] * 1e3)
+        stages["total"].append(total)
+        on_picture()
+    stream_ms, results = _timed(lambda: list(map(_kind, inspector.inspect_many(pictures, product))))
+    assert all(results)
+    gflop = _gflop(inspector, pictures[0], product)
+    peaks = {"float32": peak_gflops(torch.float32), "bfloat16": peak_gflops(torch.bfloat16)}
+    median = {stage: statistics.median(values) for stage, values in stages.items()}
+    busy = (median["encode"] + median["decode"]) / 1e3
+    return BenchResult(
+        load_ms=load_ms,
+        teach_ms=teach_ms,
+        first_ms=first_ms,
+        median_ms=median,
+        p95_ms={stage: float(np.quantile(values, 0.95)) for stage, values in stages.items()},
+        pictures_per_second=len(pictures) / (stream_ms / 1e3),
+        peak_memory_mb=peak_memory_mb(),
+        gflop_per_picture=gflop,
+        peak_gflops=peaks,
+        share_of_peak=gflop / busy / peaks["bfloat16"],
+        setting={
+            "encoder": encoder,
+            "side_px": side_px,
+            "references": len(references),
+            "pictures": len(pictures),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        },
+    )
+
+
+def peak_gflops(dtype: torch.dtype, size: int = 1536, seconds: float = 0.6) -> float:
+    """The best rate of a square matrix product here, in 1e9 operations a second."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    best, until = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        spent, _ = _timed(lambda: a @ b)
+        best = min(best, spent)
+    return 2 * size**3 / (best / 1e3) / 1e9
+
+
+def peak_memory_mb() -> float:
+    """Most memory this process has held so far, MiB."""
+    kilo = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilo / 1024 if sys.platform != "darwin" else kilo / 1024**2
+
+
+def _gflop(inspector: Inspector, picture: Path, product: Any) -> float:
+    counter = FlopCounterMode(display=False)
+    with counter:
+        inspector.inspect(picture, product)
+    return counter.get_total_flops() / 1e9
+
+
+def _kind(result: Inspection | PictureError) -> bool:
+    return isinstance(result, Inspection)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = work()
+    return (time.perf_counter() - started) * 1e3, result

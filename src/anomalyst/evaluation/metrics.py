@@ -1,0 +1,267 @@
+"""How well scores and maps tell anomalous from good: exact, every distinct score is a threshold.
+
+Nothing is binned or sampled. A metric that needs both classes is nan where only one is present
+(no anomalous pixel, no good pixel, no picture at all). Scores may have any range and sign.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from anomalyst.errors import AnomalystError
+
+PRO_LIMIT = 0.3  # MVTec AD, Bergmann et al. 2021, IJCV 129, section 5.2
+STRICT_PRO_LIMIT = 0.05  # MVTec LOCO and MVTec AD 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMetrics:
+    """One number per question about the scores of whole pictures, each in [0, 1] or nan."""
+
+    auroc: float
+    ap: float
+    f1_max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelMetrics:
+    """One number per question about the maps, over all pixels of all maps, in [0, 1] or nan."""
+
+    auroc: float
+    ap: float
+    f1_max: float
+    aupro_30: float
+    aupro_05: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What lies at or above each distinct score, from the highest score down.
+
+    `hits` counts the anomalous, `alarms` the good: int64 (S,), S distinct scores.
+    """
+
+    hits: np.ndarray
+    alarms: np.ndarray
+
+    def has_both(self) -> bool:
+        """Whether there are anomalous and good ones, without which no metric is defined."""
+        return bool(len(self.hits) and self.hits[-1] and self.alarms[-1])
+
+    def auroc(self) -> float:
+        """Chance that an anomalous one scores above a good one; a tie counts half."""
+        if not self.has_both():
+            return float("nan")
+        rates, recall = self.roc()
+        return float(np.trapezoid(recall, rates))
+
+    def average_precision(self) -> float:
+        """Sum over thresholds of (gain in recall) x precision: no interpolation, as scikit-learn.
+
+        The share of anomalous ones is its floor, so compare it only on the same pictures.
+        """
+        if not self.has_both():
+            return float("nan")
+        precision = self.hits / (self.hits + self.alarms)
+        gains = np.diff(self.hits, prepend=0)
+        return float(np.dot(gains, precision) / self.hits[-1])
+
+    def f1_max(self) -> float:
+        """The highest F1 any threshold reaches: an upper bound, no threshold was chosen for it."""
+        if not self.has_both():
+            return float("nan")
+        # F1 = 2 TP / (TP + FP + P), which needs no division by a precision of 0 / 0.
+        return float(np.max(2 * self.hits / (self.hits + self.alarms + self.hits[-1])))
+
+    def roc(self) -> tuple[np.ndarray, np.ndarray]:
+        """(false alarm rate, recall), float64 (S + 1,) each, from (0, 0) to (1, 1)."""
+        return _from_zero(self.alarms / self.alarms[-1]), _from_zero(self.hits / self.hits[-1])
+
+    def precision_recall(self) -> tuple[np.ndarray, np.ndarray]:
+        """(recall, precision), float64 (S,) each, from the highest score down."""
+        return self.hits / self.hits[-1], self.hits / (self.hits + self.alarms)
+
+
+def rank(labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray) -> Ranking:
+    """Sort once, ask often: labels (n,) of 0 good, 1 anomalous; scores (n,), higher is worse.
+
+    Raises AnomalystError for unequal lengths, other labels, or scores that are not numbers.
+    """
+    truth, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if truth.shape != values.shape or truth.ndim != 1:
+        raise AnomalystError(
+            f"labels have shape {truth.shape}, scores {values.shape}; "
+            "one label per score in one row is needed."
+        )
+    if not np.isin(truth, (0, 1)).all():
+        raise AnomalystError("labels must be 0 (good) or 1 (anomalous); others were given.")
+    if np.isnan(values).any():
+        raise AnomalystError(
+            f"{int(np.isnan(values).sum())} of {len(values)} scores are not numbers (nan); "
+            "leave those pictures out."
+        )
+    order = np.argsort(-values)
+    ends = _last_of_each(values[order])
+    hits = np.cumsum(truth[order].astype(np.int64))[ends]
+    return Ranking(hits, ends + 1 - hits)
+
+
+def auroc(labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray) -> float:
+    """Area under the ROC curve, see `Ranking.auroc`; input as for `rank`."""
+    return rank(labels, scores).auroc()
+
+
+def average_precision(
+    labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray
+) -> float:
+    """Average precision, see `Ranking.average_precision`; input as for `rank`."""
+    return rank(labels, scores).average_precision()
+
+
+def f1_max(labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray) -> float:
+    """Highest F1 over all thresholds, see `Ranking.f1_max`; input as for `rank`."""
+    return rank(labels, scores).f1_max()
+
+
+def image_metrics(
+    labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray
+) -> ImageMetrics:
+    """All metrics of picture scores with one sort; input as for `rank`."""
+    ranking = rank(labels, scores)
+    return ImageMetrics(
+        auroc=ranking.auroc(), ap=ranking.average_precision(), f1_max=ranking.f1_max()
+    )
+
+
+def aupro(
+    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], limit: float = PRO_LIMIT
+) -> float:
+    """Area under the per-region overlap curve up to a false alarm rate of `limit`, over `limit`.
+
+    Bergmann et al. 2021, IJCV 129, section 5.2. Each 8-connected region of the masks weighs the
+    same whatever its size; good pixels of all pictures, the normal ones too, make the rate. Input
+    as for `pixel_metrics`. Raises AnomalystError if `limit` is not in (0, 1].
+    """
+    if not 0 < limit <= 1:
+        raise AnomalystError(f"limit is {limit}; a false alarm rate above 0, at most 1, is needed.")
+    ranking, overlap = _rank_pixels(maps, masks)
+    return _area_up_to(limit, ranking, overlap)
+
+
+def pixel_metrics(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> PixelMetrics:
+    """All metrics of the maps, with one sort of all pixels.
+
+    maps: float (H, W) each, compared as float32, higher is more anomalous; masks: (H, W) each,
+    not 0 is anomalous, all 0 for a normal picture. Sizes may differ from picture to picture.
+    Raises AnomalystError for unequal counts or shapes, and for values that are not numbers.
+    """
+    ranking, overlap = _rank_pixels(maps, masks)
+    return PixelMetrics(
+        auroc=ranking.auroc(),
+        ap=ranking.average_precision(),
+        f1_max=ranking.f1_max(),
+        aupro_30=_area_up_to(PRO_LIMIT, ranking, overlap),
+        aupro_05=_area_up_to(STRICT_PRO_LIMIT, ranking, overlap),
+    )
+
+
+def _rank_pixels(
+    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]
+) -> tuple[Ranking, np.ndarray]:
+    """(ranking of all pixels, mean share of a region at or above each score: float64 (S,))."""
+    keys, areas_px = _keyed_pixels(maps, masks)
+    keys.sort()
+    regions = keys & np.uint64(0xFFFFFFFF)
+    keys >>= np.uint64(32)
+    ends = _last_of_each(keys)
+    hits = np.cumsum(regions > 0, dtype=np.int64)[ends]
+    # A pixel of a region of A pixels, one of R regions, adds 1 / (A R) to the mean overlap.
+    weights = np.zeros(len(areas_px) + 1)
+    weights[1:] = 1.0 / (np.asarray(areas_px, dtype=np.float64) * max(1, len(areas_px)))
+    overlap = np.minimum(np.cumsum(weights[regions])[ends], 1.0)
+    return Ranking(hits, ends + 1 - hits), overlap
+
+
+def _keyed_pixels(
+    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]
+) -> tuple[np.ndarray, list[int]]:
+    """(one uint64 per pixel: falling score | number of its region, 0 if good; pixels per region).
+
+    Sorting these sorts scores and regions together: numpy sorts plain integers several times
+    faster than it sorts an index, and nothing has to be gathered afterwards.
+    """
+    if len(maps) != len(masks):
+        raise AnomalystError(f"{len(maps)} maps and {len(masks)} masks; one mask each is needed.")
+    keys = np.empty(sum(np.size(m) for m in maps), dtype=np.uint64)
+    areas_px: list[int] = []
+    start = 0
+    for number, (scores, mask) in enumerate(zip(maps, masks, strict=True)):
+        values, truth = np.asarray(scores, dtype=np.float32), np.asarray(mask) != 0
+        _refuse_odd_maps(number, values, truth)
+        stop = start + values.size
+        keys[start:stop] = _falling(values).ravel()
+        keys[start:stop] <<= np.uint64(32)
+        if truth.any():
+            labels, sizes_px = _regions(truth)
+            keys[start:stop] |= np.where(labels > 0, labels + len(areas_px), 0).ravel()
+            areas_px.extend(sizes_px)
+        start = stop
+    return keys, areas_px
+
+
+def _refuse_odd_maps(number: int, values: np.ndarray, truth: np.ndarray) -> None:
+    if values.ndim != 2 or values.shape != truth.shape:
+        raise AnomalystError(
+            f"map {number} has shape {values.shape}, its mask {truth.shape}; "
+            "two equal shapes (height, width) are needed."
+        )
+    if np.isnan(values).any():
+        raise AnomalystError(
+            f"map {number} has {int(np.isnan(values).sum())} pixels that are not numbers (nan)."
+        )
+
+
+def _falling(values: np.ndarray) -> np.ndarray:
+    """uint32 whose rising order is the falling order of the float32 values, ties kept.
+
+    Positive floats order like their bits; negative ones the other way round (Herf 2001, "Radix
+    tricks").
+    """
+    bits = (values + np.float32(0)).view(np.uint32)  # + 0: -0 and 0 are one score
+    sign = np.uint32(0x80000000)
+    return np.where(bits >= sign, bits, bits ^ np.uint32(0x7FFFFFFF))
+
+
+def _regions(truth: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """(uint64 (H, W) numbers of the 8-connected regions from 1, pixels of each)."""
+    count, labels = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
+    return labels.astype(np.uint64), np.bincount(labels.ravel(), minlength=count)[1:].tolist()
+
+
+def _last_of_each(ordered: np.ndarray) -> np.ndarray:
+    """Index of the last one of every run of equal values: int64 (S,)."""
+    if not len(ordered):
+        return np.zeros(0, dtype=np.int64)
+    return np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+
+
+def _from_zero(curve: np.ndarray) -> np.ndarray:
+    return np.concatenate(([0.0], curve))
+
+
+def _area_up_to(limit: float, ranking: Ranking, overlap: np.ndarray) -> float:
+    if not ranking.has_both():
+        return float("nan")
+    rates, shares = _from_zero(ranking.alarms / ranking.alarms[-1]), _from_zero(overlap)
+    beyond = int(np.searchsorted(rates, limit, side="right"))
+    at_limit = shares[-1]
+    if beyond < len(rates):
+        left, right = rates[beyond - 1], rates[beyond]
+        part = (limit - left) / (right - left)
+        at_limit = shares[beyond - 1] + part * (shares[beyond] - shares[beyond - 1])
+    area = np.trapezoid(
+        np.append(shares[:beyond], at_limit), np.append(rates[:beyond], min(limit, 1.0))
+    )
+    return min(1.0, float(area / limit))  # summing may end a rounding above 1

@@ -1,0 +1,116 @@
+"""Which runs a data set asks for: category by category, draw by draw, paired or not."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from anomalyst.errors import AnomalystError
+from anomalyst.evaluation.records import folder_name
+from anomalyst.types import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run to be done: these references are drawn from, these pictures inspected."""
+
+    category: str
+    seed: int
+    paired: bool  # each test picture is inspected against its own reference
+    train: list[Sample]
+    test: list[Sample]
+    digest: str  # of both lists, to know them again
+
+
+def plan_runs(
+    samples: Sequence[Sample],
+    shots: int | Literal["all"],
+    seeds: int,
+    *,
+    max_pictures: int | None = None,
+) -> list[Plan]:
+    """Every run of every category, by name, then seed.
+
+    One run, not `seeds`, where nothing is drawn: paired, or `shots` is "all". `max_pictures` thins
+    the test pictures of each category evenly over labels and defect kinds. Raises AnomalystError
+    for a category without labelled test pictures, one of which only some are paired, and two whose
+    names make the same folder.
+    """
+    by_category: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_category.setdefault(sample.category, []).append(sample)
+    folders = Counter(folder_name(category) for category in by_category)
+    if clash := [name for name, count in folders.items() if count > 1]:
+        raise AnomalystError(
+            f"{folders[clash[0]]} categories would both be kept as {clash[0]!r}; rename one."
+        )
+    draws = 1 if shots == "all" else seeds
+    return [
+        plan
+        for category in sorted(by_category)
+        for plan in _plans_of(category, by_category[category], draws, max_pictures)
+    ]
+
+
+def _plans_of(
+    category: str, samples: list[Sample], draws: int, max_pictures: int | None
+) -> list[Plan]:
+    train = [s for s in samples if s.split == "train" and s.label == "normal"]
+    test = [s for s in samples if s.split == "test" and s.label is not None]
+    if not test:
+        raise AnomalystError(
+            f"Category {category!r} has no test pictures whose label is known; evaluate another."
+        )
+    unpaired = sum(sample.reference is None for sample in test)
+    if 0 < unpaired < len(test):
+        raise AnomalystError(
+            f"{unpaired} of the {len(test)} test pictures of {category!r} have no reference, the "
+            "others do; give every one its reference, or none."
+        )
+    test = _spread(test, max_pictures)
+    return [
+        Plan(
+            category=category,
+            seed=seed,
+            paired=unpaired == 0,
+            train=train,
+            test=test,
+            digest=_digest([*train, *test]),
+        )
+        for seed in range(1 if unpaired == 0 else draws)
+    ]
+
+
+def _spread(test: list[Sample], max_pictures: int | None) -> list[Sample]:
+    """In order of label and defect; if too many, evenly spaced from the first to the last.
+
+    The first is normal and the last anomalous, so both labels stay.
+    """
+    ordered = sorted(
+        test, key=lambda s: (s.label == "anomalous", s.defect or "", s.image.as_posix())
+    )
+    if max_pictures is None or len(ordered) <= max_pictures:
+        return ordered
+    kept = np.linspace(0, len(ordered) - 1, max_pictures).round().astype(int)
+    return [ordered[number] for number in kept]
+
+
+def _digest(samples: list[Sample]) -> str:
+    """Names and labels of the pictures, not their folder: a data set may be moved between runs."""
+    lines = sorted(
+        "|".join(
+            (
+                sample.split,
+                sample.label or "",
+                sample.defect or "",
+                sample.image.name,
+                sample.mask.name if sample.mask else "",
+                sample.reference.name if sample.reference else "",
+            )
+        )
+        for sample in samples
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

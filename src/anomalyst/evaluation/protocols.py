@@ -1,0 +1,246 @@
+"""Data set x references x seeds -> metrics, through the same front door a user takes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal, Protocol
+
+from anomalyst import __version__
+from anomalyst.config import to_mapping
+from anomalyst.data.splits import k_shot
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.evaluation.plans import Plan, plan_runs
+from anomalyst.evaluation.plots import draw_sheet
+from anomalyst.evaluation.records import Run, RunFolder, Skipped, folder_name
+from anomalyst.evaluation.tally import Tally
+from anomalyst.imaging import open_picture
+from anomalyst.types import Inspection, Sample
+
+
+class Evaluable(Protocol):
+    """What can be evaluated: the Inspector, or any other method with these verbs."""
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Which weights and settings: runs of another fingerprint are not gone on with."""
+
+    def teach(self, name: str, good: Sequence[Path]) -> Any:
+        """A product from good pictures."""
+
+    def inspect_many(
+        self, images: Sequence[Path], product: Any, *, false_alarm_rate: float
+    ) -> Iterator[Inspection | PictureError]:
+        """One answer per picture, in order; for a broken one the error is the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolConfig:
+    """How a data set is evaluated; saved with the results and compared before going on."""
+
+    shots: int | Literal["all"] = 1
+    """Good training pictures taught; "all" makes one run, there is nothing to draw."""
+    seeds: int = 5
+    """Draws of the references, numbered from 0: one run of each category per draw."""
+    map_side_px: int = 256
+    """Maps and masks are compared at the picture's aspect and the area of this square."""
+    false_alarm_rate: float = 0.05
+    """The rate the verdicts are asked to keep, shown beside the measured one."""
+    max_pictures: int | None = None
+    """At most so many test pictures per category, evenly spaced over labels and defect kinds."""
+
+    def __post_init__(self) -> None:
+        if self.shots != "all" and self.shots < 1:
+            raise AnomalystError(f'shots is {self.shots}; 1 or more, or "all", is needed.')
+        if self.seeds < 1:
+            raise AnomalystError(f"seeds is {self.seeds}; at least 1 is needed.")
+        if self.map_side_px < 32:
+            raise AnomalystError(f"map_side_px is {self.map_side_px}; at least 32 is needed.")
+        if not 0 < self.false_alarm_rate < 1:
+            raise AnomalystError(
+                f"false_alarm_rate is {self.false_alarm_rate}; a share between 0 and 1 is needed."
+            )
+        if self.max_pictures is not None and self.max_pictures < 2:
+            raise AnomalystError(
+                f"max_pictures is {self.max_pictures}; at least 2 are needed, one of each label."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an evaluation is; pictures of runs that were finished before are not counted."""
+
+    category: str
+    seed: int
+    pictures_done: int
+    pictures_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Every run of an evaluation."""
+
+    inspector: str
+    config: ProtocolConfig
+    runs: tuple[Run, ...]
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Every picture that could not be used, once, in the order they were met."""
+        return tuple(dict.fromkeys(s for run in self.runs for s in run.skipped))
+
+
+class _Meter:
+    """Counts pictures over all runs and tells whoever wants to know."""
+
+    def __init__(self, total: int, tell: Callable[[Progress], None] | None):
+        self._done, self._total, self._tell = 0, total, tell
+
+    def tick(self, plan: Plan, pictures: int = 1) -> None:
+        self._done += pictures
+        if self._tell is not None:
+            self._tell(
+                Progress(
+                    category=plan.category,
+                    seed=plan.seed,
+                    pictures_done=self._done,
+                    pictures_total=self._total,
+                )
+            )
+
+
+def evaluate(
+    inspector: Evaluable,
+    samples: Sequence[Sample],
+    config: ProtocolConfig,
+    *,
+    out: Path,
+    progress: Callable[[Progress], None] | None = None,
+) -> Results:
+    """Teach and inspect every category under every seed; go on where an earlier call stopped.
+
+    A category whose test pictures carry their own `reference` is run paired: once, each picture
+    against a product taught from its reference alone. Any other is taught `config.shots` normal
+    training pictures drawn by seed. Test pictures without a label are left out. A picture that
+    cannot be used is listed and skipped; a reference that cannot be is replaced by another draw.
+
+    For the pixel metrics maps and masks are brought to the picture's aspect and the area of a
+    `config.map_side_px` square; a mask's pixel is anomalous where more than half of it is (see
+    `tally.shrink_mask`). Anomalous pictures without a mask count in the picture metrics only.
+
+    Each finished run is kept in `out` (see `records`), the first of each category with a sheet of
+    its best and worst cases; `progress` is called after every picture. Raises AnomalystError if
+    `out` holds another evaluation, or a category cannot be run: too few references, no test
+    pictures with a label, only some of them paired.
+    """
+    plans = plan_runs(samples, config.shots, config.seeds, max_pictures=config.max_pictures)
+    folder = RunFolder(
+        out,
+        {
+            "anomalyst": __version__,
+            "inspector": inspector.name,
+            "fingerprint": inspector.fingerprint,
+            **to_mapping(config),
+        },
+    )
+    found = [folder.finished(plan.category, plan.seed, plan.digest) for plan in plans]
+    todo = [plan for plan, run in zip(plans, found, strict=True) if run is None]
+    meter = _Meter(sum(len(plan.test) for plan in todo), progress)
+    runs = []
+    for plan, before in zip(plans, found, strict=True):
+        runs.append(before or _run(inspector, plan, config, folder=folder, meter=meter))
+    return Results(inspector=inspector.name, config=config, runs=tuple(runs))
+
+
+def _run(
+    inspector: Evaluable, plan: Plan, config: ProtocolConfig, *, folder: RunFolder, meter: _Meter
+) -> Run:
+    """Teach, inspect every test picture, count, and keep the run."""
+    tally = Tally(config.map_side_px)
+    references: list[Path] = []
+    teach_seconds, started = 0.0, perf_counter()
+    for product, good, queries in _lessons(inspector, plan, config.shots, tally, meter):
+        teach_seconds += perf_counter() - started
+        references += good
+        answers = inspector.inspect_many(
+            [query.image for query in queries], product, false_alarm_rate=config.false_alarm_rate
+        )
+        for query, answer in zip(queries, answers, strict=True):
+            if isinstance(answer, PictureError):
+                tally.skip(answer)
+            else:
+                tally.add(query, answer)
+            meter.tick(plan)
+        started = perf_counter()
+    run = Run(
+        category=plan.category,
+        seed=plan.seed,
+        paired=plan.paired,
+        references=tuple(path.as_posix() for path in references),
+        pictures=len(tally.rows),
+        pixel_pictures=tally.num_maps,
+        metrics=tally.metrics(),
+        teach_seconds=teach_seconds,
+        digest=plan.digest,
+        skipped=tuple(tally.skipped),
+        notes=tuple(tally.notes),
+    )
+    if plan.seed == 0:
+        sheet = folder.out / "sheets" / f"{folder_name(plan.category)}.png"
+        draw_sheet(tally.extremes.groups(), sheet, f"{plan.category or 'all'}: {inspector.name}")
+    place = {sample.image.as_posix(): number for number, sample in enumerate(plan.test)}
+    folder.save(run, sorted(tally.rows, key=lambda row: place[row.path]))
+    return run
+
+
+def _lessons(
+    inspector: Evaluable, plan: Plan, shots: int | Literal["all"], tally: Tally, meter: _Meter
+) -> Iterator[tuple[Any, list[Path], list[Sample]]]:
+    """(product, its references, the pictures to inspect with it), one product at a time."""
+    if not plan.paired:
+        yield *_teach_draw(inspector, plan, shots, tally), plan.test
+        return
+    # By reference, so that each is taught once and its product need not be kept.
+    by_reference: dict[Path, list[Sample]] = {}
+    for sample in plan.test:
+        assert sample.reference is not None
+        by_reference.setdefault(sample.reference, []).append(sample)
+    for reference, queries in by_reference.items():
+        try:
+            product = _teach(inspector, plan, [reference])
+        except PictureError as error:
+            tally.skip(error)
+            for query in queries:
+                tally.skip(PictureError(query.image, f"its reference {reference} is not usable."))
+            meter.tick(plan, len(queries))
+        else:
+            yield product, [reference], queries
+
+
+def _teach_draw(
+    inspector: Evaluable, plan: Plan, shots: int | Literal["all"], tally: Tally
+) -> tuple[Any, list[Path]]:
+    """(product, its references); a broken picture leaves the pool and the draw is made again."""
+    pool = list(plan.train)
+    while True:
+        count = max(1, len(pool)) if shots == "all" else shots
+        good = [sample.image for sample in k_shot(pool, count, plan.seed)]
+        try:
+            return _teach(inspector, plan, good), good
+        except PictureError as error:
+            if error.path not in good:
+                raise
+            tally.skip(error)
+            pool = [sample for sample in pool if sample.image != error.path]
+
+
+def _teach(inspector: Evaluable, plan: Plan, good: Sequence[Path]) -> Any:
+    """A product of exactly these pictures; PictureError for the first that cannot be used."""
+    # Whoever teaches for work may leave a broken one out; "4-shot" must not mean three.
+    for path in good:
+        open_picture(path)
+    return inspector.teach(folder_name(plan.category), good)

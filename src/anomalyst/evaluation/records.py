@@ -1,0 +1,156 @@
+"""What an evaluation leaves on disk run by run, so that an interrupted one can go on.
+
+OUT/protocol.json              what the runs have in common; another protocol is refused
+OUT/runs/CATEGORY/seed-0.csv   one row per picture
+OUT/runs/CATEGORY/seed-0.json  the run's metrics; written last, so it marks the run finished
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from anomalyst.config import from_mapping, to_mapping
+from anomalyst.errors import AnomalystError
+from anomalyst.files import write_text
+from anomalyst.types import Label, Verdict
+
+METRICS = (
+    "image_auroc",
+    "image_ap",
+    "image_f1_max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1_max",
+    "pixel_aupro_30",
+    "pixel_aupro_05",
+    "false_alarm_rate",
+    "miss_rate",
+    "unsure_rate",
+    "seconds_per_picture",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What was said about one picture."""
+
+    path: str
+    label: Label
+    defect: str  # "" for a normal picture
+    score: float
+    p_value: float
+    verdict: Verdict
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A picture or mask that could not be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One category taught once with one draw of references (or, paired, every picture's own)."""
+
+    category: str
+    seed: int
+    paired: bool
+    references: tuple[str, ...]
+    pictures: int
+    pixel_pictures: int  # of those, the ones whose pixel truth is known
+    metrics: Mapping[str, float | None]  # the names of METRICS; None where not defined
+    teach_seconds: float
+    digest: str  # of the sample list, see `RunFolder.finished`
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()  # what the inspector said about its fallbacks, each once
+
+
+class RunFolder:
+    """The finished runs of one protocol in one folder."""
+
+    def __init__(self, out: Path, protocol: Mapping[str, Any]):
+        """Start the folder, or go on with it.
+
+        Raises AnomalystError if it holds runs of another protocol, or cannot be written.
+        """
+        self.out = out
+        file = out / "protocol.json"
+        if file.exists():
+            _refuse_another(out, _read_json(file), protocol)
+        else:
+            write_text(file, json.dumps(protocol, indent=2) + "\n")
+
+    def finished(self, category: str, seed: int, digest: str) -> Run | None:
+        """The run if it was finished before, None if it is still to be done.
+
+        Raises AnomalystError if it was made on other pictures (`digest`), or its file is damaged.
+        """
+        file = _run_file(self.out, category, seed, "json")
+        if not file.exists():
+            return None
+        run = from_mapping(Run, _read_json(file), where=str(file))
+        if run.digest != digest:
+            raise AnomalystError(
+                f"{file}: was made on other pictures of {category!r} than the data set has now; "
+                "choose another folder with --out, or delete this one."
+            )
+        return run
+
+    def save(self, run: Run, rows: Iterable[Row]) -> None:
+        """Keep a finished run: rows first, so that metrics without rows cannot be left behind."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)
+        write_text(_run_file(self.out, run.category, run.seed, "csv"), text.getvalue())
+        record = json.dumps(to_mapping(run), indent=2, allow_nan=False)
+        write_text(_run_file(self.out, run.category, run.seed, "json"), record + "\n")
+
+
+def read_rows(out: Path, run: Run) -> list[Row]:
+    """The pictures of a run that was finished in `out`, in the order they were saved.
+
+    Raises AnomalystError if its table is missing or damaged.
+    """
+    file = _run_file(out, run.category, run.seed, "csv")
+    try:
+        with file.open(encoding="utf-8", newline="") as text:
+            return [from_mapping(Row, row, where=str(file)) for row in csv.DictReader(text)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AnomalystError(f"{file}: cannot be read ({error}); delete this run.") from error
+
+
+def folder_name(category: str) -> str:
+    """The category as a name any file system takes; "" (a set without categories) is "all"."""
+    return re.sub(r"[^\w-]+", "_", category) or "all"
+
+
+def _run_file(out: Path, category: str, seed: int, suffix: str) -> Path:
+    return out / "runs" / folder_name(category) / f"seed-{seed}.{suffix}"
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AnomalystError(f"{file}: cannot be read ({error}); delete it.") from error
+    if not isinstance(values, dict):
+        raise AnomalystError(f"{file}: holds no JSON object; delete it.")
+    return values
+
+
+def _refuse_another(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for key in [*now, *(k for k in before if k not in now)]:
+        if before.get(key) != now.get(key):
+            raise AnomalystError(
+                f"{out}: holds an evaluation with {key} = {before.get(key)!r}, this one has "
+                f"{now.get(key)!r}; choose another folder with --out, or delete that one."
+            )

@@ -1,0 +1,103 @@
+"""Counting the answers of one run: rows for the table, maps for the pixel metrics."""
+
+from dataclasses import asdict
+from math import isnan
+
+import numpy as np
+
+from anomalyst.errors import PictureError
+from anomalyst.evaluation.cases import Extremes
+from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
+from anomalyst.evaluation.records import Row, Skipped
+from anomalyst.imaging import canvas_for, open_mask, resize
+from anomalyst.types import Inspection, Label, Sample, Verdict
+
+
+class Tally:
+    """The answers so far of one run."""
+
+    def __init__(self, map_side_px: int):
+        self.rows: list[Row] = []
+        self.skipped: list[Skipped] = []
+        self.notes: dict[str, None] = {}  # in the order they were first said
+        self.extremes = Extremes()
+        self._map_side_px = map_side_px
+        self._maps: list[np.ndarray] = []
+        self._masks: list[np.ndarray] = []
+
+    @property
+    def num_maps(self) -> int:
+        """Pictures that count in the pixel metrics."""
+        return len(self._maps)
+
+    def add(self, sample: Sample, inspection: Inspection) -> None:
+        """Count one answer; a picture whose mask cannot be used is skipped whole."""
+        assert sample.label is not None
+        try:
+            mask = _truth(sample, inspection.size_hw)
+        except PictureError as error:
+            self.skip(error)
+            return
+        self.rows.append(
+            Row(
+                path=sample.image.as_posix(),
+                label=sample.label,
+                defect=sample.defect or "",
+                score=float(inspection.score),
+                p_value=float(inspection.p_value),
+                verdict=inspection.verdict,
+                seconds=sum(inspection.seconds.values()),
+            )
+        )
+        self.notes.update(dict.fromkeys(inspection.notes))
+        self.extremes.offer(sample, inspection, mask)
+        if mask is not None:
+            canvas_hw = canvas_for(inspection.size_hw, self._map_side_px)
+            self._maps.append(resize(np.asarray(inspection.map, dtype=np.float32), canvas_hw))
+            self._masks.append(shrink_mask(mask, canvas_hw))
+
+    def skip(self, error: PictureError) -> None:
+        """List a picture or mask that cannot be used."""
+        self.skipped.append(Skipped(path=error.path.as_posix(), reason=error.reason))
+
+    def metrics(self) -> dict[str, float | None]:
+        """Every name of METRICS; None where it is not defined.
+
+        No pixel metric is, where no mask of the category is known (image labels only).
+        """
+        labels = [int(row.label == "anomalous") for row in self.rows]
+        image = image_metrics(labels, [row.score for row in self.rows])
+        pixel = pixel_metrics(self._maps, self._masks)
+        seconds = [row.seconds for row in self.rows]
+        values = {
+            **{f"image_{name}": value for name, value in asdict(image).items()},
+            **{f"pixel_{name}": value for name, value in asdict(pixel).items()},
+            "false_alarm_rate": self._share("normal", "anomalous"),
+            "miss_rate": self._share("anomalous", "normal"),
+            "unsure_rate": self._share(None, "unsure"),
+            "seconds_per_picture": sum(seconds) / len(seconds) if seconds else float("nan"),
+        }
+        return {name: None if isnan(value) else value for name, value in values.items()}
+
+    def _share(self, label: Label | None, verdict: Verdict) -> float:
+        """Share of the pictures with this label that got this verdict; nan if there are none."""
+        said = [row.verdict == verdict for row in self.rows if label in (None, row.label)]
+        return sum(said) / len(said) if said else float("nan")
+
+
+def shrink_mask(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """A bool mask at another size: every pixel that is more than half anomalous (area average).
+
+    A mask too thin for that keeps the pixels above half of its best coverage instead: were it to
+    vanish, a true find would count as a false alarm. Which rule is used moves pixel AP.
+    """
+    covered = resize(mask.astype(np.float32), size_hw)
+    highest = float(covered.max(initial=0.0))
+    return covered > (0.5 if highest > 0.5 else highest / 2)
+
+
+def _truth(sample: Sample, size_hw: tuple[int, int]) -> np.ndarray | None:
+    """Bool (H, W), all False for a normal picture; None if a defect's place is not known."""
+    if sample.label == "normal":
+        return np.zeros(size_hw, dtype=bool)
+    return None if sample.mask is None else open_mask(sample.mask, size_hw)

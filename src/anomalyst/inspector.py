@@ -1,0 +1,252 @@
+"""The front door: teach a product from good pictures, inspect others, say how sure it is."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from anomalyst.detection.calibration import Calibration, procedural_calibration, too_few_note
+from anomalyst.detection.decoder import load_decoder
+from anomalyst.detection.detector import Detector, DetectorConfig, Memory
+from anomalyst.detection.regions import find_regions
+from anomalyst.detection.teaching import calibrate, chosen_references, decide_pose, turned
+from anomalyst.encoders import fingerprint, load_encoder
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.imaging import Frame, open_picture
+from anomalyst.product import Product
+from anomalyst.types import Features, Inspection, Region, Verdict
+
+REGION_THRESHOLD = 0.5  # of the map: as likely anomalous as not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectorConfig:
+    """How pictures are looked at."""
+
+    side_px: int | None = None  # working side of a square picture; None: the encoder's own
+    max_references: int = 8  # most good pictures a query is compared with; the rest calibrate
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+
+
+class Inspector:
+    """Teach, then inspect. One instance holds one encoder and any number of products."""
+
+    def __init__(self, detector: Detector, config: InspectorConfig, procedural: Calibration | None):
+        self.detector, self.config = detector, config
+        self.procedural = procedural
+        self.name = detector.encoder.name
+        self.fingerprint = fingerprint(detector.encoder, detector.decoder)
+
+    @classmethod
+    def load(cls, encoder: str = "embedded", config: InspectorConfig | None = None) -> "Inspector":
+        """An inspector on an encoder: `embedded`, or `hf:NAME_OR_DIR`. Works offline."""
+        config = config or InspectorConfig()
+        embedded = encoder == "embedded"
+        decoder = load_decoder() if embedded else None
+        detector = Detector(load_encoder(encoder), decoder, config.detector)
+        return cls(detector, config, procedural_calibration() if embedded else None)
+
+    def teach(
+        self,
+        name: str,
+        good: Sequence[Path],
+        *,
+        product: Product | None = None,
+        pose: Literal["auto", "fixed", "free"] = "auto",
+        calibrated: bool = True,
+        on_picture: Callable[[Path], None] = lambda _: None,
+    ) -> Product:
+        """A product learnt from good pictures (added to those of `product`); not saved yet.
+
+        A picture that cannot be read is left out and named in the product's notes.
+        Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
+        """
+        paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
+        if not paths:
+            raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
+        pictures, notes = self._opened(paths, on_picture)
+        kept = list(pictures)
+        side = self.config.side_px or self.detector.encoder.side_px
+        first = pictures[kept[0]]
+        frame = Frame.of(first.shape[:2], side, self.detector.encoder.multiple_px)
+        features = self._encoded(frame, [pictures[p] for p in kept])
+        free = decide_pose(pose, frame, [pictures[p] for p in kept], self.detector)
+        chosen = chosen_references(features[0].embedding, self.config.max_references)
+        if free:
+            views = [v for i in chosen for v in turned(pictures[kept[i]])]
+            shown = self._encoded(frame, views)
+        else:
+            shown = [tile.rows(chosen) for tile in features]
+        calibration = (
+            calibrate(self.detector, features, shown, chosen, 4 if free else 1)
+            if calibrated and len(kept) > 1
+            else Calibration(scores=(), method="leave-one-out")
+        )
+        return Product(
+            name=name,
+            encoder=self.name,
+            fingerprint=self.fingerprint,
+            frame=frame,
+            pose="free" if free else "fixed",
+            references=kept,
+            features=shown,
+            calibration=calibration,
+            notes=tuple(notes),
+        )
+
+    def inspect(
+        self, image: Path, product: Product, *, false_alarm_rate: float = 0.05
+    ) -> Inspection:
+        """One picture against a product. Raises PictureError if the picture cannot be used."""
+        stopwatch = Stopwatch()
+        with stopwatch("open"):
+            picture = open_picture(image)
+        return self._inspected(image, picture, product, false_alarm_rate, stopwatch)
+
+    def inspect_many(
+        self, images: Sequence[Path], product: Product, *, false_alarm_rate: float = 0.05
+    ) -> Iterator[Inspection | PictureError]:
+        """Many pictures, in order, one result at a time; a bad one yields its error."""
+        with ThreadPoolExecutor(1) as reader:
+            ahead: Future[np.ndarray] | None = None
+            for index, image in enumerate(images):
+                stopwatch = Stopwatch()
+                opening = ahead or reader.submit(open_picture, image)
+                following = images[index + 1] if index + 1 < len(images) else None
+                with stopwatch("open"):
+                    try:
+                        picture = opening.result()
+                    except PictureError as error:
+                        picture = None
+                        problem = error
+                ahead = reader.submit(open_picture, following) if following else None
+                if picture is None:
+                    yield problem
+                else:
+                    yield self._inspected(image, picture, product, false_alarm_rate, stopwatch)
+
+    def _inspected(
+        self,
+        image: Path,
+        picture: np.ndarray,
+        product: Product,
+        rate: float,
+        stopwatch: "Stopwatch",
+    ) -> Inspection:
+        memories = self._memories(product)
+        with stopwatch("encode"):
+            views = product.frame.cut(picture)
+            features = self.detector.encode(views.canvases)
+        with stopwatch("decode"):
+            evidence = [
+                self.detector.judge(features.rows([t]), memories[t], placement)
+                for t, placement in enumerate(views.placements)
+            ]
+        with stopwatch("score"):
+            whole = views.join([e.map for e in evidence])
+            score = max(e.score for e in evidence)
+            p_value, verdict, notes = self._decide(score, product, rate)
+            regions = regions_for(whole, verdict)
+        return Inspection(
+            image=image,
+            size_hw=(picture.shape[0], picture.shape[1]),
+            map=whole,
+            score=score,
+            p_value=p_value,
+            verdict=verdict,
+            regions=regions,
+            answer=sentence(verdict, regions, p_value),
+            seconds=stopwatch.seconds,
+            notes=(*product.notes, *notes),
+        )
+
+    def _decide(
+        self, score: float, product: Product, rate: float
+    ) -> tuple[float, Verdict, list[str]]:
+        """p-value and verdict, and the sentence that says whose calibration they rest on."""
+        if not 0 < rate < 1:
+            raise AnomalystError(f"--false-alarm-rate {rate} is not between 0 and 1.")
+        own = product.calibration
+        if own.enough_for(rate):
+            p_value = own.p_value(score)
+            return p_value, own.verdict(p_value, rate), []
+        note = too_few_note(rate, own, product.name, product.num_references)
+        if self.procedural is not None:
+            p_value = self.procedural.p_value(score)
+            return p_value, self.procedural.verdict(p_value, rate), [note]
+        return own.p_value(score), "unsure", [note]
+
+    def _memories(self, product: Product) -> list[Memory]:
+        if product.fingerprint != self.fingerprint:
+            raise AnomalystError(
+                f"product {product.name!r} was taught with other weights of {product.encoder!r}; "
+                "teach it again with --replace."
+            )
+        if not product.memories:
+            product.memories = [self.detector.remember(tile) for tile in product.features]
+        return product.memories
+
+    def _opened(
+        self, paths: Sequence[Path], on_picture: Callable[[Path], None]
+    ) -> tuple[dict[Path, np.ndarray], list[str]]:
+        pictures: dict[Path, np.ndarray] = {}
+        errors: list[PictureError] = []
+        for path in paths:
+            try:
+                pictures[path] = open_picture(path)
+            except PictureError as error:
+                errors.append(error)
+            on_picture(path)
+        if not pictures:
+            raise errors[0]
+        return pictures, [f"left out when taught: {e}" for e in errors]
+
+    def _encoded(self, frame: Frame, pictures: Sequence[np.ndarray]) -> list[Features]:
+        """Features per tile, each of all pictures: (V, D, h, w) per level."""
+        each = [self.detector.encode(frame.cut(picture).canvases) for picture in pictures]
+        return [stacked([f.rows([t]) for f in each]) for t in range(len(frame.boxes_xyxy))]
+
+
+class Stopwatch:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - started
+
+
+def stacked(features: Sequence[Features]) -> Features:
+    """Batches of features after each other."""
+    levels = [torch.cat(level) for level in zip(*(f.levels for f in features), strict=True)]
+    return Features(levels, torch.cat([f.embedding for f in features]))
+
+
+def regions_for(whole: np.ndarray, verdict: Verdict) -> tuple[Region, ...]:
+    """The regions a verdict speaks of: none when it is normal, at least one when it is not."""
+    if verdict == "normal":
+        return ()
+    threshold = min(REGION_THRESHOLD, 0.6 * float(whole.max()))
+    return find_regions(whole, threshold, max(4, round(whole.size * 5e-5)))
+
+
+def sentence(verdict: Verdict, regions: Sequence[Region], p_value: float) -> str:
+    """The verdict in words."""
+    if verdict == "normal":
+        return f"No anomaly found (p = {p_value:.3g})."
+    count = len(regions)
+    where = "; ".join(dict.fromkeys(r.place for r in regions[:3]))
+    what = f"{count} region{'s' if count != 1 else ''}" + (f" at the {where}" if where else "")
+    if verdict == "anomalous":
+        return f"Anomalous: {what} (p = {p_value:.3g})."
+    return f"Unsure: please look at {what} (p = {p_value:.3g})."
