@@ -52,7 +52,9 @@ def test_every_family_draws_products_that_differ_more_than_their_instances(name)
     assert all(p.dtype == np.float32 and np.isfinite(p).all() for p in pictures)
     assert min(float(p.std()) for p in pictures) > 0.002
     between = np.mean([np.abs(pictures[i] - pictures[i - 1]).mean() for i in range(6)])
-    inside = np.mean([np.abs(draw(s, 2, 96).image - p).mean() for s, p in zip(specs, pictures)])
+    inside = np.mean(
+        [np.abs(draw(s, 2, 96).image - p).mean() for s, p in zip(specs, pictures, strict=True)]
+    )
     assert inside < between
 
 
