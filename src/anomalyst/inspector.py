@@ -237,7 +237,8 @@ def regions_for(whole: np.ndarray, verdict: Verdict) -> tuple[Region, ...]:
     if verdict == "normal":
         return ()
     threshold = min(REGION_THRESHOLD, 0.6 * float(whole.max()))
-    return find_regions(whole, threshold, max(4, round(whole.size * 5e-5)))
+    found = find_regions(whole, threshold, max(4, round(whole.size * 5e-5)))
+    return found or find_regions(whole, threshold)[:1]
 
 
 def sentence(verdict: Verdict, regions: Sequence[Region], p_value: float) -> str:

@@ -72,25 +72,33 @@ def make_episode(seed: int | Sequence[int], config: WorldConfig | None = None) -
     config = config or WorldConfig()
     rng = np.random.default_rng(seed)
     spec = draw_product(rng, only=config.families or None, without=config.without)
-    size = config.size_px
     count = int(rng.integers(config.references[0], config.references[1] + 1))
-    references = np.stack(
-        [photograph(draw(spec, _seed(rng), size).image, spec.camera, rng) for _ in range(count)]
-    )
-    found: list[tuple[str, np.ndarray, float]] = []
+    references = np.stack([sound_picture(spec, rng, config.size_px) for _ in range(count)])
     if rng.random() < config.anomalous_share:
-        scene, found = _spoiled(spec, rng, config)
+        query, mask, truth = spoiled_picture(spec, rng, config)
     else:
-        scene = draw(spec, _seed(rng), size)
-    mask = np.zeros((size, size), bool)
+        query = sound_picture(spec, rng, config.size_px)
+        mask, truth = np.zeros(query.shape[:2], bool), describe(spec)
+    return Episode(references=references, query=query, mask=mask, truth=truth)
+
+
+def sound_picture(spec: ProductSpec, rng: np.random.Generator, size_px: int) -> np.ndarray:
+    """A good picture of a new instance, uint8 (S, S, 3)."""
+    return photograph(draw(spec, _seed(rng), size_px).image, spec.camera, rng)
+
+
+def spoiled_picture(
+    spec: ProductSpec, rng: np.random.Generator, config: WorldConfig
+) -> tuple[np.ndarray, np.ndarray, Truth]:
+    """A picture of a new instance with one to three defects, its mask and its truth.
+
+    Now and then no defect could be seen; then the mask is empty and the truth says so.
+    """
+    scene, found = _spoiled(spec, rng, config)
+    mask = np.zeros(scene.image.shape[:2], bool)
     for _, one, _ in found:
         mask |= one
-    return Episode(
-        references=references,
-        query=photograph(scene.image, spec.camera, rng),
-        mask=mask,
-        truth=_truth(spec, found, size),
-    )
+    return photograph(scene.image, spec.camera, rng), mask, describe(spec, found)
 
 
 def _seed(rng: np.random.Generator) -> int:
@@ -138,7 +146,8 @@ def _with_fault(
     return scene, (fault.kind, where, float(change[where].mean()))
 
 
-def _truth(spec: ProductSpec, found: list[tuple[str, np.ndarray, float]], size: int) -> Truth:
+def describe(spec: ProductSpec, found: Sequence[tuple[str, np.ndarray, float]] = ()) -> Truth:
+    """What is true of a picture of this product with the defects (kind, mask, severity)."""
     colours = [colour_name((spec.body_material or spec.background).colour)]
     if spec.body is not None:
         colours.append(colour_name(spec.background.colour))
@@ -151,15 +160,15 @@ def _truth(spec: ProductSpec, found: list[tuple[str, np.ndarray, float]], size: 
         colours=tuple(colours),
         parts=parts,
         pose_fixed=spec.pose.fixed,
-        defects=tuple(_describe(spec.noun, kind, mask, level, size) for kind, mask, level in found),
+        defects=tuple(_defect(spec.noun, kind, mask, level) for kind, mask, level in found),
     )
 
 
-def _describe(noun: str, kind: str, mask: np.ndarray, severity: float, size: int) -> Defect:
+def _defect(noun: str, kind: str, mask: np.ndarray, severity: float) -> Defect:
     ys, xs = np.nonzero(mask)
     box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
-    place = place_of((float(xs.mean()), float(ys.mean())), (size, size))
-    share = len(ys) / size**2
+    place = place_of((float(xs.mean()), float(ys.mean())), mask.shape)
+    share = len(ys) / mask.size
     word = next(w for limit, w in _SIZES if share <= limit)
     return Defect(
         kind=kind,

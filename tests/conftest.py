@@ -1,0 +1,25 @@
+"""What several tests need: real pictures beside the project, and the shipped inspector."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+DEMO = ROOT / "src" / "anomalyst" / "demo"
+
+
+@pytest.fixture(scope="session")
+def cookie() -> Path:
+    """Biscuits, sound and cracked: real pictures of 512x384."""
+    if not (DATA / "cookie").is_dir():
+        pytest.skip("../shared/data/cookie is not there; it holds the real pictures")
+    return DATA / "cookie"
+
+
+@pytest.fixture(scope="session")
+def inspector():
+    """The embedded default with its shipped weights."""
+    from anomalyst.inspector import Inspector
+
+    return Inspector.load()

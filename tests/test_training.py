@@ -1,0 +1,125 @@
+"""The training loop: losses by hand, a run that resumes exactly, refusals."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from anomalyst.detection.calibration import Calibration
+from anomalyst.detection.decoder import DecoderConfig, load_decoder
+from anomalyst.encoders.embedded import EmbeddedConfig, load_embedded
+from anomalyst.errors import AnomalystError
+from anomalyst.synthesis.world import WorldConfig
+from anomalyst.training.episodes import batches
+from anomalyst.training.loop import learning_rate, train
+from anomalyst.training.recipe import Recipe, load_recipe
+from anomalyst.training.stages.detector import dice_loss, focal_loss, image_loss
+
+TINY = Recipe(
+    steps=6,
+    batch=4,
+    late_batch=2,
+    warmup_steps=2,
+    late_share=0.34,
+    late_size_px=64,
+    precision="float32",
+    workers=0,
+    log_every=2,
+    checkpoint_every=2,
+    calibration_episodes=3,
+    buffer_episodes=8,
+    world=WorldConfig(size_px=48, references=(2, 2), families=("pill", "surface")),
+    encoder=EmbeddedConfig(widths=(16, 16, 16), levels=(8, 8, 8), blocks=1),
+    decoder=DecoderConfig(levels=(8, 8, 8), width=16, fine_width=8),
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_losses_by_hand():
+    logits = torch.tensor([[[[0.0, 2.0]]]])
+    mask = torch.tensor([[[[0.0, 1.0]]]])
+    p = torch.sigmoid(torch.tensor(2.0))
+    focal = (0.25 * torch.log(torch.tensor(2.0)) + (1 - p) ** 2 * -torch.log(p)) / 2
+    assert focal_loss(logits, mask) == pytest.approx(float(focal), rel=1e-5)
+    dice = 1 - (2 * p + 1) / (0.25 + p**2 + 1 + 1)
+    assert dice_loss(logits, mask) == pytest.approx(float(dice), rel=1e-5)
+    assert image_loss(logits, mask) == pytest.approx(float(-torch.log(p)), rel=1e-5)
+
+
+def test_a_batch_loss_is_the_mean_of_its_singles_and_perfection_costs_nothing():
+    torch.manual_seed(0)
+    logits, mask = torch.randn(3, 1, 8, 8), (torch.rand(3, 1, 8, 8) > 0.7).float()
+    for loss in (focal_loss, dice_loss, image_loss):
+        singles = [loss(logits[i : i + 1], mask[i : i + 1]) for i in range(3)]
+        assert loss(logits, mask) == pytest.approx(float(torch.stack(singles).mean()), rel=1e-5)
+        assert float(loss((mask - 0.5) * 40, mask)) < 1e-3
+
+
+def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
+    recipe = Recipe(steps=1000, warmup_steps=100, learning_rate=1.0)
+    assert learning_rate(recipe, 0) == pytest.approx(0.01)
+    assert learning_rate(recipe, 99) == pytest.approx(1.0)
+    assert learning_rate(recipe, 550) == pytest.approx(0.505)
+    assert learning_rate(recipe, 999) == pytest.approx(0.01, abs=1e-3)
+
+
+def test_batches_are_a_function_of_the_step_and_grow_late():
+    whole = list(batches(TINY))
+    assert [b.query.shape[-1] for b in whole] == [48, 48, 48, 48, 64, 64]
+    assert {b.references.shape[1] for b in whole} <= {1, 2}
+    assert {v for b in whole for v in b.mask.unique().tolist()} == {0, 1}
+    resumed = list(batches(TINY, 3))
+    assert all(torch.equal(a.query, b.query) for a, b in zip(whole[3:], resumed, strict=True))
+
+
+def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(tmp_path: Path):
+    weights = train(TINY, tmp_path / "whole")
+    heard = []
+
+    class Interrupt(Exception):
+        pass
+
+    def stop(line: dict) -> None:
+        heard.append(line)
+        if line["step"] == 4:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        train(TINY, tmp_path / "cut", say=stop)
+    resumed = train(TINY, tmp_path / "cut")
+    one, other = load_embedded(weights), load_embedded(resumed)
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+    assert load_decoder(resumed).config == TINY.decoder
+    lines = [json.loads(x) for x in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6] and all(line["loss"] > 0 for line in lines)
+    scores = json.loads((tmp_path / "whole" / "calibration.json").read_text())
+    assert len(Calibration.from_dict(scores).scores) == 3
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_with_what_differs(tmp_path: Path):
+    train(replace(TINY, steps=2), tmp_path)
+    with pytest.raises(AnomalystError, match="learning_rate was 0.002, is 0.1"):
+        train(replace(TINY, steps=2, learning_rate=0.1), tmp_path)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(AnomalystError, match="no whole checkpoint"):
+        train(replace(TINY, steps=2), tmp_path)
+
+
+def test_the_shipped_recipe_reads_and_a_misspelt_key_names_the_nearest():
+    path = Path(__file__).parents[1] / "recipes" / "embedded.yaml"
+    assert load_recipe(path, ["steps=10", "world.size_px=96"]).world.size_px == 96
+    with pytest.raises(AnomalystError, match="nearest is 'learning_rate'"):
+        load_recipe(path, ["learnin_rate=1"])
+    with pytest.raises(AnomalystError, match="steps"):
+        load_recipe(path, ["steps=many"])
