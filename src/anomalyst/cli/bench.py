@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from anomalyst.cli.demo import PICTURES
 from anomalyst.cli.screen import pictures_in, progress
+from anomalyst.errors import PictureError
 
 if TYPE_CHECKING:
     from anomalyst.evaluation.bench import BenchResult
@@ -30,9 +33,11 @@ def inspect(
     reference: Annotated[
         list[Path] | None, typer.Option(metavar="GOOD", help="Good pictures or folders.")
     ] = None,
-    side: Annotated[int, typer.Option(help="Working side in pixels.")] = 256,
-    references: Annotated[int, typer.Option(help="How many good pictures to compare with.")] = 1,
-    pictures: Annotated[int, typer.Option(help="How many pictures to inspect.")] = 50,
+    side: Annotated[int, typer.Option(min=32, help="Working side in pixels.")] = 256,
+    references: Annotated[
+        int, typer.Option(min=1, help="How many good pictures to compare with.")
+    ] = 1,
+    pictures: Annotated[int, typer.Option(min=1, help="How many pictures to inspect.")] = 50,
     encoder: Annotated[
         str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
     ] = "embedded",
@@ -46,12 +51,15 @@ def inspect(
     """
     from anomalyst.evaluation.bench import bench_inspect
 
-    folder = sorted(p for p in PICTURES.iterdir() if p.is_dir() and p.name[0] not in "._")[0]
-    good = _repeated(pictures_in(reference or [folder / "good"]), references)
+    folder = PICTURES / "circuit-module"
+    good = pictures_in(reference or [folder / "good"])
     some = _repeated(pictures_in(image or [folder / "test"]), pictures)
-    with progress("Inspecting", len(some)) as (bar, task):
+    with (
+        TemporaryDirectory() as copies,
+        progress("Inspecting", len(some)) as (bar, task),
+    ):
         result = bench_inspect(
-            good,
+            _copied(_repeated(good, references), Path(copies)),
             some,
             side_px=side,
             encoder=encoder,
@@ -66,6 +74,16 @@ def inspect(
 def _repeated(paths: list[Path], count: int) -> list[Path]:
     """The first `count` of the paths, going round when there are fewer."""
     return [paths[i % len(paths)] for i in range(count)]
+
+
+def _copied(paths: list[Path], folder: Path) -> list[Path]:
+    """Each under a name of its own: a product takes a file named twice for one reference."""
+    targets = [folder / f"{i:04d}{path.suffix}" for i, path in enumerate(paths)]
+    for path, target in zip(paths, targets, strict=True):
+        if not path.is_file():
+            raise PictureError(path, "there is no such file.")
+        shutil.copyfile(path, target)
+    return targets
 
 
 def _show(result: "BenchResult") -> None:
@@ -89,5 +107,5 @@ def _show(result: "BenchResult") -> None:
         f"{result.peak_gflops['float32']:.0f} (float32) and "
         f"{result.peak_gflops['bfloat16']:.0f} GFLOP/s (bfloat16); "
         f"{result.share_of_peak:.0%} of the latter used\n"
-        f"{result.setting}"
+        + ", ".join(f"{name} {value}" for name, value in result.setting.items())
     )

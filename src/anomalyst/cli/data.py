@@ -70,3 +70,44 @@ def _check(source: Path, out: Path | None, as_json: bool) -> None:
     if out is not None:
         write_text(out, text + "\n")
     typer.echo(text if as_json else report.as_text())
+
+
+@app.command()
+def world(
+    out: Annotated[
+        Path, typer.Argument(metavar="DIR", help="An empty folder.", show_default=False)
+    ],
+    family: Annotated[str, typer.Option(metavar="NAME", help="Which kind of product.")] = "biscuit",
+    seed: Annotated[int, typer.Option(help="Another seed is another product.")] = 0,
+    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 320,
+    good: Annotated[int, typer.Option(help="Good pictures to train on.")] = 20,
+    bad: Annotated[int, typer.Option(help="Defective pictures to test with.")] = 20,
+) -> None:
+    """Draw a product that never was as a data set, with masks and the truth in words.
+
+    Example: anomalyst data world sets/module --family "circuit module" --seed 3
+    """
+    from anomalyst.synthesis.world.dataset import SetConfig, write_dataset
+
+    config = SetConfig(family=family, seed=seed, size_px=size, train=good, test_bad=bad)
+    write_dataset(out, config)
+    typer.echo(f"Drawn: {out}")
+
+
+@app.command()
+def gallery(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the sheets go.")] = Path(
+        "out/gallery"
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed, other products.")] = 0,
+) -> None:
+    """Draw sheets of every product family and every defect of the procedural world.
+
+    Example: anomalyst data gallery --out out/gallery
+    """
+    from anomalyst.cli.screen import progress
+    from anomalyst.synthesis.world.gallery import num_rows, write_gallery
+
+    with progress("Drawing", num_rows()) as (bar, task):
+        write_gallery(out, seed=seed, on_row=lambda: bar.advance(task))  # type: ignore[arg-type]
+    typer.echo(f"Sheets: {out / 'families.jpg'}, {out / 'defects.jpg'}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.inspect import Outcome, run, show
+from anomalyst.cli.inspect import leave, run, show
 
 PICTURES = Path(__file__).parent.parent / "demo"
 
@@ -15,7 +15,7 @@ def demo(
         "out/demo"
     ),
 ) -> None:
-    """Teach two products from their bundled good pictures, inspect others, write a report.
+    """Teach three products from one bundled good picture each, inspect others, write a report.
 
     The pictures were drawn by our own program (synthesis/world); no network is needed.
 
@@ -25,15 +25,10 @@ def demo(
     from anomalyst.inspector import Inspector
 
     inspector = Inspector.load()
-    for folder in sorted(p for p in PICTURES.iterdir() if p.is_dir() and p.name[0] not in "._"):
+    batches = []
+    for folder in sorted(p for p in PICTURES.iterdir() if (p / "good").is_dir()):
         product = inspector.teach(folder.name, list_pictures(folder / "good"))
-        outcome: Outcome = run(
-            inspector,
-            list_pictures(folder / "test"),
-            product,
-            out=out / folder.name,
-            as_json=False,
-            false_alarm_rate=0.05,
-        )
-        typer.echo(f"\n{folder.name}, taught from {product.num_references} good picture(s):")
-        show(outcome, out / folder.name)
+        batches.append((product, list_pictures(folder / "test")))
+    outcome = run(inspector, batches, out=out)
+    show(outcome, out)
+    leave(outcome)

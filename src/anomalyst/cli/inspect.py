@@ -1,6 +1,7 @@
 """`anomalyst inspect`: pictures against a product -> verdicts, overlays, a report."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from anomalyst.errors import PictureError
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
+    from anomalyst.report.page import ReportWriter
+    from anomalyst.report.record import Records
     from anomalyst.types import Inspection
 
 
@@ -45,8 +48,13 @@ def inspect(
         Path, typer.Option(metavar="DIR", help="Where taught products live.")
     ] = Path("products"),
     encoder: Annotated[
-        str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
-    ] = "embedded",
+        str | None,
+        typer.Option(
+            metavar="embedded|hf:DIR",
+            help="What sees: shipped, or a folder.",
+            show_default="the product's, or embedded",
+        ),
+    ] = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
     ] = False,
@@ -60,29 +68,28 @@ def inspect(
 
     Example: anomalyst inspect new/*.jpg --reference good.jpg --out out/new
 
-    Exit code 0: done; 1: an anomaly was found and --fail-on-anomaly was given; 2: wrong use, or
-    some picture could not be read (the others were inspected).
+    Exit code 0: done.
+    1: an anomaly was found and --fail-on-anomaly was given.
+    2: wrong use, or a picture could not be read (the others were inspected).
+    130: stopped by Ctrl-C (what was done is complete).
     """
     from anomalyst.detection.calibration import checked_rate
 
     checked_rate(false_alarm_rate)
-    known = _source(product, reference or [])
+    _one_source(product, reference or [])
     pictures = pictures_in(image)
-    from anomalyst.inspector import Inspector
-
-    inspector = Inspector.load(encoder)
-    taught = _taught(inspector, known, reference or [], products)
+    inspector, taught = _prepared(product, reference or [], products, encoder)
     target = out if out is not None or as_json else Path("out/inspect")
     outcome = run(
-        inspector, pictures, taught, out=target, as_json=as_json, false_alarm_rate=false_alarm_rate
+        inspector,
+        [(taught, pictures)],
+        out=target,
+        as_json=as_json,
+        false_alarm_rate=false_alarm_rate,
     )
     if not as_json:
         show(outcome, target)
-    if outcome.stopped:
-        say(f"Stopped after {len(outcome.rows)} of {len(pictures)} pictures; these are complete.")
-        raise typer.Exit(130)
-    if outcome.skipped:
-        raise typer.Exit(2)
+    leave(outcome)
     if fail_on_anomaly and any(row.verdict == "anomalous" for row in outcome.rows):
         raise typer.Exit(1)
 
@@ -91,7 +98,7 @@ def inspect(
 class Row:
     """What the terminal shows of one inspection; the map is not kept."""
 
-    file: str
+    image: Path
     verdict: str
     score: float
     p_value: float
@@ -105,63 +112,86 @@ class Outcome:
     rows: list[Row] = field(default_factory=list)
     skipped: list["PictureError"] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
+    total: int = 0  # pictures asked for
     stopped: bool = False
 
 
 def run(
     inspector: "Inspector",
-    pictures: Sequence[Path],
-    product: "Product",
+    batches: "Sequence[tuple[Product, Sequence[Path]]]",
     *,
     out: Path | None,
-    as_json: bool,
-    false_alarm_rate: float,
+    as_json: bool = False,
+    false_alarm_rate: float = 0.05,
 ) -> Outcome:
-    """Inspect a batch, writing each result as it comes; Ctrl-C ends it with what is done."""
-    from anomalyst.errors import PictureError
-    from anomalyst.imaging import open_picture
+    """Inspect batches, writing each result as it comes; Ctrl-C ends it with what is done."""
     from anomalyst.report.page import ReportWriter
     from anomalyst.report.record import Records
 
-    outcome = Outcome()
+    total = sum(len(pictures) for _, pictures in batches)
+    outcome, keep = Outcome(total=total), _Keep()
     with ExitStack() as stack:
-        report, records = None, None
         if out is not None:
-            report = stack.enter_context(
+            good = [path for product, _ in batches for path in product.references]
+            inspected = [path for _, pictures in batches for path in pictures]
+            keep.records = Records(out, keep=[*good, *inspected])
+            keep.report = stack.enter_context(
                 ReportWriter(
                     out / "report.html",
-                    product=product.name,
-                    references=product.references,
-                    encoder=product.encoder,
+                    product=", ".join(product.name for product, _ in batches),
+                    references=good,
+                    encoder=inspector.name,
                 )
             )
-            records = Records(out)
-        bar, task = stack.enter_context(progress("Inspecting", len(pictures)))
+        bar, task = stack.enter_context(progress("Inspecting", total))
         try:
-            for result in inspector.inspect_many(
-                pictures, product, false_alarm_rate=false_alarm_rate
-            ):
-                if isinstance(result, PictureError):
-                    outcome.skipped.append(result)
-                    say(f"Skipped: {result}")
-                    if report is not None:
-                        report.skip(result)
-                else:
-                    _note(outcome, result, as_json)
-                    if report is not None and records is not None:
-                        picture = open_picture(result.image)
-                        records.add(result, picture)
-                        report.add(result, picture)
-                bar.advance(task)  # type: ignore[arg-type]
+            for product, pictures in batches:
+                for result in inspector.inspect_many(
+                    pictures, product, false_alarm_rate=false_alarm_rate
+                ):
+                    _take(result, outcome, keep, as_json)
+                    bar.advance(task)  # type: ignore[arg-type]
         except KeyboardInterrupt:
             outcome.stopped = True
     return outcome
 
 
+@dataclass(slots=True)
+class _Keep:
+    """Where results are written, if anywhere."""
+
+    report: "ReportWriter | None" = None
+    records: "Records | None" = None
+
+
+def _take(
+    result: "Inspection | PictureError", outcome: Outcome, keep: _Keep, as_json: bool
+) -> None:
+    """Count, print and write one result."""
+    from anomalyst.errors import PictureError
+    from anomalyst.imaging import open_picture
+
+    try:
+        if isinstance(result, PictureError):
+            raise result
+        # Opened again, rather than kept in every result; it may be gone by now.
+        picture = open_picture(result.image) if keep.report is not None else None
+    except PictureError as error:
+        outcome.skipped.append(error)
+        say(f"Skipped: {error}")
+        if keep.report is not None:
+            keep.report.skip(error)
+        return
+    if picture is not None and keep.report is not None and keep.records is not None:
+        drawn = keep.records.add(result, picture)
+        keep.report.add(result, picture, full_size=drawn)
+    _note(outcome, result, as_json)
+
+
 def _note(outcome: Outcome, result: "Inspection", as_json: bool) -> None:
     outcome.notes |= dict.fromkeys(result.notes)
     outcome.rows.append(
-        Row(result.image.name, result.verdict, result.score, result.p_value, result.answer)
+        Row(result.image, result.verdict, result.score, result.p_value, result.answer)
     )
     if as_json:
         typer.echo(json.dumps(result.as_dict()))
@@ -177,9 +207,13 @@ def show(outcome: Outcome, out: Path | None, most: int = 40) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("picture", "verdict", "score", "p", "answer"):
         table.add_column(heading, overflow="fold")
+    common = _common_folder([row.image for row in outcome.rows])
+    # Names are broken last: they are what is copied from a terminal.
+    longest = max((len(_shown(row.image, common)) for row in outcome.rows), default=0)
+    table.columns[0].min_width = min(30, longest)
     for row in _worst_first(outcome.rows, most):
         table.add_row(
-            escape(row.file),
+            escape(_shown(row.image, common)),
             f"[{colour[row.verdict]}]{row.verdict}[/]",
             f"{row.score:.3f}",
             f"{row.p_value:.3g}",
@@ -199,7 +233,29 @@ def _worst_first(rows: Sequence[Row], most: int) -> Iterator[Row]:
     yield from sorted(rows, key=lambda row: -row.score)[:most]
 
 
-def _source(product: str | None, references: Sequence[Path]) -> str | None:
+def _common_folder(images: Sequence[Path]) -> Path:
+    """The folder that holds them all."""
+    return Path(os.path.commonpath([image.resolve().parent for image in images] or [Path.cwd()]))
+
+
+def _shown(image: Path, common: Path) -> str:
+    """A picture's name with as much of its folder as tells it from the others."""
+    name = image.resolve().relative_to(common).as_posix()
+    # A name that is no UTF-8 on disk cannot be printed as it is.
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def leave(outcome: Outcome) -> None:
+    """End with the code that a stopped batch or a skipped picture asks for; else go on."""
+    if outcome.stopped:
+        done = len(outcome.rows)
+        say(f"Stopped after {done} of {outcome.total} pictures; what was done is complete.")
+        raise typer.Exit(130)
+    if outcome.skipped:
+        raise typer.Exit(2)
+
+
+def _one_source(product: str | None, references: Sequence[Path]) -> None:
     from anomalyst.errors import AnomalystError
 
     if product is None and not references:
@@ -209,20 +265,24 @@ def _source(product: str | None, references: Sequence[Path]) -> str | None:
         )
     if product is not None and references:
         raise AnomalystError("--product and --reference exclude each other; give one of them.")
-    return product
 
 
-def _taught(
-    inspector: "Inspector", product: str | None, references: Sequence[Path], products: Path
-) -> "Product":
+def _prepared(
+    product: str | None, references: Sequence[Path], products: Path, encoder: str | None
+) -> "tuple[Inspector, Product]":
+    """The inspector and the product: found on disk, or taught from the references."""
+    from anomalyst.inspector import Inspector
+    from anomalyst.product import find_product
+
     if product is not None:
-        from anomalyst.product import find_product
-
-        return find_product(product, products)
+        found = find_product(product, products)
+        return Inspector.load(encoder or found.encoder), found
     pictures = pictures_in(references)
+    inspector = Inspector.load(encoder or "embedded")
     with progress("Looking at good pictures", len(pictures)) as (bar, task):
-        return inspector.teach(
+        taught = inspector.teach(
             "the product",
             pictures,
             on_picture=lambda _: bar.advance(task),  # type: ignore[arg-type]
         )
+    return inspector, taught

@@ -79,6 +79,6 @@ def _tell_internal(error: Exception) -> None:
         traceback.print_exception(error, file=log)
     typer.echo(
         f"Internal error: {type(error).__name__}: {error}. This is our fault; please report it "
-        f"with {Path(log.name)}.",
+        f"with {Path(log.name)}, or see it with `anomalyst --debug ...`.",
         err=True,
     )

@@ -21,8 +21,13 @@ def teach(
         str, typer.Option(metavar="auto|fixed|free", help="Does it lie any way round?")
     ] = "auto",
     encoder: Annotated[
-        str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
-    ] = "embedded",
+        str | None,
+        typer.Option(
+            metavar="embedded|hf:DIR",
+            help="What sees: shipped, or a folder.",
+            show_default="the product's, or embedded",
+        ),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Forget what it was taught before.")
     ] = False,
@@ -41,9 +46,14 @@ def teach(
     if pose not in ("auto", "fixed", "free"):
         raise AnomalystError(f"--pose {pose!r}: is none of auto, fixed, free.")
     pictures = pictures_in(good)
-    inspector = Inspector.load(encoder)
     folder = products / name
+    if folder.exists() and not (folder / "product.json").exists():
+        # With --replace, too: this may be somebody's folder of pictures.
+        raise AnomalystError(
+            f"{folder}: is there and is no product; choose another name, or another --products."
+        )
     known = Product.load(folder) if folder.exists() and not replace else None
+    inspector = Inspector.load(encoder or (known.encoder if known else "embedded"))
     total = len(pictures) + (known.num_references if known else 0)
     with progress("Looking at good pictures", total) as (bar, task):
         product = inspector.teach(

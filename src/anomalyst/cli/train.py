@@ -44,5 +44,9 @@ def train(
                 f"{line['steps_per_second']:.2f} steps/s"
             )
 
-        weights = run_training(read, target, resume=not fresh, say=hear)
+        try:
+            weights = run_training(read, target, resume=not fresh, say=hear)
+        except KeyboardInterrupt:
+            say(f"Stopped. The same command goes on from the last checkpoint in {target}.")
+            raise typer.Exit(130) from None
     typer.echo(f"Weights: {weights}")

@@ -164,7 +164,7 @@ class LevelMatcher(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(2.7))  # log of the softmax temperature
         self.nearness = nn.Parameter(torch.tensor(-3.5))  # log of similarity lost per cell^2
         self.mix = nn.Sequential(
-            nn.Conv2d(3 * depth + 2 * self.SCALARS, width, 1, bias=False), nn.BatchNorm2d(width)
+            nn.Conv2d(3 * depth + self.SCALARS, width, 1, bias=False), nn.BatchNorm2d(width)
         )
 
     def forward(
@@ -187,14 +187,12 @@ class LevelMatcher(nn.Module):
             agreed = agreement(similarity, at_any, (height, width), grid_hw)
             spread = variation.gather(1, at_any)
             scalars = torch.stack([1 - anywhere, 1 - near, 1 - agreed, spread], 2)  # (B, N, 4)
-            context = scalars.mean(1, keepdim=True).expand_as(scalars)
             stacked = torch.cat(
                 [
                     (units - aligned).abs() * 4,
                     (units - aligned_near).abs() * 4,
                     units * 2,
                     scalars * 4,
-                    context * 4,
                 ],
                 2,
             )

@@ -13,6 +13,9 @@ from anomalyst.types import Inspection, Region
 
 MAX_SIDE_PX = 1600
 VISIBLE_FROM = 0.15  # of the map: below it the picture is left alone
+OPACITY = 0.7  # where the map is 1
+DARKEST = 0.3  # where on inferno the scale starts: its black end would hide the part, not mark it
+MARK = (64, 224, 255)  # cyan: on no part of inferno, and seen on dark and light pictures
 
 
 def shown_size(size_hw: tuple[int, int], max_side_px: int = MAX_SIDE_PX) -> tuple[int, int]:
@@ -28,36 +31,52 @@ def overlay(
     size_hw = shown_size(picture.shape[:2], max_side_px)
     shown = resize(picture, size_hw)
     heat = resize(inspection.map, size_hw)
-    tinted = tint(shown, heat)
-    scale = size_hw[1] / picture.shape[1]
-    return outlined(tinted, heat, inspection.regions, scale)
+    scale_xy = (size_hw[1] / inspection.size_hw[1], size_hw[0] / inspection.size_hw[0])
+    return outlined(tint(shown, heat), heat, inspection.regions, scale_xy)
 
 
 def tint(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lay the map (H, W) in [0, 1] over the picture; opacity grows with the map."""
     level = np.clip(heat, 0, 1)
-    colours = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    alpha = np.clip((level - VISIBLE_FROM) / (1 - VISIBLE_FROM), 0, 1)[..., None] * 0.65
+    alpha = np.clip((level - VISIBLE_FROM) / (1 - VISIBLE_FROM), 0, 1)[..., None] * OPACITY
     if not alpha.any():
         return picture.copy()
+    on_inferno = ((DARKEST + (1 - DARKEST) * level) * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(on_inferno, cv2.COLORMAP_INFERNO)[..., ::-1]
     return np.round(picture * (1 - alpha) + colours * alpha).astype(np.uint8)
 
 
+def legend_colours(steps: int = 12) -> list[str]:
+    """What map values from 0 to 1 look like over mid grey, as #rrggbb."""
+    grey = np.full((1, steps, 3), 128, np.uint8)
+    shown = tint(grey, np.linspace(0, 1, steps, dtype=np.float32)[None])
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in shown[0].tolist()]
+
+
 def outlined(
-    picture: np.ndarray, heat: np.ndarray, regions: Sequence[Region], scale: float
+    picture: np.ndarray,
+    heat: np.ndarray,
+    regions: Sequence[Region],
+    scale_xy: tuple[float, float] = (1.0, 1.0),
 ) -> np.ndarray:
-    """Outline each region and number it, in order of its peak."""
+    """Outline each region and number it from 1, in the order given.
+
+    The outline follows the map (H, W) of the picture's size; boxes are in pixels of the original
+    picture, `scale_xy` brings them to this one. A region too small to be seen gets a box around it.
+    """
     canvas = picture.copy()
+    if not regions:
+        return canvas
     thick = max(1, round(max(canvas.shape[:2]) / 400))
-    for number, region in enumerate(regions, start=1):
-        x0, y0, x1, y1 = (round(v * scale) for v in region.box_xyxy)
-        inside = heat[y0:y1, x0:x1] >= min(0.5, 0.6 * region.peak)
-        contours, _ = cv2.findContours(
-            inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x0, y0)
-        )
+    # The level at which the inspector cuts its regions out of the map.
+    level = min(0.5, 0.6 * max(region.peak for region in regions))
+    boxes = [_shown_box(region, scale_xy, canvas.shape[:2]) for region in regions]
+    for box in boxes:
+        contours = _contours(heat, box, level, least_px=6 * thick)
         cv2.drawContours(canvas, contours, -1, (0, 0, 0), thick + 2, cv2.LINE_AA)
-        cv2.drawContours(canvas, contours, -1, (64, 224, 255), thick, cv2.LINE_AA)
-        _number(canvas, number, (x0, y0), thick)
+        cv2.drawContours(canvas, contours, -1, MARK, thick, cv2.LINE_AA)
+    for number, box in enumerate(boxes, start=1):  # after all outlines, so that none is covered
+        _write_number(canvas, number, box, thick)
     return canvas
 
 
@@ -68,19 +87,38 @@ def side_by_side(picture: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return np.hstack([plain, gap, drawn])
 
 
-def _number(canvas: np.ndarray, number: int, at_xy: tuple[int, int], thick: int) -> None:
-    size = max(0.35, max(canvas.shape[:2]) / 1100)
-    (width, height), _ = cv2.getTextSize(str(number), cv2.FONT_HERSHEY_SIMPLEX, size, thick)
-    x = int(np.clip(at_xy[0], 0, canvas.shape[1] - width - 4))
-    y = int(np.clip(at_xy[1] - 4, height + 4, canvas.shape[0] - 2))
-    cv2.rectangle(canvas, (x, y - height - 4), (x + width + 4, y + 3), (20, 20, 20), -1)
-    cv2.putText(
-        canvas,
-        str(number),
-        (x + 2, y),
-        cv2.FONT_HERSHEY_SIMPLEX,
-        size,
-        (64, 224, 255),
-        thick,
-        cv2.LINE_AA,
-    )
+Box = tuple[int, int, int, int]
+
+
+def _shown_box(region: Region, scale_xy: tuple[float, float], size_hw: tuple[int, ...]) -> Box:
+    """The region's box in shown pixels, never empty, within the picture."""
+    x0, y0, x1, y1 = region.box_xyxy
+    left = min(int(x0 * scale_xy[0]), size_hw[1] - 1)
+    top = min(int(y0 * scale_xy[1]), size_hw[0] - 1)
+    right = max(left + 1, min(round(x1 * scale_xy[0]), size_hw[1]))
+    bottom = max(top + 1, min(round(y1 * scale_xy[1]), size_hw[0]))
+    return left, top, right, bottom
+
+
+def _contours(heat: np.ndarray, box: Box, level: float, *, least_px: int) -> Sequence[np.ndarray]:
+    """The region's outline; a box with a margin where it would be lost on the eye."""
+    x0, y0, x1, y1 = box
+    inside = (heat[y0:y1, x0:x1] >= level).astype(np.uint8)
+    if max(x1 - x0, y1 - y0) >= least_px and inside.any():
+        found, _ = cv2.findContours(
+            inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x0, y0)
+        )
+        return found
+    x0, y0, x1, y1 = x0 - least_px, y0 - least_px, x1 + least_px, y1 + least_px
+    return [np.array([[[x0, y0]], [[x1, y0]], [[x1, y1]], [[x0, y1]]], np.int32)]
+
+
+def _write_number(canvas: np.ndarray, number: int, box: Box, thick: int) -> None:
+    """A small label above the box's upper left corner, or inside it at the picture's edge."""
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, max(0.5, max(canvas.shape[:2]) / 1100)
+    (width, height), _ = cv2.getTextSize(str(number), font, size, thick)
+    pad = 2 + thick
+    x = int(np.clip(box[0], 0, max(0, canvas.shape[1] - width - 2 * pad)))
+    y = int(np.clip(box[1] - pad, height + 2 * pad, max(height + 2 * pad, canvas.shape[0] - 1)))
+    cv2.rectangle(canvas, (x, y - height - 2 * pad), (x + width + 2 * pad, y), (20, 20, 20), -1)
+    cv2.putText(canvas, str(number), (x + pad, y - pad), font, size, MARK, thick, cv2.LINE_AA)

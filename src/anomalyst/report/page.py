@@ -1,24 +1,30 @@
 """A batch of inspections as one self-contained HTML page, written row by row."""
 
 import base64
-import html
+import errno
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from anomalyst.errors import PictureError
+from anomalyst import __version__
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.files import written_whole
 from anomalyst.imaging import open_picture, resize
-from anomalyst.report.overlay import overlay, shown_size
+from anomalyst.report.overlay import VISIBLE_FROM, legend_colours, overlay, shown_size
 from anomalyst.types import Inspection
 
-THUMBNAIL_PX = 480
+THUMBNAIL_PX = 400  # with this and the quality below, 1,000 rows are at most some 70 MB
+JPEG_QUALITY = 76
+REFERENCE_PX = 160
 REFERENCES_SHOWN = 8
 
 
@@ -27,6 +33,7 @@ class ReportWriter:
 
     Rows go to disk as they come, so a thousand pictures need no more memory than one. When the
     block ends, by Ctrl-C too, the page is completed for what was done.
+    Raises AnomalystError when the folder cannot be written or the disk is full.
     """
 
     def __init__(self, path: Path, *, product: str, references: Sequence[Path], encoder: str):
@@ -34,32 +41,47 @@ class ReportWriter:
         self.references = list(references)
         self.counts: Counter[str] = Counter()
         self.skipped: list[PictureError] = []
-        self.notes: dict[str, None] = {}
+        self.notes: dict[str, int] = {}  # sentence -> its number on the page
         environment = Environment(
             loader=PackageLoader("anomalyst.report", "."), autoescape=select_autoescape(["j2"])
         )
         self._page = environment.get_template("page.html.j2")
+        self._row = environment.get_template("row.html.j2")
         self._rows: IO[str] | None = None
-        self._rows_path = path.with_name(f".rows-{path.name}")
 
     def __enter__(self) -> "ReportWriter":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._rows = self._rows_path.open("w", encoding="utf-8")
+        with _told(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Beside the page, where there is room for it; nameless, so that nothing is left behind.
+            # A name that is no UTF-8 on disk is shown with "?" in the place of what is not.
+            self._rows = tempfile.TemporaryFile(
+                "w+", encoding="utf-8", errors="replace", dir=self.path.parent
+            )
         return self
 
-    def add(self, inspection: Inspection, picture: np.ndarray) -> None:
-        """One row: the picture as it is and explained, verdict, figures, regions, sentence."""
+    def add(
+        self, inspection: Inspection, picture: np.ndarray, *, full_size: Path | None = None
+    ) -> None:
+        """One row: the picture as it is and explained, verdict, figures, regions, sentence.
+
+        `full_size` is the overlay's file, linked relative to the page.
+        """
         assert self._rows is not None, "add() works inside the with block"
-        self.counts[inspection.verdict] += 1
-        self.notes |= dict.fromkeys(inspection.notes)
-        size_hw = shown_size(picture.shape[:2], THUMBNAIL_PX)
-        row = self._page.module.row(  # type: ignore[attr-defined]
-            number=sum(self.counts.values()),
+        plain = resize(picture, shown_size(picture.shape[:2], THUMBNAIL_PX))
+        drawn = overlay(picture, inspection, max_side_px=THUMBNAIL_PX)
+        for note in inspection.notes:
+            self.notes.setdefault(note, len(self.notes) + 1)
+        row = self._row.render(
+            number=sum(self.counts.values()) + 1,
             inspection=inspection,
-            plain=data_uri(resize(picture, size_hw)),
-            drawn=data_uri(overlay(picture, inspection, max_side_px=THUMBNAIL_PX)),
+            plain=data_uri(plain),
+            drawn=None if np.array_equal(plain, drawn) else data_uri(drawn),
+            full_size=full_size.relative_to(self.path.parent).as_posix() if full_size else None,
+            notes=[self.notes[note] for note in inspection.notes],
         )
-        self._rows.write(str(row))
+        with _told(self.path):
+            self._rows.write(row)
+        self.counts[inspection.verdict] += 1
 
     def skip(self, error: PictureError) -> None:
         """A picture that could not be used is listed with the reason."""
@@ -72,40 +94,58 @@ class ReportWriter:
         trace: TracebackType | None,
     ) -> None:
         assert self._rows is not None
-        self._rows.close()
-        try:
-            self._write_page()
-        finally:
-            self._rows_path.unlink(missing_ok=True)
+        rows, self._rows = self._rows, None
+        with rows, _told(self.path):
+            rows.seek(0)
+            self._write_page(rows)
 
-    def _write_page(self) -> None:
+    def _write_page(self, rows: IO[str]) -> None:
         head, tail = self._page.render(
             product=self.product,
             encoder=self.encoder,
+            version=__version__,
+            made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             counts=self.counts,
             total=sum(self.counts.values()),
-            references=[_thumbnail(p) for p in self.references[:REFERENCES_SHOWN]],
+            references=[_thumbnail(path) for path in self.references[:REFERENCES_SHOWN]],
             num_references=len(self.references),
             skipped=self.skipped,
-            notes=list(self.notes),
+            notes=self.notes,
+            legend=legend_colours(),
+            visible_from=VISIBLE_FROM,
         ).split("<!-- rows -->")
-        with written_whole(self.path) as part, part.open("w", encoding="utf-8") as page:
+        with (
+            written_whole(self.path) as part,
+            part.open("w", encoding="utf-8", errors="replace") as page,
+        ):
             page.write(head)
-            with self._rows_path.open(encoding="utf-8") as rows:
-                while chunk := rows.read(1 << 20):
-                    page.write(chunk)
+            while chunk := rows.read(1 << 20):
+                page.write(chunk)
             page.write(tail)
 
 
 def data_uri(picture: np.ndarray) -> str:
     """A picture as a JPEG data URI, so that the page needs no other file."""
-    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
+    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
-def _thumbnail(path: Path) -> dict[str, str]:
+def _thumbnail(path: Path) -> dict[str, Any]:
     try:
         picture = open_picture(path)
     except PictureError as error:
-        return {"name": html.escape(str(error)), "uri": ""}
-    return {"name": path.name, "uri": data_uri(resize(picture, shown_size(picture.shape[:2], 160)))}
+        return {"name": path.name, "uri": None, "error": error.reason}
+    small = resize(picture, shown_size(picture.shape[:2], REFERENCE_PX))
+    return {"name": path.name, "uri": data_uri(small)}
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full; free some space" if full else error.strerror or str(error)
+        raise AnomalystError(
+            f"{path}: the report cannot be written ({reason}); choose another place with --out."
+        ) from error

@@ -1,7 +1,7 @@
 """One inspection on disk: NAME.png, the overlay, and NAME.json, everything but the map."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -13,14 +13,20 @@ from anomalyst.types import Inspection
 
 
 class Records:
-    """Writes records into a folder under names that never collide."""
+    """Writes records into a folder under names that never collide.
 
-    def __init__(self, folder: Path):
+    Records of an earlier run are replaced. Any other picture or JSON file that is there is not
+    (annotations often lie beside their pictures), nor are pictures named in `keep`.
+    """
+
+    def __init__(self, folder: Path, *, keep: Iterable[Path] = ()):
         self.folder = folder
+        self._keep = {path.resolve() for path in keep}
+        # In lower case: some file systems hold A.png and a.png for the same file.
         self._taken: set[str] = set()
 
     def add(self, inspection: Inspection, picture: np.ndarray) -> Path:
-        """Write both files; returns the overlay's path. Never overwrites an inspected picture."""
+        """Write both files; returns the overlay's path. Raises AnomalystError if it cannot."""
         name = self._free_name(inspection.image)
         encoded = cv2.imencode(".png", overlay(picture, inspection)[..., ::-1])[1]
         target = self.folder / f"{name}.png"
@@ -32,17 +38,33 @@ class Records:
     def _free_name(self, image: Path) -> str:
         """The picture's stem, made unique by its folder's name and then by a number."""
         for name in self._candidates(image):
-            clashes = (self.folder / f"{name}.png").resolve() == image.resolve()
-            if name not in self._taken and not clashes:
-                self._taken.add(name)
+            if name.lower() not in self._taken and not self._holds_other_work(name, image):
+                self._taken.add(name.lower())
                 return name
         raise AssertionError("the candidates never end")
+
+    def _holds_other_work(self, name: str, image: Path) -> bool:
+        """Whether files of this name are pictures to keep, or no record of ours."""
+        target, note = self.folder / f"{name}.png", self.folder / f"{name}.json"
+        if target.resolve() == image.resolve() or target.resolve() in self._keep:
+            return True
+        return (target.exists() or note.exists()) and not _is_record(note)
 
     @staticmethod
     def _candidates(image: Path) -> Iterator[str]:
         yield image.stem
-        yield f"{image.parent.name}-{image.stem}"
+        # Resolved: `photo.png` and `./photo.png` have a folder with a name, too.
+        stem = f"{image.resolve().parent.name}-{image.stem}".lstrip("-")
+        yield stem
         number = 2
         while True:
-            yield f"{image.parent.name}-{image.stem}-{number}"
+            yield f"{stem}-{number}"
             number += 1
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(held, dict) and {"verdict", "overlay"} <= held.keys()

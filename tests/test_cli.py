@@ -1,0 +1,202 @@
+"""Every command as a user types it, on real pictures."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from anomalyst.cli import inspect as inspect_command
+from anomalyst.cli.main import app, main
+from anomalyst.inspector import Inspector
+
+COMMANDS = (
+    ["demo"], ["teach"], ["inspect"], ["evaluate"], ["train"], ["data", "check"],
+    ["data", "world"], ["data", "gallery"], ["bench", "inspect"],
+)  # fmt: skip
+
+
+def run(*words: object):
+    return CliRunner().invoke(app, [str(w) for w in words])
+
+
+def refused(*words: object, capsys, monkeypatch) -> str:
+    """Run the real entry point; the sentence it prints and exit code 2."""
+    monkeypatch.setattr(sys, "argv", ["anomalyst", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    printed = capsys.readouterr()
+    assert stop.value.code == 2, printed
+    return printed.err
+
+
+@pytest.fixture
+def shipped(inspector, monkeypatch):
+    """Commands in this process share one inspector, loaded once."""
+    monkeypatch.setattr(Inspector, "load", classmethod(lambda *_: inspector))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0 and "Example: anomalyst " + command[0] in result.output
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from anomalyst.cli import main; "
+        "print([m for m in ('torch', 'numpy', 'cv2', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.usefixtures("shipped")
+def test_the_demo_writes_one_report_of_all_bundled_pictures(tmp_path):
+    result = run("demo", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<tr>") == 1 + 21 and "circuit-module" in page
+    assert str(tmp_path / "report.html") in result.output
+
+
+@pytest.mark.usefixtures("shipped")
+def test_teach_then_inspect_by_name(cookie, tmp_path):
+    good = sorted((cookie / "train" / "good").glob("*"))[:2]
+    taught = run("teach", "cookie", *good, "--products", tmp_path / "p")
+    assert taught.exit_code == 0 and "2 good pictures" in taught.output
+    picture = sorted((cookie / "test" / "cracked").glob("*"))[0]
+    out = tmp_path / "out"
+    found = run(
+        "inspect", picture, "--product", "cookie", "--products", tmp_path / "p", "--out", out
+    )
+    assert found.exit_code == 0, found.output
+    assert {p.name for p in out.iterdir()} == {
+        f"{picture.stem}.png",
+        f"{picture.stem}.json",
+        "report.html",
+    }
+    record = json.loads((out / f"{picture.stem}.json").read_text())
+    assert {"score", "p_value", "verdict", "regions", "overlay"} <= record.keys()
+
+
+@pytest.mark.usefixtures("shipped")
+def test_json_is_one_object_a_line_and_nothing_else(cookie, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    good = sorted((cookie / "train" / "good").glob("*"))[0]
+    pictures = sorted((cookie / "test" / "cracked").glob("*"))[:2]
+    result = run("inspect", *pictures, "--reference", good, "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["image"] for line in lines] == [str(p) for p in pictures]
+    assert not list(tmp_path.iterdir()), "with --json nothing is written unless --out is given"
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_bad_picture_is_skipped_listed_and_ends_with_code_2(cookie, tmp_path):
+    good = sorted((cookie / "train" / "good").glob("*"))[0]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_text("no picture")
+    (tmp_path / "in" / "b.jpg").write_bytes(good.read_bytes())
+    result = run("inspect", tmp_path / "in", "--reference", good, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "Skipped" in result.output
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "a.png: is not a picture" in page and "b.jpg" in page
+
+
+@pytest.mark.usefixtures("shipped")
+def test_ctrl_c_keeps_what_is_done(cookie, tmp_path, monkeypatch):
+    good = sorted((cookie / "train" / "good").glob("*"))
+    real, seen = inspect_command._take, []
+
+    def interrupted(*words: object) -> None:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(words)
+        real(*words)
+
+    monkeypatch.setattr(inspect_command, "_take", interrupted)
+    result = run("inspect", *good[1:6], "--reference", good[0], "--out", tmp_path / "out")
+    assert result.exit_code == 130 and "2 of 5 pictures" in result.output
+    assert (tmp_path / "out" / "report.html").read_text().count("<tr>") == 3
+
+
+@pytest.mark.usefixtures("shipped")
+def test_fail_on_anomaly_ends_with_code_1(tmp_path):
+    from PIL import Image
+
+    sheet = np.full((128, 128, 3), 160, np.uint8)
+    Image.fromarray(sheet).save(tmp_path / "good.png")
+    sheet[40:70, 50:90] = (20, 10, 10)
+    Image.fromarray(sheet).save(tmp_path / "bad.png")
+    words = ("inspect", tmp_path / "bad.png", "--reference", tmp_path / "good.png", "--json")
+    assert run(*words).exit_code == 0
+    assert run(*words, "--fail-on-anomaly").exit_code == 1
+
+
+@pytest.mark.usefixtures("shipped")
+def test_bench_reports_every_stage():
+    result = run("bench", "inspect", "--pictures", 3, "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert set(figures["median_ms"]) == {"open", "encode", "decode", "score", "total"}
+    assert figures["gflop_per_picture"] > 0.5 and figures["peak_gflops"]["float32"] > 1
+
+
+def test_a_world_product_is_drawn_as_a_data_set_that_we_can_read(tmp_path):
+    from anomalyst.data import read_dataset
+
+    words = ("data", "world", tmp_path / "pill", "--family", "pill", "--size", 64)
+    assert run(*words, "--good", 2, "--bad", 3).exit_code == 0
+    samples = read_dataset(tmp_path / "pill")
+    assert sum(s.label == "anomalous" for s in samples) == 3
+    assert all(s.mask is not None for s in samples if s.label == "anomalous")
+
+
+def test_wrong_use_is_one_sentence(capsys, monkeypatch, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for words, sentence in (
+        (("inspect", "a.png"), "nothing to compare with"),
+        (("inspect", "a.png", "--product", "x", "--reference", "b.png"), "exclude each other"),
+        (("inspect", "a.png", "--reference", "b.png", "--false-alarm-rate", "2"), "false-alarm"),
+        (("teach", "../x", "a.png"), "product name"),
+        (("teach", "x", tmp_path / "empty"), "holds no picture"),
+        (("teach", "x", "a.png", "--pose", "upside"), "none of auto, fixed, free"),
+        (("train", tmp_path / "no.yaml"), "no such recipe"),
+        (("data", "world", tmp_path / "w", "--family", "sofa"), "no family 'sofa'"),
+    ):
+        said = refused(*words, capsys=capsys, monkeypatch=monkeypatch)
+        assert sentence in said and "Traceback" not in said
+
+
+def test_an_internal_error_is_one_sentence_with_the_place_of_its_traceback(capsys, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("anomalyst.cli.screen.pictures_in", broken)
+    monkeypatch.setattr("anomalyst.cli.teach.pictures_in", broken)
+    monkeypatch.setattr(sys, "argv", ["anomalyst", "teach", "x", "a.png"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 3
+    assert "Internal error: RuntimeError: boom" in capsys.readouterr().err
+
+
+def test_an_unknown_command_names_the_nearest():
+    result = run("inspct")
+    assert result.exit_code == 2 and "'inspect'" in result.output
+
+
+def test_teaching_never_deletes_a_folder_that_is_no_product(capsys, monkeypatch, tmp_path):
+    (tmp_path / "bolt").mkdir()
+    (tmp_path / "bolt" / "a.png").write_text("somebody's picture")
+    words = ("teach", "bolt", tmp_path / "bolt", "--products", tmp_path, "--replace")
+    said = refused(*words, capsys=capsys, monkeypatch=monkeypatch)
+    assert "is no product" in said and (tmp_path / "bolt" / "a.png").exists()
+
+
+@pytest.mark.usefixtures("shipped")
+def test_bench_compares_with_as_many_references_as_asked():
+    result = run("bench", "inspect", "--pictures", 1, "--references", 2, "--side", 64, "--json")
+    assert json.loads(result.stdout)["setting"]["references"] == 2
