@@ -1,5 +1,7 @@
 """The pair decoder's matching: against slow plain versions, and what must not matter."""
 
+import math
+
 import pytest
 import torch
 
@@ -9,9 +11,11 @@ from anomalyst.detection.decoder import (
     _children,
     agreement,
     normal_variation,
+    picture_likeness,
     squared_gaps,
     unit_patches,
 )
+from anomalyst.detection.detector import expected_share
 from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder, fold_batch_norm
 from anomalyst.types import Features
 
@@ -116,10 +120,28 @@ def test_nearest_distance_equals_a_plain_loop(pair):
 
 def test_variation_is_the_distance_to_another_pictures_nearest_patch():
     rows = unit_patches(features((6, 2, 3), batch=3).levels[0]).reshape(1, 18, 6)
-    found = normal_variation(rows, 3)[0]
+    found = normal_variation(picture_likeness(rows, 3))[0]
     for i in range(18):
         others = [j for j in range(18) if j // 6 != i // 6]
         assert found[i] == pytest.approx(1 - max(float(rows[0, i] @ rows[0, j]) for j in others))
+
+
+def test_one_picture_is_its_own_kin_but_for_the_patch_itself():
+    rows = unit_patches(features((6, 2, 3)).levels[0])
+    found = normal_variation(picture_likeness(rows, 1))[0]
+    for i in range(6):
+        best = max(float(rows[0, i] @ rows[0, j]) for j in range(6) if j != i)
+        assert found[i] == pytest.approx(1 - best, abs=1e-6)
+
+
+@torch.no_grad()
+def test_leaving_pictures_out_is_what_the_others_alone_would_be(pair):
+    encoder, decoder = pair
+    good = encoder(torch.rand(4, 3, 48, 64))
+    kept, alone = decoder.remember(good, 4).only([3, 1]), decoder.remember(good.rows([3, 1]), 2)
+    for name in ("patches", "likeness"):
+        for a, b in zip(getattr(kept, name), getattr(alone, name), strict=True):
+            assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_agreement_follows_a_neighbours_displacement():
@@ -144,3 +166,23 @@ def test_gaps_are_measured_between_cell_centres_in_query_cells():
     gaps = squared_gaps((2, 2), (4, 4), torch.device("cpu"))
     assert gaps.shape == (4, 16)
     assert gaps[0, 0] == pytest.approx(0.125)  # centre (0.5, 0.5) against (0.25, 0.25)
+
+
+def test_the_score_is_the_log_of_the_mean_probability_by_hand():
+    even = torch.zeros(2, 3)
+    assert expected_share(even) == pytest.approx(math.log(0.5))
+    # A tenth of the picture certain, the rest certainly sound: log 0.1, in any arrangement.
+    mixed = torch.full((10, 10), -60.0)
+    mixed[3, :] = 60.0
+    assert expected_share(mixed) == pytest.approx(math.log(0.1))
+    # Far below what a float32 probability could tell apart, ranking survives.
+    assert expected_share(even - 200) > expected_share(even - 201)
+
+
+def test_nearest_logits_use_the_scale_and_offset_of_their_level(pair):
+    _, decoder = pair
+    with torch.no_grad():
+        decoder.nearest_scale.copy_(torch.tensor([2.0, 4.0]))
+        decoder.nearest_bias.copy_(torch.tensor([-1.0, 1.0]))
+        first, second = decoder.nearest_logits([torch.full((1, 1, 2, 2), 0.5)] * 2)
+    assert torch.all(first == 0.0) and torch.all(second == 3.0)

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from conftest import DEMO
 from PIL import Image
 
 from anomalyst.detection.calibration import Calibration
@@ -14,6 +13,7 @@ from anomalyst.imaging import open_picture
 from anomalyst.inspector import Inspector, InspectorConfig, regions_for, sentence
 from anomalyst.product import Product, check_name, find_product
 from anomalyst.types import Inspection
+from conftest import DEMO
 
 
 @pytest.fixture(scope="module")

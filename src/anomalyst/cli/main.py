@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from anomalyst.cli import data, demo, evaluate, inspect, teach, train
+from anomalyst.cli.allocator import keep_freed_memory
 from anomalyst.cli.bench import app as bench_app
 
 app = typer.Typer(
@@ -52,6 +53,7 @@ def main() -> None:
     """Run the command line; exit codes: 0 done, 1 anomaly found, 2 bad input, 3 our fault."""
     from anomalyst.errors import AnomalystError
 
+    keep_freed_memory()
     try:
         app()
     except AnomalystError as error:

@@ -4,6 +4,7 @@ Residual-guided change segmentation in the manner of MetaUAS (Gao 2024) and Adap
 ways to match each patch: anywhere, near its own place, and where its neighbours matched.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,21 +30,24 @@ class DecoderConfig:
 class References:
     """Good pictures as the decoder needs them, computed once when a product is taught.
 
-    Per level: unit patch vectors (B, M, D) with M = K * h * w, and how far each is from its
-    nearest fellow in another good picture (B, M): the product's own normal variation.
+    Per level: unit patch vectors (B, M, D) with M = K * N and N = h * w. From stride 8 on also how
+    alike the pictures are, (B, K, K, N): the best similarity of patch n of picture i in picture j.
     """
 
     grids_hw: list[tuple[int, int]]
     patches: list[Tensor]
-    variation: list[Tensor | None]
+    likeness: list[Tensor]  # of every level but the finest
 
-    def expand(self, batch: int) -> "References":
-        """The same references for every picture of a batch (views, no copy)."""
-        return References(
-            self.grids_hw,
-            [p.expand(batch, -1, -1) for p in self.patches],
-            [None if v is None else v.expand(batch, -1) for v in self.variation],
-        )
+    def only(self, pictures: Sequence[int]) -> "References":
+        """Some of the good pictures: what `remember` would make of these alone, but free."""
+        kept = torch.as_tensor(list(pictures))
+        cells = [height * width for height, width in self.grids_hw]
+        patches = [
+            rows.unflatten(1, (-1, count))[:, kept].flatten(1, 2)
+            for rows, count in zip(self.patches, cells, strict=True)
+        ]
+        likeness = [like[:, kept][:, :, kept] for like in self.likeness]
+        return References(self.grids_hw, patches, likeness)
 
 
 def unit_patches(level: Tensor) -> Tensor:
@@ -67,31 +71,30 @@ class PairDecoder(nn.Module):
             block(width + fine_width, fine_width, size=1), block(fine_width, fine_width)
         )
         self.out = nn.Conv2d(fine_width, 1, 3, padding=1)
+        # How far a patch must be from every good one to count as anomalous, learned per level.
+        self.nearest_scale = nn.Parameter(torch.tensor([8.0, 8.0]))
+        self.nearest_bias = nn.Parameter(torch.tensor([-2.0, -2.0]))
 
     def remember(self, features: Features, count: int) -> References:
         """Features of B * count good pictures (picture-major) -> `References` for B products."""
-        grids, patches, variation = [], [], []
+        grids, patches, likeness = [], [], []
         for index, level in enumerate(features.levels):
             height, width = level.shape[-2:]
             units = unit_patches(level)  # (B*K, N, D)
             rows = units.reshape(-1, count * height * width, units.shape[-1])  # (B, M, D)
             grids.append((height, width))
             patches.append(rows)
-            variation.append(None if index == 0 else normal_variation(rows, count))
-        return References(grids, patches, variation)
+            if index > 0:
+                likeness.append(picture_likeness(rows, count))
+        return References(grids, patches, likeness)
 
     def forward(self, query: Features, references: References) -> tuple[Tensor, list[Tensor]]:
         """-> logits (B, 1, H/4, W/4) and each level's nearest-patch distance (B, 1, h, w)."""
         fine, *rest = query.levels
         stacked, distances, best = [], [], []
-        for i, (matcher, level) in enumerate(zip(self.matchers, rest, strict=True), start=1):
-            grid, rows, spread = (
-                references.grids_hw[i],
-                references.patches[i],
-                references.variation[i],
-            )
-            assert spread is not None
-            match = matcher(level, rows, grid, spread)
+        for i, (matcher, level) in enumerate(zip(self.matchers, rest, strict=True)):
+            rows, grid = references.patches[i + 1], references.grids_hw[i + 1]
+            match = matcher(level, rows, grid, normal_variation(references.likeness[i]))
             stacked.append(match.features)
             distances.append(match.distance)
             best.append(match.best)
@@ -100,6 +103,11 @@ class PairDecoder(nn.Module):
         detail = self.fine_match(fine, references, best[0])
         x = self.fine(torch.cat([grown(x, fine), self.fine_in(detail)], 1))
         return self.out(x), distances
+
+    def nearest_logits(self, distances: list[Tensor]) -> list[Tensor]:
+        """Each level's nearest-patch distance as logits of "anomalous", (B, 1, h, w)."""
+        scaled = zip(distances, self.nearest_scale, self.nearest_bias, strict=True)
+        return [distance * scale + bias for distance, scale, bias in scaled]
 
     def fine_match(self, level: Tensor, references: References, best: Tensor) -> Tensor:
         """Stride-4 detail under stride-8 matches: residual, query, distance -> (B, 2D+1, h, w).
@@ -242,20 +250,36 @@ def agreement(
     return similarity.gather(2, chosen)[..., 0]
 
 
-def normal_variation(rows: Tensor, count: int) -> Tensor:
-    """Distance of each good patch to its nearest fellow, (B, M, D) unit vectors -> (B, M).
+def picture_likeness(rows: Tensor, count: int) -> Tensor:
+    """How well picture j explains each patch of picture i: (B, M, D) unit vectors -> (B, K, K, N).
+
+    A picture explains its own patch by its other patches.
+    """
+    each = rows.shape[1] // count
+    pictures = rows.unflatten(1, (count, each))  # (B, K, N, D)
+    itself = torch.eye(each, dtype=torch.bool, device=rows.device)
+    found = []
+    for i in range(count):
+        # One picture against all at a time: (B, N, M) is the most ever held.
+        similarity = (pictures[:, i] @ rows.transpose(1, 2)).unflatten(2, (count, each))
+        similarity = similarity.transpose(1, 2)  # (B, K, N, N)
+        own = similarity[:, i].masked_fill(itself, -1.0)
+        best = [own.amax(2) if j == i else similarity[:, j].amax(2) for j in range(count)]
+        found.append(torch.stack(best, 1))  # (B, K, N)
+    return torch.stack(found, 1)
+
+
+def normal_variation(likeness: Tensor) -> Tensor:
+    """Distance of each good patch to its nearest fellow, (B, K, K, N) -> (B, K * N).
 
     With several good pictures the fellow is in another one; with one it is elsewhere in the same
     picture, which tells a repeated texture from a part that occurs once.
     """
-    similarity = rows @ rows.transpose(1, 2)  # (B, M, M)
-    each = rows.shape[1] // count
-    owner = torch.arange(rows.shape[1], device=rows.device) // each
+    count = likeness.shape[1]
     if count > 1:
-        same = owner[:, None] == owner[None, :]
-    else:
-        same = torch.eye(each, dtype=torch.bool, device=rows.device)
-    return 1 - similarity.masked_fill(same, -1.0).amax(2)
+        itself = torch.eye(count, dtype=torch.bool, device=likeness.device)
+        likeness = likeness.masked_fill(itself[None, :, :, None], -1.0)
+    return 1 - likeness.amax(2).flatten(1)
 
 
 def grown(x: Tensor, like: Tensor) -> Tensor:

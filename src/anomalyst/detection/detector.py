@@ -1,5 +1,7 @@
 """Encoder + decoder + bank behind one face: remember good pictures, then judge a query."""
 
+import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -17,10 +19,10 @@ from anomalyst.types import Features
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorConfig:
-    """How a map is scored, and how much memory its search may take."""
+    """How maps are fused and scored, and how much memory the search may take."""
 
-    top_share: float = 0.003  # share of the decoder's map whose mean is the score
-    bank_top_share: float = 0.01  # the same for the bank's map (AnomalyDINO: 1 %)
+    nearest_weight: float = 1.0  # of the nearest-patch logits beside the pair decoder's own
+    bank_top_share: float = 0.01  # share of the bank's map whose mean is its score (AnomalyDINO)
     bank_blur_cells: float = 0.5  # Gaussian sigma over the bank's map, in patches
     search_mb: int = 64  # most memory that one step of the bank's search takes
 
@@ -68,6 +70,13 @@ class Detector:
         return Memory(bank=bank, bank_scale=self._bank_scale(good))
 
     @torch.inference_mode()
+    def remember_only(self, memory: Memory, good: Features, pictures: Sequence[int]) -> Memory:
+        """The memory of some of the pictures of `good`, whose memory is `memory`."""
+        if memory.references is not None:
+            return Memory(references=memory.references.only(pictures))
+        return self.remember(good.rows(pictures))
+
+    @torch.inference_mode()
     def judge(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:
         """One query's features against a memory; padding around its placement does not count."""
         if memory.references is not None:
@@ -79,10 +88,12 @@ class Detector:
     ) -> Evidence:
         assert self.decoder is not None
         with self._precision():
-            logits, _ = self.decoder(query, references)
-        evidence = logits.float()  # (1, 1, h, w) at stride 4
+            logits, distances = self.decoder(query, references)
+        logits = logits.float()  # (1, 1, h, w) at stride 4
+        nearest = [_resized(n, logits.shape[-2:]) for n in self.decoder.nearest_logits(distances)]
+        evidence = logits + self.config.nearest_weight * torch.stack(nearest).mean(0)
         kept = _content(placement, evidence)
-        score = top_mean(evidence[kept], self.config.top_share)
+        score = expected_share(evidence[kept])
         shown = evidence.sigmoid() * kept
         return Evidence(shown[0, 0].numpy(), score)
 
@@ -118,6 +129,16 @@ class Detector:
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.decoder is not None)
+
+
+def expected_share(logits: Tensor) -> float:
+    """Log of the mean probability: how much of the picture is expected to be anomalous, in nats.
+
+    Takes the sum of many faint places and one clear one alike, where the mean of a top share must
+    first decide how large defects are (docs/decisions.md).
+    """
+    log_probabilities = F.logsigmoid(logits.flatten().double())
+    return float(log_probabilities.logsumexp(0) - math.log(logits.numel()))
 
 
 def top_mean(values: Tensor, share: float) -> float:

@@ -69,23 +69,15 @@ def calibrate(
     total = features[0].embedding.shape[0]
     outside = [i for i in range(total) if i not in set(chosen)]
     split = len(outside) >= SPLIT_LEAST
+    memories = [detector.remember(tile) for tile in shown]
     scores = []
     for i in outside if split else range(total):
-        others = [
-            v for j, c in enumerate(chosen) if c != i for v in range(j * views, (j + 1) * views)
-        ]
-        scores.append(_score(detector, features, shown, i, others))
+        kept = memories
+        if i in set(chosen):
+            others = [j for j, c in enumerate(chosen) if c != i]
+            rows = [j * views + view for j in others for view in range(views)]
+            pairs = zip(memories, shown, strict=True)
+            kept = [detector.remember_only(memory, tile, rows) for memory, tile in pairs]
+        judged = zip(features, kept, strict=True)
+        scores.append(max(detector.judge(f.rows([i]), m, None).score for f, m in judged))
     return Calibration(scores=tuple(scores), method="split" if split else "leave-one-out")
-
-
-def _score(
-    detector: Detector,
-    features: Sequence[Features],
-    shown: Sequence[Features],
-    picture: int,
-    views: Sequence[int],
-) -> float:
-    return max(
-        detector.judge(tile.rows([picture]), detector.remember(good.rows(views)), None).score
-        for tile, good in zip(features, shown, strict=True)
-    )

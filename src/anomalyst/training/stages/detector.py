@@ -18,9 +18,6 @@ class DetectorStage(nn.Module):
         super().__init__()
         self.encoder = EmbeddedEncoder(recipe.encoder)
         self.decoder = PairDecoder(recipe.decoder)
-        # How far a patch must be from every good one to count as anomalous, learned per level.
-        self.nearest_scale = nn.Parameter(torch.tensor([8.0, 8.0]))
-        self.nearest_bias = nn.Parameter(torch.tensor([-2.0, -2.0]))
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """-> (loss, its parts by name)."""
@@ -48,10 +45,9 @@ class DetectorStage(nn.Module):
     def nearest_loss(self, distances: list[Tensor], mask: Tensor) -> Tensor:
         """Makes plain nearest-patch distance tell good from bad, so the bank is worth having."""
         losses = []
-        for i, distance in enumerate(distances):
-            target = F.adaptive_avg_pool2d(mask, (distance.shape[-2], distance.shape[-1]))
+        for logits in self.decoder.nearest_logits(distances):
+            target = F.adaptive_avg_pool2d(mask, (logits.shape[-2], logits.shape[-1]))
             clear = (target > 0.25) | (target == 0)
-            logits = distance * self.nearest_scale[i] + self.nearest_bias[i]
             loss = F.binary_cross_entropy_with_logits(
                 logits, (target > 0.25).float(), reduction="none"
             )
