@@ -58,7 +58,7 @@ def test_the_demo_writes_one_report_of_all_bundled_pictures(tmp_path):
     result = run("demo", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<tr>") == 1 + 21 and "circuit-module" in page
+    assert page.count("<tr>") == 1 + 24 and "circuit-module" in page
     assert str(tmp_path / "report.html") in result.output
 
 

@@ -200,4 +200,4 @@ def test_a_single_good_picture_without_procedural_scores_leaves_it_unsure(inspec
 def test_the_demo_pictures_are_whole():
     for folder in (p for p in DEMO.iterdir() if p.is_dir()):
         for picture in folder.glob("*/*.jpg"):
-            assert open_picture(picture).shape == (384, 384, 3)
+            assert open_picture(picture).shape == (256, 256, 3)
