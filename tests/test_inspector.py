@@ -201,3 +201,22 @@ def test_the_demo_pictures_are_whole():
     for folder in (p for p in DEMO.iterdir() if p.is_dir()):
         for picture in folder.glob("*/*.jpg"):
             assert open_picture(picture).shape == (256, 256, 3)
+
+
+def test_any_hugging_face_backbone_teaches_and_inspects(cookie, tmp_path):
+    import torch
+    from transformers import ResNetConfig, ResNetModel
+
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
+    ResNetModel(ResNetConfig(layer_type="basic", **sizes)).save_pretrained(tmp_path / "tiny")
+    hub = Inspector.load(f"hf:{tmp_path / 'tiny'}", InspectorConfig(side_px=128))
+    good = sorted((cookie / "train" / "good").glob("*"))
+    product = hub.teach("cookie", good[:3])
+    product.save(tmp_path / "cookie")
+    found = hub.inspect(good[4], Product.load(tmp_path / "cookie"))
+    assert found.map.shape == open_picture(good[4]).shape[:2]
+    assert 0 <= found.map.min() <= found.map.max() <= 1
+    # Three scores of its own are too few for 5 %, and there are no drawn ones to stand in.
+    assert found.verdict == "unsure" and "needs 19 good pictures" in found.notes[0]
+    assert hub.inspect(good[0], product).score < found.score

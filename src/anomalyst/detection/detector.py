@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.detection.bank import MemoryBank
+from anomalyst.detection.bank import MemoryBank, fuse
 from anomalyst.detection.decoder import PairDecoder, References
 from anomalyst.encoders.base import Encoder
 from anomalyst.imaging import Placement
@@ -100,9 +100,9 @@ class Detector:
     def _banked(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:
         assert memory.bank is not None
         distances = memory.bank.distances(query, max_mb=self.config.search_mb)
-        finest = distances[0].shape[-2:]
-        fused = torch.stack([_resized(d[:, None], finest) for d in distances]).mean(0)
-        fused = _resized(_blurred(fused, self.config.bank_blur_cells), [4 * s for s in finest])
+        height, width = distances[0].shape[-2:]
+        fused = fuse(distances, (height, width))[:, None]  # (1, 1, h, w)
+        fused = _resized(_blurred(fused, self.config.bank_blur_cells), (4 * height, 4 * width))
         kept = _content(placement, fused)
         score = top_mean(fused[kept], self.config.bank_top_share)
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
@@ -154,7 +154,7 @@ def _content(placement: Placement | None, like: Tensor) -> Tensor:
     return torch.from_numpy(placement.inside(*like.shape[-2:]))[None, None]
 
 
-def _resized(x: Tensor, size_hw: list[int] | torch.Size) -> Tensor:
+def _resized(x: Tensor, size_hw: tuple[int, int] | torch.Size) -> Tensor:
     return F.interpolate(x, size=list(size_hw), mode="bilinear", align_corners=False)
 
 
