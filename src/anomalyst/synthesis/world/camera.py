@@ -35,6 +35,34 @@ def photograph(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> n
     return picture
 
 
+def bending(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray | None:
+    """Where each pixel of a picture comes from, float32 (S, S, 2) as (x, y); None: from itself.
+
+    No two instances of a soft or loose product have one shape, and no two views one perspective.
+    """
+    if camera.bend <= 0:
+        return None
+    axis = np.arange(size, dtype=np.float32)
+    straight = np.stack(np.meshgrid(axis, axis), axis=2)
+    return straight + np.stack([_slow(rng, size) for _ in "xy"], axis=2) * (camera.bend * size)
+
+
+def bent(image: np.ndarray, source: np.ndarray | None) -> np.ndarray:
+    """An image or a bool mask, bent; unchanged for None."""
+    if source is None:
+        return image
+    if image.dtype == bool:
+        moved = cv2.remap(image.astype(np.uint8), source, None, cv2.INTER_NEAREST)
+        return moved.astype(bool)
+    return cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _slow(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A field of noise that changes over a quarter of the picture, about unit variance."""
+    coarse = rng.standard_normal((5, 5), np.float32)
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
 def _light(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray:
     """Brightness factor over the picture, float32 (S, S)."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
@@ -43,6 +71,8 @@ def _light(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray:
     light = level + np.float32(slope[0]) * axis[None, :] + np.float32(slope[1]) * axis[:, None]
     if camera.vignette > 0:
         light = light * (1 - camera.vignette * 0.5 * (axis[None, :] ** 2 + axis[:, None] ** 2))
+    if camera.shade > 0:
+        light = light + camera.shade * _slow(rng, size)
     return light.astype(np.float32)
 
 

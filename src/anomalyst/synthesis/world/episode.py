@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.world.camera import photograph
+from anomalyst.synthesis.world.camera import bending, bent, photograph
 from anomalyst.synthesis.world.colours import colour_name
 from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
 from anomalyst.synthesis.world.families import draw_product
@@ -84,7 +84,9 @@ def make_episode(seed: int | Sequence[int], config: WorldConfig | None = None) -
 
 def sound_picture(spec: ProductSpec, rng: np.random.Generator, size_px: int) -> np.ndarray:
     """A good picture of a new instance, uint8 (S, S, 3)."""
-    return photograph(draw(spec, _seed(rng), size_px).image, spec.camera, rng)
+    source = bending(spec.camera, rng, size_px)
+    image = bent(draw(spec, _seed(rng), size_px).image, source)
+    return photograph(image, spec.camera, rng)
 
 
 def spoiled_picture(
@@ -94,11 +96,15 @@ def spoiled_picture(
 
     Now and then no defect could be seen; then the mask is empty and the truth says so.
     """
-    scene, found = _spoiled(spec, rng, config)
+    scene, planted = _spoiled(spec, rng, config)
+    source = bending(spec.camera, rng, config.size_px)
+    moved = [(kind, bent(one, source), severity) for kind, one, severity in planted]
+    found = [defect for defect in moved if defect[1].any()]
     mask = np.zeros(scene.image.shape[:2], bool)
     for _, one, _ in found:
         mask |= one
-    return photograph(scene.image, spec.camera, rng), mask, describe(spec, found)
+    image = bent(scene.image, source)
+    return photograph(image, spec.camera, rng), mask, describe(spec, found)
 
 
 def _seed(rng: np.random.Generator) -> int:

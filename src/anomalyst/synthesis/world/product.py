@@ -63,6 +63,8 @@ class Camera:
     grey: bool = False
     binary: bool = False  # thresholded, as from a line-scan of bare boards
     dust: float = 0.0  # specks below tolerance, per picture
+    shade: float = 0.0  # slow brightness change over the picture, standard deviation
+    bend: float = 0.0  # slow bending of the product, standard deviation as a share of the side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

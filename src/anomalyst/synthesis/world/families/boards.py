@@ -20,6 +20,8 @@ from anomalyst.synthesis.world.families.pieces import box, on_table, pad, printe
 from anomalyst.synthesis.world.material import plain
 from anomalyst.synthesis.world.product import Colour, Part, Pose, ProductSpec
 
+LINE_SCAN = {"gradient": 0.05, "shade": 0.0, "bend": 0.0}  # even light, a rigid carrier
+
 
 def bare_board(rng: Rng) -> ProductSpec:
     """Traces at 0, 45 and 90 degrees between pads and vias; half of them as a binary scan."""
@@ -58,7 +60,7 @@ def bare_board(rng: Rng) -> ProductSpec:
         body_half=0.5,
         parts=tuple(parts[:44]),
         pose=Pose(turn_deg=0.0 if rng.random() < 0.5 else 1.0, shift=float(rng.uniform(0, 0.012))),
-        camera=draw_camera(rng, binary=binary, **({"gradient": 0.05} if binary else {})),
+        camera=draw_camera(rng, binary=binary, **(LINE_SCAN if binary else {})),
     )
 
 

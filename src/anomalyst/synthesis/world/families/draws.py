@@ -37,6 +37,10 @@ def draw_camera(rng: Rng, **overrides: Any) -> Camera:
         "jpeg_quality": int(rng.choice([0, 0, 55, 75, 90])),
         "grey": bool(rng.random() < 0.2),
         "dust": float(rng.uniform(0.3, 1)) if rng.random() < 0.25 else 0.0,
+        "shade": float(rng.uniform(0.02, 0.15)) if rng.random() < 0.5 else 0.0,
+        "bend": float(np.exp(rng.uniform(np.log(0.002), np.log(0.02))))
+        if rng.random() < 0.5
+        else 0.0,
     }
     return Camera(**(drawn | overrides))
 
