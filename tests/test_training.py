@@ -1,6 +1,7 @@
 """The training loop: losses by hand, a run that resumes exactly, refusals."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,21 +10,23 @@ import torch
 
 from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.decoder import DecoderConfig, load_decoder
+from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_loss
 from anomalyst.encoders.embedded import EmbeddedConfig, load_embedded
 from anomalyst.errors import AnomalystError
 from anomalyst.synthesis.world import WorldConfig
-from anomalyst.training.episodes import batches
+from anomalyst.training.episodes import Batch, batches
 from anomalyst.training.loop import learning_rate, train
 from anomalyst.training.recipe import Recipe, load_recipe
-from anomalyst.training.stages.detector import dice_loss, focal_loss, image_loss
+from anomalyst.training.stages.detector import DetectorStage
 
 TINY = Recipe(
     steps=6,
     batch=4,
-    late_batch=2,
+    sizes_px=(48, 64),
     warmup_steps=2,
-    late_share=0.34,
-    late_size_px=64,
+    learning_rate=2e-3,
+    alone_share=0.3,
+    both_share=0.3,
     precision="float32",
     workers=0,
     log_every=2,
@@ -72,13 +75,46 @@ def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
     assert learning_rate(recipe, 999) == pytest.approx(0.01, abs=1e-3)
 
 
-def test_batches_are_a_function_of_the_step_and_grow_late():
+def test_ranking_costs_what_a_wrong_order_costs_by_hand():
+    mask = torch.zeros(2, 1, 2, 2)
+    mask[0, 0, 0, 0] = 1  # only the first query is spoiled
+    scores = torch.tensor([3.0, -9.0, 1.0, 5.0])  # two queries, then a sound picture of each
+    assert rank_loss(scores, mask) == pytest.approx(math.log(1 + math.exp(1 - 3)), rel=1e-5)
+    assert rank_loss(scores, torch.zeros_like(mask)) == 0
+
+
+def test_batches_are_a_function_of_the_step_and_their_sizes_take_turns():
     whole = list(batches(TINY))
-    assert [b.query.shape[-1] for b in whole] == [48, 48, 48, 48, 64, 64]
-    assert {b.references.shape[1] for b in whole} <= {1, 2}
+    assert [b.query.shape[-1] for b in whole] == [48, 64] * 3
+    assert [len(b.query) for b in whole[:2]] == [4, 2]  # the larger, the fewer
+    assert {b.shown for b in batches(replace(TINY, steps=40))} == {0, 1, 2}
     assert {v for b in whole for v in b.mask.unique().tolist()} == {0, 1}
     resumed = list(batches(TINY, 3))
     assert all(torch.equal(a.query, b.query) for a, b in zip(whole[3:], resumed, strict=True))
+
+
+@pytest.mark.parametrize(("shown", "queries"), [(0, 4), (1, 4), (2, 2)])
+def test_a_good_picture_that_is_not_shown_is_a_second_query(shown: int, queries: int):
+    stage = DetectorStage(TINY)
+    batch = Batch(
+        torch.rand(2, 2, 3, 48, 48), torch.rand(2, 3, 48, 48), torch.ones(2, 1, 48, 48), shown
+    )
+    logits, _ = stage.predict(batch)
+    assert logits.shape == (queries, 1, 12, 12)
+    _, parts = stage(batch)
+    assert ("rank" in parts) == (queries == 4)
+
+
+def test_a_run_starts_from_weights_that_fit_and_refuses_others(tmp_path: Path):
+    weights = train(replace(TINY, steps=2), tmp_path / "first")
+    again = replace(TINY, steps=2, seed=9, initial=str(weights), learning_rate=1e-9)
+    fresh = train(replace(again, initial=""), tmp_path / "fresh")
+    one, other, third = (load_decoder(w) for w in (weights, train(again, tmp_path / "on"), fresh))
+    assert torch.allclose(one.out.weight, other.out.weight, atol=2e-3)
+    assert not torch.allclose(one.out.weight, third.out.weight, atol=2e-3)
+    wide = replace(again, decoder=DecoderConfig(levels=(8, 8, 8), width=24, fine_width=8))
+    with pytest.raises(AnomalystError, match="decoder does not fit"):
+        train(wide, tmp_path / "third")
 
 
 def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(tmp_path: Path):
@@ -102,8 +138,9 @@ def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(tmp_path: Path
     assert load_decoder(resumed).config == TINY.decoder
     lines = [json.loads(x) for x in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6] and all(line["loss"] > 0 for line in lines)
-    scores = json.loads((tmp_path / "whole" / "calibration.json").read_text())
-    assert len(Calibration.from_dict(scores).scores) == 3
+    for name in ("calibration.json", "calibration-alone.json"):
+        scores = json.loads((tmp_path / "whole" / name).read_text())
+        assert len(Calibration.from_dict(scores).scores) == 3
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_with_what_differs(tmp_path: Path):
@@ -118,7 +155,8 @@ def test_a_checkpoint_of_another_recipe_is_refused_with_what_differs(tmp_path: P
 
 def test_the_shipped_recipe_reads_and_a_misspelt_key_names_the_nearest():
     path = Path(__file__).parents[1] / "recipes" / "embedded.yaml"
-    assert load_recipe(path, ["steps=10", "world.size_px=96"]).world.size_px == 96
+    read = load_recipe(path, ["steps=10", "world.size_px=96"])
+    assert read.world.size_px == 96 and not read.initial
     with pytest.raises(AnomalystError, match="nearest is 'learning_rate'"):
         load_recipe(path, ["learnin_rate=1"])
     with pytest.raises(AnomalystError, match="steps"):

@@ -1,7 +1,8 @@
 """A stream of batches of episodes: drawn in worker processes, each used a few times.
 
 Batch `step` is a function of the recipe and of the step alone, so a resumed run draws what the
-uninterrupted one would have drawn (the store of past episodes is filled again first).
+uninterrupted one would have drawn (the store of past episodes is filled again first, as far as
+fifty steps back).
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ class Batch:
     references: Tensor  # (B, K, 3, S, S)
     query: Tensor  # (B, 3, S, S)
     mask: Tensor  # (B, 1, S, S)
+    shown: int  # good pictures a query is compared with; 0: only with itself
 
 
 class _Drawn(Dataset[tuple[Tensor, Tensor]]):
@@ -39,11 +41,9 @@ class _Drawn(Dataset[tuple[Tensor, Tensor]]):
         cv2.setNumThreads(0)
         step = self.first_step + index
         recipe = self.recipe
-        late = recipe.late(step)
-        world = at_size(recipe.world, recipe.late_size_px) if late else recipe.world
-        count = (recipe.late_batch if late else recipe.batch) // recipe.reuse
+        world = at_size(recipe.world, recipe.size_at(step))
         pictures, masks = [], []
-        for offset in range(count):
+        for offset in range(recipe.fresh_at(step)):
             episode = make_episode((recipe.seed, step, offset), world)
             pictures.append(np.concatenate([episode.query[None], episode.references]))
             masks.append(episode.mask)
@@ -52,20 +52,17 @@ class _Drawn(Dataset[tuple[Tensor, Tensor]]):
 
 def batches(recipe: Recipe, first_step: int = 0) -> Iterator[Batch]:
     """One batch per step from `first_step` to the recipe's last."""
-    # Enough past steps to fill the store as it would have been.
-    lead = recipe.buffer_episodes // max(1, recipe.batch // recipe.reuse)
-    begin = max(0, first_step - min(lead, 50))
+    # Enough past steps to have something to draw from again.
+    begin = max(0, first_step - 50)
     loader = DataLoader(
         _Drawn(recipe, begin),
         batch_size=None,
         num_workers=recipe.workers,
         prefetch_factor=8 if recipe.workers else None,
     )
-    store: list[tuple[Tensor, Tensor]] = []
-    late_before = recipe.late(begin)
+    stores: dict[int, list[tuple[Tensor, Tensor]]] = {size: [] for size in recipe.sizes_px}
     for step, (pictures, masks) in enumerate(loader, start=begin):
-        if recipe.late(step) != late_before:
-            store, late_before = [], recipe.late(step)
+        store = stores[recipe.size_at(step)]
         store.extend(zip(pictures, masks, strict=True))
         del store[: max(0, len(store) - recipe.buffer_episodes)]
         if step >= first_step:
@@ -80,14 +77,22 @@ def _assemble(recipe: Recipe, store: list[tuple[Tensor, Tensor]], fresh: int, st
     chosen = chosen + [store[int(i)] for i in past]
     pictures = torch.stack([p for p, _ in chosen]).permute(0, 1, 4, 2, 3).float() / 255
     masks = torch.stack([m for _, m in chosen])[:, None].float()
-    keep = 1 if rng.random() < 0.55 else pictures.shape[1] - 1
-    pictures = pictures[:, : 1 + keep]
+    shown = _shown(recipe, rng, pictures.shape[1] - 1)
     turns, flip = int(rng.integers(4)), rng.random() < 0.5
     pictures, masks = pictures.rot90(turns, (3, 4)), masks.rot90(turns, (2, 3))
     if flip:
         pictures, masks = pictures.flip(4), masks.flip(3)
     pictures = _recoloured(pictures, rng)
-    return Batch(pictures[:, 1:].contiguous(), pictures[:, 0].contiguous(), masks.contiguous())
+    query, references = pictures[:, 0].contiguous(), pictures[:, 1:].contiguous()
+    return Batch(references, query, masks.contiguous(), shown)
+
+
+def _shown(recipe: Recipe, rng: np.random.Generator, good: int) -> int:
+    """How many good pictures the queries of a step are compared with."""
+    draw = rng.random()
+    if draw < recipe.alone_share:
+        return 0
+    return good if draw < recipe.alone_share + recipe.both_share else 1
 
 
 def _recoloured(pictures: Tensor, rng: np.random.Generator) -> Tensor:

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anomalyst.config import to_mapping
+from anomalyst.encoders.embedded import read_weights
+from anomalyst.errors import AnomalystError
 from anomalyst.files import write_text, written_whole
 from anomalyst.training.checkpoint import load_checkpoint, save_checkpoint
 from anomalyst.training.episodes import Batch, batches
@@ -25,7 +28,8 @@ Say = Callable[[dict[str, Any]], None]
 def train(recipe: Recipe, out: Path, *, resume: bool = True, say: Say = lambda _: None) -> Path:
     """Run a recipe to its end in folder `out`; returns the path of the weights to ship.
 
-    Beside them lies `calibration.json`, the scores of sound products that were never trained on.
+    Beside them lie `calibration.json` and `calibration-alone.json`, the scores of sound products
+    that were never trained on, beside one good picture and beside none.
 
     Goes on from `out/checkpoint.safetensors` if it is there and `resume` is true. `say` hears a
     dict of figures every `log_every` steps; the same lines are in `out/log.jsonl`.
@@ -33,7 +37,10 @@ def train(recipe: Recipe, out: Path, *, resume: bool = True, say: Say = lambda _
     """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stage = DetectorStage(recipe).to(device)
+    stage = DetectorStage(recipe)
+    if recipe.initial:
+        start_from(stage, Path(recipe.initial))
+    stage = stage.to(device)
     stage = stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {k: v.detach().clone() for k, v in stage.state_dict().items()}
     optimizer = torch.optim.AdamW(
@@ -69,15 +76,32 @@ def train(recipe: Recipe, out: Path, *, resume: bool = True, say: Say = lambda _
             _ship(out / "model.safetensors", average, recipe)
     weights = out / "model.safetensors"
     write_procedural_calibration(
-        weights, out / "calibration.json", world=recipe.world, count=recipe.calibration_episodes
+        weights, out, world=recipe.world, count=recipe.calibration_episodes
     )
     return weights
+
+
+def start_from(stage: DetectorStage, weights: Path) -> None:
+    """Fill a stage with weights of the same shape. AnomalystError says what does not fit."""
+    for part, module in (("encoder", stage.encoder), ("decoder", stage.decoder)):
+        tensors, _ = read_weights(weights, part)
+        try:
+            module.load_state_dict(tensors, strict=True)
+        except RuntimeError as error:
+            raise AnomalystError(
+                f"{weights}: its {part} does not fit the recipe's ({str(error).splitlines()[1]})."
+            ) from None
 
 
 def _forward(
     stage: DetectorStage, batch: Batch, recipe: Recipe, device: torch.device
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    moved = Batch(batch.references.to(device), batch.query.to(device), batch.mask.to(device))
+    moved = replace(
+        batch,
+        references=batch.references.to(device),
+        query=batch.query.to(device),
+        mask=batch.mask.to(device),
+    )
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         loss, parts = stage(moved)
     return loss, parts
@@ -122,7 +146,7 @@ class Log:
         self.path, self.recipe, self.say = path, recipe, say
         self.started, self.first = time.perf_counter(), first
         self.sums: dict[str, float] = {}
-        self.count = 0
+        self.counts: dict[str, int] = {}  # not every step has every part
         if first == 0:
             path.unlink(missing_ok=True)
 
@@ -131,15 +155,15 @@ class Log:
         figures = {"loss": loss, **parts, "gradient_norm": norm}
         for name, value in figures.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
-        self.count += 1
+            self.counts[name] = self.counts.get(name, 0) + 1
         if (step + 1) % self.recipe.log_every and step + 1 != self.recipe.steps:
             return
         seconds = time.perf_counter() - self.started
         line: dict[str, float] = {"step": step + 1, "steps": self.recipe.steps}
-        line |= {k: round(v / self.count, 5) for k, v in self.sums.items()}
+        line |= {k: round(v / self.counts[k], 5) for k, v in self.sums.items()}
         line["learning_rate"] = learning_rate(self.recipe, step)
         line["steps_per_second"] = round((step + 1 - self.first) / seconds, 3)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.say(line)
-        self.sums, self.count = {}, 0
+        self.sums, self.counts = {}, {}

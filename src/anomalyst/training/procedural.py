@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from anomalyst.detection.calibration import Calibration
+from anomalyst.detection.calibration import ALONE_SCORES, PROCEDURAL_SCORES, Calibration
 from anomalyst.detection.decoder import load_decoder
-from anomalyst.detection.detector import Detector
+from anomalyst.detection.detector import Detector, Memory
 from anomalyst.encoders.embedded import load_embedded
 from anomalyst.files import write_text
 from anomalyst.imaging import Frame
@@ -18,25 +18,30 @@ HELD_OUT = 1 << 40  # seeds from here on are never trained on
 
 def write_procedural_calibration(
     weights: Path,
-    target: Path,
+    folder: Path,
     *,
     world: WorldConfig,
     count: int,
     on_episode: Callable[[], None] = lambda: None,
-) -> Calibration:
-    """Score `count` sound queries against one good picture each, and write the scores as JSON."""
+) -> None:
+    """Score `count` sound queries beside one good picture and beside none; write both as JSON.
+
+    `folder` gets calibration.json and calibration-alone.json.
+    """
     encoder = load_embedded(weights)
     detector = Detector(encoder, load_decoder(weights))
     sound = replace(world, size_px=encoder.side_px, references=(1, 1), anomalous_share=0.0)
     frame = Frame.of((encoder.side_px, encoder.side_px), encoder.side_px, encoder.multiple_px)
-    scores = []
+    beside: list[float] = []
+    alone: list[float] = []
     for index in range(count):
         episode = make_episode(HELD_OUT + index, sound)
         views = frame.cut(episode.query)
         memory = detector.remember(detector.encode(list(episode.references)))
         query = detector.encode(views.canvases)
-        scores.append(detector.judge(query, memory, views.placements[0]).score)
+        beside.append(detector.judge(query, memory, views.placements[0]).score)
+        alone.append(detector.judge(query, Memory(), views.placements[0]).score)
         on_episode()
-    calibration = Calibration.procedural(sorted(round(s, 5) for s in scores))
-    write_text(target, json.dumps(calibration.as_dict()) + "\n")
-    return calibration
+    for path, scores in ((PROCEDURAL_SCORES, beside), (ALONE_SCORES, alone)):
+        calibration = Calibration.procedural(sorted(round(score, 5) for score in scores))
+        write_text(folder / path.name, json.dumps(calibration.as_dict()) + "\n")

@@ -17,17 +17,19 @@ class Recipe:
     stage: Literal["detector"] = "detector"  # what is trained: training/stages/
     seed: int = 0
     steps: int = 8000
-    batch: int = 24  # episodes per step
-    late_batch: int = 12  # the same, once pictures are at `late_size_px`
+    batch: int = 16  # episodes per step at the world's size
+    sizes_px: tuple[int, ...] = (160,)  # sides of the pictures, one per step in turn
+    initial: str = ""  # weights to start from (a .safetensors file of ours); empty: from scratch
+    rank_weight: float = 0.2  # of the loss that ranks a spoiled picture above a sound one
     learning_rate: float = 2e-3  # peak; reached after `warmup_steps`, then a cosine to 1 %
     warmup_steps: int = 200
     weight_decay: float = 0.02
     clip_norm: float = 1.0
     ema_decay: float = 0.998  # of the averaged weights, which are the ones that ship
     reuse: int = 2  # how often an episode is trained on before it is forgotten
-    buffer_episodes: int = 4800  # how many are kept to draw from
-    late_share: float = 0.2  # last share of the steps, on larger pictures
-    late_size_px: int = 224
+    buffer_episodes: int = 2400  # how many of each size are kept to draw from
+    alone_share: float = 0.12  # of the steps in which a query has no good picture but itself
+    both_share: float = 0.3  # of the steps in which it has all of the episode's good pictures
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     workers: int = 1  # processes that draw episodes
     log_every: int = 50
@@ -38,15 +40,20 @@ class Recipe:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
     def __post_init__(self) -> None:
-        if self.batch % self.reuse or self.late_batch % self.reuse:
-            raise ValueError(
-                f"batch {self.batch} and late_batch {self.late_batch} must be multiples of "
-                f"reuse {self.reuse}"
-            )
+        if self.world.references[0] < 2:
+            raise ValueError("world.references must be at least 2: one is a second query")
+        for size in self.sizes_px:
+            if size % 16:
+                raise ValueError(f"sizes_px has {size}; multiples of 16 are needed")
 
-    def late(self, step: int) -> bool:
-        """Whether this step is in the last part, on larger pictures."""
-        return step >= self.steps * (1 - self.late_share)
+    def size_at(self, step: int) -> int:
+        """Side of the pictures of a step."""
+        return self.sizes_px[step % len(self.sizes_px)]
+
+    def fresh_at(self, step: int) -> int:
+        """New episodes of a step: `batch / reuse`, and the fewer the larger the pictures."""
+        share = (self.world.size_px / self.size_at(step)) ** 2
+        return max(1, round(self.batch * share / self.reuse))
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
