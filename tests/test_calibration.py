@@ -138,7 +138,7 @@ def test_the_note_says_what_is_needed_and_what_can_be_asked_for() -> None:
         0.05, one, "nut", 1
     )
     twenty = Calibration(scores=tuple(range(19)), method="split")
-    assert "needs 107 good pictures; product 'cap' has 27, of which 19 calibrate." in too_few_note(
+    assert "needs 123 good pictures; product 'cap' has 27, of which 19 calibrate." in too_few_note(
         0.01, twenty, "cap", 27
     )
 

@@ -14,7 +14,7 @@ from anomalyst.inspector import Inspector
 
 COMMANDS = (
     ["demo"], ["teach"], ["inspect"], ["evaluate"], ["train"], ["data", "check"],
-    ["data", "world"], ["data", "gallery"], ["bench", "inspect"],
+    ["data", "world"], ["data", "gallery"], ["bench", "inspect"], ["bench", "peers"],
 )  # fmt: skip
 
 
@@ -136,11 +136,25 @@ def test_fail_on_anomaly_ends_with_code_1(tmp_path):
 
 
 @pytest.mark.usefixtures("shipped")
+@pytest.mark.usefixtures("shipped")
+def test_pictures_are_inspected_without_any_good_one_only_when_asked(
+    cookie, tmp_path, capsys, monkeypatch
+):
+    picture = sorted((cookie / "test" / "cracked").glob("*.jpg"))[0]
+    result = run("inspect", picture, "--zero-shot", "--out", tmp_path)
+    assert result.exit_code == 0 and "No good picture is known" in result.output
+    assert (tmp_path / "report.html").is_file()
+    asked = ("inspect", picture, "--zero-shot", "--reference", picture)
+    assert "exclude each other" in refused(*asked, capsys=capsys, monkeypatch=monkeypatch)
+    assert "or --zero-shot" in refused("inspect", picture, capsys=capsys, monkeypatch=monkeypatch)
+
+
 def test_bench_reports_every_stage():
     result = run("bench", "inspect", "--pictures", 3, "--json")
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert set(figures["median_ms"]) == {"open", "encode", "decode", "score", "total"}
+    assert figures["teach_ms"] > 0 and figures["adapt_ms"] > 0
     assert figures["gflop_per_picture"] > 0.5 and figures["peak_gflops"]["float32"] > 1
 
 

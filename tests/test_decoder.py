@@ -5,17 +5,18 @@ import math
 import pytest
 import torch
 
-from anomalyst.detection.decoder import (
-    DecoderConfig,
-    PairDecoder,
-    _children,
+from anomalyst.detection.alignment import cell_places, fitted_movement, moved_places
+from anomalyst.detection.decoder import DecoderConfig, PairDecoder
+from anomalyst.detection.detector import expected_share
+from anomalyst.detection.matching import (
     agreement,
+    children,
+    highest,
     normal_variation,
     picture_likeness,
     squared_gaps,
     unit_patches,
 )
-from anomalyst.detection.detector import expected_share
 from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder, fold_batch_norm
 from anomalyst.types import Features
 
@@ -156,27 +157,97 @@ def test_agreement_follows_a_neighbours_displacement():
 
 def test_children_of_a_cell_are_its_four_pixels_and_their_crosses():
     best = torch.tensor([[[[3, 0], [1, 2]]]])  # rows of a 2 x 2 grid, one picture
-    found = _children(best, (4, 4), (4, 4))
+    found = children(best, (4, 4), (4, 4))
     assert found.shape == (1, 5, 16)
     assert found[0, 0].reshape(4, 4)[:2, :2].tolist() == [[10, 11], [14, 15]]  # cell 3
     assert found[0, 1].reshape(4, 4)[0, 0] == 6  # one row above 10
 
 
-def test_gaps_are_measured_between_cell_centres_in_query_cells():
-    gaps = squared_gaps((2, 2), (4, 4), torch.device("cpu"))
-    assert gaps.shape == (4, 16)
-    assert gaps[0, 0] == pytest.approx(0.125)  # centre (0.5, 0.5) against (0.25, 0.25)
+def test_gaps_are_the_squared_distances_of_the_places():
+    there = cell_places(3, 4, torch.device("cpu"), (2.0, 0.5))
+    places = 5 * torch.rand(2, 3, 6, 2)
+    gaps = squared_gaps(places, there)
+    assert gaps.shape == (2, 6, 36)
+    by_hand = (places[1, 2, 4] - there[7]).square().sum()
+    assert gaps[1, 4, 2 * 12 + 7] == pytest.approx(float(by_hand), rel=1e-4)
+
+
+def test_highest_is_argmax_for_every_length():
+    for count in (1, 7, 12, 64, 320):
+        values = torch.rand(2, 5, count)
+        assert torch.equal(highest(values), values.argmax(2)), count
+
+
+def moved_similarity(matrix, offset, *, wrong=0.0):
+    """Patches of a 20 x 20 grid that match where an affine map says, some of them anywhere."""
+    generator = torch.Generator().manual_seed(0)
+    places = cell_places(20, 20, torch.device("cpu"))
+    target = places + places @ matrix.T + offset
+    similarity = torch.exp(-torch.cdist(target, places).square() / 2)[None]
+    astray = torch.rand(400, generator=generator) < wrong
+    similarity[0, astray] = torch.rand(int(astray.sum()), 400, generator=generator)
+    return similarity, places, target
+
+
+def test_a_turn_a_zoom_and_a_shift_are_found_among_wrong_matches():
+    turn, zoom = math.radians(7), 1.05
+    matrix = zoom * torch.tensor(
+        [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
+    ) - torch.eye(2)
+    similarity, places, target = moved_similarity(matrix, torch.tensor([1.5, -2.0]), wrong=0.3)
+    movement = fitted_movement(similarity, (20, 20), places)
+    found = moved_places(movement, places)[0, 0]
+    inside = ((target > 0) & (target < 20)).all(1)
+    assert (found - target)[inside].norm(dim=1).mean() < 0.3
+
+
+def test_no_movement_is_found_in_a_texture():
+    similarity = 0.5 + 0.01 * torch.rand(1, 400, 400, generator=torch.Generator().manual_seed(1))
+    places = cell_places(20, 20, torch.device("cpu"))
+    assert torch.all(fitted_movement(similarity, (20, 20), places) == 0)
+
+
+@torch.no_grad()
+def test_alone_a_patch_is_not_explained_by_itself(pair):
+    encoder, decoder = pair
+    query = encoder(torch.rand(1, 3, 96, 96))
+    logits, distances = decoder(query, decoder.remember(query, 1, alone=True))
+    assert torch.isfinite(logits).all()
+    assert all(float(d.min()) > 1e-4 for d in distances)
+
+
+@torch.no_grad()
+def test_of_many_good_pictures_the_likest_are_compared_with(pair):
+    encoder, decoder = pair
+    good = encoder(torch.rand(7, 3, 48, 48))
+    references = decoder.remember(good, 7)
+    likest = decoder.likest(good.rows([5]).levels[2], references)
+    count = decoder.config.compared
+    assert likest.patches[1].shape[1] == count * 36
+    kept = likest.patches[1].unflatten(1, (count, 36))[0]
+    assert any(torch.equal(one, references.patches[1].unflatten(1, (7, 36))[0, 5]) for one in kept)
+
+
+@torch.no_grad()
+def test_a_decoder_with_another_head_matches_the_same_and_decides_otherwise(pair):
+    encoder, decoder = pair
+    query, good = encoder(torch.rand(1, 3, 48, 48)), encoder(torch.rand(1, 3, 48, 48))
+    other = decoder.with_head({name: p * 0.5 for name, p in decoder.head().items()})
+    references = decoder.remember(good, 1)
+    (first, near), (second, near_too) = decoder(query, references), other(query, references)
+    assert not torch.allclose(first, second)
+    assert all(torch.equal(a, b) for a, b in zip(near, near_too, strict=True))
 
 
 def test_the_score_is_the_log_of_the_mean_probability_by_hand():
     even = torch.zeros(2, 3)
-    assert expected_share(even) == pytest.approx(math.log(0.5))
+    assert float(expected_share(even.flatten())) == pytest.approx(math.log(0.5))
     # A tenth of the picture certain, the rest certainly sound: log 0.1, in any arrangement.
     mixed = torch.full((10, 10), -60.0)
     mixed[3, :] = 60.0
-    assert expected_share(mixed) == pytest.approx(math.log(0.1))
+    assert float(expected_share(mixed.flatten())) == pytest.approx(math.log(0.1))
     # Far below what a float32 probability could tell apart, ranking survives.
-    assert expected_share(even - 200) > expected_share(even - 201)
+    assert (expected_share(even - 200) > expected_share(even - 201)).all()
 
 
 def test_nearest_logits_use_the_scale_and_offset_of_their_level(pair):

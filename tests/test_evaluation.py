@@ -35,7 +35,10 @@ class PixelDifference:
     def __init__(self):
         self.taught = []
 
-    def teach(self, name, good):  # noqa: ARG002
+    def untaught(self):
+        return np.full((1, 1, 1, 3), 0.5, np.float32)
+
+    def teach(self, name, good, *, adapted=True):  # noqa: ARG002
         self.taught.append(tuple(path.name for path in good))
         return np.stack([open_picture(path).astype(np.float32) / 255 for path in good])
 
@@ -282,7 +285,7 @@ def test_a_category_that_cannot_be_run_is_refused_before_anything_is_written(two
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"shots": 0}, "shots is 0"),
+        ({"shots": -1}, "shots is -1"),
         ({"seeds": 0}, "seeds is 0"),
         ({"map_side_px": 8}, "map_side_px is 8"),
         ({"false_alarm_rate": 1.0}, "false_alarm_rate is 1.0"),
@@ -378,8 +381,8 @@ def test_the_table_names_categories_and_the_folder(two, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--shots", "0"], "--shots 0 needs a map that is made without a reference"),
-        (["--shots", "few"], "--shots is 'few'; a number from 1, or all, is needed"),
+        (["--shots", "none"], "--shots is 'none'; a number from 0, or all, is needed"),
+        (["--shots", "few"], "--shots is 'few'; a number from 0, or all, is needed"),
         (["--category", "screw"], "has no category 'screw'; it has 'nut', 'washer'"),
     ],
 )
@@ -407,3 +410,11 @@ def test_real_boards_are_told_apart_by_their_own_template(tmp_path):
     # Boards lie up to a pixel beside their template, so that plain differences find little; but
     # what they find, they find only against the right template.
     assert own.metrics["pixel_ap"] > 4 * any_.metrics["pixel_ap"]
+
+
+def test_zero_shot_teaches_nothing_and_pairs_nothing(two, tmp_path):
+    method = PixelDifference()
+    config = ProtocolConfig(shots=0, seeds=3)
+    results = evaluate(method, two, config, out=tmp_path)
+    assert method.taught == []
+    assert [(run.seed, run.paired, run.references) for run in results.runs] == [(0, False, ())] * 2

@@ -14,11 +14,11 @@ MAY_IMPORT = {
     "data": set(),
     "synthesis": set(),
     "encoders": set(),
-    "detection": {"encoders"},
+    "detection": {"encoders", "synthesis"},
     "product": {"detection", "encoders"},
     "inspector": {"product", "detection", "encoders"},
     "report": set(),
-    "evaluation": {"inspector", "product", "data", "report"},
+    "evaluation": {"inspector", "product", "detection", "encoders", "data", "report"},
     "training": {"evaluation", "inspector", "detection", "encoders", "data", "synthesis"},
     "cli": {
         "data", "synthesis", "encoders", "detection", "product",

@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
-from anomalyst.detection.calibration import Calibration, procedural_calibration, too_few_note
+from anomalyst.detection.calibration import (
+    ALONE_SCORES,
+    Calibration,
+    procedural_calibration,
+    too_few_note,
+)
 from anomalyst.detection.decoder import load_decoder
 from anomalyst.detection.detector import Detector, DetectorConfig, Memory
-from anomalyst.detection.regions import find_regions
-from anomalyst.detection.teaching import calibrate, chosen_references, decide_pose, turned
+from anomalyst.detection.regions import regions_for, sentence
+from anomalyst.detection.teaching import calibrate, study
 from anomalyst.encoders import fingerprint, load_encoder
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.imaging import Frame, open_picture
 from anomalyst.product import Product
-from anomalyst.types import Features, Inspection, Region, Verdict
-
-REGION_THRESHOLD = 0.5  # of the map: as likely anomalous as not
+from anomalyst.types import Inspection, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +32,22 @@ class InspectorConfig:
     """How pictures are looked at."""
 
     side_px: int | None = None  # working side of a square picture; None: the encoder's own
-    max_references: int = 8  # most good pictures a query is compared with; the rest calibrate
+    max_references: int = 8  # most good pictures remembered; others calibrate
     detector: DetectorConfig = field(default_factory=DetectorConfig)
 
 
 class Inspector:
     """Teach, then inspect. One instance holds one encoder and any number of products."""
 
-    def __init__(self, detector: Detector, config: InspectorConfig, procedural: Calibration | None):
+    def __init__(
+        self,
+        detector: Detector,
+        config: InspectorConfig,
+        procedural: Calibration | None,
+        procedural_alone: Calibration | None = None,
+    ):
         self.detector, self.config = detector, config
-        self.procedural = procedural
+        self.procedural, self.procedural_alone = procedural, procedural_alone
         self.name = detector.encoder.name
         self.fingerprint = fingerprint(detector.encoder, detector.decoder)
 
@@ -50,7 +58,9 @@ class Inspector:
         embedded = encoder == "embedded"
         decoder = load_decoder() if embedded else None
         detector = Detector(load_encoder(encoder), decoder, config.detector)
-        return cls(detector, config, procedural_calibration() if embedded else None)
+        if not embedded:
+            return cls(detector, config, None)
+        return cls(detector, config, procedural_calibration(), procedural_calibration(ALONE_SCORES))
 
     def teach(
         self,
@@ -60,11 +70,14 @@ class Inspector:
         product: Product | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
+        adapted: bool = True,
         on_picture: Callable[[Path], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> Product:
         """A product learnt from good pictures (added to those of `product`); not saved yet.
 
-        A picture that cannot be read is left out and named in the product's notes.
+        A picture that cannot be read is left out and named in the product's notes. `adapted`: fit
+        the decoder to the product, if it has enough pictures and that helps (adaptation.py).
         Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
         """
         paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
@@ -72,19 +85,18 @@ class Inspector:
             raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
         pictures, notes = self._opened(paths, on_picture)
         kept = list(pictures)
-        side = self.config.side_px or self.detector.encoder.side_px
-        first = pictures[kept[0]]
-        frame = Frame.of(first.shape[:2], side, self.detector.encoder.multiple_px)
-        features = self._encoded(frame, [pictures[p] for p in kept])
-        free = decide_pose(pose, frame, [pictures[p] for p in kept], self.detector)
-        chosen = chosen_references(features[0].embedding, self.config.max_references)
-        if free:
-            views = [v for i in chosen for v in turned(pictures[kept[i]])]
-            shown = self._encoded(frame, views)
-        else:
-            shown = [tile.rows(chosen) for tile in features]
+        frame = self._frame(pictures[kept[0]])
+        studied = study(
+            self.detector,
+            frame,
+            list(pictures.values()),
+            pose=pose,
+            most=self.config.max_references,
+            adapted=adapted,
+            on_step=on_step,
+        )
         calibration = (
-            calibrate(self.detector, features, shown, chosen, 4 if free else 1)
+            calibrate(self.detector, studied)
             if calibrated and len(kept) > 1
             else Calibration(scores=(), method="leave-one-out")
         )
@@ -93,11 +105,33 @@ class Inspector:
             encoder=self.name,
             fingerprint=self.fingerprint,
             frame=frame,
-            pose="free" if free else "fixed",
+            pose="free" if studied.views > 1 else "fixed",
             references=kept,
-            features=shown,
+            features=studied.shown,
             calibration=calibration,
+            head={} if studied.decoder is None else dict(studied.decoder.head()),
+            memories=studied.memories,
             notes=tuple(notes),
+        )
+
+    def untaught(self) -> Product:
+        """A product of which no good picture is known: each picture is judged by itself (0-shot).
+
+        Raises AnomalystError for an encoder without a pair decoder.
+        """
+        if self.detector.decoder is None:
+            raise AnomalystError(
+                f"{self.name}: judging without a good picture needs the embedded encoder."
+            )
+        return Product(
+            name="unknown",
+            encoder=self.name,
+            fingerprint=self.fingerprint,
+            frame=None,
+            pose="fixed",
+            references=[],
+            features=[],
+            calibration=Calibration(scores=(), method="leave-one-out"),
         )
 
     def inspect(
@@ -139,9 +173,10 @@ class Inspector:
         rate: float,
         stopwatch: "Stopwatch",
     ) -> Inspection:
-        memories = self._memories(product)
+        frame = product.frame or self._frame(picture)
+        memories = self._memories(product) or [Memory()] * len(frame.boxes_xyxy)
         with stopwatch("encode"):
-            views = product.frame.cut(picture)
+            views = frame.cut(picture)
             features = self.detector.encode(views.canvases)
         with stopwatch("decode"):
             evidence = [
@@ -177,9 +212,10 @@ class Inspector:
             p_value = own.p_value(score)
             return p_value, own.verdict(p_value, rate), []
         note = too_few_note(rate, own, product.name, product.num_references)
-        if self.procedural is not None:
-            p_value = self.procedural.p_value(score)
-            return p_value, self.procedural.verdict(p_value, rate), [note]
+        drawn = self.procedural if product.references else self.procedural_alone
+        if drawn is not None:
+            p_value = drawn.p_value(score)
+            return p_value, drawn.verdict(p_value, rate), [note]
         return own.p_value(score), "unsure", [note]
 
     def _memories(self, product: Product) -> list[Memory]:
@@ -190,7 +226,15 @@ class Inspector:
             )
         if not product.memories:
             product.memories = [self.detector.remember(tile) for tile in product.features]
+            if product.head and self.detector.decoder is not None:
+                decoder = self.detector.decoder.with_head(product.head)
+                for memory in product.memories:
+                    memory.decoder = decoder
         return product.memories
+
+    def _frame(self, picture: np.ndarray) -> Frame:
+        side = self.config.side_px or self.detector.encoder.side_px
+        return Frame.of(picture.shape[:2], side, self.detector.encoder.multiple_px)
 
     def _opened(
         self, paths: Sequence[Path], on_picture: Callable[[Path], None]
@@ -207,11 +251,6 @@ class Inspector:
             raise errors[0]
         return pictures, [f"left out when taught: {e}" for e in errors]
 
-    def _encoded(self, frame: Frame, pictures: Sequence[np.ndarray]) -> list[Features]:
-        """Features per tile, each of all pictures: (V, D, h, w) per level."""
-        each = [self.detector.encode(frame.cut(picture).canvases) for picture in pictures]
-        return [stacked([f.rows([t]) for f in each]) for t in range(len(frame.boxes_xyxy))]
-
 
 class Stopwatch:
     """Seconds per stage."""
@@ -224,30 +263,3 @@ class Stopwatch:
         started = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - started
-
-
-def stacked(features: Sequence[Features]) -> Features:
-    """Batches of features after each other."""
-    levels = [torch.cat(level) for level in zip(*(f.levels for f in features), strict=True)]
-    return Features(levels, torch.cat([f.embedding for f in features]))
-
-
-def regions_for(whole: np.ndarray, verdict: Verdict) -> tuple[Region, ...]:
-    """The regions a verdict speaks of: none when it is normal, at least one when it is not."""
-    if verdict == "normal":
-        return ()
-    threshold = min(REGION_THRESHOLD, 0.6 * float(whole.max()))
-    found = find_regions(whole, threshold, max(4, round(whole.size * 5e-5)))
-    return found or find_regions(whole, threshold)[:1]
-
-
-def sentence(verdict: Verdict, regions: Sequence[Region], p_value: float) -> str:
-    """The verdict in words."""
-    if verdict == "normal":
-        return f"No anomaly found (p = {p_value:.3g})."
-    count = len(regions)
-    where = "; ".join(dict.fromkeys(r.place for r in regions[:3]))
-    what = f"{count} region{'s' if count != 1 else ''}" + (f" at the {where}" if where else "")
-    if verdict == "anomalous":
-        return f"Anomalous: {what} (p = {p_value:.3g})."
-    return f"Unsure: please look at {what} (p = {p_value:.3g})."

@@ -3,7 +3,7 @@
 bolt/
   product.json         what it is, how it was taught, its calibration
   references/0001.png  the good pictures it was taught from, as they were
-  bank.safetensors     their features, so that loading needs no encoding
+  bank.safetensors     their features, so that loading needs no encoding, and the adapted head
 """
 
 import difflib
@@ -39,11 +39,12 @@ class Product:
     name: str
     encoder: str  # the specification the features were made with, as `embedded`
     fingerprint: str  # of that encoder's weights: features of others cannot be compared
-    frame: Frame
+    frame: Frame | None  # None: nothing is known, each picture has its own
     pose: Pose
     references: list[Path]  # the good pictures, in the order taught
     features: list[Features]
     calibration: Calibration
+    head: dict[str, Tensor] = field(default_factory=dict)  # the decoder's own, if adapted to it
     notes: tuple[str, ...] = ()
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
 
@@ -65,7 +66,7 @@ class Product:
                 shutil.copyfile(source, part / target)
                 kept.append({"file": str(target), "source": source.name})
             with written_whole(part / "bank.safetensors") as bank:
-                save_file(_tensors(self.features), bank)
+                save_file(_tensors(self.features, self.head), bank)
             write_text(part / "product.json", json.dumps(self._record(kept), indent=2) + "\n")
             _replace(part, folder)
         except OSError as error:
@@ -75,6 +76,7 @@ class Product:
         self.references = [folder / str(k["file"]) for k in kept]
 
     def _record(self, references: list[dict[str, str]]) -> dict[str, Any]:
+        assert self.frame is not None  # a product that was taught has one
         return {
             "format": FORMAT,
             "name": self.name,
@@ -108,7 +110,8 @@ class Product:
                     tuple(tuple(box) for box in frame["boxes_xyxy"]),
                 ),
                 references=[folder / r["file"] for r in record["references"]],
-                features=_features(load_file(folder / "bank.safetensors")),
+                features=_features(tensors := load_file(folder / "bank.safetensors")),
+                head=_head(tensors),
                 calibration=Calibration.from_dict(record["calibration"]),
                 notes=tuple(record["notes"]),
             )
@@ -159,8 +162,8 @@ def _replace(part: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _tensors(features: list[Features]) -> dict[str, Tensor]:
-    tensors = {}
+def _tensors(features: list[Features], head: dict[str, Tensor]) -> dict[str, Tensor]:
+    tensors = {f"head.{name}": tensor.contiguous() for name, tensor in head.items()}
     for tile, one in enumerate(features):
         for index, level in enumerate(one.levels):
             tensors[f"tile{tile}.level{index}"] = level.half().contiguous()
@@ -169,10 +172,19 @@ def _tensors(features: list[Features]) -> dict[str, Tensor]:
 
 
 def _features(tensors: dict[str, Tensor]) -> list[Features]:
-    tiles = 1 + max(int(name.split(".")[0].removeprefix("tile")) for name in tensors)
+    tiles = 1 + max(_tile_of(name) for name in tensors if name.startswith("tile"))
     found = []
     for tile in range(tiles):
         count = sum(name.startswith(f"tile{tile}.level") for name in tensors)
         levels = [tensors[f"tile{tile}.level{i}"].float() for i in range(count)]
         found.append(Features(levels, tensors[f"tile{tile}.embedding"]))
     return found
+
+
+def _tile_of(name: str) -> int:
+    return int(name.split(".")[0].removeprefix("tile"))
+
+
+def _head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    own = {name: tensor for name, tensor in tensors.items() if name.startswith("head.")}
+    return {name.removeprefix("head."): tensor for name, tensor in own.items()}

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -37,7 +37,7 @@ def evaluate(
         ),
     ],
     shots: Annotated[
-        str, typer.Option(metavar="N|all", help="Good training pictures to teach: 1, 2, 4, ...")
+        str, typer.Option(metavar="N|all", help="Good training pictures to teach: 0, 1, 2, 4, ...")
     ] = "1",
     seeds: Annotated[int, typer.Option(help="Draws of these pictures; the spread is theirs.")] = 5,
     encoder: Annotated[
@@ -46,6 +46,12 @@ def evaluate(
     category: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
     ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt/--no-adapt", help="Fit the detector to each product.")
+    ] = True,
+    worst: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Worst pictures shown per category.")
+    ] = 20,
     max_pictures: Annotated[
         int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
     ] = None,
@@ -67,9 +73,10 @@ def evaluate(
     """Teach and inspect a whole data set, and say how well it went.
 
     Every category is taught SHOTS good pictures, SEEDS times over; categories whose pictures name
-    their own reference are compared with that, once. Writes results.md, .csv and .json, a row per
-    picture, ROC and precision-recall curves, and a sheet of the best and worst cases. The same
-    command again goes on where an interrupted one stopped.
+    their own reference are compared with that, once. Writes results.html with the worst pictures of
+    each category and why they fail, results.md, .csv and .json, a row per picture, ROC and
+    precision-recall curves, and a sheet of the best and worst cases. The same command again goes on
+    where an interrupted one stopped.
 
     Example: anomalyst evaluate sets/mvtec --shots 4 --category bottle --out out/bottle
 
@@ -78,8 +85,15 @@ def evaluate(
     from anomalyst.errors import AnomalystError
 
     try:
-        config = _config(_shots(shots), seeds, max_pictures, false_alarm_rate)
-        samples = _read(dataset, category or [])
+        config = _config(
+            shots=_shots(shots),
+            seeds=seeds,
+            adapted=adapt,
+            worst=worst,
+            max_pictures=max_pictures,
+            false_alarm_rate=false_alarm_rate,
+        )
+        samples = read_samples(dataset, category or [])
         results = run(
             _inspector(encoder),
             samples,
@@ -108,11 +122,13 @@ def run(
     from rich.console import Console
 
     from anomalyst.evaluation.plots import draw_curves
+    from anomalyst.evaluation.results_page import write_results_page
     from anomalyst.evaluation.tables import as_mapping, write_tables
 
     results = _evaluated(inspector, samples, config, out)
     write_tables(results, out)
     draw_curves(results.runs, out)
+    write_results_page(results, out)
     for skipped in results.skipped:
         typer.echo(f"Skipped {skipped.path}: {skipped.reason}", err=True)
     if as_json:
@@ -120,7 +136,7 @@ def run(
     else:
         console = Console()
         console.print(_table(results, console.width))
-        typer.echo(f"Written to {out}")
+        typer.echo(f"Written to {out}; look at {out / 'results.html'}")
     return results
 
 
@@ -129,27 +145,19 @@ def _shots(text: str) -> int | Literal["all"]:
 
     if text == "all":
         return "all"
-    if text == "0":
-        raise AnomalystError(
-            "--shots 0 needs a map that is made without a reference, which is not built yet; "
-            "ask for 1 or more."
-        )
     if not text.isdecimal():
-        raise AnomalystError(f"--shots is {text!r}; a number from 1, or all, is needed.")
+        raise AnomalystError(f"--shots is {text!r}; a number from 0, or all, is needed.")
     return int(text)
 
 
-def _config(
-    shots: int | Literal["all"], seeds: int, max_pictures: int | None, false_alarm_rate: float
-) -> "ProtocolConfig":
+def _config(**given: Any) -> "ProtocolConfig":
     from anomalyst.evaluation.protocols import ProtocolConfig
 
-    return ProtocolConfig(
-        shots=shots, seeds=seeds, max_pictures=max_pictures, false_alarm_rate=false_alarm_rate
-    )
+    return ProtocolConfig(**given)
 
 
-def _read(dataset: Path, categories: list[str]) -> "list[Sample]":
+def read_samples(dataset: Path, categories: list[str]) -> "list[Sample]":
+    """The samples of a set, or of some categories of it. AnomalystError for an unknown name."""
     from anomalyst.data import read_dataset
     from anomalyst.errors import AnomalystError
 

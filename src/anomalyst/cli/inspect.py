@@ -33,6 +33,9 @@ def inspect(
         list[Path] | None,
         typer.Option(metavar="GOOD", help="A good picture to compare with; may be repeated."),
     ] = None,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="No good picture: judge each picture by itself.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -76,9 +79,12 @@ def inspect(
     from anomalyst.detection.calibration import checked_rate
 
     checked_rate(false_alarm_rate)
-    _one_source(product, reference or [])
+    _one_source(product, reference or [], zero_shot)
     pictures = pictures_in(image)
-    inspector, taught = _prepared(product, reference or [], products, encoder)
+    if zero_shot:
+        inspector, taught = _untaught(encoder)
+    else:
+        inspector, taught = _prepared(product, reference or [], products, encoder)
     target = out if out is not None or as_json else Path("out/inspect")
     outcome = run(
         inspector,
@@ -255,16 +261,26 @@ def leave(outcome: Outcome) -> None:
         raise typer.Exit(2)
 
 
-def _one_source(product: str | None, references: Sequence[Path]) -> None:
+def _one_source(product: str | None, references: Sequence[Path], zero_shot: bool) -> None:
     from anomalyst.errors import AnomalystError
 
-    if product is None and not references:
+    given = (product is not None) + bool(references) + zero_shot
+    if given == 0:
         raise AnomalystError(
             "nothing to compare with: give --reference GOOD, a picture of a sound part, "
-            "or --product NAME after `anomalyst teach NAME GOOD...`."
+            "--product NAME after `anomalyst teach NAME GOOD...`, or --zero-shot if there is none."
         )
-    if product is not None and references:
-        raise AnomalystError("--product and --reference exclude each other; give one of them.")
+    if given > 1:
+        raise AnomalystError(
+            "--product, --reference and --zero-shot exclude each other; give one of them."
+        )
+
+
+def _untaught(encoder: str | None) -> "tuple[Inspector, Product]":
+    from anomalyst.inspector import Inspector
+
+    inspector = Inspector.load(encoder or "embedded")
+    return inspector, inspector.untaught()
 
 
 def _prepared(

@@ -1,5 +1,6 @@
 """`anomalyst teach`: learn a product from good pictures."""
 
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,12 @@ def teach(
             show_default="the product's, or embedded",
         ),
     ] = None,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt/--no-adapt", help="Fit the detector to it: 4 or more pictures, seconds."
+        ),
+    ] = True,
     replace: Annotated[
         bool, typer.Option("--replace", help="Forget what it was taught before.")
     ] = False,
@@ -38,6 +45,7 @@ def teach(
 
     Example: anomalyst teach bolt pictures/good/
     """
+    from anomalyst.detection.adaptation import AdaptationConfig
     from anomalyst.errors import AnomalystError
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product, check_name
@@ -56,12 +64,20 @@ def teach(
     inspector = Inspector.load(encoder or (known.encoder if known else "embedded"))
     total = len(pictures) + (known.num_references if known else 0)
     with progress("Looking at good pictures", total) as (bar, task):
+        fitted = count(1)
+
+        def fit() -> None:
+            steps = AdaptationConfig().steps
+            bar.update(task, description="Fitting to it", completed=next(fitted), total=steps)  # type: ignore[arg-type]
+
         product = inspector.teach(
             name,
             pictures,
             product=known,
             pose=pose,  # type: ignore[arg-type]
+            adapted=adapt,
             on_picture=lambda _: bar.advance(task),  # type: ignore[arg-type]
+            on_step=fit,
         )
     product.save(folder)
     for note in product.notes:
@@ -69,7 +85,8 @@ def teach(
     how = "added to" if known else "taught"
     typer.echo(
         f"{name}: {how}, {product.num_references} good picture"
-        f"{'' if product.num_references == 1 else 's'}, pose {product.pose}. Saved in {folder}."
+        f"{'' if product.num_references == 1 else 's'}, pose {product.pose}, "
+        f"{'fitted to it' if product.head else 'not fitted'}. Saved in {folder}."
     )
     if product.notes:
         raise typer.Exit(2)

@@ -18,6 +18,9 @@ from anomalyst.types import Verdict
 Method = Literal["leave-one-out", "split", "procedural"]
 
 PROCEDURAL_SCORES = Path(__file__).parent.parent / "weights" / "calibration.json"
+ALONE_SCORES = PROCEDURAL_SCORES.with_name("calibration-alone.json")  # with no good picture
+
+POOL_MOST = 24  # good pictures beside those that calibrate alone, from which references are chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +115,14 @@ def too_few_note(
     false_alarm_rate: float, calibration: Calibration, product: str, num_good: int
 ) -> str:
     """What to tell a user whose product has too few good pictures for the rate asked for."""
+    if num_good == 0:
+        return (
+            "No good picture is known, so each picture is judged by itself and the verdict comes "
+            "with no guarantee. Give --reference GOOD, or teach a product."
+        )
     needed, count = scores_needed(false_alarm_rate), len(calibration.scores)
-    # Of a split only the pictures that are no references count.
-    beside = num_good - count if calibration.method == "split" else 0
+    # Of a split only the pictures set apart count.
+    beside = POOL_MOST if calibration.method == "split" else 0
     has = f"{num_good}, of which {count} calibrate" if beside else str(num_good)
     lower = f", or ask for {_rounded_up(1 / (count + 1))} or higher" if count else ""
     return (

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anomalyst.detection.bank import MemoryBank, fuse
-from anomalyst.detection.decoder import PairDecoder, References
+from anomalyst.detection.decoder import PairDecoder
+from anomalyst.detection.matching import References
 from anomalyst.encoders.base import Encoder
+from anomalyst.errors import AnomalystError
 from anomalyst.imaging import Placement
 from anomalyst.types import Features
 
@@ -21,6 +23,7 @@ from anomalyst.types import Features
 class DetectorConfig:
     """How maps are fused and scored, and how much memory the search may take."""
 
+    scales: tuple[float, ...] = (1.0, 0.625)  # sizes the pair decoder looks at, of the canvas
     nearest_weight: float = 1.0  # of the nearest-patch logits beside the pair decoder's own
     bank_top_share: float = 0.01  # share of the bank's map whose mean is its score (AnomalyDINO)
     bank_blur_cells: float = 0.5  # Gaussian sigma over the bank's map, in patches
@@ -29,10 +32,11 @@ class DetectorConfig:
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered of the good pictures of one tile."""
+    """What is remembered of the good pictures of one tile. Nothing: the query stands alone."""
 
-    references: References | None = None  # for the pair decoder
-    bank: MemoryBank | None = None  # for an encoder without one
+    references: list[References] = field(default_factory=list)  # per scale, for the pair decoder
+    decoder: PairDecoder | None = None  # the product's own, if it was adapted
+    bank: MemoryBank | None = None  # for an encoder without a decoder
     bank_scale: float = 1.0  # the bank's distance at which its map says 0.5
 
 
@@ -55,8 +59,18 @@ class Detector:
 
     @torch.inference_mode()
     def encode(self, canvases: list[np.ndarray]) -> Features:
-        """uint8 (h, w, 3) canvases of one size -> features, float32."""
+        """uint8 (h, w, 3) canvases of one size -> features, float32.
+
+        For the pair decoder the levels of every scale follow each other; the embedding is the
+        first scale's.
+        """
         pixels = torch.from_numpy(np.stack(canvases)).permute(0, 3, 1, 2).float().div_(255)
+        found = [self._encoded(pixels)]
+        for scale in self.config.scales[1:] if self.decoder is not None else ():
+            found.append(self._encoded(_shrunk(pixels, scale, self.encoder.multiple_px)))
+        return Features([level for f in found for level in f.levels], found[0].embedding)
+
+    def _encoded(self, pixels: Tensor) -> Features:
         with self._precision():
             features = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
         return Features([f.float() for f in features.levels], features.embedding.float())
@@ -65,45 +79,69 @@ class Detector:
     def remember(self, good: Features) -> Memory:
         """Features of K good pictures of one tile -> what queries are compared with."""
         if self.decoder is not None:
-            return Memory(references=self.decoder.remember(good, good.levels[0].shape[0]))
+            count = good.levels[0].shape[0]
+            return Memory(references=[self.decoder.remember(f, count) for f in by_scale(good)])
         bank = MemoryBank.build(good)
         return Memory(bank=bank, bank_scale=self._bank_scale(good))
 
     @torch.inference_mode()
     def remember_only(self, memory: Memory, good: Features, pictures: Sequence[int]) -> Memory:
         """The memory of some of the pictures of `good`, whose memory is `memory`."""
-        if memory.references is not None:
-            return Memory(references=memory.references.only(pictures))
-        return self.remember(good.rows(pictures))
+        if not memory.references:
+            return self.remember(good.rows(pictures))
+        return Memory([r.only(pictures) for r in memory.references], memory.decoder)
 
     @torch.inference_mode()
     def judge(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:
         """One query's features against a memory; padding around its placement does not count."""
-        if memory.references is not None:
-            return self._decoded(query, memory.references, placement)
-        return self._banked(query, memory, placement)
+        if memory.bank is not None:
+            return self._banked(query, memory, placement)
+        evidence = self.evidence(query, memory)
+        kept = content(placement, evidence)
+        score = float(expected_share(evidence[kept].double()))
+        return Evidence((evidence.sigmoid() * kept)[0, 0].numpy(), score)
 
-    def _decoded(
-        self, query: Features, references: References, placement: Placement | None
-    ) -> Evidence:
+    @torch.inference_mode()
+    def evidence(self, query: Features, memory: Memory) -> Tensor:
+        """Logits of "anomalous" of one query at stride 4, (1, 1, h, w): the mean of all scales.
+
+        Raises AnomalystError for an encoder without a pair decoder and a memory without pictures.
+        """
+        if self.decoder is None:
+            raise AnomalystError(
+                f"{self.encoder.name}: has no pair decoder, so it needs at least one good picture; "
+                "give one, or use the embedded encoder."
+            )
+        decoder = memory.decoder or self.decoder
+        found: list[Tensor] = []
+        for index, features in enumerate(by_scale(query)):
+            references = (
+                memory.references[index]
+                if memory.references
+                else decoder.remember(features, 1, alone=True)
+            )
+            with self._precision():
+                logits, distances = decoder(features, references)
+            # Alone, how seldom a patch recurs in its own picture is no sign of a defect.
+            both = self.fused(logits.float(), distances) if memory.references else logits.float()
+            found.append(resized(both, found[0].shape[-2:]) if found else both)
+        return torch.stack(found).mean(0)
+
+    def fused(self, logits: Tensor, distances: list[Tensor]) -> Tensor:
+        """The decoder's logits with the nearest-patch logits beside them, (B, 1, h, w)."""
         assert self.decoder is not None
-        with self._precision():
-            logits, distances = self.decoder(query, references)
-        logits = logits.float()  # (1, 1, h, w) at stride 4
-        nearest = [_resized(n, logits.shape[-2:]) for n in self.decoder.nearest_logits(distances)]
-        evidence = logits + self.config.nearest_weight * torch.stack(nearest).mean(0)
-        kept = _content(placement, evidence)
-        score = expected_share(evidence[kept])
-        shown = evidence.sigmoid() * kept
-        return Evidence(shown[0, 0].numpy(), score)
+        near = [
+            resized(n.float(), logits.shape[-2:]) for n in self.decoder.nearest_logits(distances)
+        ]
+        return logits + self.config.nearest_weight * torch.stack(near).mean(0)
 
     def _banked(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:
         assert memory.bank is not None
         distances = memory.bank.distances(query, max_mb=self.config.search_mb)
         height, width = distances[0].shape[-2:]
         fused = fuse(distances, (height, width))[:, None]  # (1, 1, h, w)
-        fused = _resized(_blurred(fused, self.config.bank_blur_cells), (4 * height, 4 * width))
-        kept = _content(placement, fused)
+        fused = resized(blurred(fused, self.config.bank_blur_cells), (4 * height, 4 * width))
+        kept = content(placement, fused)
         score = top_mean(fused[kept], self.config.bank_top_share)
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
         return Evidence(shown[0, 0].numpy(), score)
@@ -131,14 +169,20 @@ class Detector:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.decoder is not None)
 
 
-def expected_share(logits: Tensor) -> float:
-    """Log of the mean probability: how much of the picture is expected to be anomalous, in nats.
+def by_scale(features: Features) -> list[Features]:
+    """The features of each scale, three levels at a time."""
+    levels = features.levels
+    return [Features(levels[i : i + 3], features.embedding) for i in range(0, len(levels), 3)]
 
-    Takes the sum of many faint places and one clear one alike, where the mean of a top share must
-    first decide how large defects are (docs/decisions.md).
+
+def expected_share(logits: Tensor) -> Tensor:
+    """Log of the mean probability over the last axis, in nats: (..., n) -> (...).
+
+    How much of the picture is expected to be anomalous. Takes the sum of many faint places and one
+    clear one alike, where the mean of a top share must first decide how large defects are
+    (docs/decisions.md).
     """
-    log_probabilities = F.logsigmoid(logits.flatten().double())
-    return float(log_probabilities.logsumexp(0) - math.log(logits.numel()))
+    return F.logsigmoid(logits).logsumexp(-1) - math.log(logits.shape[-1])
 
 
 def top_mean(values: Tensor, share: float) -> float:
@@ -147,18 +191,18 @@ def top_mean(values: Tensor, share: float) -> float:
     return float(flat.topk(max(1, int(share * flat.numel()))).values.mean())
 
 
-def _content(placement: Placement | None, like: Tensor) -> Tensor:
+def content(placement: Placement | None, like: Tensor) -> Tensor:
     """Bool mask of a map (1, 1, h, w): False on the padding around the picture."""
     if placement is None or not placement.padded:
         return torch.ones_like(like, dtype=torch.bool)
     return torch.from_numpy(placement.inside(*like.shape[-2:]))[None, None]
 
 
-def _resized(x: Tensor, size_hw: tuple[int, int] | torch.Size) -> Tensor:
+def resized(x: Tensor, size_hw: tuple[int, int] | torch.Size) -> Tensor:
     return F.interpolate(x, size=list(size_hw), mode="bilinear", align_corners=False)
 
 
-def _blurred(x: Tensor, sigma: float) -> Tensor:
+def blurred(x: Tensor, sigma: float) -> Tensor:
     if sigma <= 0:
         return x
     reach = max(1, round(3 * sigma))
@@ -167,3 +211,9 @@ def _blurred(x: Tensor, sigma: float) -> Tensor:
     kernel = kernel / kernel.sum()
     padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+
+
+def _shrunk(pixels: Tensor, scale: float, multiple_px: int) -> Tensor:
+    """Pictures (B, 3, H, W) made smaller, to sides the encoder takes."""
+    sides = [max(1, round(side * scale / multiple_px)) * multiple_px for side in pixels.shape[-2:]]
+    return F.interpolate(pixels, sides, mode="bilinear", align_corners=False, antialias=True)

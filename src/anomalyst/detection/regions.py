@@ -1,12 +1,15 @@
 """An anomaly map -> the connected places in it: box, area, peak, centre, and where in words."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from scipy import ndimage
 
-from anomalyst.types import Region, place_of
+from anomalyst.types import Region, Verdict, place_of
 
 MOST_REGIONS = 50
+REGION_THRESHOLD = 0.5  # of the map: as likely anomalous as not
 
 
 def find_regions(
@@ -61,3 +64,24 @@ def _centre(
     x = float(np.average(columns, weights=weights)) + corner_xy[0] + 0.5
     y = float(np.average(rows, weights=weights)) + corner_xy[1] + 0.5
     return x, y
+
+
+def regions_for(whole: np.ndarray, verdict: Verdict) -> tuple[Region, ...]:
+    """The regions a verdict speaks of: none when it is normal, at least one when it is not."""
+    if verdict == "normal":
+        return ()
+    threshold = min(REGION_THRESHOLD, 0.6 * float(whole.max()))
+    found = find_regions(whole, threshold, max(4, round(whole.size * 5e-5)))
+    return found or find_regions(whole, threshold)[:1]
+
+
+def sentence(verdict: Verdict, regions: Sequence[Region], p_value: float) -> str:
+    """The verdict in words."""
+    if verdict == "normal":
+        return f"No anomaly found (p = {p_value:.3g})."
+    count = len(regions)
+    where = "; ".join(dict.fromkeys(r.place for r in regions[:3]))
+    what = f"{count} region{'s' if count != 1 else ''}" + (f" at the {where}" if where else "")
+    if verdict == "anomalous":
+        return f"Anomalous: {what} (p = {p_value:.3g})."
+    return f"Unsure: please look at {what} (p = {p_value:.3g})."

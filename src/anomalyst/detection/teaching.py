@@ -1,18 +1,35 @@
 """What teaching decides from the good pictures: which to keep, how they lie, what is usual."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from anomalyst.detection.adaptation import Lesson, adapt
 from anomalyst.detection.bank import pose_is_free, right_angle_rotations
-from anomalyst.detection.calibration import Calibration
-from anomalyst.detection.detector import Detector
+from anomalyst.detection.calibration import POOL_MOST, Calibration
+from anomalyst.detection.decoder import PairDecoder
+from anomalyst.detection.detector import Detector, Memory
 from anomalyst.imaging import Frame
 from anomalyst.types import Features
 
-SPLIT_LEAST = 19  # good pictures beyond the references from which these alone calibrate (5 %)
+SPLIT_LEAST = 19  # good pictures set apart from which these alone calibrate (5 %)
+SHUFFLE_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """What looking at the good pictures gave; lists are per tile."""
+
+    features: list[Features]  # of all good pictures
+    shown: list[Features]  # of the views that queries are compared with
+    memories: list[Memory]
+    chosen: list[int]  # the good pictures compared with
+    apart: list[int]  # the ones set apart to calibrate; empty if there are too few
+    views: int  # of each of these: 4 if the product lies any way round
+    decoder: PairDecoder | None  # fitted to the product
 
 
 def chosen_references(embeddings: Tensor, most: int) -> list[int]:
@@ -30,6 +47,28 @@ def chosen_references(embeddings: Tensor, most: int) -> list[int]:
         chosen.append(farthest)
         gap = torch.minimum(gap, torch.cdist(embeddings, embeddings[farthest][None])[:, 0])
     return sorted(chosen)
+
+
+def set_apart(total: int, most: int) -> list[int]:
+    """Which of N good pictures calibrate and do nothing else; none if fewer than 19 can be spared.
+
+    Set apart before anything is looked at, so that they are like any new good picture. What is
+    left is at least `most` pictures and at most POOL_MOST, from which references are chosen.
+    """
+    if total - most < SPLIT_LEAST:
+        return []
+    count = max(SPLIT_LEAST, total - max(most, POOL_MOST))
+    shuffled = np.random.default_rng(SHUFFLE_SEED).permutation(total)
+    return sorted(int(i) for i in shuffled[:count])
+
+
+def may_adapt(total: int, apart: Sequence[int]) -> bool:
+    """Whether fitting the detector to some of N good pictures costs no guarantee.
+
+    Pictures it was fitted to cannot calibrate; they can be spared when others do, or when all
+    together would be too few.
+    """
+    return len(apart) > 0 or total < SPLIT_LEAST
 
 
 def decide_pose(
@@ -53,31 +92,79 @@ def turned(picture: np.ndarray) -> list[np.ndarray]:
     return right_angle_rotations(picture)
 
 
-def calibrate(
+def study(
     detector: Detector,
-    features: Sequence[Features],
-    shown: Sequence[Features],
-    chosen: Sequence[int],
-    views: int,
-) -> Calibration:
-    """Scores of the good pictures, each against references it is not one of.
+    frame: Frame,
+    pictures: Sequence[np.ndarray],
+    *,
+    pose: str = "auto",
+    most: int = 8,
+    adapted: bool = True,
+    on_step: Callable[[], None] = lambda: None,
+) -> Studied:
+    """Look at good pictures: which (at most `most`) to compare with, how they lie; fit the decoder.
 
-    `features[t]` holds tile t of all N good pictures, `shown[t]` the views of the `chosen` ones
-    (`views` per picture). With enough pictures beyond the references only those calibrate, which
-    makes the guarantee exact (split conformal); otherwise every picture does, leave-one-out.
+    `adapted` allows the last, which is done where it costs no guarantee and helps.
     """
-    total = features[0].embedding.shape[0]
-    outside = [i for i in range(total) if i not in set(chosen)]
-    split = len(outside) >= SPLIT_LEAST
+    features = encoded(detector, frame, pictures)
+    free = decide_pose(pose, frame, pictures, detector)
+    apart = set_apart(len(pictures), most)
+    pool = [i for i in range(len(pictures)) if i not in set(apart)]
+    chosen = [pool[i] for i in chosen_references(features[0].embedding[pool], most)]
+    good = [pictures[i] for i in chosen]
+    own = [tile.rows(chosen) for tile in features]
+    views = [view for picture in good for view in turned(picture)] if free else []
+    shown = encoded(detector, frame, views) if free else own
     memories = [detector.remember(tile) for tile in shown]
-    scores = []
-    for i in outside if split else range(total):
-        kept = memories
-        if i in set(chosen):
-            others = [j for j, c in enumerate(chosen) if c != i]
-            rows = [j * views + view for j in others for view in range(views)]
-            pairs = zip(memories, shown, strict=True)
-            kept = [detector.remember_only(memory, tile, rows) for memory, tile in pairs]
-        judged = zip(features, kept, strict=True)
-        scores.append(max(detector.judge(f.rows([i]), m, None).score for f, m in judged))
-    return Calibration(scores=tuple(scores), method="split" if split else "leave-one-out")
+    decoder = None
+    if adapted and may_adapt(len(pictures), apart):
+        tiles = zip(*(frame.cut(picture).canvases for picture in good), strict=True)
+        parts = zip(tiles, own, memories, strict=True)
+        lessons = [Lesson(*part, views=4 if free else 1) for part in parts]
+        decoder = adapt(detector, lessons, on_step=on_step)
+        memories = [replace(memory, decoder=decoder) for memory in memories]
+    return Studied(features, shown, memories, chosen, apart, 4 if free else 1, decoder)
+
+
+def encoded(detector: Detector, frame: Frame, pictures: Sequence[np.ndarray]) -> list[Features]:
+    """Features per tile, each of all pictures: (V, D, h, w) per level."""
+    each = [detector.encode(frame.cut(picture).canvases) for picture in pictures]
+    return [stacked([f.rows([t]) for f in each]) for t in range(len(frame.boxes_xyxy))]
+
+
+def stacked(features: Sequence[Features]) -> Features:
+    """Batches of features after each other."""
+    levels = [torch.cat(level) for level in zip(*(f.levels for f in features), strict=True)]
+    return Features(levels, torch.cat([f.embedding for f in features]))
+
+
+def calibrate(detector: Detector, studied: Studied) -> Calibration:
+    """Scores of good pictures, each against references it is not one of.
+
+    The pictures set apart, which makes the guarantee exact (split conformal); with too few for
+    that, every one, leave-one-out. Then none at all if the detector was fitted to them: they look
+    better than a new picture will.
+    """
+    total = studied.features[0].embedding.shape[0]
+    if studied.apart:
+        scores = [_score(detector, studied, i, studied.memories) for i in studied.apart]
+        return Calibration(scores=tuple(scores), method="split")
+    if studied.decoder is not None:
+        return Calibration(scores=(), method="leave-one-out")
+    scores = [_score(detector, studied, i, _without(detector, studied, i)) for i in range(total)]
+    return Calibration(scores=tuple(scores), method="leave-one-out")
+
+
+def _score(detector: Detector, studied: Studied, i: int, memories: Sequence[Memory]) -> float:
+    judged = zip(studied.features, memories, strict=True)
+    return max(detector.judge(tile.rows([i]), memory, None).score for tile, memory in judged)
+
+
+def _without(detector: Detector, studied: Studied, i: int) -> list[Memory]:
+    """What is remembered of the references but for picture i."""
+    if i not in studied.chosen:
+        return studied.memories
+    others = [j for j, c in enumerate(studied.chosen) if c != i]
+    rows = [j * studied.views + view for j in others for view in range(studied.views)]
+    pairs = zip(studied.memories, studied.shown, strict=True)
+    return [detector.remember_only(memory, tile, rows) for memory, tile in pairs]

@@ -34,8 +34,9 @@ def plan_runs(
 ) -> list[Plan]:
     """Every run of every category, by name, then seed.
 
-    One run, not `seeds`, where nothing is drawn: paired, or `shots` is "all". `max_pictures` thins
-    the test pictures of each category evenly over labels and defect kinds. Raises AnomalystError
+    One run, not `seeds`, where nothing is drawn: paired, or `shots` is 0 or "all"; with 0 nothing
+    is paired either. `max_pictures` thins the test pictures of each category evenly over labels and
+    defect kinds. Raises AnomalystError
     for a category without labelled test pictures, one of which only some are paired, and two whose
     names make the same folder.
     """
@@ -47,16 +48,18 @@ def plan_runs(
         raise AnomalystError(
             f"{folders[clash[0]]} categories would both be kept as {clash[0]!r}; rename one."
         )
-    draws = 1 if shots == "all" else seeds
+    draws = 1 if shots in (0, "all") else seeds
     return [
         plan
         for category in sorted(by_category)
-        for plan in _plans_of(category, by_category[category], draws, max_pictures)
+        for plan in _plans_of(
+            category, by_category[category], draws, max_pictures, alone=shots == 0
+        )
     ]
 
 
 def _plans_of(
-    category: str, samples: list[Sample], draws: int, max_pictures: int | None
+    category: str, samples: list[Sample], draws: int, max_pictures: int | None, *, alone: bool
 ) -> list[Plan]:
     train = [s for s in samples if s.split == "train" and s.label == "normal"]
     test = [s for s in samples if s.split == "test" and s.label is not None]
@@ -70,17 +73,17 @@ def _plans_of(
             f"{unpaired} of the {len(test)} test pictures of {category!r} have no reference, the "
             "others do; give every one its reference, or none."
         )
-    test = _spread(test, max_pictures)
+    test, paired = _spread(test, max_pictures), unpaired == 0 and not alone
     return [
         Plan(
             category=category,
             seed=seed,
-            paired=unpaired == 0,
+            paired=paired,
             train=train,
             test=test,
             digest=_digest([*train, *test]),
         )
-        for seed in range(1 if unpaired == 0 else draws)
+        for seed in range(1 if paired else draws)
     ]
 
 

@@ -10,6 +10,8 @@ from anomalyst import __version__
 from anomalyst.config import to_mapping
 from anomalyst.data.splits import k_shot
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.evaluation.failures import worst
+from anomalyst.evaluation.keeping import keep_failures
 from anomalyst.evaluation.plans import Plan, plan_runs
 from anomalyst.evaluation.plots import draw_sheet
 from anomalyst.evaluation.records import Run, RunFolder, Skipped, folder_name
@@ -29,8 +31,11 @@ class Evaluable(Protocol):
     def fingerprint(self) -> str:
         """Which weights and settings: runs of another fingerprint are not gone on with."""
 
-    def teach(self, name: str, good: Sequence[Path]) -> Any:
+    def teach(self, name: str, good: Sequence[Path], *, adapted: bool = True) -> Any:
         """A product from good pictures."""
+
+    def untaught(self) -> Any:
+        """A product of which no good picture is known."""
 
     def inspect_many(
         self, images: Sequence[Path], product: Any, *, false_alarm_rate: float
@@ -43,19 +48,23 @@ class ProtocolConfig:
     """How a data set is evaluated; saved with the results and compared before going on."""
 
     shots: int | Literal["all"] = 1
-    """Good training pictures taught; "all" makes one run, there is nothing to draw."""
+    """Good training pictures taught; 0 and "all" make one run, there is nothing to draw."""
     seeds: int = 5
     """Draws of the references, numbered from 0: one run of each category per draw."""
     map_side_px: int = 256
     """Maps and masks are compared at the picture's aspect and the area of this square."""
     false_alarm_rate: float = 0.05
     """The rate the verdicts are asked to keep, shown beside the measured one."""
+    adapted: bool = True
+    """Whether the detector is fitted to each product (`Inspector.teach`)."""
+    worst: int = 20
+    """How many pictures of a category the page of failures shows, of the first draw."""
     max_pictures: int | None = None
     """At most so many test pictures per category, evenly spaced over labels and defect kinds."""
 
     def __post_init__(self) -> None:
-        if self.shots != "all" and self.shots < 1:
-            raise AnomalystError(f'shots is {self.shots}; 1 or more, or "all", is needed.')
+        if self.shots != "all" and self.shots < 0:
+            raise AnomalystError(f'shots is {self.shots}; 0 or more, or "all", is needed.')
         if self.seeds < 1:
             raise AnomalystError(f"seeds is {self.seeds}; at least 1 is needed.")
         if self.map_side_px < 32:
@@ -163,7 +172,7 @@ def _run(
     tally = Tally(config.map_side_px)
     references: list[Path] = []
     teach_seconds, started = 0.0, perf_counter()
-    for product, good, queries in _lessons(inspector, plan, config.shots, tally, meter):
+    for product, good, queries in _lessons(inspector, plan, config, tally, meter):
         teach_seconds += perf_counter() - started
         references += good
         answers = inspector.inspect_many(
@@ -192,17 +201,21 @@ def _run(
     if plan.seed == 0:
         sheet = folder.out / "sheets" / f"{folder_name(plan.category)}.png"
         draw_sheet(tally.extremes.groups(), sheet, f"{plan.category or 'all'}: {inspector.name}")
+        keep_failures(folder.out, folder_name(plan.category), worst(tally.looks, config.worst))
     place = {sample.image.as_posix(): number for number, sample in enumerate(plan.test)}
     folder.save(run, sorted(tally.rows, key=lambda row: place[row.path]))
     return run
 
 
 def _lessons(
-    inspector: Evaluable, plan: Plan, shots: int | Literal["all"], tally: Tally, meter: _Meter
+    inspector: Evaluable, plan: Plan, config: ProtocolConfig, tally: Tally, meter: _Meter
 ) -> Iterator[tuple[Any, list[Path], list[Sample]]]:
     """(product, its references, the pictures to inspect with it), one product at a time."""
+    if config.shots == 0:
+        yield inspector.untaught(), [], plan.test
+        return
     if not plan.paired:
-        yield *_teach_draw(inspector, plan, shots, tally), plan.test
+        yield *_teach_draw(inspector, plan, config, tally), plan.test
         return
     # By reference, so that each is taught once and its product need not be kept.
     by_reference: dict[Path, list[Sample]] = {}
@@ -211,7 +224,7 @@ def _lessons(
         by_reference.setdefault(sample.reference, []).append(sample)
     for reference, queries in by_reference.items():
         try:
-            product = _teach(inspector, plan, [reference])
+            product = _teach(inspector, plan, config, [reference])
         except PictureError as error:
             tally.skip(error)
             for query in queries:
@@ -222,15 +235,15 @@ def _lessons(
 
 
 def _teach_draw(
-    inspector: Evaluable, plan: Plan, shots: int | Literal["all"], tally: Tally
+    inspector: Evaluable, plan: Plan, config: ProtocolConfig, tally: Tally
 ) -> tuple[Any, list[Path]]:
     """(product, its references); a broken picture leaves the pool and the draw is made again."""
     pool = list(plan.train)
     while True:
-        count = max(1, len(pool)) if shots == "all" else shots
+        count = max(1, len(pool)) if config.shots == "all" else config.shots
         good = [sample.image for sample in k_shot(pool, count, plan.seed)]
         try:
-            return _teach(inspector, plan, good), good
+            return _teach(inspector, plan, config, good), good
         except PictureError as error:
             if error.path not in good:
                 raise
@@ -238,9 +251,9 @@ def _teach_draw(
             pool = [sample for sample in pool if sample.image != error.path]
 
 
-def _teach(inspector: Evaluable, plan: Plan, good: Sequence[Path]) -> Any:
+def _teach(inspector: Evaluable, plan: Plan, config: ProtocolConfig, good: Sequence[Path]) -> Any:
     """A product of exactly these pictures; PictureError for the first that cannot be used."""
     # Whoever teaches for work may leave a broken one out; "4-shot" must not mean three.
     for path in good:
         open_picture(path)
-    return inspector.teach(folder_name(plan.category), good)
+    return inspector.teach(folder_name(plan.category), good, adapted=config.adapted)

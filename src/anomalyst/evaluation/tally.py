@@ -7,6 +7,7 @@ import numpy as np
 
 from anomalyst.errors import PictureError
 from anomalyst.evaluation.cases import Extremes
+from anomalyst.evaluation.failures import Look, looked_at
 from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
 from anomalyst.evaluation.records import Row, Skipped
 from anomalyst.imaging import canvas_for, open_mask, resize
@@ -21,6 +22,7 @@ class Tally:
         self.skipped: list[Skipped] = []
         self.notes: dict[str, None] = {}  # in the order they were first said
         self.extremes = Extremes()
+        self.looks: list[Look] = []
         self._map_side_px = map_side_px
         self._maps: list[np.ndarray] = []
         self._masks: list[np.ndarray] = []
@@ -51,6 +53,7 @@ class Tally:
         )
         self.notes.update(dict.fromkeys(inspection.notes))
         self.extremes.offer(sample, inspection, mask)
+        self.looks.append(looked_at(sample, inspection, mask))
         if mask is not None:
             canvas_hw = canvas_for(inspection.size_hw, self._map_side_px)
             self._maps.append(resize(np.asarray(inspection.map, dtype=np.float32), canvas_hw))

@@ -1,0 +1,82 @@
+"""How a product lies in a query compared with a good picture: a shift, a turn and a zoom.
+
+Fitted to the matches of patches, so that "near its own place" means the place on the
+product and not on the picture.
+"""
+
+import torch
+from torch import Tensor
+
+SCALES_CELLS = (
+    8.0,
+    5.0,
+    3.0,
+    2.0,
+    1.5,
+    1.0,
+)  # of the Cauchy weight, one per round: wide, then narrow
+SHARPNESS = 20.0  # of the softmax that tells a patch with one match from one with many
+CLOSE_CELLS = 0.7  # a match this far from where the fit says supports it by half
+LEAST_GAIN = 1.1  # support over that of no movement at all, below which nothing is moved
+SHIFT_RIDGE = 1.0  # as many sure matches that say "no shift"
+TURN_RIDGE = 20.0  # the same for turn and zoom, in cells squared
+
+
+def cell_places(
+    rows: int, columns: int, device: torch.device, scale: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
+    """Centres (y, x) of a grid's cells, each axis times its scale, (rows * columns, 2)."""
+    y = (torch.arange(rows, device=device) + 0.5) * scale[0]
+    x = (torch.arange(columns, device=device) + 0.5) * scale[1]
+    return torch.stack(torch.meshgrid(y, x, indexing="ij"), 2).reshape(-1, 2)
+
+
+def moved_places(movement: Tensor, places: Tensor) -> Tensor:
+    """Places (N, 2) of a query -> those on each good picture, (B, K, N, 2)."""
+    turned = places @ movement[..., :2].transpose(2, 3)  # (B, K, N, 2)
+    return places + turned + movement[..., None, :, 2]
+
+
+@torch.no_grad()
+def fitted_movement(similarity: Tensor, query_hw: tuple[int, int], places: Tensor) -> Tensor:
+    """How the product moved from each good picture to the query: (B, N, K * N') -> (B, K, 2, 3).
+
+    `places` (N', 2) are the good pictures' cells, in query cells. The matrix [A | b] says that what
+    lies at y in the query lies at y + A y + b on the good picture. A similarity transform is fitted
+    to the matches of every second cell by iteratively reweighted least squares (Cauchy weights,
+    narrowing); a match counts by how much better it is than the patch's others. Zero where it
+    explains hardly more than no movement does, as on a texture.
+    """
+    count = similarity.shape[2] // len(places)
+    grid = cell_places(*query_hw, similarity.device).unflatten(0, query_hw)
+    some = similarity.unflatten(1, query_hw)[:, ::2, ::2].flatten(1, 2).float()
+    mine = grid[::2, ::2].flatten(0, 1)  # (n, 2), a quarter of the query's cells
+    best, at = some.unflatten(2, (count, -1)).transpose(1, 2).max(3)  # (B, K, n)
+    others = some.unflatten(2, (count, -1)).transpose(1, 2) - best[..., None]
+    sure = 1 / (others * SHARPNESS).exp().sum(3)  # (B, K, n) in (0, 1]
+    moved = places[at] - mine  # (B, K, n, 2)
+    movement = moved.new_zeros(*moved.shape[:2], 2, 3)
+    for scale in SCALES_CELLS:
+        error = moved - (moved_places(movement, mine) - mine)
+        movement = _similarity_fit(mine, moved, sure / (1 + error.square().sum(3) / scale**2))
+    support = _support(sure, moved - (moved_places(movement, mine) - mine))
+    return movement * (support > LEAST_GAIN * _support(sure, moved))[..., None, None]
+
+
+def _similarity_fit(mine: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
+    """Weighted least squares of displacements (B, K, n, 2) by shift, turn and zoom."""
+    total = weight.sum(2)[..., None]
+    centre = (weight[..., None] * mine).sum(2) / total  # (B, K, 2)
+    shift = (weight[..., None] * moved).sum(2) / (total + SHIFT_RIDGE)
+    arm, rest = mine - centre[:, :, None], moved - shift[:, :, None]
+    spread = (weight * arm.square().sum(3)).sum(2) + TURN_RIDGE
+    zoom = (weight * (arm * rest).sum(3)).sum(2) / spread
+    turn = (weight * (arm[..., 0] * rest[..., 1] - arm[..., 1] * rest[..., 0])).sum(2) / spread
+    matrix = torch.stack([zoom, -turn, turn, zoom], 2).unflatten(2, (2, 2))
+    offset = shift - (matrix @ centre[..., None])[..., 0]
+    return torch.cat([matrix, offset[..., None]], 3)
+
+
+def _support(sure: Tensor, error: Tensor) -> Tensor:
+    """Sure matches that a fit explains, (B, K)."""
+    return (sure / (1 + error.square().sum(3) / CLOSE_CELLS**2)).sum(2)

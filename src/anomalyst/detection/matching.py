@@ -1,0 +1,233 @@
+"""Matching one level of a query with good pictures: what each patch resembles, where, how well."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anomalyst.detection.alignment import cell_places, fitted_movement, moved_places
+
+OWN_CELLS = 2.0  # with no good picture at hand: how near a patch's own surroundings reach
+
+
+@dataclass(slots=True)
+class References:
+    """Good pictures as the decoder needs them, computed once when a product is taught.
+
+    Per level: unit patch vectors (B, M, D) with M = K * N and N = h * w. From stride 8 on also how
+    alike the pictures are, (B, K, K, N): the best similarity of patch n of picture i in picture j.
+    """
+
+    grids_hw: list[tuple[int, int]]
+    patches: list[Tensor]
+    likeness: list[Tensor]  # of every level but the finest
+    alone: bool = False  # the query itself, for want of a good picture: a patch cannot match itself
+
+    def only(self, pictures: Sequence[int]) -> "References":
+        """Some of the good pictures: what `remember` would make of these alone, but free."""
+        kept = torch.as_tensor(list(pictures))
+        cells = [height * width for height, width in self.grids_hw]
+        patches = [
+            rows.unflatten(1, (-1, count))[:, kept].flatten(1, 2)
+            for rows, count in zip(self.patches, cells, strict=True)
+        ]
+        likeness = [like[:, kept][:, :, kept] for like in self.likeness]
+        return References(self.grids_hw, patches, likeness)
+
+
+@dataclass(slots=True)
+class Match:
+    """What one level's matching tells the decoder."""
+
+    features: Tensor  # (B, width, h, w)
+    distance: Tensor  # (B, 1, h, w): 1 - similarity to the nearest good patch, anywhere
+    best: Tensor  # (B, 2, h, w) rows of the references: matched nearby, matched anywhere
+    movement: Tensor  # (B, K, 2, 3) of the product from each good picture, in query cells
+
+
+class LevelMatcher(nn.Module):
+    """One level: match every patch anywhere, near its place, and where its neighbours matched."""
+
+    SCALARS = 4
+
+    def __init__(self, depth: int, width: int):
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.tensor(2.7))  # log of the softmax temperature
+        self.nearness = nn.Parameter(torch.tensor(-3.5))  # log of similarity lost per cell^2
+        self.mix = nn.Sequential(
+            nn.Conv2d(3 * depth + self.SCALARS, width, 1, bias=False), nn.BatchNorm2d(width)
+        )
+
+    def forward(
+        self, level: Tensor, references: References, index: int, movement: Tensor | None = None
+    ) -> Match:
+        """(B, D, h, w) query against level `index` of the references.
+
+        `movement` says how the product lies (`alignment.py`); without it, the level finds out.
+        """
+        batch, _, height, width = level.shape
+        rows, grid = references.patches[index], references.grids_hw[index]
+        scale = (height / grid[0], width / grid[1])
+        there = cell_places(*grid, level.device, scale)  # (N', 2) in query cells
+        units = unit_patches(level)  # (B, N, D)
+        vectors, good = working(units), working(rows)
+        similarity = vectors @ good.transpose(1, 2)  # (B, N, M)
+        if references.alone:
+            similarity = similarity.masked_fill(own_surroundings((height, width), there), -1.0)
+        if movement is None:
+            movement = fitted_movement(similarity, (height, width), there)
+        places = moved_places(movement, cell_places(height, width, level.device))
+        gaps = squared_gaps(places, there)  # (B, N, M)
+        biased = similarity - (gaps * self.nearness.exp()).to(similarity.dtype)
+        at_any, at_near = highest(similarity), highest(biased)
+        agreed = agreement(similarity, at_any, (height, width), grid)
+        spread = normal_variation(references.likeness[index - 1]).gather(1, at_any)
+        near, anywhere = (1 - (units * taken(rows, at)).sum(2) for at in (at_near, at_any))
+        scalars = [anywhere, near, 1 - agreed.float(), spread]
+        tau = self.sharpness.exp()
+        aligned = [(s * tau).softmax(2).to(good.dtype) @ good for s in (similarity, biased)]
+        stacked = torch.cat(
+            [
+                *((vectors - explained).abs() * 4 for explained in aligned),
+                vectors * 2,
+                torch.stack(scalars, 2).to(vectors.dtype) * 4,
+            ],
+            2,
+        )
+        stacked = stacked.transpose(1, 2).reshape(batch, -1, height, width)
+        best = torch.stack([at_near, at_any], 1).reshape(batch, 2, height, width)
+        distance = anywhere.reshape(batch, 1, height, width)
+        return Match(F.relu(self.mix(stacked)), distance, best, movement)
+
+
+def working(x: Tensor) -> Tensor:
+    """In the precision that autocast wants for products, cast once instead of at each product."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+
+def highest(values: Tensor) -> Tensor:
+    """Index of a highest value of each row: (B, N, M) -> (B, N).
+
+    What `argmax(2)` finds, in a tenth of its time: the rows are folded into lanes, and the maxima
+    of lanes side by side use the processor's vectors.
+    """
+    lanes = next((c for c in (64, 32, 16, 8, 4) if values.shape[2] % c == 0), 1)
+    folded = values.detach().float().unflatten(2, (-1, lanes))  # (B, N, M / lanes, lanes)
+    lane = folded.amax(2).argmax(2, keepdim=True)  # (B, N, 1)
+    column = folded.gather(3, lane[:, :, None].expand(-1, -1, folded.shape[2], 1))[..., 0]
+    return column.argmax(2) * lanes + lane[..., 0]
+
+
+def squared_gaps(places: Tensor, there: Tensor) -> Tensor:
+    """Squared distance of every query patch's places to every good patch, (B, N, K * N').
+
+    `places` (B, K, N, 2): where each query patch lies on each good picture; `there` (N', 2).
+    """
+    # |p - t|^2 = |p|^2 - 2 p t + |t|^2 as one product, over the centre for precision's sake.
+    middle = there.mean(0)
+    p, t = (places - middle).float(), (there - middle).float()
+    left = torch.cat([p.square().sum(3, keepdim=True), -2 * p, torch.ones_like(p[..., :1])], 3)
+    right = torch.cat([torch.ones_like(t[:, :1]), t, t.square().sum(1, keepdim=True)], 1)
+    with torch.autocast(places.device.type, enabled=False):
+        gaps = left.transpose(1, 2) @ right.T  # (B, N, K, N')
+    return gaps.flatten(2)
+
+
+def own_surroundings(grid_hw: tuple[int, int], there: Tensor) -> Tensor:
+    """Which patches of a picture are too close to a patch to explain it, bool (N, N)."""
+    own = cell_places(*grid_hw, there.device)
+    return (own[:, None] - there[None]).abs().amax(2) < OWN_CELLS
+
+
+def agreement(
+    similarity: Tensor, best: Tensor, query_hw: tuple[int, int], grid_hw: tuple[int, int]
+) -> Tensor:
+    """Best similarity under the displacement of a neighbour's match, (B, N).
+
+    A patch that only resembles something far from where its neighbours matched scores low
+    (anchor-consistent retrieval). `similarity` (B, N, M), `best` (B, N) its argmax.
+    """
+    batch, (height, width), (rows, columns) = similarity.shape[0], query_hw, grid_hw
+    cells = rows * columns
+    grid = best.reshape(batch, height, width)
+    with torch.no_grad():
+        found = []
+        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            # The neighbour at (y - dy, x - dx) matched some place; ours lies (dy, dx) beyond it.
+            neighbour = torch.roll(grid, (dy, dx), (1, 2))
+            picture, cell = neighbour // cells, neighbour % cells
+            y = (cell // columns + dy).clamp(0, rows - 1)
+            x = (cell % columns + dx).clamp(0, columns - 1)
+            found.append(((picture * rows + y) * columns + x).flatten(1))
+        candidates = torch.stack(found, 2)  # (B, N, 4)
+        pick = similarity.gather(2, candidates).argmax(2, keepdim=True)
+        chosen = candidates.gather(2, pick)
+    return similarity.gather(2, chosen)[..., 0]
+
+
+def picture_likeness(rows: Tensor, count: int) -> Tensor:
+    """How well picture j explains each patch of picture i: (B, M, D) unit vectors -> (B, K, K, N).
+
+    A picture explains its own patch by its other patches.
+    """
+    each = rows.shape[1] // count
+    pictures = rows.unflatten(1, (count, each))  # (B, K, N, D)
+    itself = torch.eye(each, dtype=torch.bool, device=rows.device)
+    found = []
+    for i in range(count):
+        # One picture against all at a time: (B, N, M) is the most ever held.
+        similarity = (pictures[:, i] @ rows.transpose(1, 2)).unflatten(2, (count, each))
+        similarity = similarity.transpose(1, 2)  # (B, K, N, N)
+        own = similarity[:, i].masked_fill(itself, -1.0)
+        best = [own.amax(2) if j == i else similarity[:, j].amax(2) for j in range(count)]
+        found.append(torch.stack(best, 1))  # (B, K, N)
+    return torch.stack(found, 1)
+
+
+def normal_variation(likeness: Tensor) -> Tensor:
+    """Distance of each good patch to its nearest fellow, (B, K, K, N) -> (B, K * N).
+
+    With several good pictures the fellow is in another one; with one it is elsewhere in the same
+    picture, which tells a repeated texture from a part that occurs once.
+    """
+    count = likeness.shape[1]
+    if count > 1:
+        itself = torch.eye(count, dtype=torch.bool, device=likeness.device)
+        likeness = likeness.masked_fill(itself[None, :, :, None], -1.0)
+    return 1 - likeness.amax(2).flatten(1)
+
+
+def children(best: Tensor, fine_hw: tuple[int, int], query_hw: tuple[int, int]) -> Tensor:
+    """Stride-8 rows (B, 2, h, w) -> stride-4 candidates (B, 10, N): a cross round each child."""
+    rows_fine, columns_fine = fine_hw
+    columns = columns_fine // 2
+    cells = (rows_fine // 2) * columns
+    picture, cell = best // cells, best % cells
+    y = (cell // columns * 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    x = (cell % columns * 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    picture = picture.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    y = y + (torch.arange(query_hw[0], device=best.device) % 2)[:, None]
+    x = x + (torch.arange(query_hw[1], device=best.device) % 2)[None, :]
+    found = []
+    for dy, dx in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
+        at_y, at_x = (y + dy).clamp(0, rows_fine - 1), (x + dx).clamp(0, columns_fine - 1)
+        found.append((picture * rows_fine + at_y) * columns_fine + at_x)
+    return torch.cat(found, 1).flatten(2)
+
+
+def unit_patches(level: Tensor) -> Tensor:
+    """(B, D, h, w) -> (B, N, D) float32 unit vectors."""
+    return F.normalize(level.flatten(2).transpose(1, 2).float(), dim=2)
+
+
+def taken(rows: Tensor, index: Tensor) -> Tensor:
+    """Rows (B, M, D) picked by index (B, N) -> (B, N, D)."""
+    batch, count, depth = rows.shape
+    # Whole rows are copied; `gather` would go value by value.
+    first = torch.arange(batch, device=rows.device)[:, None] * count
+    return (
+        rows.reshape(-1, depth).index_select(0, (index + first).flatten()).unflatten(0, (batch, -1))
+    )

@@ -1,0 +1,145 @@
+"""The pictures of a category that cost most, and for each what the measurements say of why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomalyst.evaluation.metrics import image_metrics
+from anomalyst.imaging import canvas_for, resize
+from anomalyst.types import Inspection, Sample, place_of
+
+MAP_SIDE_PX = 96  # maps are kept at the area of this square
+PATCH_PX = 8  # side of a patch on a canvas of 256 px, what the detector matches
+CANVAS_PX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is kept of one answer: enough to say why it fails."""
+
+    image: str
+    label: str
+    defect: str
+    score: float
+    map: np.ndarray  # float16 (h, w)
+    mask: np.ndarray | None  # bool (h, w); None where the pixel truth is not known
+    area_share: float  # of the picture that the mask covers
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One of the worst pictures."""
+
+    look: Look
+    pairs_lost: float  # share of the pictures of the other label ranked on the wrong side
+    reason: str
+
+
+def looked_at(sample: Sample, inspection: Inspection, mask: np.ndarray | None) -> Look:
+    """The facts of one answer; `mask` bool, the picture's size."""
+    size_hw = canvas_for(inspection.size_hw, MAP_SIDE_PX, 1)
+    small = None if mask is None else resize(mask.astype(np.float32), size_hw)
+    return Look(
+        image=sample.image.as_posix(),
+        label=sample.label or "",
+        defect=sample.defect or "",
+        score=float(inspection.score),
+        map=resize(np.asarray(inspection.map, np.float32), size_hw).astype(np.float16),
+        mask=None if small is None else small > min(0.5, float(small.max()) / 2),
+        area_share=0.0 if mask is None else float(mask.mean()),
+    )
+
+
+def worst(looks: Sequence[Look], count: int) -> list[Failure]:
+    """At most `count` pictures, those on the wrong side of most others first.
+
+    Where no pair is lost, the defects whose map points elsewhere follow.
+    """
+    lost = [_pairs_lost(look, looks) for look in looks]
+    order = sorted(range(len(looks)), key=lambda i: (lost[i], _misplaced(looks[i])), reverse=True)
+    kept = [i for i in order if lost[i] > 0 or _misplaced(looks[i]) > 0][:count]
+    sound = [look for look in looks if look.label == "normal"]
+    return [Failure(looks[i], lost[i], reason(looks[i], sound, lost[i])) for i in kept]
+
+
+def reason(look: Look, sound: Sequence[Look], pairs_lost: float) -> str:
+    """One sentence, from figures only. `sound`: all good pictures of the category."""
+    if look.label == "normal":
+        return _why_alarmed(look, [s for s in sound if s is not look], pairs_lost)
+    if look.mask is None or not look.mask.any():
+        where, peak = _strongest(look.map)
+        return (
+            f"Strongest at the {where} ({peak:.2f}); {pairs_lost:.0%} of the sound pictures score "
+            "higher. No mask says where the defect is."
+        )
+    return _why_missed(look, pairs_lost)
+
+
+def _why_missed(look: Look, pairs_lost: float) -> str:
+    assert look.mask is not None
+    heat = look.map.astype(np.float32)
+    inside, outside = heat[look.mask], heat[~look.mask]
+    peak, elsewhere = float(inside.max()), float(outside.max(initial=0.0))
+    side = np.sqrt(look.area_share) * CANVAS_PX
+    tiny = f" It is small: {side:.0f} px across on the canvas." if side < 2 * PATCH_PX else ""
+    behind = (
+        f"{pairs_lost:.0%} of the sound pictures score higher"
+        if pairs_lost
+        else "no sound picture scores higher"
+    )
+    if peak >= elsewhere:
+        return f"Found: {peak:.2f} there, {elsewhere:.2f} elsewhere; {behind}.{tiny}"
+    usual = float(np.quantile(outside, 0.9))
+    where, _ = _strongest(np.where(look.mask, 0, heat))
+    if peak <= usual:
+        return (
+            f"Not seen: the map reaches {peak:.2f} in the defect, and a tenth of the rest is above "
+            f"{usual:.2f}; {behind}.{tiny}"
+        )
+    return f"Outshone: {elsewhere:.2f} at the {where}, {peak:.2f} in the defect; {behind}.{tiny}"
+
+
+def _why_alarmed(look: Look, others: Sequence[Look], pairs_lost: float) -> str:
+    heat = look.map.astype(np.float32)
+    where, peak = _strongest(heat)
+    above = f"scores above {pairs_lost:.0%} of the defects"
+    alike = [other.map.astype(np.float32) for other in others if other.map.shape == look.map.shape]
+    if not alike:
+        return f"Strongest at the {where} ({peak:.2f}); {above}."
+    y, x = np.unravel_index(int(heat.argmax()), heat.shape)
+    around = np.s_[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5]
+    there = np.array([float(other[around].max()) for other in alike])
+    level = float(np.median([np.median(other) for other in alike]))
+    if (share := float((there >= 0.5 * peak).mean())) >= 0.5:
+        return (
+            f"A restless place: {share:.0%} of the sound pictures light up at the {where}, too "
+            f"({peak:.2f} here); {above}."
+        )
+    if float(np.median(heat)) > 2 * level + 0.01:
+        return (
+            f"The whole map is raised (median {np.median(heat):.2f}, usually {level:.2f}), as when "
+            f"light or pose differ; {above}."
+        )
+    return f"Only here: {peak:.2f} at the {where}, usually {np.median(there):.2f}; {above}."
+
+
+def _pairs_lost(look: Look, looks: Sequence[Look]) -> float:
+    others = np.array([other.score for other in looks if other.label != look.label])
+    if not len(others):
+        return 0.0
+    wrong = others >= look.score if look.label == "anomalous" else others <= look.score
+    return float(wrong.mean())
+
+
+def _misplaced(look: Look) -> float:
+    """One minus the AUROC of the pixels of one defect; 0 without a mask."""
+    if look.label == "normal" or look.mask is None or not 0 < look.mask.mean() < 1:
+        return 0.0
+    labels = look.mask.ravel().astype(int)
+    return 1 - image_metrics(labels.tolist(), look.map.astype(float).ravel().tolist()).auroc
+
+
+def _strongest(heat: np.ndarray) -> tuple[str, float]:
+    y, x = np.unravel_index(int(heat.argmax()), heat.shape)
+    return place_of((float(x) + 0.5, float(y) + 0.5), heat.shape), float(heat[y, x])

@@ -1,0 +1,48 @@
+"""An evaluation as one self-contained page: the figures, and the worst pictures with reasons."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from anomalyst import __version__
+from anomalyst.evaluation.protocols import Results
+from anomalyst.evaluation.records import folder_name
+from anomalyst.evaluation.tables import HEADINGS, summarise
+from anomalyst.files import write_text
+
+SHOWN = (
+    "image_auroc",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_aupro_30",
+    "false_alarm_rate",
+    "miss_rate",
+)
+
+
+def write_results_page(results: Results, out: Path) -> None:
+    """OUT/results.html. A category without kept pictures shows its figures only."""
+    lines, mean = summarise(results)
+    environment = Environment(
+        loader=PackageLoader("anomalyst.evaluation", "."), autoescape=select_autoescape(["j2"])
+    )
+    page = environment.get_template("results.html.j2").render(
+        version=__version__,
+        inspector=results.inspector,
+        shots=results.config.shots,
+        seeds=results.config.seeds,
+        heads=[HEADINGS[name] for name in SHOWN],
+        rows=[
+            (line.title, [line.metrics[name].text(name) for name in SHOWN])
+            for line in ([*lines, mean] if len(lines) > 1 else lines)
+        ],
+        categories=[(line.title, _kept(out, line.title)) for line in lines],
+    )
+    write_text(out / "results.html", page)
+
+
+def _kept(out: Path, title: str) -> list[dict[str, Any]]:
+    file = out / "worst" / f"{folder_name(title)}.json"
+    return list(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else []
