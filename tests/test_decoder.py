@@ -10,11 +10,11 @@ from anomalyst.detection.decoder import DecoderConfig, PairDecoder
 from anomalyst.detection.detector import expected_share
 from anomalyst.detection.matching import (
     agreement,
+    bell,
     children,
     highest,
     normal_variation,
     picture_likeness,
-    squared_gaps,
     unit_patches,
 )
 from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder, fold_batch_norm
@@ -163,13 +163,19 @@ def test_children_of_a_cell_are_its_four_pixels_and_their_crosses():
     assert found[0, 1].reshape(4, 4)[0, 0] == 6  # one row above 10
 
 
-def test_gaps_are_the_squared_distances_of_the_places():
+def test_bell_is_the_exponential_of_the_squared_distances():
     there = cell_places(3, 4, torch.device("cpu"), (2.0, 0.5))
-    places = 5 * torch.rand(2, 3, 6, 2)
-    gaps = squared_gaps(places, there)
-    assert gaps.shape == (2, 6, 36)
-    by_hand = (places[1, 2, 4] - there[7]).square().sum()
-    assert gaps[1, 4, 2 * 12 + 7] == pytest.approx(float(by_hand), rel=1e-4)
+    places = torch.rand(2, 3, 5, 2) * torch.tensor([6.0, 2.0])
+    found = bell(places, (3, 4), (2.0, 0.5), torch.tensor(0.7))
+    wanted = torch.exp(-0.7 * torch.cdist(places, there).square())  # (B, K, N, N')
+    torch.testing.assert_close(found, wanted.transpose(1, 2).flatten(2))
+
+
+def test_a_place_far_off_a_good_picture_counts_as_at_its_border():
+    off, border = torch.tensor([-900.0, 2.0]), torch.tensor([0.0, 2.0])
+    found = [bell(p.expand(1, 1, 1, 2), (4, 4), (1.0, 1.0), torch.ones(())) for p in (off, border)]
+    assert found[0].sum() > 0
+    assert torch.equal(*found)
 
 
 def test_highest_is_argmax_for_every_length():
@@ -221,11 +227,10 @@ def test_of_many_good_pictures_the_likest_are_compared_with(pair):
     encoder, decoder = pair
     good = encoder(torch.rand(7, 3, 48, 48))
     references = decoder.remember(good, 7)
-    likest = decoder.likest(good.rows([5]).levels[2], references)
-    count = decoder.config.compared
-    assert likest.patches[1].shape[1] == count * 36
-    kept = likest.patches[1].unflatten(1, (count, 36))[0]
-    assert any(torch.equal(one, references.patches[1].unflatten(1, (7, 36))[0, 5]) for one in kept)
+    likest = decoder.likest(good.rows([5]), references)
+    assert len(likest) == decoder.config.compared
+    assert 5 in likest
+    assert decoder.likest(good.rows([5]), references.only([3, 1])) == [0, 1]
 
 
 @torch.no_grad()

@@ -146,6 +146,7 @@ def _joined(matched: Sequence[Matched]) -> Matched:
         torch.cat([m.middle for m in matched]),
         torch.cat([m.fine for m in matched]),
         [],
+        torch.cat([m.movement for m in matched]),
     )
 
 

@@ -37,6 +37,13 @@ def moved_places(movement: Tensor, places: Tensor) -> Tensor:
     return places + turned + movement[..., None, :, 2]
 
 
+def rescaled(movement: Tensor, factors: tuple[float, float]) -> Tensor:
+    """A movement (..., 2, 3) in other cells: `factors` (y, x) as many to each old one."""
+    by = movement.new_tensor(factors)
+    turned = movement[..., :2] * (by[:, None] / by)
+    return torch.cat([turned, movement[..., 2:] * by[:, None]], -1)
+
+
 @torch.no_grad()
 def fitted_movement(similarity: Tensor, query_hw: tuple[int, int], places: Tensor) -> Tensor:
     """How the product moved from each good picture to the query: (B, N, K * N') -> (B, K, 2, 3).

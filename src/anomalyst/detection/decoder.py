@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.config import from_mapping
+from anomalyst.detection.alignment import rescaled
 from anomalyst.detection.matching import (
     LevelMatcher,
     References,
@@ -46,6 +47,7 @@ class Matched:
     middle: Tensor  # (B, width, H/8, W/8)
     fine: Tensor  # (B, 2 D + 1, H/4, W/4)
     distances: list[Tensor]  # (B, 1, h, w) per level: to the nearest good patch
+    movement: Tensor  # (B, K, 2, 3) of the product from each good picture, in cells of stride 8
 
 
 class PairDecoder(nn.Module):
@@ -89,16 +91,19 @@ class PairDecoder(nn.Module):
         matched = self.match(query, references)
         return self.decide(matched), matched.distances
 
-    def match(self, query: Features, references: References) -> Matched:
-        """What the query resembles in the good pictures, and where it does not."""
+    def match(
+        self, query: Features, references: References, movement: Tensor | None = None
+    ) -> Matched:
+        """What the query resembles in the good pictures, and where it does not.
+
+        `movement` says how the product lies, in cells of stride 8; without it, matches tell.
+        """
         fine, middle, coarse = query.levels
-        references = self.likest(coarse, references)
-        beside = self.matchers[0](middle, references, 1)
-        halved = beside.movement * beside.movement.new_tensor([1.0, 1.0, 0.5])
-        above = self.matchers[1](coarse, references, 2, halved)
+        beside = self.matchers[0](middle, references, 1, movement)
+        above = self.matchers[1](coarse, references, 2, rescaled(beside.movement, (0.5, 0.5)))
         detail = self.fine_match(fine, references, beside.best)
         distances = [beside.distance, above.distance]
-        return Matched(above.features, beside.features, detail, distances)
+        return Matched(above.features, beside.features, detail, distances, beside.movement)
 
     def decide(self, matched: Matched) -> Tensor:
         """The head: matches -> logits (B, 1, H/4, W/4)."""
@@ -124,17 +129,17 @@ class PairDecoder(nn.Module):
             parameter.data = head[name].to(parameter.dtype)
         return other
 
-    def likest(self, coarse: Tensor, references: References) -> References:
-        """The good pictures most like one query, at most `compared`: its patches are best matched.
+    def likest(self, query: Features, references: References) -> list[int]:
+        """Which good pictures are most like one query, at most `compared`: they match it best.
 
-        Training shows few at once, and comparing with all of many costs time and little else.
+        Comparing with all of many costs time and little else.
         """
         count = references.likeness[0].shape[1]
-        if self.training or count <= self.config.compared or len(coarse) > 1:
-            return references
-        similarity = unit_patches(coarse) @ references.patches[2].transpose(1, 2)
+        if count <= self.config.compared:
+            return list(range(count))
+        similarity = unit_patches(query.levels[2]) @ references.patches[2].transpose(1, 2)
         alike = similarity.unflatten(2, (count, -1)).amax(3).float().mean(1)[0]  # (K,)
-        return references.only(alike.topk(self.config.compared).indices.sort().values.tolist())
+        return alike.topk(self.config.compared).indices.sort().values.tolist()
 
     def nearest_logits(self, distances: list[Tensor]) -> list[Tensor]:
         """Each level's nearest-patch distance as logits of "anomalous", (B, 1, h, w)."""

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.detection.alignment import rescaled
 from anomalyst.detection.bank import MemoryBank, fuse
 from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.matching import References
@@ -114,17 +115,18 @@ class Detector:
             )
         decoder = memory.decoder or self.decoder
         found: list[Tensor] = []
+        movement: Tensor | None = None
+        good = _likest(decoder, query, memory)
         for index, features in enumerate(by_scale(query)):
-            references = (
-                memory.references[index]
-                if memory.references
-                else decoder.remember(features, 1, alone=True)
-            )
+            references = good[index] if good else decoder.remember(features, 1, alone=True)
             with self._precision():
-                logits, distances = decoder(features, references)
+                matched = decoder.match(features, references, movement)
+                logits = decoder.decide(matched).float()
             # Alone, how seldom a patch recurs in its own picture is no sign of a defect.
-            both = self.fused(logits.float(), distances) if memory.references else logits.float()
+            both = self.fused(logits, matched.distances) if good else logits
             found.append(resized(both, found[0].shape[-2:]) if found else both)
+            # How the product lies is found out once, at the first and largest size.
+            movement = _at_next_scale(matched.movement, query, index)
         return torch.stack(found).mean(0)
 
     def fused(self, logits: Tensor, distances: list[Tensor]) -> Tensor:
@@ -173,6 +175,24 @@ def by_scale(features: Features) -> list[Features]:
     """The features of each scale, three levels at a time."""
     levels = features.levels
     return [Features(levels[i : i + 3], features.embedding) for i in range(0, len(levels), 3)]
+
+
+def _likest(decoder: PairDecoder, query: Features, memory: Memory) -> list[References]:
+    """Per scale, the good pictures to compare one query with."""
+    if not memory.references:
+        return []
+    picked = decoder.likest(by_scale(query)[0], memory.references[0])
+    everything = len(picked) == memory.references[0].likeness[0].shape[1]
+    return memory.references if everything else [r.only(picked) for r in memory.references]
+
+
+def _at_next_scale(movement: Tensor, query: Features, index: int) -> Tensor | None:
+    """A movement in cells of scale `index` in those of the next; None after the last."""
+    scales = by_scale(query)
+    if index + 1 == len(scales):
+        return None
+    (h, w), (height, width) = (s.levels[1].shape[-2:] for s in (scales[index + 1], scales[index]))
+    return rescaled(movement, (h / height, w / width))
 
 
 def expected_share(logits: Tensor) -> Tensor:

@@ -79,15 +79,17 @@ class LevelMatcher(nn.Module):
         if movement is None:
             movement = fitted_movement(similarity, (height, width), there)
         places = moved_places(movement, cell_places(height, width, level.device))
-        gaps = squared_gaps(places, there)  # (B, N, M)
-        biased = similarity - (gaps * self.nearness.exp()).to(similarity.dtype)
-        at_any, at_near = highest(similarity), highest(biased)
+        tau = self.sharpness.exp()
+        # exp(tau (similarity - 1)), and the same times a bell round the place: both softmaxes
+        # before they are divided by their sums. No similarity is above 1, so nothing overflows.
+        alike = (similarity * tau - tau).to(good.dtype).exp()
+        beside = alike * bell(places, grid, scale, tau * self.nearness.exp()).to(good.dtype)
+        at_any, at_near = highest(alike), highest(beside)
         agreed = agreement(similarity, at_any, (height, width), grid)
         spread = normal_variation(references.likeness[index - 1]).gather(1, at_any)
         near, anywhere = (1 - (units * taken(rows, at)).sum(2) for at in (at_near, at_any))
         scalars = [anywhere, near, 1 - agreed.float(), spread]
-        tau = self.sharpness.exp()
-        aligned = [(s * tau).softmax(2).to(good.dtype) @ good for s in (similarity, biased)]
+        aligned = [weight @ good / weight.sum(2, keepdim=True) for weight in (alike, beside)]
         stacked = torch.cat(
             [
                 *((vectors - explained).abs() * 4 for explained in aligned),
@@ -121,19 +123,24 @@ def highest(values: Tensor) -> Tensor:
     return column.argmax(2) * lanes + lane[..., 0]
 
 
-def squared_gaps(places: Tensor, there: Tensor) -> Tensor:
-    """Squared distance of every query patch's places to every good patch, (B, N, K * N').
+def bell(
+    places: Tensor, grid_hw: tuple[int, int], scale: tuple[float, float], loss: Tensor
+) -> Tensor:
+    """exp(-loss * squared distance) of query patches' places to good patches, (B, N, K * N').
 
-    `places` (B, K, N, 2): where each query patch lies on each good picture; `there` (N', 2).
+    `places` (B, K, N, 2): where each query patch lies on each good picture, in query cells, of
+    which a cell of `grid_hw` has `scale`; beyond the border counts as at it. `loss` is per squared
+    query cell.
     """
-    # |p - t|^2 = |p|^2 - 2 p t + |t|^2 as one product, over the centre for precision's sake.
-    middle = there.mean(0)
-    p, t = (places - middle).float(), (there - middle).float()
-    left = torch.cat([p.square().sum(3, keepdim=True), -2 * p, torch.ones_like(p[..., :1])], 3)
-    right = torch.cat([torch.ones_like(t[:, :1]), t, t.square().sum(1, keepdim=True)], 1)
-    with torch.autocast(places.device.type, enabled=False):
-        gaps = left.transpose(1, 2) @ right.T  # (B, N, K, N')
-    return gaps.flatten(2)
+    # A bell over a grid is one over its rows times one over its columns: few exponentials.
+    sides = []
+    for axis in (0, 1):
+        centres = (torch.arange(grid_hw[axis], device=places.device) + 0.5) * scale[axis]
+        inside = places[..., axis, None].clamp(0, grid_hw[axis] * scale[axis])
+        gaps = (inside - centres).square()  # (B, K, N, h' or w')
+        sides.append(torch.exp(-loss * gaps).transpose(1, 2))
+    rows, columns = (working(side) for side in sides)
+    return (rows[..., None] * columns[..., None, :]).flatten(2)
 
 
 def own_surroundings(grid_hw: tuple[int, int], there: Tensor) -> Tensor:

@@ -56,7 +56,8 @@ class EmbeddedEncoder(Encoder):
 
     def forward(self, pixels: Tensor) -> Features:
         """(B, 3, H, W) in [0, 1] -> three levels (B, D_l, H / s, W / s) and (B, 2 D) embedding."""
-        x = self.stem((pixels - 0.5) * 2)  # (B, C, H/2, W/2)
+        precision = next(self.parameters()).dtype
+        x = self.stem(((pixels - 0.5) * 2).to(precision))  # (B, C, H/2, W/2)
         levels = []
         for stage, projection in zip(self.stages, self.projections, strict=True):
             x = stage(x)
@@ -127,10 +128,11 @@ def read_weights(path: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def load_embedded(path: Path = EMBEDDED_WEIGHTS) -> EmbeddedEncoder:
-    """The encoder with its shipped weights, ready to infer (batch norm folded)."""
+    """The encoder with its shipped weights, ready to infer: bfloat16, batch norm folded."""
     tensors, metadata = read_weights(path, "encoder")
     encoder = EmbeddedEncoder(from_mapping(EmbeddedConfig, metadata.get("encoder", {})))
     encoder.load_state_dict(tensors, strict=True)
     encoder.eval().requires_grad_(False)
     fold_batch_norm(encoder)
-    return encoder
+    # Autocast would round the same weights again for every picture.
+    return encoder.to(torch.bfloat16)
