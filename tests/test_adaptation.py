@@ -87,16 +87,16 @@ def test_too_few_pictures_are_not_fitted_to(lesson):
 
 def test_fitting_never_costs_a_guarantee_that_there_would_be():
     for total, may in ((8, True), (18, True), (19, False), (26, False), (27, True), (500, True)):
-        assert may_adapt(total, set_apart(total, 8)) == may, total
+        assert may_adapt(total, set_apart(total, 24)) == may, total
 
 
 def test_pictures_that_calibrate_are_set_apart_unseen():
-    assert set_apart(26, 8) == []
+    assert set_apart(26, 24) == []
     for total in range(27, 200, 7):
-        apart = set_apart(total, 8)
+        apart = set_apart(total, 24)
         assert len(apart) >= SPLIT_LEAST and 8 <= total - len(apart) <= 24
-        assert apart == sorted(set(apart)) and apart == set_apart(total, 8)
-    assert len(set_apart(123, 8)) == 99  # what the note about too few pictures promises for 1 %
+        assert apart == sorted(set(apart)) and apart == set_apart(total, 24)
+    assert len(set_apart(123, 24)) == 99  # what the note about too few pictures promises for 1 %
 
 
 def test_auroc_by_hand():

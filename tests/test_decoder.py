@@ -7,7 +7,7 @@ import torch
 
 from anomalyst.detection.alignment import cell_places, fitted_movement, moved_places
 from anomalyst.detection.decoder import DecoderConfig, PairDecoder
-from anomalyst.detection.detector import expected_share
+from anomalyst.detection.detector import expected_share, mixed_logits
 from anomalyst.detection.matching import (
     agreement,
     bell,
@@ -227,10 +227,10 @@ def test_of_many_good_pictures_the_likest_are_compared_with(pair):
     encoder, decoder = pair
     good = encoder(torch.rand(7, 3, 48, 48))
     references = decoder.remember(good, 7)
-    likest = decoder.likest(good.rows([5]), references)
-    assert len(likest) == decoder.config.compared
+    likest = decoder.likest(good.rows([5]), references, 4)
+    assert len(likest) == 4
     assert 5 in likest
-    assert decoder.likest(good.rows([5]), references.only([3, 1])) == [0, 1]
+    assert decoder.likest(good.rows([5]), references.only([3, 1]), 4) == [0, 1]
 
 
 @torch.no_grad()
@@ -242,6 +242,13 @@ def test_a_decoder_with_another_head_matches_the_same_and_decides_otherwise(pair
     (first, near), (second, near_too) = decoder(query, references), other(query, references)
     assert not torch.allclose(first, second)
     assert all(torch.equal(a, b) for a, b in zip(near, near_too, strict=True))
+
+
+def test_mixed_logits_are_the_logits_of_the_mean_probability():
+    first, second = 6 * torch.randn(2, 3, 5, dtype=torch.float64)
+    mean = 0.7 * first.sigmoid() + 0.3 * second.sigmoid()
+    torch.testing.assert_close(mixed_logits([first, second], (0.7, 0.3)), mean.logit())
+    torch.testing.assert_close(mixed_logits([first], (0.7, 0.3)), first)
 
 
 def test_the_score_is_the_log_of_the_mean_probability_by_hand():

@@ -12,6 +12,7 @@ import numpy as np
 
 from anomalyst.detection.calibration import (
     ALONE_SCORES,
+    REFERENCES_MOST,
     Calibration,
     procedural_calibration,
     too_few_note,
@@ -32,7 +33,7 @@ class InspectorConfig:
     """How pictures are looked at."""
 
     side_px: int | None = None  # working side of a square picture; None: the encoder's own
-    max_references: int = 8  # most good pictures remembered; others calibrate
+    max_references: int = REFERENCES_MOST  # most good pictures remembered; others calibrate
     detector: DetectorConfig = field(default_factory=DetectorConfig)
 
 

@@ -30,9 +30,9 @@ class AdaptationConfig:
     warmup_steps: int = 8
     late_share: float = 0.4  # last share of the steps: slower, and averaged
     products_per_step: int = 2  # pictures per step, each sound and spoiled
-    shown: int = 3  # good pictures each is compared with
+    shown: int = 6  # good pictures each is compared with
     learning_rate: float = 3e-4
-    way: float = 0.7  # how far from the shipped weights towards the fitted ones
+    way: float = 0.5  # how far from the shipped weights towards the fitted ones
     checked: int = 16  # planted pictures that decide whether it helped
     seed: int = 0
 

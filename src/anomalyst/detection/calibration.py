@@ -20,7 +20,7 @@ Method = Literal["leave-one-out", "split", "procedural"]
 PROCEDURAL_SCORES = Path(__file__).parent.parent / "weights" / "calibration.json"
 ALONE_SCORES = PROCEDURAL_SCORES.with_name("calibration-alone.json")  # with no good picture
 
-POOL_MOST = 24  # good pictures beside those that calibrate alone, from which references are chosen
+REFERENCES_MOST = 24  # good pictures that queries are compared with, beside those that calibrate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def too_few_note(
         )
     needed, count = scores_needed(false_alarm_rate), len(calibration.scores)
     # Of a split only the pictures set apart count.
-    beside = POOL_MOST if calibration.method == "split" else 0
+    beside = REFERENCES_MOST if calibration.method == "split" else 0
     has = f"{num_good}, of which {count} calibrate" if beside else str(num_good)
     lower = f", or ask for {_rounded_up(1 / (count + 1))} or higher" if count else ""
     return (

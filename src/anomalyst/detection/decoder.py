@@ -19,6 +19,7 @@ from anomalyst.detection.alignment import rescaled
 from anomalyst.detection.matching import (
     LevelMatcher,
     References,
+    as_picture,
     children,
     picture_likeness,
     taken,
@@ -36,7 +37,6 @@ class DecoderConfig:
     levels: tuple[int, int, int] = (48, 96, 128)  # feature width of the encoder's levels
     width: int = 96  # channels at strides 8 and 16
     fine_width: int = 48  # channels at stride 4
-    compared: int = 4  # most good pictures that one query is compared with, the likest of all
 
 
 @dataclass(slots=True)
@@ -126,20 +126,16 @@ class PairDecoder(nn.Module):
         """A decoder that shares all but its head."""
         other = copy.deepcopy(self)
         for name, parameter in other.head().items():
-            parameter.data = head[name].to(parameter.dtype)
+            parameter.data.copy_(head[name])
         return other
 
-    def likest(self, query: Features, references: References) -> list[int]:
-        """Which good pictures are most like one query, at most `compared`: they match it best.
-
-        Comparing with all of many costs time and little else.
-        """
-        count = references.likeness[0].shape[1]
-        if count <= self.config.compared:
-            return list(range(count))
+    def likest(self, query: Features, references: References, most: int) -> list[int]:
+        """Which good pictures, at most `most`, are most like one query: its patches match best."""
+        if references.count <= most:
+            return list(range(references.count))
         similarity = unit_patches(query.levels[2]) @ references.patches[2].transpose(1, 2)
-        alike = similarity.unflatten(2, (count, -1)).amax(3).float().mean(1)[0]  # (K,)
-        return alike.topk(self.config.compared).indices.sort().values.tolist()
+        alike = similarity.unflatten(2, (references.count, -1)).amax(3).float().mean(1)[0]  # (K,)
+        return alike.topk(most).indices.sort().values.tolist()
 
     def nearest_logits(self, distances: list[Tensor]) -> list[Tensor]:
         """Each level's nearest-patch distance as logits of "anomalous", (B, 1, h, w)."""
@@ -152,7 +148,7 @@ class PairDecoder(nn.Module):
         `best` (B, 2, h/2, w/2): rows of the stride-8 references matched nearby and anywhere. Their
         four children and the neighbours of those are the candidates; the nearest one is kept.
         """
-        batch, depth, height, width = level.shape
+        height, width = level.shape[-2:]
         units, rows = unit_patches(level), references.patches[0]  # (B, N, D), (B, M, D)
         vectors, good = working(units), working(rows)
         with torch.no_grad():
@@ -164,7 +160,7 @@ class PairDecoder(nn.Module):
         matched = taken(rows, nearest)  # (B, N, D)
         distance = working(1 - (units * matched).sum(2, keepdim=True))
         detail = torch.cat([(vectors - working(matched)).abs() * 4, vectors * 2, distance * 4], 2)
-        return detail.transpose(1, 2).reshape(batch, 2 * depth + 1, height, width)
+        return as_picture(detail, (height, width))
 
 
 def grown(x: Tensor, like: Tensor) -> Tensor:
@@ -188,4 +184,4 @@ def load_decoder(path: Path = EMBEDDED_WEIGHTS) -> PairDecoder:
     decoder.load_state_dict(tensors, strict=True)
     decoder.eval().requires_grad_(False)
     fold_batch_norm(decoder)
-    return decoder
+    return decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -24,10 +24,12 @@ from anomalyst.types import Features
 class DetectorConfig:
     """How maps are fused and scored, and how much memory the search may take."""
 
-    scales: tuple[float, ...] = (1.0, 0.625)  # sizes the pair decoder looks at, of the canvas
+    scales: tuple[float, ...] = (1.0, 0.5)  # sizes the pair decoder looks at, of the canvas
+    scale_shares: tuple[float, ...] = (0.7, 0.3)  # of each size in the probability of "anomalous"
+    compared: tuple[int, int] = (4, 8)  # at full size with half of the good pictures, within these
     nearest_weight: float = 1.0  # of the nearest-patch logits beside the pair decoder's own
     bank_top_share: float = 0.01  # share of the bank's map whose mean is its score (AnomalyDINO)
-    bank_blur_cells: float = 0.5  # Gaussian sigma over the bank's map, in patches
+    blur_cells: float = 0.5  # Gaussian sigma over the finest map, in its cells; not for the score
     search_mb: int = 64  # most memory that one step of the bank's search takes
 
 
@@ -100,12 +102,15 @@ class Detector:
         evidence = self.evidence(query, memory)
         kept = content(placement, evidence)
         score = float(expected_share(evidence[kept].double()))
-        return Evidence((evidence.sigmoid() * kept)[0, 0].numpy(), score)
+        shown = blurred(evidence.sigmoid(), self.config.blur_cells) * kept
+        return Evidence(shown[0, 0].numpy(), score)
 
     @torch.inference_mode()
     def evidence(self, query: Features, memory: Memory) -> Tensor:
-        """Logits of "anomalous" of one query at stride 4, (1, 1, h, w): the mean of all scales.
+        """Logits of "anomalous" of one query at stride 4, (1, 1, h, w).
 
+        Their probability is the mean of those of all sizes by `scale_shares`; without a good
+        picture, that of the largest size, since defects that stand out by themselves are small.
         Raises AnomalystError for an encoder without a pair decoder and a memory without pictures.
         """
         if self.decoder is None:
@@ -114,20 +119,38 @@ class Detector:
                 "give one, or use the embedded encoder."
             )
         decoder = memory.decoder or self.decoder
+        scales = by_scale(query)[: None if memory.references else 1]
         found: list[Tensor] = []
         movement: Tensor | None = None
-        good = _likest(decoder, query, memory)
-        for index, features in enumerate(by_scale(query)):
-            references = good[index] if good else decoder.remember(features, 1, alone=True)
+        for index, features in enumerate(scales):
+            references = self._compared(decoder, features, memory, index)
+            if movement is not None:
+                movement = _resized_movement(movement, scales[index - 1], features, references)
             with self._precision():
                 matched = decoder.match(features, references, movement)
                 logits = decoder.decide(matched).float()
             # Alone, how seldom a patch recurs in its own picture is no sign of a defect.
-            both = self.fused(logits, matched.distances) if good else logits
+            both = logits if references.alone else self.fused(logits, matched.distances)
             found.append(resized(both, found[0].shape[-2:]) if found else both)
-            # How the product lies is found out once, at the first and largest size.
-            movement = _at_next_scale(matched.movement, query, index)
-        return torch.stack(found).mean(0)
+            movement = matched.movement
+        return mixed_logits(found, self.config.scale_shares)
+
+    def _compared(
+        self, decoder: PairDecoder, query: Features, memory: Memory, index: int
+    ) -> References:
+        """What scale `index` of a query is compared with.
+
+        The largest size with the likest good pictures only, for that is dear; the others with all.
+        """
+        if not memory.references:
+            return decoder.remember(query, 1, alone=True)
+        references = memory.references[index]
+        if index > 0:
+            return references
+        least, most = self.config.compared
+        half = min(most, max(least, references.count // 2))
+        picked = decoder.likest(query, references, half)
+        return references if len(picked) == references.count else references.only(picked)
 
     def fused(self, logits: Tensor, distances: list[Tensor]) -> Tensor:
         """The decoder's logits with the nearest-patch logits beside them, (B, 1, h, w)."""
@@ -142,7 +165,7 @@ class Detector:
         distances = memory.bank.distances(query, max_mb=self.config.search_mb)
         height, width = distances[0].shape[-2:]
         fused = fuse(distances, (height, width))[:, None]  # (1, 1, h, w)
-        fused = resized(blurred(fused, self.config.bank_blur_cells), (4 * height, 4 * width))
+        fused = resized(blurred(fused, self.config.blur_cells), (4 * height, 4 * width))
         kept = content(placement, fused)
         score = top_mean(fused[kept], self.config.bank_top_share)
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
@@ -177,22 +200,14 @@ def by_scale(features: Features) -> list[Features]:
     return [Features(levels[i : i + 3], features.embedding) for i in range(0, len(levels), 3)]
 
 
-def _likest(decoder: PairDecoder, query: Features, memory: Memory) -> list[References]:
-    """Per scale, the good pictures to compare one query with."""
-    if not memory.references:
-        return []
-    picked = decoder.likest(by_scale(query)[0], memory.references[0])
-    everything = len(picked) == memory.references[0].likeness[0].shape[1]
-    return memory.references if everything else [r.only(picked) for r in memory.references]
-
-
-def _at_next_scale(movement: Tensor, query: Features, index: int) -> Tensor | None:
-    """A movement in cells of scale `index` in those of the next; None after the last."""
-    scales = by_scale(query)
-    if index + 1 == len(scales):
+def _resized_movement(
+    movement: Tensor, before: Features, query: Features, references: References
+) -> Tensor | None:
+    """How the product lies, from one size of a query to the next; None beside other pictures."""
+    if movement.shape[1] != references.count:
         return None
-    (h, w), (height, width) = (s.levels[1].shape[-2:] for s in (scales[index + 1], scales[index]))
-    return rescaled(movement, (h / height, w / width))
+    (h, w), (rows, columns) = (f.levels[1].shape[-2:] for f in (query, before))
+    return rescaled(movement, (h / rows, w / columns))
 
 
 def expected_share(logits: Tensor) -> Tensor:
@@ -203,6 +218,17 @@ def expected_share(logits: Tensor) -> Tensor:
     (docs/decisions.md).
     """
     return F.logsigmoid(logits).logsumexp(-1) - math.log(logits.shape[-1])
+
+
+def mixed_logits(logits: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Logits of the weighted mean of the probabilities behind some logits of one shape.
+
+    Takes the first of the shares, one for each, whatever their sum.
+    """
+    weights = torch.tensor(list(shares[: len(logits)]), dtype=logits[0].dtype).log()
+    stacked = torch.stack(list(logits), -1)  # (..., S)
+    yes = (F.logsigmoid(stacked) + weights).logsumexp(-1)
+    return yes - (F.logsigmoid(-stacked) + weights).logsumexp(-1)
 
 
 def top_mean(values: Tensor, share: float) -> float:

@@ -25,6 +25,11 @@ class References:
     likeness: list[Tensor]  # of every level but the finest
     alone: bool = False  # the query itself, for want of a good picture: a patch cannot match itself
 
+    @property
+    def count(self) -> int:
+        """How many good pictures there are of each product."""
+        return self.likeness[0].shape[1]
+
     def only(self, pictures: Sequence[int]) -> "References":
         """Some of the good pictures: what `remember` would make of these alone, but free."""
         kept = torch.as_tensor(list(pictures))
@@ -98,7 +103,7 @@ class LevelMatcher(nn.Module):
             ],
             2,
         )
-        stacked = stacked.transpose(1, 2).reshape(batch, -1, height, width)
+        stacked = as_picture(stacked, (height, width))
         best = torch.stack([at_near, at_any], 1).reshape(batch, 2, height, width)
         distance = anywhere.reshape(batch, 1, height, width)
         return Match(F.relu(self.mix(stacked)), distance, best, movement)
@@ -228,6 +233,14 @@ def children(best: Tensor, fine_hw: tuple[int, int], query_hw: tuple[int, int]) 
 def unit_patches(level: Tensor) -> Tensor:
     """(B, D, h, w) -> (B, N, D) float32 unit vectors."""
     return F.normalize(level.flatten(2).transpose(1, 2).float(), dim=2)
+
+
+def as_picture(rows: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+    """(B, h * w, C) -> (B, C, h, w) with channels last, which convolutions here are fastest with.
+
+    The strides must say so for a batch of one, too: a transpose and a reshape leave them ambiguous.
+    """
+    return rows.unflatten(1, grid_hw).permute(0, 3, 1, 2)
 
 
 def taken(rows: Tensor, index: Tensor) -> Tensor:

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from anomalyst.detection.adaptation import Lesson, adapt
 from anomalyst.detection.bank import pose_is_free, right_angle_rotations
-from anomalyst.detection.calibration import POOL_MOST, Calibration
+from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.imaging import Frame
 from anomalyst.types import Features
 
 SPLIT_LEAST = 19  # good pictures set apart from which these alone calibrate (5 %)
+COMPARED_LEAST = 8  # good pictures kept to compare with before any are set apart
 SHUFFLE_SEED = 0
 
 
@@ -53,11 +54,11 @@ def set_apart(total: int, most: int) -> list[int]:
     """Which of N good pictures calibrate and do nothing else; none if fewer than 19 can be spared.
 
     Set apart before anything is looked at, so that they are like any new good picture. What is
-    left is at least `most` pictures and at most POOL_MOST, from which references are chosen.
+    left are the references: at most `most`, and no fewer than 8 unless fewer are wanted.
     """
-    if total - most < SPLIT_LEAST:
+    if total - min(COMPARED_LEAST, most) < SPLIT_LEAST:
         return []
-    count = max(SPLIT_LEAST, total - max(most, POOL_MOST))
+    count = max(SPLIT_LEAST, total - most)
     shuffled = np.random.default_rng(SHUFFLE_SEED).permutation(total)
     return sorted(int(i) for i in shuffled[:count])
 
@@ -98,17 +99,20 @@ def study(
     pictures: Sequence[np.ndarray],
     *,
     pose: str = "auto",
-    most: int = 8,
+    most: int = 24,
     adapted: bool = True,
     on_step: Callable[[], None] = lambda: None,
 ) -> Studied:
     """Look at good pictures: which (at most `most`) to compare with, how they lie; fit the decoder.
 
+    Of a product that lies any way round every picture is kept in four views, so fewer of them.
     `adapted` allows the last, which is done where it costs no guarantee and helps.
     """
     features = encoded(detector, frame, pictures)
     free = decide_pose(pose, frame, pictures, detector)
     apart = set_apart(len(pictures), most)
+    if free:
+        most = min(most, COMPARED_LEAST)
     pool = [i for i in range(len(pictures)) if i not in set(apart)]
     chosen = [pool[i] for i in chosen_references(features[0].embedding[pool], most)]
     good = [pictures[i] for i in chosen]

@@ -135,4 +135,4 @@ def load_embedded(path: Path = EMBEDDED_WEIGHTS) -> EmbeddedEncoder:
     encoder.eval().requires_grad_(False)
     fold_batch_norm(encoder)
     # Autocast would round the same weights again for every picture.
-    return encoder.to(torch.bfloat16)
+    return encoder.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
