@@ -7,9 +7,10 @@ import torch
 from anomalyst.detection.adaptation import AdaptationConfig, Lesson, adapt, auroc
 from anomalyst.detection.decoder import DecoderConfig, PairDecoder
 from anomalyst.detection.detector import Detector
-from anomalyst.detection.teaching import SPLIT_LEAST, may_adapt, set_apart
+from anomalyst.detection.teaching import COPIES, SPLIT_LEAST, set_apart, with_copies
 from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder
 from anomalyst.synthesis.pasting import spoil
+from anomalyst.synthesis.variation import varied
 
 SMALL = EmbeddedConfig(widths=(16, 24, 32), levels=(8, 12, 16))
 SHORT = AdaptationConfig(steps=3, checked=4)
@@ -85,11 +86,6 @@ def test_too_few_pictures_are_not_fitted_to(lesson):
     assert adapt(detector, [few], SHORT) is None
 
 
-def test_fitting_never_costs_a_guarantee_that_there_would_be():
-    for total, may in ((8, True), (18, True), (19, False), (26, False), (27, True), (500, True)):
-        assert may_adapt(total, set_apart(total, 24)) == may, total
-
-
 def test_pictures_that_calibrate_are_set_apart_unseen():
     assert set_apart(26, 24) == []
     for total in range(27, 200, 7):
@@ -103,3 +99,30 @@ def test_auroc_by_hand():
     good, bad = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0])
     assert auroc(good, bad) == pytest.approx((1 + 0.5 + 3) / 6)
     assert auroc(good, bad[:0]) == 0.5
+
+
+def test_copies_of_few_good_pictures_go_with_their_pictures(lesson):
+    detector, one = lesson
+    whole = detector.config.scales.index(1.0)
+    good = one.features.rows([0, 1])
+    memory = detector.remember(with_copies(detector, good, one.canvases[:2]))
+    assert [r.count for r in memory.references] == [2, 2 + 2 * (COPIES // 2)]
+    assert memory.references[whole].count == 2
+    second = detector.remember_only(memory, good, [1])
+    assert [r.count for r in second.references] == [1, 1 + COPIES // 2]
+    rows = memory.references[1].patches[2].unflatten(1, (2 + COPIES, -1))[0]
+    kept = second.references[1].patches[2].unflatten(1, (1 + COPIES // 2, -1))[0]
+    assert torch.equal(kept, rows[[1, 4, 5]])
+    assert with_copies(detector, one.features, one.canvases) is one.features  # enough of them
+
+
+def test_a_varied_picture_is_the_same_part_moved_by_a_little():
+    picture = np.zeros((60, 90, 3), np.uint8)
+    picture[20:40, 30:60] = 200
+    first, again = (varied(picture, np.random.default_rng(3)) for _ in range(2))
+    assert np.array_equal(first, again)
+    for seed in range(20):
+        other = varied(picture, np.random.default_rng(seed))
+        assert other.shape == picture.shape and other.dtype == np.uint8
+        assert 0.7 < (other > 100).sum() / (picture > 100).sum() < 1.4
+        assert not np.array_equal(other, picture)

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyst.detection.calibration import (
+    USUAL_SPREAD,
+    USUAL_WORTH,
     Calibration,
     procedural_calibration,
     scores_needed,
@@ -180,3 +183,18 @@ def test_the_procedural_calibration_is_read_from_a_file_with_scores(tmp_path: Pa
         procedural_calibration(path)
     with pytest.raises(AnomalystError, match="the calibration is missing"):
         procedural_calibration(tmp_path / "none.json")
+
+
+def test_a_guess_from_few_scores_is_students_t_and_keeps_the_rate():
+    few = Calibration(scores=(-5.0, -4.6, -5.4), method="leave-one-out")
+    variance = (USUAL_WORTH * USUAL_SPREAD**2 + 0.32) / (USUAL_WORTH + 2) * (1 + 1 / 3)
+    by_hand = scipy.stats.t.sf((-4.0 + 5.0) / math.sqrt(variance), USUAL_WORTH + 2)
+    assert few.estimated_p_value(-4.0) == pytest.approx(by_hand)
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(4000):  # products whose spread is the usual one, more or less
+        spread = USUAL_SPREAD * math.sqrt(USUAL_WORTH / rng.chisquare(USUAL_WORTH))
+        *known, new = rng.normal(-5, spread, 5)
+        guess = Calibration(scores=tuple(known), method="leave-one-out")
+        alarms += guess.estimated_p_value(new) <= 0.05
+    assert alarms / 4000 == pytest.approx(0.05, abs=0.01)

@@ -90,7 +90,7 @@ def test_a_product_fitted_to_its_pictures_judges_the_same_after_saving(
     good = sorted((cookie / "train" / "good").glob("*"))[:4]
     plain = inspector.teach("cookie", good, adapted=False)
     steps = []
-    product = inspector.teach("cookie", good, on_step=lambda: steps.append(1))
+    product = inspector.teach("cookie", good, adapted=True, on_step=lambda: steps.append(1))
     assert len(steps) == 40 and not plain.head
     product.save(tmp_path / "cookie")
     loaded = Product.load(tmp_path / "cookie")
@@ -99,6 +99,15 @@ def test_a_product_fitted_to_its_pictures_judges_the_same_after_saving(
     assert one == pytest.approx(other, abs=0.02)
     if product.head:  # only kept where it helps
         assert one != inspector.inspect(cracked[0], plain).score
+
+
+def test_a_few_good_pictures_give_a_guess_of_their_own_and_say_so(inspector, cookie):
+    good = sorted((cookie / "train" / "good").glob("*"))[:4]
+    product = inspector.teach("cookie", good)
+    assert not product.head and len(product.calibration.scores) == 4
+    found = inspector.inspect(sorted((cookie / "test" / "good").glob("*"))[0], product)
+    assert found.p_value == product.calibration.estimated_p_value(found.score)
+    assert any("no guarantee" in note for note in found.notes)
 
 
 def test_without_a_good_picture_each_is_judged_by_itself_and_says_so(inspector, cracked):

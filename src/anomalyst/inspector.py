@@ -71,14 +71,15 @@ class Inspector:
         product: Product | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
-        adapted: bool = True,
+        adapted: bool | None = None,
         on_picture: Callable[[Path], None] = lambda _: None,
         on_step: Callable[[], None] = lambda: None,
     ) -> Product:
         """A product learnt from good pictures (added to those of `product`); not saved yet.
 
         A picture that cannot be read is left out and named in the product's notes. `adapted`: fit
-        the decoder to the product, if it has enough pictures and that helps (adaptation.py).
+        the decoder to the product, if that helps (adaptation.py): None, where it costs no score
+        that calibrates; True, from four pictures on; False, never.
         Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
         """
         paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
@@ -213,6 +214,9 @@ class Inspector:
             p_value = own.p_value(score)
             return p_value, own.verdict(p_value, rate), []
         note = too_few_note(rate, own, product.name, product.num_references)
+        if self.procedural is not None and len(own.scores) >= 2:
+            p_value = own.estimated_p_value(score)
+            return p_value, own.verdict(p_value, rate), [note]
         drawn = self.procedural if product.references else self.procedural_alone
         if drawn is not None:
             p_value = drawn.p_value(score)

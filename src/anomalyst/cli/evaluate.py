@@ -47,8 +47,13 @@ def evaluate(
         list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
     ] = None,
     adapt: Annotated[
-        bool, typer.Option("--adapt/--no-adapt", help="Fit the detector to each product.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--adapt/--no-adapt",
+            help="Fit the detector to each product.",
+            show_default="from 27 good pictures on",
+        ),
+    ] = None,
     worst: Annotated[
         int, typer.Option(min=0, metavar="N", help="Worst pictures shown per category.")
     ] = 20,

@@ -30,11 +30,13 @@ def teach(
         ),
     ] = None,
     adapt: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--adapt/--no-adapt", help="Fit the detector to it: 4 or more pictures, seconds."
+            "--adapt/--no-adapt",
+            help="Fit the detector to it: 4 or more pictures, seconds. They calibrate no longer.",
+            show_default="from 27 good pictures on",
         ),
-    ] = True,
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Forget what it was taught before.")
     ] = False,

@@ -6,6 +6,7 @@ Bates (2021); Bates et al. (2023), "Testing for outliers with conformal p-values
 
 import json
 import math
+import statistics
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ Method = Literal["leave-one-out", "split", "procedural"]
 PROCEDURAL_SCORES = Path(__file__).parent.parent / "weights" / "calibration.json"
 ALONE_SCORES = PROCEDURAL_SCORES.with_name("calibration-alone.json")  # with no good picture
 
+# Spread of a drawn product's sound scores in nats, and how many scores this knowledge is worth
+# (160 drawn products, four good pictures: docs/benchmarks.md).
+USUAL_SPREAD, USUAL_WORTH = 0.3, 4
 REFERENCES_MOST = 24  # good pictures that queries are compared with, beside those that calibrate
 
 
@@ -61,6 +65,21 @@ class Calibration:
         assert not math.isnan(score)
         at_least = len(self.scores) - bisect_left(self.scores, score)
         return (1 + at_least) / (len(self.scores) + 1)
+
+    def estimated_p_value(self, score: float) -> float:
+        """How seldom a good picture would score this high, guessed from a few scores; in (0, 1].
+
+        For two scores or more, too few to count ranks. They are taken as normal, with the spread
+        of drawn products as prior knowledge: Student's t (Gelman et al., Bayesian Data Analysis,
+        3.3). A guess, and no guarantee.
+        """
+        from scipy.special import stdtr
+
+        count, mean = len(self.scores), statistics.fmean(self.scores)
+        freedom = USUAL_WORTH + count - 1
+        around = sum((s - mean) ** 2 for s in self.scores)
+        variance = (USUAL_WORTH * USUAL_SPREAD**2 + around) / freedom * (1 + 1 / count)
+        return max(1e-6, float(stdtr(freedom, (mean - score) / math.sqrt(variance))))
 
     def verdict(self, p_value: float, false_alarm_rate: float) -> Verdict:
         """Anomalous if p <= rate: that is what the rate is promised of. Else unsure up to 2 rate.

@@ -80,10 +80,13 @@ class Detector:
 
     @torch.inference_mode()
     def remember(self, good: Features) -> Memory:
-        """Features of K good pictures of one tile -> what queries are compared with."""
+        """Features of K good pictures of one tile -> what queries are compared with.
+
+        The smaller sizes may hold copies after the K, as many of each (teaching.py).
+        """
         if self.decoder is not None:
-            count = good.levels[0].shape[0]
-            return Memory(references=[self.decoder.remember(f, count) for f in by_scale(good)])
+            scales = by_scale(good)
+            return Memory([self.decoder.remember(f, f.levels[0].shape[0]) for f in scales])
         bank = MemoryBank.build(good)
         return Memory(bank=bank, bank_scale=self._bank_scale(good))
 
@@ -92,7 +95,13 @@ class Detector:
         """The memory of some of the pictures of `good`, whose memory is `memory`."""
         if not memory.references:
             return self.remember(good.rows(pictures))
-        return Memory([r.only(pictures) for r in memory.references], memory.decoder)
+        whole = memory.references[0].count
+        kept = []
+        for references in memory.references:
+            each = references.count // whole - 1  # copies of each picture, after all pictures
+            copies = [whole + i * each + copy for i in pictures for copy in range(each)]
+            kept.append(references.only([*pictures, *copies]))
+        return Memory(kept, memory.decoder)
 
     @torch.inference_mode()
     def judge(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:

@@ -11,12 +11,14 @@ from anomalyst.detection.adaptation import Lesson, adapt
 from anomalyst.detection.bank import pose_is_free, right_angle_rotations
 from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.decoder import PairDecoder
-from anomalyst.detection.detector import Detector, Memory
+from anomalyst.detection.detector import Detector, Memory, by_scale
 from anomalyst.imaging import Frame
+from anomalyst.synthesis.variation import varied
 from anomalyst.types import Features
 
 SPLIT_LEAST = 19  # good pictures set apart from which these alone calibrate (5 %)
 COMPARED_LEAST = 8  # good pictures kept to compare with before any are set apart
+COPIES = 4  # varied copies of few good pictures, all together
 SHUFFLE_SEED = 0
 
 
@@ -25,7 +27,7 @@ class Studied:
     """What looking at the good pictures gave; lists are per tile."""
 
     features: list[Features]  # of all good pictures
-    shown: list[Features]  # of the views that queries are compared with
+    shown: list[Features]  # of the views that queries are compared with, and their copies
     memories: list[Memory]
     chosen: list[int]  # the good pictures compared with
     apart: list[int]  # the ones set apart to calibrate; empty if there are too few
@@ -63,15 +65,6 @@ def set_apart(total: int, most: int) -> list[int]:
     return sorted(int(i) for i in shuffled[:count])
 
 
-def may_adapt(total: int, apart: Sequence[int]) -> bool:
-    """Whether fitting the detector to some of N good pictures costs no guarantee.
-
-    Pictures it was fitted to cannot calibrate; they can be spared when others do, or when all
-    together would be too few.
-    """
-    return len(apart) > 0 or total < SPLIT_LEAST
-
-
 def decide_pose(
     wanted: str, frame: Frame, pictures: Sequence[np.ndarray], detector: Detector
 ) -> bool:
@@ -100,13 +93,14 @@ def study(
     *,
     pose: str = "auto",
     most: int = 24,
-    adapted: bool = True,
+    adapted: bool | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Studied:
     """Look at good pictures: which (at most `most`) to compare with, how they lie; fit the decoder.
 
     Of a product that lies any way round every picture is kept in four views, so fewer of them.
-    `adapted` allows the last, which is done where it costs no guarantee and helps.
+    `adapted`: None, fit where others calibrate, for a picture it was fitted to cannot; True, fit in
+    any case; False, never. It is not kept where it does not help.
     """
     features = encoded(detector, frame, pictures)
     free = decide_pose(pose, frame, pictures, detector)
@@ -117,13 +111,15 @@ def study(
     chosen = [pool[i] for i in chosen_references(features[0].embedding[pool], most)]
     good = [pictures[i] for i in chosen]
     own = [tile.rows(chosen) for tile in features]
-    views = [view for picture in good for view in turned(picture)] if free else []
+    views = [view for picture in good for view in turned(picture)] if free else good
     shown = encoded(detector, frame, views) if free else own
+    tiles = list(zip(*(frame.cut(view).canvases for view in views), strict=True))
+    shown = [with_copies(detector, *part) for part in zip(shown, tiles, strict=True)]
     memories = [detector.remember(tile) for tile in shown]
     decoder = None
-    if adapted and may_adapt(len(pictures), apart):
-        tiles = zip(*(frame.cut(picture).canvases for picture in good), strict=True)
-        parts = zip(tiles, own, memories, strict=True)
+    if adapted or (adapted is None and apart):
+        plain = zip(*(frame.cut(picture).canvases for picture in good), strict=True)
+        parts = zip(plain, own, memories, strict=True)
         lessons = [Lesson(*part, views=4 if free else 1) for part in parts]
         decoder = adapt(detector, lessons, on_step=on_step)
         memories = [replace(memory, decoder=decoder) for memory in memories]
@@ -134,6 +130,23 @@ def encoded(detector: Detector, frame: Frame, pictures: Sequence[np.ndarray]) ->
     """Features per tile, each of all pictures: (V, D, h, w) per level."""
     each = [detector.encode(frame.cut(picture).canvases) for picture in pictures]
     return [stacked([f.rows([t]) for f in each]) for t in range(len(frame.boxes_xyxy))]
+
+
+def with_copies(detector: Detector, good: Features, canvases: Sequence[np.ndarray]) -> Features:
+    """Features of K good pictures, at the smaller sizes with those of varied copies after them.
+
+    One good picture does not show how good ones differ; copies that are shifted, turned, bent and
+    lit a little (`synthesis/variation.py`) do, some. `COPIES // K` of each.
+    """
+    each = COPIES // len(canvases)
+    if detector.decoder is None or each == 0:
+        return good
+    rng = np.random.default_rng(SHUFFLE_SEED)
+    copies = detector.encode([varied(c, rng) for c in canvases for _ in range(each)])
+    first = len(by_scale(good)[0].levels)
+    small = zip(good.levels[first:], copies.levels[first:], strict=True)
+    levels = [*good.levels[:first], *(torch.cat(pair) for pair in small)]
+    return Features(levels, good.embedding)
 
 
 def stacked(features: Sequence[Features]) -> Features:

@@ -54,7 +54,7 @@ def bench_inspect(
     load_ms, inspector = _timed(lambda: Inspector.load(encoder, config))
     inspector.teach("warm-up", references[:1])
     teach_ms, _ = _timed(lambda: inspector.teach("bench", references, adapted=False))
-    adapt_ms, product = _timed(lambda: inspector.teach("bench", references))
+    adapt_ms, product = _timed(lambda: inspector.teach("bench", references, adapted=True))
     first_ms, _ = _timed(lambda: inspector.inspect(pictures[0], product))
     stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for picture in pictures:

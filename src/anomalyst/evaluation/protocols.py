@@ -31,7 +31,7 @@ class Evaluable(Protocol):
     def fingerprint(self) -> str:
         """Which weights and settings: runs of another fingerprint are not gone on with."""
 
-    def teach(self, name: str, good: Sequence[Path], *, adapted: bool = True) -> Any:
+    def teach(self, name: str, good: Sequence[Path], *, adapted: bool | None = None) -> Any:
         """A product from good pictures."""
 
     def untaught(self) -> Any:
@@ -55,7 +55,7 @@ class ProtocolConfig:
     """Maps and masks are compared at the picture's aspect and the area of this square."""
     false_alarm_rate: float = 0.05
     """The rate the verdicts are asked to keep, shown beside the measured one."""
-    adapted: bool = True
+    adapted: bool | None = None
     """Whether the detector is fitted to each product (`Inspector.teach`)."""
     worst: int = 20
     """How many pictures of a category the page of failures shows, of the first draw."""

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from anomalyst.synthesis.world import at_size, make_episode
-from anomalyst.training.augmentation import recoloured, refiltered
 from anomalyst.training.recipe import Recipe
 
 
@@ -83,7 +82,7 @@ def _assemble(recipe: Recipe, store: list[tuple[Tensor, Tensor]], fresh: int, st
     pictures, masks = pictures.rot90(turns, (3, 4)), masks.rot90(turns, (2, 3))
     if flip:
         pictures, masks = pictures.flip(4), masks.flip(3)
-    pictures = refiltered(recoloured(pictures, rng), rng, recipe.refiltered_share)
+    pictures = _recoloured(pictures, rng)
     query, references = pictures[:, 0].contiguous(), pictures[:, 1:].contiguous()
     return Batch(references, query, masks.contiguous(), shown)
 
@@ -94,3 +93,18 @@ def _shown(recipe: Recipe, rng: np.random.Generator, good: int) -> int:
     if draw < recipe.alone_share:
         return 0
     return good if draw < recipe.alone_share + recipe.both_share else 1
+
+
+def _recoloured(pictures: Tensor, rng: np.random.Generator) -> Tensor:
+    """Colour changes of a whole episode, and a slight exposure change of each picture."""
+    batch, count = pictures.shape[:2]
+    order = torch.from_numpy(np.stack([rng.permutation(3) for _ in range(batch)]))
+    pictures = pictures.gather(
+        2, order[:, None, :, None, None].expand(-1, count, -1, *pictures.shape[3:])
+    )
+    grey = torch.from_numpy(rng.random(batch) < 0.2)
+    pictures[grey] = pictures[grey].mean(2, keepdim=True).expand_as(pictures[grey])
+    inverse = torch.from_numpy(rng.random(batch) < 0.15)
+    pictures[inverse] = 1 - pictures[inverse]
+    gain = torch.from_numpy(rng.uniform(0.94, 1.06, (batch, count, 1, 1, 1))).float()
+    return (pictures * gain).clamp_(0, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from anomalyst.detection.calibration import ALONE_SCORES, PROCEDURAL_SCORES, Calibration
 from anomalyst.detection.decoder import load_decoder
 from anomalyst.detection.detector import Detector, Memory
+from anomalyst.detection.teaching import with_copies
 from anomalyst.encoders.embedded import load_embedded
 from anomalyst.files import write_text
 from anomalyst.imaging import Frame
@@ -37,7 +38,8 @@ def write_procedural_calibration(
     for index in range(count):
         episode = make_episode(HELD_OUT + index, sound)
         views = frame.cut(episode.query)
-        memory = detector.remember(detector.encode(list(episode.references)))
+        good = list(episode.references)
+        memory = detector.remember(with_copies(detector, detector.encode(good), good))
         query = detector.encode(views.canvases)
         beside.append(detector.judge(query, memory, views.placements[0]).score)
         alone.append(detector.judge(query, Memory(), views.placements[0]).score)

@@ -29,7 +29,6 @@ class Recipe:
     reuse: int = 2  # how often an episode is trained on before it is forgotten
     buffer_episodes: int = 2400  # how many of each size are kept to draw from
     alone_share: float = 0.12  # of the steps in which a query has no good picture but itself
-    refiltered_share: float = 0.5  # of the episodes seen through a random filter
     both_share: float = 0.3  # of the steps in which it has all of the episode's good pictures
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     workers: int = 1  # processes that draw episodes
