@@ -23,3 +23,14 @@ def inspector():
     from anomalyst.inspector import Inspector
 
     return Inspector.load()
+
+
+@pytest.fixture
+def one_thread():
+    """Small work on one thread: two that wait for each other are slower on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -16,12 +16,7 @@ SMALL = EmbeddedConfig(widths=(16, 24, 32), levels=(8, 12, 16))
 SHORT = AdaptationConfig(steps=3, checked=4)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pictures(count, size_hw=(64, 96)):

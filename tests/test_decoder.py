@@ -23,12 +23,7 @@ from anomalyst.types import Features
 SMALL = EmbeddedConfig(widths=(16, 24, 32), levels=(8, 12, 16))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from anomalyst.cli.screen import Adapt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,14 +48,7 @@ def evaluate(
     category: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
     ] = None,
-    adapt: Annotated[
-        bool | None,
-        typer.Option(
-            "--adapt/--no-adapt",
-            help="Fit the detector to each product.",
-            show_default="from 27 good pictures on",
-        ),
-    ] = None,
+    adapt: Adapt = None,
     worst: Annotated[
         int, typer.Option(min=0, metavar="N", help="Worst pictures shown per category.")
     ] = 20,
@@ -88,9 +83,10 @@ def evaluate(
     Ends with exit code 2 if the set cannot be used, or some of its pictures had to be skipped.
     """
     from anomalyst.errors import AnomalystError
+    from anomalyst.evaluation.protocols import ProtocolConfig
 
     try:
-        config = _config(
+        config = ProtocolConfig(
             shots=_shots(shots),
             seeds=seeds,
             adapted=adapt,
@@ -153,12 +149,6 @@ def _shots(text: str) -> int | Literal["all"]:
     if not text.isdecimal():
         raise AnomalystError(f"--shots is {text!r}; a number from 0, or all, is needed.")
     return int(text)
-
-
-def _config(**given: Any) -> "ProtocolConfig":
-    from anomalyst.evaluation.protocols import ProtocolConfig
-
-    return ProtocolConfig(**given)
 
 
 def read_samples(dataset: Path, categories: list[str]) -> "list[Sample]":

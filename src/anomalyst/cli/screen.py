@@ -4,12 +4,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+Adapt = Annotated[
+    bool | None,
+    typer.Option(
+        "--adapt/--no-adapt",
+        help="Fit the detector to it: 4 or more pictures, seconds. They calibrate no longer.",
+        show_default="from 27 good pictures on",
+    ),
+]
 
 
 @contextmanager

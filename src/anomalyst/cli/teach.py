@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import pictures_in, progress, say
+from anomalyst.cli.screen import Adapt, pictures_in, progress, say
 
 
 def teach(
@@ -29,14 +29,7 @@ def teach(
             show_default="the product's, or embedded",
         ),
     ] = None,
-    adapt: Annotated[
-        bool | None,
-        typer.Option(
-            "--adapt/--no-adapt",
-            help="Fit the detector to it: 4 or more pictures, seconds. They calibrate no longer.",
-            show_default="from 27 good pictures on",
-        ),
-    ] = None,
+    adapt: Adapt = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Forget what it was taught before.")
     ] = False,

@@ -116,7 +116,8 @@ def _loss(
     for own in picked:
         planted, mask = _planted(lesson, own, rng)
         others = rng.permutation([i for i in range(count) if i != own])[: config.shown]
-        beside = _views(lesson, [int(i) for i in others], scale)
+        rows = view_rows([int(i) for i in others], lesson.views)
+        beside = lesson.memory.references[scale].only(rows)
         for features in (detector.encode([planted]), lesson.features.rows([own])):
             matched.append(_matched(decoder, by_scale(features)[scale], beside))
         masks += [torch.from_numpy(mask).float(), torch.zeros(mask.shape)]
@@ -124,7 +125,8 @@ def _loss(
     with torch.autocast("cpu", torch.bfloat16):
         logits = decoder.decide(_joined(matched)).float()
     distances = [torch.cat(level) for level in zip(*(m.distances for m in matched), strict=True)]
-    scores = expected_share(detector.fused(logits, distances).flatten(1))
+    weight = detector.config.nearest_weight
+    scores = expected_share(decoder.with_nearest(logits, distances, weight).flatten(1))
     whole = F.interpolate(logits, size=target.shape[-2:], mode="bilinear")
     has = (target.flatten(1).amax(1) > 0)[0::2].float()
     rank = F.softplus(scores[1::2][None] - scores[0::2][:, None]).mean(1)
@@ -150,9 +152,9 @@ def _joined(matched: Sequence[Matched]) -> Matched:
     )
 
 
-def _views(lesson: Lesson, pictures: Sequence[int], scale: int) -> References:
-    rows = [i * lesson.views + view for i in pictures for view in range(lesson.views)]
-    return lesson.memory.references[scale].only(rows)
+def view_rows(pictures: Sequence[int], views: int) -> list[int]:
+    """Where the views of some pictures lie among those of all."""
+    return [i * views + view for i in pictures for view in range(views)]
 
 
 def _planted(lesson: Lesson, own: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +177,7 @@ def _rankings(
         lesson = lessons[number % len(lessons)]
         own = number % len(lesson.canvases)
         others = [i for i in range(len(lesson.canvases)) if i != own]
-        rows = [i * lesson.views + view for i in others for view in range(lesson.views)]
+        rows = view_rows(others, lesson.views)
         memory = detector.remember_only(lesson.memory, lesson.features, rows)
         planted, mask = _planted(lesson, own, rng)
         if mask.any():

@@ -142,6 +142,11 @@ class PairDecoder(nn.Module):
         scaled = zip(distances, self.nearest_scale, self.nearest_bias, strict=True)
         return [distance * scale + bias for distance, scale, bias in scaled]
 
+    def with_nearest(self, logits: Tensor, distances: list[Tensor], weight: float = 1.0) -> Tensor:
+        """The head's logits with the mean of the nearest-patch logits beside them, (B, 1, h, w)."""
+        near = [grown(n.float(), logits) for n in self.nearest_logits(distances)]
+        return logits + weight * torch.stack(near).mean(0)
+
     def fine_match(self, level: Tensor, references: References, best: Tensor) -> Tensor:
         """Stride-4 detail under stride-8 matches: residual, query, distance -> (B, 2D+1, h, w).
 

@@ -55,7 +55,10 @@ class Detector:
     """A frozen encoder with, for the embedded default, its pair decoder."""
 
     def __init__(
-        self, encoder: Encoder, decoder: PairDecoder | None, config: DetectorConfig | None = None
+        self,
+        encoder: Encoder,
+        decoder: PairDecoder | None = None,
+        config: DetectorConfig | None = None,
     ):
         self.encoder, self.decoder = encoder, decoder
         self.config = config or DetectorConfig()
@@ -139,8 +142,10 @@ class Detector:
                 matched = decoder.match(features, references, movement)
                 logits = decoder.decide(matched).float()
             # Alone, how seldom a patch recurs in its own picture is no sign of a defect.
-            both = logits if references.alone else self.fused(logits, matched.distances)
-            found.append(resized(both, found[0].shape[-2:]) if found else both)
+            if not references.alone:
+                weight = self.config.nearest_weight
+                logits = decoder.with_nearest(logits, matched.distances, weight)
+            found.append(resized(logits, found[0].shape[-2:]) if found else logits)
             movement = matched.movement
         return mixed_logits(found, self.config.scale_shares)
 
@@ -160,14 +165,6 @@ class Detector:
         half = min(most, max(least, references.count // 2))
         picked = decoder.likest(query, references, half)
         return references if len(picked) == references.count else references.only(picked)
-
-    def fused(self, logits: Tensor, distances: list[Tensor]) -> Tensor:
-        """The decoder's logits with the nearest-patch logits beside them, (B, 1, h, w)."""
-        assert self.decoder is not None
-        near = [
-            resized(n.float(), logits.shape[-2:]) for n in self.decoder.nearest_logits(distances)
-        ]
-        return logits + self.config.nearest_weight * torch.stack(near).mean(0)
 
     def _banked(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:
         assert memory.bank is not None

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from anomalyst.detection.bank import greedy_coreset
 from anomalyst.detection.detector import Detector, Evidence, Memory, blurred, content, resized
-from anomalyst.encoders.base import Encoder
 from anomalyst.imaging import Placement
 from anomalyst.types import Features
 
@@ -38,9 +37,6 @@ class PatchCore(Detector):
     most_rows = 20_000
     coreset = 0.1
     neighbours = 9
-
-    def __init__(self, encoder: Encoder):
-        super().__init__(encoder, None)
 
     @torch.inference_mode()
     def remember(self, good: Features) -> Memory:
@@ -88,9 +84,6 @@ class PaDiM(Detector):
     dimensions = 100
     ridge = 0.01
 
-    def __init__(self, encoder: Encoder):
-        super().__init__(encoder, None)
-
     @torch.inference_mode()
     def remember(self, good: Features) -> Memory:
         """Features of K good pictures -> mean and inverse covariance of every place."""
@@ -119,9 +112,6 @@ class PaDiM(Detector):
 
 class AnomalyDINO(Detector):
     """Cosine distance to the nearest good patch; the mean of the top 1 % is the score."""
-
-    def __init__(self, encoder: Encoder):
-        super().__init__(encoder, None)
 
 
 PEERS: dict[str, type[PatchCore | PaDiM | AnomalyDINO]] = {

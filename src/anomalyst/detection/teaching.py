@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.detection.adaptation import Lesson, adapt
+from anomalyst.detection.adaptation import Lesson, adapt, view_rows
 from anomalyst.detection.bank import pose_is_free, right_angle_rotations
 from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.decoder import PairDecoder
@@ -118,9 +118,9 @@ def study(
     memories = [detector.remember(tile) for tile in shown]
     decoder = None
     if adapted or (adapted is None and apart):
-        plain = zip(*(frame.cut(picture).canvases for picture in good), strict=True)
-        parts = zip(plain, own, memories, strict=True)
-        lessons = [Lesson(*part, views=4 if free else 1) for part in parts]
+        each = 4 if free else 1  # the first view is the picture as it is
+        parts = zip((tile[::each] for tile in tiles), own, memories, strict=True)
+        lessons = [Lesson(*part, views=each) for part in parts]
         decoder = adapt(detector, lessons, on_step=on_step)
         memories = [replace(memory, decoder=decoder) for memory in memories]
     return Studied(features, shown, memories, chosen, apart, 4 if free else 1, decoder)
@@ -182,6 +182,6 @@ def _without(detector: Detector, studied: Studied, i: int) -> list[Memory]:
     if i not in studied.chosen:
         return studied.memories
     others = [j for j, c in enumerate(studied.chosen) if c != i]
-    rows = [j * studied.views + view for j in others for view in range(studied.views)]
+    rows = view_rows(others, studied.views)
     pairs = zip(studied.memories, studied.shown, strict=True)
     return [detector.remember_only(memory, tile, rows) for memory, tile in pairs]

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from anomalyst.synthesis.world.camera import slow_noise
+
 TURN_DEGREES = 3.0
 ZOOM = 0.02
 SHIFT = 0.02  # of the longer side
@@ -19,7 +21,7 @@ def varied(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = picture.shape[:2]
     source = _moved(height, width, rng)
     image = cv2.remap(picture, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    light = 1 + rng.uniform(-LIGHT, LIGHT) + LIGHT * _slow(height, width, rng)[..., None]
+    light = 1 + rng.uniform(-LIGHT, LIGHT) + LIGHT * slow_noise(rng, height, width)[..., None]
     noise = rng.standard_normal(image.shape, np.float32) * rng.uniform(0, NOISE)
     lit = image.astype(np.float32) * light + rng.uniform(-4, 4) + noise
     if rng.random() < 0.4:
@@ -35,11 +37,5 @@ def _moved(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     matrix[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * side
     axes = np.meshgrid(np.arange(width), np.arange(height))
     straight = np.stack(axes, axis=2) @ matrix[:, :2].T + matrix[:, 2]
-    bend = np.stack([_slow(height, width, rng) for _ in "xy"], axis=2) * (BEND * side)
+    bend = np.stack([slow_noise(rng, height, width) for _ in "xy"], axis=2) * (BEND * side)
     return (straight + bend * rng.random()).astype(np.float32)
-
-
-def _slow(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A field of noise that changes over a quarter of the picture, about unit variance."""
-    coarse = rng.standard_normal((5, 5), np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)

@@ -44,7 +44,9 @@ def bending(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray |
         return None
     axis = np.arange(size, dtype=np.float32)
     straight = np.stack(np.meshgrid(axis, axis), axis=2)
-    return straight + np.stack([_slow(rng, size) for _ in "xy"], axis=2) * (camera.bend * size)
+    return straight + np.stack([slow_noise(rng, size, size) for _ in "xy"], axis=2) * (
+        camera.bend * size
+    )
 
 
 def bent(image: np.ndarray, source: np.ndarray | None) -> np.ndarray:
@@ -57,10 +59,10 @@ def bent(image: np.ndarray, source: np.ndarray | None) -> np.ndarray:
     return cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def _slow(rng: np.random.Generator, size: int) -> np.ndarray:
+def slow_noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A field of noise that changes over a quarter of the picture, about unit variance."""
     coarse = rng.standard_normal((5, 5), np.float32)
-    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def _light(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -72,7 +74,7 @@ def _light(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray:
     if camera.vignette > 0:
         light = light * (1 - camera.vignette * 0.5 * (axis[None, :] ** 2 + axis[:, None] ** 2))
     if camera.shade > 0:
-        light = light + camera.shade * _slow(rng, size)
+        light = light + camera.shade * slow_noise(rng, size, size)
     return light.astype(np.float32)
 
 

@@ -35,7 +35,9 @@ class DetectorStage(nn.Module):
             "nearest": self.nearest_loss(distances, mask) * 0.15,
         }
         if len(mask) > len(batch.mask):
-            parts["rank"] = rank_loss(self.scores(logits, distances), batch.mask) * self.rank_weight
+            # The scores that an inspection would give.
+            scores = expected_share(self.decoder.with_nearest(logits, distances).flatten(1))
+            parts["rank"] = rank_loss(scores, batch.mask) * self.rank_weight
         return torch.stack(list(parts.values())).sum(), parts
 
     def predict(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
@@ -61,14 +63,6 @@ class DetectorStage(nn.Module):
         )
         logits, distances = self.decoder(query, references)
         return logits.float(), distances
-
-    def scores(self, logits: Tensor, distances: list[Tensor]) -> Tensor:
-        """The scores that an inspection would give, (Q,)."""
-        nearest = [
-            F.interpolate(n.float(), size=logits.shape[-2:], mode="bilinear")
-            for n in self.decoder.nearest_logits(distances)
-        ]
-        return expected_share((logits + torch.stack(nearest).mean(0)).flatten(1))
 
     def nearest_loss(self, distances: list[Tensor], mask: Tensor) -> Tensor:
         """Makes plain nearest-patch distance tell good from bad, so the bank is worth having."""
