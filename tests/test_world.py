@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from anomalyst.colours import colour_name
 from anomalyst.errors import AnomalystError
 from anomalyst.synthesis.world import WorldConfig, make_episode
 from anomalyst.synthesis.world.camera import photograph
-from anomalyst.synthesis.world.colours import colour_name
 from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
 from anomalyst.synthesis.world.families import FAMILIES, draw_product
 from anomalyst.synthesis.world.faults import alter_layout

@@ -84,6 +84,14 @@ class Inspection:
     answer: str  # the verdict in one sentence
     seconds: Mapping[str, float]  # stage -> time
     notes: tuple[str, ...] = ()  # permitted fallbacks, said plainly
+    confidence: float = 0.5  # that the verdict is right; of an unsure one, that there is a defect
+    guaranteed: bool = False  # the product's own good pictures keep the false-alarm rate
+    product: str = ""  # the name it was taught under
+    num_good: int = 0  # good pictures the product was taught from
+    told: str = ""  # what a person said about the product
+    colours: tuple[str, ...] = ()  # of the product, then of what lies behind it
+    shown: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    words: Answer | None = None  # the answer to a question asked with the inspection
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the map, as plain JSON values."""
@@ -94,15 +102,64 @@ class Inspection:
             "score": round(self.score, 6),
             "p_value": round(self.p_value, 6),
             "verdict": self.verdict,
+            "confidence": round(self.confidence, 4),
+            "guaranteed": self.guaranteed,
             "answer": self.answer,
+            "words": self.words.as_dict() if self.words else None,
             "regions": [r.as_dict() for r in self.regions],
             "notes": list(self.notes),
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Words about one inspection, and the places they speak of."""
+
+    text: str  # places resolved: "a small scratch at the upper left (box 12, 30, 80, 44)"
+    raw: str  # as the language model wrote it: "... at the upper left <region 1>"
+    regions: tuple[Region, ...]  # the ones that the text names, in that order
+    verdict: Verdict
+    confidence: float  # probability that the part is as the verdict says, [0, 1]
+    corrected: bool = False  # the model's words went against the verdict or the map, and were cut
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as plain JSON values."""
+        return {
+            "text": self.text,
+            "raw": self.raw,
+            "regions": [r.as_dict() for r in self.regions],
+            "verdict": self.verdict,
+            "confidence": round(self.confidence, 4),
+            "corrected": self.corrected,
+            "seconds": round(self.seconds, 4),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer."""
+
+    question: str
+    answer: Answer
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """The turns so far about one inspection; another picture begins another dialogue."""
+
+    inspection: Inspection
+    turns: list[Turn] = field(default_factory=list)
+
+
 _ROWS = ("upper", "centre", "lower")
 _COLUMNS = ("left", "centre", "right")
+PLACES = tuple(
+    "centre" if row == column == "centre" else f"{row} {column}"
+    for row in _ROWS
+    for column in _COLUMNS
+)
 
 
 def place_of(centre_xy: tuple[float, float], size_hw: tuple[int, int]) -> str:
@@ -113,3 +170,13 @@ def place_of(centre_xy: tuple[float, float], size_hw: tuple[int, int]) -> str:
     row = _ROWS[min(2, max(0, int(3 * centre_xy[1] / size_hw[0])))]
     column = _COLUMNS[min(2, max(0, int(3 * centre_xy[0] / size_hw[1])))]
     return "centre" if row == column == "centre" else f"{row} {column}"
+
+
+_SIZES = ((0.002, "tiny"), (0.01, "small"), (0.05, "medium"), (1.0, "large"))
+SIZES = tuple(word for _, word in _SIZES)
+
+
+def size_of(area_px: int, size_hw: tuple[int, int]) -> str:
+    """How large, in words, by the share of the picture: up to 0.2, 1 and 5 percent, or more."""
+    share = area_px / (size_hw[0] * size_hw[1])
+    return next(word for limit, word in _SIZES if share <= limit)

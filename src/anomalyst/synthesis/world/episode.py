@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from anomalyst.colours import colour_name
 from anomalyst.synthesis.world.camera import bending, bent, photograph
-from anomalyst.synthesis.world.colours import colour_name
 from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
 from anomalyst.synthesis.world.families import draw_product
 from anomalyst.synthesis.world.faults import alter_layout
 from anomalyst.synthesis.world.product import ProductSpec
 from anomalyst.synthesis.world.render import Scene, draw
-from anomalyst.types import place_of
+from anomalyst.types import place_of, size_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +174,7 @@ def _defect(noun: str, kind: str, mask: np.ndarray, severity: float) -> Defect:
     ys, xs = np.nonzero(mask)
     box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
     place = place_of((float(xs.mean()), float(ys.mean())), mask.shape)
-    share = len(ys) / mask.size
-    word = next(w for limit, w in _SIZES if share <= limit)
+    word = size_of(len(ys), mask.shape)
     return Defect(
         kind=kind,
         box_xyxy=box,
@@ -185,9 +184,6 @@ def _defect(noun: str, kind: str, mask: np.ndarray, severity: float) -> Defect:
         severity=min(1.0, severity),
         sentence=f"The {noun} has a {word} {kind} at the {place}.",
     )
-
-
-_SIZES = ((0.002, "tiny"), (0.01, "small"), (0.05, "medium"), (1.0, "large"))
 
 
 def at_size(config: WorldConfig, size_px: int) -> WorldConfig:

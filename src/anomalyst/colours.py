@@ -3,7 +3,7 @@
 import numpy as np
 
 # Anchors in RGB; the nearest one in a lightness-chroma space names the colour.
-_NAMES = {
+NAMES = {
     "black": (0.05, 0.05, 0.05),
     "dark grey": (0.27, 0.27, 0.27),
     "grey": (0.5, 0.5, 0.5),
@@ -31,6 +31,6 @@ def _opponent(rgb: np.ndarray) -> np.ndarray:
 
 def colour_name(rgb: tuple[float, float, float]) -> str:
     """The plain English name nearest to an RGB colour in [0, 1]."""
-    anchors = _opponent(np.array(list(_NAMES.values())))
+    anchors = _opponent(np.array(list(NAMES.values())))
     gaps = np.linalg.norm(anchors - _opponent(np.array(rgb)), axis=1)
-    return list(_NAMES)[int(gaps.argmin())]
+    return list(NAMES)[int(gaps.argmin())]
