@@ -106,3 +106,15 @@ def test_a_large_noisy_map_is_searched_in_a_moment() -> None:
     found = find_regions(values, 0.9, limit=20)
     assert len(found) == 20
     assert found[0].peak == values.max()
+
+
+def test_pieces_with_a_small_gap_are_one_place():
+    values = np.zeros((60, 60), np.float32)
+    values[10:12, 10:20] = values[10:12, 24:34] = 1  # a scratch that breaks off for 4 pixels
+    values[50:53, 50:53] = 1
+    apart = find_regions(values, 0.5)
+    joined = find_regions(values, 0.5, join_px=6)
+    assert len(apart) == 3 and len(joined) == 2
+    scratch = max(joined, key=lambda r: r.area_px)
+    assert scratch.box_xyxy == (10, 10, 34, 12) and scratch.area_px == 40
+    assert find_regions(values, 0.5, join_px=0) == apart

@@ -196,6 +196,16 @@ class Placement:
             cells = np.ascontiguousarray(cells[down : down + y1 - y0, across : across + x1 - x0])
         return resize(cells, self.original_hw)
 
+    def forward(
+        self, box_xyxy: tuple[float, float, float, float]
+    ) -> tuple[float, float, float, float]:
+        """A box of the original picture, in canvas pixels."""
+        left, top, right, bottom = self.content_xyxy
+        scale_x = (right - left) / self.original_hw[1]
+        scale_y = (bottom - top) / self.original_hw[0]
+        x0, y0, x1, y1 = box_xyxy
+        return left + x0 * scale_x, top + y0 * scale_y, left + x1 * scale_x, top + y1 * scale_y
+
     @property
     def padded(self) -> bool:
         """Whether the picture leaves part of the canvas to padding."""
@@ -288,6 +298,24 @@ class Views:
             tile = whole[y0:y1, x0:x1]
             np.maximum(tile, placement.undo(one), out=tile)
         return self.outer.undo(whole)
+
+    def on_canvas(
+        self, box_xyxy: tuple[int, int, int, int]
+    ) -> tuple[int, tuple[float, float, float, float]]:
+        """The tile that holds the middle of a box of the picture, and the box on its canvas."""
+        box = (float(box_xyxy[0]), float(box_xyxy[1]), float(box_xyxy[2]), float(box_xyxy[3]))
+        if self.outer is None:
+            return 0, self.placements[0].forward(box)
+        box = self.outer.forward(box)
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        tiles = self.frame.boxes_xyxy
+        tile = min(
+            range(len(tiles)),
+            key=lambda i: max(tiles[i][0] - x, x - tiles[i][2], tiles[i][1] - y, y - tiles[i][3]),
+        )
+        left, top = tiles[tile][:2]
+        moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+        return tile, self.placements[tile].forward(moved)
 
 
 def tile_boxes(size_hw: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:

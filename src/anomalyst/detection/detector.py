@@ -49,6 +49,8 @@ class Evidence:
 
     map: np.ndarray  # float32 (h, w) in [0, 1], over the canvas
     score: float  # unbounded, higher is more anomalous
+    contrast: float | None = None  # the score, made comparable between products (calibration.py)
+    detail: Tensor | None = None  # (1, 2D+1, h, w): what the pair decoder compared (kinds.py)
 
 
 class Detector:
@@ -111,15 +113,18 @@ class Detector:
         """One query's features against a memory; padding around its placement does not count."""
         if memory.bank is not None:
             return self._banked(query, memory, placement)
-        evidence = self.evidence(query, memory)
+        evidence, detail = self.evidence(query, memory)
         kept = content(placement, evidence)
-        score = float(expected_share(evidence[kept].double()))
+        logits = evidence[kept].double()
+        score = float(expected_share(logits))
         shown = blurred(evidence.sigmoid(), self.config.blur_cells) * kept
-        return Evidence(shown[0, 0].numpy(), score)
+        return Evidence(shown[0, 0].numpy(), score, contrast(score, logits), detail)
 
     @torch.inference_mode()
-    def evidence(self, query: Features, memory: Memory) -> Tensor:
-        """Logits of "anomalous" of one query at stride 4, (1, 1, h, w).
+    def evidence(self, query: Features, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Logits of "anomalous" of one query at stride 4, (1, 1, h, w), and what was compared.
+
+        The latter is `Matched.fine` of the largest size, (1, 2D+1, h, w) float32.
 
         Their probability is the mean of those of all sizes by `scale_shares`; without a good
         picture, that of the largest size, since defects that stand out by themselves are small.
@@ -145,9 +150,11 @@ class Detector:
             if not references.alone:
                 weight = self.config.nearest_weight
                 logits = decoder.with_nearest(logits, matched.distances, weight)
+            if not found:
+                detail = matched.fine.float()
             found.append(resized(logits, found[0].shape[-2:]) if found else logits)
             movement = matched.movement
-        return mixed_logits(found, self.config.scale_shares)
+        return mixed_logits(found, self.config.scale_shares), detail
 
     def _compared(
         self, decoder: PairDecoder, query: Features, memory: Memory, index: int
@@ -224,6 +231,16 @@ def expected_share(logits: Tensor) -> Tensor:
     (docs/decisions.md).
     """
     return F.logsigmoid(logits).logsumexp(-1) - math.log(logits.shape[-1])
+
+
+def contrast(score: float, logits: Tensor) -> float:
+    """How far the most anomalous places stand out from the rest: the score, less half of the 97th
+    percentile of the logits (n,), plus 0.3 of their maximum.
+
+    A product that varies everywhere raises score and percentile alike, so this can be compared
+    between products where the score can not (docs/decisions.md).
+    """
+    return score - 0.5 * float(logits.quantile(0.97)) + 0.3 * float(logits.max())
 
 
 def mixed_logits(logits: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

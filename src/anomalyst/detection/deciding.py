@@ -1,0 +1,89 @@
+"""A score -> p-value, verdict, how sure, and whose calibration that rests on."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anomalyst.detection.calibration import Calibration, too_few_note
+from anomalyst.detection.detector import Evidence
+from anomalyst.types import Verdict
+
+# Logistic regression of "has a defect" on the contrast of 5,000 drawn pictures beside one good one,
+# sound and spoiled weighted alike (docs/benchmarks.md).
+CONTRAST_SLOPE, CONTRAST_MIDDLE = 1.17, -3.48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is made of a score."""
+
+    p_value: float
+    verdict: Verdict
+    confidence: float  # that the verdict is right; of an unsure one, that there is a defect
+    guaranteed: bool  # the product's own good pictures calibrate it
+    notes: tuple[str, ...] = ()
+
+
+def decide(
+    evidence: Sequence[Evidence],
+    rate: float,
+    *,
+    own: Calibration,
+    drawn: Calibration | None,
+    product: str,
+    num_good: int,
+) -> Decision:
+    """The decision on one picture's tiles.
+
+    With enough good pictures the product's own calibration decides. With 2 to 18 their scores are
+    a guess; with one or none those of drawn products (`drawn`, None for an encoder they were not
+    made with). Beside a single good picture, a part that is no alarm but more likely spoiled than
+    sound is "unsure": there a person should look.
+    """
+    score = max(e.score for e in evidence)
+    if own.enough_for(rate):
+        p_value = own.p_value(score)
+        return _decision(p_value, own.verdict(p_value, rate), guaranteed=True)
+    note = too_few_note(rate, own, product, num_good)
+    if drawn is None:
+        return _decision(own.p_value(score), "unsure", note)
+    if len(own.scores) >= 2:
+        p_value = own.estimated_p_value(score)
+        return _decision(p_value, own.verdict(p_value, rate), note)
+    p_value = drawn.p_value(score)
+    verdict = drawn.verdict(p_value, rate)
+    contrasts = [e.contrast for e in evidence if e.contrast is not None]
+    if num_good == 0 or not contrasts:
+        return _decision(p_value, verdict, note)
+    chance = chance_of_defect(max(contrasts))
+    if verdict != "anomalous":
+        verdict = "unsure" if chance >= 0.5 else "normal"
+    return _decision(p_value, verdict, note, chance=chance)
+
+
+def chance_of_defect(contrast: float) -> float:
+    """How likely a picture beside one good picture is to have a defect, if every second has one.
+
+    From `Evidence.contrast`; in (0, 1). Of drawn products: a fair guess for others.
+    """
+    return 1 / (1 + math.exp(-CONTRAST_SLOPE * (contrast - CONTRAST_MIDDLE)))
+
+
+def _decision(
+    p_value: float,
+    verdict: Verdict,
+    note: str = "",
+    *,
+    chance: float | None = None,
+    guaranteed: bool = False,
+) -> Decision:
+    """Without a chance of a defect, the p-value says how sure: half of it goes to either side."""
+    if chance is None:
+        chance = 1 - p_value if verdict != "normal" else (1 - p_value) / 2
+    return Decision(
+        p_value=p_value,
+        verdict=verdict,
+        confidence=1 - chance if verdict == "normal" else chance,
+        guaranteed=guaranteed,
+        notes=(note,) if note else (),
+    )
