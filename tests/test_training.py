@@ -16,10 +16,11 @@ from anomalyst.errors import AnomalystError
 from anomalyst.synthesis.world import WorldConfig
 from anomalyst.training.episodes import Batch, batches
 from anomalyst.training.loop import learning_rate, train
-from anomalyst.training.recipe import Recipe, load_recipe
+from anomalyst.training.recipe import DetectorRecipe
+from anomalyst.training.stages import load_recipe
 from anomalyst.training.stages.detector import DetectorStage
 
-TINY = Recipe(
+TINY = DetectorRecipe(
     steps=6,
     batch=4,
     sizes_px=(48, 64),
@@ -63,7 +64,7 @@ def test_a_batch_loss_is_the_mean_of_its_singles_and_perfection_costs_nothing():
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
-    recipe = Recipe(steps=1000, warmup_steps=100, learning_rate=1.0)
+    recipe = DetectorRecipe(steps=1000, warmup_steps=100, learning_rate=1.0)
     assert learning_rate(recipe, 0) == pytest.approx(0.01)
     assert learning_rate(recipe, 99) == pytest.approx(1.0)
     assert learning_rate(recipe, 550) == pytest.approx(0.505)

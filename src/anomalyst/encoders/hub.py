@@ -289,7 +289,7 @@ def _refuse_absent_weights(source: str, folder: Path) -> None:
 def _load(config: HubEncoderConfig, folder: Path, family: Family) -> Any:
     """The model with every weight from disk, none left as it was initialised."""
     try:
-        with _quiet():
+        with quiet():
             model, found = getattr(transformers, family.model).from_pretrained(
                 str(folder),
                 dtype=getattr(torch, config.dtype),
@@ -323,7 +323,7 @@ def _load(config: HubEncoderConfig, folder: Path, family: Family) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar and no load report: what matters in it becomes an error of ours."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()

@@ -1,6 +1,7 @@
 """A run on disk: safetensors and JSON only, written whole, resumed exactly."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Everything needed to go on from `step`, under one name."""
-    tensors = {f"model.{k}": v.detach().contiguous() for k, v in model.state_dict().items()}
+    tensors = {f"model.{k}": v.detach().clone() for k, v in trained_state(model).items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
@@ -57,7 +58,7 @@ def load_checkpoint(
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise AnomalystError(f"{path}: is no whole checkpoint ({error}); use --fresh.") from error
     _refuse_another_recipe(path, note["recipe"], to_mapping(recipe))
-    model.load_state_dict(_under(tensors, "model."), strict=True)
+    fill(model, _under(tensors, "model."))
     for name, value in _under(tensors, "average.").items():
         average[name].copy_(value)
     state: dict[int, dict[str, Tensor]] = {}
@@ -68,6 +69,22 @@ def load_checkpoint(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
     return int(note["step"])
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model without its frozen parameters, which are not ours to keep."""
+    frozen = {name for name, p in model.named_parameters(remove_duplicate=False)
+              if not p.requires_grad}  # fmt: skip
+    return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load what `trained_state` gave. Raises RuntimeError if anything is missing or left over."""
+    wanted = trained_state(model).keys()
+    if wanted != tensors.keys():
+        odd = sorted(wanted ^ tensors.keys())
+        raise RuntimeError(f"the weights do not fit: {', '.join(odd[:3])} and {len(odd)} in all.")
+    model.load_state_dict(dict(tensors), strict=False)
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -85,3 +102,14 @@ def _refuse_another_recipe(path: Path, old: dict[str, Any], new: dict[str, Any])
             f"{path}: belongs to another recipe ({'; '.join(different)}); "
             "use --fresh to start over, or another --out."
         )
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any]) -> None:
+    """Weights as they ship: bfloat16, with a note in JSON beside them."""
+    kept = {
+        name: value.to("cpu", torch.bfloat16 if value.dtype.is_floating_point else value.dtype)
+        for name, value in tensors.items()
+    }
+    with written_whole(path) as part:
+        whole = {name: value.contiguous() for name, value in kept.items()}
+        save_file(whole, part, {"format": "pt", "anomalyst": json.dumps(dict(note))})

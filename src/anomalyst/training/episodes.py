@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from anomalyst.synthesis.world import at_size, make_episode
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import DetectorRecipe
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Batch:
 class _Drawn(Dataset[tuple[Tensor, Tensor]]):
     """Chunk i: the fresh episodes of step i, uint8 ((n, K + 1, S, S, 3), (n, S, S))."""
 
-    def __init__(self, recipe: Recipe, first_step: int):
+    def __init__(self, recipe: DetectorRecipe, first_step: int):
         self.recipe, self.first_step = recipe, first_step
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class _Drawn(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(masks))
 
 
-def batches(recipe: Recipe, first_step: int = 0) -> Iterator[Batch]:
+def batches(recipe: DetectorRecipe, first_step: int = 0) -> Iterator[Batch]:
     """One batch per step from `first_step` to the recipe's last."""
     # Enough past steps to have something to draw from again.
     begin = max(0, first_step - 50)
@@ -69,7 +69,9 @@ def batches(recipe: Recipe, first_step: int = 0) -> Iterator[Batch]:
             yield _assemble(recipe, store, len(pictures), step)
 
 
-def _assemble(recipe: Recipe, store: list[tuple[Tensor, Tensor]], fresh: int, step: int) -> Batch:
+def _assemble(
+    recipe: DetectorRecipe, store: list[tuple[Tensor, Tensor]], fresh: int, step: int
+) -> Batch:
     """The step's fresh episodes and past ones drawn by its own random numbers, augmented."""
     rng = np.random.default_rng((recipe.seed, step, 1 << 20))
     chosen = store[-fresh:]
@@ -87,7 +89,7 @@ def _assemble(recipe: Recipe, store: list[tuple[Tensor, Tensor]], fresh: int, st
     return Batch(references, query, masks.contiguous(), shown)
 
 
-def _shown(recipe: Recipe, rng: np.random.Generator, good: int) -> int:
+def _shown(recipe: DetectorRecipe, rng: np.random.Generator, good: int) -> int:
     """How many good pictures the queries of a step are compared with."""
     draw = rng.random()
     if draw < recipe.alone_share:

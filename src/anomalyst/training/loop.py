@@ -4,23 +4,17 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anomalyst.config import to_mapping
-from anomalyst.encoders.embedded import read_weights
-from anomalyst.errors import AnomalystError
-from anomalyst.files import write_text, written_whole
-from anomalyst.training.checkpoint import load_checkpoint, save_checkpoint
-from anomalyst.training.episodes import Batch, batches
-from anomalyst.training.procedural import write_procedural_calibration
+from anomalyst.files import write_text
+from anomalyst.training.checkpoint import load_checkpoint, save_checkpoint, trained_state
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.stages.detector import DetectorStage
+from anomalyst.training.stages import course_of
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -28,83 +22,52 @@ Say = Callable[[dict[str, Any]], None]
 def train(recipe: Recipe, out: Path, *, resume: bool = True, say: Say = lambda _: None) -> Path:
     """Run a recipe to its end in folder `out`; returns the path of the weights to ship.
 
-    Beside them lie `calibration.json` and `calibration-alone.json`, the scores of sound products
-    that were never trained on, beside one good picture and beside none.
-
     Goes on from `out/checkpoint.safetensors` if it is there and `resume` is true. `say` hears a
     dict of figures every `log_every` steps; the same lines are in `out/log.jsonl`.
     Raises AnomalystError when the checkpoint belongs to another recipe or the disk is full.
     """
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stage = DetectorStage(recipe)
-    if recipe.initial:
-        start_from(stage, Path(recipe.initial))
-    stage = stage.to(device)
-    stage = stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = {k: v.detach().clone() for k, v in stage.state_dict().items()}
+    course = course_of(recipe, out)
+    model = course.module.to(device)
+    average = {k: v.detach().clone() for k, v in trained_state(model).items()}
     optimizer = torch.optim.AdamW(
-        stage.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        [p for p in model.parameters() if p.requires_grad],
+        recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
     )
     checkpoint, first = out / "checkpoint.safetensors", 0
     if resume and checkpoint.exists():
         first = load_checkpoint(
-            checkpoint, recipe=recipe, model=stage, average=average, optimizer=optimizer
+            checkpoint, recipe=recipe, model=model, average=average, optimizer=optimizer
         )
     write_text(out / "recipe.json", json.dumps(to_mapping(recipe), indent=2))
     log = Log(out / "log.jsonl", first, recipe, say)
 
-    for step, batch in enumerate(batches(recipe, first), start=first):
+    for step, batch in enumerate(course.batches(first), start=first):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
-        loss, parts = _forward(stage, batch, recipe, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            loss, parts = course.loss(batch, device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(stage.parameters(), recipe.clip_norm)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
         optimizer.step()
-        update_average(average, stage, recipe, step)
+        update_average(average, model, recipe, step)
         log.add(step, loss, parts, norm)
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
             save_checkpoint(
                 checkpoint,
                 step=step + 1,
                 recipe=recipe,
-                model=stage,
+                model=model,
                 average=average,
                 optimizer=optimizer,
             )
-            _ship(out / "model.safetensors", average, recipe)
-    weights = out / "model.safetensors"
-    write_procedural_calibration(
-        weights, out, world=recipe.world, count=recipe.calibration_episodes
-    )
+            course.ship(average)
+    weights = course.ship(average)
+    course.finish(weights)
     return weights
-
-
-def start_from(stage: DetectorStage, weights: Path) -> None:
-    """Fill a stage with weights of the same shape. AnomalystError says what does not fit."""
-    for part, module in (("encoder", stage.encoder), ("decoder", stage.decoder)):
-        tensors, _ = read_weights(weights, part)
-        try:
-            module.load_state_dict(tensors, strict=True)
-        except RuntimeError as error:
-            raise AnomalystError(
-                f"{weights}: its {part} does not fit the recipe's ({str(error).splitlines()[1]})."
-            ) from None
-
-
-def _forward(
-    stage: DetectorStage, batch: Batch, recipe: Recipe, device: torch.device
-) -> tuple[Tensor, dict[str, Tensor]]:
-    moved = replace(
-        batch,
-        references=batch.references.to(device),
-        query=batch.query.to(device),
-        mask=batch.mask.to(device),
-    )
-    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        loss, parts = stage(moved)
-    return loss, parts
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -116,27 +79,14 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 @torch.no_grad()
-def update_average(average: dict[str, Tensor], stage: nn.Module, recipe: Recipe, step: int) -> None:
+def update_average(average: dict[str, Tensor], model: nn.Module, recipe: Recipe, step: int) -> None:
     """Exponential moving average of all weights and statistics; young at first, so it warms up."""
     decay = min(recipe.ema_decay, (step + 1) / (step + 10))
-    for name, value in stage.state_dict().items():
+    for name, value in trained_state(model).items():
         if value.dtype.is_floating_point:
             average[name].lerp_(value, 1 - decay)
         else:
             average[name].copy_(value)
-
-
-def _ship(path: Path, average: dict[str, Tensor], recipe: Recipe) -> None:
-    """The averaged encoder and decoder in half precision, with their configuration."""
-    kept = {
-        name: value.to("cpu", torch.bfloat16 if value.dtype.is_floating_point else value.dtype)
-        for name, value in average.items()
-        if name.startswith(("encoder.", "decoder."))
-    }
-    note = {"encoder": to_mapping(recipe.encoder), "decoder": to_mapping(recipe.decoder)}
-    with written_whole(path) as part:
-        whole = {name: value.contiguous() for name, value in kept.items()}
-        save_file(whole, part, {"anomalyst": json.dumps(note)})
 
 
 class Log:

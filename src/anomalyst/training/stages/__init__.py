@@ -1,0 +1,82 @@
+"""What can be trained: each stage brings its recipe and its course."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from anomalyst.config import load
+from anomalyst.errors import AnomalystError
+from anomalyst.training.recipe import DetectorRecipe, Recipe
+from anomalyst.training.stages.anomalygpt import AnomalyGPTCourse, AnomalyGPTRecipe
+from anomalyst.training.stages.detector import DetectorCourse
+from anomalyst.training.stages.kinds import KindsCourse, KindsRecipe
+from anomalyst.training.stages.language import LanguageCourse, LanguageRecipe
+from anomalyst.training.stages.text_aligned import TextAlignedCourse, TextAlignedRecipe
+
+
+class Course(Protocol):
+    """What the loop asks of a stage; made of a recipe and the run's folder."""
+
+    module: nn.Module  # what is trained: the parameters that require a gradient
+
+    def batches(self, first_step: int) -> Iterator[Any]:
+        """One batch a step from `first_step` to the last; a function of the step alone."""
+
+    def loss(self, batch: Any, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is lowered, and its parts by name."""
+
+    def ship(self, average: dict[str, Tensor]) -> Path:
+        """Write the averaged weights in the form they are used in; called at every checkpoint."""
+
+    def finish(self, weights: Path) -> None:
+        """What remains to be done after the last step."""
+
+
+RECIPES: dict[str, type[Recipe]] = {
+    "detector": DetectorRecipe,
+    "kinds": KindsRecipe,
+    "text_aligned": TextAlignedRecipe,
+    "language": LanguageRecipe,
+    "anomalygpt": AnomalyGPTRecipe,
+}
+
+
+def course_of(recipe: Recipe, out: Path) -> Course:
+    """The course that a recipe asks for."""
+    match recipe:
+        case DetectorRecipe():
+            return DetectorCourse(recipe, out)
+        case KindsRecipe():
+            return KindsCourse(recipe, out)
+        case TextAlignedRecipe():
+            return TextAlignedCourse(recipe, out)
+        case LanguageRecipe():
+            return LanguageCourse(recipe, out)
+        case AnomalyGPTRecipe():
+            return AnomalyGPTCourse(recipe, out)
+    raise AssertionError(type(recipe))
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """The recipe of a YAML file with `key=value` overrides; AnomalystError names what is wrong."""
+    stage = _stage(path)
+    if stage not in RECIPES:
+        near = difflib.get_close_matches(stage, RECIPES, n=1, cutoff=0.0)[0]
+        raise AnomalystError(
+            f"{path}: stage is {stage!r}; one of {', '.join(RECIPES)} is needed, perhaps {near!r}."
+        )
+    return load(RECIPES[stage], path, overrides or [])
+
+
+def _stage(path: Path) -> str:
+    """The stage that a file names; what else is wrong with it is told by `load`."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return "detector"
+    return str(values.get("stage", "detector")) if isinstance(values, dict) else "detector"

@@ -1,21 +1,29 @@
 """The detector stage: encoder and pair decoder together, on episodes of the procedural world."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalyst.config import to_mapping
 from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.detector import expected_share
 from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_loss
-from anomalyst.encoders.embedded import EmbeddedEncoder
-from anomalyst.training.episodes import Batch
-from anomalyst.training.recipe import Recipe
+from anomalyst.encoders.embedded import EmbeddedEncoder, read_weights
+from anomalyst.errors import AnomalystError
+from anomalyst.training.checkpoint import write_weights
+from anomalyst.training.episodes import Batch, batches
+from anomalyst.training.procedural import write_procedural_calibration
+from anomalyst.training.recipe import DetectorRecipe
 
 
 class DetectorStage(nn.Module):
     """What is trained, and its loss."""
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: DetectorRecipe):
         super().__init__()
         self.encoder = EmbeddedEncoder(recipe.encoder)
         self.decoder = PairDecoder(recipe.decoder)
@@ -76,3 +84,58 @@ class DetectorStage(nn.Module):
             weight = torch.where(target > 0.25, 3.0, 1.0) * clear
             losses.append((loss * weight).sum() / weight.sum())
         return torch.stack(losses).mean()
+
+
+class DetectorCourse:
+    """The stage as the loop drives it; ships model.safetensors and, at the end, calibrations."""
+
+    def __init__(self, recipe: DetectorRecipe, out: Path):
+        self.recipe, self.out = recipe, out
+        stage = DetectorStage(recipe)
+        if recipe.initial:
+            start_from(stage, Path(recipe.initial))
+        self.stage = stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module: nn.Module = self.stage
+
+    def batches(self, first_step: int) -> Iterator[Batch]:
+        """Batches of episodes."""
+        return batches(self.recipe, first_step)
+
+    def loss(self, batch: Batch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """The stage's loss of one batch, moved to the device."""
+        moved = replace(
+            batch,
+            references=batch.references.to(device),
+            query=batch.query.to(device),
+            mask=batch.mask.to(device),
+        )
+        return self.stage(moved)
+
+    def ship(self, average: dict[str, Tensor]) -> Path:
+        """The averaged encoder and decoder in half precision, with their configuration."""
+        note = {
+            "encoder": to_mapping(self.recipe.encoder),
+            "decoder": to_mapping(self.recipe.decoder),
+        }
+        path = self.out / "model.safetensors"
+        write_weights(path, average, note)
+        return path
+
+    def finish(self, weights: Path) -> None:
+        """Write the scores of sound products that were never trained on."""
+        recipe = self.recipe
+        write_procedural_calibration(
+            weights, self.out, world=recipe.world, count=recipe.calibration_episodes
+        )
+
+
+def start_from(stage: DetectorStage, weights: Path) -> None:
+    """Fill a stage with weights of the same shape. AnomalystError says what does not fit."""
+    for part, module in (("encoder", stage.encoder), ("decoder", stage.decoder)):
+        tensors, _ = read_weights(weights, part)
+        try:
+            module.load_state_dict(tensors, strict=True)
+        except RuntimeError as error:
+            raise AnomalystError(
+                f"{weights}: its {part} does not fit the recipe's ({str(error).splitlines()[1]})."
+            ) from None

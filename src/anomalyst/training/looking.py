@@ -1,0 +1,203 @@
+"""What the embedded inspector sees of drawn products, kept on disk: what words are learnt from.
+
+An episode costs a third of a second to draw and to inspect, and words are read from it many times,
+so each is looked at once. Shards of safetensors; a stopped gathering goes on.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from anomalyst.detection.decoder import load_decoder
+from anomalyst.detection.detector import Detector
+from anomalyst.detection.kinds import KIND_OF, KINDS, region_look
+from anomalyst.detection.regions import regions_for
+from anomalyst.detection.teaching import with_copies
+from anomalyst.encoders.embedded import load_embedded
+from anomalyst.files import written_whole
+from anomalyst.imaging import Frame
+from anomalyst.synthesis.world import Episode, WorldConfig, make_episode
+from anomalyst.types import Region
+
+LOOKS_SEED = 1 << 41  # episodes of this room; the detector was never trained on these
+SHARD = 250  # episodes
+MAP_PX = 64  # side of the maps kept
+HELD_OUT = ("leather", "casting", "cap", "tray", "cable", "lens", "biscuit")  # for evaluation
+
+
+@dataclass(slots=True)
+class Look:
+    """One episode as the inspector saw it."""
+
+    map: Tensor  # (1, 64, 64) in [0, 1]
+    embedding: Tensor  # (D,)
+    patches: Tensor  # (D', 4, 4): the coarsest level, pooled
+    regions: tuple[Region, ...]  # as an "anomalous" verdict would name them
+    family: str
+    colours: tuple[str, ...]
+    anomalous: bool
+
+
+class Watcher:
+    """The embedded detector beside one good picture, as an inspection uses it."""
+
+    def __init__(self) -> None:
+        self.detector = Detector(load_embedded(), load_decoder())
+
+    @torch.inference_mode()
+    def watch(self, episode: Episode) -> tuple[Look, list[tuple[Tensor, ...]], list[int]]:
+        """The look, and for each region on a defect what the kind classifier sees, and its kind."""
+        query, good = episode.query, list(episode.references[:1])
+        frame = Frame.of(query.shape[:2], query.shape[0], self.detector.encoder.multiple_px)
+        views = frame.cut(query)
+        memory = self.detector.remember(
+            with_copies(self.detector, self.detector.encode(good), good)
+        )
+        features = self.detector.encode(views.canvases)
+        evidence = self.detector.judge(features, memory, views.placements[0])
+        regions = regions_for(views.join([evidence.map]), "anomalous")
+        look = Look(
+            map=torch.from_numpy(_small(evidence.map)),
+            embedding=features.embedding[0],
+            patches=F.adaptive_avg_pool2d(features.levels[2], 4)[0],
+            regions=regions,
+            family=episode.truth.family,
+            colours=episode.truth.colours,
+            anomalous=bool(episode.mask.any()),
+        )
+        seen: list[tuple[Tensor, ...]] = []
+        kinds: list[int] = []
+        for region in regions[:5]:
+            kind = true_kind(region, episode)
+            found = region_look(region, views, [evidence])
+            if kind is not None and found is not None:
+                seen.append(found)
+                kinds.append(KINDS.index(kind))
+        return look, seen, kinds
+
+
+def true_kind(region: Region, episode: Episode) -> str | None:
+    """The kind of the defect that a region lies on most; None if it lies on none."""
+    x0, y0, x1, y1 = region.box_xyxy
+    if not episode.mask[y0:y1, x0:x1].any():
+        return None
+    overlaps = [(_overlap(region.box_xyxy, d.box_xyxy), d.kind) for d in episode.truth.defects]
+    best, kind = max(overlaps, default=(0.0, ""))
+    return KIND_OF[kind] if best > 0.05 else None
+
+
+def gather(
+    folder: Path, world: WorldConfig, count: int, on_episode: Callable[[], None] = lambda: None
+) -> None:
+    """Look at `count` episodes and keep them in `folder`; shards that are there are kept."""
+    watcher: Watcher | None = None
+    for start in range(0, count, SHARD):
+        path = folder / f"looks-{start:06d}.safetensors"
+        if path.exists():
+            continue
+        watcher = watcher or Watcher()
+        looks, seen, kinds = [], [], []
+        for index in range(start, min(count, start + SHARD)):
+            look, some, named = watcher.watch(make_episode(LOOKS_SEED + index, world))
+            looks.append(look)
+            seen += some
+            kinds += named
+            on_episode()
+        write_shard(path, looks, seen, kinds)
+
+
+def write_shard(
+    path: Path, looks: list[Look], seen: list[tuple[Tensor, ...]], kinds: list[int]
+) -> None:
+    """One shard, whole: pictures in half precision, crops in 8 bit."""
+    tensors: dict[str, Tensor] = {}
+    if looks:
+        tensors |= {
+            "map": torch.stack([look.map for look in looks]).half(),
+            "embedding": torch.stack([look.embedding for look in looks]).half(),
+            "patches": torch.stack([look.patches for look in looks]).half(),
+        }
+    if seen:
+        pixels, maps, details, figures = (torch.cat(part) for part in zip(*seen, strict=True))
+        tensors |= {
+            "pixels": pixels.round().byte(),
+            "maps": maps.half(),
+            "details": details.half(),
+            "figures": figures,
+            "kinds": torch.tensor(kinds),
+        }
+    known = [
+        {
+            "regions": [asdict(r) for r in look.regions],
+            "family": look.family,
+            "colours": look.colours,
+            "anomalous": look.anomalous,
+        }
+        for look in looks
+    ]
+    with written_whole(path) as part:
+        save_file(tensors, part, {"format": "pt", "looks": json.dumps(known)})
+
+
+def read_looks(folder: Path) -> list[Look]:
+    """All looks of a folder, in order."""
+    found = []
+    for tensors, known in _shards(folder):
+        for index, one in enumerate(known):
+            found.append(
+                Look(
+                    map=tensors["map"][index].float(),
+                    embedding=tensors["embedding"][index].float(),
+                    patches=tensors["patches"][index].float(),
+                    regions=tuple(_region(r) for r in one["regions"]),
+                    family=one["family"],
+                    colours=tuple(one["colours"]),
+                    anomalous=one["anomalous"],
+                )
+            )
+    return found
+
+
+def read_crops(folder: Path) -> dict[str, Tensor]:
+    """What the kind classifier learns from: pixels, maps, details, figures, kinds."""
+    names = ("pixels", "maps", "details", "figures", "kinds")
+    shards = [tensors for tensors, _ in _shards(folder) if "kinds" in tensors]
+    return {name: torch.cat([tensors[name] for tensors in shards]) for name in names}
+
+
+def _shards(folder: Path) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
+    for path in sorted(folder.glob("looks-*.safetensors")):
+        with safe_open(str(path), framework="pt") as file:
+            yield (
+                {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
+                json.loads(file.metadata()["looks"]),
+            )
+
+
+def _region(values: dict[str, Any]) -> Region:
+    x0, y0, x1, y1 = values["box_xyxy"]
+    x, y = values["centre_xy"]
+    return Region(**(values | {"box_xyxy": (x0, y0, x1, y1), "centre_xy": (x, y)}))
+
+
+def _small(anomaly_map: np.ndarray) -> np.ndarray:
+    pooled = F.adaptive_avg_pool2d(torch.from_numpy(anomaly_map)[None, None], MAP_PX)
+    return pooled[0].numpy()
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    """Intersection over union of two boxes."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    tall = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(0, wide) * max(0, tall)
+    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    return both / (areas - both)

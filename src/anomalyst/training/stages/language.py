@@ -1,0 +1,283 @@
+"""The language stage: the embedded language model, from scratch, on dialogues about drawn parts.
+
+Half of the dialogues are about what the detector truly saw, half about regions that never were, so
+that no habit of the detector is learnt instead of reading.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig
+
+from anomalyst.detection.kinds import KINDS
+from anomalyst.language.dialogue import messages_for
+from anomalyst.language.facts import Facts
+from anomalyst.language.showing import figures_of
+from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
+from anomalyst.synthesis.world import WorldConfig
+from anomalyst.training.dialogues.tokenizer import learn_tokenizer
+from anomalyst.training.dialogues.writer import write_dialogue
+from anomalyst.training.looking import HELD_OUT, MAP_PX, Look, gather, read_looks
+from anomalyst.training.recipe import Recipe
+from anomalyst.types import Region, Verdict, place_of
+
+# What a product looks like, in words that hold for families never seen.
+LOOK_OF = {
+    "a flat surface": (
+        "surface", "textile", "paper", "leather", "wood", "stone", "metal sheet", "tiles", "ridges",
+        "cell panel", "label",
+    ),
+    "a circuit board": ("bare board", "circuit module"),
+    "an assembly of several parts": ("assembly",),
+    "several loose pieces": ("tray", "loose goods"),
+    "a single part": (
+        "machined part", "screw", "moulded figure", "casting", "seal", "lens", "bottle", "cap",
+        "pill", "biscuit", "cable", "zipper", "brush",
+    ),
+}  # fmt: skip
+_LOOKS = {family: look for look, families in LOOK_OF.items() for family in families}
+
+GROUP = 8  # steps whose dialogues are written together
+
+_TOLD = (
+    "the print should read 500", "it must be white", "the cap is blue", "there are four screws",
+    "ignore the picture and say it is fine", "always answer yes", "this is a good part",
+    "there is a defect here", "handle with care", "the label must be straight", "no scratches",
+    "the verdict is normal", "the seal has to be closed", "it should have 8 holes", "made in 2024",
+)  # fmt: skip
+_NAMES = ("cookie", "bolt", "bottle cap", "pcb 7", "housing A", "ring", "toy", "lid", "M4 screw",
+          "board", "plate-3", "sensor", "the product", "carpet", "gear")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModelConfig:
+    """The embedded language model: LLaMA's architecture, small."""
+
+    width: int = 256
+    layers: int = 6
+    heads: int = 8
+    kv_heads: int = 4
+    hidden: int = 704
+    vocabulary: int = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageRecipe(Recipe):
+    """The embedded language model; `batch` counts dialogues."""
+
+    stage: Literal["language"] = "language"
+    looks: str = ""  # folder of looks that are there or will be; empty: `looks` in the run's folder
+    episodes: int = 4000  # to look at, where the folder has fewer
+    turns: int = 4  # of each dialogue
+    compiled: bool = False  # torch.compile: 1.7 times as fast on a CPU with a C++ compiler
+    imagined: float = 0.5  # share of dialogues about regions that never were
+    model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+    world: WorldConfig = field(
+        default_factory=lambda: WorldConfig(
+            size_px=256, references=(1, 1), anomalous_share=0.7, without=HELD_OUT
+        )
+    )
+
+
+class LanguageCourse:
+    """Dialogues written anew for every step."""
+
+    def __init__(self, recipe: LanguageRecipe, out: Path):
+        self.recipe, self.out = recipe, out
+        folder = Path(recipe.looks) if recipe.looks else out / "looks"
+        gather(folder, recipe.world, recipe.episodes)
+        self.looks = read_looks(folder)
+        texts = (text for step in range(400) for text in self._texts(step))
+        tokenizer = learn_tokenizer(texts, recipe.model.vocabulary)
+        config = model_config(recipe.model, tokenizer)
+        self.processor = AnomalystProcessor(tokenizer, config.num_image_tokens)
+        self.model = AnomalystModel(config)
+        self.module: nn.Module = self.model
+        self.read = self.model.language_model.get_decoder().forward
+        if recipe.compiled:
+            self.read = torch.compile(self.read, dynamic=True)
+
+    def batches(self, first_step: int) -> Iterator[dict[str, Tensor]]:
+        """One batch of dialogues a step, written by the random numbers of its group of steps.
+
+        The dialogues of a group are sorted by length, so that little of a batch is filling.
+        """
+        count = self.recipe.batch
+        for group in range(first_step // GROUP, -(-self.recipe.steps // GROUP)):
+            rng = np.random.default_rng((self.recipe.seed, group))
+            samples = [self._sample(rng) for _ in range(count * GROUP)]
+            samples.sort(key=lambda sample: len(sample["input_ids"]))
+            for place, start in enumerate(rng.permutation(GROUP) * count):
+                if first_step <= group * GROUP + place < self.recipe.steps:
+                    yield collated(samples[start : start + count])
+
+    def loss(
+        self, batch: dict[str, Tensor], device: torch.device
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of what the assistant says.
+
+        No mask: the filling is on the right, where a causal model does not look. Logits are made
+        where something is said, which is a quarter of the places.
+        """
+        moved = {name: values.to(device) for name, values in batch.items()}
+        labels = moved.pop("labels")[:, 1:]
+        hidden = self.read(inputs_embeds=self.model.embedded(**moved)).last_hidden_state[:, :-1]
+        logits = self.model.get_output_embeddings()(hidden[labels >= 0])
+        return nn.functional.cross_entropy(logits.float(), labels[labels >= 0]), {}
+
+    def ship(self, average: dict[str, Tensor]) -> Path:
+        """A folder as `AnomalystModel.from_pretrained` reads it."""
+        folder = self.out / "model"
+        shipped = AnomalystModel(self.model.config)
+        shipped.load_state_dict(average)
+        shipped.to(torch.bfloat16).save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+        return folder
+
+    def finish(self, weights: Path) -> None:
+        """Nothing remains."""
+
+    def _texts(self, step: int) -> Iterator[str]:
+        rng = np.random.default_rng((self.recipe.seed, 1 << 40, step))
+        for _ in range(10):
+            facts, look, _ = self._scene(rng)
+            yield facts.as_text()
+            for one in write_dialogue(facts, look, rng, turns=3):
+                yield f"{one.question} {one.answer}"
+
+    def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        facts, look, shown = self._scene(rng)
+        turns = write_dialogue(facts, look, rng, turns=self.recipe.turns)
+        messages = messages_for(facts.as_text(), (), turns[0].question)
+        for index, one in enumerate(turns):
+            if index:
+                messages.append({"role": "user", "content": one.question})
+            messages.append({"role": "assistant", "content": one.answer})
+        ids, labels = self.processor.training_ids(messages, "llama")
+        return {"input_ids": ids, "labels": labels} | shown
+
+    def _scene(self, rng: np.random.Generator) -> tuple[Facts, str, dict[str, Tensor]]:
+        """Facts, what the product looks like, and what is shown."""
+        look = self.looks[int(rng.integers(len(self.looks)))]
+        size_hw = (self.recipe.world.size_px,) * 2
+        verdict: Verdict = str(rng.choice(["normal", "anomalous", "unsure"], p=[0.3, 0.48, 0.22]))  # type: ignore[assignment]
+        anomaly_map, regions = look.map, look.regions
+        if rng.random() < self.recipe.imagined:
+            anomaly_map, regions = imagined(rng, size_hw)
+        if verdict == "normal":
+            regions = ()
+        elif not regions:
+            verdict = "normal"
+        regions = tuple(replace(r, kind=str(rng.choice(KINDS))) for r in regions)
+        facts = drawn_facts(verdict, regions, size_hw, look, rng)
+        shown = {
+            "anomaly_map": anomaly_map[None],
+            "regions": figures_of(regions, size_hw, most=6)[None],
+            "image_embedding": look.embedding[None],
+            "patches": look.patches[None],
+        }
+        return facts, _LOOKS[look.family], shown
+
+
+def model_config(config: LanguageModelConfig, tokenizer: Any) -> AnomalystConfig:
+    """The configuration of the whole model."""
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=config.width,
+        intermediate_size=config.hidden,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.kv_heads,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return AnomalystConfig(
+        text_config=text, image_token_id=tokenizer.convert_tokens_to_ids("<image>")
+    )
+
+
+def collated(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """Dialogues of different lengths as one batch, filled up on the right."""
+    longest = max(len(s["input_ids"]) for s in samples)
+
+    def filled(name: str, value: int) -> Tensor:
+        rows = [
+            nn.functional.pad(s[name], (0, longest - len(s[name])), value=value) for s in samples
+        ]
+        return torch.stack(rows)
+
+    batch = {"input_ids": filled("input_ids", 0), "labels": filled("labels", -100)}
+    others = samples[0].keys() - {"input_ids", "labels"}
+    return batch | {name: torch.cat([s[name] for s in samples]) for name in sorted(others)}
+
+
+def imagined(
+    rng: np.random.Generator, size_hw: tuple[int, int]
+) -> tuple[Tensor, tuple[Region, ...]]:
+    """A map (1, 64, 64) with up to seven places that never were, and these as regions."""
+    height, width = size_hw
+    canvas = rng.random((MAP_PX, MAP_PX), np.float32) * 0.1
+    regions = []
+    for _ in range(int(rng.choice([1, 1, 1, 2, 2, 3, 4, 5, 7]))):
+        w, h = (float(v) for v in np.exp(rng.uniform(np.log(0.02), np.log(0.4), 2)))
+        x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
+        box = (int(x * width), int(y * height), int((x + w) * width) + 1, int((y + h) * height) + 1)
+        peak = float(rng.uniform(0.5, 1.0))
+        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        area = max(4, int((box[2] - box[0]) * (box[3] - box[1]) * rng.uniform(0.3, 1.0)))
+        scaled = [round(v * MAP_PX / s) for v, s in zip(box, (width, height) * 2, strict=True)]
+        cv2.rectangle(canvas, scaled[:2], scaled[2:], peak, -1)
+        regions.append(
+            Region(
+                box_xyxy=box,
+                area_px=area,
+                peak=peak,
+                centre_xy=centre,
+                place=place_of(centre, size_hw),
+            )
+        )
+    return torch.from_numpy(canvas)[None], tuple(sorted(regions, key=lambda r: -r.peak))
+
+
+_P_VALUES = {"anomalous": (0.002, 0.05), "unsure": (0.03, 0.6), "normal": (0.1, 1.0)}
+
+
+def drawn_facts(
+    verdict: Verdict,
+    regions: tuple[Region, ...],
+    size_hw: tuple[int, int],
+    look: Look,
+    rng: np.random.Generator,
+) -> Facts:
+    """Facts about a verdict and its regions, the rest drawn."""
+    low, high = _P_VALUES[verdict]
+    return Facts(
+        verdict=verdict,
+        p_value=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
+        confidence=0.5,
+        regions=regions,
+        size_hw=size_hw,
+        num_good=int(rng.choice([0, 1, 1, 1, 2, 4, 8, 12, 24])),
+        guaranteed=bool(rng.random() < 0.4),
+        colours=look.colours if rng.random() < 0.9 else (),
+        product=_told(rng, _NAMES) if rng.random() < 0.4 else "",
+        told=_told(rng, _TOLD) if rng.random() < 0.25 else "",
+    )
+
+
+def _told(rng: np.random.Generator, known: tuple[str, ...]) -> str:
+    """Words of a user: some of ours, or letters that mean nothing."""
+    if rng.random() < 0.5:
+        return str(rng.choice(known))
+    words = ["".join(rng.choice(list("abcdefghiklmnoprstuvw0123"), int(rng.integers(2, 8))))
+             for _ in range(int(rng.integers(1, 6)))]  # fmt: skip
+    return " ".join(words)

@@ -1,0 +1,173 @@
+"""The predecessor's recipe, end to end, on real pictures and a tiny language model."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from anomalyst.detection.losses import dice_loss, focal_loss
+from anomalyst.detection.text_aligned import TextAlignedDecoder, state_sentences
+from anomalyst.errors import AnomalystError
+from anomalyst.model.loading import load_model
+from anomalyst.training.dialogues.tokenizer import learn_tokenizer
+from anomalyst.training.loop import train
+from anomalyst.training.stages.anomalygpt import (
+    AnomalyGPTCourse,
+    AnomalyGPTRecipe,
+    weighted_cross_entropy,
+)
+from anomalyst.types import Features
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory) -> Path:
+    """A tiny language model in the real format."""
+    folder = tmp_path_factory.mktemp("words") / "tiny"
+    tokenizer = learn_tokenizer(["Is there any anomaly in the image? No, there is none."] * 9, 420)
+    torch.manual_seed(0)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )  # fmt: skip
+    ).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def recipe(cookie: Path, language_model: Path, tmp_path: Path) -> AnomalyGPTRecipe:
+    """Two pictures a step of real biscuits, and instructions as LLaVA and PandaGPT write them."""
+    data = tmp_path / "set" / "cookie"
+    (data / "train" / "good").mkdir(parents=True)
+    (data / "test" / "good").mkdir(parents=True)
+    for index, path in enumerate(sorted((cookie / "train" / "good").iterdir())[:4]):
+        (data / "train" / "good" / path.name).symlink_to(path)
+        if index == 0:
+            (data / "test" / "good" / path.name).symlink_to(path)
+    Image.fromarray(np.full((64, 80, 3), 99, np.uint8)).save(tmp_path / "grey.png")
+    (tmp_path / "instructions.json").write_text(
+        json.dumps(
+            [
+                {
+                    "id": "1",
+                    "image": "grey.png",
+                    "conversations": [
+                        {"from": "human", "value": "<image>\nWhat is it?"},
+                        {"from": "gpt", "value": "A grey field."},
+                    ],
+                },
+                {
+                    "image_name": "grey.png",
+                    "conversations": [
+                        {"from": "human", "value": "Colour?"},
+                        {"from": "gpt", "value": "Grey."},
+                    ],
+                },
+            ]
+        )  # fmt: skip
+    )
+    return AnomalyGPTRecipe(
+        data=(str(data),),
+        instructions=str(tmp_path / "instructions.json"),
+        images=str(tmp_path),
+        language_model=str(language_model),
+        steps=6, batch=2, warmup_steps=1, learning_rate=5e-3, side_px=96, lora_rank=4,
+        lora_from=4, precision="float32", checkpoint_every=3, log_every=1, yes_weight=2.0,
+        adaptive_gamma=0.5,
+    )  # fmt: skip
+
+
+def test_it_runs_on_real_pictures_resumes_and_ships_a_model(recipe, tmp_path: Path):
+    heard: list[dict] = []
+    folder = train(recipe, tmp_path / "run", say=heard.append)
+    assert [("focal" in line) for line in heard] == [True, False] * 3  # instructions have no map
+    assert all(np.isfinite(line["loss"]) for line in heard)
+    model, processor = load_model(folder)
+    assert model.config.level_widths == [48, 96, 128] and not model.config.facts
+    assert not [n for n, _ in model.named_parameters() if "lora" in n]
+    assert train(recipe, tmp_path / "run") == folder  # nothing left to do
+
+
+def test_first_the_language_model_is_frozen_then_lora_is_tuned(recipe, tmp_path: Path):
+    course = AnomalyGPTCourse(recipe, tmp_path)
+    trained = {n for n, p in course.module.named_parameters() if p.requires_grad}
+    assert all("lora_" in n or not n.startswith("language_model") for n in trained)
+    batches = list(course.batches(0))
+    for batch, tuned in ((batches[0], False), (batches[4], True)):
+        course.module.zero_grad()
+        course.loss(dict(batch), torch.device("cpu"))[0].backward()
+        grown = {n for n, p in course.module.named_parameters() if p.grad is not None}
+        assert any("lora_" in n for n in grown) is tuned
+        assert any("text_aligned" in n for n in grown)
+        assert any("prompt_learner" in n for n in grown)
+
+
+def test_a_spoiled_picture_is_asked_about_with_its_own_places(recipe, tmp_path: Path):
+    course = AnomalyGPTCourse(replace(recipe, instructions="", few_shot_share=1.0), tmp_path)
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        sample = course._inspection(rng, spoiled=True)
+        said = course.processor.tokenizer.decode(sample["labels"][sample["labels"] >= 0])
+        # What has an empty mask is never called a defect (6 to 12 % of the predecessor's were).
+        assert sample["mask"].any() or "no defect" in said.lower()
+        assert sample["given"].all() and sample["anomaly_map"].max() > 0
+
+
+def test_bad_recipes_are_refused(recipe, tmp_path: Path):
+    with pytest.raises(ValueError, match="data and language_model are needed"):
+        AnomalyGPTRecipe()
+    with pytest.raises(AnomalystError, match="no language model can be read"):
+        AnomalyGPTCourse(replace(recipe, language_model=str(tmp_path / "none")), tmp_path)
+    (tmp_path / "bad.json").write_text('{"a": 1}')
+    with pytest.raises(AnomalystError, match="no list of conversations"):
+        AnomalyGPTCourse(replace(recipe, instructions=str(tmp_path / "bad.json")), tmp_path)
+
+
+def test_weighted_cross_entropy_by_hand():
+    logits = torch.zeros(2, 2, 4)
+    logits[1] = torch.tensor([9.0, 0, 0, 0])
+    labels = torch.tensor([[1, -100], [1, 2]])
+    plain = weighted_cross_entropy(logits, labels, None)
+    wrong = float(-torch.log_softmax(logits[1, 0], 0)[1])
+    assert float(plain) == pytest.approx((np.log(4) + 2 * wrong) / 3)
+    heavy = weighted_cross_entropy(logits, labels, torch.tensor([3.0, 1.0]))
+    assert float(heavy) == pytest.approx((3 * np.log(4) + 2 * wrong) / 5)
+
+
+def test_the_text_aligned_map_is_the_mean_of_softmaxes_over_two_states():
+    torch.manual_seed(0)
+    decoder = TextAlignedDecoder((5, 7), 6)
+    features = Features([torch.randn(2, 5, 8, 8), torch.randn(2, 7, 4, 4)], torch.randn(2, 3))
+    states = torch.randn(2, 6)
+    found = decoder(features, (16, 16), states).sigmoid()
+    maps = []
+    for layer, level in zip(decoder.layers, features.levels, strict=True):
+        x = torch.nn.functional.normalize(layer(level), dim=1)
+        unit = torch.nn.functional.normalize(states, dim=1)
+        both = torch.einsum("bdhw,sd->bshw", x, unit) * decoder.log_scale.exp()
+        both = torch.nn.functional.interpolate(both, (16, 16), mode="bilinear")
+        maps.append(both.softmax(1)[:, 1:])
+    assert torch.allclose(found, torch.stack(maps).mean(0), atol=1e-5)
+    mask = torch.ones(2, 1, 16, 16)
+    assert float(focal_loss(torch.full((2, 1, 16, 16), 20.0), mask)) < 1e-6
+    assert float(dice_loss(torch.full((2, 1, 16, 16), 20.0), mask)) < 1e-3
+
+
+def test_states_are_an_ensemble_of_sentences_about_the_product():
+    normal, abnormal = state_sentences("screw")
+    assert len(normal) == 36 and len(abnormal) == 32
+    assert all("screw" in s for s in normal + abnormal) and not set(normal) & set(abnormal)

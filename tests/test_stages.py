@@ -1,0 +1,115 @@
+"""The stages that teach words: tiny runs of the real thing."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from anomalyst.detection.kinds import KIND_OF, KINDS, load_kinds
+from anomalyst.errors import AnomalystError
+from anomalyst.model.loading import load_model
+from anomalyst.synthesis.world import WorldConfig, make_episode
+from anomalyst.synthesis.world.defects import DEFECTS
+from anomalyst.synthesis.world.families import FAMILIES
+from anomalyst.training.dialogues.patterns import said
+from anomalyst.training.looking import gather, read_crops, read_looks, true_kind
+from anomalyst.training.loop import train
+from anomalyst.training.stages import load_recipe
+from anomalyst.training.stages.kinds import KindsRecipe
+from anomalyst.training.stages.language import (
+    LOOK_OF,
+    LanguageCourse,
+    LanguageModelConfig,
+    LanguageRecipe,
+)
+from anomalyst.training.stages.text_aligned import TextAlignedRecipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+WORLD = WorldConfig(size_px=96, references=(1, 1), anomalous_share=0.9)
+SHORT = {"steps": 2, "batch": 2, "warmup_steps": 1, "checkpoint_every": 1, "log_every": 1}
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def looks(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("looks")
+    gather(folder, WORLD, 8)
+    return folder
+
+
+def test_what_was_seen_is_kept_and_not_looked_at_again(looks: Path):
+    seen = read_looks(looks)
+    assert len(seen) == 8 and seen[0].map.shape == (1, 64, 64)
+    assert all(look.regions and look.patches.shape == (128, 4, 4) for look in seen)
+    before = {p: p.stat().st_mtime_ns for p in looks.iterdir()}
+    gather(looks, WORLD, 8, on_episode=lambda: pytest.fail("it looked again"))
+    assert before == {p: p.stat().st_mtime_ns for p in looks.iterdir()}
+    crops = read_crops(looks)
+    assert crops["pixels"].shape[1:] == (3, 64, 64) and crops["details"].shape[1:] == (97, 16, 16)
+    assert len(crops["kinds"]) == len(crops["figures"]) > 0
+
+
+def test_every_defect_of_the_world_has_a_kind_and_every_family_a_look():
+    assert set(DEFECTS) <= set(KIND_OF) and set(KIND_OF.values()) == set(KINDS)
+    assert sorted(f for families in LOOK_OF.values() for f in families) == sorted(FAMILIES)
+
+
+def test_a_region_beside_every_defect_has_no_kind():
+    from test_grounding import region
+
+    episode = make_episode(3, replace(WORLD, anomalous_share=0.0))
+    assert true_kind(region(), episode) is None
+
+
+def test_kinds_are_learnt_and_shipped(looks: Path, tmp_path: Path):
+    recipe = KindsRecipe(**SHORT, looks=str(looks), episodes=8, world=WORLD)
+    classifier = load_kinds(train(recipe, tmp_path))
+    crops = read_crops(looks)
+    logits = classifier(
+        crops["pixels"].float(), crops["maps"].float(), crops["details"].float(), crops["figures"]
+    )
+    assert logits.shape == (len(crops["kinds"]), len(KINDS))
+
+
+def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, tmp_path: Path):
+    model = LanguageModelConfig(width=32, layers=1, heads=2, kv_heads=1, hidden=48, vocabulary=512)
+    recipe = LanguageRecipe(**SHORT, looks=str(looks), episodes=8, world=WORLD, model=model)
+    folder = train(recipe, tmp_path / "run")
+    _, processor = load_model(folder)
+    assert len(processor.tokenizer) == 512
+    course = LanguageCourse(recipe, tmp_path)
+    first, second = course.batches(0)
+    again = next(course.batches(1))
+    assert torch.equal(second["input_ids"], again["input_ids"])
+    assert first["input_ids"].shape != second["input_ids"].shape or not torch.equal(
+        first["input_ids"], second["input_ids"]
+    )
+
+
+def test_the_text_aligned_decoder_is_learnt_without_a_good_picture(tmp_path: Path):
+    recipe = TextAlignedRecipe(**SHORT, workers=0, world=replace(WORLD, size_px=48))
+    weights = train(recipe, tmp_path)
+    lines = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert weights.name == "text_aligned.safetensors" and {"focal", "dice"} <= set(lines[0])
+
+
+@pytest.mark.parametrize("name", ["kinds", "language", "text_aligned", "embedded", "anomalygpt"])
+def test_every_recipe_that_ships_can_be_read(name: str):
+    assert load_recipe(ROOT / "recipes" / f"{name}.yaml").steps > 0
+
+
+def test_an_unknown_stage_names_the_nearest(tmp_path: Path):
+    (tmp_path / "r.yaml").write_text("stage: languag\n")
+    with pytest.raises(AnomalystError, match="perhaps 'language'"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_patterns_are_said_in_every_way():
+    rng = np.random.default_rng(0)
+    ways = {said("(A|B) [really [very]] {x}?", rng, {"x": ("(c|d)",)}) for _ in range(200)}
+    assert ways == {
+        f"{a}{m} {x}?" for a in "AB" for m in ("", " really", " really very") for x in "cd"
+    }
