@@ -1,0 +1,86 @@
+"""How a sentence may go on: descriptions are spelt as the facts spell them.
+
+A model chooses what to say and of which region; once a description is begun ("a small", "the
+upper") only the ways that some region can be described are open, up to its tag.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from anomalyst.colours import NAMES
+from anomalyst.detection.kinds import KINDS
+from anomalyst.language.facts import MOST_NAMED, Facts, number
+from anomalyst.language.grounding import conflict
+from anomalyst.language.wording import ORDINALS, largest, tag
+from anomalyst.types import SIZES
+
+_TAG = re.compile(r"<region (\d+)>")
+_KIND_STARTS = sorted({kind.split()[0] for kind in KINDS} | {"anomaly"})
+_COLOUR_STARTS = sorted({name.split()[0] for name in NAMES})
+# Where a description begins, unless it is of what is not there.
+_BEGUN = re.compile(
+    rf"(?<!\bno )\b(?:{'|'.join([*SIZES, *_KIND_STARTS, *_COLOUR_STARTS])})\b"
+    r"|(?<!stands out at )\bthe (?:upper|lower|centre|left|right)\b"
+)
+# After a tag a list goes on; after these words an article begins a description.
+_JOINED = re.compile(r"(?s)^(?:,| and) (\S.*)$")
+_ARTICLE = re.compile(r"(?s)(?:: |, |\band |\bis |\bare |\bsee )an? (\S.*)$")
+_WHICH = re.compile(rf"\bthe ({'|'.join(ORDINALS)}|largest|clearest) one is\b")
+
+
+def may_go_on(begun: str, facts: Facts) -> bool:
+    """Whether a raw sentence that has got this far can still agree with the facts."""
+    return conflict(begun, facts, partial=True) is None and _well_described(begun.lower(), facts)
+
+
+def _well_described(text: str, facts: Facts) -> bool:
+    """Whether what was begun after the last tag is the beginning of something true."""
+    # A tag that has just been written belongs to what it ends.
+    tags = [match for match in _TAG.finditer(text) if match.end() < len(text)]
+    rest = text[tags[-1].end() :] if tags else text
+    after = int(tags[-1].group(1)) if tags else 0
+    regions = _open_to(facts, after, _WHICH.search(rest))
+    nouns = [way for index in regions for way in _nouns(facts, index)]
+    ways = nouns + [way for index in regions for way in _others(facts, index)]
+    if facts.colours:
+        ways.append(f"{' on '.join(facts.colours)}.")
+    if tags and (joined := _JOINED.match(rest)):
+        left = len(facts.regions) - after
+        more = [f"{number(left)} more", "but i am not sure.", tag(after)]
+        return _fits(joined.group(1), [*ways, *(f"a {way}" for way in nouns), *more])
+    if facts.regions and (article := _ARTICLE.search(rest)):
+        return _fits(article.group(1), nouns)
+    match = _BEGUN.search(rest)
+    return match is None or _fits(rest[match.start() :], ways)
+
+
+def _fits(said: str, ways: Iterable[str]) -> bool:
+    return any(way.startswith(said) or said.startswith(way) for way in ways)
+
+
+def _open_to(facts: Facts, after: int, which: re.Match[str] | None) -> range:
+    """The regions that may be spoken of next: those after the last, or the one asked for."""
+    if which is None or not facts.regions:
+        return range(after, min(len(facts.regions), MOST_NAMED))
+    word = which.group(1)
+    index = 0
+    if word in ORDINALS:
+        index = ORDINALS.index(word)
+    elif word == "largest":
+        index = largest(facts)
+    return range(index, min(index + 1, len(facts.regions)))
+
+
+def _nouns(facts: Facts, index: int) -> Iterator[str]:
+    """What may follow an article."""
+    region = facts.regions[index]
+    kind = region.kind or "anomaly"
+    yield f"{facts.size(region)} {kind} at the {region.place} {tag(index)}"
+    yield f"{kind} {tag(index)}"
+
+
+def _others(facts: Facts, index: int) -> Iterator[str]:
+    """What stands without one."""
+    region = facts.regions[index]
+    yield f"{facts.size(region)} {tag(index)}"
+    yield f"the {region.place} {tag(index)}"

@@ -1,0 +1,264 @@
+"""Words checked against the map: what contradicts the verdict or a region is never said.
+
+A raw answer names regions as `<region 1>`. Sentence by sentence, what it claims (a defect or none,
+how many, where, how large, of what kind) is compared with the facts. The first sentence that goes
+against them is cut with all that follow, and the calibrated verdict is said instead.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from anomalyst.colours import NAMES
+from anomalyst.detection.kinds import KINDS
+from anomalyst.language.facts import COUNTS, Facts
+from anomalyst.language.wording import ORDINALS, largest, plainly
+from anomalyst.types import PLACES, SIZES, Answer, Region
+
+CORRECTION = "My words did not agree with the calibrated verdict, which holds."
+
+_TAG = re.compile(r"<region (\d+)>")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_NOUN = (
+    r"(?:defect|anomal|flaw|fault|damage|problem|imperfection|blemish|issue|irregularit"
+    r"|abnormalit|scratch|crack|stain|hole|dent)"
+)
+_YES = (
+    r"^yes\b",
+    rf"\bthere (?:is|are|seems?|appears?)(?: to be)? (?!no\b|nothing\b|none\b)[^.;]*?{_NOUN}",
+    rf"\bi (?:can )?(?:see|found|find|detect) (?!no\b|nothing\b)[^.;]*?{_NOUN}",
+    r"\b(?:is|looks|seems|be) (?:probably |clearly |likely )?(?:defective|damaged|broken|faulty"
+    r"|anomalous|abnormal|bad|unsound)",
+    r"\bnot (?:ok|okay|fine|sound|good|normal|intact|acceptable|in order)\b",
+    r"\b(?:reject|scrap) it\b",
+)
+_NO = (
+    r"^no\b(?! one\b)",
+    rf"\b(?:no|not any|without (?:any |a )?|free of (?:any )?|zero) ?(?:other |visible )?{_NOUN}",
+    r"\b(?:is|looks|seems|appears)(?: to be)? (?:probably |perfectly |all )?(?:ok|okay|fine|sound"
+    r"|good|normal|intact|acceptable|in order|flawless|perfect|undamaged|right)\b",
+    r"\blooks? like a good one\b",
+    r"\b(?:nothing|anything) (?:is |seems )?(?:wrong|unusual|damaged|stands? out)\b",
+    r"\b(?:none|nowhere)\b",
+    r"\bnot (?:defective|damaged|broken|faulty|anomalous|abnormal)\b",
+    r"\b(?:accept|ship|pass) it\b",
+)
+# What only limits a question, a comparison or a place says nothing about the whole part.
+_ASIDES = (
+    r"\b(?:whether|if)\b[^.;]*",
+    r"\bthere is no (?:first|second|third|fourth|fifth|sixth) one\b",
+    r"^a good one looks like\b",
+)
+_PLACE_WORDS = {"top": "upper", "bottom": "lower", "middle": "centre", "center": "centre"}
+_PLACE = re.compile(
+    r"\b(upper|lower|centre)[ -](left|centre|right)\b"
+    r"|\bthe (centre|upper|lower|left|right)\b(?![ -](?:left|centre|right)\b)"
+)
+_NOTHING_AT = re.compile(
+    r"\bnothing (?:stands out|is wrong|is visible) (?:at|in|on) the ([a-z -]+?)(?=[,;:.]|$)"
+)
+_NO_KIND = re.compile(rf"\bno (?:{'|'.join(KINDS)})\b(?: and no other defect)?")
+_CHANCE = re.compile(r"\b(?:less than|about) 1 in \d+")
+_SURETY = re.compile(r"\bi am (very|fairly|not) sure\b")
+_SURETY_BEGUN = re.compile(r"\bi am (very|fairly|not)(?: sure\b|$)")
+_PLACES = "|".join(sorted(PLACES, key=len, reverse=True))
+_PHRASE = re.compile(
+    rf"(?:\bthe ({'|'.join(ORDINALS)}|largest|clearest) one is )?\b(?:an? )?({'|'.join(SIZES)})"
+    rf"(?: ({'|'.join(KINDS)}|anomaly)\b(?: at the ({_PLACES})\b)?)?"
+)
+# The longest first: "dark grey" is not "grey".
+_COLOUR = re.compile(rf"\b({'|'.join(sorted(NAMES, key=len, reverse=True))})\b")
+_COUNT = re.compile(
+    rf"\b({'|'.join(COUNTS)}|\d+) (?:(?:{'|'.join(SIZES)}) )?(?:defect|anomal|flaw|fault|region)"
+    rf"|\b(?:there (?:is|are)|i see) ({'|'.join(COUNTS[1:])}|\d+)\b"
+)
+
+
+def ground(raw: str, facts: Facts, seconds: float = 0.0) -> Answer:
+    """The answer that may be shown: checked, places resolved to boxes in pixels."""
+    kept: list[str] = []
+    corrected = False
+    for sentence in sentences(raw):
+        if conflict(sentence, facts):
+            corrected = True
+            break
+        kept.append(sentence)
+    if corrected or not kept:
+        kept += [CORRECTION] * corrected + [plainly(facts)]
+    whole = " ".join(kept)
+    return Answer(
+        text=resolved(whole, facts),
+        raw=raw,
+        regions=tuple(dict.fromkeys(named(whole, facts))),
+        verdict=facts.verdict,
+        confidence=facts.confidence,
+        corrected=corrected,
+        seconds=seconds,
+    )
+
+
+def sentences(raw: str) -> list[str]:
+    """The sentences of a text, without empty ones."""
+    return [s.strip() for s in _SENTENCE.split(raw.strip()) if s.strip()]
+
+
+def named(text: str, facts: Facts) -> Iterator[Region]:
+    """The regions that a text names, in order; a number without a region is passed over."""
+    for match in _TAG.finditer(text):
+        index = int(match.group(1)) - 1
+        if 0 <= index < len(facts.regions):
+            yield facts.regions[index]
+
+
+def resolved(text: str, facts: Facts) -> str:
+    """A raw text as people read it: regions as boxes, the product's name and the user's words."""
+
+    def box(match: re.Match[str]) -> str:
+        x0, y0, x1, y1 = facts.regions[int(match.group(1)) - 1].box_xyxy
+        return f"(box {x0}, {y0}, {x1}, {y1})"
+
+    text = _TAG.sub(box, text)
+    return text.replace("<product>", facts.product).replace("<told>", f'"{facts.told}"')
+
+
+def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | None:
+    """What in one raw sentence goes against the facts, in a few words; None if nothing does.
+
+    `partial`: the sentence is still being written, and what ends it may go on ("1" to "12").
+    """
+    numbers = [int(n) for n in _TAG.findall(sentence)]
+    if any(not 1 <= n <= len(facts.regions) for n in numbers):
+        return "it names a region that is not there"
+    text = sentence.lower()
+    for aside in _ASIDES:
+        text = re.sub(aside, " ", text)
+    return (
+        _presence_conflict(text, facts)
+        or _count_conflict(text, facts, partial)
+        or _place_conflict(text, facts, partial)
+        or _word_conflict(text, facts, partial)
+        or _phrase_conflict(text, facts)
+        or _figure_conflict(text, facts, partial)
+    )
+
+
+def _presence_conflict(text: str, facts: Facts) -> str | None:
+    for match in _NOTHING_AT.finditer(text):
+        if any(lies_in(region.place, match.group(1)) for region in facts.regions):
+            return "something is where it says nothing is"
+    if facts.regions:
+        text = _NOTHING_AT.sub(" ", text)
+        for match in _NO_KIND.finditer(text):
+            if any(r.kind and r.kind in match.group() for r in facts.regions):
+                return "it denies a kind that was found"
+        text = _NO_KIND.sub(" ", text)
+    yes, no = claims_defect(text), claims_soundness(text)
+    if facts.verdict == "normal" and yes:
+        return "it says yes and the verdict is normal"
+    if facts.verdict != "normal" and no:
+        return f"it says no and the verdict is {facts.verdict}"
+    return None
+
+
+def claims_defect(text: str) -> bool:
+    """Whether a lower-case sentence says that there is a defect."""
+    return any(re.search(pattern, text) for pattern in _YES)
+
+
+def claims_soundness(text: str) -> bool:
+    """Whether a lower-case sentence says that there is none."""
+    return any(re.search(pattern, text) for pattern in _NO)
+
+
+def _count_conflict(text: str, facts: Facts, partial: bool) -> str | None:
+    for match in _COUNT.finditer(text):
+        word = match.group(1) or match.group(2)
+        if partial and word.isdecimal() and match.end() == len(text):
+            continue
+        said = COUNTS.index(word) if word in COUNTS else int(word)
+        if said != len(facts.regions):
+            return f"it counts {said} where there are {len(facts.regions)}"
+    return None
+
+
+def _place_conflict(text: str, facts: Facts, partial: bool) -> str | None:
+    text = _NOTHING_AT.sub(" ", text)
+    for word, ours in _PLACE_WORDS.items():
+        text = re.sub(rf"\b{word}\b", ours, text)
+    for match in _PLACE.finditer(text):
+        place = match.group(3) or f"{match.group(1)} {match.group(2)}"
+        if partial and place == "centre" and match.end() == len(text):
+            continue
+        place = "centre" if place == "centre centre" else place
+        following = re.match(r"\s*<region (\d+)>", text[match.end() :])
+        regions = [facts.regions[int(following.group(1)) - 1]] if following else facts.regions
+        if not any(lies_in(region.place, place) for region in regions):
+            return f"it speaks of the {place}"
+    return None
+
+
+def lies_in(place: str, where: str) -> bool:
+    """Whether a cell of the 3 x 3 grid lies in a place: a cell, a row or a column, in any words."""
+    words = where.replace("-", " ").split()
+    where = " ".join(_PLACE_WORDS.get(word, word) for word in words)
+    if where in PLACES:
+        return place == where
+    return where in place.split()
+
+
+def _word_conflict(text: str, facts: Facts, partial: bool) -> str | None:
+    """Kinds and sizes that no region has (of those named, if any is and no other may follow)."""
+    named_here = [facts.regions[int(n) - 1] for n in _TAG.findall(text)]
+    regions = facts.regions if partial or not named_here else named_here
+    rest = _NO_KIND.sub(" ", _TAG.sub(" ", text))
+    sizes = {facts.size(region) for region in regions}
+    if wrong := _first(re.findall(rf"\b({'|'.join(SIZES)})\b", rest), sizes):
+        return f"it says {wrong}"
+    kinds = {region.kind for region in regions if region.kind}
+    found = re.findall(rf"\b({'|'.join(KINDS)})\b", rest)
+    if wrong := _first(found, kinds):
+        return f"it speaks of {wrong}"
+    return None
+
+
+def _phrase_conflict(text: str, facts: Facts) -> str | None:
+    """A description that fits no region, or not the one that its sentence is about."""
+    for match in _PHRASE.finditer(text):
+        which, size, kind, place = match.groups()
+        regions = facts.regions
+        if which in ORDINALS:
+            regions = regions[ORDINALS.index(which) :][:1]
+        elif which and regions:
+            regions = (regions[largest(facts) if which == "largest" else 0],)
+        whole = place is not None and f"{place}" in PLACES and not _goes_on(text, match, place)
+        if not any(
+            (size is None or facts.size(r) == size)
+            and (kind is None or (r.kind or "anomaly") == kind)
+            and (not whole or r.place == place)
+            for r in regions
+        ):
+            return f"it describes {match.group().strip()}"
+    return None
+
+
+def _goes_on(text: str, match: re.Match[str], place: str) -> bool:
+    """Whether "the centre" may still become "the centre left"."""
+    return place == "centre" and match.end() == len(text)
+
+
+def _figure_conflict(text: str, facts: Facts, partial: bool) -> str | None:
+    """Another chance, certainty or colour than the facts have."""
+    said = [
+        match.group()
+        for match in _CHANCE.finditer(text)
+        if not (partial and match.end() == len(text))
+    ]
+    said += (_SURETY_BEGUN if partial else _SURETY).findall(text)
+    if wrong := _first(said, {facts.chance, facts.surety}):
+        return f"it says {wrong}"
+    if wrong := _first(_COLOUR.findall(text), set(facts.colours)):
+        return f"it says {wrong}"
+    return None
+
+
+def _first(said: Iterable[str], true: set[str]) -> str | None:
+    return next((word for word in said if word not in true), None)

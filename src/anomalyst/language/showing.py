@@ -1,0 +1,46 @@
+"""What a language model is shown of a picture: map, regions and features as tensors."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anomalyst.language.prompt import region_figures
+from anomalyst.types import Features, Region
+
+PATCH_CELLS = 4  # the patch features are pooled to this grid before the projector takes its own
+
+
+def shown(
+    anomaly_map: Tensor, regions: Sequence[Region], size_hw: tuple[int, int], features: Features,
+    *, most: int,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Map (H, W) in [0, 1], regions and features (T tiles) -> the inputs `SHOWN`, each with B = 1.
+
+    Of several tiles the means are shown.
+    """
+    patches = F.adaptive_avg_pool2d(features.levels[min(2, len(features.levels) - 1)], PATCH_CELLS)
+    return {
+        "anomaly_map": anomaly_map[None, None].float(),
+        "regions": figures_of(regions, size_hw, most=most)[None],
+        "image_embedding": features.embedding.mean(0, keepdim=True),
+        "patches": patches.mean(0, keepdim=True),
+    }
+
+
+def figures_of(regions: Sequence[Region], size_hw: tuple[int, int], *, most: int) -> Tensor:
+    """Regions as the prompt learner sees them, (most, 8)."""
+    return region_figures(
+        [r.box_xyxy for r in regions],
+        [r.area_px for r in regions],
+        [r.peak for r in regions],
+        [r.centre_xy for r in regions],
+        size_hw=size_hw,
+        most=most,
+    )
+
+
+def stacked(many: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Several pictures' inputs as one batch."""
+    return {name: torch.cat([one[name] for one in many]) for name in many[0]}

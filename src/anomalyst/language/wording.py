@@ -1,0 +1,67 @@
+"""How facts are worded, by the grammar that teaches and by the answers that correct."""
+
+from collections.abc import Sequence
+
+from anomalyst.language.facts import MOST_NAMED, Facts, number
+from anomalyst.types import Region
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+SHOWN = 3  # regions described in one answer; the others are counted
+
+
+def tag(index: int) -> str:
+    """What stands for a region in raw text; the worst one has index 0."""
+    return f"<region {index + 1}>"
+
+
+def described(facts: Facts, index: int) -> str:
+    """A region in full: "a small scratch at the upper left <region 1>"."""
+    region = facts.regions[index]
+    return f"{with_article(region, facts.size(region))} at the {region.place} {tag(index)}"
+
+
+def with_article(region: Region, size: str = "") -> str:
+    """What a region is: "a small scratch", "small particles", "an anomaly"."""
+    noun = " ".join(word for word in (size, region.kind or "anomaly") if word)
+    if noun.endswith("particles"):
+        return noun
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def listed(phrases: Sequence[str], total: int) -> str:
+    """Phrases joined by commas and "and"; what is not shown of `total` is counted."""
+    shown = list(phrases)
+    if total > len(shown):
+        shown.append(f"{number(total - len(shown))} more")
+    if len(shown) == 1:
+        return shown[0]
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def all_described(facts: Facts) -> str:
+    """The worst regions in full, and how many more there are."""
+    shown = min(SHOWN, len(facts.regions))
+    return listed([described(facts, i) for i in range(shown)], len(facts.regions))
+
+
+def counted(facts: Facts) -> str:
+    """ "one defect", "two defects"."""
+    total = len(facts.regions)
+    return f"{number(total)} defect{'s' if total != 1 else ''}"
+
+
+def plainly(facts: Facts) -> str:
+    """The whole verdict in one raw sentence, true by construction."""
+    if facts.verdict == "normal":
+        return "No, there is no defect."
+    verb = "is" if len(facts.regions) == 1 else "are"
+    found = f"there {verb} {counted(facts)}: {all_described(facts)}."
+    if facts.verdict == "unsure":
+        return f"Yes, probably {found[:-1]}, but I am not sure."
+    return f"Yes, {found}"
+
+
+def largest(facts: Facts) -> int:
+    """Index of the region with the largest area among those that are named."""
+    named = facts.regions[:MOST_NAMED]
+    return max(range(len(named)), key=lambda i: named[i].area_px)

@@ -1,0 +1,13 @@
+"""The Hugging Face form: `AutoModelForCausalLM.from_pretrained` finds it once this is imported."""
+
+from transformers import AutoConfig, AutoModelForCausalLM, AutoProcessor
+
+from anomalyst.model.configuration import AnomalystConfig
+from anomalyst.model.modeling import AnomalystModel
+from anomalyst.model.processing import AnomalystProcessor
+
+__all__ = ["AnomalystConfig", "AnomalystModel", "AnomalystProcessor"]
+
+AutoConfig.register(AnomalystConfig.model_type, AnomalystConfig, exist_ok=True)
+AutoModelForCausalLM.register(AnomalystConfig, AnomalystModel, exist_ok=True)
+AutoProcessor.register(AnomalystConfig, AnomalystProcessor, exist_ok=True)

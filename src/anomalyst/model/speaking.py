@@ -1,0 +1,174 @@
+"""Questions about an inspection -> answers that agree with it, sentence by sentence."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList, StoppingCriteriaList
+
+from anomalyst.errors import AnomalystError
+from anomalyst.language.choosing import may_go_on
+from anomalyst.language.dialogue import checked_question, messages_for, without_marks
+from anomalyst.language.facts import Facts, facts_of
+from anomalyst.language.grounding import CORRECTION, conflict, ground, resolved, sentences
+from anomalyst.language.wording import plainly
+from anomalyst.model.loading import load_model
+from anomalyst.model.modeling import AnomalystModel
+from anomalyst.model.processing import AnomalystProcessor
+from anomalyst.types import Answer, Dialogue, Turn
+
+LONGEST_ANSWER = 160  # tokens
+ENDS = (".", "!", "?", ">")  # of a whole sentence
+Say = Callable[[str], None]
+
+
+class Speaker:
+    """A model that answers about inspections."""
+
+    def __init__(self, model: AnomalystModel, processor: AnomalystProcessor):
+        self.model, self.processor = model, processor
+        self.family = str(model.config.text_config.model_type)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Speaker":
+        """The speaker of a model folder. Raises AnomalystError if it cannot be used."""
+        return cls(*load_model(folder))
+
+    def ask(self, question: str, dialogue: Dialogue, say: Say = lambda _: None) -> Answer:
+        """The answer, added to the dialogue; `say` hears each sentence as soon as it is checked.
+
+        Raises AnomalystError for an empty or endless question.
+        """
+        asked = checked_question(question)
+        facts = facts_of(dialogue.inspection)
+        answer = self.answer(asked, facts, dialogue.inspection.shown, dialogue.turns, say)
+        dialogue.turns.append(Turn(asked, answer))
+        return answer
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        question: str,
+        facts: Facts,
+        shown: Any,
+        turns: Sequence[Turn] = (),
+        say: Say = lambda _: None,
+    ) -> Answer:
+        """The grounded answer to one question about some facts."""
+        started = time.perf_counter()
+        width = dict(shown)["image_embedding"].shape[1]
+        if width != self.model.config.embedding_width:
+            raise AnomalystError(
+                f"the language model was trained with the encoder {self.model.config.vision!r} "
+                f"({self.model.config.embedding_width} features), this one gives {width}; "
+                "give --language the folder of a model trained with it."
+            )
+        listener = Listener(self.processor.tokenizer, facts, say)
+        inputs = self.processor(self.prompt(question, facts, turns), dict(shown))
+        ids = self.model.generate(
+            **inputs,
+            max_new_tokens=LONGEST_ANSWER,
+            do_sample=False,
+            streamer=listener,
+            stopping_criteria=StoppingCriteriaList([listener]),
+            logits_processor=LogitsProcessorList([Choice(self.processor.tokenizer, facts)]),
+        )
+        raw = self.processor.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+        return ground(raw, facts, time.perf_counter() - started)
+
+    @torch.inference_mode()
+    def likelihoods(
+        self, question: str, options: Sequence[str], facts: Facts, shown: Any
+    ) -> list[float]:
+        """Mean log-likelihood of each option's tokens as the answer, in nats a token."""
+        prompt = self.prompt(question, facts)
+        start = self.processor(prompt)["input_ids"].shape[1]
+        found = []
+        for option in options:
+            inputs = self.processor(prompt + option, dict(shown))
+            logits = self.model(**inputs).logits[0, start - 1 : -1].log_softmax(1)  # (t, V)
+            said = inputs["input_ids"][0, start:]
+            found.append(float(logits.gather(1, said[:, None]).mean()))
+        return found
+
+    def prompt(self, question: str, facts: Facts, turns: Sequence[Turn] = ()) -> str:
+        """The text that the model reads."""
+        record = without_user_marks(facts).as_text() if self.model.config.facts else ""
+        return self.processor.prompt(messages_for(record, turns, question), self.family)
+
+
+def without_user_marks(facts: Facts) -> Facts:
+    """The facts with a user's words such that no template takes them for its own."""
+    return replace(facts, told=without_marks(facts.told), product=without_marks(facts.product))
+
+
+class Choice:
+    """Takes the likeliest token after which the sentence begun still agrees with the facts.
+
+    A logits processor of `generate`, for one answer at a time. Where none of the likeliest tokens
+    agrees the model goes its way, and the sentence is cut when it is checked.
+    """
+
+    def __init__(self, tokenizer: Any, facts: Facts, most: int = 300):
+        self.tokenizer, self.facts, self.most = tokenizer, facts, most
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        before = input_ids[0].tolist()
+        so_far = self.tokenizer.decode(before, skip_special_tokens=True)
+        for token in scores[0].topk(self.most).indices.tolist():
+            text = self.tokenizer.decode([*before, token], skip_special_tokens=True)
+            begun = (sentences(text)[-1:] or [""])[0]
+            if token == self.tokenizer.eos_token_id:
+                fits = begun.endswith(ENDS)
+            else:  # a mark that is no text says nothing
+                fits = text != so_far and may_go_on(begun, self.facts)
+            if fits:
+                chosen = torch.full_like(scores, -torch.inf)
+                chosen[0, token] = 0.0
+                return chosen
+        return scores
+
+
+class Listener:
+    """Hears tokens as they come, passes on whole sentences that hold, and stops at one that fails.
+
+    A streamer (`put`, `end`) and a stopping criterion (call) of `generate`.
+    """
+
+    def __init__(self, tokenizer: Any, facts: Facts, say: Say):
+        self.tokenizer, self.facts, self.say = tokenizer, facts, say
+        self.ids: list[int] = []
+        self.said = 0
+        self.failed = False
+
+    def put(self, value: Tensor) -> None:
+        """One step's token; the prompt, if it is given, is embeddings and has no ids."""
+        self.ids += value.flatten().tolist()
+        text = self.tokenizer.decode(self.ids, skip_special_tokens=True)
+        if text.rstrip().endswith((".", "!", "?")):
+            return
+        self._pass_on(sentences(text)[:-1])
+
+    def end(self) -> None:
+        """Pass on what is left."""
+        text = self.tokenizer.decode(self.ids, skip_special_tokens=True)
+        whole = sentences(text)
+        self._pass_on(whole)
+        if not whole and not self.failed:
+            self.say(resolved(plainly(self.facts), self.facts))
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:  # noqa: ARG002
+        return torch.full((len(input_ids),), self.failed, device=input_ids.device)
+
+    def _pass_on(self, whole: Sequence[str]) -> None:
+        for sentence in whole[self.said :]:
+            if self.failed:
+                return
+            self.said += 1
+            self.failed = conflict(sentence, self.facts) is not None
+            text = f"{CORRECTION} {plainly(self.facts)}" if self.failed else sentence
+            self.say(resolved(text, self.facts))
