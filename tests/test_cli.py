@@ -15,6 +15,7 @@ from anomalyst.inspector import Inspector
 COMMANDS = (
     ["demo"], ["teach"], ["inspect"], ["evaluate"], ["train"], ["data", "check"],
     ["data", "world"], ["data", "gallery"], ["bench", "inspect"], ["bench", "peers"],
+    ["chat"], ["mmad"], ["bench", "words"], ["bench", "ask"],
 )  # fmt: skip
 
 

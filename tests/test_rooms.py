@@ -4,24 +4,33 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "src" / "anomalyst"
-GROUND = {"types", "errors", "imaging", "config", "files"}
+GROUND = {"types", "errors", "imaging", "config", "files", "colours"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "files": {"errors"},
     "config": {"errors"},
     "imaging": {"errors"},
+    "colours": set(),
     "data": set(),
     "synthesis": set(),
     "encoders": set(),
     "detection": {"encoders", "synthesis"},
+    "language": {"detection", "encoders"},
+    "model": {"language", "detection", "encoders"},
     "product": {"detection", "encoders"},
-    "inspector": {"product", "detection", "encoders"},
+    "inspector": {"product", "model", "language", "detection", "encoders"},
     "report": set(),
-    "evaluation": {"inspector", "product", "detection", "encoders", "data", "report"},
-    "training": {"evaluation", "inspector", "detection", "encoders", "data", "synthesis"},
+    "evaluation": {
+        "inspector", "product", "model", "language", "detection", "encoders", "data", "report",
+        "synthesis",
+    },
+    "training": {
+        "evaluation", "inspector", "model", "language", "detection", "encoders", "data",
+        "synthesis",
+    },
     "cli": {
-        "data", "synthesis", "encoders", "detection", "product",
+        "data", "synthesis", "encoders", "detection", "product", "language", "model",
         "inspector", "report", "evaluation", "training",
     },
     "__init__": {"inspector", "product"},

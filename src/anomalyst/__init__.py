@@ -1,19 +1,23 @@
-"""Anomalyst: learns a product from one good picture, says whether a part is sound, shows where."""
+"""Anomalyst: learns a product from one good picture, says what is wrong and where."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
-    from anomalyst.types import Inspection, Region, Sample
+    from anomalyst.types import Answer, Dialogue, Inspection, Region, Sample
 
 __version__ = "0.1.0"
-__all__ = ["Inspection", "Inspector", "Product", "Region", "Sample", "__version__"]
+__all__ = [
+    "Answer", "Dialogue", "Inspection", "Inspector", "Product", "Region", "Sample", "__version__",
+]  # fmt: skip
 
 _HOMES = {
     "Inspector": "anomalyst.inspector",
     "Product": "anomalyst.product",
     "Inspection": "anomalyst.types",
+    "Answer": "anomalyst.types",
+    "Dialogue": "anomalyst.types",
     "Region": "anomalyst.types",
     "Sample": "anomalyst.types",
 }

@@ -1,31 +1,41 @@
-"""The front door: teach a product from good pictures, inspect others, say how sure it is."""
+"""The front door: teach a product from good pictures, inspect others, ask about what was found."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 
 from anomalyst.detection.calibration import (
     ALONE_SCORES,
     REFERENCES_MOST,
     Calibration,
     procedural_calibration,
-    too_few_note,
 )
+from anomalyst.detection.deciding import Decision, decide
 from anomalyst.detection.decoder import load_decoder
-from anomalyst.detection.detector import Detector, DetectorConfig, Memory
+from anomalyst.detection.detector import Detector, DetectorConfig, Evidence, Memory
+from anomalyst.detection.kinds import load_kinds, with_kinds
 from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.teaching import calibrate, study
 from anomalyst.encoders import fingerprint, load_encoder
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.imaging import Frame, open_picture
-from anomalyst.product import Product
-from anomalyst.types import Inspection, Verdict
+from anomalyst.language.facts import MOST_NAMED, seen_colours
+from anomalyst.language.showing import shown
+from anomalyst.product import UNNAMED, Product
+from anomalyst.types import Answer, Dialogue, Inspection
+
+if TYPE_CHECKING:
+    from anomalyst.model.speaking import Speaker
+
+EMBEDDED_LANGUAGE = Path(__file__).parent / "weights" / "language"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +45,11 @@ class InspectorConfig:
     side_px: int | None = None  # working side of a square picture; None: the encoder's own
     max_references: int = REFERENCES_MOST  # most good pictures remembered; others calibrate
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    language: Path = EMBEDDED_LANGUAGE  # folder of the model that answers questions
 
 
 class Inspector:
-    """Teach, then inspect. One instance holds one encoder and any number of products."""
+    """Teach, inspect, ask. One instance holds one encoder and any number of products."""
 
     def __init__(
         self,
@@ -49,6 +60,7 @@ class Inspector:
     ):
         self.detector, self.config = detector, config
         self.procedural, self.procedural_alone = procedural, procedural_alone
+        self.kinds = load_kinds() if detector.decoder is not None else None
         self.name = detector.encoder.name
         self.fingerprint = fingerprint(detector.encoder, detector.decoder)
 
@@ -114,6 +126,7 @@ class Inspector:
             head={} if studied.decoder is None else dict(studied.decoder.head()),
             memories=studied.memories,
             notes=tuple(notes),
+            description=product.description if product else "",
         )
 
     def untaught(self) -> Product:
@@ -126,7 +139,7 @@ class Inspector:
                 f"{self.name}: judging without a good picture needs the embedded encoder."
             )
         return Product(
-            name="unknown",
+            name=UNNAMED,
             encoder=self.name,
             fingerprint=self.fingerprint,
             frame=None,
@@ -144,6 +157,24 @@ class Inspector:
         with stopwatch("open"):
             picture = open_picture(image)
         return self._inspected(image, picture, product, false_alarm_rate, stopwatch)
+
+    def ask(
+        self, question: str, dialogue: Dialogue, say: Callable[[str], None] = lambda _: None
+    ) -> Answer:
+        """A question about an inspection, answered in words that agree with its verdict and map.
+
+        `Dialogue(inspection)` begins one; question and answer are added to its turns. `say` hears
+        each sentence as soon as it is checked. Raises AnomalystError for an empty question, one of
+        more than 500 characters, or a language model that cannot be read.
+        """
+        return self.speaker.ask(question, dialogue, say)
+
+    @cached_property
+    def speaker(self) -> "Speaker":
+        """The language model, read when the first question is asked."""
+        from anomalyst.model.speaking import Speaker
+
+        return Speaker.load(self.config.language)
 
     def inspect_many(
         self, images: Sequence[Path], product: Product, *, false_alarm_rate: float = 0.05
@@ -187,41 +218,44 @@ class Inspector:
             ]
         with stopwatch("score"):
             whole = views.join([e.map for e in evidence])
-            score = max(e.score for e in evidence)
-            p_value, verdict, notes = self._decide(score, product, rate)
-            regions = regions_for(whole, verdict)
+            decision = self._decide(evidence, product, rate)
+            regions = regions_for(whole, decision.verdict)
+            if self.kinds is not None:
+                regions = with_kinds(self.kinds, regions, views, evidence)
+            seen = shown(
+                torch.from_numpy(whole), regions, picture.shape[:2], features, most=MOST_NAMED
+            )
         return Inspection(
             image=image,
             size_hw=(picture.shape[0], picture.shape[1]),
             map=whole,
-            score=score,
-            p_value=p_value,
-            verdict=verdict,
+            score=max(e.score for e in evidence),
+            p_value=decision.p_value,
+            verdict=decision.verdict,
+            confidence=decision.confidence,
+            guaranteed=decision.guaranteed,
             regions=regions,
-            answer=sentence(verdict, regions, p_value),
+            answer=sentence(decision.verdict, regions, decision.p_value),
             seconds=stopwatch.seconds,
-            notes=(*product.notes, *notes),
+            notes=(*product.notes, *decision.notes),
+            product="" if product.name == UNNAMED else product.name,
+            num_good=product.num_references,
+            told=product.description,
+            colours=seen_colours(picture),
+            shown=seen,
         )
 
-    def _decide(
-        self, score: float, product: Product, rate: float
-    ) -> tuple[float, Verdict, list[str]]:
-        """p-value and verdict, and the sentence that says whose calibration they rest on."""
+    def _decide(self, evidence: Sequence[Evidence], product: Product, rate: float) -> Decision:
         if not 0 < rate < 1:
             raise AnomalystError(f"--false-alarm-rate {rate} is not between 0 and 1.")
-        own = product.calibration
-        if own.enough_for(rate):
-            p_value = own.p_value(score)
-            return p_value, own.verdict(p_value, rate), []
-        note = too_few_note(rate, own, product.name, product.num_references)
-        if self.procedural is not None and len(own.scores) >= 2:
-            p_value = own.estimated_p_value(score)
-            return p_value, own.verdict(p_value, rate), [note]
-        drawn = self.procedural if product.references else self.procedural_alone
-        if drawn is not None:
-            p_value = drawn.p_value(score)
-            return p_value, drawn.verdict(p_value, rate), [note]
-        return own.p_value(score), "unsure", [note]
+        return decide(
+            evidence,
+            rate,
+            own=product.calibration,
+            drawn=self.procedural if product.references else self.procedural_alone,
+            product=product.name,
+            num_good=product.num_references,
+        )
 
     def _memories(self, product: Product) -> list[Memory]:
         if product.fingerprint != self.fingerprint:

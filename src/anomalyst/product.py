@@ -26,6 +26,7 @@ from anomalyst.types import Features
 
 Pose = Literal["fixed", "free"]
 FORMAT = 1
+UNNAMED = "the product"  # taught for one inspection and not kept
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Product:
     calibration: Calibration
     head: dict[str, Tensor] = field(default_factory=dict)  # the decoder's own, if adapted to it
     notes: tuple[str, ...] = ()
+    description: str = ""  # what to know of it, in a person's words: "the print should read 500"
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
 
     @property
@@ -91,6 +93,7 @@ class Product:
             "references": references,
             "calibration": self.calibration.as_dict(),
             "notes": list(self.notes),
+            "description": self.description,
         }
 
     @classmethod
@@ -114,6 +117,7 @@ class Product:
                 head=_head(tensors),
                 calibration=Calibration.from_dict(record["calibration"]),
                 notes=tuple(record["notes"]),
+                description=str(record.get("description", "")),
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
             raise AnomalystError(

@@ -153,3 +153,55 @@ def _show(result: "BenchResult") -> None:
         f"{result.share_of_peak:.0%} of the latter used\n"
         + ", ".join(f"{name} {value}" for name, value in result.setting.items())
     )
+
+
+@app.command()
+def words(
+    episodes: Annotated[int, typer.Option(min=1, help="Drawn pictures to ask about.")] = 1000,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+) -> None:
+    """Ask about drawn parts of families that words were never learnt from; count right answers.
+
+    Example: anomalyst bench words --episodes 1000
+    """
+    from anomalyst.evaluation.words import judge_words
+    from anomalyst.inspector import Inspector
+
+    inspector = Inspector.load()
+    with progress("Asking", episodes) as (bar, task):
+        scores = judge_words(inspector, episodes, lambda: bar.advance(task))  # type: ignore[arg-type]
+    if as_json:
+        typer.echo(json.dumps({name: dataclasses.asdict(s) for name, s in scores.items()}))
+        return
+    for name, score in scores.items():
+        shares = ", ".join(f"{what} {100 * share:.1f} %" for what, share in score.shares().items())
+        typer.echo(
+            f"{name}: {shares}; {score.contradictions} contradictions in {score.answers} answers, "
+            f"{score.corrected} corrected"
+        )
+
+
+@app.command()
+def ask(
+    pictures: Annotated[int, typer.Option(min=1, help="How many pictures to ask about.")] = 30,
+    question: Annotated[
+        str, typer.Option(metavar="TEXT", help="What to ask.")
+    ] = "Is there a defect, and where?",
+) -> None:
+    """Time the whole answer about a new picture: map, verdict and words.
+
+    Example: anomalyst bench ask --pictures 50
+    """
+    from anomalyst.evaluation.bench import bench_ask
+
+    folder = PICTURES / "circuit-module"
+    good = pictures_in([folder / "good"])[:1]
+    some = _repeated(pictures_in([folder / "test"]), pictures)
+    with progress("Asking", len(some)) as (bar, task):
+        result = bench_ask(good, some, question, lambda: bar.advance(task))  # type: ignore[arg-type]
+    typer.echo(
+        f"map {result.map_ms:.0f} ms, words {result.words_ms:.0f} ms, both {result.both_ms:.0f} ms "
+        f"(medians of {len(some)}); {result.ms_per_40_tokens:.0f} ms for 40 tokens"
+    )

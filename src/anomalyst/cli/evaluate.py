@@ -58,6 +58,9 @@ def evaluate(
     false_alarm_rate: Annotated[
         float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
     ] = 0.05,
+    language: Annotated[
+        bool, typer.Option("--language", help="Ask about each picture, too, and judge the words.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -75,8 +78,9 @@ def evaluate(
     Every category is taught SHOTS good pictures, SEEDS times over; categories whose pictures name
     their own reference are compared with that, once. Writes results.html with the worst pictures of
     each category and why they fail, results.md, .csv and .json, a row per picture, ROC and
-    precision-recall curves, and a sheet of the best and worst cases. The same command again goes on
-    where an interrupted one stopped.
+    precision-recall curves, and a sheet of the best and worst cases. With --language also
+    language.md: right and wrong answers to "Is there any anomaly in the image?". The same command
+    again goes on where an interrupted one stopped.
 
     Example: anomalyst evaluate sets/mvtec --shots 4 --category bottle --out out/bottle
 
@@ -93,10 +97,11 @@ def evaluate(
             worst=worst,
             max_pictures=max_pictures,
             false_alarm_rate=false_alarm_rate,
+            language=language,
         )
         samples = read_samples(dataset, category or [])
         results = run(
-            _inspector(encoder),
+            _inspector(encoder, language),
             samples,
             config,
             out=out or Path("out/evaluate") / f"{dataset.resolve().stem}-{shots}-shot",
@@ -122,12 +127,14 @@ def run(
 
     from rich.console import Console
 
+    from anomalyst.evaluation.language_table import write_language_table
     from anomalyst.evaluation.plots import draw_curves
     from anomalyst.evaluation.results_page import write_results_page
     from anomalyst.evaluation.tables import as_mapping, write_tables
 
     results = _evaluated(inspector, samples, config, out)
     write_tables(results, out)
+    words = write_language_table(results, out) if config.language else ""
     draw_curves(results.runs, out)
     write_results_page(results, out)
     for skipped in results.skipped:
@@ -137,6 +144,8 @@ def run(
     else:
         console = Console()
         console.print(_table(results, console.width))
+        if words:
+            typer.echo(words)
         typer.echo(f"Written to {out}; look at {out / 'results.html'}")
     return results
 
@@ -166,10 +175,12 @@ def read_samples(dataset: Path, categories: list[str]) -> "list[Sample]":
     return [sample for sample in samples if not categories or sample.category in categories]
 
 
-def _inspector(encoder: str) -> "Evaluable":
+def _inspector(encoder: str, language: bool) -> "Evaluable":
+    from anomalyst.evaluation.language import Speaking
     from anomalyst.inspector import Inspector
 
-    return Inspector.load(encoder)
+    inspector = Inspector.load(encoder)
+    return Speaking(inspector) if language else inspector
 
 
 def _evaluated(

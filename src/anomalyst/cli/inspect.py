@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyst.cli.screen import pictures_in, progress, say
+from anomalyst.cli.screen import Language, pictures_in, progress, say
 
 if TYPE_CHECKING:
     from anomalyst.errors import PictureError
@@ -44,6 +44,14 @@ def inspect(
             show_default="out/inspect; nothing with --json",
         ),
     ] = None,
+    ask: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="A question about each picture, answered in words."),
+    ] = None,
+    about: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What to know of the product, as in 'the print is 500'."),
+    ] = "",
     false_alarm_rate: Annotated[
         float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
     ] = 0.05,
@@ -58,6 +66,7 @@ def inspect(
             show_default="the product's, or embedded",
         ),
     ] = None,
+    language: Language = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
     ] = False,
@@ -70,6 +79,7 @@ def inspect(
     Writes for each picture an overlay (PNG) and its figures (JSON), and one report.html.
 
     Example: anomalyst inspect new/*.jpg --reference good.jpg --out out/new
+    Example: anomalyst inspect part.png --reference good.png --ask "Is there a defect, and where?"
 
     Exit code 0: done.
     1: an anomaly was found and --fail-on-anomaly was given.
@@ -77,14 +87,13 @@ def inspect(
     130: stopped by Ctrl-C (what was done is complete).
     """
     from anomalyst.detection.calibration import checked_rate
+    from anomalyst.language.dialogue import checked_question
 
     checked_rate(false_alarm_rate)
-    _one_source(product, reference or [], zero_shot)
+    asked = checked_question(ask) if ask is not None else None
     pictures = pictures_in(image)
-    if zero_shot:
-        inspector, taught = _untaught(encoder)
-    else:
-        inspector, taught = _prepared(product, reference or [], products, encoder)
+    inspector, taught = source(product, reference or [], zero_shot, products, encoder, language)
+    taught.description = about or taught.description
     target = out if out is not None or as_json else Path("out/inspect")
     outcome = run(
         inspector,
@@ -92,6 +101,7 @@ def inspect(
         out=target,
         as_json=as_json,
         false_alarm_rate=false_alarm_rate,
+        ask=asked,
     )
     if not as_json:
         show(outcome, target)
@@ -129,10 +139,15 @@ def run(
     out: Path | None,
     as_json: bool = False,
     false_alarm_rate: float = 0.05,
+    ask: str | None = None,
 ) -> Outcome:
-    """Inspect batches, writing each result as it comes; Ctrl-C ends it with what is done."""
+    """Inspect batches, writing each result as it comes; Ctrl-C ends it with what is done.
+
+    `ask`: a question about each picture.
+    """
     from anomalyst.report.page import ReportWriter
     from anomalyst.report.record import Records
+    from anomalyst.types import Inspection
 
     total = sum(len(pictures) for _, pictures in batches)
     outcome, keep = Outcome(total=total), _Keep()
@@ -155,11 +170,20 @@ def run(
                 for result in inspector.inspect_many(
                     pictures, product, false_alarm_rate=false_alarm_rate
                 ):
+                    if ask is not None and isinstance(result, Inspection):
+                        result = asked_about(inspector, ask, result)
                     _take(result, outcome, keep, as_json)
                     bar.advance(task)  # type: ignore[arg-type]
         except KeyboardInterrupt:
             outcome.stopped = True
     return outcome
+
+
+def asked_about(inspector: "Inspector", question: str, found: "Inspection") -> "Inspection":
+    """The inspection with the answer to a question."""
+    from anomalyst.types import Dialogue
+
+    return replace(found, words=inspector.ask(question, Dialogue(found)))
 
 
 @dataclass(slots=True)
@@ -197,7 +221,13 @@ def _take(
 def _note(outcome: Outcome, result: "Inspection", as_json: bool) -> None:
     outcome.notes |= dict.fromkeys(result.notes)
     outcome.rows.append(
-        Row(result.image, result.verdict, result.score, result.p_value, result.answer)
+        Row(
+            result.image,
+            result.verdict,
+            result.score,
+            result.p_value,
+            result.words.text if result.words else result.answer,
+        )
     )
     if as_json:
         typer.echo(json.dumps(result.as_dict()))
@@ -261,8 +291,17 @@ def leave(outcome: Outcome) -> None:
         raise typer.Exit(2)
 
 
-def _one_source(product: str | None, references: Sequence[Path], zero_shot: bool) -> None:
+def source(
+    product: str | None,
+    references: Sequence[Path],
+    zero_shot: bool,
+    products: Path,
+    encoder: str | None,
+    language: Path | None = None,
+) -> "tuple[Inspector, Product]":
+    """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.errors import AnomalystError
+    from anomalyst.product import find_product
 
     given = (product is not None) + bool(references) + zero_shot
     if given == 0:
@@ -274,31 +313,30 @@ def _one_source(product: str | None, references: Sequence[Path], zero_shot: bool
         raise AnomalystError(
             "--product, --reference and --zero-shot exclude each other; give one of them."
         )
-
-
-def _untaught(encoder: str | None) -> "tuple[Inspector, Product]":
-    from anomalyst.inspector import Inspector
-
-    inspector = Inspector.load(encoder or "embedded")
-    return inspector, inspector.untaught()
-
-
-def _prepared(
-    product: str | None, references: Sequence[Path], products: Path, encoder: str | None
-) -> "tuple[Inspector, Product]":
-    """The inspector and the product: found on disk, or taught from the references."""
-    from anomalyst.inspector import Inspector
-    from anomalyst.product import find_product
-
     if product is not None:
         found = find_product(product, products)
-        return Inspector.load(encoder or found.encoder), found
+        return load_inspector(encoder or found.encoder, language), found
+    inspector = load_inspector(encoder or "embedded", language)
+    if zero_shot:
+        return inspector, inspector.untaught()
+    return inspector, _taught(inspector, references)
+
+
+def load_inspector(encoder: str, language: Path | None) -> "Inspector":
+    """The inspector of an encoder, with another language model than the shipped one if asked."""
+    from anomalyst.inspector import Inspector, InspectorConfig
+
+    return Inspector.load(encoder, InspectorConfig(language=language) if language else None)
+
+
+def _taught(inspector: "Inspector", references: Sequence[Path]) -> "Product":
+    """A product taught from the references, for this inspection only."""
+    from anomalyst.product import UNNAMED
+
     pictures = pictures_in(references)
-    inspector = Inspector.load(encoder or "embedded")
     with progress("Looking at good pictures", len(pictures)) as (bar, task):
-        taught = inspector.teach(
-            "the product",
+        return inspector.teach(
+            UNNAMED,
             pictures,
             on_picture=lambda _: bar.advance(task),  # type: ignore[arg-type]
         )
-    return inspector, taught

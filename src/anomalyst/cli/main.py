@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import data, demo, evaluate, inspect, teach, train
+from anomalyst.cli import chat, data, demo, evaluate, inspect, mmad, teach, train
 from anomalyst.cli.allocator import keep_freed_memory
 from anomalyst.cli.bench import app as bench_app
 
@@ -23,7 +23,9 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(teach.teach)
 app.command()(inspect.inspect)
+app.command()(chat.chat)
 app.command()(evaluate.evaluate)
+app.command()(mmad.mmad)
 app.command()(train.train)
 app.add_typer(data.app, name="data")
 app.add_typer(bench_app, name="bench")

@@ -20,6 +20,15 @@ Adapt = Annotated[
     ),
 ]
 
+Language = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="What answers: the folder of a model trained with the encoder.",
+        show_default="shipped, for the embedded encoder",
+    ),
+]
+
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[tuple["Progress", "object"]]:

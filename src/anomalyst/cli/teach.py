@@ -30,6 +30,10 @@ def teach(
         ),
     ] = None,
     adapt: Adapt = None,
+    describe: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What to know of it, as in 'the print should read 500'."),
+    ] = "",
     replace: Annotated[
         bool, typer.Option("--replace", help="Forget what it was taught before.")
     ] = False,
@@ -74,6 +78,7 @@ def teach(
             on_picture=lambda _: bar.advance(task),  # type: ignore[arg-type]
             on_step=fit,
         )
+    product.description = describe or product.description
     product.save(folder)
     for note in product.notes:
         say(note)

@@ -31,7 +31,7 @@ def train(
     Example: anomalyst train recipes/embedded.yaml steps=200 --out runs/short
     """
     from anomalyst.training.loop import train as run_training
-    from anomalyst.training.recipe import load_recipe
+    from anomalyst.training.stages import load_recipe
 
     read = load_recipe(recipe, override or [])
     target = out or Path("runs") / recipe.stem

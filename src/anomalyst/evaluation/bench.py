@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anomalyst.errors import PictureError
 from anomalyst.inspector import Inspector, InspectorConfig
-from anomalyst.types import Inspection
+from anomalyst.types import Dialogue, Inspection
 
 STAGES = ("open", "encode", "decode", "score", "total")  # decode: matching and decoding
 
@@ -126,3 +126,41 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
     result = work()
     return (time.perf_counter() - started) * 1e3, result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskResult:
+    """Medians over pictures, in milliseconds."""
+
+    map_ms: float
+    words_ms: float
+    both_ms: float
+    ms_per_40_tokens: float
+
+
+def bench_ask(
+    good: Sequence[Path],
+    pictures: Sequence[Path],
+    question: str,
+    on_picture: Callable[[], None] = lambda: None,
+) -> AskResult:
+    """Ask the embedded default one question about each picture."""
+    inspector = Inspector.load()
+    product = inspector.teach("part", good)
+    warm = inspector.inspect(pictures[0], product)
+    inspector.ask(question, Dialogue(warm))
+    maps, words, each = [], [], []
+    for picture in pictures:
+        started = time.perf_counter()
+        found = inspector.inspect(picture, product)
+        maps.append(time.perf_counter() - started)
+        answer = inspector.ask(question, Dialogue(found))
+        words.append(time.perf_counter() - started - maps[-1])
+        tokens = len(inspector.speaker.processor.tokenizer(answer.raw)["input_ids"])
+        each.append(words[-1] / max(1, tokens))
+        on_picture()
+    both = [m + w for m, w in zip(maps, words, strict=True)]
+    middle = [1000 * statistics.median(values) for values in (maps, words, both, each)]
+    return AskResult(
+        map_ms=middle[0], words_ms=middle[1], both_ms=middle[2], ms_per_40_tokens=40 * middle[3]
+    )

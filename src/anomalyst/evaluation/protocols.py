@@ -59,6 +59,8 @@ class ProtocolConfig:
     """Whether the detector is fitted to each product (`Inspector.teach`)."""
     worst: int = 20
     """How many pictures of a category the page of failures shows, of the first draw."""
+    language: bool = False
+    """Whether each picture is asked about, and the words are judged (evaluation/language.py)."""
     max_pictures: int | None = None
     """At most so many test pictures per category, evenly spaced over labels and defect kinds."""
 

@@ -46,6 +46,9 @@ class Row:
     p_value: float
     verdict: Verdict
     seconds: float
+    words: str = ""  # the answer to `language.QUESTION`, if it was asked
+    place_right: str = ""  # "yes" or "no": the place said is one of the defect's; "" unknown
+    box_iou: str = ""  # of the best stated box with a defect's, [0, 1]; "" unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

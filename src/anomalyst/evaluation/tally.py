@@ -8,6 +8,7 @@ import numpy as np
 from anomalyst.errors import PictureError
 from anomalyst.evaluation.cases import Extremes
 from anomalyst.evaluation.failures import Look, looked_at
+from anomalyst.evaluation.language import said_of
 from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
 from anomalyst.evaluation.records import Row, Skipped
 from anomalyst.imaging import canvas_for, open_mask, resize
@@ -49,6 +50,7 @@ class Tally:
                 p_value=float(inspection.p_value),
                 verdict=inspection.verdict,
                 seconds=sum(inspection.seconds.values()),
+                **said_of(inspection, mask),
             )
         )
         self.notes.update(dict.fromkeys(inspection.notes))

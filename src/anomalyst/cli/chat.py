@@ -1,0 +1,105 @@
+"""`anomalyst chat`: a dialogue about one picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalyst.cli.inspect import source
+from anomalyst.cli.screen import Language, say
+
+if TYPE_CHECKING:
+    from anomalyst.inspector import Inspector
+    from anomalyst.types import Dialogue
+
+
+def chat(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.", show_default=False)],
+    product: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A product made with `anomalyst teach`.")
+    ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="GOOD", help="A good picture to compare with; may be repeated."),
+    ] = None,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="No good picture: judge the picture by itself.")
+    ] = False,
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Ask this and leave; may be repeated."),
+    ] = None,
+    about: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What to know of the product, as in 'the print is 500'."),
+    ] = "",
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
+    ] = 0.05,
+    products: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where taught products live.")
+    ] = Path("products"),
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="embedded|hf:DIR",
+            help="What sees: shipped, or a folder.",
+            show_default="the product's, or embedded",
+        ),
+    ] = None,
+    language: Language = None,
+) -> None:
+    """Ask about a picture, turn by turn; an empty line or Ctrl-D ends it.
+
+    Answers agree with the verdict and the map. "it", "the second one" and "and the colour?"
+    speak of what was said before.
+
+    Example: anomalyst chat part.png --product cookie
+    Example: anomalyst chat part.png --reference good.png --ask "How many defects?" --ask "Where?"
+    """
+    from anomalyst.detection.calibration import checked_rate
+    from anomalyst.types import Dialogue
+
+    checked_rate(false_alarm_rate)
+    inspector, taught = source(product, reference or [], zero_shot, products, encoder, language)
+    taught.description = about or taught.description
+    found = inspector.inspect(image, taught, false_alarm_rate=false_alarm_rate)
+    dialogue = Dialogue(found)
+    if ask:
+        for question in ask:
+            typer.echo(f"> {question}")
+            _answer(inspector, question, dialogue)
+        return
+    say(f"{image.name}: {found.answer}")
+    for note in found.notes:
+        say(f"Note: {note}")
+    _talk(inspector, dialogue)
+
+
+def _talk(inspector: "Inspector", dialogue: "Dialogue") -> None:
+    """Questions from the terminal until an empty one; a bad one is told and asked for again."""
+    from anomalyst.errors import AnomalystError
+
+    while True:
+        try:
+            question = input("> ")
+        except EOFError:
+            return
+        if not question.strip():
+            return
+        try:
+            _answer(inspector, question, dialogue)
+        except AnomalystError as error:
+            say(f"Error: {error}")
+
+
+def _answer(inspector: "Inspector", question: str, dialogue: "Dialogue") -> None:
+    """Print an answer, a sentence as soon as it is checked."""
+    heard: list[str] = []
+
+    def hear(sentence: str) -> None:
+        typer.echo((" " if heard else "") + sentence, nl=False)
+        heard.append(sentence)
+
+    inspector.ask(question, dialogue, hear)
+    typer.echo("")

@@ -1,0 +1,82 @@
+"""Words judged: yes or no, place, and whether they agree with the verdict."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomalyst.detection.regions import find_regions, joined_px
+from anomalyst.errors import PictureError
+from anomalyst.inspector import Inspector
+from anomalyst.types import Dialogue, Inspection
+
+QUESTION = "Is there any anomaly in the image?"  # the predecessor's
+
+
+class Speaking:
+    """An inspector that is asked `QUESTION` about each picture."""
+
+    def __init__(self, inspector: Inspector):
+        self.inspector = inspector
+        self.name, self.fingerprint = inspector.name, inspector.fingerprint
+
+    def teach(self, name: str, good: Sequence[Path], *, adapted: bool | None = None) -> Any:
+        """A product from good pictures."""
+        return self.inspector.teach(name, good, adapted=adapted)
+
+    def untaught(self) -> Any:
+        """A product of which no good picture is known."""
+        return self.inspector.untaught()
+
+    def inspect_many(
+        self, images: Sequence[Path], product: Any, *, false_alarm_rate: float
+    ) -> Iterator[Inspection | PictureError]:
+        """One answer per picture, with words."""
+        for found in self.inspector.inspect_many(
+            images, product, false_alarm_rate=false_alarm_rate
+        ):
+            if isinstance(found, PictureError):
+                yield found
+                continue
+            words = self.inspector.ask(QUESTION, Dialogue(found))
+            seconds = {**found.seconds, "answer": words.seconds}
+            yield replace(found, words=words, seconds=seconds)
+
+
+def yes_or_no(text: str) -> bool | None:
+    """As the predecessor read answers: "Yes" anywhere, else "No"; case counts; None: neither."""
+    return True if "Yes" in text else False if "No" in text else None
+
+
+def strictly_yes_or_no(text: str) -> bool | None:
+    """The first word alone decides, and the other one may not come later."""
+    words = [word.strip(".,:;!").lower() for word in text.split()]
+    if not words or words[0] not in ("yes", "no"):
+        return None
+    other = "no" if words[0] == "yes" else "yes"
+    return None if other in words else words[0] == "yes"
+
+
+def said_of(inspection: Inspection, mask: np.ndarray | None) -> dict[str, str]:
+    """What a row of results says of the words: text, place and box against a bool mask (H, W)."""
+    words = inspection.words
+    if words is None:
+        return {}
+    said = {"words": words.text}
+    if mask is None or not mask.any() or not words.regions:
+        return said
+    true = find_regions(mask.astype(np.float32), 0.5, join_px=joined_px(mask.shape))
+    best = max(box_iou(r.box_xyxy, t.box_xyxy) for r in words.regions for t in true)
+    right = words.regions[0].place in {t.place for t in true}
+    return said | {"place_right": "yes" if right else "no", "box_iou": f"{best:.4f}"}
+
+
+def box_iou(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    """Intersection over union of two boxes (x0, y0, x1, y1), in [0, 1]."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    tall = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(0, wide) * max(0, tall)
+    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    return both / (areas - both)
