@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from anomalyst.detection.kinds import KINDS
 from anomalyst.detection.regions import find_regions, regions_for
+from anomalyst.language.choosing import may_go_on
 from anomalyst.language.facts import MOST_NAMED, Facts, number, seen_colours
 from anomalyst.language.grounding import CORRECTION, conflict, ground
+from anomalyst.language.referring import what_is_asked
 from anomalyst.language.wording import plainly
 from anomalyst.training.dialogues.answers import matches
 from anomalyst.training.dialogues.writer import write_dialogue
-from anomalyst.types import PLACES, Region, Verdict, place_of
+from anomalyst.types import PLACES, Region, Turn, Verdict, place_of
 
 
 def region(
@@ -226,3 +228,63 @@ def test_colours_are_those_of_the_part_and_of_what_lies_behind():
     picture[30:70, 30:90] = (120, 70, 30)
     assert seen_colours(picture) == ("brown", "white")
     assert seen_colours(np.full((64, 64, 3), 10, np.uint8)) == ("black",)
+
+
+def test_a_sentence_may_only_go_on_to_something_true():
+    for begun in (
+        "There are two defects: a small discolouration at the upper left <region 1> and a large",
+        "They are at the upper left <region 1> and the lower",
+        "The second one is a large deformation at the lower right",
+        "I am fairly sure: less than 1 in 10",
+        "I see no scratch or crack; what I see is a small",
+        "Nothing stands out at the centre",
+    ):
+        assert may_go_on(begun, replace(TWO, p_value=0.01)), begun
+    for begun in (
+        "No",
+        "There are three",
+        "There are two defects: a large",
+        "There are two defects: a small deformation",
+        "There are two defects: a small discolouration at the lower",
+        "The second one is a small",
+        "They are a discolouration <region 1> and a discolouration",
+        "They are at the upper left <region 1> and<region 2>",
+        "I am very",
+        "I am fairly sure: about 1 in 2",
+        "It is brownish",
+        "Nothing stands out at the upper left",
+    ):
+        assert not may_go_on(begun, replace(TWO, p_value=0.01)), begun
+    assert may_go_on("It is a medium", TWO, [0]) is False
+    assert may_go_on("It is a large", TWO, [1]) and not may_go_on("It is a small", TWO, [1])
+
+
+@pytest.mark.parametrize(
+    ("question", "regions"),
+    [
+        ("What about the second one?", (1,)),
+        ("What about the sixth one?", None),
+        ("Which is the biggest?", (1,)),
+        ("Which one is the most serious?", (0,)),
+        ("Is there anything at the top left?", (0,)),
+        ("Is anything wrong on the right?", (1,)),
+        ("Is there anything in the middle?", None),
+        ("Any dents?", (1,)),
+        ("Is there a scratch?", None),
+        ("How many defects are there?", None),
+        ("What is it?", None),
+    ],
+)
+def test_what_a_question_singles_out(question: str, regions: tuple[int, ...] | None):
+    assert what_is_asked(question, TWO, ()).regions == regions
+
+
+def test_it_is_what_the_last_answer_spoke_of():
+    spoke = ground("The second one is a large deformation at the lower right <region 2>.", TWO)
+    turns = [Turn("What about the second one?", spoke)]
+    assert what_is_asked("How large is it?", TWO, turns).regions == (1,)
+    assert what_is_asked("And what kind?", TWO, turns).regions == (1,)
+    assert what_is_asked("Where are they?", TWO, turns).regions is None
+    assert what_is_asked("Is it sound?", TWO, turns).regions is None
+    both = ground("They are <region 1> and <region 2>.", TWO)
+    assert what_is_asked("How large is it?", TWO, [Turn("?", both)]).regions is None

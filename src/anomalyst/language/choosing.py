@@ -5,7 +5,7 @@ upper") only the ways that some region can be described are open, up to its tag.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from anomalyst.colours import NAMES
 from anomalyst.detection.kinds import KINDS
@@ -19,27 +19,48 @@ _KIND_STARTS = sorted({kind.split()[0] for kind in KINDS} | {"anomaly"})
 _COLOUR_STARTS = sorted({name.split()[0] for name in NAMES})
 # Where a description begins, unless it is of what is not there.
 _BEGUN = re.compile(
-    rf"(?<!\bno )\b(?:{'|'.join([*SIZES, *_KIND_STARTS, *_COLOUR_STARTS])})\b"
+    rf"(?<!\bno )(?<!\bhow )\b(?:{'|'.join([*SIZES, *_KIND_STARTS, *_COLOUR_STARTS])})"
     r"|(?<!stands out at )\bthe (?:upper|lower|centre|left|right)\b"
 )
 # After a tag a list goes on; after these words an article begins a description.
-_JOINED = re.compile(r"(?s)^(?:,| and) (\S.*)$")
+_JOINED = re.compile(r"(?s)^(?:,| and)(.*\S.*)$")
 _ARTICLE = re.compile(r"(?s)(?:: |, |\band |\bis |\bare |\bsee )an? (\S.*)$")
+# A sentence that counts them all, or says what there is instead, is about all of them.
+_ALL = re.compile(r"\bdefects?\b|what i see is")
+_BEGINS = re.compile(rf"the ({'|'.join(ORDINALS)}|largest|clearest)\b")
 _WHICH = re.compile(rf"\bthe ({'|'.join(ORDINALS)}|largest|clearest) one is\b")
 
 
-def may_go_on(begun: str, facts: Facts) -> bool:
-    """Whether a raw sentence that has got this far can still agree with the facts."""
-    return conflict(begun, facts, partial=True) is None and _well_described(begun.lower(), facts)
+def may_go_on(begun: str, facts: Facts, about: Sequence[int] | None = None) -> bool:
+    """Whether a raw sentence that has got this far can still agree with the facts.
+
+    `about`: indices of the regions that the question singles out; None: it is about all.
+    """
+    if conflict(begun, facts, partial=True) is not None:
+        return False
+    text = begun.lower()
+    if about is not None and not _of_those(text, facts, about):
+        return False
+    return _well_described(text, facts, about)
 
 
-def _well_described(text: str, facts: Facts) -> bool:
+def _of_those(text: str, facts: Facts, about: Sequence[int]) -> bool:
+    """Whether a sentence begins as one about some of those regions may."""
+    match = _BEGINS.match(text)
+    return match is None or _index(match.group(1), facts) in about
+
+
+def _well_described(text: str, facts: Facts, about: Sequence[int] | None) -> bool:
     """Whether what was begun after the last tag is the beginning of something true."""
     # A tag that has just been written belongs to what it ends.
     tags = [match for match in _TAG.finditer(text) if match.end() < len(text)]
     rest = text[tags[-1].end() :] if tags else text
     after = int(tags[-1].group(1)) if tags else 0
     regions = _open_to(facts, after, _WHICH.search(rest))
+    if _ALL.search(text):
+        regions = regions[:1]  # one after the other
+    elif about is not None:
+        regions = [index for index in regions if index in about]
     nouns = [way for index in regions for way in _nouns(facts, index)]
     ways = nouns + [way for index in regions for way in _others(facts, index)]
     if facts.colours:
@@ -47,7 +68,8 @@ def _well_described(text: str, facts: Facts) -> bool:
     if tags and (joined := _JOINED.match(rest)):
         left = len(facts.regions) - after
         more = [f"{number(left)} more", "but i am not sure.", tag(after)]
-        return _fits(joined.group(1), [*ways, *(f"a {way}" for way in nouns), *more])
+        on = [*ways, *(f"a {way}" for way in nouns), *more]
+        return _fits(joined.group(1), [f" {way}" for way in on])
     if facts.regions and (article := _ARTICLE.search(rest)):
         return _fits(article.group(1), nouns)
     match = _BEGUN.search(rest)
@@ -58,17 +80,19 @@ def _fits(said: str, ways: Iterable[str]) -> bool:
     return any(way.startswith(said) or said.startswith(way) for way in ways)
 
 
-def _open_to(facts: Facts, after: int, which: re.Match[str] | None) -> range:
+def _open_to(facts: Facts, after: int, which: re.Match[str] | None) -> Sequence[int]:
     """The regions that may be spoken of next: those after the last, or the one asked for."""
     if which is None or not facts.regions:
         return range(after, min(len(facts.regions), MOST_NAMED))
-    word = which.group(1)
-    index = 0
-    if word in ORDINALS:
-        index = ORDINALS.index(word)
-    elif word == "largest":
-        index = largest(facts)
+    index = _index(which.group(1), facts)
     return range(index, min(index + 1, len(facts.regions)))
+
+
+def _index(word: str, facts: Facts) -> int:
+    """The region that "the second one", "the largest one", "the clearest one" is."""
+    if word in ORDINALS:
+        return ORDINALS.index(word)
+    return largest(facts) if word == "largest" else 0
 
 
 def _nouns(facts: Facts, index: int) -> Iterator[str]:

@@ -56,6 +56,7 @@ _PLACE = re.compile(
 _NOTHING_AT = re.compile(
     r"\bnothing (?:stands out|is wrong|is visible) (?:at|in|on) the ([a-z -]+?)(?=[,;:.]|$)"
 )
+_NOTHING_BEGUN = re.compile(r"\bnothing(?: stands(?: out(?: at(?: the(?: [a-z ]*)?)?)?)?)?$")
 _NO_KIND = re.compile(rf"\bno (?:{'|'.join(KINDS)})\b(?: and no other defect)?")
 _CHANCE = re.compile(r"\b(?:less than|about) 1 in \d+")
 _SURETY = re.compile(r"\bi am (very|fairly|not) sure\b")
@@ -132,7 +133,7 @@ def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | Non
     for aside in _ASIDES:
         text = re.sub(aside, " ", text)
     return (
-        _presence_conflict(text, facts)
+        _presence_conflict(text, facts, partial)
         or _count_conflict(text, facts, partial)
         or _place_conflict(text, facts, partial)
         or _word_conflict(text, facts, partial)
@@ -141,10 +142,14 @@ def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | Non
     )
 
 
-def _presence_conflict(text: str, facts: Facts) -> str | None:
+def _presence_conflict(text: str, facts: Facts, partial: bool) -> str | None:
     for match in _NOTHING_AT.finditer(text):
+        if partial and match.end() == len(text) and match.group(1) in ("upper", "lower", "centre"):
+            continue
         if any(lies_in(region.place, match.group(1)) for region in facts.regions):
             return "something is where it says nothing is"
+    if partial:
+        text = _NOTHING_BEGUN.sub(" ", text)
     if facts.regions:
         text = _NOTHING_AT.sub(" ", text)
         for match in _NO_KIND.finditer(text):
@@ -247,11 +252,11 @@ def _goes_on(text: str, match: re.Match[str], place: str) -> bool:
 
 def _figure_conflict(text: str, facts: Facts, partial: bool) -> str | None:
     """Another chance, certainty or colour than the facts have."""
-    said = [
-        match.group()
-        for match in _CHANCE.finditer(text)
-        if not (partial and match.end() == len(text))
-    ]
+    said = []
+    for match in _CHANCE.finditer(text):
+        going_on = partial and match.end() == len(text)
+        if not (going_on and facts.chance.startswith(match.group())):
+            said.append(match.group())
     said += (_SURETY_BEGUN if partial else _SURETY).findall(text)
     if wrong := _first(said, {facts.chance, facts.surety}):
         return f"it says {wrong}"

@@ -15,6 +15,7 @@ from anomalyst.language.choosing import may_go_on
 from anomalyst.language.dialogue import checked_question, messages_for, without_marks
 from anomalyst.language.facts import Facts, facts_of
 from anomalyst.language.grounding import CORRECTION, conflict, ground, resolved, sentences
+from anomalyst.language.referring import Asked, what_is_asked
 from anomalyst.language.wording import plainly
 from anomalyst.model.loading import load_model
 from anomalyst.model.modeling import AnomalystModel
@@ -68,6 +69,8 @@ class Speaker:
                 "give --language the folder of a model trained with it."
             )
         listener = Listener(self.processor.tokenizer, facts, say)
+        asked = what_is_asked(question, facts, turns)
+        choice = Choice(self.processor.tokenizer, facts, asked)
         inputs = self.processor(self.prompt(question, facts, turns), dict(shown))
         ids = self.model.generate(
             **inputs,
@@ -75,7 +78,7 @@ class Speaker:
             do_sample=False,
             streamer=listener,
             stopping_criteria=StoppingCriteriaList([listener]),
-            logits_processor=LogitsProcessorList([Choice(self.processor.tokenizer, facts)]),
+            logits_processor=LogitsProcessorList([choice]),
         )
         raw = self.processor.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
         return ground(raw, facts, time.perf_counter() - started)
@@ -113,24 +116,40 @@ class Choice:
     agrees the model goes its way, and the sentence is cut when it is checked.
     """
 
-    def __init__(self, tokenizer: Any, facts: Facts, most: int = 300):
-        self.tokenizer, self.facts, self.most = tokenizer, facts, most
+    def __init__(self, tokenizer: Any, facts: Facts, asked: Asked, most: int = 2048):
+        self.tokenizer, self.facts, self.asked, self.most = tokenizer, facts, asked, most
+        begins = tokenizer(asked.begins, add_special_tokens=False) if asked.begins else {}
+        self.first: list[int] = list(begins.get("input_ids", ()))
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         before = input_ids[0].tolist()
+        if len(before) < len(self.first):
+            return _only(self.first[len(before)], scores)
         so_far = self.tokenizer.decode(before, skip_special_tokens=True)
-        for token in scores[0].topk(self.most).indices.tolist():
+        short: int | None = None
+        for token in scores[0].topk(min(self.most, scores.shape[1])).indices.tolist():
             text = self.tokenizer.decode([*before, token], skip_special_tokens=True)
-            begun = (sentences(text)[-1:] or [""])[0]
-            if token == self.tokenizer.eos_token_id:
-                fits = begun.endswith(ENDS)
-            else:  # a mark that is no text says nothing
-                fits = text != so_far and may_go_on(begun, self.facts)
-            if fits:
-                chosen = torch.full_like(scores, -torch.inf)
-                chosen[0, token] = 0.0
-                return chosen
-        return scores
+            if not self._fits(token, text, so_far):
+                continue
+            # Where the model is held back, a letter or a space may fit that leads nowhere.
+            if token == scores[0].argmax() or len(text[len(so_far) :].strip()) > 2:
+                return _only(token, scores)
+            short = token if short is None else short
+        return scores if short is None else _only(short, scores)
+
+    def _fits(self, token: int, text: str, so_far: str) -> bool:
+        begun = (sentences(text)[-1:] or [""])[0]
+        if token == self.tokenizer.eos_token_id:
+            return begun.endswith(ENDS)
+        # A mark that is no text says nothing.
+        return text != so_far and may_go_on(begun, self.facts, self.asked.regions)
+
+
+def _only(token: int, scores: Tensor) -> Tensor:
+    """Scores that leave one token."""
+    chosen = torch.full_like(scores, -torch.inf)
+    chosen[0, token] = 0.0
+    return chosen
 
 
 class Listener:

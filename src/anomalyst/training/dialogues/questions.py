@@ -276,30 +276,6 @@ OF_KIND = (
     "Can you {see} {kind}?",
 )  # fmt: skip
 
-# What people call each kind (detection/kinds.py).
-KIND_WORDS: dict[str, tuple[str, ...]] = {
-    "scratch or crack": (
-        "scratch", "crack", "cut", "scratches", "cracks", "scrape", "fissure", "fracture", "line",
-        "thread", "fibre", "hair", "hairline crack", "tear", "scratch or crack",
-    ),
-    "discolouration": (
-        "stain", "discolouration", "spot", "stains", "dirt", "smear", "wrong colour", "smudge",
-        "colour change", "burn", "rust", "contamination", "ink", "oil", "grease", "wrong texture",
-    ),
-    "hole or break": (
-        "hole", "break", "chip", "missing piece", "holes", "breakage", "broken edge", "gap",
-        "missing part", "puncture", "hole or break", "missing material", "nick",
-    ),
-    "deformation": (
-        "dent", "deformation", "fold", "bend", "bump", "wrinkle", "crease", "dents", "bulge",
-        "distortion", "warp", "bent part",
-    ),
-    "foreign part": (
-        "foreign body", "foreign part", "foreign object", "extra part", "misplaced part", "particle",
-        "particles", "foreign material", "wrong part", "swapped part", "debris", "crumbs",
-    ),
-}  # fmt: skip
-
 # What a picture of a part cannot tell, and what is no question about it at all.
 DECLINED = (
     "(What is|Who is|Tell me about|Explain|Do you like|Where is) {topic}?", "{topic}?",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalyst.language.facts import MOST_NAMED, Facts
-from anomalyst.language.wording import ORDINALS
+from anomalyst.language.wording import KIND_WORDS, ORDINALS
 from anomalyst.training.dialogues import questions as q
 from anomalyst.training.dialogues.answers import Asked, answered, matches
 from anomalyst.training.dialogues.patterns import said
@@ -110,8 +110,8 @@ def _question(
         where = _where(facts, rng)
         words["where"] = q.PLACES_ASKED[where]
     elif intent == "of kind":
-        kind = _kind(facts, rng, list(q.KIND_WORDS))
-        words["kind"] = q.KIND_WORDS[kind]
+        kind = _kind(facts, rng, list(KIND_WORDS))
+        words["kind"] = KIND_WORDS[kind]
     elif intent not in _ABOUT_IT:
         focus = None
     question = said(str(rng.choice(np.array(_PATTERNS[intent], object))), rng, words)

@@ -1,0 +1,70 @@
+"""Which regions a question is about: "the second one", "the largest", "it", "at the top left"."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from anomalyst.language.facts import MOST_NAMED, Facts
+from anomalyst.language.grounding import lies_in
+from anomalyst.language.wording import KIND_WORDS, ORDINALS, largest
+from anomalyst.types import Turn
+
+_TAG = re.compile(r"<region (\d+)>")
+_ORDINAL = re.compile(rf"\b({'|'.join(ORDINALS)})\b")
+_LARGEST = re.compile(r"\b(?:largest|biggest|larger|bigger|widest)\b")
+_CLEAREST = re.compile(r"\b(?:worst|clearest|most (?:serious|severe|visible|obvious))\b")
+_IT = re.compile(r"\b(?:it|its|this one|that one)\b|^and\b(?!.*\b(?:they|them|all)\b)")
+_OF_IT = re.compile(
+    r"\b(?:where|how (?:large|big)|kind|type|sort|size|place|position|about|describe|more)\b"
+)
+_WHETHER = re.compile(r"^(?:is|are|do|does|can|could|any|has|have|did)\b")
+_CELL = re.compile(
+    r"\b(upper|top|lower|bottom|centre|center|middle)[ -](left|centre|center|middle|right)\b"
+)
+_SIDE = re.compile(r"\b(?:at|in|on|near) the (?:very )?(top|bottom|left|right|middle|centre)\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What can be told of a question without a model."""
+
+    regions: tuple[int, ...] | None = None  # the ones it singles out; None: it is about all
+    begins: str = ""  # how the answer begins; empty: anyhow
+
+
+def what_is_asked(question: str, facts: Facts, turns: Sequence[Turn]) -> Asked:
+    """What a question singles out; nothing, where no region fits."""
+    text, count = question.lower(), min(len(facts.regions), MOST_NAMED)
+    if not count:
+        return Asked()
+    for pattern, word in ((_LARGEST, "largest"), (_CLEAREST, "clearest")):
+        if pattern.search(text):
+            index = largest(facts) if word == "largest" else 0
+            return Asked(regions=(index,), begins=f"The {word} one is")
+    if match := _ORDINAL.search(text):
+        index = ORDINALS.index(match.group(1))
+        return Asked(regions=(index,)) if index < count else Asked()
+    if match := _CELL.search(text) or _SIDE.search(text):
+        where = " ".join(match.groups())
+        there = [i for i in range(count) if lies_in(facts.regions[i].place, where)]
+        return Asked(regions=tuple(there), begins="There") if there else Asked()
+    if kind := asked_kind(text):
+        such = [i for i in range(count) if facts.regions[i].kind == kind]
+        return Asked(regions=tuple(such)) if such else Asked(begins=f"I see no {kind}")
+    if turns and _IT.search(text) and _OF_IT.search(text):
+        said = {int(number) - 1 for number in _TAG.findall(turns[-1].answer.raw)}
+        if len(said) == 1 and max(said) < count:
+            return Asked(regions=tuple(said))
+    return Asked()
+
+
+def asked_kind(question: str) -> str | None:
+    """The kind that a lower-case question asks after: "any dents?"; None for none or several."""
+    if not _WHETHER.search(question):
+        return None
+    asked = {
+        kind
+        for kind, words in KIND_WORDS.items()
+        if re.search(rf"\b(?:{'|'.join(words)})\b", question)
+    }
+    return asked.pop() if len(asked) == 1 else None
