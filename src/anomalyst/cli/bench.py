@@ -203,5 +203,5 @@ def ask(
         result = bench_ask(good, some, question, lambda: bar.advance(task))  # type: ignore[arg-type]
     typer.echo(
         f"map {result.map_ms:.0f} ms, words {result.words_ms:.0f} ms, both {result.both_ms:.0f} ms "
-        f"(medians of {len(some)}); {result.ms_per_40_tokens:.0f} ms for 40 tokens"
+        f"(medians of {len(some)}); {result.forty_tokens_ms:.0f} ms for 40 tokens"
     )

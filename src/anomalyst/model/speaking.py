@@ -119,12 +119,15 @@ class Choice:
     def __init__(self, tokenizer: Any, facts: Facts, asked: Asked, most: int = 2048):
         self.tokenizer, self.facts, self.asked, self.most = tokenizer, facts, asked, most
         begins = tokenizer(asked.begins, add_special_tokens=False) if asked.begins else {}
+        self.lost = False  # no token fitted: what follows is left to the check
         self.first: list[int] = list(begins.get("input_ids", ()))
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         before = input_ids[0].tolist()
         if len(before) < len(self.first):
             return _only(self.first[len(before)], scores)
+        if self.lost:
+            return scores
         so_far = self.tokenizer.decode(before, skip_special_tokens=True)
         short: int | None = None
         for token in scores[0].topk(min(self.most, scores.shape[1])).indices.tolist():
@@ -135,12 +138,17 @@ class Choice:
             if token == scores[0].argmax() or len(text[len(so_far) :].strip()) > 2:
                 return _only(token, scores)
             short = token if short is None else short
+        self.lost = short is None
         return scores if short is None else _only(short, scores)
 
     def _fits(self, token: int, text: str, so_far: str) -> bool:
         begun = (sentences(text)[-1:] or [""])[0]
         if token == self.tokenizer.eos_token_id:
             return begun.endswith(ENDS)
+        if text[-1:].isspace():
+            begun += " "  # a word has ended
+            if so_far[-1:].isspace():
+                return False
         # A mark that is no text says nothing.
         return text != so_far and may_go_on(begun, self.facts, self.asked.regions)
 
