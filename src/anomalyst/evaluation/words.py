@@ -10,13 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from PIL import Image
 
 from anomalyst.detection.kinds import KIND_OF
 from anomalyst.detection.regions import find_regions, joined_px
 from anomalyst.evaluation.language import box_iou, strictly_yes_or_no
 from anomalyst.inspector import Inspector
-from anomalyst.language.facts import COUNTS
+from anomalyst.language.facts import COUNTS, MOST_NAMED
+from anomalyst.language.showing import figures_of
 from anomalyst.synthesis.world import Episode, WorldConfig, make_episode
 from anomalyst.types import Dialogue, Inspection, Region
 
@@ -96,8 +98,15 @@ def true_regions(episode: Episode) -> tuple[Region, ...]:
 def _truly(found: Inspection, episode: Episode) -> Inspection:
     """The inspection as a perfect detector would have given it."""
     regions = true_regions(episode)
+    mask = torch.from_numpy(episode.mask.astype(np.float32))[None, None]
+    shown = {
+        **found.shown,
+        "anomaly_map": mask,
+        "regions": figures_of(regions, found.size_hw, most=MOST_NAMED)[None],
+    }
     return replace(
         found,
+        shown=shown,
         map=episode.mask.astype(np.float32),
         verdict="anomalous" if regions else "normal",
         p_value=0.01 if regions else 0.5,

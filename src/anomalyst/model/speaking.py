@@ -81,6 +81,8 @@ class Speaker:
             logits_processor=LogitsProcessorList([choice]),
         )
         raw = self.processor.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+        if len(ids[0]) >= LONGEST_ANSWER:  # it babbles
+            raw = ""
         return ground(raw, facts, time.perf_counter() - started)
 
     @torch.inference_mode()
@@ -183,9 +185,9 @@ class Listener:
     def end(self) -> None:
         """Pass on what is left."""
         text = self.tokenizer.decode(self.ids, skip_special_tokens=True)
-        whole = sentences(text)
+        whole = sentences(text) if len(self.ids) < LONGEST_ANSWER else []
         self._pass_on(whole)
-        if not whole and not self.failed:
+        if not whole and not self.failed and not self.said:
             self.say(resolved(plainly(self.facts), self.facts))
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:  # noqa: ARG002
