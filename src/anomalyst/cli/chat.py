@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyst.cli.inspect import source
-from anomalyst.cli.screen import Language, say
+from anomalyst.cli.screen import (
+    About,
+    EncoderName,
+    FalseAlarmRate,
+    Language,
+    ProductName,
+    Products,
+    References,
+    say,
+)
 
 if TYPE_CHECKING:
     from anomalyst.inspector import Inspector
@@ -15,13 +24,8 @@ if TYPE_CHECKING:
 
 def chat(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.", show_default=False)],
-    product: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A product made with `anomalyst teach`.")
-    ] = None,
-    reference: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="GOOD", help="A good picture to compare with; may be repeated."),
-    ] = None,
+    product: ProductName = None,
+    reference: References = None,
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="No good picture: judge the picture by itself.")
     ] = False,
@@ -29,24 +33,10 @@ def chat(
         list[str] | None,
         typer.Option(metavar="TEXT", help="Ask this and leave; may be repeated."),
     ] = None,
-    about: Annotated[
-        str,
-        typer.Option(metavar="TEXT", help="What to know of the product, as in 'the print is 500'."),
-    ] = "",
-    false_alarm_rate: Annotated[
-        float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
-    ] = 0.05,
-    products: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where taught products live.")
-    ] = Path("products"),
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="embedded|hf:DIR",
-            help="What sees: shipped, or a folder.",
-            show_default="the product's, or embedded",
-        ),
-    ] = None,
+    about: About = "",
+    false_alarm_rate: FalseAlarmRate = 0.05,
+    products: Products = Path("products"),
+    encoder: EncoderName = None,
     language: Language = None,
 ) -> None:
     """Ask about a picture, turn by turn; an empty line or Ctrl-D ends it.

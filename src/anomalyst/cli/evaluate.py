@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from anomalyst.cli.screen import Adapt
+from anomalyst.cli.screen import Adapt, FalseAlarmRate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,9 +55,7 @@ def evaluate(
     max_pictures: Annotated[
         int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
     ] = None,
-    false_alarm_rate: Annotated[
-        float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
-    ] = 0.05,
+    false_alarm_rate: FalseAlarmRate = 0.05,
     language: Annotated[
         bool, typer.Option("--language", help="Ask about each picture, too, and judge the words.")
     ] = False,

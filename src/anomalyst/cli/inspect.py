@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyst.cli.screen import Language, pictures_in, progress, say
+from anomalyst.cli.screen import (
+    About,
+    EncoderName,
+    FalseAlarmRate,
+    Language,
+    ProductName,
+    Products,
+    References,
+    pictures_in,
+    progress,
+    say,
+)
 
 if TYPE_CHECKING:
     from anomalyst.errors import PictureError
@@ -26,13 +37,8 @@ def inspect(
         list[Path],
         typer.Argument(metavar="IMAGE...", help="Pictures, or folders.", show_default=False),
     ],
-    product: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A product made with `anomalyst teach`.")
-    ] = None,
-    reference: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="GOOD", help="A good picture to compare with; may be repeated."),
-    ] = None,
+    product: ProductName = None,
+    reference: References = None,
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="No good picture: judge each picture by itself.")
     ] = False,
@@ -48,24 +54,10 @@ def inspect(
         str | None,
         typer.Option(metavar="TEXT", help="A question about each picture, answered in words."),
     ] = None,
-    about: Annotated[
-        str,
-        typer.Option(metavar="TEXT", help="What to know of the product, as in 'the print is 500'."),
-    ] = "",
-    false_alarm_rate: Annotated[
-        float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
-    ] = 0.05,
-    products: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where taught products live.")
-    ] = Path("products"),
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="embedded|hf:DIR",
-            help="What sees: shipped, or a folder.",
-            show_default="the product's, or embedded",
-        ),
-    ] = None,
+    about: About = "",
+    false_alarm_rate: FalseAlarmRate = 0.05,
+    products: Products = Path("products"),
+    encoder: EncoderName = None,
     language: Language = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")

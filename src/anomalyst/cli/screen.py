@@ -20,6 +20,29 @@ Adapt = Annotated[
     ),
 ]
 
+ProductName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A product made with `anomalyst teach`.")
+]
+References = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="GOOD", help="A good picture to compare with; may be repeated."),
+]
+About = Annotated[
+    str,
+    typer.Option(metavar="TEXT", help="What to know of the product, as in 'the print is 500'."),
+]
+FalseAlarmRate = Annotated[
+    float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
+]
+Products = Annotated[Path, typer.Option(metavar="DIR", help="Where taught products live.")]
+EncoderName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="embedded|hf:DIR",
+        help="What sees: shipped, or a folder.",
+        show_default="the product's, or embedded",
+    ),
+]
 Language = Annotated[
     Path | None,
     typer.Option(

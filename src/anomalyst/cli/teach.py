@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import Adapt, pictures_in, progress, say
+from anomalyst.cli.screen import Adapt, EncoderName, Products, pictures_in, progress, say
 
 
 def teach(
@@ -15,20 +15,11 @@ def teach(
         list[Path],
         typer.Argument(metavar="GOOD...", help="Good pictures, or folders.", show_default=False),
     ],
-    products: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where taught products live.")
-    ] = Path("products"),
+    products: Products = Path("products"),
     pose: Annotated[
         str, typer.Option(metavar="auto|fixed|free", help="Does it lie any way round?")
     ] = "auto",
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="embedded|hf:DIR",
-            help="What sees: shipped, or a folder.",
-            show_default="the product's, or embedded",
-        ),
-    ] = None,
+    encoder: EncoderName = None,
     adapt: Adapt = None,
     describe: Annotated[
         str,
