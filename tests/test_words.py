@@ -9,7 +9,7 @@ import torch
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.language import strictly_yes_or_no, yes_or_no
 from anomalyst.language.facts import Facts
-from anomalyst.language.showing import figures_of
+from anomalyst.language.prompt import region_figures
 from anomalyst.training.dialogues.writer import write_dialogue
 from anomalyst.types import Answer, Turn
 from test_grounding import check, random_facts, region
@@ -100,7 +100,7 @@ def speaker():
 def shown(facts: Facts) -> dict[str, torch.Tensor]:
     return {
         "anomaly_map": torch.zeros(1, 1, 64, 64),
-        "regions": figures_of(facts.regions, facts.size_hw, most=6)[None],
+        "regions": region_figures(facts.regions, facts.size_hw, most=6)[None],
         "image_embedding": torch.zeros(1, 256),
         "patches": torch.zeros(1, 128, 4, 4),
     }

@@ -106,3 +106,12 @@ def sentence(verdict: Verdict, regions: Sequence[Region], p_value: float) -> str
     if verdict == "anomalous":
         return f"Anomalous: {what} (p = {p_value:.3g})."
     return f"Unsure: please look at {what} (p = {p_value:.3g})."
+
+
+def box_iou(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    """Intersection over union of two boxes (x0, y0, x1, y1), in [0, 1]."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    tall = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(0, wide) * max(0, tall)
+    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    return both / (areas - both)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
 
 # Words of ours for the two states, with the product's name as {}.
@@ -92,8 +93,6 @@ def text_states(source: str, name: str) -> Tensor:
     AnomalystError if the folder is not there or holds no text tower.
     """
     from transformers import AutoModel, AutoTokenizer
-
-    from anomalyst.errors import AnomalystError
 
     try:
         model = AutoModel.from_pretrained(source, local_files_only=True).eval()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalyst.detection.regions import find_regions, joined_px
+from anomalyst.detection.regions import box_iou, find_regions, joined_px
 from anomalyst.errors import PictureError
 from anomalyst.inspector import Inspector
 from anomalyst.types import Dialogue, Inspection
@@ -71,12 +71,3 @@ def said_of(inspection: Inspection, mask: np.ndarray | None) -> dict[str, str]:
     best = max(box_iou(r.box_xyxy, t.box_xyxy) for r in words.regions for t in true)
     right = words.regions[0].place in {t.place for t in true}
     return said | {"place_right": "yes" if right else "no", "box_iou": f"{best:.4f}"}
-
-
-def box_iou(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
-    """Intersection over union of two boxes (x0, y0, x1, y1), in [0, 1]."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    tall = min(one[3], other[3]) - max(one[1], other[1])
-    both = max(0, wide) * max(0, tall)
-    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
-    return both / (areas - both)

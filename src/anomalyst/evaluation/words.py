@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 
 from anomalyst.detection.kinds import KIND_OF
-from anomalyst.detection.regions import find_regions, joined_px
-from anomalyst.evaluation.language import box_iou, strictly_yes_or_no
+from anomalyst.detection.regions import box_iou, find_regions, joined_px
+from anomalyst.evaluation.language import strictly_yes_or_no
 from anomalyst.inspector import Inspector
-from anomalyst.language.facts import COUNTS, MOST_NAMED
-from anomalyst.language.showing import figures_of
+from anomalyst.language.facts import MOST_NAMED, number
+from anomalyst.language.prompt import region_figures
 from anomalyst.synthesis.world import Episode, WorldConfig, make_episode
+from anomalyst.synthesis.world.families import HELD_OUT
 from anomalyst.types import Dialogue, Inspection, Region
 
 EPISODE_SEED = 1 << 42  # nothing was ever trained on these
@@ -27,7 +28,7 @@ WORLD = WorldConfig(
     size_px=256,
     references=(1, 1),
     anomalous_share=0.5,
-    families=("leather", "casting", "cap", "tray", "cable", "lens", "biscuit"),
+    families=HELD_OUT,
 )
 QUESTIONS = {
     "presence": "Is there any anomaly in the image?",
@@ -102,7 +103,7 @@ def _truly(found: Inspection, episode: Episode) -> Inspection:
     shown = {
         **found.shown,
         "anomaly_map": mask,
-        "regions": figures_of(regions, found.size_hw, most=MOST_NAMED)[None],
+        "regions": region_figures(regions, found.size_hw, most=MOST_NAMED)[None],
     }
     return replace(
         found,
@@ -126,8 +127,7 @@ def _judge(inspector: Inspector, found: Inspection, episode: Episode, score: Sco
     kind = _ask(inspector, "kind", found, score)
     score.add("kind", any(str(t.kind) in kind for t in true))
     count = _ask(inspector, "count", found, score).lower()
-    number = COUNTS[len(true)] if len(true) < len(COUNTS) else str(len(true))
-    score.add("count", f" {number} defect" in count)
+    score.add("count", f" {number(len(true))} defect" in count)
 
 
 def _ask(inspector: Inspector, what: str, found: Inspection, score: Score) -> str:

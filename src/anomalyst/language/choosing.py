@@ -11,10 +11,9 @@ from anomalyst.colours import NAMES
 from anomalyst.detection.kinds import KINDS
 from anomalyst.language.facts import MOST_NAMED, Facts, number
 from anomalyst.language.grounding import conflict
-from anomalyst.language.wording import ORDINALS, largest, tag
+from anomalyst.language.wording import TAG, WHICH, index_of, tag
 from anomalyst.types import SIZES
 
-_TAG = re.compile(r"<region (\d+)>")
 _KIND_STARTS = sorted({kind.split()[0] for kind in KINDS} | {"anomaly"})
 _COLOUR_STARTS = sorted({name.split()[0] for name in NAMES})
 # Where a description begins, unless it is of what is not there.
@@ -27,8 +26,8 @@ _JOINED = re.compile(r"(?s)^(?:,| and)(.*\S.*)$")
 _ARTICLE = re.compile(r"(?s)(?:: |, |\band |\bis |\bare |\bsee )an? (\S.*)$")
 # A sentence that counts them all, or says what there is instead, is about all of them.
 _ALL = re.compile(r"\bdefects?\b|what i see is")
-_BEGINS = re.compile(rf"the ({'|'.join(ORDINALS)}|largest|clearest)\b")
-_WHICH = re.compile(rf"\bthe ({'|'.join(ORDINALS)}|largest|clearest) one is\b")
+_BEGINS = re.compile(rf"the ({WHICH})\b")
+_WHICH = re.compile(rf"\bthe ({WHICH}) one is\b")
 
 
 def may_go_on(begun: str, facts: Facts, about: Sequence[int] | None = None) -> bool:
@@ -47,13 +46,13 @@ def may_go_on(begun: str, facts: Facts, about: Sequence[int] | None = None) -> b
 def _of_those(text: str, facts: Facts, about: Sequence[int]) -> bool:
     """Whether a sentence begins as one about some of those regions may."""
     match = _BEGINS.match(text)
-    return match is None or _index(match.group(1), facts) in about
+    return match is None or index_of(match.group(1), facts) in about
 
 
 def _well_described(text: str, facts: Facts, about: Sequence[int] | None) -> bool:
     """Whether what was begun after the last tag is the beginning of something true."""
     # A tag that has just been written belongs to what it ends.
-    tags = [match for match in _TAG.finditer(text) if match.end() < len(text)]
+    tags = [match for match in TAG.finditer(text) if match.end() < len(text)]
     rest = text[tags[-1].end() :] if tags else text
     after = int(tags[-1].group(1)) if tags else 0
     regions = _open_to(facts, after, _WHICH.search(rest))
@@ -84,15 +83,8 @@ def _open_to(facts: Facts, after: int, which: re.Match[str] | None) -> Sequence[
     """The regions that may be spoken of next: those after the last, or the one asked for."""
     if which is None or not facts.regions:
         return range(after, min(len(facts.regions), MOST_NAMED))
-    index = _index(which.group(1), facts)
+    index = index_of(which.group(1), facts)
     return range(index, min(index + 1, len(facts.regions)))
-
-
-def _index(word: str, facts: Facts) -> int:
-    """The region that "the second one", "the largest one", "the clearest one" is."""
-    if word in ORDINALS:
-        return ORDINALS.index(word)
-    return largest(facts) if word == "largest" else 0
 
 
 def _nouns(facts: Facts, index: int) -> Iterator[str]:

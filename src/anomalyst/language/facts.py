@@ -24,7 +24,6 @@ _CHANCES = (
     (0.5, "about 1 in 3"),
     (1.0, "most"),
 )
-CHANCES = tuple(words for _, words in _CHANCES)
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -44,11 +43,6 @@ class Facts:
     told: str = ""  # the user's own words about the product
 
     @property
-    def leaning(self) -> bool:
-        """Whether the words say yes: an unsure verdict has regions, and asks for a look."""
-        return self.verdict != "normal"
-
-    @property
     def chance(self) -> str:
         """How many good parts look this unusual, in words."""
         return next(words for limit, words in _CHANCES if self.p_value <= limit)
@@ -60,6 +54,12 @@ class Facts:
             return "not"
         clear = self.p_value <= 0.025 or self.p_value >= 0.27
         return "very" if clear and self.guaranteed else "fairly"
+
+    @property
+    def largest(self) -> int:
+        """Index of the region with the largest area among those that are named."""
+        named = self.regions[:MOST_NAMED]
+        return max(range(len(named)), key=lambda i: named[i].area_px)
 
     def size(self, region: Region) -> str:
         """How large a region is, in a word."""
@@ -79,9 +79,7 @@ class Facts:
             words = f"{self.size(region)} {region.kind or 'anomaly'}, {region.place}"
             lines.append(f"<region {index}> {words}")
         if len(self.regions) > 1:
-            named = self.regions[:MOST_NAMED]
-            largest = max(range(len(named)), key=lambda i: named[i].area_px)
-            lines.append(f"largest: <region {largest + 1}>")
+            lines.append(f"largest: <region {self.largest + 1}>")
         lines.append(f"colours: {' on '.join(self.colours) or 'unknown'}")
         if self.product:
             lines.append(f"name <product>: {self.product}")

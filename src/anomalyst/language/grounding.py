@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from anomalyst.colours import NAMES
 from anomalyst.detection.kinds import KINDS
 from anomalyst.language.facts import COUNTS, Facts
-from anomalyst.language.wording import ORDINALS, largest, plainly
+from anomalyst.language.wording import TAG, WHICH, index_of, plainly
 from anomalyst.types import PLACES, SIZES, Answer, Region
 
 CORRECTION = "My words did not agree with the calibrated verdict, which holds."
 
-_TAG = re.compile(r"<region (\d+)>")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _NOUN = (
     r"(?:defect|anomal|flaw|fault|damage|problem|imperfection|blemish|issue|irregularit"
@@ -63,7 +62,7 @@ _SURETY = re.compile(r"\bi am (very|fairly|not) sure\b")
 _SURETY_BEGUN = re.compile(r"\bi am (very|fairly|not)(?: sure\b|$)")
 _PLACES = "|".join(sorted(PLACES, key=len, reverse=True))
 _PHRASE = re.compile(
-    rf"(?:\bthe ({'|'.join(ORDINALS)}|largest|clearest) one is )?\b(?:an? )?({'|'.join(SIZES)})"
+    rf"(?:\bthe ({WHICH}) one is )?\b(?:an? )?({'|'.join(SIZES)})"
     rf"(?: ({'|'.join(KINDS)}|anomaly)\b(?: at the ({_PLACES})\b)?)?"
 )
 # The longest first: "dark grey" is not "grey".
@@ -104,7 +103,7 @@ def sentences(raw: str) -> list[str]:
 
 def named(text: str, facts: Facts) -> Iterator[Region]:
     """The regions that a text names, in order; a number without a region is passed over."""
-    for match in _TAG.finditer(text):
+    for match in TAG.finditer(text):
         index = int(match.group(1)) - 1
         if 0 <= index < len(facts.regions):
             yield facts.regions[index]
@@ -117,7 +116,7 @@ def resolved(text: str, facts: Facts) -> str:
         x0, y0, x1, y1 = facts.regions[int(match.group(1)) - 1].box_xyxy
         return f"(box {x0}, {y0}, {x1}, {y1})"
 
-    text = _TAG.sub(box, text)
+    text = TAG.sub(box, text)
     return text.replace("<product>", facts.product).replace("<told>", f'"{facts.told}"')
 
 
@@ -126,7 +125,7 @@ def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | Non
 
     `partial`: the sentence is still being written, and what ends it may go on ("1" to "12").
     """
-    numbers = [int(n) for n in _TAG.findall(sentence)]
+    numbers = [int(n) for n in TAG.findall(sentence)]
     if any(not 1 <= n <= len(facts.regions) for n in numbers):
         return "it names a region that is not there"
     text = sentence.lower()
@@ -212,9 +211,9 @@ def lies_in(place: str, where: str) -> bool:
 
 def _word_conflict(text: str, facts: Facts, partial: bool) -> str | None:
     """Kinds and sizes that no region has (of those named, if any is and no other may follow)."""
-    named_here = [facts.regions[int(n) - 1] for n in _TAG.findall(text)]
+    named_here = [facts.regions[int(n) - 1] for n in TAG.findall(text)]
     regions = facts.regions if partial or not named_here else named_here
-    rest = _NO_KIND.sub(" ", _TAG.sub(" ", text))
+    rest = _NO_KIND.sub(" ", TAG.sub(" ", text))
     sizes = {facts.size(region) for region in regions}
     if wrong := _first(re.findall(rf"\b({'|'.join(SIZES)})\b", rest), sizes):
         return f"it says {wrong}"
@@ -230,11 +229,10 @@ def _phrase_conflict(text: str, facts: Facts) -> str | None:
     for match in _PHRASE.finditer(text):
         which, size, kind, place = match.groups()
         regions = facts.regions
-        if which in ORDINALS:
-            regions = regions[ORDINALS.index(which) :][:1]
-        elif which and regions:
-            regions = (regions[largest(facts) if which == "largest" else 0],)
-        whole = place is not None and f"{place}" in PLACES and not _goes_on(text, match, place)
+        if which and regions:
+            regions = regions[index_of(which, facts) :][:1]
+        # "the centre" may still become "the centre left".
+        whole = place is not None and not (place == "centre" and match.end() == len(text))
         if not any(
             (size is None or facts.size(r) == size)
             and (kind is None or (r.kind or "anomaly") == kind)
@@ -243,11 +241,6 @@ def _phrase_conflict(text: str, facts: Facts) -> str | None:
         ):
             return f"it describes {match.group().strip()}"
     return None
-
-
-def _goes_on(text: str, match: re.Match[str], place: str) -> bool:
-    """Whether "the centre" may still become "the centre left"."""
-    return place == "centre" and match.end() == len(text)
 
 
 def _figure_conflict(text: str, facts: Facts, partial: bool) -> str | None:

@@ -5,9 +5,13 @@ vectors. Here the map may have any size, the regions are seen as well, and every
 the spread of a word embedding.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from anomalyst.types import Region
 
 MAP_CELLS = 48  # side to which any map is brought before the convolutions
 REGION_FIGURES = 8  # per region: box, area, peak, centre
@@ -50,24 +54,13 @@ def _halving(before: int, width: int) -> list[nn.Module]:
     return [nn.Conv2d(before, width, 3, padding=1), nn.GELU(), nn.MaxPool2d(2)]
 
 
-def region_figures(
-    boxes_xyxy: list[tuple[int, int, int, int]],
-    areas_px: list[int],
-    peaks: list[float],
-    centres_xy: list[tuple[float, float]],
-    *,
-    size_hw: tuple[int, int],
-    most: int,
-) -> Tensor:
+def region_figures(regions: Sequence[Region], size_hw: tuple[int, int], *, most: int) -> Tensor:
     """Regions as the prompt learner sees them: (most, 8), rows of zeros after the last."""
     height, width = size_hw
     rows = torch.zeros(most, REGION_FIGURES)
-    for i, (box, area, peak, centre) in enumerate(
-        list(zip(boxes_xyxy, areas_px, peaks, centres_xy, strict=True))[:most]
-    ):
-        x0, y0, x1, y1 = box
+    for row, region in zip(rows, regions, strict=False):
+        (x0, y0, x1, y1), (x, y) = region.box_xyxy, region.centre_xy
         shares = [x0 / width, y0 / height, x1 / width, y1 / height]
-        rows[i] = torch.tensor(
-            [*shares, (area / (height * width)) ** 0.5, peak, centre[0] / width, centre[1] / height]
-        )
+        size = (region.area_px / (height * width)) ** 0.5
+        row[:] = torch.tensor([*shares, size, region.peak, x / width, y / height])
     return rows

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from anomalyst.language.facts import MOST_NAMED, Facts
 from anomalyst.language.grounding import lies_in
-from anomalyst.language.wording import KIND_WORDS, ORDINALS, largest
+from anomalyst.language.wording import KIND_WORDS, ORDINALS, TAG, index_of
 from anomalyst.types import Turn
 
-_TAG = re.compile(r"<region (\d+)>")
 _ORDINAL = re.compile(rf"\b({'|'.join(ORDINALS)})\b")
 _LARGEST = re.compile(r"\b(?:largest|biggest|larger|bigger|widest)\b")
 _CLEAREST = re.compile(r"\b(?:worst|clearest|most (?:serious|severe|visible|obvious))\b")
@@ -39,8 +38,7 @@ def what_is_asked(question: str, facts: Facts, turns: Sequence[Turn]) -> Asked:
         return Asked()
     for pattern, word in ((_LARGEST, "largest"), (_CLEAREST, "clearest")):
         if pattern.search(text):
-            index = largest(facts) if word == "largest" else 0
-            return Asked(regions=(index,), begins=f"The {word} one is")
+            return Asked(regions=(index_of(word, facts),), begins=f"The {word} one is")
     if match := _ORDINAL.search(text):
         index = ORDINALS.index(match.group(1))
         return Asked(regions=(index,)) if index < count else Asked()
@@ -52,7 +50,7 @@ def what_is_asked(question: str, facts: Facts, turns: Sequence[Turn]) -> Asked:
         such = [i for i in range(count) if facts.regions[i].kind == kind]
         return Asked(regions=tuple(such)) if such else Asked(begins=f"I see no {kind}")
     if turns and _IT.search(text) and _OF_IT.search(text):
-        said = {int(number) - 1 for number in _TAG.findall(turns[-1].answer.raw)}
+        said = {int(number) - 1 for number in TAG.findall(turns[-1].answer.raw)}
         if len(said) == 1 and max(said) < count:
             return Asked(regions=tuple(said))
     return Asked()

@@ -23,22 +23,10 @@ def shown(
     patches = F.adaptive_avg_pool2d(features.levels[min(2, len(features.levels) - 1)], PATCH_CELLS)
     return {
         "anomaly_map": anomaly_map[None, None].float(),
-        "regions": figures_of(regions, size_hw, most=most)[None],
+        "regions": region_figures(regions, size_hw, most=most)[None],
         "image_embedding": features.embedding.mean(0, keepdim=True),
         "patches": patches.mean(0, keepdim=True),
     }
-
-
-def figures_of(regions: Sequence[Region], size_hw: tuple[int, int], *, most: int) -> Tensor:
-    """Regions as the prompt learner sees them, (most, 8)."""
-    return region_figures(
-        [r.box_xyxy for r in regions],
-        [r.area_px for r in regions],
-        [r.peak for r in regions],
-        [r.centre_xy for r in regions],
-        size_hw=size_hw,
-        most=most,
-    )
 
 
 def stacked(many: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,11 +1,14 @@
 """How facts are worded, by the grammar that teaches and by the answers that correct."""
 
+import re
 from collections.abc import Sequence
 
-from anomalyst.language.facts import MOST_NAMED, Facts, number
+from anomalyst.language.facts import Facts, number
 from anomalyst.types import Region
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+WHICH = "|".join((*ORDINALS, "largest", "clearest"))  # "the ... one" is one region
+TAG = re.compile(r"<region (\d+)>")
 SHOWN = 3  # regions described in one answer; the others are counted
 
 
@@ -21,10 +24,8 @@ def described(facts: Facts, index: int) -> str:
 
 
 def with_article(region: Region, size: str = "") -> str:
-    """What a region is: "a small scratch", "small particles", "an anomaly"."""
+    """What a region is: "a small scratch", "an anomaly"."""
     noun = " ".join(word for word in (size, region.kind or "anomaly") if word)
-    if noun.endswith("particles"):
-        return noun
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
@@ -61,10 +62,11 @@ def plainly(facts: Facts) -> str:
     return f"Yes, {found}"
 
 
-def largest(facts: Facts) -> int:
-    """Index of the region with the largest area among those that are named."""
-    named = facts.regions[:MOST_NAMED]
-    return max(range(len(named)), key=lambda i: named[i].area_px)
+def index_of(which: str, facts: Facts) -> int:
+    """The region that "the second one", "the largest one" or "the clearest one" is."""
+    if which in ORDINALS:
+        return ORDINALS.index(which)
+    return facts.largest if which == "largest" else 0
 
 
 # What people call each kind (detection/kinds.py).
@@ -87,7 +89,7 @@ KIND_WORDS: dict[str, tuple[str, ...]] = {
     ),
     "foreign part": (
         "foreign body", "foreign part", "foreign object", "extra part", "misplaced part",
-        "particle",
-        "particles", "foreign material", "wrong part", "swapped part", "debris", "crumbs",
+        "particle", "particles",
+        "foreign material", "wrong part", "swapped part", "debris", "crumbs",
     ),
 }  # fmt: skip

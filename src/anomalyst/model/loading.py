@@ -35,12 +35,8 @@ def load_model(folder: Path) -> tuple[AnomalystModel, AnomalystProcessor]:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise AnomalystError(f"{folder}: the model cannot be read ({reason}).") from error
-    odd = {k: sorted(map(str, told[k])) for k in ("missing_keys", "unexpected_keys") if told.get(k)}
-    odd |= (
-        {"mismatched_keys": list(map(str, told["mismatched_keys"]))}
-        if told.get("mismatched_keys")
-        else {}
-    )
+    kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
+    odd = {kind: sorted(map(str, told[kind])) for kind in kinds if told.get(kind)}
     if odd:
         kind, names = next(iter(odd.items()))
         raise AnomalystError(

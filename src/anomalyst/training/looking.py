@@ -6,7 +6,7 @@ so each is looked at once. Shards of safetensors; a stopped gathering goes on.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,38 @@ from torch import Tensor
 from anomalyst.detection.decoder import load_decoder
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.kinds import KIND_OF, KINDS, region_look
-from anomalyst.detection.regions import regions_for
+from anomalyst.detection.regions import box_iou, regions_for
 from anomalyst.detection.teaching import with_copies
 from anomalyst.encoders.embedded import load_embedded
 from anomalyst.files import written_whole
 from anomalyst.imaging import Frame
 from anomalyst.synthesis.world import Episode, WorldConfig, make_episode
+from anomalyst.synthesis.world.families import HELD_OUT
+from anomalyst.training.recipe import Recipe
 from anomalyst.types import Region
 
 LOOKS_SEED = 1 << 41  # episodes of this room; the detector was never trained on these
 SHARD = 250  # episodes
 MAP_PX = 64  # side of the maps kept
-HELD_OUT = ("leather", "casting", "cap", "tray", "cable", "lens", "biscuit")  # for evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LooksRecipe(Recipe):
+    """What a stage has that learns from looks."""
+
+    looks: str = ""  # folder of looks that are there or will be; empty: `looks` in the run's folder
+    episodes: int = 4000  # to look at, where the folder has fewer
+    world: WorldConfig = field(
+        default_factory=lambda: WorldConfig(
+            size_px=256, references=(1, 1), anomalous_share=0.7, without=HELD_OUT
+        )
+    )
+
+    def gathered(self, out: Path) -> Path:
+        """The folder of looks, filled where it has too few; `out`: the run's folder."""
+        folder = Path(self.looks) if self.looks else out / "looks"
+        gather(folder, self.world, self.episodes)
+        return folder
 
 
 @dataclass(slots=True)
@@ -90,7 +110,7 @@ def true_kind(region: Region, episode: Episode) -> str | None:
     x0, y0, x1, y1 = region.box_xyxy
     if not episode.mask[y0:y1, x0:x1].any():
         return None
-    overlaps = [(_overlap(region.box_xyxy, d.box_xyxy), d.kind) for d in episode.truth.defects]
+    overlaps = [(box_iou(region.box_xyxy, d.box_xyxy), d.kind) for d in episode.truth.defects]
     best, kind = max(overlaps, default=(0.0, ""))
     return KIND_OF[kind] if best > 0.05 else None
 
@@ -192,12 +212,3 @@ def _region(values: dict[str, Any]) -> Region:
 def _small(anomaly_map: np.ndarray) -> np.ndarray:
     pooled = F.adaptive_avg_pool2d(torch.from_numpy(anomaly_map)[None, None], MAP_PX)
     return pooled[0].numpy()
-
-
-def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
-    """Intersection over union of two boxes."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    tall = min(one[3], other[3]) - max(one[1], other[1])
-    both = max(0, wide) * max(0, tall)
-    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
-    return both / (areas - both)

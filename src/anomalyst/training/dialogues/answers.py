@@ -1,5 +1,6 @@
 """The true answer to each kind of question, from the facts, worded in many ways."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,13 @@ from anomalyst.language.wording import (
     all_described,
     counted,
     described,
-    largest,
     listed,
+    plainly,
     tag,
     with_article,
 )
 from anomalyst.training.dialogues.patterns import said
+from anomalyst.types import Region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +41,7 @@ def answered(asked: Asked, facts: Facts, look: str, rng: np.random.Generator) ->
 def _presence(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
     if facts.verdict == "normal":
         return said("No, (there is no defect|I see no defect)[: it looks like a good one].", rng)
-    verb = "is" if len(facts.regions) == 1 else "are"
-    found = f"there {verb} {counted(facts)}: {all_described(facts)}"
-    if facts.verdict == "unsure":
-        return f"Yes, probably {found}, but I am not sure."
-    return f"Yes, {found}."
+    return plainly(facts)
 
 
 def _sound(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
@@ -67,31 +65,27 @@ def _count(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
 def _where(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
     if not facts.regions:
         return said("Nowhere: there is no defect.", rng)
-    if asked.focus is not None:
-        return f"It is at the {facts.regions[asked.focus].place} {tag(asked.focus)}."
-    shown = range(min(SHOWN, len(facts.regions)))
-    places = [f"the {facts.regions[i].place} {tag(i)}" for i in shown]
-    return f"{_it_is(facts)} at {listed(places, len(facts.regions))}."
+    return _each(asked, facts, lambda region: f"the {region.place}", "at ")
 
 
 def _kind(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
     if not facts.regions:
         return said("(Nothing is wrong|It has none): there is no defect.", rng)
-    if asked.focus is not None:
-        return f"It is {with_article(facts.regions[asked.focus])} {tag(asked.focus)}."
-    shown = range(min(SHOWN, len(facts.regions)))
-    kinds = [f"{with_article(facts.regions[i])} {tag(i)}" for i in shown]
-    return f"{_it_is(facts)} {listed(kinds, len(facts.regions))}."
+    return _each(asked, facts, with_article)
 
 
 def _size(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
     if not facts.regions:
         return said("There is nothing to measure: there is no defect.", rng)
+    return _each(asked, facts, facts.size)
+
+
+def _each(asked: Asked, facts: Facts, way: Callable[[Region], str], at: str = "") -> str:
+    """One thing about the region in focus, or about each of the worst."""
     if asked.focus is not None:
-        return f"It is {facts.size(facts.regions[asked.focus])} {tag(asked.focus)}."
-    shown = range(min(SHOWN, len(facts.regions)))
-    sizes = [f"{facts.size(facts.regions[i])} {tag(i)}" for i in shown]
-    return f"{_it_is(facts)} {listed(sizes, len(facts.regions))}."
+        return f"It is {at}{way(facts.regions[asked.focus])} {tag(asked.focus)}."
+    ways = [f"{way(region)} {tag(i)}" for i, region in enumerate(facts.regions[:SHOWN])]
+    return f"{_it_is(facts)} {at}{listed(ways, len(facts.regions))}."
 
 
 def _report(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
@@ -142,7 +136,7 @@ def _worst(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
 def _largest(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:
     if not facts.regions:
         return "There is no defect."
-    return f"The largest one is {described(facts, largest(facts))}."
+    return f"The largest one is {described(facts, facts.largest)}."
 
 
 def _nth(asked: Asked, facts: Facts, rng: np.random.Generator) -> str:

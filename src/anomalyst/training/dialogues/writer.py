@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalyst.language.facts import MOST_NAMED, Facts
-from anomalyst.language.wording import KIND_WORDS, ORDINALS
+from anomalyst.language.wording import KIND_WORDS, ORDINALS, TAG
 from anomalyst.training.dialogues import questions as q
 from anomalyst.training.dialogues.answers import Asked, answered, matches
 from anomalyst.training.dialogues.patterns import said
@@ -43,7 +43,6 @@ _PREAMBLES = (
     "For the report:",
     "I have a customer waiting.",
 )
-_TAG = re.compile(r"<region (\d+)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def write_dialogue(
 
 def focus_after(answer: str) -> int | None:
     """The region that "it" means after an answer: the one it speaks of, if it is a single one."""
-    tags = {int(number) - 1 for number in _TAG.findall(answer)}
+    tags = {int(number) - 1 for number in TAG.findall(answer)}
     return tags.pop() if len(tags) == 1 else None
 
 

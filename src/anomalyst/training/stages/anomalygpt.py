@@ -30,7 +30,7 @@ from anomalyst.encoders import load_encoder
 from anomalyst.errors import AnomalystError
 from anomalyst.imaging import canvas_for, open_picture, place
 from anomalyst.language.dialogue import IMAGE_TOKEN, messages_for
-from anomalyst.language.facts import Facts
+from anomalyst.language.facts import MOST_NAMED, Facts
 from anomalyst.language.showing import shown
 from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.synthesis.pasting import spoil
@@ -212,7 +212,9 @@ class AnomalyGPTCourse:
         given = bool(rng.random() < recipe.few_shot_share) and len(pictures) > 1
         anomaly_map = self._beside(features, pictures, rng) if given else torch.zeros(8, 8)
         small = F.interpolate(anomaly_map[None, None], (64, 64), mode="bilinear")[0, 0]
-        seen = shown(small, regions if recipe.facts else (), picture.shape[:2], features, most=6)
+        seen = shown(
+            small, regions if recipe.facts else (), picture.shape[:2], features, most=MOST_NAMED
+        )
         extra = {
             "mask": F.interpolate(
                 torch.from_numpy(mask)[None, None].float(), (64, 64), mode="area"
@@ -245,7 +247,7 @@ class AnomalyGPTCourse:
         features = self.detector.encode([canvas])
         messages = messages_for("", (), one["question"], instruction="")
         messages.append({"role": "assistant", "content": one["answer"]})
-        seen = shown(torch.zeros(64, 64), (), canvas.shape[:2], features, most=6)
+        seen = shown(torch.zeros(64, 64), (), canvas.shape[:2], features, most=MOST_NAMED)
         return self._tokens(messages) | seen
 
     def _tokens(self, messages: list[dict[str, str]]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The kinds stage: what kind of defect a found region is, learnt on drawn products."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,25 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.detection.kinds import KINDS, KindClassifier
-from anomalyst.synthesis.world import WorldConfig
 from anomalyst.training.checkpoint import write_weights
-from anomalyst.training.looking import HELD_OUT, gather, read_crops
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.looking import LooksRecipe, read_crops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KindsRecipe(Recipe):
+class KindsRecipe(LooksRecipe):
     """The kind classifier; `batch` counts regions."""
 
     stage: Literal["kinds"] = "kinds"
-    looks: str = ""  # folder of looks that are there or will be; empty: `looks` in the run's folder
     episodes: int = 16000  # to look at, where the folder has fewer
     smoothing: float = 0.05  # of the labels
-    world: WorldConfig = field(
-        default_factory=lambda: WorldConfig(
-            size_px=256, references=(1, 1), anomalous_share=0.7, without=HELD_OUT
-        )
-    )
 
 
 class KindsCourse:
@@ -42,9 +34,7 @@ class KindsCourse:
     def batches(self, first_step: int) -> Iterator[dict[str, Tensor]]:
         """One batch of regions a step, drawn by the step's own random numbers."""
         recipe = self.recipe
-        folder = Path(recipe.looks) if recipe.looks else self.out / "looks"
-        gather(folder, recipe.world, recipe.episodes)
-        crops = read_crops(folder)
+        crops = read_crops(recipe.gathered(self.out))
         for step in range(first_step, recipe.steps):
             numbers = torch.Generator().manual_seed(recipe.seed * (1 << 20) + step)
             rows = torch.randint(len(crops["kinds"]), (recipe.batch,), generator=numbers)

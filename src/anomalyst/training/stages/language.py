@@ -17,14 +17,12 @@ from transformers import LlamaConfig
 
 from anomalyst.detection.kinds import KINDS
 from anomalyst.language.dialogue import messages_for
-from anomalyst.language.facts import Facts
-from anomalyst.language.showing import figures_of
+from anomalyst.language.facts import MOST_NAMED, Facts
+from anomalyst.language.prompt import region_figures
 from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
-from anomalyst.synthesis.world import WorldConfig
 from anomalyst.training.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.dialogues.writer import write_dialogue
-from anomalyst.training.looking import HELD_OUT, MAP_PX, Look, gather, read_looks
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.looking import MAP_PX, Look, LooksRecipe, read_looks
 from anomalyst.types import Region, Verdict, place_of
 
 # What a product looks like, in words that hold for families never seen.
@@ -68,21 +66,14 @@ class LanguageModelConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageRecipe(Recipe):
+class LanguageRecipe(LooksRecipe):
     """The embedded language model; `batch` counts dialogues."""
 
     stage: Literal["language"] = "language"
-    looks: str = ""  # folder of looks that are there or will be; empty: `looks` in the run's folder
-    episodes: int = 4000  # to look at, where the folder has fewer
     turns: int = 4  # of each dialogue
     compiled: bool = False  # torch.compile: 1.7 times as fast on a CPU with a C++ compiler
     imagined: float = 0.5  # share of dialogues about regions that never were
     model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
-    world: WorldConfig = field(
-        default_factory=lambda: WorldConfig(
-            size_px=256, references=(1, 1), anomalous_share=0.7, without=HELD_OUT
-        )
-    )
 
 
 class LanguageCourse:
@@ -90,9 +81,7 @@ class LanguageCourse:
 
     def __init__(self, recipe: LanguageRecipe, out: Path):
         self.recipe, self.out = recipe, out
-        folder = Path(recipe.looks) if recipe.looks else out / "looks"
-        gather(folder, recipe.world, recipe.episodes)
-        self.looks = read_looks(folder)
+        self.looks = read_looks(recipe.gathered(out))
         texts = (text for step in range(400) for text in self._texts(step))
         tokenizer = learn_tokenizer(texts, recipe.model.vocabulary)
         config = model_config(recipe.model, tokenizer)
@@ -178,7 +167,7 @@ class LanguageCourse:
         facts = drawn_facts(verdict, regions, size_hw, look, rng)
         shown = {
             "anomaly_map": anomaly_map[None],
-            "regions": figures_of(regions, size_hw, most=6)[None],
+            "regions": region_figures(regions, size_hw, most=MOST_NAMED)[None],
             "image_embedding": look.embedding[None],
             "patches": look.patches[None],
         }

@@ -29,6 +29,8 @@ _ORDER = (
     "zipper", "brush", "seal", "cell panel", "lens",
 )  # fmt: skip
 FAMILIES = {name: _BY_NAME[name] for name in _ORDER}
+# Words are not learnt from these, but judged on them.
+HELD_OUT = ("leather", "casting", "cap", "tray", "cable", "lens", "biscuit")
 # How often each is drawn, relative to a made thing: textures a quarter, assemblies a fifth.
 WEIGHTS = {
     "surface": 4.0,
