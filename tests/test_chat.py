@@ -140,3 +140,7 @@ def test_what_is_not_mmads_is_refused(tmp_path: Path):
         read_mmad(tmp_path / "x.json", tmp_path)
     with pytest.raises(AnomalystError, match="there is no such file"):
         read_mmad(tmp_path / "y.json", tmp_path)
+    (tmp_path / "z.json").write_bytes(b"\xff\xd8" * 4000)
+    with pytest.raises(AnomalystError, match="is not MMAD's JSON") as refused:
+        read_mmad(tmp_path / "z.json", tmp_path)
+    assert len(str(refused.value)) < 300  # a sentence, not the file

@@ -62,7 +62,9 @@ def read_mmad(path: Path, root: Path) -> list[Entry]:
     except FileNotFoundError:
         raise AnomalystError(f"{path}: there is no such file.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise AnomalystError(f"{path}: is not MMAD's JSON ({error!r}).") from error
+        raise AnomalystError(
+            f"{path}: is not MMAD's JSON ({type(error).__name__}: {error})."
+        ) from error
 
 
 def _entry(key: str, value: Mapping[str, Any], root: Path) -> Entry:

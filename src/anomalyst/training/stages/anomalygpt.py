@@ -304,7 +304,8 @@ def read_instructions(recipe: AnomalyGPTRecipe) -> list[dict[str, Any]]:
             )
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise AnomalystError(
-            f"{path}: is no list of conversations as LLaVA or PandaGPT write them ({error!r})."
+            f"{path}: is no list of conversations as LLaVA or PandaGPT write them "
+            f"({type(error).__name__}: {error})."
         ) from error
     if not read:
         raise AnomalystError(f"{path}: holds no conversation.")
