@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,22 +18,39 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises AnomalystError when the disk is full or the folder cannot be written.
     """
     temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        # mkstemp makes private files; what we leave behind follows the user's umask instead.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except OSError as error:
-        raise AnomalystError(_sentence(path, error)) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with _disk_told(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            # mkstemp makes private files; what we leave behind follows the user's umask instead.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`; takes its place if the block ends well, is removed if not.
+
+    Raises AnomalystError when the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f".part-{path.name}")
+    with _disk_told(path):
+        try:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            yield part
+            shutil.rmtree(path, ignore_errors=True)
+            part.replace(path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,6 +63,19 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes whole or not at all."""
     with written_whole(path) as part:
         part.write_bytes(data)
+
+
+@contextmanager
+def _disk_told(path: Path) -> Iterator[None]:
+    """What the disk refuses, as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise AnomalystError(_sentence(path, error)) from error
+    except Exception as error:
+        if os.strerror(errno.ENOSPC) in str(error):  # safetensors has an error of its own for it
+            raise AnomalystError(_sentence(path, OSError(errno.ENOSPC, ""))) from error
+        raise
 
 
 def _sentence(path: Path, error: OSError) -> str:

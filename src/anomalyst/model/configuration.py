@@ -12,7 +12,8 @@ class AnomalystConfig(PreTrainedConfig):
     model; `embedding_width` and `patch_width` are those of its embedding and of its last level.
     `level_widths` are those of the levels that the text-aligned decoder reads; empty: it has none.
     `facts`: whether the prompt says in words what was found; without, as AnomalyGPT, the model sees
-    it by its prompt embeddings alone.
+    it by its prompt embeddings alone. `patches`: layers put into the language model
+    (`model/patches.py`).
     """
 
     model_type = "anomalyst"
@@ -30,6 +31,7 @@ class AnomalystConfig(PreTrainedConfig):
         level_widths: tuple[int, ...] = (),
         state_width: int = 64,
         facts: bool = True,
+        patches: Any = (),
         image_token_id: int | None = None,
         **kwargs: Any,
     ):
@@ -44,6 +46,7 @@ class AnomalystConfig(PreTrainedConfig):
         self.patch_grid, self.base_tokens, self.regions = patch_grid, base_tokens, regions
         self.level_widths, self.state_width = list(level_widths), state_width
         self.facts = facts
+        self.patches = list(patches)
         self.image_token_id = image_token_id
         # Generation stops where the language model's own does.
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):

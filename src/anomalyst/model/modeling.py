@@ -10,6 +10,7 @@ from anomalyst.detection.text_aligned import TextAlignedDecoder
 from anomalyst.language.projector import Projector
 from anomalyst.language.prompt import PromptLearner
 from anomalyst.model.configuration import AnomalystConfig
+from anomalyst.model.patches import as_patches, insert
 
 SHOWN = ("anomaly_map", "regions", "image_embedding", "patches")  # what a picture is shown as
 
@@ -28,6 +29,7 @@ class AnomalystModel(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         width = config.text_config.hidden_size
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        insert(self.language_model, as_patches(config.patches))
         self.prompt_learner = PromptLearner(
             width, base_tokens=config.base_tokens, regions=config.regions
         )
