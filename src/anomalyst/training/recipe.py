@@ -5,7 +5,13 @@ from typing import Literal
 
 from anomalyst.detection.decoder import DecoderConfig
 from anomalyst.encoders.embedded import EmbeddedConfig
+from anomalyst.errors import AnomalystError
 from anomalyst.synthesis.world import WorldConfig
+from anomalyst.training.engines.base import EngineConfig
+from anomalyst.training.optimization import OptimizerName, Schedule
+from anomalyst.training.watchdog import WatchConfig
+
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,17 +21,51 @@ class Recipe:
     stage: str = ""  # what is trained: training/stages/
     seed: int = 0
     steps: int = 8000
-    batch: int = 16  # of whatever the stage trains on
+    batch: int = 16  # of whatever the stage trains on; of a step, over all processes
+    micro_batch: int = 0  # what goes through the model at once; 0: a process's whole share
     initial: str = ""  # weights to start from, as the stage writes them; empty: from scratch
-    learning_rate: float = 2e-3  # peak; reached after `warmup_steps`, then a cosine to 1 %
+    optimizer: OptimizerName = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam and AdamW
+    momentum: float = 0.9  # of the optimizer `momentum`
+    learning_rate: float = 2e-3  # peak; reached after `warmup_steps`, then as `schedule` says
     warmup_steps: int = 200
+    schedule: Schedule = "cosine"
+    final_share: float = 0.01  # of the peak, at the last step
     weight_decay: float = 0.02
-    clip_norm: float = 1.0
-    ema_decay: float = 0.998  # of the averaged weights, which are the ones that ship
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    clip_norm: float = 1.0  # of the gradient of the whole step; 0: not clipped
+    ema_decay: float = 0.998  # of the averaged weights, which are the ones that ship; 0: the last
+    precision: Literal["bfloat16", "float32", "float16"] = "bfloat16"
+    loss_scale_power: int = 16  # float16: the first loss scale is 2 to this
+    loss_scale_window: int = 2000  # float16: steps without overflow after which it doubles
+    activation_checkpointing: bool = False  # blocks are computed twice instead of remembered
     workers: int = 1  # processes that draw episodes
     log_every: int = 50
     checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    validate_every: int = 0  # steps between looks at what is never trained on; 0: none
+    validation_batches: int = 4  # of such a look
+    profile_steps: int = 0  # so many early steps are written as a trace for chrome://tracing
+    trackers: tuple[Tracker, ...] = ()  # beside log.jsonl and summary.html
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
+
+    def parts(self, world: int) -> int:
+        """How many micro-batches a step has over `world` processes; each trains as many of them.
+
+        Raises AnomalystError when the batch cannot be shared out.
+        """
+        micro = self.micro_batch or self.batch // world
+        if not micro or self.batch % micro or (self.batch // micro) % world:
+            raise AnomalystError(
+                f"batch {self.batch} cannot be shared by {world} process{'es' * (world > 1)} in "
+                f"micro-batches of {self.micro_batch or 'equal size'}; it must be a multiple of "
+                f"{world * max(1, self.micro_batch)}."
+            )
+        return self.batch // micro
+
+    def resolved(self) -> "Recipe":
+        """The recipe with what its data decides filled in; AnomalystError when data are missing."""
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +95,7 @@ class DetectorRecipe(Recipe):
         """Side of the pictures of a step."""
         return self.sizes_px[step % len(self.sizes_px)]
 
-    def fresh_at(self, step: int) -> int:
-        """New episodes of a step: `batch / reuse`, and the fewer the larger the pictures."""
+    def fresh_at(self, step: int, parts: int) -> int:
+        """New episodes of a micro-batch: the fewer the larger the pictures."""
         share = (self.world.size_px / self.size_at(step)) ** 2
-        return max(1, round(self.batch * share / self.reuse))
+        return max(1, round(self.batch / parts * share / self.reuse))

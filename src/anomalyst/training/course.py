@@ -1,0 +1,106 @@
+"""What the loop asks of a stage, and what most stages answer alike."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+AHEAD = 4  # micro-batches that each worker makes before they are needed
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which micro-batches of every step a process trains on: `count` from `first`, `of` in all."""
+
+    first: int = 0
+    count: int = 1
+    of: int = 1
+
+    @property
+    def parts(self) -> range:
+        """Their numbers."""
+        return range(self.first, self.first + self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question whose answer is known, and what the model in training said to it."""
+
+    question: str
+    answer: str
+    right: bool | None  # None: it said neither yes nor no
+
+
+class Course:
+    """A stage of training, made of a recipe and the run's folder."""
+
+    module: nn.Module  # what is trained: the parameters that require a gradient
+    leaves_out = False  # whether a step may leave trained parameters without a gradient
+
+    def batches(self, first_step: int, share: Share) -> Iterator[Any]:
+        """Step by step from `first_step`, the share's micro-batches; functions of step and part."""
+        raise NotImplementedError
+
+    def loss(self, batch: Any, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is lowered, and its parts by name."""
+        raise NotImplementedError
+
+    def ship(self, average: Mapping[str, Tensor]) -> Path:
+        """Write the averaged weights in the form they are used in; called at every checkpoint."""
+        raise NotImplementedError
+
+    def finish(self, weights: Path) -> None:
+        """What remains to be done after the last step."""
+
+    def held_out(self, share: Share, count: int) -> Iterator[Any]:
+        """`count` rounds of the share's micro-batches that are never trained on."""
+        raise NotImplementedError
+
+    def blocks(self) -> dict[str, nn.Module]:
+        """Parts that repeat and are only called by forward: split, recomputed and watched."""
+        return {}
+
+    def amount(self, batch: Any) -> dict[str, int]:
+        """How much a micro-batch is: samples, and tokens where there are any."""
+        raise NotImplementedError
+
+    def probe(self) -> list[Asked]:
+        """Questions with known answers, asked now; empty where nothing can be asked."""
+        return []
+
+    def outputs(self, device: torch.device) -> dict[str, Tensor]:
+        """What an inspection is judged by, of some sample: which depend on what is trained?"""
+        del device
+        return {}
+
+
+def made_ahead(
+    make: Callable[[int, int], Any], steps: range, share: Share, workers: int
+) -> Iterator[Any]:
+    """`make(step, part)` for the share's parts of every step, in order, in worker processes."""
+    yield from DataLoader(
+        _Numbered(make, steps, share),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
+    )
+
+
+class _Numbered(Dataset[Any]):
+    """Item i: micro-batch i of the steps."""
+
+    def __init__(self, make: Callable[[int, int], Any], steps: range, share: Share):
+        self.make, self.steps, self.share = make, steps, share
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.share.count
+
+    def __getitem__(self, index: int) -> Any:
+        cv2.setNumThreads(0)
+        step, part = divmod(index, self.share.count)
+        return self.make(self.steps[step], self.share.first + part)

@@ -1,0 +1,73 @@
+"""How a run is spread: one adapter per engine, all with the same verbs."""
+
+import torch
+
+from anomalyst.errors import AnomalystError
+from anomalyst.training.engines.base import (
+    Engine,
+    EngineConfig,
+    EngineName,
+    Spread,
+    Stepped,
+    trained_state,
+)
+from anomalyst.training.places import Place
+
+__all__ = [
+    "Engine",
+    "EngineConfig",
+    "EngineName",
+    "Spread",
+    "Stepped",
+    "check_engine",
+    "open_engine",
+    "trained_state",
+]
+
+
+def open_engine(name: EngineName, place: Place) -> Engine:
+    """The engine of that name, joined with the other processes."""
+    assert name != "single" or place.world == 1, "one process cannot be several"
+    if name == "ddp":
+        from anomalyst.training.engines.ddp import DDPEngine
+
+        return DDPEngine(place)
+    if name == "fsdp":
+        from anomalyst.training.engines.fsdp import FSDPEngine
+
+        return FSDPEngine(place)
+    if name == "deepspeed":
+        from anomalyst.training.engines.deepspeed import DeepSpeedEngine
+
+        return DeepSpeedEngine(place)
+    if name == "horovod":
+        from anomalyst.training.engines.horovod import HorovodEngine
+
+        return HorovodEngine(place)
+    return Engine(place)
+
+
+def check_engine(config: EngineConfig, precision: str, *, here: int, world: int) -> None:
+    """Raises AnomalystError where this machine cannot run the engine.
+
+    `here`: processes on this machine, of `world` in all.
+    """
+    if config.name == "single" and world > 1:
+        raise AnomalystError(
+            f"{world} processes need an engine that spreads; add --engine ddp, fsdp, deepspeed or "
+            "horovod."
+        )
+    devices = torch.cuda.device_count()
+    if devices and here > devices:
+        raise AnomalystError(
+            f"--nproc {here}: this machine has {devices} GPU{'s' * (devices > 1)}; ask for "
+            f"{devices} or fewer."
+        )
+    if config.name == "deepspeed":
+        from anomalyst.training.engines.deepspeed import check_deepspeed
+
+        check_deepspeed(config, precision)
+    if config.name == "horovod":
+        from anomalyst.training.engines.horovod import check_horovod
+
+        check_horovod()

@@ -1,0 +1,262 @@
+"""How a run is spread: what every engine does, and the plain one in a single process.
+
+An engine knows no model. It is given a module whose forward is a loss, and speaks in its terms.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from anomalyst.training.optimization import LossScale
+from anomalyst.training.places import Place
+
+EngineName = Literal["single", "ddp", "fsdp", "deepspeed", "horovod"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How a run is spread; nothing here changes what is learnt."""
+
+    name: EngineName = "single"
+    zero_stage: Literal[0, 1, 2, 3] = 2  # DeepSpeed: what is split; optimizer, gradients, weights
+    offload_optimizer: bool = False  # DeepSpeed: its state lives in the host's memory
+    deepspeed_json: str = ""  # DeepSpeed: your own configuration; what it lacks is filled in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """What an engine is told of a run."""
+
+    config: EngineConfig
+    make_optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+    batch: int  # of a step, over all processes
+    micro_batch: int
+    accumulation: int  # micro-batches of a step in this process
+    clip_norm: float
+    precision: Literal["bfloat16", "float32", "float16"]
+    loss_scale_power: int
+    loss_scale_window: int
+    blocks: Mapping[str, nn.Module]  # parts that repeat and are only ever called by forward
+    leaves_out: bool  # a step may leave trained parameters without a gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What an optimizer step did."""
+
+    gradient_norm: float  # of the whole gradient, before clipping
+    learning_rate: float  # as it stood in the optimizer
+    loss_scale: float = 1.0
+    skipped: bool = False  # a float16 overflow: nothing was changed
+
+
+class Engine:
+    """One process; the others change what spreading changes."""
+
+    name: EngineName = "single"
+    wrapped: Any  # what is called with a batch: the task, or what a library made of it
+    optimizer: Any
+    trained: list[nn.Parameter]  # found once: walking a model costs a millisecond
+
+    def __init__(self, place: Place):
+        self.rank, self.world = place.rank, place.world
+        cuda = torch.cuda.is_available()
+        self.device = torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
+        if cuda:
+            torch.cuda.set_device(self.device)
+
+    def prepare(self, task: nn.Module, spread: Spread) -> None:
+        """Take a module whose forward gives (loss, parts); raises if it is not spread as asked."""
+        self.task, self.spread = task.to(self.device), spread
+        self.wrapped = self._wrap(self.task)
+        self.trained = [p for p in self.task.parameters() if p.requires_grad]
+        self.optimizer = spread.make_optimizer(self._trained_groups())
+        half = spread.precision == "float16"
+        self.scale = LossScale(spread.loss_scale_power, spread.loss_scale_window) if half else None
+
+    def forward(self, batch: Any, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a micro-batch and its parts; `last` of the step's."""
+        self._synchronise(last)
+        return self.wrapped(batch)
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:  # noqa: ARG002
+        """Add the gradient of one micro-batch's loss, each an equal share of the step's."""
+        scale = self.scale.scale if self.scale else 1.0
+        (loss * (scale / self.spread.accumulation)).backward()
+
+    def step(self, learning_rate: float) -> Stepped:
+        """Clip, change the weights, forget the gradient."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        if self.spread.leaves_out:
+            # What a step left out counts as zero, as every engine but the plain one has it anyway.
+            for parameter in self.trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+        scale = self.scale.scale if self.scale else 1.0
+        norm = self._norm() / scale
+        used = float(self.optimizer.param_groups[0]["lr"])
+        # Without a loss scale a broken gradient is the watchdog's to name, before it does harm.
+        skipped = not math.isfinite(norm)
+        if self.scale:
+            self.scale.after(overflow=skipped)
+        if not skipped:
+            clip = self.spread.clip_norm
+            factor = (min(1.0, clip / (norm + 1e-6)) if clip else 1.0) / scale
+            if factor != 1:
+                self._multiply(factor)
+            self._update()
+        self.optimizer.zero_grad()
+        return Stepped(norm, used, scale, skipped)
+
+    def reduce(self, values: Tensor, op: Literal["mean", "sum", "max"] = "mean") -> Tensor:  # noqa: ARG002
+        """The same over all processes: any tensor -> one of its shape."""
+        return values
+
+    def gather(self, what: Any) -> list[Any]:
+        """What each process has, in the order of the processes."""
+        return [what]
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+
+    def squared_norms(self, groups: Mapping[str, list[str]]) -> dict[str, float]:
+        """Of each group of trained tensors, the squared norm of the gradient before the step."""
+        by_name = dict(self.task.named_parameters())
+        found = {}
+        for name, members in groups.items():
+            given = [g for m in members if (g := by_name[m].grad) is not None]
+            found[name] = float(nn.utils.get_total_norm(given)) ** 2 if given else 0.0
+        return found
+
+    def state(self) -> dict[str, Tensor]:
+        """What is trained, by name, as this process holds it (a shard where it is spread)."""
+        return trained_state(self.task)
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors shaped like `state` -> whole, in the first process's memory."""
+        return {name: value.detach().to("cpu") for name, value in tensors.items()}
+
+    def share(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors -> as `state` holds them."""
+        return {name: value.to(self.device) for name, value in tensors.items()}
+
+    def optimizer_bytes(self) -> int:
+        """What the optimizer remembers in this process."""
+        states = self.optimizer.state.values()
+        return sum(v.numel() * v.element_size() for s in states for v in s.values()
+                   if isinstance(v, Tensor))  # fmt: skip
+
+    def save(self, folder: Path) -> None:
+        """Write the optimizer's state into a folder; every process calls."""
+        from anomalyst.training.engines.remembering import save_optimizer
+
+        save_optimizer(folder, self.task, self.optimizer, spread=self.world > 1)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote, at this or at another number of processes."""
+        from anomalyst.training.engines.remembering import load_optimizer
+
+        load_optimizer(folder, self.task, self.optimizer, spread=self.world > 1)
+
+    def note(self) -> dict[str, Any]:
+        """What else a checkpoint must keep."""
+        return {"loss_scale": [self.scale.scale, self.scale.calm]} if self.scale else {}
+
+    def restore(self, note: Mapping[str, Any]) -> None:
+        """Take up what `note` gave."""
+        if self.scale and "loss_scale" in note:
+            self.scale.scale, self.scale.calm = note["loss_scale"]
+
+    def close(self) -> None:
+        """Part from the others."""
+
+    def _wrap(self, task: nn.Module) -> nn.Module:
+        return task
+
+    def _synchronise(self, last: bool) -> None:
+        """Whether the coming backward pass shares its gradient with the others."""
+
+    def _update(self) -> None:
+        self.optimizer.step()
+
+    def _trained_groups(self) -> list[dict[str, list[nn.Parameter]]]:
+        return [{"params": self.trained}]
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.trained if p.grad is not None]
+
+    def _norm(self) -> float:
+        gradients = self._gradients()
+        return float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
+
+    def _multiply(self, factor: float) -> None:
+        gradients = self._gradients()
+        if gradients:
+            torch._foreach_mul_(gradients, factor)
+
+
+class GroupEngine(Engine):
+    """Processes that talk through torch.distributed."""
+
+    def __init__(self, place: Place):
+        super().__init__(place)
+        import torch.distributed as dist
+
+        if not dist.is_initialized():
+            backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
+            store = place.rendezvous()
+            dist.init_process_group(backend, rank=place.rank, world_size=place.world, **store)
+        assert dist.get_world_size() == place.world, "the group is not the one asked for"
+
+    def reduce(self, values: Tensor, op: Literal["mean", "sum", "max"] = "mean") -> Tensor:
+        """The same over all processes."""
+        import torch.distributed as dist
+
+        whole = values.clone()
+        dist.all_reduce(whole, dist.ReduceOp.MAX if op == "max" else dist.ReduceOp.SUM)
+        return whole / self.world if op == "mean" else whole
+
+    def gather(self, what: Any) -> list[Any]:
+        """What each process has, in the order of the processes."""
+        import torch.distributed as dist
+
+        held = [None] * self.world
+        dist.all_gather_object(held, what)
+        return held
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        import torch.distributed as dist
+
+        dist.barrier()
+
+    def close(self) -> None:
+        """Leave the group together."""
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.barrier()
+            sys.stdout.flush()
+            dist.destroy_process_group()
+
+
+def trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state of a module without its frozen parameters, which are not ours to keep."""
+    frozen = {n for n, p in module.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    return {name: value for name, value in module.state_dict().items() if name not in frozen}
+
+
+def laid_out(module: nn.Module) -> nn.Module:
+    """The module with its weights in the plain order that some libraries can only send."""
+    for parameter in module.parameters():
+        # `contiguous` leaves the strides of sides of length one as they are.
+        plain = torch.empty(parameter.shape, dtype=parameter.dtype, device=parameter.device)
+        parameter.data = plain.copy_(parameter.data)
+    return module

@@ -1,0 +1,67 @@
+"""Optimizers by name, the learning rate of every step, and the scale of a float16 loss."""
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from anomalyst.training.recipe import Recipe
+
+OptimizerName = Literal["adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop"]
+Schedule = Literal["cosine", "linear", "constant"]
+
+
+def make_optimizer(recipe: "Recipe", groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The recipe's optimizer over groups {"params": [...]}, at its peak learning rate.
+
+    AdamW decays weights apart from the gradient (Loshchilov and Hutter 2019), the others with it.
+    """
+    given: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    match recipe.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, betas=recipe.betas, **given)
+        case "adam":
+            return torch.optim.Adam(groups, betas=recipe.betas, **given)
+        case "sgd":
+            return torch.optim.SGD(groups, **given)
+        case "momentum":
+            return torch.optim.SGD(groups, momentum=recipe.momentum, **given)
+        case "adagrad":
+            return torch.optim.Adagrad(groups, **given)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, **given)
+
+
+def learning_rate(recipe: "Recipe", step: int) -> float:
+    """Linear warm-up, then a cosine or a line down to `final_share` of the peak, or the peak."""
+    if step < recipe.warmup_steps:
+        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    left = 1 - min(1.0, done)
+    if recipe.schedule == "cosine":
+        left = 0.5 * (1 + math.cos(math.pi * (1 - left)))
+    return recipe.learning_rate * (recipe.final_share + (1 - recipe.final_share) * left)
+
+
+class LossScale:
+    """A float16 loss is multiplied by `scale`: halved at an overflow, doubled after `window` steps.
+
+    Micikevicius et al. 2018, section 3.2. It never falls below 1.
+    """
+
+    FLOOR = 1.0
+
+    def __init__(self, power: int, window: int):
+        self.scale, self.window, self.calm = 2.0**power, window, 0
+
+    def after(self, *, overflow: bool) -> None:
+        """Count one step."""
+        if overflow:
+            self.scale, self.calm = max(self.FLOOR, self.scale / 2), 0
+            return
+        self.calm += 1
+        if self.calm == self.window:
+            self.scale, self.calm = self.scale * 2, 0
