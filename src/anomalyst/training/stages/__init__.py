@@ -1,41 +1,20 @@
 """What can be trained: each stage brings its recipe and its course."""
 
 import difflib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
-import torch
 import yaml
-from torch import Tensor, nn
 
 from anomalyst.config import load
 from anomalyst.errors import AnomalystError
+from anomalyst.training.course import Course
 from anomalyst.training.recipe import DetectorRecipe, Recipe
-from anomalyst.training.stages.anomalygpt import AnomalyGPTCourse, AnomalyGPTRecipe
+from anomalyst.training.stages.anomalygpt import AnomalyGPTCourse
 from anomalyst.training.stages.detector import DetectorCourse
+from anomalyst.training.stages.inspections import AnomalyGPTRecipe
 from anomalyst.training.stages.kinds import KindsCourse, KindsRecipe
 from anomalyst.training.stages.language import LanguageCourse, LanguageRecipe
 from anomalyst.training.stages.text_aligned import TextAlignedCourse, TextAlignedRecipe
-
-
-class Course(Protocol):
-    """What the loop asks of a stage; made of a recipe and the run's folder."""
-
-    module: nn.Module  # what is trained: the parameters that require a gradient
-
-    def batches(self, first_step: int) -> Iterator[Any]:
-        """One batch a step from `first_step` to the last; a function of the step alone."""
-
-    def loss(self, batch: Any, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is lowered, and its parts by name."""
-
-    def ship(self, average: dict[str, Tensor]) -> Path:
-        """Write the averaged weights in the form they are used in; called at every checkpoint."""
-
-    def finish(self, weights: Path) -> None:
-        """What remains to be done after the last step."""
-
 
 RECIPES: dict[str, type[Recipe]] = {
     "detector": DetectorRecipe,

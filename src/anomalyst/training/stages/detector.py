@@ -1,6 +1,6 @@
 """The detector stage: encoder and pair decoder together, on episodes of the procedural world."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_l
 from anomalyst.encoders.embedded import EmbeddedEncoder, read_weights
 from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import write_weights
+from anomalyst.training.course import Course, Share
 from anomalyst.training.episodes import Batch, batches
-from anomalyst.training.procedural import write_procedural_calibration
+from anomalyst.training.procedural import HELD_OUT, write_procedural_calibration
 from anomalyst.training.recipe import DetectorRecipe
 
 
@@ -86,8 +87,10 @@ class DetectorStage(nn.Module):
         return torch.stack(losses).mean()
 
 
-class DetectorCourse:
+class DetectorCourse(Course):
     """The stage as the loop drives it; ships model.safetensors and, at the end, calibrations."""
+
+    leaves_out = True  # what judges a picture alone is not asked beside good ones
 
     def __init__(self, recipe: DetectorRecipe, out: Path):
         self.recipe, self.out = recipe, out
@@ -97,9 +100,18 @@ class DetectorCourse:
         self.stage = stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: nn.Module = self.stage
 
-    def batches(self, first_step: int) -> Iterator[Batch]:
+    def batches(self, first_step: int, share: Share) -> Iterator[Batch]:
         """Batches of episodes."""
-        return batches(self.recipe, first_step)
+        return batches(self.recipe, first_step, share)
+
+    def held_out(self, share: Share, count: int) -> Iterator[Batch]:
+        """Episodes of other seeds, each seen once."""
+        other = replace(self.recipe, seed=self.recipe.seed + HELD_OUT, steps=count, workers=0)
+        return batches(other, 0, share)
+
+    def amount(self, batch: Batch) -> dict[str, int]:
+        """Episodes count."""
+        return {"samples": len(batch.query)}
 
     def loss(self, batch: Batch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """The stage's loss of one batch, moved to the device."""
@@ -111,7 +123,7 @@ class DetectorCourse:
         )
         return self.stage(moved)
 
-    def ship(self, average: dict[str, Tensor]) -> Path:
+    def ship(self, average: Mapping[str, Tensor]) -> Path:
         """The averaged encoder and decoder in half precision, with their configuration."""
         note = {
             "encoder": to_mapping(self.recipe.encoder),

@@ -1,6 +1,6 @@
 """The kinds stage: what kind of defect a found region is, learnt on drawn products."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from anomalyst.detection.kinds import KINDS, KindClassifier
 from anomalyst.training.checkpoint import write_weights
+from anomalyst.training.course import Course, Share
 from anomalyst.training.looking import LooksRecipe, read_crops
 
 
@@ -23,7 +24,7 @@ class KindsRecipe(LooksRecipe):
     smoothing: float = 0.05  # of the labels
 
 
-class KindsCourse:
+class KindsCourse(Course):
     """Regions in random order, turned, mirrored and recoloured."""
 
     def __init__(self, recipe: KindsRecipe, out: Path):
@@ -31,14 +32,20 @@ class KindsCourse:
         self.classifier = KindClassifier(len(KINDS))
         self.module: nn.Module = self.classifier
 
-    def batches(self, first_step: int) -> Iterator[dict[str, Tensor]]:
-        """One batch of regions a step, drawn by the step's own random numbers."""
+    def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
+        """Regions of a step, drawn by the step's own random numbers; every part takes its rows."""
         recipe = self.recipe
         crops = read_crops(recipe.gathered(self.out))
         for step in range(first_step, recipe.steps):
             numbers = torch.Generator().manual_seed(recipe.seed * (1 << 20) + step)
             rows = torch.randint(len(crops["kinds"]), (recipe.batch,), generator=numbers)
-            yield _varied({name: values[rows] for name, values in crops.items()}, numbers)
+            whole = _varied({name: values[rows] for name, values in crops.items()}, numbers)
+            for part in share.parts:
+                yield {name: values[part :: share.of] for name, values in whole.items()}
+
+    def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
+        """Regions count."""
+        return {"samples": len(batch["kinds"])}
 
     def loss(
         self, batch: dict[str, Tensor], device: torch.device
@@ -51,14 +58,11 @@ class KindsCourse:
         loss = F.cross_entropy(logits, moved["kinds"], label_smoothing=self.recipe.smoothing)
         return loss, {"right": (logits.argmax(1) == moved["kinds"]).float().mean()}
 
-    def ship(self, average: dict[str, Tensor]) -> Path:
+    def ship(self, average: Mapping[str, Tensor]) -> Path:
         """kinds.safetensors, as `detection.kinds` reads it."""
         path = self.out / "kinds.safetensors"
         write_weights(path, {f"kinds.{k}": v for k, v in average.items()}, {"kinds": list(KINDS)})
         return path
-
-    def finish(self, weights: Path) -> None:
-        """Nothing remains."""
 
 
 def _varied(batch: dict[str, Tensor], numbers: torch.Generator) -> dict[str, Tensor]:

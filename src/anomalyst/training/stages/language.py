@@ -4,8 +4,9 @@ Half of the dialogues are about what the detector truly saw, half about regions 
 that no habit of the detector is learnt instead of reading.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +17,18 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from anomalyst.detection.kinds import KINDS
+from anomalyst.files import folder_written_whole
 from anomalyst.language.dialogue import messages_for
 from anomalyst.language.facts import MOST_NAMED, Facts
 from anomalyst.language.prompt import region_figures
 from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
+from anomalyst.model.patches import blocks_of
+from anomalyst.training.course import Asked, Course, Share, made_ahead
 from anomalyst.training.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.dialogues.writer import write_dialogue
 from anomalyst.training.looking import MAP_PX, Look, LooksRecipe, read_looks
+from anomalyst.training.procedural import HELD_OUT
+from anomalyst.training.stages.asking import asked
 from anomalyst.types import Region, Verdict, place_of
 
 # What a product looks like, in words that hold for families never seen.
@@ -42,6 +48,7 @@ LOOK_OF = {
 _LOOKS = {family: look for look, families in LOOK_OF.items() for family in families}
 
 GROUP = 8  # steps whose dialogues are written together
+PROBED = 12  # scenes that the watchdog asks about
 
 _TOLD = (
     "the print should read 500", "it must be white", "the cap is blue", "there are four screws",
@@ -76,12 +83,13 @@ class LanguageRecipe(LooksRecipe):
     model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
 
 
-class LanguageCourse:
+class LanguageCourse(Course):
     """Dialogues written anew for every step."""
 
     def __init__(self, recipe: LanguageRecipe, out: Path):
         self.recipe, self.out = recipe, out
         self.looks = read_looks(recipe.gathered(out))
+        self._group: tuple[Any, list[dict[str, Any]], Any] = (None, [], None)  # the last written
         texts = (text for step in range(400) for text in self._texts(step))
         tokenizer = learn_tokenizer(texts, recipe.model.vocabulary)
         config = model_config(recipe.model, tokenizer)
@@ -92,19 +100,51 @@ class LanguageCourse:
         if recipe.compiled:
             self.read = torch.compile(self.read, dynamic=True)
 
-    def batches(self, first_step: int) -> Iterator[dict[str, Tensor]]:
-        """One batch of dialogues a step, written by the random numbers of its group of steps.
+    def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
+        """Dialogues of a step, written by the random numbers of its group of steps.
 
         The dialogues of a group are sorted by length, so that little of a batch is filling.
         """
-        count = self.recipe.batch
-        for group in range(first_step // GROUP, -(-self.recipe.steps // GROUP)):
-            rng = np.random.default_rng((self.recipe.seed, group))
-            samples = [self._sample(rng) for _ in range(count * GROUP)]
+        return self._written(self.recipe.seed, range(first_step, self.recipe.steps), share)
+
+    def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
+        """Dialogues of another seed."""
+        return self._written(self.recipe.seed + HELD_OUT, range(count), share)
+
+    def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
+        """Dialogues and tokens count."""
+        return {"samples": len(batch["input_ids"]), "tokens": batch["input_ids"].numel()}
+
+    def blocks(self) -> dict[str, nn.Module]:
+        """The decoder layers."""
+        return {f"language_model.{k}": v for k, v in blocks_of(self.model.language_model).items()}
+
+    def probe(self) -> list[Asked]:
+        """The fixed questions of the watchdog, about scenes that are never trained on."""
+        rng = np.random.default_rng((self.recipe.seed + HELD_OUT, 1))
+        answers = []
+        for _ in range(PROBED):
+            facts, _, seen = self._scene(rng)
+            spoiled = facts.verdict != "normal"
+            answers.append(
+                asked(self.model, self.processor, facts.as_text(), seen, spoiled=spoiled)
+            )
+        return answers
+
+    def _written(self, seed: int, steps: range, share: Share) -> Iterator[dict[str, Tensor]]:
+        make = partial(self._micro_batch, seed, share.of)
+        # One worker: a second would write every group of steps once more.
+        return made_ahead(make, steps, share, min(1, self.recipe.workers))
+
+    def _micro_batch(self, seed: int, parts: int, step: int, part: int) -> dict[str, Tensor]:
+        if self._group[0] != (seed, step // GROUP):
+            rng = np.random.default_rng((seed, step // GROUP))
+            samples = [self._sample(rng) for _ in range(self.recipe.batch * GROUP)]
             samples.sort(key=lambda sample: len(sample["input_ids"]))
-            for place, start in enumerate(rng.permutation(GROUP) * count):
-                if first_step <= group * GROUP + place < self.recipe.steps:
-                    yield collated(samples[start : start + count])
+            self._group = (seed, step // GROUP), samples, rng.permutation(GROUP)
+        _, samples, order = self._group
+        start = int(order[step % GROUP]) * self.recipe.batch
+        return collated(samples[start : start + self.recipe.batch][part::parts])
 
     def loss(
         self, batch: dict[str, Tensor], device: torch.device
@@ -120,17 +160,15 @@ class LanguageCourse:
         logits = self.model.get_output_embeddings()(hidden[labels >= 0])
         return nn.functional.cross_entropy(logits.float(), labels[labels >= 0]), {}
 
-    def ship(self, average: dict[str, Tensor]) -> Path:
+    def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A folder as `AnomalystModel.from_pretrained` reads it."""
         folder = self.out / "model"
         shipped = AnomalystModel(self.model.config)
         shipped.load_state_dict(average)
-        shipped.to(torch.bfloat16).save_pretrained(folder)
-        self.processor.save_pretrained(folder)
+        with folder_written_whole(folder) as part:
+            shipped.to(torch.bfloat16).save_pretrained(part)
+            self.processor.save_pretrained(part)
         return folder
-
-    def finish(self, weights: Path) -> None:
-        """Nothing remains."""
 
     def _texts(self, step: int) -> Iterator[str]:
         rng = np.random.default_rng((self.recipe.seed, 1 << 40, step))

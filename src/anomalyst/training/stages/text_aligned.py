@@ -1,21 +1,22 @@
 """The text-aligned stage: sound or damaged, told from one picture, on the procedural world."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.detection.text_aligned import TextAlignedDecoder
 from anomalyst.encoders import load_encoder
 from anomalyst.synthesis.world import WorldConfig, make_episode
 from anomalyst.training.checkpoint import write_weights
+from anomalyst.training.course import Course, Share, made_ahead
+from anomalyst.training.procedural import HELD_OUT
 from anomalyst.training.recipe import Recipe
 
 
@@ -31,7 +32,7 @@ class TextAlignedRecipe(Recipe):
     )
 
 
-class TextAlignedCourse:
+class TextAlignedCourse(Course):
     """Pictures of drawn parts with their masks; the good pictures are not looked at."""
 
     def __init__(self, recipe: TextAlignedRecipe, out: Path):
@@ -43,14 +44,20 @@ class TextAlignedCourse:
         self.decoder = TextAlignedDecoder(self.widths, recipe.width)
         self.module: nn.Module = self.decoder
 
-    def batches(self, first_step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pixels (B, 3, S, S) in [0, 1] and masks (B, 1, S, S), a function of the step."""
-        yield from DataLoader(
-            _Drawn(self.recipe, first_step),
-            batch_size=None,
-            num_workers=self.recipe.workers,
-            prefetch_factor=4 if self.recipe.workers else None,
-        )
+    def batches(self, first_step: int, share: Share) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pixels (B, 3, S, S) in [0, 1] and masks (B, 1, S, S)."""
+        steps = range(first_step, self.recipe.steps)
+        make = partial(_drawn, self.recipe, share.of)
+        return made_ahead(make, steps, share, self.recipe.workers)
+
+    def held_out(self, share: Share, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pictures of other seeds."""
+        other = replace(self.recipe, seed=self.recipe.seed + HELD_OUT)
+        return made_ahead(partial(_drawn, other, share.of), range(count), share, 0)
+
+    def amount(self, batch: tuple[Tensor, Tensor]) -> dict[str, int]:
+        """Pictures count."""
+        return {"samples": len(batch[0])}
 
     def loss(
         self, batch: tuple[Tensor, Tensor], device: torch.device
@@ -65,30 +72,19 @@ class TextAlignedCourse:
         dice = torch.stack([dice_loss(x.float(), mask) for x in levels]).mean()
         return focal * 4 + dice, {"focal": focal, "dice": dice}
 
-    def ship(self, average: dict[str, Tensor]) -> Path:
+    def ship(self, average: Mapping[str, Tensor]) -> Path:
         """text_aligned.safetensors, as `detection.text_aligned` reads it."""
         path = self.out / "text_aligned.safetensors"
         note = {"level_widths": self.widths, "width": self.recipe.width}
         write_weights(path, {f"text_aligned.{k}": v for k, v in average.items()}, note)
         return path
 
-    def finish(self, weights: Path) -> None:
-        """Nothing remains."""
 
-
-class _Drawn(Dataset[tuple[Tensor, Tensor]]):
-    """Item i: the pictures of step `first + i`."""
-
-    def __init__(self, recipe: TextAlignedRecipe, first: int):
-        self.recipe, self.first = recipe, first
-
-    def __len__(self) -> int:
-        return self.recipe.steps - self.first
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        cv2.setNumThreads(0)
-        step, recipe = self.first + index, self.recipe
-        drawn = [make_episode((recipe.seed, step, i), recipe.world) for i in range(recipe.batch)]
-        pixels = torch.from_numpy(np.stack([e.query for e in drawn])).permute(0, 3, 1, 2)
-        masks = torch.from_numpy(np.stack([e.mask for e in drawn]))[:, None]
-        return pixels.float() / 255, masks.float()
+def _drawn(recipe: TextAlignedRecipe, parts: int, step: int, part: int) -> tuple[Tensor, Tensor]:
+    """The pictures of a part of a step."""
+    count = recipe.batch // parts
+    places = range(part * count, (part + 1) * count)
+    drawn = [make_episode((recipe.seed, step, i), recipe.world) for i in places]
+    pixels = torch.from_numpy(np.stack([e.query for e in drawn])).permute(0, 3, 1, 2)
+    masks = torch.from_numpy(np.stack([e.mask for e in drawn]))[:, None]
+    return pixels.float() / 255, masks.float()

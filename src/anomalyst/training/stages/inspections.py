@@ -1,0 +1,276 @@
+"""What the predecessor's recipe learns from: good pictures, spoiled twins, general instructions."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anomalyst.data.reading import read_dataset
+from anomalyst.data.splits import folds
+from anomalyst.detection.detector import Detector, Memory
+from anomalyst.detection.regions import find_regions, joined_px
+from anomalyst.detection.text_aligned import text_states
+from anomalyst.errors import AnomalystError
+from anomalyst.imaging import canvas_for, open_picture, place
+from anomalyst.language.dialogue import IMAGE_TOKEN, messages_for
+from anomalyst.language.facts import MOST_NAMED, Facts
+from anomalyst.language.showing import shown
+from anomalyst.model import AnomalystProcessor
+from anomalyst.model.patches import Patch
+from anomalyst.synthesis.pasting import spoil
+from anomalyst.training.dialogues.writer import write_dialogue
+from anomalyst.training.recipe import Recipe
+from anomalyst.types import Features, Sample
+
+INTENTS = ("presence", "sound", "where", "count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyGPTRecipe(Recipe):
+    """A language model of any size that reads a map; `batch` counts pictures or instructions."""
+
+    stage: Literal["anomalygpt"] = "anomalygpt"
+    data: tuple[str, ...] = ()  # sets in any layout `data check` knows; their good pictures train
+    limit: int = 0  # good pictures of each category that are used, for a quick trial; 0: all
+    epochs: float = 0.0  # passes over the good pictures, each sound and spoiled; 0: `steps` counts
+    folds: int = 0  # cross-validation: the good pictures in so many parts, one held out; 0: none
+    fold: int = 0  # which part is held out
+    fold_by: Literal["pictures", "categories"] = "pictures"
+    instructions: str = ""  # LLaVA or PandaGPT JSON; every second step is one of these
+    images: str = ""  # folder that the instructions' pictures lie in
+    language_model: str = ""  # folder or name of a causal language model
+    patches: tuple[Patch, ...] = ()  # layers put into every block of the language model
+    vision: str = "embedded"  # the frozen encoder: embedded, or hf:DIR
+    states: str = ""  # folder of CLIP or SigLIP whose text tower says normal and abnormal
+    facts: bool = False  # say in words what was found; the predecessor did not
+    few_shot_share: float = 0.5  # of the pictures whose map comes from a good one instead
+    lora_from: int = 0  # step from which LoRA is tuned; before it the language model is frozen
+    lora_rank: int = 32
+    lora_alpha: int = 32
+    lora_dropout: float = 0.1
+    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    language_weight: float = 1.0
+    focal_weight: float = 1.0
+    dice_weight: float = 1.0
+    yes_weight: float = 1.0  # of the cross-entropy of answers about spoiled pictures
+    gamma: float = 2.0  # of the focal loss
+    adaptive_gamma: float = 0.0  # added to gamma, times the share of the picture that is sound
+    side_px: int = 256
+    longest: int = 1024  # tokens of a dialogue
+    probe_pictures: int = 8  # asked about in each of the watchdog's rounds, half of them spoiled
+    accuracy: bool = True  # at the end, ask about every test picture of the sets
+
+    def __post_init__(self) -> None:
+        if self.stage == "anomalygpt" and not (self.data and self.language_model):
+            raise ValueError("data and language_model are needed: a set, and a model's folder")
+        if self.folds == 1 or (self.folds and not 0 <= self.fold < self.folds):
+            raise ValueError(f"fold {self.fold} of folds {self.folds}: two or more are needed")
+
+    def resolved(self) -> "AnomalyGPTRecipe":
+        """With the steps that `epochs` means: 2 x epochs x good pictures / batch."""
+        if not self.language_model.startswith("hf:") and not Path(self.language_model).exists():
+            raise AnomalystError(
+                f"{self.language_model}: no language model is there; give the folder of one, as "
+                "in language_model=./vicuna-7b."
+            )
+        if self.validate_every and not self.folds:
+            raise AnomalystError(
+                "validate_every: a part of the good pictures must be held out; say folds=5."
+            )
+        count = sum(map(len, _good_samples(self, held_out=False).values()))
+        if not self.epochs:
+            return self
+        return replace(self, steps=max(1, int(2 * self.epochs * count / self.batch)))
+
+
+class Inspections:
+    """Samples of the recipe: what is shown, a question and its true answer."""
+
+    def __init__(self, recipe: AnomalyGPTRecipe, detector: Detector, *, held_out: bool = False):
+        self.recipe, self.detector = recipe, detector
+        multiple = detector.encoder.multiple_px
+        self.good = {
+            name: [canvas_of(sample.image, recipe.side_px, multiple) for sample in samples]
+            for name, samples in _good_samples(recipe, held_out=held_out).items()
+        }
+        self.states = {
+            name: text_states(recipe.states, name) for name in self.good if recipe.states
+        }
+
+    def sample(self, rng: np.random.Generator, *, spoiled: bool) -> dict[str, Any]:
+        """A good picture, or a spoiled one, with a question and its true answer."""
+        recipe = self.recipe
+        name = str(rng.choice(list(self.good)))
+        pictures = self.good[name]
+        picture = pictures[int(rng.integers(len(pictures)))]
+        mask = np.zeros(picture.shape[:2], bool)
+        if spoiled:
+            picture, mask = spoil(picture, pictures, rng)
+        features = self.encoded(picture)
+        facts = facts_about(mask, name)
+        one = write_dialogue(facts, "", rng, turns=1, intents=INTENTS)[0]
+        messages = messages_for(facts.as_text() if recipe.facts else "", (), one.question)
+        messages.append({"role": "assistant", "content": one.answer})
+        given = bool(rng.random() < recipe.few_shot_share) and len(pictures) > 1
+        other = pictures[int(rng.integers(len(pictures)))]
+        anomaly_map = self.beside(features, other) if given else torch.zeros(8, 8)
+        small = F.interpolate(
+            torch.from_numpy(mask)[None, None].float(), (64, 64), mode="area"
+        )  # (1, 1, 64, 64)
+        extra = {
+            "mask": (small > 0.25).float(),
+            "given": torch.tensor([given]),
+            "weight": torch.tensor([recipe.yes_weight if facts.regions else 1.0]),
+            **{f"level{i}": level for i, level in enumerate(features.levels[:3])},
+        }
+        if self.states:
+            extra["states"] = self.states[name][None]
+        seen = self.seen(features, anomaly_map, facts)
+        return {"messages": messages} | seen | extra
+
+    @torch.no_grad()
+    def encoded(self, picture: np.ndarray) -> Features:
+        """What the frozen encoder sees."""
+        return self.detector.encode([picture])
+
+    @torch.no_grad()
+    def beside(self, query: Features, good: np.ndarray) -> Tensor:
+        """The few-shot map beside a good picture of the product."""
+        memory: Memory = self.detector.remember(self.detector.encode([good]))
+        return torch.from_numpy(self.detector.judge(query, memory, None).map)
+
+    def seen(self, features: Features, anomaly_map: Tensor, facts: Facts) -> dict[str, Tensor]:
+        """What a picture is shown as."""
+        small = F.interpolate(anomaly_map[None, None], (64, 64), mode="bilinear")[0, 0]
+        regions = facts.regions if self.recipe.facts else ()
+        return shown(small, regions, facts.size_hw, features, most=MOST_NAMED)
+
+
+class Instructions:
+    """General questions and answers, about a picture or about none."""
+
+    def __init__(self, recipe: AnomalyGPTRecipe, detector: Detector):
+        self.recipe, self.detector = recipe, detector
+        self.entries = read_instructions(recipe) if recipe.instructions else []
+
+    @torch.no_grad()
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """One of them."""
+        recipe = self.recipe
+        one = self.entries[int(rng.integers(len(self.entries)))]
+        canvas = np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)
+        if one["image"] is not None:
+            canvas = place(open_picture(Path(recipe.images) / one["image"]), canvas.shape[:2])[0]
+        features = self.detector.encode([canvas])
+        messages = messages_for("", (), one["question"], instruction="")
+        messages.append({"role": "assistant", "content": one["answer"]})
+        seen = shown(torch.zeros(64, 64), (), canvas.shape[:2], features, most=MOST_NAMED)
+        return {"messages": messages} | seen
+
+
+def facts_about(mask: np.ndarray, product: str) -> Facts:
+    """What is true of a picture with this mask (H, W) bool."""
+    regions = find_regions(mask.astype(np.float32), 0.5, 4, join_px=joined_px(mask.shape))
+    return Facts(
+        verdict="anomalous" if regions else "normal", p_value=0.02 if regions else 0.5,
+        confidence=0.9, regions=regions, size_hw=(mask.shape[0], mask.shape[1]), num_good=1,
+        guaranteed=False, product=product,
+    )  # fmt: skip
+
+
+def as_tokens(
+    sample: dict[str, Any], processor: AnomalystProcessor, family: str, longest: int
+) -> dict[str, Any]:
+    """A sample with its messages as token ids and labels."""
+    ids, labels = processor.training_ids(sample.pop("messages"), family)
+    return {"input_ids": ids[:longest], "labels": labels[:longest]} | sample
+
+
+def test_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
+    """The labelled test pictures of the recipe's sets."""
+    found = [s for folder in recipe.data for s in _read(folder)]
+    return [s for s in found if s.split == "test" and s.label is not None]
+
+
+def _good_samples(recipe: AnomalyGPTRecipe, *, held_out: bool) -> dict[str, list[Sample]]:
+    """The good training pictures of each category, or those that the fold holds out.
+
+    Raises AnomalystError for a folder that is no set, or sets without good training pictures.
+    """
+    found: dict[str, list[Sample]] = {}
+    for folder in recipe.data:
+        for sample in _read(folder):
+            if sample.split == "train" and sample.label == "normal":
+                found.setdefault(sample.category or Path(folder).name, []).append(sample)
+    if recipe.limit:
+        found = {name: samples[: recipe.limit] for name, samples in found.items()}
+    if recipe.folds:
+        found = _fold(recipe, found, held_out=held_out)
+    if not any(found.values()):
+        raise AnomalystError(f"{', '.join(recipe.data)}: no good training picture is there.")
+    return {name: samples for name, samples in found.items() if samples}
+
+
+def _fold(
+    recipe: AnomalyGPTRecipe, found: dict[str, list[Sample]], *, held_out: bool
+) -> dict[str, list[Sample]]:
+    """The part of a cross-validation: every category without a fold of it, or whole categories."""
+    names = sorted(found)
+    if recipe.fold_by == "categories":
+        if len(names) < recipe.folds:
+            raise AnomalystError(
+                f"folds {recipe.folds} by categories: the sets have {len(names)}; ask for "
+                f"{len(names)} or fewer."
+            )
+        return {n: found[n] for i, n in enumerate(names)
+                if (i % recipe.folds == recipe.fold) is held_out}  # fmt: skip
+    parts = {}
+    for name in names:
+        apart = folds(found[name], recipe.folds, recipe.seed)
+        kept = [s for i, part in enumerate(apart) if i != recipe.fold for s in part]
+        parts[name] = apart[recipe.fold] if held_out else kept
+    return parts
+
+
+def _read(folder: str) -> list[Sample]:
+    return read_dataset(Path(folder))
+
+
+def canvas_of(path: Path, side_px: int, multiple_px: int) -> np.ndarray:
+    """A picture on the square canvas: uint8 (S, S, 3)."""
+    return place(open_picture(path), canvas_for((side_px, side_px), side_px, multiple_px))[0]
+
+
+def read_instructions(recipe: AnomalyGPTRecipe) -> list[dict[str, Any]]:
+    """Question, answer and picture (or None) of each entry of a LLaVA or PandaGPT file.
+
+    LLaVA: {"image", "conversations": [{"from": "human"|"gpt", "value"}]}; PandaGPT the same with
+    "image_name". The first question and answer of each is used. Raises AnomalystError for others.
+    """
+    path = Path(recipe.instructions)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        read = []
+        for entry in entries:
+            human, gpt = entry["conversations"][:2]
+            assert (human["from"], gpt["from"]) == ("human", "gpt")
+            read.append(
+                {
+                    "question": human["value"].replace(IMAGE_TOKEN, "").strip(),
+                    "answer": gpt["value"],
+                    "image": entry.get("image") or entry.get("image_name"),
+                }
+            )
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise AnomalystError(
+            f"{path}: is no list of conversations as LLaVA or PandaGPT write them "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if not read:
+        raise AnomalystError(f"{path}: holds no conversation.")
+    return read
