@@ -1,0 +1,279 @@
+"""Stops a run that cannot come to anything, and names the layer.
+
+The predecessor's first run died of its gradients, its third learnt fluent sentences and answered no
+question (docs/architecture.md, "Training"); both went on to the end.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from anomalyst.errors import AnomalystError
+from anomalyst.training.reviewing import is_norm, kind_of, trains
+
+if TYPE_CHECKING:
+    from anomalyst.training.course import Asked, Course
+    from anomalyst.training.engines import Engine, Stepped
+    from anomalyst.training.recipe import Recipe
+
+Rerun = Callable[[], object]  # the step's forward and backward passes once more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchConfig:
+    """When to look, and what is too much."""
+
+    every: int = 50  # steps between looks at gradients and activations; 0: never
+    probe_every: int = 0  # steps between rounds of questions with known answers; 0: never
+    patience: int = 3  # looks or rounds in a row before a run is stopped
+    vanishing: float = 5e-3  # a block's gradient, as a share of the largest block's
+    exploding: float = 1e4  # a block's output, against its first look
+    dead: float = 0.99  # share of a block's output that is exactly zero
+
+
+class TrainingStopped(AnomalystError):
+    """The watchdog's sentence."""
+
+
+@dataclass(slots=True)
+class Look:
+    """What the blocks did in one watched step, in the order they are called."""
+
+    step: int
+    activations: dict[str, float]  # root mean square of a block's output
+    zeros: dict[str, float]  # share of it that is zero
+    flowing: dict[str, float]  # norm of the gradient that reaches a block's output
+    gradients: dict[str, float]  # norm of the gradient of what is trained, by block
+
+
+class Watchdog:
+    """Looks at a run through hooks on its blocks that sleep between looks."""
+
+    def __init__(self, recipe: "Recipe", course: "Course", engine: "Engine", out: Path):
+        self.recipe, self.config = recipe, recipe.watch
+        self.course, self.engine, self.path = course, engine, out / "watch.jsonl"
+        self.blocks = course.blocks() or _children(course.module)
+        self.groups = _groups(engine.task, [f"module.{name}" for name in self.blocks])
+        self.looks: list[Look] = []
+        self.rounds: list[list[Asked]] = []
+        self.first_loss = math.nan
+        self.awake = False
+        self._seen: dict[str, list[Tensor]] = {}
+        self._reached: dict[str, Tensor] = {}
+        for name, block in self.blocks.items():
+            block.register_forward_hook(self._hook(name))
+
+    def due(self, step: int) -> bool:
+        """Whether a step is looked at."""
+        return bool(self.config.every) and (step + 1) % self.config.every == 0
+
+    @contextmanager
+    def looking(self, wanted: bool) -> Iterator[None]:
+        """The hooks are awake inside, if `wanted`."""
+        self.awake = wanted
+        if wanted:
+            self._seen, self._reached = {}, {}
+        try:
+            yield
+        finally:
+            self.awake = False
+
+    def before_step(self, step: int) -> None:
+        """Note what a watched step did, before its gradients are gone."""
+        gradients = {n: math.sqrt(v) for n, v in self.engine.squared_norms(self.groups).items()}
+        look = Look(step + 1, *self._gathered(), gradients)
+        self.looks.append(look)
+        self._note(asdict(look))
+
+    def after_step(self, step: int, loss: float, stepped: "Stepped", rerun: Rerun) -> None:
+        """Raises TrainingStopped when the run cannot go on."""
+        if math.isnan(self.first_loss):
+            self.first_loss = loss
+        at = f"Step {step + 1}: "
+        floor = stepped.loss_scale <= 1.0
+        if not math.isfinite(loss):
+            self._stop(f"{at}the loss is {loss}; {self._broken(rerun)}.")
+        if stepped.skipped and self.recipe.precision != "float16":
+            self._stop(f"{at}the gradient is not finite; {self._broken(rerun)}.")
+        if stepped.skipped and floor:
+            self._stop(
+                f"{at}the loss scale has fallen to its floor of 1 and the gradient still "
+                f"overflows; {self._broken(rerun)}. bfloat16 has a wider range."
+            )
+        recent = self.looks[-self.config.patience :]
+        if self.looks and self.looks[-1].step == step + 1 and len(recent) == self.config.patience:
+            trouble = self._trouble(recent)
+            if trouble:
+                self._stop(f"{at}{trouble}")
+
+    def probe(self, step: int, loss: float, asked: "list[Asked]") -> dict[str, float]:
+        """Take the answers of a round; figures of it. Raises TrainingStopped for empty words."""
+        self.rounds.append(asked)
+        answered = sum(a.right is not None for a in asked) / len(asked)
+        right = sum(a.right is True for a in asked) / len(asked)
+        self._note({"step": step, "probe": [asdict(a) for a in asked]})
+        recent = self.rounds[-2:]
+        silent = all(a.right is None for one in recent for a in one)
+        if len(self.rounds) > 2 and silent and loss < self.first_loss / 2:
+            self._stop(
+                f"Step {step}: the loss fell from {self.first_loss:.2f} to {loss:.2f}, but of "
+                f"{len(asked)} questions none is answered with yes or no (as in "
+                f"{asked[0].answer[:60]!r}); {self._two_faced()}."
+            )
+        return {"answered": answered, "answers_right": right}
+
+    def _trouble(self, recent: list[Look]) -> str:
+        first = self.looks[0]
+        for name in recent[-1].zeros:
+            if all(look.zeros[name] > self.config.dead for look in recent):
+                return (
+                    f"{name} is dead: {100 * recent[-1].zeros[name]:.0f} % of its output is zero; "
+                    f"{self._cause(name, 'a learning rate that is too high')}."
+                )
+            grown = [x.activations[name] / max(first.activations[name], 1e-12) for x in recent]
+            if min(grown) > self.config.exploding:
+                return (
+                    f"the output of {name} is {grown[-1]:.0f} times as large as at first; "
+                    f"{self._cause(name, 'a learning rate that is too high')}."
+                )
+        return self._vanished("gradients", recent) or self._vanished("flowing", recent)
+
+    def _vanished(self, kind: Literal["gradients", "flowing"], recent: list[Look]) -> str:
+        """A block whose gradient is nothing beside another's, in every recent look."""
+        rows = [{n: v for n, v in getattr(x, kind).items() if n in self.blocks} for x in recent]
+        if any(len(row) < 2 or not max(row.values()) for row in rows):
+            return ""
+        shares = [{n: v / max(row.values()) for n, v in row.items()} for row in rows]
+        for name in rows[-1]:
+            if all(share.get(name, 1.0) < self.config.vanishing for share in shares):
+                largest = max(rows[-1], key=lambda n: rows[-1][n])
+                of = "" if kind == "gradients" else " that reaches its output"
+                return (
+                    f"the gradient of {name}{of} has vanished: it is {shares[-1][name]:.1e} of "
+                    f"that of {largest}; {self._cause(name, 'layers without a path around them')}."
+                )
+        return ""
+
+    def _broken(self, rerun: Rerun) -> str:
+        """The step once more with open eyes: which block breaks first, and what it breaks on."""
+        with self.looking(True):
+            rerun()
+        seen, _, flowing = self._gathered()
+        for name, value in seen.items():
+            if not math.isfinite(value):
+                return f"the output of {name} is the first that breaks; {self._cause(name)}"
+        names = list(flowing)
+        broken = [place for place, name in enumerate(names) if not math.isfinite(flowing[name])]
+        if broken and broken[-1] + 1 < len(names):
+            name = names[broken[-1] + 1]
+            return f"on its way back the gradient breaks in {name}; {self._cause(name)}"
+        if broken:
+            return "the gradient is broken before it reaches the last block: look at the loss"
+        worst = max(flowing, key=lambda n: flowing[n]) if flowing else ""
+        if worst:
+            return (
+                f"every block is finite by itself, the largest gradient is {flowing[worst]:.1e} "
+                f"at {worst}; {self._cause(worst)}"
+            )
+        return "the loss itself breaks: look at the batch and at learning_rate"
+
+    def _cause(self, name: str, otherwise: str = "learning_rate or the data") -> str:
+        """What is in a block that should not be, else the usual suspect."""
+        for inner, module in self.blocks[name].named_modules():
+            if "patched_" in inner and is_norm(module):
+                state = "" if trains(module) else "frozen "
+                return (
+                    f"the likely cause is the {kind_of(module)} put into its {state}"
+                    f"{inner.split('.')[0]}, which gives it other values than its weights were "
+                    "trained with; take it out of `patches`"
+                )
+        return f"the likely cause is {otherwise}"
+
+    def _two_faced(self) -> str:
+        """What behaves otherwise while it answers than while it learns."""
+        for name, module in self.course.module.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                return (
+                    f"the likely cause is {name}, a BatchNorm: while it learns it norms by the "
+                    "tokens of the whole batch, those to come included; while it answers, by "
+                    "running statistics. Take it out of `patches`"
+                )
+        return "the words are learnt without the question: look at the dialogues and at the prompt"
+
+    def _gathered(self) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+        """Root mean squares, zeros and gradients of the blocks that were called, over all."""
+        names = [name for name in self.blocks if name in self._seen]
+        if not names:
+            return {}, {}, {}
+        rows = torch.zeros(3, len(names), dtype=torch.float64)
+        for place, name in enumerate(names):
+            rows[:2, place] = torch.stack(self._seen[name]).cpu()
+            rows[2, place] = self._reached.get(name, torch.zeros(())).cpu()
+        rows = self.engine.reduce(rows)  # (3, blocks)
+        made = [dict(zip(names, row.sqrt().tolist(), strict=True)) for row in rows]
+        made[1] = dict(zip(names, rows[1].tolist(), strict=True))
+        return made[0], made[1], {n: made[2][n] for n in names if made[2][n] or n in self._reached}
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def see(module: nn.Module, args: Any, output: Any) -> None:
+            del module, args
+            if not self.awake:
+                return
+            value = _first_tensor(output)
+            if value is None:
+                return
+            held = value.detach().double()
+            self._seen[name] = [held.pow(2).mean(), (held == 0).double().mean()]
+            if value.requires_grad:
+                value.register_hook(lambda g: self._arrived(name, g))
+
+        return see
+
+    def _arrived(self, name: str, gradient: Tensor) -> None:
+        add = gradient.detach().double().pow(2).sum()
+        self._reached[name] = self._reached.get(name, torch.zeros_like(add)) + add
+
+    def _stop(self, sentence: str) -> None:
+        self._note({"stopped": sentence})
+        raise TrainingStopped(sentence)
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if self.engine.rank == 0:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def _children(module: nn.Module) -> dict[str, nn.Module]:
+    """The parts of the parts of a module."""
+    return {
+        f"{outer}.{inner}": part
+        for outer, whole in module.named_children()
+        for inner, part in whole.named_children()
+        if any(True for _ in part.parameters())
+    }
+
+
+def _groups(task: nn.Module, blocks: list[str]) -> dict[str, list[str]]:
+    """Trained parameters by the block they are in, else by the part of the model."""
+    groups: dict[str, list[str]] = {}
+    for name, parameter in task.named_parameters():
+        if parameter.requires_grad:
+            inside = [b for b in blocks if name.startswith(f"{b}.")]
+            group = inside[0] if inside else ".".join(name.split(".")[:2])
+            groups.setdefault(group.removeprefix("module."), []).append(name)
+    return groups
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
+        return output[0]
+    return None
