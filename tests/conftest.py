@@ -34,3 +34,18 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """A folder with a drawn set, a schooled LLaMA of 0.2 M parameters and tiny.yaml over both."""
+    import torch
+
+    from anomalyst.training.tiny import make_tiny
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tiny(folder, schooling=150)
+    torch.set_num_threads(threads)
+    return folder

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.detection.text_aligned import TextAlignedDecoder, state_sentences
 from anomalyst.errors import AnomalystError
 from anomalyst.model.loading import load_model
-from anomalyst.training.dialogues.tokenizer import learn_tokenizer
+from anomalyst.training.course import Share
 from anomalyst.training.loop import train
 from anomalyst.training.stages.anomalygpt import (
     AnomalyGPTCourse,
-    AnomalyGPTRecipe,
     weighted_cross_entropy,
 )
+from anomalyst.training.stages.inspections import AnomalyGPTRecipe, as_tokens
+from anomalyst.training.tiny import write_tiny_llama
 from anomalyst.types import Features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,21 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def language_model(tmp_path_factory) -> Path:
     """A tiny language model in the real format."""
     folder = tmp_path_factory.mktemp("words") / "tiny"
-    tokenizer = learn_tokenizer(["Is there any anomaly in the image? No, there is none."] * 9, 420)
-    torch.manual_seed(0)
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )  # fmt: skip
-    ).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    write_tiny_llama(folder, 0, 32)
     return folder
 
 
@@ -94,19 +80,22 @@ def recipe(cookie: Path, language_model: Path, tmp_path: Path) -> AnomalyGPTReci
 def test_it_runs_on_real_pictures_resumes_and_ships_a_model(recipe, tmp_path: Path):
     heard: list[dict] = []
     folder = train(recipe, tmp_path / "run", say=heard.append)
+    heard = [line for line in heard if "note" not in line]
     assert [("focal" in line) for line in heard] == [True, False] * 3  # instructions have no map
     assert all(np.isfinite(line["loss"]) for line in heard)
     model, processor = load_model(folder)
     assert model.config.level_widths == [48, 96, 128] and not model.config.facts
     assert not [n for n, _ in model.named_parameters() if "lora" in n]
     assert train(recipe, tmp_path / "run") == folder  # nothing left to do
+    said = json.loads((tmp_path / "run" / "accuracy.json").read_text())
+    assert said["cookie"]["asked"] == 1 and said["cookie"]["spoiled"] == 0
 
 
 def test_first_the_language_model_is_frozen_then_lora_is_tuned(recipe, tmp_path: Path):
     course = AnomalyGPTCourse(recipe, tmp_path)
     trained = {n for n, p in course.module.named_parameters() if p.requires_grad}
     assert all("lora_" in n or not n.startswith("language_model") for n in trained)
-    batches = list(course.batches(0))
+    batches = list(course.batches(0, Share()))
     for batch, tuned in ((batches[0], False), (batches[4], True)):
         course.module.zero_grad()
         course.loss(dict(batch), torch.device("cpu"))[0].backward()
@@ -120,7 +109,9 @@ def test_a_spoiled_picture_is_asked_about_with_its_own_places(recipe, tmp_path: 
     course = AnomalyGPTCourse(replace(recipe, instructions="", few_shot_share=1.0), tmp_path)
     rng = np.random.default_rng(0)
     for _ in range(12):
-        sample = course._inspection(rng, spoiled=True)
+        sample = as_tokens(
+            course.inspections.sample(rng, spoiled=True), course.processor, "llama", 999
+        )
         said = course.processor.tokenizer.decode(sample["labels"][sample["labels"] >= 0])
         # What has an empty mask is never called a defect (6 to 12 % of the predecessor's were).
         assert sample["mask"].any() or "no defect" in said.lower()

@@ -14,6 +14,7 @@ from anomalyst.model.loading import load_model
 from anomalyst.synthesis.world import WorldConfig, make_episode
 from anomalyst.synthesis.world.defects import DEFECTS
 from anomalyst.synthesis.world.families import FAMILIES
+from anomalyst.training.course import Share
 from anomalyst.training.dialogues.patterns import said
 from anomalyst.training.looking import gather, read_crops, read_looks, true_kind
 from anomalyst.training.loop import train
@@ -74,6 +75,21 @@ def test_kinds_are_learnt_and_shipped(looks: Path, tmp_path: Path):
     assert logits.shape == (len(crops["kinds"]), len(KINDS))
 
 
+def test_a_stage_that_holds_nothing_out_says_so(looks: Path, tmp_path: Path):
+    recipe = KindsRecipe(**SHORT, looks=str(looks), episodes=8, world=WORLD, validate_every=1)
+    with pytest.raises(AnomalystError, match="stage 'kinds' holds nothing out"):
+        train(recipe, tmp_path)
+
+
+def test_what_is_held_out_is_looked_at(tmp_path: Path):
+    recipe = TextAlignedRecipe(
+        **SHORT, workers=0, world=replace(WORLD, size_px=48), validate_every=1, validation_batches=1
+    )
+    heard: list[dict] = []
+    train(recipe, tmp_path, say=heard.append)
+    assert all(line["validation_loss"] > 0 for line in heard if "note" not in line)
+
+
 def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, tmp_path: Path):
     model = LanguageModelConfig(width=32, layers=1, heads=2, kv_heads=1, hidden=48, vocabulary=512)
     recipe = LanguageRecipe(**SHORT, looks=str(looks), episodes=8, world=WORLD, model=model)
@@ -81,8 +97,8 @@ def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, t
     _, processor = load_model(folder)
     assert len(processor.tokenizer) == 512
     course = LanguageCourse(recipe, tmp_path)
-    first, second = course.batches(0)
-    again = next(course.batches(1))
+    first, second = course.batches(0, Share())
+    again = next(course.batches(1, Share()))
     assert torch.equal(second["input_ids"], again["input_ids"])
     assert first["input_ids"].shape != second["input_ids"].shape or not torch.equal(
         first["input_ids"], second["input_ids"]

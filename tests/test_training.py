@@ -15,7 +15,8 @@ from anomalyst.encoders.embedded import EmbeddedConfig, load_embedded
 from anomalyst.errors import AnomalystError
 from anomalyst.synthesis.world import WorldConfig
 from anomalyst.training.episodes import Batch, batches
-from anomalyst.training.loop import learning_rate, train
+from anomalyst.training.loop import train
+from anomalyst.training.optimization import learning_rate
 from anomalyst.training.recipe import DetectorRecipe
 from anomalyst.training.stages import load_recipe
 from anomalyst.training.stages.detector import DetectorStage
@@ -143,7 +144,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_with_what_differs(tmp_path: P
     train(replace(TINY, steps=2), tmp_path)
     with pytest.raises(AnomalystError, match="learning_rate was 0.002, is 0.1"):
         train(replace(TINY, steps=2, learning_rate=0.1), tmp_path)
-    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint = tmp_path / "checkpoints" / "step-00000002" / "trained.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(AnomalystError, match="no whole checkpoint"):
         train(replace(TINY, steps=2), tmp_path)

@@ -1,21 +1,38 @@
-"""`anomalyst train`: run a recipe."""
+"""`anomalyst train`: run a recipe, in one process or many."""
 
+import os
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from anomalyst.cli.screen import progress, say
 
+if TYPE_CHECKING:
+    from anomalyst.training.places import Place
+    from anomalyst.training.recipe import Recipe
+
+# What gloo and NCCL say when a process at the other end has died.
+LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "remote process exited",
+)
+
+RecipeFile = Annotated[
+    Path, typer.Argument(metavar="RECIPE.yaml", help="What to train.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="key=value...", help="Change keys of the recipe, as in steps=100."),
+]
+
 
 def train(
-    recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE.yaml", help="What to train.", show_default=False)
-    ],
-    override: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="key=value...", help="Change keys of the recipe, as in steps=100."),
-    ] = None,
+    recipe: RecipeFile,
+    override: Overrides = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The run's folder.", show_default="runs/RECIPE"),
@@ -23,21 +40,123 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Start over, or go on where it stopped.")
     ] = False,
+    engine: Annotated[
+        Literal["single", "ddp", "fsdp", "deepspeed", "horovod"] | None,
+        typer.Option(help="How it is spread.", show_default="the recipe's, or single"),
+    ] = None,
+    nproc: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    nnodes: Annotated[
+        str, typer.Option(metavar="N|MIN:MAX", help="Machines; two numbers: elastic.")
+    ] = "1",
+    node_rank: Annotated[int, typer.Option(help="Which machine this is, from 0.")] = 0,
+    master: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the machines meet: the first one.")
+    ] = "",
+    hostfile: Annotated[
+        str, typer.Option(metavar="FILE", help="Machines as `host slots=N` lines instead.")
+    ] = "",
+    max_restarts: Annotated[
+        int, typer.Option(min=0, help="Start again so often when a process dies.")
+    ] = 0,
 ) -> None:
     """Train by a recipe; the same command goes on with an interrupted run.
 
-    Writes log.jsonl, checkpoint.safetensors and model.safetensors into the run's folder.
+    Writes log.jsonl, watch.jsonl, checkpoints/, the weights and summary.html into the run's folder.
+    Several machines: the same command on each, with --nnodes, --node-rank and --master, or
+    --hostfile; under torchrun or srun the command finds its place by itself.
 
     Example: anomalyst train recipes/embedded.yaml steps=200 --out runs/short
+
+    On two processes: anomalyst train recipes/anomalygpt.yaml --engine ddp --nproc 2
     """
-    from anomalyst.training.loop import train as run_training
+    from anomalyst.training.launching import Launch, checked, read_launch, run_processes
+    from anomalyst.training.places import place_of
     from anomalyst.training.stages import load_recipe
 
-    read = load_recipe(recipe, override or [])
+    named = [f"engine.name={engine}"] if engine else []
+    read = load_recipe(recipe, [*(override or []), *named])
     target = out or Path("runs") / recipe.stem
-    with progress(f"Training {recipe.stem}", read.steps) as (bar, task):
+    place = place_of(os.environ)
+    if place:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler prints when it starts
+        _work(read, target, place, fresh=fresh)
+        return
+    launch = read_launch(
+        Launch(
+            nproc=nproc,
+            nnodes=nnodes,
+            node_rank=node_rank,
+            master=master,
+            hostfile=hostfile,
+            max_restarts=max_restarts,
+        )
+    )
+    resolved = checked(read, target, world=launch.world, here=launch.nproc, resume=not fresh)
+    if read.engine.name == "single":
+        _run(resolved, target, None, resume=not fresh)
+        return
+    arguments = ["train", str(recipe), *(override or []), *named, "--out", str(target)]
+    status = run_processes(launch, read.engine.name, arguments + ["--fresh"] * fresh)
+    if status:
+        raise typer.Exit(status)
+
+
+def _work(recipe: "Recipe", out: Path, place: "Place", *, fresh: bool) -> None:
+    """One process of several: the first speaks for all."""
+    import json
+
+    from anomalyst.errors import AnomalystError
+    from anomalyst.training.launching import checked
+    from anomalyst.training.watchdog import TrainingStopped
+
+    end = out / "end.json"
+    if place.restart and end.exists():
+        how = json.loads(end.read_text(encoding="utf-8"))
+        if how["how"] != "interrupted":  # a finished run is not begun again, nor a hopeless one
+            raise typer.Exit(0 if how["how"] == "finished" else 2)
+    if place.restart and not place.rank:
+        say(f"Started again ({place.restart}).")
+    try:
+        resume = not fresh or bool(place.restart)
+        _run(
+            checked(recipe, out, world=place.world, here=1, resume=resume),
+            out,
+            place,
+            resume=resume,
+        )
+    except TrainingStopped:
+        if place.rank:
+            raise typer.Exit(2) from None
+        raise
+    except RuntimeError as error:
+        if not any(word in str(error) for word in LOST):
+            raise
+        say(f"Process {place.rank} lost another one and ends, too.")
+        raise typer.Exit(1) from None
+    except AnomalystError as error:
+        if place.rank:
+            raise AnomalystError(f"process {place.rank}: {error}") from error
+        raise
+    if recipe.engine.name == "deepspeed":
+        # Its destructors abort now and then after a run that went well.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _run(recipe: "Recipe", out: Path, place: "Place | None", *, resume: bool) -> None:
+    from anomalyst.training.launching import SAVED
+    from anomalyst.training.loop import Interrupted
+    from anomalyst.training.loop import train as run_training
+    from anomalyst.training.summary import write_summary
+
+    first = not place or not place.rank
+    with progress(f"Training {out.name}", recipe.steps if first else None) as (bar, task):
 
         def hear(line: dict[str, Any]) -> None:
+            if "note" in line:
+                say(f"Note: {line['note']}")
+                return
             bar.update(task, completed=line["step"])  # type: ignore[arg-type]
             say(
                 f"step {line['step']}/{line['steps']}  loss {line['loss']:.4f}  "
@@ -45,8 +164,18 @@ def train(
             )
 
         try:
-            weights = run_training(read, target, resume=not fresh, say=hear)
+            weights = run_training(recipe, out, place=place, resume=resume, say=hear)
         except KeyboardInterrupt:
-            say(f"Stopped. The same command goes on from the last checkpoint in {target}.")
+            if first:
+                say(f"Stopped. The same command goes on from the last checkpoint in {out}.")
             raise typer.Exit(130) from None
-    typer.echo(f"Weights: {weights}")
+        except Interrupted as error:
+            if first:
+                say(f"Saved at {error} and stopped; the same command goes on from there.")
+            raise typer.Exit(SAVED) from None
+        finally:
+            if first and (out / "log.jsonl").exists():
+                write_summary(out)
+    if first:
+        typer.echo(f"Weights: {weights}")
+        typer.echo(f"Summary: {out / 'summary.html'}")

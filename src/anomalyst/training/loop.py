@@ -1,119 +1,222 @@
 """The one loop: read it top to bottom."""
 
 import json
-import math
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomalyst.config import to_mapping
 from anomalyst.files import write_text
-from anomalyst.training.checkpoint import load_checkpoint, save_checkpoint, trained_state
+from anomalyst.training.checkpoint import (
+    Checkpoint,
+    save_checkpoint,
+    whole_state,
+)
+from anomalyst.training.course import Course
+from anomalyst.training.engines import Engine, open_engine
+from anomalyst.training.log import Log, Say
+from anomalyst.training.optimization import learning_rate
+from anomalyst.training.places import Place
+from anomalyst.training.preparing import PROBE, Run, prepared
+from anomalyst.training.profiling import Profiler, named
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.stages import course_of
-
-Say = Callable[[dict[str, Any]], None]
+from anomalyst.training.watchdog import TrainingStopped, Watchdog
 
 
-def train(recipe: Recipe, out: Path, *, resume: bool = True, say: Say = lambda _: None) -> Path:
+class Interrupted(Exception):
+    """Somebody asked the run to end; a checkpoint was written first."""
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    place: Place | None = None,
+    resume: bool = True,
+    say: Say = lambda _: None,
+) -> Path | None:
     """Run a recipe to its end in folder `out`; returns the path of the weights to ship.
 
-    Goes on from `out/checkpoint.safetensors` if it is there and `resume` is true. `say` hears a
-    dict of figures every `log_every` steps; the same lines are in `out/log.jsonl`.
-    Raises AnomalystError when the checkpoint belongs to another recipe or the disk is full.
+    `place`: where this process stands among several; every one of them calls, and all but the
+    first get None. Goes on from the newest checkpoint in `out` if `resume` is true. `say` hears a
+    dict of figures every `log_every` steps ({"note": ...} for a remark); the same lines are in
+    `out/log.jsonl`. Raises AnomalystError when the checkpoint belongs to another recipe or the disk
+    is full, TrainingStopped when the watchdog ends the run, Interrupted after SIGTERM.
     """
-    torch.manual_seed(recipe.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    course = course_of(recipe, out)
-    model = course.module.to(device)
-    average = {k: v.detach().clone() for k, v in trained_state(model).items()}
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-    )
-    checkpoint, first = out / "checkpoint.safetensors", 0
-    if resume and checkpoint.exists():
-        first = load_checkpoint(
-            checkpoint, recipe=recipe, model=model, average=average, optimizer=optimizer
-        )
-    write_text(out / "recipe.json", json.dumps(to_mapping(recipe), indent=2))
-    log = Log(out / "log.jsonl", first, recipe, say)
+    engine = open_engine(recipe.engine.name, place or Place())
+    run, found = prepared(recipe, out, engine, resume=resume, say=say)
+    course, first = run.course, found.step if found else 0
+    average = _average(recipe, engine, found)
+    if engine.rank == 0:
+        write_text(out / "recipe.json", json.dumps(to_mapping(recipe), indent=2))
+        (out / "end.json").unlink(missing_ok=True)
+    watchdog = Watchdog(recipe, course, engine, out)
+    log = Log(out, first, recipe, engine, say)
+    looked_at = recipe.profile_steps or 2 * (engine.world > 1)
+    keep = bool(recipe.profile_steps)
+    profiler = Profiler(out, engine.rank, first=first, steps=looked_at, keep=keep)
+    save = partial(save_checkpoint, out, recipe=recipe, engine=engine, average=average)
+    stream = course.batches(first, run.share)
 
-    for step, batch in enumerate(course.batches(first), start=first):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            loss, parts = course.loss(batch, device)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-        optimizer.step()
-        update_average(average, model, recipe, step)
-        log.add(step, loss, parts, norm)
-        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-            save_checkpoint(
-                checkpoint,
-                step=step + 1,
-                recipe=recipe,
-                model=model,
-                average=average,
-                optimizer=optimizer,
-            )
-            course.ship(average)
-    weights = course.ship(average)
-    course.finish(weights)
-    return weights
+    try:
+        with log.resources, _asked_to_end() as ended:
+            for step in range(first, recipe.steps):
+                with log.stopwatch.stopped():
+                    profiler.at(step)
+                batches = _next(stream, run.share.count, log)
+                with watchdog.looking(watchdog.due(step)):
+                    loss = _pass(run, step, batches, log)
+                if watchdog.due(step):
+                    watchdog.before_step(step)
+                with named("optimizer"):
+                    stepped = engine.step(learning_rate(recipe, step))
+                rerun = partial(_pass, run, step, batches, None)
+                watchdog.after_step(step, loss, stepped, rerun)
+                _update_average(average, engine, recipe, step)
+                if profiler.communication_share is not None:
+                    log.note({"communication_share": profiler.communication_share})
+                _look_aside(run, step, loss, watchdog, log)
+                log.step(step, stepped)
+                stop = bool(engine.reduce(torch.tensor([float(ended[0])]), "max"))
+                if stop or (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
+                    save(step=step + 1)
+                    shipped = whole_state(engine, average)
+                    if engine.rank == 0:
+                        course.ship(shipped)
+                if stop and step + 1 < recipe.steps:
+                    raise Interrupted(f"step {step + 1}")
+    except (TrainingStopped, Interrupted) as error:
+        how = "stopped" if isinstance(error, TrainingStopped) else "interrupted"
+        _write_end(out, engine, how, str(error))
+        raise
+    shipped = whole_state(engine, average)
+    engine.close()
+    return _finished(course, shipped, out, engine)
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine down to 1 % of the peak."""
-    if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
-    share = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+def _pass(run: Run, step: int, batches: list[Any], log: Log | None) -> float:
+    """Forward and backward of a step's micro-batches; their mean loss over all processes."""
+    losses = []
+    for part, batch in zip(run.share.parts, batches, strict=True):
+        # Dropout is a function of step and part, not of who computes it or what came before.
+        _seed((run.recipe.seed * 1_000_003 + step) * 4096 + part, run.engine.device)
+        last = part == run.share.parts[-1]
+        with named("forward"):
+            loss, parts = run.engine.forward(batch, last=last)
+        with named("backward"):
+            run.engine.backward(loss, last=last)
+        losses.append(loss.detach().float().cpu())
+        if log:
+            log.add({"loss": loss, **parts})
+            log.stopwatch.did(run.course.amount(batch))
+    return float(run.engine.reduce(torch.stack(losses).mean()))
+
+
+def _seed(number: int, device: torch.device) -> None:
+    """As torch.manual_seed, without asking every kind of device there might be (0.5 ms)."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+
+
+def _look_aside(run: Run, step: int, loss: float, watchdog: Watchdog, log: Log) -> None:
+    """What is held out, and the watchdog's questions, when they are due."""
+    recipe = run.recipe
+    if recipe.validate_every and (step + 1) % recipe.validate_every == 0:
+        log.note({"validation_loss": validation_loss(run)})
+    if recipe.watch.probe_every and (step + 1) % recipe.watch.probe_every == 0:
+        with torch.no_grad():
+            asked = run.engine.task(PROBE)
+        if asked:
+            log.note(watchdog.probe(step + 1, loss, asked))
 
 
 @torch.no_grad()
-def update_average(average: dict[str, Tensor], model: nn.Module, recipe: Recipe, step: int) -> None:
+def validation_loss(run: Run) -> float:
+    """Mean loss of micro-batches that are never trained on, as the weights are now."""
+    engine = run.engine
+    engine.wrapped.eval()
+    losses = []
+    for index, batch in enumerate(run.course.held_out(run.share, run.recipe.validation_batches)):
+        _seed(index, engine.device)
+        losses.append(engine.forward(batch, last=True)[0].float().cpu())
+    engine.wrapped.train()
+    return round(float(engine.reduce(torch.stack(losses).mean())), 6)
+
+
+def _next(stream: Iterator[Any], count: int, log: Log) -> list[Any]:
+    begun = time.perf_counter()
+    with named("data"):
+        batches = [next(stream) for _ in range(count)]
+    log.stopwatch.waits(time.perf_counter() - begun)
+    return batches
+
+
+def _average(recipe: Recipe, engine: Engine, found: Checkpoint | None) -> dict[str, Tensor]:
+    """The averaged weights as the engine holds them; the weights themselves if none are kept."""
+    if not recipe.ema_decay:
+        return engine.state()
+    if found:
+        return engine.share({f"module.{k}": v for k, v in found.tensors("average").items()})
+    return {
+        name: value.detach().float().clone() if value.is_floating_point() else value.clone()
+        for name, value in engine.state().items()
+    }
+
+
+@torch.no_grad()
+def _update_average(average: dict[str, Tensor], engine: Engine, recipe: Recipe, step: int) -> None:
     """Exponential moving average of all weights and statistics; young at first, so it warms up."""
+    if not recipe.ema_decay:
+        return
     decay = min(recipe.ema_decay, (step + 1) / (step + 10))
-    for name, value in trained_state(model).items():
-        if value.dtype.is_floating_point:
-            average[name].lerp_(value, 1 - decay)
-        else:
+    floats = {n: v for n, v in engine.state().items() if v.is_floating_point()}
+    kept = [average[name] for name in floats]
+    torch._foreach_lerp_(kept, [v.to(k.dtype) for v, k in zip(floats.values(), kept, strict=True)],
+                         1 - decay)  # fmt: skip
+    for name, value in engine.state().items():
+        if name not in floats:
             average[name].copy_(value)
 
 
-class Log:
-    """Figures every so many steps: to the listener and to a file, one JSON object a line."""
+@contextmanager
+def _asked_to_end() -> Iterator[list[bool]]:
+    """A flag that SIGTERM raises instead of ending the process."""
+    ended = [False]
 
-    def __init__(self, path: Path, first: int, recipe: Recipe, say: Say):
-        self.path, self.recipe, self.say = path, recipe, say
-        self.started, self.first = time.perf_counter(), first
-        self.sums: dict[str, float] = {}
-        self.counts: dict[str, int] = {}  # not every step has every part
-        if first == 0:
-            path.unlink(missing_ok=True)
+    def heard(number: int, frame: object) -> None:
+        del number, frame
+        ended[0] = True
 
-    def add(self, step: int, loss: Tensor, parts: dict[str, Tensor], norm: Tensor) -> None:
-        """Count one step; speak when it is time."""
-        figures = {"loss": loss, **parts, "gradient_norm": norm}
-        for name, value in figures.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
-            self.counts[name] = self.counts.get(name, 0) + 1
-        if (step + 1) % self.recipe.log_every and step + 1 != self.recipe.steps:
-            return
-        seconds = time.perf_counter() - self.started
-        line: dict[str, float] = {"step": step + 1, "steps": self.recipe.steps}
-        line |= {k: round(v / self.counts[k], 5) for k, v in self.sums.items()}
-        line["learning_rate"] = learning_rate(self.recipe, step)
-        line["steps_per_second"] = round((step + 1 - self.first) / seconds, 3)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        self.say(line)
-        self.sums, self.counts = {}, {}
+    try:
+        before = signal.signal(signal.SIGTERM, heard)
+    except ValueError:  # not the main thread: somebody else hears signals
+        yield ended
+        return
+    try:
+        yield ended
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _finished(course: Course, shipped: dict[str, Tensor], out: Path, engine: Engine) -> Path | None:
+    if engine.rank:
+        return None
+    weights = course.ship(shipped)
+    course.finish(weights)
+    _write_end(out, engine, "finished", "")
+    return weights
+
+
+def _write_end(out: Path, engine: Engine, how: str, why: str) -> None:
+    """How a run ended, so that nobody starts a finished or a stopped one again."""
+    if engine.rank == 0:
+        note = {"how": how, "why": why, "engine": engine.name, "world": engine.world}
+        write_text(out / "end.json", json.dumps(note, indent=2) + "\n")

@@ -1,0 +1,109 @@
+"""Before the first step: the course, its engine, and what an earlier checkpoint left."""
+
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from anomalyst.errors import AnomalystError
+from anomalyst.training.checkpoint import Checkpoint, fill, find_checkpoint
+from anomalyst.training.course import Course, Share
+from anomalyst.training.engines import Engine, Spread
+from anomalyst.training.log import Say
+from anomalyst.training.optimization import make_optimizer
+from anomalyst.training.recipe import Recipe
+from anomalyst.training.reviewing import review
+from anomalyst.training.stages import course_of
+
+PROBE = "probe"  # in place of a batch: let the course ask its questions
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every part of the loop needs."""
+
+    recipe: Recipe
+    course: Course
+    engine: Engine
+    share: Share
+
+
+def prepared(
+    recipe: Recipe, out: Path, engine: Engine, *, resume: bool, say: Say
+) -> tuple[Run, Checkpoint | None]:
+    """The course on its engine, as the newest checkpoint left it if there is one."""
+    torch.manual_seed(recipe.seed)
+    parts = recipe.parts(engine.world)
+    count = parts // engine.world
+    share = Share(engine.rank * count, count, parts)
+    if engine.rank:
+        engine.barrier()  # the first process makes what all read
+    course = course_of(recipe, out)
+    if recipe.validate_every and type(course).held_out is Course.held_out:
+        raise AnomalystError(
+            f"validate_every: stage {recipe.stage!r} holds nothing out; leave it at 0."
+        )
+    if engine.rank == 0:
+        if not resume:
+            shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        out.mkdir(parents=True, exist_ok=True)
+        engine.barrier()
+        for sentence in review(recipe, course, engine.device):
+            say({"note": sentence})
+    found = find_checkpoint(out, recipe, engine=engine.name, world=engine.world)
+    if found:
+        fill(course.module, found.tensors("model"))
+    if recipe.activation_checkpointing:
+        for block in course.blocks().values():
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    engine.prepare(Task(course, recipe, engine.device), _spread(recipe, course, share))
+    if found:
+        engine.load(found.folder / "optimizer")
+        engine.restore(found.note)
+    return Run(recipe, course, engine, share), found
+
+
+class Task(nn.Module):
+    """A course as a module whose forward is its loss: what an engine can wrap."""
+
+    def __init__(self, course: Course, recipe: Recipe, device: torch.device):
+        super().__init__()
+        self.module, self.course, self.device = course.module, course, device
+        inside = {p for block in course.blocks().values() for p in block.parameters()}
+        self.outside = [n for n, p in course.module.named_parameters() if p not in inside]
+        self.dtype = torch.float16 if recipe.precision == "float16" else torch.bfloat16
+        self.autocast = recipe.precision != "float32"
+
+    def forward(self, batch: Any) -> Any:
+        """-> (loss, its parts by name), or the answers to the course's questions."""
+        if isinstance(batch, str):
+            return self.course.probe()
+        with torch.autocast(self.device.type, self.dtype, enabled=self.autocast):
+            loss, parts = self.course.loss(batch, self.device)
+        if self.course.leaves_out:
+            # Processes that split the weights must all send the same gradients, zeros included.
+            held = dict(self.module.named_parameters())
+            trained = [held[n] for n in self.outside if held[n].requires_grad]
+            loss = loss + sum((p * 0).sum() for p in trained)
+        return loss, {name: value.detach() for name, value in parts.items()}
+
+
+def _spread(recipe: Recipe, course: Course, share: Share) -> Spread:
+    return Spread(
+        config=recipe.engine,
+        make_optimizer=partial(make_optimizer, recipe),
+        batch=recipe.batch,
+        micro_batch=recipe.batch // share.of,
+        accumulation=share.count,
+        clip_norm=recipe.clip_norm,
+        precision=recipe.precision,
+        loss_scale_power=recipe.loss_scale_power,
+        loss_scale_window=recipe.loss_scale_window,
+        blocks=course.blocks(),
+        leaves_out=course.leaves_out,
+    )

@@ -1,0 +1,72 @@
+"""A few early steps under torch's profiler: a trace to look at, and how much of it was talking."""
+
+import gzip
+import shutil
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+WARM = 3  # steps that are not looked at
+TALK = ("gloo:", "nccl:", "ncclDevKernel", "c10d::", "mpi:")
+
+
+class Profiler:
+    """Looks at `steps` steps after the first `WARM`; writes the trace where `keep` is true."""
+
+    def __init__(self, out: Path, rank: int, *, first: int, steps: int, keep: bool):
+        self.path = out / "traces" / f"rank{rank}.json.gz"
+        self.begins, self.ends, self.keep = first + WARM, first + WARM + steps, keep
+        self.running: Any = None
+        self.communication_share: float | None = None
+
+    def at(self, step: int) -> None:
+        """Call before each step."""
+        if step == self.begins and self.ends > self.begins:
+            kinds = [ProfilerActivity.CPU]
+            if torch.cuda.is_available():
+                kinds.append(ProfilerActivity.CUDA)
+            self.running = profile(activities=kinds)
+            self.running.__enter__()
+        elif step >= self.ends and self.running is not None:
+            self._end()
+
+    def _end(self) -> None:
+        running, self.running = self.running, None
+        running.__exit__(None, None, None)
+        events = running.events()
+        self.communication_share = _share(events)
+        if self.keep:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            plain = self.path.with_suffix("")
+            running.export_chrome_trace(str(plain))
+            with plain.open("rb") as source, gzip.open(self.path, "wb") as target:
+                shutil.copyfileobj(source, target)
+            plain.unlink()
+
+
+def named(name: str) -> AbstractContextManager[Any]:
+    """A range of that name in torch's traces, and on CUDA in Nsight's."""
+    if torch.cuda.is_available():
+        return torch.cuda.nvtx.range(name)
+    return record_function(name) if torch.autograd.profiler._is_profiler_enabled else nullcontext()
+
+
+def _share(events: Iterable[Any]) -> float | None:
+    """Of the time looked at, the part in which data was on its way between processes."""
+    spans, first, last = [], float("inf"), 0.0
+    for event in events:
+        begin, end = event.time_range.start, event.time_range.end
+        first, last = min(first, begin), max(last, end)
+        if event.name.startswith(TALK):
+            spans.append((begin, end))
+    if not spans:
+        return None  # Horovod's talk, for one, is not seen
+    talked, reached = 0.0, 0.0
+    for begin, end in sorted(spans):
+        talked += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return round(talked / (last - first), 4)

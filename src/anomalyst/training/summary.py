@@ -1,0 +1,76 @@
+"""One page for a run or for several: curves, configuration, figures, warnings."""
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from anomalyst import __version__
+from anomalyst.files import write_bytes, write_text
+from anomalyst.training.curves import draw_runs
+from anomalyst.training.runs import RunRecord, accuracies, configuration, read_run, results
+
+Row = tuple[str, list[str]]
+
+
+def write_summary(folder: Path) -> None:
+    """summary.html and curves.png in a run's folder."""
+    run = read_run(folder)
+    said = [json.loads(line).get("stopped") for line in _lines(folder / "watch.jsonl")]
+    _write(folder, [run], folder.name, [text for text in said if text], "summary.html")
+
+
+def compare_runs(folders: Sequence[Path], out: Path) -> str:
+    """Write compare.md, compare.html and curves.png for these runs; returns the tables as Markdown.
+
+    Raises AnomalystError for a folder without a run.
+    """
+    runs = [read_run(folder) for folder in folders]
+    text = as_markdown(runs)
+    write_text(out / "compare.md", text)
+    _write(out, runs, "Runs compared", [], "compare.html")
+    return text
+
+
+def as_markdown(runs: list[RunRecord]) -> str:
+    """The tables: configuration | runs, figures | runs, category | right answers."""
+    heads = [run.name for run in runs]
+    parts = [_table("configuration", heads, configuration(runs))]
+    parts.append(_table("figures", heads, results(runs)))
+    right = accuracies(runs)
+    if right:
+        parts.append(_table("accuracy %", [*heads, 'always "Yes"'], right))
+    return "\n".join(parts)
+
+
+def _table(corner: str, heads: list[str], rows: list[Row]) -> str:
+    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _write(out: Path, runs: list[RunRecord], title: str, said: list[str], name: str) -> None:
+    curves = draw_runs(runs)
+    heads = [run.name for run in runs]
+    environment = Environment(
+        loader=PackageLoader("anomalyst.training", "."), autoescape=select_autoescape(["j2"])
+    )
+    tables = [("configuration", heads, configuration(runs)), ("figures", heads, results(runs))]
+    right = accuracies(runs)
+    if right:
+        tables.append(("right answers, %", [*heads, "always “Yes”"], right))
+    page = environment.get_template("summary.html.j2").render(
+        version=__version__,
+        title=title,
+        said=said,
+        curves=base64.b64encode(curves).decode(),
+        tables=tables,
+    )
+    write_bytes(out / "curves.png", curves)
+    write_text(out / name, page)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
