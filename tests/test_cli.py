@@ -15,7 +15,8 @@ from anomalyst.inspector import Inspector
 COMMANDS = (
     ["demo"], ["teach"], ["inspect"], ["evaluate"], ["train"], ["data", "check"],
     ["data", "world"], ["data", "gallery"], ["bench", "inspect"], ["bench", "peers"],
-    ["chat"], ["mmad"], ["bench", "words"], ["bench", "ask"],
+    ["chat"], ["mmad"], ["bench", "words"], ["bench", "ask"], ["compare"], ["search"],
+    ["crossval"], ["bench", "engines"], ["bench", "loop"], ["bench", "allreduce"],
 )  # fmt: skip
 
 

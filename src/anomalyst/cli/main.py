@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, data, demo, evaluate, inspect, mmad, teach, train
+from anomalyst.cli import (
+    bench_training,
+    chat,
+    compare,
+    data,
+    demo,
+    evaluate,
+    inspect,
+    mmad,
+    search,
+    teach,
+    train,
+)
 from anomalyst.cli.allocator import keep_freed_memory
 from anomalyst.cli.bench import app as bench_app
 
@@ -27,6 +39,11 @@ app.command()(chat.chat)
 app.command()(evaluate.evaluate)
 app.command()(mmad.mmad)
 app.command()(train.train)
+app.command()(compare.compare)
+app.command()(search.search)
+app.command()(search.crossval)
+for command in (bench_training.engines, bench_training.loop, bench_training.allreduce):
+    bench_app.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(bench_app, name="bench")
 

@@ -1,0 +1,89 @@
+"""`anomalyst bench engines|loop|allreduce`: what spreading a run costs on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anomalyst.cli.screen import say
+
+Worlds = Annotated[
+    list[int] | None,
+    typer.Option("--nproc", metavar="N", help="Processes; may be repeated.", show_default="1 2 4"),
+]
+
+
+def engines(
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ddp|fsdp|deepspeed|horovod",
+            help="May be repeated.",
+            show_default="all that are installed",
+        ),
+    ] = None,
+    nproc: Worlds = None,
+    steps: Annotated[int, typer.Option(min=20, help="Of each run.")] = 50,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results go.")] = Path(
+        "out/engines"
+    ),
+) -> None:
+    """Run one tiny recipe on every engine: same loss curve, time, memory, bytes sent.
+
+    Example: anomalyst bench engines --engine ddp --engine fsdp --nproc 2
+    """
+    from anomalyst.training.engine_bench import as_markdown, bench_engines
+
+    names = engine or ["ddp", "fsdp", "deepspeed", "horovod"]
+    rows, left_out = bench_engines(out, names, nproc or [1, 2, 4], steps=steps, say=say)
+    typer.echo(as_markdown(rows))
+    for sentence in left_out:
+        typer.echo(f"Left out: {sentence}")
+    typer.echo(f"Written to {out}")
+
+
+def loop(
+    width: Annotated[int, typer.Option(help="Of the tiny language model.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each loop.")] = 5,
+) -> None:
+    """Time our training loop beside a bare torch loop on the same model and batches.
+
+    Example: anomalyst bench loop --rounds 7
+    """
+    import json
+    from tempfile import TemporaryDirectory
+
+    from anomalyst.training.engine_bench import bench_loop
+
+    with TemporaryDirectory() as folder:
+        typer.echo(json.dumps(bench_loop(Path(folder), rounds=rounds, width=width)))
+
+
+def allreduce(
+    nproc: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="Processes; may be repeated.", show_default="2 4"),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results go.")] = Path(
+        "out/allreduce"
+    ),
+) -> None:
+    """Measure all-reduce (gloo; MPI and NCCL where there) beside naive, driver and ring.
+
+    Example: anomalyst bench allreduce --nproc 2
+    """
+    from anomalyst.training.allreduce import bench_allreduce
+
+    found = bench_allreduce(out, nproc or [2, 4], say)
+    largest = max(one.numbers for one in found)
+    typer.echo(f"{'':8} processes   1 KiB ms   {4 * largest >> 20} MiB ms   messages   bytes sent")
+    for small in (one for one in found if one.numbers == min(x.numbers for x in found)):
+        large = next(x for x in found if (x.way, x.processes, x.numbers)
+                     == (small.way, small.processes, largest))  # fmt: skip
+        sent = large.sent
+        counted = f"{sent.messages:8}   {sent.most_bytes:11,}" if sent else "       -             -"
+        typer.echo(
+            f"{small.way:8} {small.processes:9} {1000 * small.seconds:10.2f} "
+            f"{1000 * large.seconds:11.1f}   {counted}"
+        )
+    typer.echo(f"Written to {out}")

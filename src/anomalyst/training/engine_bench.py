@@ -1,0 +1,200 @@
+"""The same tiny run on every engine: one curve, many costs. And our loop beside a bare one."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from anomalyst.errors import AnomalystError
+from anomalyst.files import write_bytes, write_text
+from anomalyst.training.course import Share
+from anomalyst.training.curves import as_png
+from anomalyst.training.engines import EngineConfig, check_engine
+from anomalyst.training.log import read_log
+from anomalyst.training.loop import train
+from anomalyst.training.optimization import learning_rate, make_optimizer
+from anomalyst.training.recipe import Recipe
+from anomalyst.training.stages import course_of, load_recipe
+from anomalyst.training.tiny import make_tiny
+
+SKIPPED = 10  # first steps, in which things are made ready
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRow:
+    """One run."""
+
+    engine: str
+    processes: int
+    apart: float  # largest difference of a step's loss from the single process's
+    seconds_per_step: float  # median
+    memory_mb: float  # of the first process, at its peak
+    sent_kb_per_step: float  # through the loopback interface, by all processes
+    communication_percent: float | None
+    waiting_percent: float
+    wall_seconds: float  # start and end included
+
+
+def bench_engines(
+    folder: Path,
+    engines: Sequence[str],
+    worlds: Sequence[int],
+    *,
+    steps: int = 50,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[list[EngineRow], list[str]]:
+    """Run the tiny recipe on each engine and number of processes; rows, and what was left out.
+
+    Writes engines.json, engines.md and engines.png into `folder`.
+    """
+    recipe = make_tiny(folder / "made", steps=steps, batch=8, micro_batch=2)
+    first = _run(recipe, folder / "runs" / "single-1", "single", 1)
+    base = _losses(folder / "runs" / "single-1")
+    rows, left_out = [first], []
+    say(_line(first))
+    for engine in engines:
+        for world in worlds:
+            config = EngineConfig(name=engine)  # type: ignore[arg-type]
+            try:
+                check_engine(config, "float32", here=world, world=world)
+            except AnomalystError as error:
+                left_out.append(str(error))
+                say(str(error))
+                break
+            row = _run(recipe, folder / "runs" / f"{engine}-{world}", engine, world, base)
+            rows.append(row)
+            say(_line(row))
+    write_text(folder / "engines.json", json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+    write_text(folder / "engines.md", as_markdown(rows))
+    write_bytes(folder / "engines.png", _plot(folder, rows))
+    return rows, left_out
+
+
+def bench_loop(
+    folder: Path, *, steps: int = 40, rounds: int = 5, width: int = 256
+) -> dict[str, float]:
+    """Our loop beside a bare one on the same model and batches: medians of seconds per step.
+
+    The turns alternate; waiting for data counts in neither.
+    """
+    path = make_tiny(folder / "made", batch=4, micro_batch=4, width=width)
+    recipe = load_recipe(path, ["ema_decay=0", f"steps={steps}", "log_every=20", "batch=4"])
+    ours, bare = [], []
+    for turn in range(rounds):
+        bare.append(_bare_seconds(recipe, folder / "bare"))
+        out = folder / "ours" / str(turn)
+        train(recipe, out, resume=False)
+        line = read_log(out / "log.jsonl")[-1]
+        ours.append(line["seconds_per_step"] * (1 - line["waiting_share"]))
+    found = {"bare_seconds": statistics.median(bare), "ours_seconds": statistics.median(ours)}
+    ratios = sorted(a / b for a, b in zip(ours, bare, strict=True))
+    found["overhead_percent"] = 100 * (statistics.median(ratios) - 1)
+    return {name: round(value, 5) for name, value in found.items()}
+
+
+def as_markdown(rows: Sequence[EngineRow]) -> str:
+    """The rows as a table."""
+    heads = ("engine", "processes", "largest difference of loss", "ms per step", "MB",
+             "KB sent per step", "communication %", "waiting %")  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for r in rows:
+        talk = "" if r.communication_percent is None else f"{r.communication_percent:.1f}"
+        cells = (r.engine, r.processes, f"{r.apart:.1e}", f"{1000 * r.seconds_per_step:.0f}",
+                 f"{r.memory_mb:.0f}", f"{r.sent_kb_per_step:.0f}", talk,
+                 f"{r.waiting_percent:.1f}")  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _run(
+    recipe: Path, out: Path, engine: str, world: int, base: Sequence[float] | None = None
+) -> EngineRow:
+    before, begun = psutil.net_io_counters(pernic=True)["lo"].bytes_sent, time.perf_counter()
+    words = [sys.executable, "-m", "anomalyst", "train", str(recipe), "--out", str(out), "--fresh"]
+    done = subprocess.run(
+        [*words, "--engine", engine, "--nproc", str(world)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise AnomalystError(f"{engine} with {world} processes: {done.stderr.strip()[-400:]}")
+    wall = time.perf_counter() - begun
+    sent = psutil.net_io_counters(pernic=True)["lo"].bytes_sent - before
+    lines = read_log(out / "log.jsonl")
+    losses = [line["loss"] for line in lines]
+    talk = [x["communication_share"] for x in lines if "communication_share" in x]
+    return EngineRow(
+        engine,
+        world,
+        max((abs(a - b) for a, b in zip(losses, base or losses, strict=True))),
+        statistics.median(line["seconds_per_step"] for line in lines[SKIPPED:]),
+        lines[-1]["memory_mb"],
+        sent / 1000 / len(lines),
+        100 * talk[-1] if talk else None,
+        100 * statistics.mean(line["waiting_share"] for line in lines[SKIPPED:]),
+        wall,
+    )
+
+
+def _bare_seconds(recipe: Recipe, out: Path) -> float:
+    """A loop as one writes it first."""
+    torch.manual_seed(recipe.seed)
+    course = course_of(recipe, out)
+    model, device = course.module, torch.device("cpu")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = make_optimizer(recipe, [{"params": trained}])
+    stream: Any = course.batches(0, Share())
+    seconds = []
+    for step in range(recipe.steps):
+        batch = next(stream)
+        begun = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step)
+        loss, _ = course.loss(batch, device)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+        optimizer.step()
+        loss.item()
+        seconds.append(time.perf_counter() - begun)
+    return statistics.mean(seconds[recipe.steps // 2 :])
+
+
+def _losses(out: Path) -> list[float]:
+    return [line["loss"] for line in read_log(out / "log.jsonl")]
+
+
+def _line(row: EngineRow) -> str:
+    return (
+        f"{row.engine} x {row.processes}: {1000 * row.seconds_per_step:.0f} ms a step, loss apart "
+        f"{row.apart:.1e}, {row.sent_kb_per_step:.0f} KB sent a step"
+    )
+
+
+def _plot(folder: Path, rows: Sequence[EngineRow]) -> bytes:
+    """Curves over each other, time and bytes beside each other."""
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    curve, times, sent = figure.subplots(1, 3)
+    for row in rows:
+        name = f"{row.engine}-{row.processes}"
+        losses = _losses(folder / "runs" / name)
+        curve.plot(range(1, len(losses) + 1), losses, label=name, linewidth=1, alpha=0.8)
+    curve.set_title("loss: one line, all engines")
+    curve.set_xlabel("step")
+    curve.legend(fontsize="x-small", ncols=2)
+    names = [f"{r.engine} x {r.processes}" for r in rows]
+    times.barh(names, [1000 * r.seconds_per_step for r in rows])
+    times.set_title("ms per step")
+    sent.barh(names, [r.sent_kb_per_step for r in rows])
+    sent.set_title("KB sent per step")
+    for axes in (times, sent):
+        axes.invert_yaxis()
+    return as_png(figure)
