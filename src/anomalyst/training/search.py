@@ -20,6 +20,7 @@ from anomalyst.training.loop import train
 from anomalyst.training.stages import load_recipe
 from anomalyst.training.watchdog import TrainingStopped
 
+STORAGE = "search.db"
 LOG_FROM = 100  # a range whose ends are so far apart is searched by factors, not by differences
 
 
@@ -52,12 +53,6 @@ class SearchConfig:
     space: tuple[Choice, ...]
     trials: int = 20
     folds: int = 0  # each trial is the mean of so many; 0: one run
-    seed: int = 0
-
-    @property
-    def storage(self) -> str:
-        """The file in the search's folder."""
-        return "search.db"
 
 
 def read_space(texts: Sequence[str]) -> tuple[tuple[Choice, ...], tuple[str, ...]]:
@@ -98,7 +93,7 @@ def search(
     optuna = _optuna()
     out.mkdir(parents=True, exist_ok=True)
     _check_keys(config)
-    study = _study(config, out)
+    study = _study(out)
     _refuse_another(study, config, out)
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # a process that was killed
@@ -111,7 +106,7 @@ def search(
 def _one(config: SearchConfig, out: Path, _: int) -> str:
     """One more trial; a sentence about it."""
     optuna = _optuna()
-    study = _study(config, out)
+    study = _study(out)
     trial = study.ask()
     chosen = {choice.key: choice.suggest(trial) for choice in config.space}
     folder = out / "trials" / f"{trial.number:04d}"
@@ -160,13 +155,13 @@ def _goal(line: dict[str, Any]) -> float | None:
     return line.get("validation_loss", None if "note" in line else line.get("loss"))
 
 
-def _study(config: SearchConfig, out: Path) -> Any:
+def _study(out: Path) -> Any:
     optuna = _optuna()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.create_study(
         study_name="search",
-        storage=f"sqlite:///{(out / config.storage).resolve()}",
-        sampler=optuna.samplers.TPESampler(seed=None, n_startup_trials=5),
+        storage=f"sqlite:///{(out / STORAGE).resolve()}",
+        sampler=optuna.samplers.TPESampler(n_startup_trials=5),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
         load_if_exists=True,
     )
