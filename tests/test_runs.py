@@ -62,7 +62,9 @@ def test_compare_shows_what_differs_and_right_answers_by_class(tiny, tmp_path):
     for name, rate in (("v1", 1e-4), ("v2", 1e-3)):
         words = ["steps=3", "accuracy=true", f"learning_rate={rate}", "warmup_steps=1"]
         train(load_recipe(tiny / "tiny.yaml", words), tmp_path / name)
-    text = compare_runs([tmp_path / "v1", tmp_path / "v2"], tmp_path / "out")
+    (tmp_path / "stray").mkdir()
+    folders = [str(tmp_path / name) for name in ("stray", "v1", "v2")]
+    text = invoke("compare", *folders, "--out", str(tmp_path / "out"))
     assert "| configuration | v1 | v2 |" in text and "| learning_rate | 0.0001 | 0.001 |" in text
     assert "| effective peak learning rate | 0.0001 | 0.001 |" in text
     assert '| accuracy % | v1 | v2 | always "Yes" |' in text and "| pills |" in text
@@ -163,7 +165,7 @@ def test_a_disk_that_is_really_full_is_told_and_the_run_goes_on_elsewhere(tiny, 
 
 
 def test_a_trace_and_trackers_are_written_on_request(tiny, tmp_path):
-    words = ["steps=8", "profile_steps=2", "trackers=[tensorboard]"]
+    words = ["steps=4", "profile_steps=2", "trackers=[tensorboard]"]  # it ends while looked at
     invoke("train", str(tiny / "tiny.yaml"), *words, "--out", str(tmp_path / "run"))
     assert (tmp_path / "run" / "traces" / "rank0.json.gz").stat().st_size > 1000
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))

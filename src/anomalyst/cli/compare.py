@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from anomalyst.cli.screen import say
+
 
 def compare(
     runs: Annotated[
@@ -22,5 +24,9 @@ def compare(
     """
     from anomalyst.training.summary import compare_runs
 
-    typer.echo(compare_runs(runs, out))
+    found = [folder for folder in runs if (folder / "recipe.json").is_file()]
+    for folder in runs:
+        if folder not in found:
+            say(f"Left out: {folder} holds no recipe.json, so no run.")
+    typer.echo(compare_runs(found or runs, out))
     typer.echo(f"Written to {out}")

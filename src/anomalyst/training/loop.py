@@ -66,7 +66,7 @@ def train(
     stream = course.batches(first, run.share)
 
     try:
-        with log.resources, _asked_to_end() as ended:
+        with log.resources, profiler, _asked_to_end() as ended:
             for step in range(first, recipe.steps):
                 with log.stopwatch.stopped():
                     profiler.at(step)

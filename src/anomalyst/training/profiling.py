@@ -23,6 +23,14 @@ class Profiler:
         self.running: Any = None
         self.communication_share: float | None = None
 
+    def __enter__(self) -> "Profiler":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # A process that ends under the profiler crashes.
+        if self.running is not None:
+            self._end()
+
     def at(self, step: int) -> None:
         """Call before each step."""
         if step == self.begins and self.ends > self.begins:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from anomalyst.detection.kinds import KINDS
+from anomalyst.encoders.hub import quiet
 from anomalyst.files import folder_written_whole
 from anomalyst.language.dialogue import messages_for
 from anomalyst.language.facts import MOST_NAMED, Facts
@@ -165,7 +166,7 @@ class LanguageCourse(Course):
         folder = self.out / "model"
         shipped = AnomalystModel(self.model.config)
         shipped.load_state_dict(average)
-        with folder_written_whole(folder) as part:
+        with folder_written_whole(folder) as part, quiet():
             shipped.to(torch.bfloat16).save_pretrained(part)
             self.processor.save_pretrained(part)
         return folder
