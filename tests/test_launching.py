@@ -101,6 +101,7 @@ def test_a_recipe_is_checked_before_it_is_begun(tiny: Path, tmp_path: Path, monk
         checked(one, tmp_path / "run", world=world, here=here, resume=True)
 
     check()
+    check(language_model="somebody/llama-7b")  # a hub's name is looked up when it is loaded
     ddp = EngineConfig(name="ddp")
     for said, changes in (
         ("batch 4 cannot be shared by 3 processes", {"world": 3, "engine": ddp}),

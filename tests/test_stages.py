@@ -88,6 +88,8 @@ def test_what_is_held_out_is_looked_at(tmp_path: Path):
     heard: list[dict] = []
     train(recipe, tmp_path, say=heard.append)
     assert all(line["validation_loss"] > 0 for line in heard if "note" not in line)
+    train(replace(recipe, validate_every=9), tmp_path / "seldom", say=heard.append)
+    assert heard[-1]["step"] == 2 and heard[-1]["validation_loss"] > 0  # the end is always seen
 
 
 def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, tmp_path: Path):

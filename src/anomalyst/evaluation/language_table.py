@@ -6,6 +6,7 @@ from pathlib import Path
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no, yes_or_no
 from anomalyst.evaluation.protocols import Results
 from anomalyst.evaluation.records import Row, Run, read_rows
+from anomalyst.evaluation.tables import markdown_table
 from anomalyst.files import write_text
 
 COLUMNS = (
@@ -21,7 +22,7 @@ def write_language_table(results: Results, out: Path) -> str:
         by_class.setdefault(run.category or "all", []).append((run, read_rows(out, run)))
     lines = [_line(name, runs) for name, runs in by_class.items()]
     lines.append(_mean(lines))
-    table = _markdown(lines)
+    table = markdown_table(COLUMNS, lines)
     text = (
         f'# What the words say\n\nAsked: "{QUESTION}". Accuracy: "Yes" for a defect, "No" for '
         "none, in percent;\nstrict: as the first word, and not both. Verdict: the accuracy of the "
@@ -88,8 +89,3 @@ def _mean(lines: Sequence[list[str]]) -> list[str]:
         else:
             mean.append(f"{sum(known) / len(known):.1f}" if known else "-")
     return mean
-
-
-def _markdown(lines: Sequence[list[str]]) -> str:
-    rows = [COLUMNS, ["---"] * len(COLUMNS), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -14,7 +14,7 @@ from anomalyst.encoders import load_encoder
 from anomalyst.encoders.base import Encoder
 from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
 from anomalyst.evaluation.protocols import Progress, ProtocolConfig, evaluate
-from anomalyst.evaluation.tables import HEADINGS, Line, summarise
+from anomalyst.evaluation.tables import HEADINGS, Line, markdown_table, summarise
 from anomalyst.files import write_text
 from anomalyst.inspector import Inspector, InspectorConfig
 from anomalyst.types import Sample
@@ -109,5 +109,4 @@ def as_markdown(found: Sequence[tuple[Contender, Line]]) -> str:
         [c.scorer, c.encoder, *(line.metrics[name].text(name) for name in SHOWN)]
         for c, line in found
     ]
-    rule = ["---", "---", *("---:" for _ in SHOWN)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [heads, rule, *rows]) + "\n"
+    return markdown_table(heads, rows, words=2) + "\n"

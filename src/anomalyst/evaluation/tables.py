@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,17 +109,27 @@ def write_tables(results: Results, out: Path) -> None:
     write_text(out / "results.md", as_markdown(results))
 
 
+def markdown_table(
+    heads: Sequence[str], rows: Iterable[Sequence[object]], *, words: int | None = None
+) -> str:
+    """A table in Markdown; all columns but the first `words` are aligned as numbers."""
+    left = len(heads) if words is None else words
+    rule = ["---"] * left + ["---:"] * (len(heads) - left)
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [heads, rule, *rows])
+
+
 def as_markdown(results: Results) -> str:
     """A table in percent, and below it what the reader must know to compare it."""
     lines, mean = summarise(results)
     shown = [*lines, mean] if len(lines) > 1 else lines
     heads = ["category", "runs", "pictures", *HEADINGS.values()]
-    table = ["| " + " | ".join(heads) + " |", "| --- " + "| ---: " * (len(heads) - 1) + "|"]
+    rows = []
     for line in shown:
         cells = [line.metrics[metric].text(metric) for metric in METRICS]
         title = line.title.replace("|", "\\|") + (" (paired)" if line.paired else "")
-        table.append("| " + " | ".join([title, str(line.runs), str(line.pictures), *cells]) + " |")
-    parts = [f"# {results.inspector}, {_shots(results)}", "\n".join(table), _notes(results)]
+        rows.append([title, line.runs, line.pictures, *cells])
+    table = markdown_table(heads, rows, words=1)
+    parts = [f"# {results.inspector}, {_shots(results)}", table, _notes(results)]
     notes = dict.fromkeys(note for run in results.runs for note in run.notes)
     if notes:
         parts.append("Said while inspecting:\n\n" + "\n".join(f"- {note}" for note in notes))

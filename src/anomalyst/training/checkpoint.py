@@ -52,15 +52,17 @@ def save_checkpoint(
 ) -> None:
     """Everything needed to go on from `step`; every process calls.
 
-    Raises AnomalystError, in every process, when the disk is full: what was there stays.
+    `average`: the averaged weights, whole; the weights themselves where none are kept. Raises
+    AnomalystError, in every process, when the disk is full: what was there stays.
     """
     target = out / "checkpoints" / f"step-{step:08d}"
     part = target.with_name(f".part-{target.name}")
-    whole = {f"model.{k}": v for k, v in whole_state(engine, engine.state()).items()}
+    model = whole_state(engine, engine.state()) if recipe.ema_decay else average
+    whole = {f"model.{k}": v for k, v in model.items()}
     if recipe.ema_decay:
-        whole |= {f"average.{k}": v for k, v in whole_state(engine, average).items()}
+        whole |= {f"average.{k}": v for k, v in average.items()}
     size = sum(v.numel() * v.element_size() for v in whole.values())
-    needed = size + engine.optimizer_bytes() * engine.world
+    needed = size + engine.optimizer_bytes()
     trouble: AnomalystError | None = None
     if engine.rank == 0:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,5 +1,6 @@
 """What the loop asks of a stage, and what most stages answer alike."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,26 +37,26 @@ class Asked:
     right: bool | None  # None: it said neither yes nor no
 
 
-class Course:
+class Course(ABC):
     """A stage of training, made of a recipe and the run's folder."""
 
     module: nn.Module  # what is trained: the parameters that require a gradient
     leaves_out = False  # whether a step may leave trained parameters without a gradient
 
+    @abstractmethod
     def batches(self, first_step: int, share: Share) -> Iterator[Any]:
         """Step by step from `first_step`, the share's micro-batches; functions of step and part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, batch: Any, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """What is lowered, and its parts by name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """Write the averaged weights in the form they are used in; called at every checkpoint."""
-        raise NotImplementedError
 
-    def finish(self, weights: Path) -> None:
-        """What remains to be done after the last step."""
+    def finish(self, weights: Path) -> None:  # noqa: B027
+        """What remains to be done after the last step; for most, nothing."""
 
     def held_out(self, share: Share, count: int) -> Iterator[Any]:
         """`count` rounds of the share's micro-batches that are never trained on."""
@@ -65,9 +66,9 @@ class Course:
         """Parts that repeat and are only called by forward: split, recomputed and watched."""
         return {}
 
+    @abstractmethod
     def amount(self, batch: Any) -> dict[str, int]:
         """How much a micro-batch is: samples, and tokens where there are any."""
-        raise NotImplementedError
 
     def probe(self) -> list[Asked]:
         """Questions with known answers, asked now; empty where nothing can be asked."""

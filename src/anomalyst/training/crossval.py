@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from anomalyst.errors import AnomalystError
+from anomalyst.evaluation.tables import markdown_table
 from anomalyst.files import write_text
 from anomalyst.training.loop import train
 from anomalyst.training.recipe import Recipe
@@ -111,10 +112,10 @@ def _said(row: tuple[int, float, float | None]) -> str:
 
 
 def _table(rows: Sequence[tuple[int, float, float | None]]) -> str:
-    lines = ["| fold | validation loss | accuracy % |", "|---|---|---|"]
-    for fold, loss, right in rows:
-        lines.append(f"| {fold} | {loss:.4f} | {'' if right is None else f'{right:.1f}'} |")
+    found: list[tuple[object, ...]] = [
+        (fold, f"{loss:.4f}", "" if right is None else f"{right:.1f}") for fold, loss, right in rows
+    ]
     rights = [right for _, _, right in rows if right is not None]
     last = str(interval(rights)) if rights else ""
-    lines.append(f"| mean ± 95 % | {interval([loss for _, loss, _ in rows])} | {last} |")
-    return "\n".join(lines) + "\n"
+    found.append(("mean ± 95 %", interval([loss for _, loss, _ in rows]), last))
+    return markdown_table(("fold", "validation loss", "accuracy %"), found) + "\n"

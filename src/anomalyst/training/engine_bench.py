@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from anomalyst.errors import AnomalystError
+from anomalyst.evaluation.tables import markdown_table
 from anomalyst.files import write_bytes, write_text
 from anomalyst.training.course import Share
 from anomalyst.training.curves import as_png
@@ -106,14 +107,13 @@ def as_markdown(rows: Sequence[EngineRow]) -> str:
     """The rows as a table."""
     heads = ("engine", "processes", "largest difference of loss", "ms per step", "MB",
              "KB sent per step", "communication %", "waiting %")  # fmt: skip
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    cells = []
     for r in rows:
         talk = "" if r.communication_percent is None else f"{r.communication_percent:.1f}"
-        cells = (r.engine, r.processes, f"{r.apart:.1e}", f"{1000 * r.seconds_per_step:.0f}",
-                 f"{r.memory_mb:.0f}", f"{r.sent_kb_per_step:.0f}", talk,
-                 f"{r.waiting_percent:.1f}")  # fmt: skip
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"
+        cells.append((r.engine, r.processes, f"{r.apart:.1e}", f"{1000 * r.seconds_per_step:.0f}",
+                      f"{r.memory_mb:.0f}", f"{r.sent_kb_per_step:.0f}", talk,
+                      f"{r.waiting_percent:.1f}"))  # fmt: skip
+    return markdown_table(heads, cells) + "\n"
 
 
 def _run(

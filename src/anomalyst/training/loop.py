@@ -62,7 +62,7 @@ def train(
     looked_at = recipe.profile_steps or 2 * (engine.world > 1)
     keep = bool(recipe.profile_steps)
     profiler = Profiler(out, engine.rank, first=first, steps=looked_at, keep=keep)
-    save = partial(save_checkpoint, out, recipe=recipe, engine=engine, average=average)
+    save = partial(save_checkpoint, out, recipe=recipe, engine=engine)
     stream = course.batches(first, run.share)
 
     try:
@@ -86,9 +86,9 @@ def train(
                 log.step(step, stepped)
                 stop = bool(engine.reduce(torch.tensor([float(ended[0])]), "max"))
                 if stop or (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-                    save(step=step + 1)
                     shipped = whole_state(engine, average)
-                    if engine.rank == 0:
+                    save(step=step + 1, average=shipped)
+                    if engine.rank == 0 and step + 1 < recipe.steps:  # the last are shipped below
                         course.ship(shipped)
                 if stop and step + 1 < recipe.steps:
                     raise Interrupted(f"step {step + 1}")
@@ -129,7 +129,8 @@ def _seed(number: int, device: torch.device) -> None:
 def _look_aside(run: Run, step: int, loss: float, watchdog: Watchdog, log: Log) -> None:
     """What is held out, and the watchdog's questions, when they are due."""
     recipe = run.recipe
-    if recipe.validate_every and (step + 1) % recipe.validate_every == 0:
+    every = recipe.validate_every
+    if every and ((step + 1) % every == 0 or step + 1 == recipe.steps):
         log.note({"validation_loss": validation_loss(run)})
     if recipe.watch.probe_every and (step + 1) % recipe.watch.probe_every == 0:
         with torch.no_grad():
@@ -177,11 +178,12 @@ def _update_average(average: dict[str, Tensor], engine: Engine, recipe: Recipe, 
     if not recipe.ema_decay:
         return
     decay = min(recipe.ema_decay, (step + 1) / (step + 10))
-    floats = {n: v for n, v in engine.state().items() if v.is_floating_point()}
+    state = engine.state()
+    floats = {n: v for n, v in state.items() if v.is_floating_point()}
     kept = [average[name] for name in floats]
     torch._foreach_lerp_(kept, [v.to(k.dtype) for v, k in zip(floats.values(), kept, strict=True)],
                          1 - decay)  # fmt: skip
-    for name, value in engine.state().items():
+    for name, value in state.items():
         if name not in floats:
             average[name].copy_(value)
 

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
+from anomalyst.evaluation.tables import markdown_table
 from anomalyst.files import write_bytes, write_text
 from anomalyst.training.crossval import Interval, fold_recipes, interval, side_by_side
 from anomalyst.training.curves import as_png
-from anomalyst.training.log import read_log
 from anomalyst.training.loop import train
+from anomalyst.training.runs import read_run
 from anomalyst.training.stages import load_recipe
 from anomalyst.training.watchdog import TrainingStopped
 
@@ -136,23 +137,19 @@ def _value(config: SearchConfig, chosen: dict[str, Any], folder: Path, trial: An
     values = []
     for index, one in enumerate(recipes):
         out = folder / f"fold-{index}" if config.folds else folder
+        goal = "validation_loss" if one.validate_every else "loss"
 
-        def hear(line: dict[str, Any], first: bool = index == 0) -> None:
-            value = line.get("validation_loss", line.get("loss"))
-            if first and value is not None and _goal(line):
-                trial.report(value, int(line["step"]))
+        def hear(line: dict[str, Any], goal: str = goal, first: bool = index == 0) -> None:
+            if first and goal in line:
+                trial.report(line[goal], int(line["step"]))
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
         train(one.resolved(), out, say=hear)
-        lines = read_log(out / "log.jsonl")
-        values.append(next(v for line in reversed(lines) if (v := _goal(line)) is not None))
+        value = read_run(out).last(goal)
+        assert value is not None  # a run ends with a line, and looks aside before it
+        values.append(value)
     return interval(values)
-
-
-def _goal(line: dict[str, Any]) -> float | None:
-    """What is lowered: the loss of what is held out, or of the training where nothing is."""
-    return line.get("validation_loss", None if "note" in line else line.get("loss"))
 
 
 def _study(out: Path) -> Any:
@@ -200,19 +197,19 @@ def _written(study: Any, config: SearchConfig, out: Path) -> str:
     complete = study.get_trials(states=[states.COMPLETE])
     if not complete:
         raise AnomalystError(f"{out}: no trial came to its end; see {out / 'trials'}.")
-    best = min(complete, key=lambda trial: trial.value)
     ranked = sorted(complete, key=lambda trial: trial.value)
+    best = ranked[0]
     keys = [choice.key for choice in config.space]
-    lines = ["| trial | " + " | ".join(keys) + " | loss |", "|---" * (len(keys) + 2) + "|"]
+    rows = []
     for trial in ranked:
         half = trial.user_attrs.get("half_width") or 0.0
         spread = f" ± {half:.5f}" if half else ""
-        cells = [_text(trial.params[key]) for key in keys]
-        lines.append(f"| {trial.number} | " + " | ".join(cells) + f" | {trial.value:.5f}{spread} |")
+        chosen = [_text(trial.params[key]) for key in keys]
+        rows.append([trial.number, *chosen, f"{trial.value:.5f}{spread}"])
     counts = [f"{len(study.get_trials(states=[s]))} {s.name.lower()}"
               for s in (states.COMPLETE, states.PRUNED, states.FAIL)]  # fmt: skip
-    lines.append("\n" + ", ".join(counts) + ". ± is half of the 95 % interval over the folds.")
-    text = "\n".join(lines) + "\n"
+    said = ", ".join(counts) + ". ± is half of the 95 % interval over the folds.\n"
+    text = markdown_table(["trial", *keys, "loss"], rows) + "\n\n" + said
     words = [f"{key}={value}" for key, value in best.params.items()]
     recipe = to_mapping(load_recipe(config.recipe, [*config.overrides, *words]))
     write_text(out / "best.yaml", yaml.safe_dump(recipe, sort_keys=False))

@@ -8,9 +8,16 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst import __version__
+from anomalyst.evaluation.tables import markdown_table
 from anomalyst.files import write_bytes, write_text
 from anomalyst.training.curves import draw_runs
-from anomalyst.training.runs import RunRecord, accuracies, configuration, read_run, results
+from anomalyst.training.runs import (
+    RunRecord,
+    accuracies,
+    configuration,
+    read_run,
+    results,
+)
 
 Row = tuple[str, list[str]]
 
@@ -37,18 +44,17 @@ def compare_runs(folders: Sequence[Path], out: Path) -> str:
 def as_markdown(runs: list[RunRecord]) -> str:
     """The tables: configuration | runs, figures | runs, category | right answers."""
     heads = [run.name for run in runs]
-    parts = [_table("configuration", heads, configuration(runs))]
-    parts.append(_table("figures", heads, results(runs)))
+    tables = [
+        (["configuration", *heads], configuration(runs)),
+        (["figures", *heads], results(runs)),
+    ]
     right = accuracies(runs)
     if right:
-        parts.append(_table("accuracy %", [*heads, 'always "Yes"'], right))
-    return "\n".join(parts)
-
-
-def _table(corner: str, heads: list[str], rows: list[Row]) -> str:
-    lines = [f"| {corner} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows]
-    return "\n".join(lines) + "\n"
+        tables.append((["accuracy %", *heads, 'always "Yes"'], right))
+    return "\n".join(
+        markdown_table(names, [(name, *cells) for name, cells in rows]) + "\n"
+        for names, rows in tables
+    )
 
 
 def _write(out: Path, runs: list[RunRecord], title: str, said: list[str], name: str) -> None:

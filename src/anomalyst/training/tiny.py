@@ -1,6 +1,5 @@
 """A run small enough for a bench or a test: drawn pictures, a tiny LLaMA, AnomalyGPT's recipe."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from anomalyst.encoders.hub import quiet
-from anomalyst.language.dialogue import IMAGE_TOKEN, INSTRUCTION, messages_for
+from anomalyst.language.dialogue import IMAGE_TOKEN, messages_for
 from anomalyst.model import AnomalystProcessor
 from anomalyst.synthesis.world.dataset import SetConfig, write_dataset
 from anomalyst.training.dialogues.tokenizer import learn_tokenizer
@@ -60,7 +59,7 @@ def write_tiny_llama(folder: Path, schooling: int, width: int) -> None:
     """A LLaMA with its tokenizer, 0.2 M parameters at a width of 64, schooled on our dialogues."""
     rng = np.random.default_rng(0)
     dialogues = [_dialogue(rng) for _ in range(160)]
-    tokenizer = learn_tokenizer([t for messages in dialogues for t in _texts(messages)], 480)
+    tokenizer = learn_tokenizer([m["content"] for messages in dialogues for m in messages], 480)
     torch.manual_seed(0)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -96,12 +95,6 @@ def _dialogue(rng: np.random.Generator) -> list[dict[str, str]]:
         x, y = rng.integers(4, SIDE_PX - 14, 2)
         mask[y : y + 10, x : x + 10] = True
     one = write_dialogue(facts_about(mask, "pills"), "", rng, turns=1, intents=INTENTS)[0]
-    instruction = INSTRUCTION.replace(IMAGE_TOKEN, "")
-    messages = messages_for("", (), one.question, instruction=instruction)
+    messages = messages_for("", (), one.question)
     messages[0]["content"] = messages[0]["content"].replace(IMAGE_TOKEN, "")
     return [*messages, {"role": "assistant", "content": one.answer}]
-
-
-def _texts(messages: list[dict[str, str]]) -> Iterator[str]:
-    for message in messages:
-        yield message["content"]

@@ -216,10 +216,12 @@ class Watchdog:
         for place, name in enumerate(names):
             rows[:2, place] = torch.stack(self._seen[name]).cpu()
             rows[2, place] = self._reached.get(name, torch.zeros(())).cpu()
-        rows = self.engine.reduce(rows)  # (3, blocks)
-        made = [dict(zip(names, row.sqrt().tolist(), strict=True)) for row in rows]
-        made[1] = dict(zip(names, rows[1].tolist(), strict=True))
-        return made[0], made[1], {n: made[2][n] for n in names if made[2][n] or n in self._reached}
+        squares, zeros, flowing = self.engine.reduce(rows)  # (blocks,) each
+        seen, dead, arrived = (
+            dict(zip(names, row.tolist(), strict=True))
+            for row in (squares.sqrt(), zeros, flowing.sqrt())
+        )
+        return seen, dead, {n: v for n, v in arrived.items() if v or n in self._reached}
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def see(module: nn.Module, args: Any, output: Any) -> None:

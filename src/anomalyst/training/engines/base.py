@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from anomalyst.training.optimization import LossScale
@@ -148,7 +149,7 @@ class Engine:
         return {name: value.to(self.device) for name, value in tensors.items()}
 
     def optimizer_bytes(self) -> int:
-        """What the optimizer remembers in this process."""
+        """What the optimizer remembers: of what every process has, once; of shards, all."""
         states = self.optimizer.state.values()
         return sum(v.numel() * v.element_size() for s in states for v in s.values()
                    if isinstance(v, Tensor))  # fmt: skip
@@ -207,8 +208,6 @@ class GroupEngine(Engine):
 
     def __init__(self, place: Place):
         super().__init__(place)
-        import torch.distributed as dist
-
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
             store = place.rendezvous()
@@ -217,30 +216,22 @@ class GroupEngine(Engine):
 
     def reduce(self, values: Tensor, op: Literal["mean", "sum", "max"] = "mean") -> Tensor:
         """The same over all processes."""
-        import torch.distributed as dist
-
         whole = values.clone()
         dist.all_reduce(whole, dist.ReduceOp.MAX if op == "max" else dist.ReduceOp.SUM)
         return whole / self.world if op == "mean" else whole
 
     def gather(self, what: Any) -> list[Any]:
         """What each process has, in the order of the processes."""
-        import torch.distributed as dist
-
         held = [None] * self.world
         dist.all_gather_object(held, what)
         return held
 
     def barrier(self) -> None:
         """Wait until every process is here."""
-        import torch.distributed as dist
-
         dist.barrier()
 
     def close(self) -> None:
         """Leave the group together."""
-        import torch.distributed as dist
-
         if dist.is_initialized():
             dist.barrier()
             sys.stdout.flush()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
@@ -115,8 +116,6 @@ class DeepSpeedEngine(GroupEngine):
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Put the parts of ZeRO-3 together; every process calls."""
-        import torch.distributed as dist
-
         if self.stage < 3:
             return {n: v[0] if n in self.single else v for n, v in super().whole(tensors).items()}
         by_name = dict(self._parameters)
@@ -156,10 +155,8 @@ class DeepSpeedEngine(GroupEngine):
         return list(self.task.named_parameters())
 
     def optimizer_bytes(self) -> int:
-        """About twice the trained weights in float32, split where the stage splits it."""
-        trained = sum(getattr(p, "ds_numel", p.numel()) for p in self.task.parameters()
-                      if p.requires_grad)  # fmt: skip
-        return 12 * trained // (self.world if self.stage else 1)
+        """Two moments and the weights themselves, in float32."""
+        return 12 * sum(getattr(p, "ds_numel", p.numel()) for p in self.trained)
 
     def save(self, folder: Path) -> None:
         """DeepSpeed's own form, for the same number of processes."""

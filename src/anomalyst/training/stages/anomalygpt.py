@@ -7,7 +7,7 @@ equation 8). First the language model is frozen, then LoRA is tuned with the res
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from anomalyst.training.stages.inspections import (
     as_tokens,
     canvas_of,
     facts_about,
-    test_pictures,
+    judged_pictures,
 )
 from anomalyst.training.stages.language import collated
 from anomalyst.types import Features
@@ -119,11 +119,13 @@ class AnomalyGPTCourse(Course):
 
     def held_out(self, share: Share, count: int) -> Iterator[dict[str, Any]]:
         """Pictures of the fold that is held out."""
-        if not hasattr(self, "_held"):
-            self._held = Inspections(self.recipe, self.detector, held_out=True)
         make = partial(self._micro_batch, self._held, share.of)
         for batch in made_ahead(make, range(0, 2 * count, 2), share, 0):
             yield batch | {"step": self.recipe.steps}
+
+    @cached_property
+    def _held(self) -> Inspections:
+        return Inspections(self.recipe, self.detector, held_out=True)
 
     def amount(self, batch: dict[str, Any]) -> dict[str, int]:
         """Dialogues and tokens count."""
@@ -219,7 +221,7 @@ class AnomalyGPTCourse(Course):
 
     def _write_accuracy(self, model: AnomalystModel) -> None:
         counts: dict[str, dict[str, int]] = {}
-        for sample in test_pictures(self.recipe):
+        for sample in judged_pictures(self.recipe):
             name = sample.category if sample.category in self.inspections.good else None
             name = name or next(iter(self.inspections.good))
             picture = canvas_of(

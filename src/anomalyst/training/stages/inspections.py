@@ -1,6 +1,7 @@
 """What the predecessor's recipe learns from: good pictures, spoiled twins, general instructions."""
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -73,7 +74,8 @@ class AnomalyGPTRecipe(Recipe):
 
     def resolved(self) -> "AnomalyGPTRecipe":
         """With the steps that `epochs` means: 2 x epochs x good pictures / batch."""
-        if not self.language_model.startswith("hf:") and not Path(self.language_model).exists():
+        named = re.fullmatch(r"[\w-]+/[\w.-]+", self.language_model)  # as a hub names it
+        if not named and not Path(self.language_model).exists():
             raise AnomalystError(
                 f"{self.language_model}: no language model is there; give the folder of one, as "
                 "in language_model=./vicuna-7b."
@@ -191,7 +193,7 @@ def as_tokens(
     return {"input_ids": ids[:longest], "labels": labels[:longest]} | sample
 
 
-def test_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
+def judged_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
     """The labelled test pictures of the recipe's sets."""
     found = [s for folder in recipe.data for s in _read(folder)]
     return [s for s in found if s.split == "test" and s.label is not None]
