@@ -144,3 +144,24 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
     with pytest.raises(AnomalystError, match="folder: cannot be written"):
         write_text(tmp_path / "folder", "x")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "taken"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nested:
+    several: tuple[Optimiser, ...] = ()
+    named: dict[str, Optimiser] = field(default_factory=dict)
+    maybe: Optimiser | None = None
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"several": [{"betas": [0, 1]}, {"lerning_rate": 1}]}, "several.1.lerning_rate"),
+        ({"named": {"head": {"lerning_rate": 1}}}, "named.head.lerning_rate"),
+        ({"maybe": {"lerning_rate": 1}}, "maybe.lerning_rate"),
+    ],
+)
+def test_an_unknown_key_is_found_inside_lists_mappings_and_optional_sections(values, key):
+    with pytest.raises(AnomalystError, match=f"no key '{key}'; the nearest is"):
+        from_mapping(Nested, values)
+    assert from_mapping(Nested, {"maybe": None, "named": {}}) == Nested()

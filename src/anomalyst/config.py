@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -25,6 +25,10 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str = "confi
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "value"
+        if first["type"] == "value_error":  # our own sentence, about a whole section
+            place = f"{key}: " if first["loc"] else ""
+            said = first["msg"].removeprefix("Value error, ").removesuffix(".")
+            raise AnomalystError(f"{where}: {place}{said}.") from error
         raise AnomalystError(f"{where}: {key} is {first['input']!r}; {first['msg']}.") from error
 
 
@@ -73,19 +77,28 @@ def _copied(node: Any) -> Any:
     return {k: _copied(v) for k, v in node.items()} if isinstance(node, Mapping) else node
 
 
-def _refuse_unknown_keys(
-    cls: type, values: Mapping[str, Any], where: str, path: tuple[str, ...]
-) -> None:
-    hints = get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(cls)]
-    for key, value in values.items():
-        if key not in names:
-            near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)
-            full = ".".join((*path, str(key)))
-            raise AnomalystError(
-                f"{where}: there is no key {full!r}; the nearest is "
-                f"{'.'.join((*path, near[0])) if near else 'none'!r}."
-            )
-        if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
-            assert isinstance(hints[key], type)
-            _refuse_unknown_keys(hints[key], value, where, (*path, str(key)))
+def _refuse_unknown_keys(hint: Any, value: Any, where: str, path: tuple[str, ...]) -> None:
+    """Walks dataclasses, and mappings, lists and optional values of them."""
+    if isinstance(value, Mapping) and isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        hints = get_type_hints(hint)
+        names = [f.name for f in dataclasses.fields(hint)]
+        for key, inner in value.items():
+            if key not in names:
+                near = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)
+                full = ".".join((*path, str(key)))
+                raise AnomalystError(
+                    f"{where}: there is no key {full!r}; the nearest is "
+                    f"{'.'.join((*path, near[0])) if near else 'none'!r}."
+                )
+            _refuse_unknown_keys(hints[key], inner, where, (*path, str(key)))
+        return
+    inside = get_args(hint)
+    if isinstance(value, Mapping) and len(inside) == 2 and type(None) not in inside:
+        for key, inner in value.items():
+            _refuse_unknown_keys(inside[1], inner, where, (*path, str(key)))
+    elif isinstance(value, list | tuple) and inside:
+        for number, inner in enumerate(value):
+            _refuse_unknown_keys(inside[0], inner, where, (*path, str(number)))
+    elif type(None) in inside and len(inside) == 2:
+        one = next(kind for kind in inside if kind is not type(None))
+        _refuse_unknown_keys(one, value, where, path)
