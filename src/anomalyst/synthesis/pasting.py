@@ -9,13 +9,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
-from anomalyst.synthesis.world.render import Scene
+from anomalyst.synthesis.planting import changed
+from anomalyst.synthesis.world_defects import ANYWHERE, drawn
 
 PASTED_SHARE = 0.5  # of the defects; the others are drawn
-VISIBLE = 0.05  # least mean change of a pixel's colour that counts, of [0, 1]
 SIDES = (0.02, 0.3)  # least and greatest side of a pasted patch, as shares of the picture's
-DRAWN = tuple(k for k in DEFECTS if k not in ("broken off", "chip", "hole"))  # need a silhouette
 
 
 def spoil(
@@ -53,7 +51,7 @@ def _pasted(
         spoiled = cv2.seamlessClone(patch, image, whole, centre, cv2.MIXED_CLONE)
     else:
         spoiled[y : y + h, x : x + w] = patch
-    return spoiled, _changed(image, spoiled)
+    return spoiled, changed(image, spoiled)
 
 
 def _drawn(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -61,30 +59,10 @@ def _drawn(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
     height, width = image.shape[:2]
     side = min(height, width)
     y, x = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
-    window = image[y : y + side, x : x + side].astype(np.float32) / 255
-    edge = np.median(np.concatenate([window[0], window[-1], window[:, 0], window[:, -1]]), axis=0)
-    turn = rng.uniform(0, 2 * np.pi)
-    scene = Scene(
-        image=window.copy(),
-        backdrop=np.broadcast_to(edge, window.shape).astype(np.float32).copy(),
-        foreground=np.ones((side, side), np.float32),
-        matrix=np.array([[0.4, 0, 0.5], [0, 0.4, 0.5]], np.float32) * side,
-        light_xy=(float(np.cos(turn)), float(np.sin(turn))),
-    )
-    one = apply_defect(scene, rng, str(rng.choice(DRAWN)))
-    spoiled, mask = image.copy(), np.zeros((height, width), bool)
-    spoiled[y : y + side, x : x + side] = np.clip(scene.image, 0, 1) * 255 + 0.5
-    mask[y : y + side, x : x + side] = one
-    return spoiled, mask
+    return drawn(image, (x, y, side), ANYWHERE, rng)
 
 
 def _side(rng: np.random.Generator, whole: int) -> int:
     """Log-uniform between two shares of a side, in pixels; at least 3."""
     share = np.exp(rng.uniform(np.log(SIDES[0]), np.log(SIDES[1])))
     return max(3, round(float(share) * whole))
-
-
-def _changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    change = np.abs(after.astype(np.float32) - before).mean(2) / 255
-    mask = cv2.morphologyEx((change > VISIBLE).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
-    return cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2))).astype(bool)

@@ -1,0 +1,188 @@
+"""Real defects on other good parts: labelled pieces of one picture blended into another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from anomalyst.errors import AnomalystError
+from anomalyst.synthesis.anomalies import Made, centre_of
+from anomalyst.synthesis.placing import Piece, Placed, pieces_of, placed, pose_between
+from anomalyst.synthesis.planting import as_taken
+from anomalyst.synthesis.poisson import Gradients, border_steps, cloned
+from anomalyst.types import place_of
+
+PLACES = 150  # looked at for one defect
+BLENDS = 5  # made of one defect before the target is given up
+MOST_PIECES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransplantConfig:
+    """How freely defects are moved, and what counts as a good blend."""
+
+    gradients: Literal["normal", "mixed", "both"] = "both"
+    """Whose gradients are kept: the defect's, or at each pixel the stronger one. Both: by lot."""
+    turn_degrees: float = 15.0
+    """Most that a defect is turned against the product's pose."""
+    scales: tuple[float, float] = (0.85, 1.15)
+    """Least and greatest factor of its size, against the product's."""
+    seam: float = 1.5
+    """Most that the picture may change across the outline: so many times what it does around the
+    real defect, or did there before."""
+    tint: float = 45.0
+    """Most that blending may shift the defect's mean colour, grey levels."""
+    visible: float = 4.0
+    """Least mean change inside the mask, grey levels: what cannot be seen is no defect."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scales[0] <= self.scales[1]:
+            raise ValueError(f"scales is {self.scales}; least and greatest, above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """A picture, where its product is and where it is not sound."""
+
+    picture: np.ndarray  # uint8 (H, W, 3)
+    product: np.ndarray  # bool (H, W)
+    mask: np.ndarray | None = None  # bool (H, W); None for a good picture
+
+
+def transplant(
+    source: Labelled,
+    target: Labelled,
+    rng: np.random.Generator,
+    config: TransplantConfig | None = None,
+) -> Made:
+    """The defects of `source` on the good part of `target`, with the exact new mask.
+
+    Each lies on the product as it did before: its surroundings are product where they were, and
+    background where they were; turned with the product's pose, clear of the target's own mask and
+    of each other. Outside the mask the picture is the target's, byte for byte. Raises
+    AnomalystError when the two pictures are the same, no defect is clear of the border, or none
+    finds a place where the blend is good.
+    """
+    config = config or TransplantConfig()
+    pieces = _pieces(source, target)
+    pose = pose_between(source.product, target.product)
+    taken = target.mask if target.mask is not None else np.zeros(target.picture.shape[:2], bool)
+    whole, picture, notes, masks = np.zeros_like(taken), target.picture, [], []
+    for piece in pieces[:MOST_PIECES]:
+        set_in = _set_in(piece, source.picture, picture, target.product, pose, taken, rng, config)
+        if set_in is None:
+            continue
+        picture, mask, note = set_in
+        taken, whole = taken | mask, whole | mask
+        masks.append(mask)
+        notes.append(note)
+    if not masks:
+        raise AnomalystError(
+            "no place was found where this defect blends in; it is too large, or its surroundings "
+            "are unlike this picture's."
+        )
+    return _made(target.picture, picture, whole, masks, notes)
+
+
+def _pieces(source: Labelled, target: Labelled) -> list[Piece]:
+    if source.mask is None or not source.mask.any():
+        raise AnomalystError("its mask marks nothing, so there is no defect to take.")
+    if np.array_equal(source.picture, target.picture):
+        raise AnomalystError("is the same picture as the one it would be blended into.")
+    pieces = pieces_of(source.mask, source.product)
+    if not pieces:
+        raise AnomalystError("its defect touches the picture's border, so its outline is unknown.")
+    return pieces
+
+
+def _set_in(
+    piece: Piece,
+    source: np.ndarray,
+    target: np.ndarray,
+    product: np.ndarray,
+    pose: np.ndarray,
+    taken: np.ndarray,
+    rng: np.random.Generator,
+    config: TransplantConfig,
+) -> tuple[np.ndarray, np.ndarray, dict[str, object]] | None:
+    """The target with the piece, its mask there and how it was done; None if nothing was good."""
+    blends = 0
+    for attempt in range(PLACES):
+        there = placed(
+            piece,
+            product,
+            pose,
+            rng,
+            turn_degrees=config.turn_degrees,
+            scales=config.scales,
+            taken=taken,
+            # A defect of an outline fits best where it was; a new place is tried for all others.
+            at_its_place=attempt % 5 == 4,
+        )
+        if there is None:
+            continue
+        ways: Sequence[Gradients] = ("normal", "mixed")
+        way = ways[int(rng.integers(2))] if config.gradients == "both" else config.gradients
+        picture, note = _blended(piece, source, target, there, way)
+        if _good(note, config):
+            return picture, there.mask, note
+        blends += 1
+        if blends == BLENDS:
+            return None
+    return None
+
+
+def _blended(
+    piece: Piece, source: np.ndarray, target: np.ndarray, there: Placed, way: Gradients
+) -> tuple[np.ndarray, dict[str, object]]:
+    """The blend, solved in the defect's window alone, and the figures that judge it."""
+    x, y, width, height = cv2.boundingRect(there.mask.astype(np.uint8))
+    window = (slice(y - 1, y + height + 1), slice(x - 1, x + width + 1))
+    matrix = there.matrix.copy()
+    matrix[:, 2] -= (x - 1, y - 1)
+    size_wh = (width + 2, height + 2)
+    moved = cv2.warpAffine(source, matrix, size_wh, borderMode=cv2.BORDER_REFLECT_101)
+    before, mask = target[window], there.mask[window]
+    picture = target.copy()
+    picture[window] = cloned(before, moved, mask, way)
+    after = (picture := as_taken(picture, target))[window]
+    # A pixel further in, too: moving a mask by parts of a pixel may cut into the defect.
+    inner = cv2.erode(piece.mask.astype(np.uint8), np.ones((3, 3))) > 0
+    there_before = [border_steps(source, piece.mask), border_steps(before, mask)]
+    usual = max(one.mean() for one in [*there_before, border_steps(source, inner)] if len(one))
+    shift = np.abs((after[mask].astype(float) - moved[mask]).mean(0)).max()
+    note: dict[str, object] = {
+        "gradients": way,
+        "degrees": round(float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))), 2),
+        "scale": round(float(np.hypot(matrix[0, 0], matrix[1, 0])), 3),
+        "seam": round(float(border_steps(after, mask).mean() / (usual + 1)), 3),
+        "tint": round(float(shift), 2),
+        "change": round(float(np.abs(after[mask].astype(float) - before[mask]).mean()), 2),
+    }
+    return picture, note
+
+
+def _good(note: dict[str, object], config: TransplantConfig) -> bool:
+    seam, tint, change = (float(str(note[key])) for key in ("seam", "tint", "change"))
+    return seam <= config.seam and tint <= config.tint and change >= config.visible
+
+
+def _made(
+    before: np.ndarray,
+    picture: np.ndarray,
+    mask: np.ndarray,
+    masks: Sequence[np.ndarray],
+    notes: Sequence[dict[str, object]],
+) -> Made:
+    centres = tuple(centre_of(one) for one in masks)
+    places = list(dict.fromkeys(place_of(centre, mask.shape) for centre in centres))
+    return Made(
+        picture=picture,
+        mask=mask,
+        soft=(np.abs(picture.astype(np.float32) - before).mean(2) / 255),
+        centres_xy=centres,
+        description=f"a real defect at the {' and the '.join(places)}",
+        parameters={"method": "poisson", "defects": list(notes)},
+    )
