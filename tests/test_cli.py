@@ -17,6 +17,8 @@ COMMANDS = (
     ["data", "world"], ["data", "gallery"], ["bench", "inspect"], ["bench", "peers"],
     ["chat"], ["mmad"], ["bench", "words"], ["bench", "ask"], ["compare"], ["search"],
     ["crossval"], ["bench", "engines"], ["bench", "loop"], ["bench", "allreduce"],
+    ["data", "convert"], ["data", "augment"], ["data", "poisson"], ["data", "synthesize"],
+    ["bench", "making"], ["bench", "defects"],
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "colours": set(),
     "data": set(),
     "synthesis": set(),
+    "making": {"data", "synthesis"},
     "encoders": set(),
     "detection": {"encoders", "synthesis"},
     "language": {"detection", "encoders"},
@@ -27,10 +28,10 @@ MAY_IMPORT = {
     },
     "training": {
         "evaluation", "inspector", "model", "language", "detection", "encoders", "data",
-        "synthesis",
+        "synthesis", "making",
     },
     "cli": {
-        "data", "synthesis", "encoders", "detection", "product", "language", "model",
+        "data", "synthesis", "making", "encoders", "detection", "product", "language", "model",
         "inspector", "report", "evaluation", "training",
     },
     "__init__": {"inspector", "product"},

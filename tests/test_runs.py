@@ -182,7 +182,9 @@ def test_folds_hold_out_every_picture_once(tiny):
     seen = []
     for fold in range(4):
         one = load_recipe(tiny / "tiny.yaml", ["folds=4", f"fold={fold}"])
-        out, kept = (Inspections(one, detector, held_out=h).good["pills"] for h in (True, False))
+        out, kept = (
+            Inspections(one, detector, held_out=h).good["pills"].pictures for h in (True, False)
+        )
         assert len(out) == 2 and len(kept) == 6
         assert not {p.tobytes() for p in out} & {p.tobytes() for p in kept}
         seen += [p.tobytes() for p in out]

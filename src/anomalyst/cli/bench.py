@@ -93,11 +93,11 @@ def peers(
 
     Example: anomalyst bench peers sets/mvtec --shots 1 --max-pictures 40
     """
-    from anomalyst.cli.evaluate import read_samples
+    from anomalyst.data.reading import read_categories
     from anomalyst.evaluation.peers import as_markdown, compare_peers
     from anomalyst.evaluation.protocols import Progress, ProtocolConfig
 
-    samples = read_samples(dataset, category or [])
+    samples = read_categories(dataset, category or [])
     config = ProtocolConfig(shots=shots, seeds=seeds, max_pictures=max_pictures)
     with progress("Comparing", None) as (bar, task):
 

@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Look data sets over before they are trusted.")
+from anomalyst.cli.making import augment, convert, poisson, synthesize
+
+HELP = "Look data sets over before they are trusted, and make others from them."
+app = typer.Typer(no_args_is_help=True, help=HELP)
+for command in (convert, augment, poisson, synthesize):
+    app.command()(command)
 
 
-@app.callback()
+@app.callback(help=HELP)
 def data() -> None:
-    """Look data sets over before they are trusted."""
+    """Look data sets over, and make others from them."""
 
 
 @app.command()
@@ -101,7 +106,7 @@ def gallery(
     ),
     seed: Annotated[int, typer.Option(help="Another seed, other products.")] = 0,
 ) -> None:
-    """Draw sheets of every product family and every defect of the procedural world.
+    """Draw sheets of every product family, every defect and every way of planting defects.
 
     Example: anomalyst data gallery --out out/gallery
     """
@@ -110,4 +115,4 @@ def gallery(
 
     with progress("Drawing", num_rows()) as (bar, task):
         write_gallery(out, seed=seed, on_row=lambda: bar.advance(task))  # type: ignore[arg-type]
-    typer.echo(f"Sheets: {out / 'families.jpg'}, {out / 'defects.jpg'}")
+    typer.echo(f"Sheets: families.jpg, defects.jpg and planted.jpg in {out}")

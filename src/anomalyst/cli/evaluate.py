@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from anomalyst.cli.screen import Adapt, FalseAlarmRate
+from anomalyst.cli.screen import Adapt, Categories, Dataset, FalseAlarmRate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,18 +26,18 @@ SHOWN = (
     "image_ap",
     "seconds_per_picture",
 )
+By = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Judge each value of this column of index.csv by itself, as in --by domain.",
+    ),
+]
 CATEGORY_COLUMNS, METRIC_COLUMNS = 22, 13  # characters, spacing included
 
 
 def evaluate(
-    dataset: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATASET",
-            help="The set: a folder (MVTec-AD, VisA, AeBAD-S or plain), or a .csv/.jsonl table.",
-            show_default=False,
-        ),
-    ],
+    dataset: Dataset,
     shots: Annotated[
         str, typer.Option(metavar="N|all", help="Good training pictures to teach: 0, 1, 2, 4, ...")
     ] = "1",
@@ -45,9 +45,8 @@ def evaluate(
     encoder: Annotated[
         str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
     ] = "embedded",
-    category: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
-    ] = None,
+    category: Categories = None,
+    by: By = None,
     adapt: Adapt = None,
     worst: Annotated[
         int, typer.Option(min=0, metavar="N", help="Worst pictures shown per category.")
@@ -84,6 +83,8 @@ def evaluate(
 
     Ends with exit code 2 if the set cannot be used, or some of its pictures had to be skipped.
     """
+    from anomalyst.data.reading import read_categories
+    from anomalyst.data.splits import by_column
     from anomalyst.errors import AnomalystError
     from anomalyst.evaluation.protocols import ProtocolConfig
 
@@ -97,7 +98,8 @@ def evaluate(
             false_alarm_rate=false_alarm_rate,
             language=language,
         )
-        samples = read_samples(dataset, category or [])
+        samples = read_categories(dataset, category or [])
+        samples = by_column(samples, by) if by else samples
         results = run(
             _inspector(encoder, language),
             samples,
@@ -156,21 +158,6 @@ def _shots(text: str) -> int | Literal["all"]:
     if not text.isdecimal():
         raise AnomalystError(f"--shots is {text!r}; a number from 0, or all, is needed.")
     return int(text)
-
-
-def read_samples(dataset: Path, categories: list[str]) -> "list[Sample]":
-    """The samples of a set, or of some categories of it. AnomalystError for an unknown name."""
-    from anomalyst.data import read_dataset
-    from anomalyst.errors import AnomalystError
-
-    samples = read_dataset(dataset)
-    known = sorted({sample.category for sample in samples})
-    for name in categories:
-        if name not in known:
-            raise AnomalystError(
-                f"{dataset}: has no category {name!r}; it has {', '.join(map(repr, known))}."
-            )
-    return [sample for sample in samples if not categories or sample.category in categories]
 
 
 def _inspector(encoder: str, language: bool) -> "Evaluable":

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from anomalyst.cli import (
+    bench_making,
     bench_training,
     chat,
     compare,
@@ -42,7 +43,13 @@ app.command()(train.train)
 app.command()(compare.compare)
 app.command()(search.search)
 app.command()(search.crossval)
-for command in (bench_training.engines, bench_training.loop, bench_training.allreduce):
+for command in (
+    bench_training.engines,
+    bench_training.loop,
+    bench_training.allreduce,
+    bench_making.making,
+    bench_making.defects,
+):
     bench_app.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(bench_app, name="bench")

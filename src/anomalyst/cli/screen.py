@@ -34,6 +34,17 @@ About = Annotated[
 FalseAlarmRate = Annotated[
     float, typer.Option(help="The share of good pictures a verdict may call anomalous.")
 ]
+Dataset = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATASET",
+        help="The set: a folder (MVTec-AD, VisA, AeBAD-S or plain), or a .csv/.jsonl table.",
+        show_default=False,
+    ),
+]
+Categories = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
+]
 Products = Annotated[Path, typer.Option(metavar="DIR", help="Where taught products live.")]
 EncoderName = Annotated[
     str | None,

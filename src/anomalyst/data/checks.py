@@ -38,7 +38,7 @@ SHORTCUT_MIN_EACH = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Measured:
+class Measured:
     """What one picture and its mask turned out to be. Without `size_hw` it is broken."""
 
     sample: Sample
@@ -66,11 +66,8 @@ def check(
     layout = layout or layout_of(root)
     samples = read_dataset(root, layout=layout)
     measured = defaultdict(list)
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for done, one in enumerate(pool.map(_measure, samples), start=1):
-            measured[one.sample.category].append(one)
-            if on_progress is not None:
-                on_progress(done, len(samples))
+    for one in measure(samples, on_progress):
+        measured[one.sample.category].append(one)
     base = root.parent if root.is_file() else root
     paired = {s.mask for s in samples}
     orphans = [_name(p, base) for p in LAYOUTS[layout].masks(root) if p not in paired]
@@ -82,15 +79,28 @@ def check(
     )
 
 
-def _measure(sample: Sample) -> _Measured:
+def measure(
+    samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None = None
+) -> list[Measured]:
+    """Open every picture and mask once, several at a time; `on_progress` is told (done, total)."""
+    found = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for one in pool.map(_measure, samples):
+            found.append(one)
+            if on_progress is not None:
+                on_progress(len(found), len(samples))
+    return found
+
+
+def _measure(sample: Sample) -> Measured:
     try:
         picture = open_picture(sample.image)
     except PictureError as error:
-        return _Measured(sample=sample, reason=error.reason)
+        return Measured(sample=sample, reason=error.reason)
     height, width = picture.shape[:2]
     brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     marks_px, mask_reason = _measure_mask(sample.mask, (height, width))
-    return _Measured(
+    return Measured(
         sample=sample,
         size_hw=(height, width),
         grey=bool((picture[..., :1] == picture[..., 1:]).all()),
@@ -118,7 +128,7 @@ def _measure_mask(mask: Path | None, size_hw: tuple[int, int]) -> tuple[int | No
         return None, error.reason
 
 
-def _judge(name: str, measured: Sequence[_Measured], base: Path) -> CategoryReport:
+def _judge(name: str, measured: Sequence[Measured], base: Path) -> CategoryReport:
     opened = [m for m in measured if m.size_hw is not None]
     samples = [m.sample for m in measured]
     anomalous = [s for s in samples if s.label == "anomalous"]
@@ -159,7 +169,7 @@ def _counts(pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, int]]:
     return {s: dict(sorted(Counter(n for split, n in pairs if split == s).items())) for s in splits}
 
 
-def _duplicates(opened: Sequence[_Measured], base: Path) -> tuple[Duplicate, ...]:
+def _duplicates(opened: Sequence[Measured], base: Path) -> tuple[Duplicate, ...]:
     alike = defaultdict(list)
     for one in opened:
         alike[one.pixels].append(one.sample)
@@ -174,7 +184,7 @@ def _duplicates(opened: Sequence[_Measured], base: Path) -> tuple[Duplicate, ...
     )
 
 
-def _shortcuts(opened: Sequence[_Measured]) -> tuple[Shortcut, ...]:
+def _shortcuts(opened: Sequence[Measured]) -> tuple[Shortcut, ...]:
     known = [m for m in opened if m.sample.split == "test" and m.sample.label is not None]
     truth = np.array([m.sample.label == "anomalous" for m in known], dtype=bool)
     if min(truth.sum(), (~truth).sum()) < SHORTCUT_MIN_EACH:

@@ -1,5 +1,6 @@
 """From a folder or a table to a list of samples, whatever the layout."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -51,14 +52,25 @@ def read_dataset(
         raise AnomalystError(
             f"{root}: holds no pictures in the {name} layout; looked for {LAYOUTS[name].LOOKS_FOR}."
         )
-    if category is None:
-        return samples
-    names = sorted({s.category for s in samples})
-    if category not in names:
-        raise AnomalystError(
-            f"{root}: has no category {category!r}; it has {', '.join(map(repr, names))}."
-        )
-    return [s for s in samples if s.category == category]
+    return samples if category is None else _of_categories(root, samples, [category])
+
+
+def read_categories(root: Path, categories: Sequence[str]) -> list[Sample]:
+    """Every picture of a set, or of some of its categories; raises as `read_dataset`."""
+    samples = read_dataset(root)
+    return _of_categories(root, samples, categories) if categories else samples
+
+
+def _of_categories(
+    root: Path, samples: Sequence[Sample], categories: Sequence[str]
+) -> list[Sample]:
+    known = sorted({s.category for s in samples})
+    for name in categories:
+        if name not in known:
+            raise AnomalystError(
+                f"{root}: has no category {name!r}; it has {', '.join(map(repr, known))}."
+            )
+    return [s for s in samples if s.category in categories]
 
 
 def layout_of(root: Path) -> str:

@@ -6,6 +6,7 @@ Every draw depends on the pictures' paths and the seed alone, not on the order t
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
@@ -65,6 +66,32 @@ def folds(samples: Sequence[Sample], n: int, seed: int) -> list[list[Sample]]:
     draw = random.Random(seed)
     dealt = [s for key in sorted(kinds) for s in _shuffled(kinds[key], draw)]
     return [dealt[i::n] for i in range(n)]
+
+
+def by_column(samples: Sequence[Sample], column: str) -> list[Sample]:
+    """Each category once per value that its test pictures have in a column of `Sample.extra`.
+
+    "ablation" with domains becomes "ablation, domain view" and so on, each with all training
+    pictures: one teaching, judged under every condition by itself. Raises AnomalystError if a test
+    picture has no such column.
+    """
+    found = []
+    for category in sorted({s.category for s in samples}):
+        mine = [s for s in samples if s.category == category]
+        tests = [s for s in mine if s.split == "test"]
+        lacking = [s for s in tests if column not in s.extra]
+        if lacking:
+            known = sorted({name for s in mine for name in s.extra})
+            raise AnomalystError(
+                f"{category!r}: {len(lacking)} of {len(tests)} test pictures have no {column!r} "
+                f"in index.csv, as {lacking[0].image.name}; its columns are "
+                f"{', '.join(known) or 'none'}."
+            )
+        for value in sorted({s.extra[column] for s in tests}):
+            name = f"{category}, {column} {value}"
+            some = [s for s in mine if s.split == "train" or s.extra[column] == value]
+            found += [replace(s, category=name) for s in some]
+    return found
 
 
 def _shuffled(samples: Sequence[Sample], draw: random.Random) -> list[Sample]:

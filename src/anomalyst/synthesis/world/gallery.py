@@ -1,14 +1,16 @@
 """Sheets of the world to look at: every family, every defect."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from anomalyst.files import write_bytes
+from anomalyst.synthesis.anomalies import METHODS, GoodParts
 from anomalyst.synthesis.world.camera import photograph
 from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
+from anomalyst.synthesis.world.episode import sound_picture
 from anomalyst.synthesis.world.families import FAMILIES, draw_product
 from anomalyst.synthesis.world.render import draw
 
@@ -19,26 +21,26 @@ LABEL_PX = 116
 def write_gallery(
     folder: Path, *, seed: int = 0, on_row: Callable[[], None] = lambda: None
 ) -> None:
-    """Write families.jpg (a row each: six products, and the last one again) and defects.jpg."""
-    rows = []
-    for name in FAMILIES:
-        rows.append(_labelled(name, _family_row(name, seed)))
-        on_row()
-    half = (len(rows) + 1) // 2
-    rows += [np.full_like(rows[0], 255)] * (2 * half - len(rows))
-    _write(folder / "families.jpg", np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])]))
-    rows = []
-    for kind in DEFECTS:
-        rows.append(_labelled(kind, _defect_row(kind, seed)))
-        on_row()
-    half = (len(rows) + 1) // 2
-    rows += [np.full_like(rows[0], 255)] * (2 * half - len(rows))
-    _write(folder / "defects.jpg", np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])]))
+    """Write families.jpg (a row each: six products, and the last one again), defects.jpg and
+    planted.jpg (a row per method of `synthesis/anomalies.py`)."""
+    sheets: list[tuple[str, Iterable[str], Callable[[str, int], list[np.ndarray]]]] = [
+        ("families.jpg", FAMILIES, _family_row),
+        ("defects.jpg", DEFECTS, _defect_row),
+        ("planted.jpg", METHODS, _planted_row),
+    ]
+    for name, kinds, row_of in sheets:
+        rows = []
+        for kind in kinds:
+            rows.append(_labelled(kind, row_of(kind, seed)))
+            on_row()
+        half = (len(rows) + 1) // 2
+        rows += [np.full_like(rows[0], 255)] * (2 * half - len(rows))
+        _write(folder / name, np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])]))
 
 
 def num_rows() -> int:
     """How many rows the gallery has, for a progress bar."""
-    return len(FAMILIES) + len(DEFECTS)
+    return len(FAMILIES) + len(DEFECTS) + len(METHODS)
 
 
 def _family_row(name: str, seed: int) -> list[np.ndarray]:
@@ -61,12 +63,32 @@ def _defect_row(kind: str, seed: int) -> list[np.ndarray]:
         scene = draw(spec, attempt, CELL_PX)
         mask = apply_defect(scene, rng, kind)
         if mask.any():
-            picture = photograph(scene.image, spec.camera, rng)
-            thick = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
-            rim = thick - cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
-            picture[rim > 0] = (255, 0, 255)
-            cells.append(picture)
+            cells.append(outlined(photograph(scene.image, spec.camera, rng), mask))
     return cells
+
+
+def _planted_row(method: str, seed: int) -> list[np.ndarray]:
+    """Seven products with defects planted on a picture of them, outlined."""
+    cells: list[np.ndarray] = []
+    attempt = 0
+    while len(cells) < 7:
+        rng = np.random.default_rng((seed, attempt))
+        spec = draw_product(rng)
+        good = [sound_picture(spec, rng, CELL_PX) for _ in range(2)]
+        attempt += 1
+        picture, mask = GoodParts.of(good).spoiled(0, method, rng)
+        if mask.any():
+            cells.append(outlined(picture, mask))
+    return cells
+
+
+def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture with a magenta line around the mask, bool (H, W), two pixels clear of it."""
+    thick = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    rim = thick - cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+    shown = picture.copy()
+    shown[rim > 0] = (255, 0, 255)
+    return shown
 
 
 def _labelled(name: str, cells: list[np.ndarray]) -> np.ndarray:

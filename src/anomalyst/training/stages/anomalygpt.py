@@ -31,7 +31,6 @@ from anomalyst.language.dialogue import IMAGE_TOKEN
 from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.model.loading import load_model
 from anomalyst.model.patches import as_values, blocks_of, insert
-from anomalyst.synthesis.pasting import spoil
 from anomalyst.training.checkpoint import fill
 from anomalyst.training.course import Asked, Course, Share, made_ahead
 from anomalyst.training.stages.asking import asked
@@ -210,11 +209,11 @@ class AnomalyGPTCourse(Course):
         answers = []
         for index in range(self.recipe.probe_pictures):
             name = names[index % len(names)]
-            pictures = self.inspections.good[name]
-            picture = pictures[int(rng.integers(len(pictures)))]
-            mask = np.zeros(picture.shape[:2], bool)
+            good = self.inspections.good[name]
+            pictures, own = good.pictures, int(rng.integers(len(good.pictures)))
+            picture, mask = pictures[own], np.zeros(pictures[own].shape[:2], bool)
             if index % 2:
-                picture, mask = spoil(picture, pictures, rng)
+                picture, mask = good.spoiled(own, self.recipe.defects, rng)
             other = pictures[int(rng.integers(len(pictures)))]
             answers.append(self._ask(self.model, name, picture, mask, other))
         return answers
@@ -228,7 +227,7 @@ class AnomalyGPTCourse(Course):
                 sample.image, self.recipe.side_px, self.detector.encoder.multiple_px
             )
             mask = np.full(picture.shape[:2], sample.label == "anomalous")
-            said = self._ask(model, name, picture, mask, self.inspections.good[name][0])
+            said = self._ask(model, name, picture, mask, self.inspections.good[name].pictures[0])
             row = counts.setdefault(name, {"asked": 0, "right": 0, "neither": 0, "spoiled": 0})
             row["asked"] += 1
             row["right"] += said.right is True

@@ -23,7 +23,7 @@ from anomalyst.language.facts import MOST_NAMED, Facts
 from anomalyst.language.showing import shown
 from anomalyst.model import AnomalystProcessor
 from anomalyst.model.patches import Patch
-from anomalyst.synthesis.pasting import spoil
+from anomalyst.synthesis.anomalies import METHODS, GoodParts
 from anomalyst.training.dialogues.writer import write_dialogue
 from anomalyst.training.recipe import Recipe
 from anomalyst.types import Features, Sample
@@ -45,6 +45,7 @@ class AnomalyGPTRecipe(Recipe):
     instructions: str = ""  # LLaVA or PandaGPT JSON; every second step is one of these
     images: str = ""  # folder that the instructions' pictures lie in
     language_model: str = ""  # folder or name of a causal language model
+    defects: str = "mixed"  # how good pictures are spoiled; the predecessor: patch-blend
     patches: tuple[Patch, ...] = ()  # layers put into every block of the language model
     vision: str = "embedded"  # the frozen encoder: embedded, or hf:DIR
     states: str = ""  # folder of CLIP or SigLIP whose text tower says normal and abnormal
@@ -69,6 +70,8 @@ class AnomalyGPTRecipe(Recipe):
     def __post_init__(self) -> None:
         if self.stage == "anomalygpt" and not (self.data and self.language_model):
             raise ValueError("data and language_model are needed: a set, and a model's folder")
+        if self.defects not in METHODS:
+            raise ValueError(f"defects is {self.defects!r}; one of {', '.join(METHODS)}")
         if self.folds == 1 or (self.folds and not 0 <= self.fold < self.folds):
             raise ValueError(f"fold {self.fold} of folds {self.folds}: two or more are needed")
 
@@ -97,7 +100,7 @@ class Inspections:
         self.recipe, self.detector = recipe, detector
         multiple = detector.encoder.multiple_px
         self.good = {
-            name: [canvas_of(sample.image, recipe.side_px, multiple) for sample in samples]
+            name: GoodParts.of([canvas_of(s.image, recipe.side_px, multiple) for s in samples])
             for name, samples in _good_samples(recipe, held_out=held_out).items()
         }
         self.states = {
@@ -108,11 +111,11 @@ class Inspections:
         """A good picture, or a spoiled one, with a question and its true answer."""
         recipe = self.recipe
         name = str(rng.choice(list(self.good)))
-        pictures = self.good[name]
-        picture = pictures[int(rng.integers(len(pictures)))]
-        mask = np.zeros(picture.shape[:2], bool)
+        pictures = self.good[name].pictures
+        own = int(rng.integers(len(pictures)))
+        picture, mask = pictures[own], np.zeros(pictures[own].shape[:2], bool)
         if spoiled:
-            picture, mask = spoil(picture, pictures, rng)
+            picture, mask = self.good[name].spoiled(own, recipe.defects, rng)
         features = self.encoded(picture)
         facts = facts_about(mask, name)
         one = write_dialogue(facts, "", rng, turns=1, intents=INTENTS)[0]

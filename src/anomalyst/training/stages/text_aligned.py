@@ -1,6 +1,10 @@
-"""The text-aligned stage: sound or damaged, told from one picture, on the procedural world."""
+"""The text-aligned stage: sound or damaged, told from one picture.
 
-from collections.abc import Iterator, Mapping
+It learns from the procedural world, or from the training pictures of sets: good ones, and
+defective ones with masks as `anomalyst data synthesize` makes them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,14 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from anomalyst.data.reading import read_dataset
+from anomalyst.data.splits import folds
 from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.detection.text_aligned import TextAlignedDecoder
 from anomalyst.encoders import load_encoder
+from anomalyst.errors import AnomalystError
+from anomalyst.imaging import canvas_for, open_mask, open_picture, resize
 from anomalyst.synthesis.world import WorldConfig, make_episode
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.course import Course, Share, made_ahead
 from anomalyst.training.procedural import HELD_OUT
 from anomalyst.training.recipe import Recipe
+from anomalyst.types import Sample
+
+# A set and its category -> good pictures, and defective ones with masks.
+Pictures = dict[str, tuple[list[Sample], list[Sample]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +39,7 @@ class TextAlignedRecipe(Recipe):
     stage: Literal["text_aligned"] = "text_aligned"
     encoder: str = "embedded"
     width: int = 64  # of the space that levels and states share
+    data: tuple[str, ...] = ()  # sets whose training pictures are learnt from; empty: the world
     world: WorldConfig = field(
         default_factory=lambda: WorldConfig(size_px=160, references=(1, 1), anomalous_share=0.8)
     )
@@ -43,17 +56,30 @@ class TextAlignedCourse(Course):
         self.widths = [level.shape[1] for level in probe.levels]
         self.decoder = TextAlignedDecoder(self.widths, recipe.width)
         self.module: nn.Module = self.decoder
+        self.shown, self.kept_back = (
+            pictures_of(recipe.data, recipe.seed, hold_out=recipe.validate_every > 0)
+            if recipe.data
+            else ({}, {})
+        )
 
     def batches(self, first_step: int, share: Share) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixels (B, 3, S, S) in [0, 1] and masks (B, 1, S, S)."""
         steps = range(first_step, self.recipe.steps)
-        make = partial(_drawn, self.recipe, share.of)
-        return made_ahead(make, steps, share, self.recipe.workers)
+        return made_ahead(
+            self._maker(self.recipe, self.shown, share), steps, share, self.recipe.workers
+        )
 
     def held_out(self, share: Share, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pictures of other seeds."""
+        """Pictures of other seeds; of sets, the fifth that is never trained on."""
         other = replace(self.recipe, seed=self.recipe.seed + HELD_OUT)
-        return made_ahead(partial(_drawn, other, share.of), range(count), share, 0)
+        return made_ahead(self._maker(other, self.kept_back, share), range(count), share, 0)
+
+    def _maker(
+        self, recipe: TextAlignedRecipe, pictures: Pictures, share: Share
+    ) -> Callable[[int, int], tuple[Tensor, Tensor]]:
+        if not recipe.data:
+            return partial(_drawn, recipe, share.of)
+        return partial(_opened, recipe, pictures, self.encoder.multiple_px, share.of)
 
     def amount(self, batch: tuple[Tensor, Tensor]) -> dict[str, int]:
         """Pictures count."""
@@ -85,6 +111,65 @@ def _drawn(recipe: TextAlignedRecipe, parts: int, step: int, part: int) -> tuple
     count = recipe.batch // parts
     places = range(part * count, (part + 1) * count)
     drawn = [make_episode((recipe.seed, step, i), recipe.world) for i in places]
-    pixels = torch.from_numpy(np.stack([e.query for e in drawn])).permute(0, 3, 1, 2)
-    masks = torch.from_numpy(np.stack([e.mask for e in drawn]))[:, None]
+    return _stacked([(e.query, e.mask) for e in drawn])
+
+
+def pictures_of(sets: Sequence[str], seed: int, *, hold_out: bool) -> tuple[Pictures, Pictures]:
+    """The training pictures of sets by category: (those that train, a fifth held out or none).
+
+    Raises AnomalystError for a category without good pictures or without defective ones that
+    have a mask.
+    """
+    shown, kept_back = Pictures(), Pictures()
+    for root in sets:
+        samples = [s for s in read_dataset(Path(root)) if s.split == "train" and s.label]
+        for category in sorted({s.category for s in samples}):
+            mine = [s for s in samples if s.category == category]
+            good = [s for s in mine if s.label == "normal"]
+            bad = [s for s in mine if s.mask is not None]
+            if not good or not bad:
+                raise AnomalystError(
+                    f"{root}: {category!r} has {len(good)} good training pictures and {len(bad)} "
+                    "defective ones with masks; some of each are needed. `anomalyst data "
+                    "synthesize` makes them."
+                )
+            for some, number in ((good, 0), (bad, 1)):
+                parts = folds(some, 5, seed) if hold_out else [[], some]
+                for kept, part in ((kept_back, parts[:1]), (shown, parts[1:])):
+                    pair = kept.setdefault(f"{root} {category}", ([], []))
+                    pair[number].extend(s for samples in part for s in samples)
+    return shown, kept_back
+
+
+def _opened(
+    recipe: TextAlignedRecipe,
+    pictures: Pictures,
+    multiple_px: int,
+    parts: int,
+    step: int,
+    part: int,
+) -> tuple[Tensor, Tensor]:
+    """Pictures of one category, on a canvas of its first one's aspect."""
+    rng = np.random.default_rng((recipe.seed, step, part))
+    good, bad = pictures[str(rng.choice(list(pictures)))]
+    size_hw = open_picture(good[0].image).shape[:2]
+    canvas_hw = canvas_for((size_hw[0], size_hw[1]), recipe.world.size_px, multiple_px)
+    found = []
+    for _ in range(recipe.batch // parts):
+        spoiled = rng.random() < recipe.world.anomalous_share
+        some = bad if spoiled else good
+        sample = some[int(rng.integers(len(some)))]
+        picture = open_picture(sample.image)
+        mask = np.zeros(canvas_hw, bool)
+        if sample.mask is not None:
+            truth = open_mask(sample.mask, (picture.shape[0], picture.shape[1]))
+            mask = resize(truth.astype(np.float32), canvas_hw) > 0.5
+        found.append((resize(picture, canvas_hw), mask))
+    return _stacked(found)
+
+
+def _stacked(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
+    """Pixels (B, 3, H, W) in [0, 1] and masks (B, 1, H, W)."""
+    pixels = torch.from_numpy(np.stack([picture for picture, _ in pairs])).permute(0, 3, 1, 2)
+    masks = torch.from_numpy(np.stack([mask for _, mask in pairs]))[:, None]
     return pixels.float() / 255, masks.float()

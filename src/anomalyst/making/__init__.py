@@ -1,0 +1,1 @@
+"""Sets made from sets: converted, augmented, with defects planted or transplanted."""

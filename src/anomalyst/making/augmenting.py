@@ -1,0 +1,173 @@
+"""Categories brought to an equal number of pictures by augmentation, picture and mask together."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from anomalyst.data.checks import Measured
+from anomalyst.errors import AnomalystError
+from anomalyst.imaging import open_mask, open_picture
+from anomalyst.making.filling import Job, Row, mask_name, write_picture
+from anomalyst.making.originals import Originals
+from anomalyst.making.plan import MakingPlan, free_name
+from anomalyst.synthesis.augmentation import Plan, Plans, Step, augmented, draw_steps
+
+Effect = tuple[bytes, tuple[Step, ...]]
+
+REDRAWN = 60  # times that steps are drawn again because this picture had them before
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentJob:
+    """One picture once more, with its mask."""
+
+    category: str
+    file: str
+    image: Path
+    mask: Path | None
+    steps: tuple[Step, ...]
+    fill: str
+    row: Row
+
+    def make(self, folder: Path) -> Row:
+        """Open, do the same to both, write both."""
+        picture = open_picture(self.image)
+        mask = None if self.mask is None else open_mask(self.mask, picture.shape[:2])
+        picture, mask = augmented(picture, mask, self.steps, self.fill)
+        if mask is not None:
+            write_picture(folder / self.row["mask"], mask)
+        write_picture(folder / self.file, picture)
+        return self.row
+
+
+def plan_augmentation(
+    originals: Originals, plans: Plans, *, target: int, defects: int | None, seed: int
+) -> MakingPlan:
+    """The set as it is, and as many augmented pictures as each category lacks.
+
+    `target` good training pictures a category; `defects`: so many defective ones, too, masks
+    moved with them. Raises AnomalystError if a category has more already, no plan, or too few
+    pictures for so many different ones.
+    """
+    jobs: list[Job] = list(originals.copies)
+    balance = []
+    for category, pictures in originals.categories.items():
+        plan = plans.of(category)
+        good = originals.some(category, split="train", label="normal")
+        bad = [one for one in pictures if one.sample.label == "anomalous"]
+        rng = np.random.default_rng([seed, crc32(category.encode())])
+        jobs += _more(originals, category, good, target, plan, rng, seed)
+        if defects is not None and bad:
+            jobs += _more(originals, category, bad, defects, plan, rng, seed)
+        after = len(bad) if defects is None or not bad else defects
+        balance.append((category, len(good), target, len(bad), after))
+    return MakingPlan(
+        title=f"{originals.root.name}, augmented to {target}",
+        jobs=jobs,
+        settings={"method": "augment", "target": target, "defects": defects, "seed": seed},
+        balance=balance,
+        faults=originals.faults,
+    )
+
+
+def _more(
+    originals: Originals,
+    category: str,
+    pictures: Sequence[Measured],
+    target: int,
+    plan: Plan,
+    rng: np.random.Generator,
+    seed: int,
+) -> list[AugmentJob]:
+    """Jobs for the pictures that are lacking: every original in turn, in an order drawn by seed."""
+    what = "good training" if not pictures or pictures[0].sample.label == "normal" else "defective"
+    if not pictures:
+        raise AnomalystError(f"{category}: has no {what} pictures to augment.")
+    if target < len(pictures):
+        raise AnomalystError(
+            f"{category}: has {len(pictures)} {what} pictures, the target is {target}; augmenting "
+            f"only adds. Ask for {len(pictures)} or more."
+        )
+    order = [pictures[i] for i in rng.permutation(len(pictures))]
+    taken, seen = set(originals.files.values()), set[tuple[Path, Effect]]()
+    jobs = []
+    for index in range(target - len(pictures)):
+        one = order[index % len(order)]
+        steps = _new_steps(plan, one, rng, seen, category, target)
+        jobs.append(_job(originals, category, one, steps, plan.fill, index, taken, seed))
+    return jobs
+
+
+def _new_steps(
+    plan: Plan,
+    one: Measured,
+    rng: np.random.Generator,
+    seen: set[tuple[Path, Effect]],
+    category: str,
+    target: int,
+) -> tuple[Step, ...]:
+    """Steps whose picture is not there yet: the same picture twice would count double."""
+    for _ in range(REDRAWN):
+        steps = draw_steps(plan, rng)
+        effect = _effect(steps)
+        if effect == _effect(()) or (one.sample.image, effect) in seen:
+            continue
+        seen.add((one.sample.image, effect))
+        _refuse_swapped_sides(steps, one, category)
+        return steps
+    raise AnomalystError(
+        f"{category}: its plan has no {target} different pictures in it; add an operation with a "
+        "range (rotate, brightness), or ask for fewer."
+    )
+
+
+def _effect(steps: Sequence[Step]) -> Effect:
+    """What steps come to: a half turn is both flips, and two half turns are nothing."""
+    moves = ("rotate_right", "flip_horizontal", "flip_vertical")
+    probe = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
+    moved = augmented(probe, None, [step for step in steps if step[0] in moves])[0]
+    return moved.tobytes(), tuple(step for step in steps if step[0] not in moves)
+
+
+def _refuse_swapped_sides(steps: Sequence[Step], one: Measured, category: str) -> None:
+    turn = sum(value for name, value in steps if name == "rotate_right")
+    assert one.size_hw is not None
+    height, width = one.size_hw
+    if turn % 180 and height != width:
+        raise AnomalystError(
+            f"{category}: a right angle would turn its {width}x{height} pictures into "
+            f"{height}x{width}; leave only 180 among the angles of rotate_right."
+        )
+
+
+def _job(
+    originals: Originals,
+    category: str,
+    one: Measured,
+    steps: tuple[Step, ...],
+    fill: str,
+    index: int,
+    taken: set[str],
+    seed: int,
+) -> AugmentJob:
+    sample = one.sample
+    folder = Path(originals.files[sample.image]).parent
+    file = free_name(f"{folder}/{sample.image.stem}_aug{index:04d}.png", taken)
+    row = {"file": file} | ({"mask": mask_name(file)} if sample.mask else {})
+    row |= originals.extra(sample) | {
+        "method": "augment",
+        "seed": str(seed),
+        "source": originals.named(sample.image),
+        "description": ", ".join(_said(name, value) for name, value in steps),
+        "parameters": json.dumps({"steps": steps, "fill": fill}),
+    }
+    return AugmentJob(category, file, sample.image, sample.mask, steps, fill, row)
+
+
+def _said(name: str, value: float) -> str:
+    words = name.replace("_", " ")
+    return words if name.startswith("flip") else f"{words} {value:g}"

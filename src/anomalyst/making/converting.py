@@ -1,0 +1,126 @@
+"""AeBAD-S as four categories in MVTec-AD layout, one per kind of damage, domains in the index.
+
+The successor of AnomalyGPT that first did this paired pictures and masks by sort order and tested
+on a part of the good pictures it had trained on; here pairs go by name, and no good test picture
+is among the training pictures, nor looks exactly like one.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from anomalyst.data.checks import Measured, measure
+from anomalyst.data.findings import Fault
+from anomalyst.data.layouts import aebad
+from anomalyst.errors import AnomalystError
+from anomalyst.making.filling import Copy, Job, mask_name
+from anomalyst.making.originals import Originals, Progress, refuse_overlap
+from anomalyst.making.plan import MakingPlan
+
+
+def plan_aebad(
+    root: Path,
+    out: Path,
+    *,
+    train_share: float = 0.7,
+    seed: int = 0,
+    on_progress: Progress | None = None,
+) -> MakingPlan:
+    """Copies of the pictures under new numbers, the same training pictures in every category.
+
+    `train_share` of each domain's good training pictures train; the others, and the set's own good
+    test pictures, test. Broken files, pictures without a mask, masks without a picture and good
+    test pictures that equal a training one are faults and left out. Raises AnomalystError if
+    `root` is not kept as AeBAD-S is, or nothing is left to train on.
+    """
+    refuse_overlap(root, out)
+    root = root.resolve()
+    if not 0 < train_share < 1:
+        raise AnomalystError(f"--train-share is {train_share:g}; between 0 and 1 is needed.")
+    if not root.is_dir() or not aebad.matches(root):
+        raise AnomalystError(f"{root}: is not kept as AeBAD-S is; looked for {aebad.LOOKS_FOR}.")
+    samples = aebad.read(root)
+    faults: list[Fault] = []
+    source = Originals(root=root, categories={}, faults=faults)
+    paired = {sample.mask for sample in samples}
+    for mask in aebad.masks(root):
+        if mask not in paired:
+            faults.append(Fault(path=source.named(mask), reason="belongs to no picture."))
+    measured = measure(samples, on_progress)
+    usable = [one for one in measured if not source.refused(one, needs_mask=True)]
+    train, rest = _split(usable, train_share, seed)
+    good = _unknown([*rest, *_of(usable, "test", "normal")], train, source)
+    bad = _of(usable, "test", "anomalous")
+    kinds = sorted({str(one.sample.defect) for one in bad})
+    if not train or not kinds:
+        raise AnomalystError(
+            f"{root}: {len(train)} good training pictures and {len(bad)} defective ones can be "
+            "used; some of each are needed."
+        )
+    jobs: list[Job] = []
+    balance = []
+    for kind in kinds:
+        mine = [one for one in bad if one.sample.defect == kind]
+        for folder, some in (("train/good", train), ("test/good", good), (f"test/{kind}", mine)):
+            jobs += _copies(source, kind, folder, some)
+        balance.append((kind, len(train), len(train), len(mine), len(mine)))
+    return MakingPlan(
+        title=f"{root.name} as {len(kinds)} categories",
+        jobs=jobs,
+        settings={"method": "convert aebad", "train_share": train_share, "seed": seed},
+        balance=balance,
+        faults=sorted(faults, key=lambda fault: fault.path),
+        notes=[
+            f"Every category has the same {len(train)} good pictures to train, {len(good)} to test."
+        ],
+    )
+
+
+def _unknown(
+    good: Sequence[Measured], train: Sequence[Measured], source: Originals
+) -> list[Measured]:
+    """The good test pictures that do not equal one that trains; the others are faults."""
+    known = {one.pixels for one in train}
+    for one in good:
+        if one.pixels in known:
+            name = source.named(one.sample.image)
+            source.faults.append(Fault(path=name, reason="is the same picture as one that trains."))
+    return [one for one in good if one.pixels not in known]
+
+
+def _split(
+    usable: Sequence[Measured], share: float, seed: int
+) -> tuple[list[Measured], list[Measured]]:
+    """The good training pictures, domain by domain: (the share that trains, the others)."""
+    train, rest = list[Measured](), list[Measured]()
+    pictures = _of(usable, "train", "normal")
+    for domain in sorted({one.sample.extra["domain"] for one in pictures}):
+        mine = [one for one in pictures if one.sample.extra["domain"] == domain]
+        chosen = set(
+            random.Random(f"{seed} {domain}").sample(range(len(mine)), round(share * len(mine)))
+        )
+        for index, one in enumerate(mine):
+            (train if index in chosen else rest).append(one)
+    return train, rest
+
+
+def _of(usable: Sequence[Measured], split: str, label: str) -> list[Measured]:
+    """By domain and name: the order in which they are numbered."""
+    mine = [one for one in usable if (one.sample.split, one.sample.label) == (split, label)]
+    return sorted(mine, key=lambda one: (one.sample.extra["domain"], one.sample.image.name))
+
+
+def _copies(
+    source: Originals, category: str, folder: str, pictures: Sequence[Measured]
+) -> list[Copy]:
+    digits = max(3, len(str(len(pictures) - 1)))
+    jobs = []
+    for number, one in enumerate(pictures):
+        sample = one.sample
+        file = f"{folder}/{number:0{digits}d}{sample.image.suffix.lower()}"
+        row = {"file": file}
+        if sample.mask is not None:
+            row["mask"] = mask_name(file).removesuffix(".png") + sample.mask.suffix.lower()
+        row |= {"domain": sample.extra["domain"], "source": source.named(sample.image)}
+        jobs.append(Copy(category, file, sample.image, sample.mask, row))
+    return jobs

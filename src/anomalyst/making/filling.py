@@ -1,0 +1,242 @@
+"""A set filled with pictures: each made by a job of its own, in parallel, and gone on with later.
+
+    OUT/made.json                what is made here; another making is refused
+    OUT/.rows.jsonl              a line per finished picture, until index.csv is written
+    OUT/CATEGORY/...             pictures and masks in MVTec-AD layout
+    OUT/CATEGORY/index.csv       one row per picture: where it comes from, how it was made
+
+A job depends on nothing but itself, so the result is the same in any order, on any number of
+cores, and after any interruption.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from threading import Thread
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from anomalyst import __version__
+from anomalyst.data.findings import Fault
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.files import write_bytes, write_text
+
+Row = Mapping[str, str]  # a column of index.csv -> its cell; `file` and `mask` as `Job.files`
+FEW = 64  # so many pictures are made before other processes have started
+
+
+class Job(Protocol):
+    """One picture to be made; sent to other processes, so of plain values."""
+
+    @property
+    def category(self) -> str:
+        """Where it belongs."""
+
+    @property
+    def file(self) -> str:
+        """The picture, relative to its category."""
+
+    def make(self, folder: Path) -> Row:
+        """Write the picture, its mask before it, below the category's folder; its row.
+
+        Raises PictureError where this one picture cannot be made; any other error ends the making.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A job: a picture and its mask, byte for byte."""
+
+    category: str
+    file: str
+    image: Path
+    mask: Path | None
+    row: Row
+
+    def make(self, folder: Path) -> Row:
+        """Copy both; the mask keeps its own suffix."""
+        if self.mask is not None:
+            write_bytes(folder / self.row["mask"], self.mask.read_bytes())
+        write_bytes(folder / self.file, self.image.read_bytes())
+        return self.row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """What a making led to."""
+
+    rows: Mapping[str, Sequence[Row]]  # category -> a row per picture, in the jobs' order
+    faults: Sequence[Fault]
+    made_now: int  # pictures made by this call; the others were there
+
+
+def fill(
+    out: Path,
+    jobs: Sequence[Job],
+    settings: Mapping[str, object],
+    *,
+    workers: int | None = None,
+    on_picture: Callable[[], None] = lambda: None,
+) -> Filled:
+    """Do the jobs that are not done yet and write every index.csv.
+
+    `settings` say what is made: a folder begun with others is refused. `workers` are processes,
+    one per core if None. A picture that cannot be made is a fault, and the making goes on. Raises
+    AnomalystError if `out` holds something else, cannot be written, or the disk is full; what was
+    made until then is kept, and the same call goes on.
+    """
+    _begin(out, jobs, settings)
+    done = _finished(out, jobs)
+    todo = [job for job in jobs if (job.category, job.file) not in done]
+    for _ in range(len(jobs) - len(todo)):
+        on_picture()
+    faults = []
+    with (out / ".rows.jsonl").open("a", encoding="utf-8") as journal:
+        for job, row in _made(out, todo, workers):
+            if isinstance(row, Fault):
+                faults.append(row)
+            else:
+                done[job.category, job.file] = row
+                journal.write(json.dumps([job.category, row]) + "\n")
+                journal.flush()
+            on_picture()
+    rows: dict[str, list[Row]] = {}
+    for job in jobs:
+        if (job.category, job.file) in done:
+            rows.setdefault(job.category, []).append(done[job.category, job.file])
+    for category, of_category in rows.items():
+        write_text(out / category / "index.csv", _as_csv(of_category))
+    (out / ".rows.jsonl").unlink()
+    faults.sort(key=lambda fault: (fault.path, fault.reason))
+    return Filled(rows=rows, faults=faults, made_now=len(todo) - len(faults))
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """uint8 (H, W, 3), grey as one channel, or bool (H, W) as 0 and 255; whole, as PNG."""
+    pixels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
+    if pixels.ndim == 3:
+        grey = (pixels[..., :1] == pixels).all()
+        pixels = pixels[..., 0] if grey else pixels[..., ::-1]
+    write_bytes(path, cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def mask_name(file: str) -> str:
+    """Where the mask of a picture lies: test/crack/007.png -> ground_truth/crack/007_mask.png."""
+    path = Path(file)
+    return f"ground_truth/{path.parent.name}/{path.stem}_mask.png"
+
+
+def _begin(out: Path, jobs: Sequence[Job], settings: Mapping[str, object]) -> None:
+    """Take the folder, or find it taken by the same making."""
+    wanted = "\n".join(repr(job) for job in jobs)
+    said = {
+        **settings,
+        "pictures": len(jobs),
+        "digest": hashlib.sha256(wanted.encode()).hexdigest(),
+    }
+    note = {"anomalyst": __version__, **json.loads(json.dumps(said))}
+    file = out / "made.json"
+    if file.is_file():
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        for key in note:
+            if before.get(key) != note[key]:
+                about = {"digest": "other pictures", "anomalyst": "another version"}.get(key)
+                raise AnomalystError(
+                    f"{out}: holds a set made with {about or f'{key} = {before.get(key)!r}'}, "
+                    f"{'now' if about else f'now it is {note[key]!r}'}; choose another folder with "
+                    "--out, or delete this one."
+                )
+        return
+    if out.is_file():
+        raise AnomalystError(f"{out}: is a file; a folder is needed for the new set.")
+    if out.exists() and any(out.iterdir()):
+        raise AnomalystError(f"{out}: holds files already; choose an empty folder with --out.")
+    write_text(file, json.dumps(note, indent=2) + "\n")
+
+
+def _finished(out: Path, jobs: Sequence[Job]) -> dict[tuple[str, str], Row]:
+    """The rows of pictures that are there with their masks."""
+    known: dict[tuple[str, str], Row] = {}
+    for category in dict.fromkeys(job.category for job in jobs):
+        index = out / category / "index.csv"
+        if index.is_file():
+            with index.open(encoding="utf-8", newline="") as text:
+                for row in csv.DictReader(text):
+                    known[category, row["file"]] = {k: v for k, v in row.items() if v}
+    journal = out / ".rows.jsonl"
+    for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []:
+        try:
+            category, row = json.loads(line)
+        except ValueError:  # the line that an interruption cut
+            continue
+        known[category, row["file"]] = row
+    return {
+        (category, file): row
+        for (category, file), row in known.items()
+        if all((out / category / name).is_file() for name in (file, row.get("mask")) if name)
+    }
+
+
+def _made(out: Path, jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, Row | Fault]]:
+    """Copies here, as the disk is the slower part of them; the others in processes."""
+    heavy = [job for job in jobs if not isinstance(job, Copy)]
+    count = min(workers or os.cpu_count() or 1, len(heavy))
+    alone = count <= 1 or len(heavy) <= FEW
+    for job in jobs:
+        if alone or isinstance(job, Copy):
+            yield job, _make(job, out)
+    if alone:
+        return
+    # Spawned, not forked: a fork of a process with busy threads may never wake up.
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin_worker)
+    try:
+        waiting = {pool.submit(_make, job, out): job for job in heavy}
+        for one in as_completed(waiting):
+            yield waiting[one], one.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Processes share the cores already; one whose parent was killed ends, too."""
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _make(job: Job, out: Path) -> Row | Fault:
+    try:
+        return job.make(out / job.category)
+    except PictureError as error:
+        return Fault(path=str(error.path), reason=f"{job.category}/{job.file}: {error.reason}")
+
+
+def _as_csv(rows: Sequence[Row]) -> str:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()

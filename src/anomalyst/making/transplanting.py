@@ -1,0 +1,225 @@
+"""More defective test pictures: labelled defects blended onto good parts by Poisson editing."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from scipy.stats import ks_2samp
+
+from anomalyst.config import to_mapping
+from anomalyst.data.checks import Measured
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.imaging import open_mask, open_picture
+from anomalyst.making.filling import Filled, Job, Row, mask_name, write_picture
+from anomalyst.making.opened import opened, product_on
+from anomalyst.making.originals import Originals
+from anomalyst.making.plan import MakingPlan, free_name, refuse_mixed
+from anomalyst.synthesis.foreground import SHARES, segmenter_of
+from anomalyst.synthesis.poisson import border_steps
+from anomalyst.synthesis.transplant import Labelled, TransplantConfig, transplant
+from anomalyst.types import Sample
+
+TARGETS = 4  # good pictures that one defect is tried on
+STAND_INS = 4  # other defects of the same kind that are tried where it finds no place
+LOOKED_AT = 9  # good pictures that say whether a product has an outline
+
+
+@dataclass(frozen=True, slots=True)
+class TransplantJob:
+    """One defect onto one good part: the first of the pairs that blends well."""
+
+    category: str
+    file: str
+    pairs: tuple[tuple[Path, Path, Path], ...]  # defective picture, its mask, good picture
+    seed: tuple[int, int, int]
+    config: TransplantConfig
+    segmenter: str  # empty: the surface fills the picture
+    rows: tuple[Row, ...]  # of each pair
+
+    def make(self, folder: Path) -> Row:
+        """Try the pairs in their order; a fault names the first defect and the last reason."""
+        rng = np.random.default_rng(self.seed)
+        for (image, mask, good), row in zip(self.pairs, self.rows, strict=True):
+            source = _labelled(image, mask, self.segmenter)
+            target = _labelled(good, None, self.segmenter)
+            try:
+                made = transplant(source, target, rng, self.config)
+            except AnomalystError as error:
+                said = str(error)
+                continue
+            write_picture(folder / row["mask"], made.mask)
+            write_picture(folder / self.file, made.picture)
+            return {
+                **row,
+                "description": made.description,
+                "centres": json.dumps(made.centres_xy),
+                "parameters": json.dumps(made.parameters),
+            }
+        raise PictureError(self.pairs[0][0], said)
+
+
+def _labelled(image: Path, mask: Path | None, segmenter: str) -> Labelled:
+    picture = opened(image)
+    return Labelled(
+        picture=picture,
+        product=product_on(image, segmenter),
+        mask=None if mask is None else open_mask(mask, (picture.shape[0], picture.shape[1])),
+    )
+
+
+def plan_transplants(
+    originals: Originals,
+    *,
+    factor: float,
+    seed: int,
+    config: TransplantConfig,
+    segmenter: str,
+) -> MakingPlan:
+    """The set as it is, and `factor` - 1 times as many new defective test pictures.
+
+    The good parts are test pictures; training pictures only where a category has no good test
+    picture, which a note says. A category without masks is left as it is, and is a note, too.
+    Raises AnomalystError if no category has masks, or one mixes grey and colour.
+    """
+    if factor < 1:
+        raise AnomalystError(f"--factor is {factor:g}; 1 or more is needed, and 2 doubles.")
+    segmenter_of(segmenter)  # an unknown one is told before anything is made
+    jobs: list[Job] = list(originals.copies)
+    balance, notes = [], []
+    for category, pictures in originals.categories.items():
+        bad = [one for one in pictures if one.sample.label == "anomalous"]
+        masked = [one for one in bad if one.sample.mask is not None]
+        good = originals.some(category, split="train", label="normal")
+        count = round((factor - 1) * len(masked))
+        targets, note = _targets(originals, category, bad)
+        notes += [f"{category}: {note}"] if note else []
+        if count and not targets:
+            raise AnomalystError(f"{category}: has no good picture to put defects on.")
+        if count:
+            refuse_mixed(category, [*masked, *targets])
+            found = _found(segmenter, targets)
+            jobs += _jobs(originals, category, masked, targets, count, seed, config, found)
+        balance.append((category, len(good), len(good), len(bad), len(bad) + count))
+    if not any(one.sample.mask for some in originals.categories.values() for one in some):
+        raise AnomalystError(
+            f"{originals.root}: no defective picture has a mask; Poisson editing needs to know "
+            "where the defects are. Keep masks in ground_truth/DEFECT/NAME_mask.png."
+        )
+    settings = {"method": "poisson", "factor": factor, "seed": seed, "segmenter": segmenter}
+    return MakingPlan(
+        title=f"{originals.root.name}, defects on other good parts",
+        jobs=jobs,
+        settings=settings | to_mapping(config),
+        balance=balance,
+        faults=originals.faults,
+        notes=notes,
+    )
+
+
+def _targets(
+    originals: Originals, category: str, bad: Sequence[Measured]
+) -> tuple[list[Measured], str]:
+    """The good pictures that take defects, and what a person should know of the choice."""
+    targets = originals.some(category, split="test", label="normal")
+    if bad and not any(one.sample.mask for one in bad):
+        return targets, (
+            f"none of its {len(bad)} defective pictures has a mask, so it is left as it is."
+        )
+    if targets or not bad:
+        return targets, ""
+    good = originals.some(category, split="train", label="normal")
+    return good, "has no good test picture, so defects lie on training ones."
+
+
+def seam_note(out: Path, filled: Filled) -> str:
+    """How the outlines of blends differ from those of real defects, in one sentence.
+
+    The Kolmogorov-Smirnov distance of the changes across the outline, 0 (alike) to 1.
+    """
+    found: dict[str, tuple[list[np.ndarray], list[np.ndarray]]] = {}
+    for category, rows in filled.rows.items():
+        for row in rows:
+            if row.get("mask"):
+                picture = open_picture(out / category / row["file"])
+                mask = open_mask(out / category / row["mask"], picture.shape[:2])
+                steps = border_steps(picture, mask)
+                found.setdefault(category, ([], []))[row["method"] == "poisson"].append(steps)
+    both = {name: pair for name, pair in found.items() if all(pair)}
+    if not both:
+        return ""
+    real, made = (np.concatenate([s for pair in both.values() for s in pair[i]]) for i in (0, 1))
+    apart = {
+        name: ks_2samp(*(np.concatenate(steps) for steps in pair)).statistic
+        for name, pair in both.items()
+    }
+    return (
+        f"Across the outlines of {sum(len(pair[1]) for pair in both.values())} blends the picture "
+        f"changes by {made.mean():.1f} grey levels on average, across those of "
+        f"{sum(len(pair[0]) for pair in both.values())} real defects by {real.mean():.1f}; "
+        f"Kolmogorov-Smirnov distance {ks_2samp(made, real).statistic:.3f}, by category "
+        f"{', '.join(f'{name} {distance:.3f}' for name, distance in apart.items())}."
+    )
+
+
+def _jobs(
+    originals: Originals,
+    category: str,
+    bad: Sequence[Measured],
+    targets: Sequence[Measured],
+    count: int,
+    seed: int,
+    config: TransplantConfig,
+    segmenter: str,
+) -> list[TransplantJob]:
+    number = crc32(category.encode())
+    order = np.random.default_rng([seed, number]).permutation(len(targets))
+    taken = set(originals.files.values())
+    jobs = []
+    for index in range(count):
+        one = bad[in_turn(index, count, len(bad))].sample
+        alike = [other.sample for other in bad if other.sample.defect == one.defect]
+        at = alike.index(one)
+        sources = [one] * TARGETS + [alike[(at + k + 1) % len(alike)] for k in range(STAND_INS)]
+        goods = [targets[order[(index + k) % len(order)]].sample for k in range(len(sources))]
+        folder = Path(originals.files[one.image]).parent.as_posix()
+        file = free_name(f"{folder}/poisson_{index:04d}.png", taken)
+        pairs = [(s, g) for s, g in zip(sources, goods, strict=True) if s.mask is not None]
+        jobs.append(
+            TransplantJob(
+                category,
+                file,
+                tuple((s.image, s.mask, g.image) for s, g in pairs if s.mask),
+                (seed, number, index),
+                config,
+                segmenter,
+                tuple(_row(originals, file, s, g, f"{seed} {number} {index}") for s, g in pairs),
+            )
+        )
+    return jobs
+
+
+def in_turn(index: int, count: int, of: int) -> int:
+    """Which of `of` things the job `index` of `count` takes: each in turn, the last ones spread."""
+    rest = count % of
+    return index % of if index < count - rest else (index - count + rest) * of // rest
+
+
+def _row(originals: Originals, file: str, source: Sample, good: Sample, seed: str) -> Row:
+    """What the good part's own row says holds for the new picture, too: domain, golden sample."""
+    return originals.extra(good) | {
+        "file": file,
+        "mask": mask_name(file),
+        "method": "poisson",
+        "seed": seed,
+        "source": originals.named(good.image),
+        "defect_from": originals.named(source.image),
+    }
+
+
+def _found(segmenter: str, good: Sequence[Measured]) -> str:
+    """The segmenter, or none where it sees an outline on fewer than half of the good pictures."""
+    seen = [product_on(one.sample.image, segmenter).mean() < SHARES[1] for one in good[:LOOKED_AT]]
+    return segmenter if 2 * sum(seen) >= len(seen) else ""

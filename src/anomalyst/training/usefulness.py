@@ -1,0 +1,144 @@
+"""Which made defects are worth training on: a decoder per method, judged on real defects."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from anomalyst.detection.text_aligned import TextAlignedDecoder
+from anomalyst.encoders import Encoder, load_encoder
+from anomalyst.evaluation.metrics import pixel_metrics
+from anomalyst.evaluation.tables import markdown_table
+from anomalyst.evaluation.tally import shrink_mask
+from anomalyst.files import write_text
+from anomalyst.imaging import canvas_for, open_mask, open_picture, resize
+from anomalyst.making.filling import fill
+from anomalyst.making.originals import read_originals
+from anomalyst.making.synthesizing import plan_synthesis
+from anomalyst.synthesis.anomalies import METHODS
+from anomalyst.training.loop import train
+from anomalyst.training.stages.text_aligned import TextAlignedRecipe
+from anomalyst.types import Sample
+
+DRAWN = "drawn products"  # the procedural world alone: no picture of the product
+ALL = "all methods"
+METRICS = ("auroc", "ap", "aupro_30")
+
+
+@dataclass(frozen=True, slots=True)
+class Usefulness:
+    """How well a decoder finds the real defects of one category."""
+
+    method: str
+    category: str
+    seed: int
+    auroc: float  # of pixels
+    ap: float
+    aupro_30: float
+
+
+def bench_methods(
+    dataset: Path,
+    categories: Sequence[str],
+    out: Path,
+    *,
+    recipe: TextAlignedRecipe,
+    seeds: int,
+    count: int,
+    say: Callable[[str], None],
+) -> list[Usefulness]:
+    """Train the text-aligned decoder on each method's pictures and look for real defects with it.
+
+    All categories together in one decoder; `count` made pictures a category and method. Sets, runs
+    and results.json stay in `out`, and the same call goes on there.
+    """
+    sets = {}
+    for method in METHODS:
+        sets[method] = out / "sets" / method
+        originals = read_originals(dataset, sets[method], categories=categories)
+        plan = plan_synthesis(
+            originals, method=method, count=count, constants="estimated", seed=recipe.seed
+        )
+        fill(sets[method], plan.jobs, plan.settings)
+        say(f"{method}: {count} pictures a category are made")
+    arms: dict[str, tuple[str, ...]] = {m: (str(folder),) for m, folder in sets.items()}
+    arms |= {ALL: tuple(map(str, sets.values())), DRAWN: ()}
+    encoder = load_encoder(recipe.encoder)
+    tests = {
+        name: [one.sample for one in pictures if _tells(one.sample)]
+        for name, pictures in originals.categories.items()
+    }
+    found: list[Usefulness] = []
+    for method, data in arms.items():
+        for seed in range(seeds):
+            run = out / "runs" / f"{method.replace(' ', '-')}-{seed}"
+            weights = train(replace(recipe, data=data, seed=seed), run)
+            assert weights is not None
+            rows = judged(weights, encoder, tests, recipe, method, seed)
+            found += rows
+            mean = np.mean([row.auroc for row in rows])
+            say(f"{method}, seed {seed}: pixel AUROC {100 * mean:.1f}")
+    write_text(out / "results.json", json.dumps([asdict(row) for row in found], indent=1) + "\n")
+    return found
+
+
+def _tells(sample: Sample) -> bool:
+    """Whether it is a test picture whose pixel truth is known."""
+    return sample.split == "test" and (sample.label == "normal" or sample.mask is not None)
+
+
+@torch.inference_mode()
+def judged(
+    weights: Path,
+    encoder: Encoder,
+    samples: dict[str, list[Sample]],
+    recipe: TextAlignedRecipe,
+    method: str,
+    seed: int,
+) -> list[Usefulness]:
+    """A row per category: its test pictures against their masks, at the canvas's size."""
+    state = {k.removeprefix("text_aligned."): v.float() for k, v in load_file(weights).items()}
+    widths = [state[f"layers.{i}.weight"].shape[1] for i in range(len(state) // 2 - 1)]
+    decoder = TextAlignedDecoder(widths, recipe.width).eval()
+    decoder.load_state_dict(state)
+    rows = []
+    for category, mine in samples.items():
+        maps, masks = [], []
+        for sample in mine:
+            picture = open_picture(sample.image)
+            size_hw = (picture.shape[0], picture.shape[1])
+            canvas_hw = canvas_for(size_hw, recipe.world.size_px, encoder.multiple_px)
+            shown = torch.from_numpy(resize(picture, canvas_hw)).permute(2, 0, 1)[None]
+            with torch.autocast("cpu", torch.bfloat16):
+                features = encoder(shown.float() / 255)
+            features.levels[:] = [level.float() for level in features.levels]
+            maps.append(decoder(features, canvas_hw)[0, 0].numpy())
+            truth = open_mask(sample.mask, size_hw) if sample.mask else np.zeros(size_hw, bool)
+            masks.append(shrink_mask(truth, canvas_hw))
+        metrics = pixel_metrics(maps, masks)
+        rows.append(Usefulness(method, category, seed, metrics.auroc, metrics.ap, metrics.aupro_30))
+    return rows
+
+
+def as_markdown(found: Sequence[Usefulness]) -> str:
+    """Methods down, categories and their mean across: pixel AUROC / AP / AUPRO in percent."""
+    categories = list(dict.fromkeys(row.category for row in found))
+    lines = []
+    for method in dict.fromkeys(row.method for row in found):
+        mine = [row for row in found if row.method == method]
+        cells = [_cell([row for row in mine if row.category == name]) for name in categories]
+        seeds = sorted({row.seed for row in mine})
+        means = [np.mean([row.auroc for row in mine if row.seed == seed]) * 100 for seed in seeds]
+        spread = f" ± {np.std(means, ddof=1):.1f}" if len(means) > 1 else ""
+        lines.append([method, *cells, _cell(mine), f"{np.mean(means):.1f}{spread}"])
+    heads = ["trained on", *categories, "mean", "pixel AUROC ± s.d. over seeds"]
+    return markdown_table(heads, lines, words=1)
+
+
+def _cell(rows: Sequence[Usefulness]) -> str:
+    means = [np.mean([getattr(row, name) for row in rows]) for name in METRICS]
+    return " / ".join(f"{100 * mean:.1f}" for mean in means)
