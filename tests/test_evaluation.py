@@ -18,8 +18,7 @@ from anomalyst.evaluation.plots import draw_curves
 from anomalyst.evaluation.protocols import ProtocolConfig, Results, evaluate
 from anomalyst.evaluation.records import Run, read_rows
 from anomalyst.evaluation.tables import as_markdown, summarise, write_tables
-from anomalyst.evaluation.tally import shrink_mask
-from anomalyst.imaging import open_picture
+from anomalyst.imaging import open_picture, shrink_mask
 from anomalyst.types import Inspection, Sample
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"

@@ -397,6 +397,22 @@ def test_a_table_may_call_its_categories_and_defects_as_it_likes(small, tmp_path
     assert not (tmp_path / "line").exists()
 
 
+def test_a_made_mask_never_takes_the_place_of_one_that_is_there(small, tmp_path):
+    cookie = small / "cookie"
+    (cookie / "test/cracked").rename(cookie / "test/world")  # a defect called as the method is
+    (cookie / "ground_truth/cracked").rename(cookie / "ground_truth/world")
+    bad = list_pictures(cookie / "test/world")[0]
+    bad.rename(bad.with_name("0000.jpg"))
+    mask = cookie / f"ground_truth/world/{bad.stem}_mask.png"
+    mask = mask.rename(mask.with_name("0000_mask.png"))
+    run("synthesize", str(small), "--method", "world", "--count", "1", "--out",
+        str(tmp_path / "out"))  # fmt: skip
+    samples = [s for s in read_dataset(tmp_path / "out") if s.mask]
+    assert len({s.mask for s in samples}) == len(samples) == 6
+    old = next(s for s in samples if s.image.name == "0000.jpg")
+    assert old.mask.read_bytes() == mask.read_bytes()
+
+
 def test_broken_pictures_are_left_out_and_the_others_go_on(small, tmp_path):
     list_pictures(small / "cookie/train/good")[0].write_bytes(b"\xff\xd8 cut short")
     said = run("synthesize", str(small), "--count", "3", "--out", str(tmp_path / "out"), code=2)

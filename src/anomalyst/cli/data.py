@@ -1,13 +1,13 @@
 """`anomalyst data`: look after data sets."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from anomalyst.cli.making import augment, convert, poisson, synthesize
+from anomalyst.cli.screen import counted
 
 HELP = "Look data sets over before they are trusted, and make others from them."
 app = typer.Typer(no_args_is_help=True, help=HELP)
@@ -57,20 +57,11 @@ def check(
 
 
 def _check(source: Path, out: Path | None, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
     from anomalyst.data.checks import check as check_dataset
     from anomalyst.files import write_text
 
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("Opening pictures", total=None)
-        report = check_dataset(
-            source,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with counted("Opening pictures") as tell:
+        report = check_dataset(source, on_progress=tell)
     text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
     if out is not None:
         write_text(out, text + "\n")

@@ -1,13 +1,12 @@
 """`anomalyst data convert|augment|poisson|synthesize`: sets made from sets."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyst.cli.screen import Categories, Dataset, progress, say
+from anomalyst.cli.screen import Categories, Dataset, counted, progress, say
 
 if TYPE_CHECKING:
     from anomalyst.making.filling import Filled
@@ -49,7 +48,7 @@ def convert(
 
     if layout != "aebad":
         raise AnomalystError(f"There is no conversion from {layout!r}; there is aebad.")
-    with _looking() as tell:
+    with counted("Looking over") as tell:
         plan = plan_aebad(source, out, train_share=train_share, seed=seed, on_progress=tell)
     _carry_out(plan, source, out, None, dry_run)
 
@@ -162,16 +161,10 @@ def synthesize(
     _carry_out(making, dataset, out, workers, dry_run)
 
 
-@contextmanager
-def _looking() -> Iterator[Callable[[int, int], None]]:
-    with progress("Looking over", None) as (bar, task):
-        yield lambda done, total: bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
-
-
 def _originals(dataset: Path, out: Path, categories: list[str] | None) -> "Originals":
     from anomalyst.making.originals import read_originals
 
-    with _looking() as tell:
+    with counted("Looking over") as tell:
         return read_originals(dataset, out, categories=categories or (), on_progress=tell)
 
 

@@ -1,7 +1,7 @@
 """What the terminal shows: progress on stderr, results on stdout."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,6 +85,13 @@ def progress(description: str, total: int | None) -> Iterator[tuple["Progress", 
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
         yield bar, bar.add_task(description, total=total)
+
+
+@contextmanager
+def counted(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is told (done, total)."""
+    with progress(description, None) as (bar, task):
+        yield lambda done, total: bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
 
 
 def say(text: str) -> None:

@@ -8,11 +8,13 @@ no text tower: there the two states are learned vectors, the same for every prod
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalyst.encoders.embedded import read_weights
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
 
@@ -83,6 +85,17 @@ class TextAlignedDecoder(nn.Module):
             grown = F.interpolate(cosine, size=list(size_hw), mode="bilinear", align_corners=False)
             found.append(grown[:, 1:] - grown[:, :1])
         return found
+
+
+def load_text_aligned(path: Path) -> TextAlignedDecoder:
+    """The decoder that the text_aligned stage wrote, ready to infer.
+
+    Raises AnomalystError if the file is missing, broken or holds no such decoder.
+    """
+    tensors, metadata = read_weights(path, "text_aligned")
+    decoder = TextAlignedDecoder(metadata["level_widths"], metadata["width"])
+    decoder.load_state_dict(tensors, strict=True)
+    return decoder.eval().requires_grad_(False)
 
 
 @torch.inference_mode()

@@ -9,8 +9,7 @@ import numpy as np
 
 from anomalyst.evaluation.failures import Failure, Look
 from anomalyst.files import write_text
-from anomalyst.imaging import canvas_for, open_picture, resize
-from anomalyst.report.page import data_uri
+from anomalyst.imaging import canvas_for, data_uri, open_picture, resize
 
 THUMBNAIL_PX = 200
 OUTLINE_RGB = (0, 255, 255)

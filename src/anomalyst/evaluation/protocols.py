@@ -141,7 +141,7 @@ def evaluate(
 
     For the pixel metrics maps and masks are brought to the picture's aspect and the area of a
     `config.map_side_px` square; a mask's pixel is anomalous where more than half of it is (see
-    `tally.shrink_mask`). Anomalous pictures without a mask count in the picture metrics only.
+    `imaging.shrink_mask`). Anomalous pictures without a mask count in the picture metrics only.
 
     Each finished run is kept in `out` (see `records`), the first of each category with a sheet of
     its best and worst cases; `progress` is called after every picture. Raises AnomalystError if

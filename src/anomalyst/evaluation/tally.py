@@ -11,7 +11,7 @@ from anomalyst.evaluation.failures import Look, looked_at
 from anomalyst.evaluation.language import said_of
 from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
 from anomalyst.evaluation.records import Row, Skipped
-from anomalyst.imaging import canvas_for, open_mask, resize
+from anomalyst.imaging import canvas_for, open_mask, resize, shrink_mask
 from anomalyst.types import Inspection, Label, Sample, Verdict
 
 
@@ -88,17 +88,6 @@ class Tally:
         """Share of the pictures with this label that got this verdict; nan if there are none."""
         said = [row.verdict == verdict for row in self.rows if label in (None, row.label)]
         return sum(said) / len(said) if said else float("nan")
-
-
-def shrink_mask(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """A bool mask at another size: every pixel that is more than half anomalous (area average).
-
-    A mask too thin for that keeps the pixels above half of its best coverage instead: were it to
-    vanish, a true find would count as a false alarm. Which rule is used moves pixel AP.
-    """
-    covered = resize(mask.astype(np.float32), size_hw)
-    highest = float(covered.max(initial=0.0))
-    return covered > (0.5 if highest > 0.5 else highest / 2)
 
 
 def _truth(sample: Sample, size_hw: tuple[int, int]) -> np.ndarray | None:

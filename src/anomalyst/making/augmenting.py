@@ -11,9 +11,9 @@ import numpy as np
 from anomalyst.data.checks import Measured
 from anomalyst.errors import AnomalystError
 from anomalyst.imaging import open_mask, open_picture
-from anomalyst.making.filling import Job, Row, mask_name, write_picture
-from anomalyst.making.originals import Originals
-from anomalyst.making.plan import MakingPlan, free_name
+from anomalyst.making.filling import Job, Row, write_picture
+from anomalyst.making.originals import Originals, free_name
+from anomalyst.making.plan import MakingPlan
 from anomalyst.synthesis.augmentation import Plan, Plans, Step, augmented, draw_steps
 
 Effect = tuple[bytes, tuple[Step, ...]]
@@ -93,7 +93,7 @@ def _more(
             f"only adds. Ask for {len(pictures)} or more."
         )
     order = [pictures[i] for i in rng.permutation(len(pictures))]
-    taken, seen = set(originals.files.values()), set[tuple[Path, Effect]]()
+    taken, seen = originals.taken(category), set[tuple[Path, Effect]]()
     jobs = []
     for index in range(target - len(pictures)):
         one = order[index % len(order)]
@@ -157,11 +157,7 @@ def _job(
     sample = one.sample
     folder = Path(originals.files[sample.image]).parent
     file = free_name(f"{folder}/{sample.image.stem}_aug{index:04d}.png", taken)
-    row = {"file": file} | ({"mask": mask_name(file)} if sample.mask else {})
-    row |= originals.extra(sample) | {
-        "method": "augment",
-        "seed": str(seed),
-        "source": originals.named(sample.image),
+    row = originals.made_row(file, sample, method="augment", seed=(seed,)) | {
         "description": ", ".join(_said(name, value) for name, value in steps),
         "parameters": json.dumps({"steps": steps, "fill": fill}),
     }

@@ -13,7 +13,7 @@ from anomalyst.data.checks import Measured, measure
 from anomalyst.data.findings import Fault
 from anomalyst.data.layouts import aebad
 from anomalyst.errors import AnomalystError
-from anomalyst.making.filling import Copy, Job, mask_name
+from anomalyst.making.filling import Copy, Job
 from anomalyst.making.originals import Originals, Progress, refuse_overlap
 from anomalyst.making.plan import MakingPlan
 
@@ -118,9 +118,6 @@ def _copies(
     for number, one in enumerate(pictures):
         sample = one.sample
         file = f"{folder}/{number:0{digits}d}{sample.image.suffix.lower()}"
-        row = {"file": file}
-        if sample.mask is not None:
-            row["mask"] = mask_name(file).removesuffix(".png") + sample.mask.suffix.lower()
-        row |= {"domain": sample.extra["domain"], "source": source.named(sample.image)}
-        jobs.append(Copy(category, file, sample.image, sample.mask, row))
+        columns = {"domain": sample.extra["domain"], "source": source.named(sample.image)}
+        jobs.append(Copy.of(category, file, sample, columns))
     return jobs

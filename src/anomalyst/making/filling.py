@@ -30,6 +30,8 @@ from anomalyst import __version__
 from anomalyst.data.findings import Fault
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.files import write_bytes, write_text
+from anomalyst.synthesis.anomalies import Made
+from anomalyst.types import Sample
 
 Row = Mapping[str, str]  # a column of index.csv -> its cell; `file` and `mask` as `Job.files`
 FEW = 64  # so many pictures are made before other processes have started
@@ -62,6 +64,14 @@ class Copy:
     image: Path
     mask: Path | None
     row: Row
+
+    @classmethod
+    def of(cls, category: str, file: str, sample: Sample, columns: Row) -> "Copy":
+        """Of a sample and its mask; `columns`: what else its row says."""
+        row = {"file": file}
+        if sample.mask is not None:
+            row["mask"] = mask_name(file).removesuffix(".png") + sample.mask.suffix.lower()
+        return cls(category, file, sample.image, sample.mask, {**row, **columns})
 
     def make(self, folder: Path) -> Row:
         """Copy both; the mask keeps its own suffix."""
@@ -128,6 +138,18 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
         grey = (pixels[..., :1] == pixels).all()
         pixels = pixels[..., 0] if grey else pixels[..., ::-1]
     write_bytes(path, cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def write_made(folder: Path, row: Row, made: Made) -> Row:
+    """The mask, then the picture; the row with the truth about them."""
+    write_picture(folder / row["mask"], made.mask)
+    write_picture(folder / row["file"], made.picture)
+    return {
+        **row,
+        "description": made.description,
+        "centres": json.dumps([[round(v, 1) for v in centre] for centre in made.centres_xy]),
+        "parameters": json.dumps(made.parameters),
+    }
 
 
 def mask_name(file: str) -> str:

@@ -40,6 +40,29 @@ class Originals:
             said["template"] = self.files[sample.reference]
         return said
 
+    def made_row(
+        self,
+        file: str,
+        sample: Sample,
+        donor: Sample | None = None,
+        *,
+        method: str,
+        seed: Sequence[int],
+    ) -> dict[str, str]:
+        """The row of a picture made from `sample`, with what the set's index says of that one.
+
+        It has a mask if it has a `donor` of its defect, or the sample itself is defective.
+        """
+        row = {"file": file} | ({"mask": mask_name(file)} if donor or sample.mask else {})
+        row |= self.extra(sample) | {"method": method, "seed": " ".join(map(str, seed))}
+        row["source"] = self.named(sample.image)
+        return row | ({"defect_from": self.named(donor.image)} if donor else {})
+
+    def taken(self, category: str) -> set[str]:
+        """What a new picture of the category may not be called, for `free_name`."""
+        mine = (copy.file for copy in self.copies if copy.category == category)
+        return set[str]().union(*map(_places, mine))
+
     def refused(self, one: Measured, *, needs_mask: bool = False) -> bool:
         """Whether a picture cannot be used; then it is among the faults."""
         sample, path = one.sample, one.sample.image
@@ -89,40 +112,43 @@ def read_originals(
     for pictures in usable.values():
         _name(found, pictures)
     for category, pictures in usable.items():
-        found.copies.extend(_copy(found, category, one.sample) for one in pictures)
+        for sample in (one.sample for one in pictures):
+            source = {"method": "copied", "source": found.named(sample.image)}
+            file, columns = found.files[sample.image], source | found.extra(sample)
+            found.copies.append(Copy.of(category, file, sample, columns))
     return found
 
 
 def _name(found: Originals, pictures: Sequence[Measured]) -> None:
-    """A place in the new set for each picture: its own name, unique within its folder.
-
-    Of defective ones over both splits, as their masks lie in one folder.
-    """
+    """A place in the new set for each picture: its own name, where that is free."""
     taken = set[str]()
     for one in pictures:
         sample = one.sample
         kind = "good" if sample.label == "normal" else _as_folder(sample.defect or "anomaly")
-        folder = f"{sample.split}/{kind}"
-        stem = sample.image.stem
-        beside = folder if sample.label == "normal" else kind
-        while f"{beside}/{stem}" in taken:
-            stem += "_2"
-        taken.add(f"{beside}/{stem}")
-        found.files[sample.image] = f"{folder}/{stem}{sample.image.suffix.lower()}"
+        wanted = f"{sample.split}/{kind}/{sample.image.stem}{sample.image.suffix.lower()}"
+        found.files[sample.image] = free_name(wanted, taken)
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or with underscores before its last part until picture and mask are free.
+
+    `taken` holds what `_places` says of every picture, and gains what it says of this one.
+    """
+    while taken & _places(wanted):
+        wanted = re.sub(r"([^/]+)$", r"_\1", wanted)
+    taken |= _places(wanted)
+    return wanted
+
+
+def _places(file: str) -> set[str]:
+    """The picture whatever its suffix, and its mask, which test and train share."""
+    picture = str(Path(file).with_suffix(""))
+    return {picture} if Path(file).parent.name == "good" else {picture, mask_name(file)}
 
 
 def _as_folder(name: str) -> str:
     """A category's or a defect's name as one folder, whatever a table called it."""
     return re.sub(r"[^\w .,+-]+", "_", name).lstrip(". ") or "_"
-
-
-def _copy(found: Originals, category: str, sample: Sample) -> Copy:
-    file = found.files[sample.image]
-    row = {"file": file}
-    if sample.mask is not None:
-        row["mask"] = mask_name(file).removesuffix(".png") + sample.mask.suffix.lower()
-    row |= {"method": "copied", "source": found.named(sample.image)} | found.extra(sample)
-    return Copy(category, file, sample.image, sample.mask, row)
 
 
 def refuse_overlap(root: Path, out: Path) -> None:

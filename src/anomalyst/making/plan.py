@@ -1,8 +1,7 @@
 """What a making is about to do, before a picture is touched: jobs, counts, faults."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from anomalyst.data.checks import Measured
 from anomalyst.data.findings import Fault
@@ -21,7 +20,7 @@ class MakingPlan:
     settings: Mapping[str, object]
     balance: Sequence[tuple[str, int, int, int, int]]  # HEADS: pictures before and after
     faults: Sequence[Fault] = ()
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
     def sentences(self) -> list[str]:
         """The notes, and how even the classes are before and after."""
@@ -46,14 +45,6 @@ def refuse_mixed(category: str, pictures: Sequence[Measured]) -> None:
             f"colour, as {few[0].sample.image.name} is; a piece of one would show in the other. "
             "Save them alike, or leave one kind out."
         )
-
-
-def free_name(wanted: str, taken: set[str]) -> str:
-    """`wanted`, or with underscores before its last part until it is free."""
-    while wanted in taken:
-        wanted = re.sub(r"([^/]+)$", r"_\1", wanted)
-    taken.add(wanted)
-    return wanted
 
 
 def _unevenness(counts: Sequence[int]) -> float | None:

@@ -1,6 +1,5 @@
 """Made pictures to look at before anything is trained on them: sheet.png and sheet.html."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst import __version__
 from anomalyst.files import write_bytes, write_text
-from anomalyst.imaging import open_mask, open_picture, resize
+from anomalyst.imaging import data_uri, open_mask, open_picture, resize
 from anomalyst.making.filling import Filled, Row
 from anomalyst.making.plan import HEADS, MakingPlan
 from anomalyst.synthesis.world.gallery import outlined
@@ -42,7 +41,7 @@ def write_sheet(
         heads=HEADS,
         balance=plan.balance,
         faults=[*plan.faults, *filled.faults],
-        cells=[(_uri(strip), name, row) for strip, name, row in cells],
+        cells=[(data_uri(strip, quality=85), name, row) for strip, name, row in cells],
         settings=plan.settings,
     )
     write_text(out / "sheet.html", page)
@@ -110,8 +109,3 @@ def _captioned(strip: np.ndarray, text: str) -> np.ndarray:
     font = cv2.FONT_HERSHEY_SIMPLEX
     cv2.putText(caption, text, (2, CAPTION_PX - 5), font, 0.36, (40, 40, 40), 1, cv2.LINE_AA)
     return np.vstack([strip, caption])
-
-
-def _uri(picture: np.ndarray) -> str:
-    data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from anomalyst.imaging import open_mask, open_picture, resize
+from anomalyst.imaging import open_mask, open_picture, resize, shrink_mask
 from anomalyst.making.filling import Copy, Job, fill, mask_name, write_picture
 from anomalyst.making.originals import Originals, read_originals
 from anomalyst.making.plan import MakingPlan
@@ -42,15 +40,12 @@ def bench_making(
 ) -> list[Speed]:
     """Make `count` pictures a category by every method at 256 px on all cores, and time it.
 
-    Raises AnomalystError if `out` holds a bench already: what is there would not be made again.
+    `out` is an empty folder: what is there already would not be made again.
     """
-    small = out / "set-256"
-    _at_256(dataset, categories, small)
-    found = []
+    _at_256(dataset, categories, out / "set-256")
+    originals, found = read_originals(out / "set-256", out / "made"), []
     for method in (*METHODS, "poisson"):
-        folder = out / method
-        plan = _plan(method, read_originals(small, folder), count)
-        one = _timed(method, plan, folder)
+        one = _timed(method, _plan(method, originals, count), out / "made" / method)
         say(f"{method}: {one.whole:.1f} pictures/s, {one.steady:.1f} once running")
         found.append(one)
     return found
@@ -92,6 +87,5 @@ def _at_256(dataset: Path, categories: Sequence[str], folder: Path) -> None:
         picture = open_picture(copy.image)
         if copy.mask is not None:
             truth = open_mask(copy.mask, (picture.shape[0], picture.shape[1]))
-            small = resize(truth.astype(np.float32), size_hw) > 0.5
-            write_picture(folder / copy.category / mask_name(file), small)
+            write_picture(folder / copy.category / mask_name(file), shrink_mask(truth, size_hw))
         write_picture(folder / copy.category / file, resize(picture, size_hw))

@@ -1,6 +1,5 @@
 """Defective training pictures from good ones alone, by any of the self-supervised methods."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ import numpy as np
 
 from anomalyst.data.checks import Measured
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.making.filling import Job, Row, mask_name, write_picture
+from anomalyst.making.filling import Job, Row, write_made
 from anomalyst.making.opened import opened, product_on
-from anomalyst.making.originals import Originals
-from anomalyst.making.plan import MakingPlan, free_name, refuse_mixed
+from anomalyst.making.originals import Originals, free_name
+from anomalyst.making.plan import MakingPlan, refuse_mixed
 from anomalyst.synthesis.anomalies import METHODS, make_anomaly
 from anomalyst.synthesis.products import COMPARED, Traits, traits_for
 
@@ -38,14 +37,7 @@ class SynthesizeJob:
             made = make_anomaly(self.method, pictures, self.seed, self.traits, products=products)
         except AnomalystError as error:
             raise PictureError(self.images[0], str(error)) from error
-        write_picture(folder / self.row["mask"], made.mask)
-        write_picture(folder / self.file, made.picture)
-        return {
-            **self.row,
-            "description": made.description,
-            "centres": json.dumps([[round(v, 1) for v in centre] for centre in made.centres_xy]),
-            "parameters": json.dumps(made.parameters),
-        }
+        return write_made(folder, self.row, made)
 
 
 def plan_synthesis(
@@ -94,23 +86,15 @@ def _jobs(
 ) -> list[SynthesizeJob]:
     number = crc32(category.encode())
     rng = np.random.default_rng([seed, number])
-    taken = set(originals.files.values())
+    taken = originals.taken(category)
     jobs = []
     for index in range(count):
         at = index % len(good)
         other = (at + 1 + int(rng.integers(max(1, len(good) - 1)))) % len(good)
         one, donor = good[at].sample, good[other].sample
         file = free_name(f"train/{method}/{index:04d}.png", taken)
-        row = originals.extra(one) | {
-            "file": file,
-            "mask": mask_name(file),
-            "method": method,
-            "seed": f"{seed} {number} {index}",
-            "source": originals.named(one.image),
-            "defect_from": originals.named(donor.image),
-        }
+        mine = (seed, number, index)
+        row = originals.made_row(file, one, donor, method=method, seed=mine)
         images = (one.image, donor.image)
-        jobs.append(
-            SynthesizeJob(category, file, method, images, traits, (seed, number, index), row)
-        )
+        jobs.append(SynthesizeJob(category, file, method, images, traits, mine, row))
     return jobs

@@ -1,6 +1,5 @@
 """More defective test pictures: labelled defects blended onto good parts by Poisson editing."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,11 @@ from anomalyst.config import to_mapping
 from anomalyst.data.checks import Measured
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.imaging import open_mask, open_picture
-from anomalyst.making.filling import Filled, Job, Row, mask_name, write_picture
+from anomalyst.making.filling import Filled, Job, Row, write_made
 from anomalyst.making.opened import opened, product_on
-from anomalyst.making.originals import Originals
-from anomalyst.making.plan import MakingPlan, free_name, refuse_mixed
-from anomalyst.synthesis.foreground import SHARES, segmenter_of
+from anomalyst.making.originals import Originals, free_name
+from anomalyst.making.plan import MakingPlan, refuse_mixed
+from anomalyst.synthesis.foreground import has_outline, segmenter_of
 from anomalyst.synthesis.poisson import border_steps
 from anomalyst.synthesis.transplant import Labelled, TransplantConfig, transplant
 from anomalyst.types import Sample
@@ -50,14 +49,7 @@ class TransplantJob:
             except AnomalystError as error:
                 said = str(error)
                 continue
-            write_picture(folder / row["mask"], made.mask)
-            write_picture(folder / self.file, made.picture)
-            return {
-                **row,
-                "description": made.description,
-                "centres": json.dumps(made.centres_xy),
-                "parameters": json.dumps(made.parameters),
-            }
+            return write_made(folder, row, made)
         raise PictureError(self.pairs[0][0], said)
 
 
@@ -176,26 +168,34 @@ def _jobs(
 ) -> list[TransplantJob]:
     number = crc32(category.encode())
     order = np.random.default_rng([seed, number]).permutation(len(targets))
-    taken = set(originals.files.values())
+    taken, alike = originals.taken(category), dict[str | None, list[Sample]]()
+    for one in bad:
+        alike.setdefault(one.sample.defect, []).append(one.sample)
     jobs = []
     for index in range(count):
-        one = bad[in_turn(index, count, len(bad))].sample
-        alike = [other.sample for other in bad if other.sample.defect == one.defect]
-        at = alike.index(one)
-        sources = [one] * TARGETS + [alike[(at + k + 1) % len(alike)] for k in range(STAND_INS)]
+        sample = bad[in_turn(index, count, len(bad))].sample
+        kin = alike[sample.defect]
+        at = kin.index(sample)
+        sources = [sample] * TARGETS + [kin[(at + k + 1) % len(kin)] for k in range(STAND_INS)]
         goods = [targets[order[(index + k) % len(order)]].sample for k in range(len(sources))]
-        folder = Path(originals.files[one.image]).parent.as_posix()
-        file = free_name(f"{folder}/poisson_{index:04d}.png", taken)
-        pairs = [(s, g) for s, g in zip(sources, goods, strict=True) if s.mask is not None]
+        folder = Path(originals.files[sample.image]).parent.as_posix()
+        file, mine = free_name(f"{folder}/poisson_{index:04d}.png", taken), (seed, number, index)
         jobs.append(
             TransplantJob(
                 category,
                 file,
-                tuple((s.image, s.mask, g.image) for s, g in pairs if s.mask),
-                (seed, number, index),
+                tuple(
+                    (s.image, s.mask, g.image)
+                    for s, g in zip(sources, goods, strict=True)
+                    if s.mask is not None
+                ),
+                mine,
                 config,
                 segmenter,
-                tuple(_row(originals, file, s, g, f"{seed} {number} {index}") for s, g in pairs),
+                tuple(
+                    originals.made_row(file, good, source, method="poisson", seed=mine)
+                    for source, good in zip(sources, goods, strict=True)
+                ),
             )
         )
     return jobs
@@ -207,19 +207,7 @@ def in_turn(index: int, count: int, of: int) -> int:
     return index % of if index < count - rest else (index - count + rest) * of // rest
 
 
-def _row(originals: Originals, file: str, source: Sample, good: Sample, seed: str) -> Row:
-    """What the good part's own row says holds for the new picture, too: domain, golden sample."""
-    return originals.extra(good) | {
-        "file": file,
-        "mask": mask_name(file),
-        "method": "poisson",
-        "seed": seed,
-        "source": originals.named(good.image),
-        "defect_from": originals.named(source.image),
-    }
-
-
 def _found(segmenter: str, good: Sequence[Measured]) -> str:
     """The segmenter, or none where it sees an outline on fewer than half of the good pictures."""
-    seen = [product_on(one.sample.image, segmenter).mean() < SHARES[1] for one in good[:LOOKED_AT]]
+    seen = [has_outline(product_on(one.sample.image, segmenter)) for one in good[:LOOKED_AT]]
     return segmenter if 2 * sum(seen) >= len(seen) else ""

@@ -1,6 +1,5 @@
 """A batch of inspections as one self-contained HTML page, written row by row."""
 
-import base64
 import errno
 import tempfile
 from collections import Counter
@@ -11,19 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst import __version__
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.files import written_whole
-from anomalyst.imaging import open_picture, resize
+from anomalyst.imaging import data_uri, open_picture, resize
 from anomalyst.report.overlay import VISIBLE_FROM, legend_colours, overlay, shown_size
 from anomalyst.types import Inspection
 
-THUMBNAIL_PX = 400  # with this and the quality below, 1,000 rows are at most some 70 MB
-JPEG_QUALITY = 76
+THUMBNAIL_PX = 400  # with this and JPEG quality 76, 1,000 rows are at most some 70 MB
 REFERENCE_PX = 160
 REFERENCES_SHOWN = 8
 
@@ -122,12 +119,6 @@ class ReportWriter:
             while chunk := rows.read(1 << 20):
                 page.write(chunk)
             page.write(tail)
-
-
-def data_uri(picture: np.ndarray) -> str:
-    """A picture as a JPEG data URI, so that the page needs no other file."""
-    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
 def _thumbnail(path: Path) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def product_mask(picture: np.ndarray, *, refined: bool = True) -> np.ndarray:
     return grown > 0.5
 
 
+def has_outline(product: np.ndarray) -> bool:
+    """Whether something lies beside the product, bool (H, W), on its picture."""
+    return bool(product.mean() < SHARES[1])
+
+
 def by_brightness(picture: np.ndarray, brightness: int, threshold: int) -> np.ndarray:
     """The product as pixels whose grey is not the background's, as NSA marks it: bool (H, W).
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.foreground import SHARES
+from anomalyst.synthesis.foreground import has_outline
+from anomalyst.synthesis.planting import spot_on
 
 SCALES = (0.5, 2.0)  # of one product against another of its kind: beyond, a mask is wrong
 ELONGATED = 1.25  # least ratio of a product's axes from which it has a direction
@@ -65,7 +66,7 @@ def pose_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     round of an elongated one the better overlap is taken. Without an outline the pictures' own
     sizes say it.
     """
-    outlined = all(mask.mean() < SHARES[1] for mask in (source, target))
+    outlined = has_outline(source) and has_outline(target)
     shapes = [mask if outlined else np.ones_like(mask) for mask in (source, target)]
     here, there = (_moments(mask) for mask in shapes)
     scale = float(np.clip(here.scale_to(there), *SCALES))
@@ -98,17 +99,15 @@ def placed(
     )
     matrix = pose @ np.vstack([extra, [0, 0, 1]])  # (2, 3)
     if not at_its_place:
-        ys, xs = np.nonzero(target_product)
-        pick = int(rng.integers(len(ys)))
-        now = matrix @ [*piece.centre_xy, 1]
-        matrix[:, 2] += np.array([xs[pick], ys[pick]]) - now
+        matrix[:, 2] += spot_on(target_product, rng) - matrix @ [*piece.centre_xy, 1]
+    if _sticks_out(piece.mask, matrix, target_product.shape):
+        return None
     mask, ring, product = (
         _warped(part, matrix, target_product.shape)
         for part in (piece.mask, piece.ring, piece.product)
     )
-    if mask.sum() < LEAST_PX or _sticks_out(piece.mask, matrix, mask.shape):
-        return None
-    if (cv2.dilate(mask.astype(np.uint8), _disc(CLEAR_PX)) > 0)[taken].any():
+    near = cv2.dilate(mask.astype(np.uint8), _disc(CLEAR_PX)) > 0
+    if mask.sum() < LEAST_PX or near[taken].any():
         return None
     if (product[ring] == target_product[ring]).mean() < AGREEMENT:
         return None

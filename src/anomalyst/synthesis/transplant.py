@@ -108,6 +108,10 @@ def _set_in(
     config: TransplantConfig,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, object]] | None:
     """The target with the piece, its mask there and how it was done; None if nothing was good."""
+    # A pixel further in, too: moving a mask by parts of a pixel may cut into the defect.
+    inner = cv2.erode(piece.mask.astype(np.uint8), np.ones((3, 3))) > 0
+    outlines = [border_steps(source, mask) for mask in (piece.mask, inner)]
+    usual = max(float(steps.mean()) for steps in outlines if len(steps))
     blends = 0
     for attempt in range(PLACES):
         there = placed(
@@ -125,7 +129,7 @@ def _set_in(
             continue
         ways: Sequence[Gradients] = ("normal", "mixed")
         way = ways[int(rng.integers(2))] if config.gradients == "both" else config.gradients
-        picture, note = _blended(piece, source, target, there, way)
+        picture, note = _blended(usual, source, target, there, way)
         if _good(note, config):
             return picture, there.mask, note
         blends += 1
@@ -135,9 +139,12 @@ def _set_in(
 
 
 def _blended(
-    piece: Piece, source: np.ndarray, target: np.ndarray, there: Placed, way: Gradients
+    usual: float, source: np.ndarray, target: np.ndarray, there: Placed, way: Gradients
 ) -> tuple[np.ndarray, dict[str, object]]:
-    """The blend, solved in the defect's window alone, and the figures that judge it."""
+    """The blend, solved in the defect's window alone, and the figures that judge it.
+
+    `usual`: the change across the real defect's outline, grey levels.
+    """
     x, y, width, height = cv2.boundingRect(there.mask.astype(np.uint8))
     window = (slice(y - 1, y + height + 1), slice(x - 1, x + width + 1))
     matrix = there.matrix.copy()
@@ -148,10 +155,7 @@ def _blended(
     picture = target.copy()
     picture[window] = cloned(before, moved, mask, way)
     after = (picture := as_taken(picture, target))[window]
-    # A pixel further in, too: moving a mask by parts of a pixel may cut into the defect.
-    inner = cv2.erode(piece.mask.astype(np.uint8), np.ones((3, 3))) > 0
-    there_before = [border_steps(source, piece.mask), border_steps(before, mask)]
-    usual = max(one.mean() for one in [*there_before, border_steps(source, inner)] if len(one))
+    usual = max(usual, float(border_steps(before, mask).mean()))
     shift = np.abs((after[mask].astype(float) - moved[mask]).mean(0)).max()
     note: dict[str, object] = {
         "gradients": way,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.foreground import SHARES, backdrop_colour
+from anomalyst.synthesis.foreground import backdrop_colour, has_outline
 from anomalyst.synthesis.planting import Ground, Planted, spot_on
 from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
 from anomalyst.synthesis.world.render import Scene
@@ -17,7 +17,7 @@ ANYWHERE = tuple(kind for kind in DEFECTS if kind not in OF_SILHOUETTES)
 
 def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
     """A scratch, a stain, a chip ... on the product; None if it cannot be seen."""
-    outlined = ground.product.mean() < SHARES[1]
+    outlined = has_outline(ground.product)
     kind = str(rng.choice(list(DEFECTS) if outlined else ANYWHERE))
     x, y, side = _window(ground.product, rng)
     inside = (slice(y, y + side), slice(x, x + side))

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
-from anomalyst.detection.text_aligned import TextAlignedDecoder
-from anomalyst.encoders import Encoder, load_encoder
+from anomalyst.detection.detector import Detector
+from anomalyst.detection.text_aligned import load_text_aligned
+from anomalyst.encoders import load_encoder
 from anomalyst.evaluation.metrics import pixel_metrics
 from anomalyst.evaluation.tables import markdown_table
-from anomalyst.evaluation.tally import shrink_mask
 from anomalyst.files import write_text
-from anomalyst.imaging import canvas_for, open_mask, open_picture, resize
+from anomalyst.imaging import canvas_for, open_mask, open_picture, resize, shrink_mask
 from anomalyst.making.filling import fill
 from anomalyst.making.originals import read_originals
 from anomalyst.making.synthesizing import plan_synthesis
@@ -56,18 +55,17 @@ def bench_methods(
     All categories together in one decoder; `count` made pictures a category and method. Sets, runs
     and results.json stay in `out`, and the same call goes on there.
     """
-    sets = {}
-    for method in METHODS:
-        sets[method] = out / "sets" / method
-        originals = read_originals(dataset, sets[method], categories=categories)
+    sets = {method: out / "sets" / method for method in METHODS}
+    originals = read_originals(dataset, out / "sets", categories=categories)
+    for method, folder in sets.items():
         plan = plan_synthesis(
             originals, method=method, count=count, constants="estimated", seed=recipe.seed
         )
-        fill(sets[method], plan.jobs, plan.settings)
+        fill(folder, plan.jobs, plan.settings)
         say(f"{method}: {count} pictures a category are made")
     arms: dict[str, tuple[str, ...]] = {m: (str(folder),) for m, folder in sets.items()}
     arms |= {ALL: tuple(map(str, sets.values())), DRAWN: ()}
-    encoder = load_encoder(recipe.encoder)
+    detector = Detector(load_encoder(recipe.encoder), None)
     tests = {
         name: [one.sample for one in pictures if _tells(one.sample)]
         for name, pictures in originals.categories.items()
@@ -78,7 +76,7 @@ def bench_methods(
             run = out / "runs" / f"{method.replace(' ', '-')}-{seed}"
             weights = train(replace(recipe, data=data, seed=seed), run)
             assert weights is not None
-            rows = judged(weights, encoder, tests, recipe, method, seed)
+            rows = judged(weights, detector, tests, recipe, method, seed)
             found += rows
             mean = np.mean([row.auroc for row in rows])
             say(f"{method}, seed {seed}: pixel AUROC {100 * mean:.1f}")
@@ -94,28 +92,22 @@ def _tells(sample: Sample) -> bool:
 @torch.inference_mode()
 def judged(
     weights: Path,
-    encoder: Encoder,
+    detector: Detector,
     samples: dict[str, list[Sample]],
     recipe: TextAlignedRecipe,
     method: str,
     seed: int,
 ) -> list[Usefulness]:
     """A row per category: its test pictures against their masks, at the canvas's size."""
-    state = {k.removeprefix("text_aligned."): v.float() for k, v in load_file(weights).items()}
-    widths = [state[f"layers.{i}.weight"].shape[1] for i in range(len(state) // 2 - 1)]
-    decoder = TextAlignedDecoder(widths, recipe.width).eval()
-    decoder.load_state_dict(state)
+    decoder = load_text_aligned(weights)
     rows = []
     for category, mine in samples.items():
         maps, masks = [], []
         for sample in mine:
             picture = open_picture(sample.image)
             size_hw = (picture.shape[0], picture.shape[1])
-            canvas_hw = canvas_for(size_hw, recipe.world.size_px, encoder.multiple_px)
-            shown = torch.from_numpy(resize(picture, canvas_hw)).permute(2, 0, 1)[None]
-            with torch.autocast("cpu", torch.bfloat16):
-                features = encoder(shown.float() / 255)
-            features.levels[:] = [level.float() for level in features.levels]
+            canvas_hw = canvas_for(size_hw, recipe.world.size_px, detector.encoder.multiple_px)
+            features = detector.encode([resize(picture, canvas_hw)])
             maps.append(decoder(features, canvas_hw)[0, 0].numpy())
             truth = open_mask(sample.mask, size_hw) if sample.mask else np.zeros(size_hw, bool)
             masks.append(shrink_mask(truth, canvas_hw))

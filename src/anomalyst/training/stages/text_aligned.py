@@ -20,7 +20,7 @@ from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.detection.text_aligned import TextAlignedDecoder
 from anomalyst.encoders import load_encoder
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import canvas_for, open_mask, open_picture, resize
+from anomalyst.imaging import canvas_for, open_mask, open_picture, resize, shrink_mask
 from anomalyst.synthesis.world import WorldConfig, make_episode
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.course import Course, Share, made_ahead
@@ -56,11 +56,16 @@ class TextAlignedCourse(Course):
         self.widths = [level.shape[1] for level in probe.levels]
         self.decoder = TextAlignedDecoder(self.widths, recipe.width)
         self.module: nn.Module = self.decoder
-        self.shown, self.kept_back = (
-            pictures_of(recipe.data, recipe.seed, hold_out=recipe.validate_every > 0)
-            if recipe.data
-            else ({}, {})
-        )
+        hold_out = recipe.validate_every > 0
+        self.shown, self.kept_back = pictures_of(recipe.data, recipe.seed, hold_out=hold_out)
+        self.canvases_hw = {
+            name: self._canvas_of(some[0]) for name, (some, _) in self.shown.items()
+        }
+
+    def _canvas_of(self, sample: Sample) -> tuple[int, int]:
+        height, width = open_picture(sample.image).shape[:2]
+        side = self.recipe.world.size_px
+        return canvas_for((height, width), side, self.encoder.multiple_px)
 
     def batches(self, first_step: int, share: Share) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixels (B, 3, S, S) in [0, 1] and masks (B, 1, S, S)."""
@@ -79,7 +84,7 @@ class TextAlignedCourse(Course):
     ) -> Callable[[int, int], tuple[Tensor, Tensor]]:
         if not recipe.data:
             return partial(_drawn, recipe, share.of)
-        return partial(_opened, recipe, pictures, self.encoder.multiple_px, share.of)
+        return partial(_opened, recipe, pictures, self.canvases_hw, share.of)
 
     def amount(self, batch: tuple[Tensor, Tensor]) -> dict[str, int]:
         """Pictures count."""
@@ -144,16 +149,15 @@ def pictures_of(sets: Sequence[str], seed: int, *, hold_out: bool) -> tuple[Pict
 def _opened(
     recipe: TextAlignedRecipe,
     pictures: Pictures,
-    multiple_px: int,
+    canvases_hw: Mapping[str, tuple[int, int]],
     parts: int,
     step: int,
     part: int,
 ) -> tuple[Tensor, Tensor]:
     """Pictures of one category, on a canvas of its first one's aspect."""
     rng = np.random.default_rng((recipe.seed, step, part))
-    good, bad = pictures[str(rng.choice(list(pictures)))]
-    size_hw = open_picture(good[0].image).shape[:2]
-    canvas_hw = canvas_for((size_hw[0], size_hw[1]), recipe.world.size_px, multiple_px)
+    name = str(rng.choice(list(pictures)))
+    (good, bad), canvas_hw = pictures[name], canvases_hw[name]
     found = []
     for _ in range(recipe.batch // parts):
         spoiled = rng.random() < recipe.world.anomalous_share
@@ -163,7 +167,7 @@ def _opened(
         mask = np.zeros(canvas_hw, bool)
         if sample.mask is not None:
             truth = open_mask(sample.mask, (picture.shape[0], picture.shape[1]))
-            mask = resize(truth.astype(np.float32), canvas_hw) > 0.5
+            mask = shrink_mask(truth, canvas_hw)
         found.append((resize(picture, canvas_hw), mask))
     return _stacked(found)
 
