@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anomalyst.catalogue import check_name
 from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.teaching import chosen_references
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.imaging import open_picture
 from anomalyst.inspector import Inspector, InspectorConfig
-from anomalyst.product import Product, check_name, find_product
+from anomalyst.product import Product, find_product
 from anomalyst.types import Inspection
 from conftest import DEMO
 

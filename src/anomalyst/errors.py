@@ -14,3 +14,7 @@ class PictureError(AnomalystError):
         super().__init__(f"{path}: {reason}")
         self.path = Path(path)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["PictureError"], tuple[Path, str]]:
+        """It crosses between processes by what it was made of."""
+        return type(self), (self.path, self.reason)

@@ -18,7 +18,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises AnomalystError when the disk is full or the folder cannot be written.
     """
     temporary: Path | None = None
-    with _disk_told(path):
+    with disk_told(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
@@ -42,7 +42,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
     Raises AnomalystError when the disk is full or the folder cannot be written.
     """
     part = path.with_name(f".part-{path.name}")
-    with _disk_told(path):
+    with disk_told(path):
         try:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
@@ -51,6 +51,13 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
             part.replace(path)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made if it is not there. Raises AnomalystError if it cannot be."""
+    with disk_told(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,7 +73,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def _disk_told(path: Path) -> Iterator[None]:
+def disk_told(path: Path) -> Iterator[None]:
     """What the disk refuses, as a sentence."""
     try:
         yield

@@ -18,7 +18,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from anomalyst.errors import AnomalystError, PictureError
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp", "TIFF": ".tif",
+             "WEBP": ".webp", "GIF": ".gif"}  # fmt: skip
+FORMATS = tuple(kind for kind in SUFFIX_OF if kind != "MPO")  # Pillow opens MPO as JPEG first
 MAX_PIXELS = 100_000_000
 MIN_SIDE_PX = 16
 TILE_PIXELS = 4_000_000
@@ -63,6 +65,22 @@ def open_picture(path: Path) -> np.ndarray:
             return _as_rgb(path, upright)
         except BROKEN as error:
             raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
+
+
+def picture_kind(path: Path, name: str = "") -> str:
+    """The suffix that fits what a file holds, as ".png"; only its head is read.
+
+    Raises PictureError, of `name` if one is given, for what `open_picture` refuses by its head.
+    """
+    try:
+        with _opened(path) as image:
+            try:
+                _refuse_odd_sizes(path, image)
+            except BROKEN as error:
+                raise PictureError(path, f"is broken or cut short ({error}).") from error
+            return SUFFIX_OF[str(image.format)]
+    except PictureError as error:
+        raise PictureError(name or path, error.reason) from None
 
 
 def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
@@ -224,6 +242,19 @@ class Placement:
         x0, y0, x1, y1 = box_xyxy
         return left + x0 * scale_x, top + y0 * scale_y, left + x1 * scale_x, top + y1 * scale_y
 
+    def back(self, box_xyxy: tuple[float, float, float, float]) -> tuple[float, ...]:
+        """A box of the canvas, in pixels of the original picture: what `forward` undoes."""
+        left, top, right, bottom = self.content_xyxy
+        scale_x = self.original_hw[1] / (right - left)
+        scale_y = self.original_hw[0] / (bottom - top)
+        x0, y0, x1, y1 = box_xyxy
+        return (
+            (x0 - left) * scale_x,
+            (y0 - top) * scale_y,
+            (x1 - left) * scale_x,
+            (y1 - top) * scale_y,
+        )
+
     @property
     def padded(self) -> bool:
         """Whether the picture leaves part of the canvas to padding."""
@@ -334,6 +365,23 @@ class Views:
         left, top = tiles[tile][:2]
         moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
         return tile, self.placements[tile].forward(moved)
+
+    def from_canvas(
+        self, tile: int, box_xyxy: tuple[float, float, float, float]
+    ) -> tuple[int, int, int, int]:
+        """A box on the canvas of a tile, in whole pixels of the picture and inside it."""
+        x0, y0, x1, y1 = self.placements[tile].back(box_xyxy)
+        if self.outer is not None:
+            left, top = self.frame.boxes_xyxy[tile][:2]
+            x0, y0, x1, y1 = self.outer.back((x0 + left, y0 + top, x1 + left, y1 + top))
+        height, width = (self.outer or self.placements[0]).original_hw
+        low_x, low_y = min(width - 1, max(0, round(x0))), min(height - 1, max(0, round(y0)))
+        return (
+            low_x,
+            low_y,
+            min(width, max(low_x + 1, round(x1))),
+            min(height, max(low_y + 1, round(y1))),
+        )
 
 
 def tile_boxes(size_hw: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:

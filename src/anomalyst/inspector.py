@@ -1,14 +1,13 @@
 """The front door: teach a product from good pictures, inspect others, ask about what was found."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 import torch
 
@@ -18,18 +17,22 @@ from anomalyst.detection.calibration import (
     Calibration,
     procedural_calibration,
 )
+from anomalyst.detection.correcting import covered, kept_mask, likest_picture
 from anomalyst.detection.deciding import Decision, decide
 from anomalyst.detection.decoder import load_decoder
 from anomalyst.detection.detector import Detector, DetectorConfig, Evidence, Memory
 from anomalyst.detection.kinds import load_kinds, with_kinds
+from anomalyst.detection.likeness import likest_place
 from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.teaching import calibrate, study
 from anomalyst.encoders import fingerprint, load_encoder
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.files import write_bytes
 from anomalyst.imaging import Frame, open_picture
-from anomalyst.language.facts import MOST_NAMED, seen_colours
+from anomalyst.language.facts import MOST_NAMED
 from anomalyst.language.showing import shown
-from anomalyst.product import UNNAMED, Product
+from anomalyst.product import UNNAMED, Accepted, Product
+from anomalyst.seeing import Seen, Stopwatch, encode
 from anomalyst.types import Answer, Dialogue, Inspection
 
 if TYPE_CHECKING:
@@ -83,7 +86,7 @@ class Inspector:
         product: Product | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
-        adapted: bool | None = None,
+        adapted: bool | None | Literal["kept"] = None,
         on_picture: Callable[[Path], None] = lambda _: None,
         on_step: Callable[[], None] = lambda: None,
     ) -> Product:
@@ -91,13 +94,14 @@ class Inspector:
 
         A picture that cannot be read is left out and named in the product's notes. `adapted`: fit
         the decoder to the product, if that helps (adaptation.py): None, where it costs no score
-        that calibrates; True, from four pictures on; False, never.
+        that calibrates; True, from four pictures on; False, never; "kept", as `product` is.
         Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
         """
         paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
         if not paths:
             raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
         pictures, notes = self._opened(paths, on_picture)
+        accepted = product.accepted if product else ()
         kept = list(pictures)
         frame = self._frame(pictures[kept[0]])
         studied = study(
@@ -106,7 +110,8 @@ class Inspector:
             list(pictures.values()),
             pose=pose,
             most=self.config.max_references,
-            adapted=adapted,
+            adapted=(product.head if product else {}) if adapted == "kept" else adapted,
+            accepted=[open_picture(one.image) for one in accepted],
             on_step=on_step,
         )
         calibration = (
@@ -121,13 +126,90 @@ class Inspector:
             frame=frame,
             pose="free" if studied.views > 1 else "fixed",
             references=kept,
+            sources=dict(product.sources) if product else {},
             features=studied.shown,
             calibration=calibration,
             head={} if studied.decoder is None else dict(studied.decoder.head()),
             memories=studied.memories,
+            chosen=studied.chosen,
+            accepted=accepted,
             notes=tuple(notes),
             description=product.description if product else "",
         )
+
+    def accept(
+        self,
+        product: Product,
+        image: Path,
+        boxes: Sequence[tuple[int, int, int, int]],
+        *,
+        name: str,
+        folder: Path,
+    ) -> Product:
+        """The product after a person called places of a picture sound; not saved yet.
+
+        The places, and what looked ordinary around them, become part of its bank; its good
+        pictures calibrate it anew. `boxes` (x0, y0, x1, y1) in pixels of the picture. `name` tells
+        the correction from others, for `withdraw`; `folder` takes the picture until `save`.
+        """
+        picture = open_picture(image)
+        whole = self._inspected(image, picture, product, 0.05, Stopwatch()).map
+        assert product.frame is not None  # a taught product has one
+        good = [open_picture(path) for path in product.references]
+        below = likest_picture(self.detector, product.frame, picture, good)
+        taken = covered(picture, kept_mask(whole, boxes), below)
+        target = folder / f"{name}.png"
+        write_bytes(target, cv2.imencode(".png", taken[..., ::-1])[1].tobytes())
+        one = Accepted(name=name, image=target, boxes_xyxy=tuple(boxes))
+        return self._relearnt(product, (*product.accepted, one))
+
+    def withdraw(self, product: Product, name: str) -> Product:
+        """The product without the correction `name`: as if it had never been; not saved yet."""
+        left = tuple(one for one in product.accepted if one.name != name)
+        if len(left) == len(product.accepted):
+            raise AnomalystError(f"product {product.name!r} holds no correction {name!r}.")
+        return self._relearnt(product, left)
+
+    def _relearnt(self, product: Product, accepted: tuple[Accepted, ...]) -> Product:
+        """The product with other corrections; its fitted head, if it has one, stays."""
+        before = replace(product, accepted=accepted)
+        after = self.teach(product.name, [], product=before, pose=product.pose, adapted="kept")
+        return replace(after, notes=product.notes)
+
+    def resembling(
+        self, image: Path, product: Product, box: tuple[int, int, int, int]
+    ) -> "Resemblance":
+        """The place of a good picture that a box (x0, y0, x1, y1) of a picture resembles most.
+
+        Raises AnomalystError for a product that keeps no record of what it is compared with.
+        """
+        frame = product.frame
+        assert frame is not None  # a taught product has one
+        views = frame.cut(open_picture(image))
+        tile, on_canvas = views.on_canvas(box)
+        (high, wide) = frame.canvas_hw
+        shares = (
+            on_canvas[0] / wide,
+            on_canvas[1] / high,
+            on_canvas[2] / wide,
+            on_canvas[3] / high,
+        )
+        query = self.detector.encode([views.canvases[tile]])
+        found = likest_place(query, product.features[tile], shares)
+        good = [product.references[i] for i in product.chosen]
+        good += [one.image for one in product.accepted]
+        turns = 4 if product.pose == "free" else 1
+        if found.view >= turns * len(good):
+            raise AnomalystError(
+                f"product {product.name!r} does not say which pictures it is compared with; "
+                "teach it again with --replace."
+            )
+        picture = np.rot90(open_picture(good[found.view // turns]), found.view % turns)
+        left, top, right, bottom = found.box
+        place = frame.cut(np.ascontiguousarray(picture)).from_canvas(
+            tile, (left * wide, top * high, right * wide, bottom * high)
+        )
+        return Resemblance(good[found.view // turns], found.view % turns, place, found.similarity)
 
     def untaught(self) -> Product:
         """A product of which no good picture is known: each picture is judged by itself (0-shot).
@@ -198,6 +280,29 @@ class Inspector:
                 else:
                     yield self._inspected(image, picture, product, false_alarm_rate, stopwatch)
 
+    def inspect_together(
+        self, images: Sequence[Path], product: Product, *, false_alarm_rate: float = 0.05
+    ) -> list[Inspection | PictureError]:
+        """Several pictures at once: encoded as one batch, which is faster; results in order.
+
+        Each result is what `inspect` gives; a picture that cannot be used gives its error.
+        """
+        opened = [self._seen(image, product) for image in images]
+        encode(self.detector, [one for one in opened if isinstance(one, Seen)])
+        return [
+            self._judged(one, product, false_alarm_rate) if isinstance(one, Seen) else one
+            for one in opened
+        ]
+
+    def _seen(self, image: Path, product: Product) -> "Seen | PictureError":
+        stopwatch = Stopwatch()
+        try:
+            with stopwatch("open"):
+                picture = open_picture(image)
+        except PictureError as error:
+            return error
+        return Seen.of(image, picture, product.frame or self._frame(picture), stopwatch)
+
     def _inspected(
         self,
         image: Path,
@@ -207,10 +312,14 @@ class Inspector:
         stopwatch: "Stopwatch",
     ) -> Inspection:
         frame = product.frame or self._frame(picture)
-        memories = self._memories(product) or [Memory()] * len(frame.boxes_xyxy)
-        with stopwatch("encode"):
-            views = frame.cut(picture)
-            features = self.detector.encode(views.canvases)
+        one = Seen.of(image, picture, frame, stopwatch)
+        encode(self.detector, [one])
+        return self._judged(one, product, rate)
+
+    def _judged(self, one: "Seen", product: Product, rate: float) -> Inspection:
+        views, features, stopwatch = one.views, one.features, one.stopwatch
+        assert features is not None  # `encode` came before
+        memories = self._memories(product) or [Memory()] * len(views.canvases)
         with stopwatch("decode"):
             evidence = [
                 self.detector.judge(features.rows([t]), memories[t], placement)
@@ -222,12 +331,10 @@ class Inspector:
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None:
                 regions = with_kinds(self.kinds, regions, views, evidence)
-            seen = shown(
-                torch.from_numpy(whole), regions, picture.shape[:2], features, most=MOST_NAMED
-            )
+            seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
         return Inspection(
-            image=image,
-            size_hw=(picture.shape[0], picture.shape[1]),
+            image=one.image,
+            size_hw=one.size_hw,
             map=whole,
             score=max(e.score for e in evidence),
             p_value=decision.p_value,
@@ -241,7 +348,7 @@ class Inspector:
             product="" if product.name == UNNAMED else product.name,
             num_good=product.num_references,
             told=product.description,
-            colours=seen_colours(picture),
+            colours=one.colours,
             shown=seen,
         )
 
@@ -291,14 +398,11 @@ class Inspector:
         return pictures, [f"left out when taught: {e}" for e in errors]
 
 
-class Stopwatch:
-    """Seconds per stage."""
+@dataclass(frozen=True, slots=True)
+class Resemblance:
+    """A place of a good picture."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[stage] = time.perf_counter() - started
+    image: Path
+    quarter_turns: int  # counter-clockwise, before the box is read
+    box_xyxy: tuple[int, int, int, int]  # pixels of the turned picture
+    similarity: float  # mean cosine similarity of the patches, [-1, 1]

@@ -1,14 +1,6 @@
-"""A taught product on disk: a folder that a person can read, copy and carry.
+"""A taught product on disk: a folder that a person can read, copy and carry (catalogue.py)."""
 
-bolt/
-  product.json         what it is, how it was taught, its calibration
-  references/0001.png  the good pictures it was taught from, as they were
-  bank.safetensors     their features, so that loading needs no encoding, and the adapted head
-"""
-
-import difflib
 import json
-import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from anomalyst.catalogue import FORMAT, RECORD, product_folder, read_record
 from anomalyst.detection.calibration import Calibration
 from anomalyst.errors import AnomalystError
 from anomalyst.files import write_text, written_whole
@@ -25,8 +18,20 @@ from anomalyst.imaging import Frame
 from anomalyst.types import Features
 
 Pose = Literal["fixed", "free"]
-FORMAT = 1
 UNNAMED = "the product"  # taught for one inspection and not kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A picture of which a person called places sound; what else looked odd on it was covered."""
+
+    name: str  # the correction's, unique in its product
+    image: Path
+    boxes_xyxy: tuple[tuple[int, int, int, int], ...]  # the places, in its pixels
+
+    def as_dict(self, file: str) -> dict[str, Any]:
+        """The correction as plain JSON values, its picture called `file`."""
+        return {"name": self.name, "file": file, "boxes_xyxy": [list(b) for b in self.boxes_xyxy]}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,9 +50,12 @@ class Product:
     references: list[Path]  # the good pictures, in the order taught
     features: list[Features]
     calibration: Calibration
+    sources: dict[Path, str] = field(default_factory=dict)  # what a reference was called, if known
     head: dict[str, Tensor] = field(default_factory=dict)  # the decoder's own, if adapted to it
     notes: tuple[str, ...] = ()
     description: str = ""  # what to know of it, in a person's words: "the print should read 500"
+    chosen: list[int] = field(default_factory=list)  # the references that queries are compared with
+    accepted: tuple[Accepted, ...] = ()  # corrections of false alarms, in the order given
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
 
     @property
@@ -66,16 +74,26 @@ class Product:
             for index, source in enumerate(self.references, start=1):
                 target = Path("references") / f"{index:04d}{source.suffix.lower()}"
                 shutil.copyfile(source, part / target)
-                kept.append({"file": str(target), "source": source.name})
+                called = self.sources.get(source, source.name)
+                kept.append({"file": str(target), "source": called})
+            accepted = []
+            for one in self.accepted:
+                file = Path("accepted") / f"{one.name}.png"
+                (part / file).parent.mkdir(exist_ok=True)
+                shutil.copyfile(one.image, part / file)
+                accepted.append(one.as_dict(str(file)))
             with written_whole(part / "bank.safetensors") as bank:
                 save_file(_tensors(self.features, self.head), bank)
-            write_text(part / "product.json", json.dumps(self._record(kept), indent=2) + "\n")
+            record = self._record(kept) | {"accepted": accepted}
+            write_text(part / RECORD, json.dumps(record, indent=2) + "\n")
             _replace(part, folder)
         except OSError as error:
             raise AnomalystError(f"{folder}: the product cannot be saved ({error}).") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
         self.references = [folder / str(k["file"]) for k in kept]
+        self.sources = _sources(folder, kept)
+        self.accepted = _accepted(folder, accepted)
 
     def _record(self, references: list[dict[str, str]]) -> dict[str, Any]:
         assert self.frame is not None  # a product that was taught has one
@@ -91,6 +109,7 @@ class Product:
                 "boxes_xyxy": self.frame.boxes_xyxy,
             },
             "references": references,
+            "chosen": self.chosen,
             "calibration": self.calibration.as_dict(),
             "notes": list(self.notes),
             "description": self.description,
@@ -99,7 +118,7 @@ class Product:
     @classmethod
     def load(cls, folder: Path) -> "Product":
         """The product saved in `folder`; AnomalystError says what is missing or broken."""
-        record = _read_record(folder)
+        record = read_record(folder)
         try:
             frame = record["frame"]
             product = cls(
@@ -113,11 +132,14 @@ class Product:
                     tuple(tuple(box) for box in frame["boxes_xyxy"]),
                 ),
                 references=[folder / r["file"] for r in record["references"]],
+                sources=_sources(folder, record["references"]),
                 features=_features(tensors := load_file(folder / "bank.safetensors")),
                 head=_head(tensors),
                 calibration=Calibration.from_dict(record["calibration"]),
                 notes=tuple(record["notes"]),
                 description=str(record.get("description", "")),
+                chosen=list(record.get("chosen", [])),
+                accepted=_accepted(folder, record.get("accepted", [])),
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
             raise AnomalystError(
@@ -126,34 +148,24 @@ class Product:
         return product
 
 
-def check_name(name: str) -> None:
-    """A product's name is its folder's name; AnomalystError if it cannot be one."""
-    if not re.fullmatch(r"[\w][\w .+-]*", name):
-        raise AnomalystError(
-            f"product name {name!r}: letters, digits, space, dot, plus, minus and underscore only."
-        )
-
-
 def find_product(name: str, folder: Path) -> Product:
     """The product `name` in `folder`; AnomalystError names the nearest when there is none."""
-    if (folder / name / "product.json").exists():
-        return Product.load(folder / name)
-    known = sorted(p.parent.name for p in folder.glob("*/product.json"))
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    hint = f"the nearest is {near[0]!r}" if near else "none is taught yet"
-    raise AnomalystError(f"{folder}: there is no product {name!r}; {hint}. Use `anomalyst teach`.")
+    return Product.load(product_folder(name, folder))
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    try:
-        record = json.loads((folder / "product.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise AnomalystError(f"{folder}: holds no product.json; it is not a product.") from None
-    except (OSError, ValueError) as error:
-        raise AnomalystError(f"{folder}: product.json cannot be read ({error}).") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise AnomalystError(f"{folder}: is of another format; this version reads {FORMAT}.")
-    return record
+def _sources(folder: Path, records: list[dict[str, str]]) -> dict[Path, str]:
+    return {folder / one["file"]: one["source"] for one in records}
+
+
+def _accepted(folder: Path, records: list[dict[str, Any]]) -> tuple[Accepted, ...]:
+    return tuple(
+        Accepted(
+            name=str(one["name"]),
+            image=folder / one["file"],
+            boxes_xyxy=tuple((b[0], b[1], b[2], b[3]) for b in one["boxes_xyxy"]),
+        )
+        for one in records
+    )
 
 
 def _replace(part: Path, folder: Path) -> None:

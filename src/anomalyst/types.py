@@ -69,6 +69,19 @@ class Region:
             "kind": self.kind,
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Region:
+        """The region of which `as_dict` gave the values."""
+        box, centre = values["box_xyxy"], values["centre_xy"]
+        return cls(
+            box_xyxy=(box[0], box[1], box[2], box[3]),
+            area_px=values["area_px"],
+            peak=values["peak"],
+            centre_xy=(centre[0], centre[1]),
+            place=values["place"],
+            kind=values["kind"],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
@@ -107,9 +120,36 @@ class Inspection:
             "answer": self.answer,
             "words": self.words.as_dict() if self.words else None,
             "regions": [r.as_dict() for r in self.regions],
+            "product": self.product,
+            "num_good": self.num_good,
+            "told": self.told,
+            "colours": list(self.colours),
             "notes": list(self.notes),
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
         }
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], anomaly_map: np.ndarray, shown: Mapping[str, Tensor]
+    ) -> Inspection:
+        """The inspection of which `as_dict` gave the values, with its map (any size) and tensors.
+
+        Words spoken of it are left out; they are turns of a dialogue.
+        """
+        plain = ("score", "p_value", "verdict", "answer", "confidence", "guaranteed", "product")
+        return cls(
+            image=Path(values["image"]),
+            size_hw=(values["height_px"], values["width_px"]),
+            map=anomaly_map,
+            regions=tuple(Region.from_dict(one) for one in values["regions"]),
+            seconds=values["seconds"],
+            notes=tuple(values["notes"]),
+            num_good=values["num_good"],
+            told=values["told"],
+            colours=tuple(values["colours"]),
+            shown=shown,
+            **{name: values[name] for name in plain},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +175,12 @@ class Answer:
             "corrected": self.corrected,
             "seconds": round(self.seconds, 4),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Answer:
+        """The answer of which `as_dict` gave the values."""
+        regions = tuple(Region.from_dict(one) for one in values["regions"])
+        return cls(**(dict(values) | {"regions": regions}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from anomalyst.allocator import keep_freed_memory
 from anomalyst.cli import (
     bench_making,
+    bench_serving,
     bench_training,
     chat,
     compare,
@@ -17,10 +19,12 @@ from anomalyst.cli import (
     inspect,
     mmad,
     search,
+    serve,
+    store,
     teach,
     train,
+    watch,
 )
-from anomalyst.cli.allocator import keep_freed_memory
 from anomalyst.cli.bench import app as bench_app
 
 app = typer.Typer(
@@ -37,6 +41,8 @@ app.command()(demo.demo)
 app.command()(teach.teach)
 app.command()(inspect.inspect)
 app.command()(chat.chat)
+app.command()(serve.serve)
+app.command()(watch.watch)
 app.command()(evaluate.evaluate)
 app.command()(mmad.mmad)
 app.command()(train.train)
@@ -49,9 +55,12 @@ for command in (
     bench_training.allreduce,
     bench_making.making,
     bench_making.defects,
+    bench_serving.serve,
+    bench_serving.corrections,
 ):
     bench_app.command()(command)
 app.add_typer(data.app, name="data")
+app.add_typer(store.app, name="store")
 app.add_typer(bench_app, name="bench")
 
 

@@ -35,10 +35,11 @@ def teach(
 
     Example: anomalyst teach bolt pictures/good/
     """
+    from anomalyst.catalogue import check_name
     from anomalyst.detection.adaptation import AdaptationConfig
     from anomalyst.errors import AnomalystError
     from anomalyst.inspector import Inspector
-    from anomalyst.product import Product, check_name
+    from anomalyst.product import Product
 
     check_name(name)
     if pose not in ("auto", "fixed", "free"):

@@ -1,6 +1,6 @@
 """What teaching decides from the good pictures: which to keep, how they lie, what is usual."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from anomalyst.imaging import Frame
 from anomalyst.synthesis.variation import varied
 from anomalyst.types import Features
 
+ACCEPTED_MOST = 8  # corrected pictures compared with, the most different ones of more
 SPLIT_LEAST = 19  # good pictures set apart from which these alone calibrate (5 %)
 COMPARED_LEAST = 8  # good pictures kept to compare with before any are set apart
 COPIES = 4  # varied copies of few good pictures, all together
@@ -30,6 +31,7 @@ class Studied:
     shown: list[Features]  # of the views that queries are compared with, and their copies
     memories: list[Memory]
     chosen: list[int]  # the good pictures compared with
+    accepted: int  # corrected pictures compared with, after these
     apart: list[int]  # the ones set apart to calibrate; empty if there are too few
     views: int  # of each of these: 4 if the product lies any way round
     decoder: PairDecoder | None  # fitted to the product
@@ -93,14 +95,18 @@ def study(
     *,
     pose: str = "auto",
     most: int = 24,
-    adapted: bool | None = None,
+    adapted: bool | None | Mapping[str, Tensor] = None,
+    accepted: Sequence[np.ndarray] = (),
     on_step: Callable[[], None] = lambda: None,
 ) -> Studied:
     """Look at good pictures: which (at most `most`) to compare with, how they lie; fit the decoder.
 
     Of a product that lies any way round every picture is kept in four views, so fewer of them.
+    `accepted` pictures are compared with and never calibrate: they were picked for their scores,
+    so they are not like any new good picture.
     `adapted`: None, fit where others calibrate, for a picture it was fitted to cannot; True, fit in
-    any case; False, never. It is not kept where it does not help.
+    any case; False, never; a head that was fitted before, with that one. It is not kept where it
+    does not help.
     """
     features = encoded(detector, frame, pictures)
     free = decide_pose(pose, frame, pictures, detector)
@@ -111,19 +117,35 @@ def study(
     chosen = [pool[i] for i in chosen_references(features[0].embedding[pool], most)]
     good = [pictures[i] for i in chosen]
     own = [tile.rows(chosen) for tile in features]
+    if accepted:
+        seen = encoded(detector, frame, accepted)
+        some = chosen_references(seen[0].embedding, ACCEPTED_MOST)
+        good += [accepted[i] for i in some]
+        own = [stacked([o, tile.rows(some)]) for o, tile in zip(own, seen, strict=True)]
     views = [view for picture in good for view in turned(picture)] if free else good
     shown = encoded(detector, frame, views) if free else own
     tiles = list(zip(*(frame.cut(view).canvases for view in views), strict=True))
     shown = [with_copies(detector, *part) for part in zip(shown, tiles, strict=True)]
     memories = [detector.remember(tile) for tile in shown]
     decoder = None
-    if adapted or (adapted is None and apart):
+    if isinstance(adapted, Mapping):
+        decoder = detector.decoder.with_head(adapted) if adapted and detector.decoder else None
+    elif adapted or (adapted is None and apart):
         each = 4 if free else 1  # the first view is the picture as it is
         parts = zip((tile[::each] for tile in tiles), own, memories, strict=True)
         lessons = [Lesson(*part, views=each) for part in parts]
         decoder = adapt(detector, lessons, on_step=on_step)
-        memories = [replace(memory, decoder=decoder) for memory in memories]
-    return Studied(features, shown, memories, chosen, apart, 4 if free else 1, decoder)
+    memories = [replace(memory, decoder=decoder) for memory in memories]
+    return Studied(
+        features=features,
+        shown=shown,
+        memories=memories,
+        chosen=chosen,
+        accepted=len(good) - len(chosen),
+        apart=apart,
+        views=4 if free else 1,
+        decoder=decoder,
+    )
 
 
 def encoded(detector: Detector, frame: Frame, pictures: Sequence[np.ndarray]) -> list[Features]:
@@ -182,6 +204,7 @@ def _without(detector: Detector, studied: Studied, i: int) -> list[Memory]:
     if i not in studied.chosen:
         return studied.memories
     others = [j for j, c in enumerate(studied.chosen) if c != i]
+    others += range(len(studied.chosen), len(studied.chosen) + studied.accepted)
     rows = view_rows(others, studied.views)
     pairs = zip(studied.memories, studied.shown, strict=True)
     return [detector.remember_only(memory, tile, rows) for memory, tile in pairs]

@@ -1,0 +1,68 @@
+"""Taught products in a folder, as their product.json tells; no tensor is read, nothing is loaded.
+
+bolt/
+  product.json         what it is, how it was taught, its calibration
+  references/0001.png  the good pictures it was taught from, as they were
+  accepted/NAME.png    pictures of which a person called a place sound
+  bank.safetensors     their features, so that loading needs no encoding, and the adapted head
+"""
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from anomalyst.errors import AnomalystError
+
+FORMAT = 1
+RECORD = "product.json"
+LONGEST_NAME = 80  # characters; with what is put before it, a file's name stays below 255 bytes
+
+
+class UnknownProduct(AnomalystError):
+    """There is no product of that name; `near` holds those with the likest names."""
+
+    def __init__(self, folder: Path, name: str, near: list[str]):
+        hint = f"the nearest is {near[0]!r}" if near else "none is taught yet"
+        super().__init__(f"{folder}: there is no product {name!r}; {hint}. Use `anomalyst teach`.")
+        self.folder, self.name, self.near = folder, name, near
+
+    def __reduce__(self) -> tuple[type["UnknownProduct"], tuple[Path, str, list[str]]]:
+        """It crosses between processes by what it was made of."""
+        return type(self), (self.folder, self.name, self.near)
+
+
+def check_name(name: str) -> None:
+    """A product's name is its folder's name; AnomalystError if it cannot be one."""
+    if not re.fullmatch(r"[\w][\w .+-]*", name) or len(name) > LONGEST_NAME or name[-1] in " .":
+        raise AnomalystError(
+            f"product name {name[:LONGEST_NAME]!r}: letters, digits, space, dot, plus, minus and "
+            f"underscore only, at most {LONGEST_NAME}, and no space or dot at the end."
+        )
+
+
+def product_names(folder: Path) -> list[str]:
+    """The products taught in a folder, by name."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
+
+
+def product_folder(name: str, folder: Path) -> Path:
+    """The folder of the product `name`; UnknownProduct names the nearest when there is none."""
+    known = product_names(folder)
+    if name not in known:
+        raise UnknownProduct(folder, name, difflib.get_close_matches(name, known, n=3, cutoff=0.0))
+    return folder / name
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What product.json says. Raises AnomalystError if it is missing, broken or of another kind."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AnomalystError(f"{folder}: holds no product.json; it is not a product.") from None
+    except (OSError, ValueError) as error:
+        raise AnomalystError(f"{folder}: product.json cannot be read ({error}).") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise AnomalystError(f"{folder}: is of another format; this version reads {FORMAT}.")
+    return record
