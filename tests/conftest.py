@@ -49,3 +49,13 @@ def tiny(tmp_path_factory) -> Path:
     make_tiny(folder, schooling=150)
     torch.set_num_threads(threads)
     return folder
+
+
+@pytest.fixture(scope="session")
+def server():
+    """`anomalyst serve` in a process of its own, over a new home."""
+    from anomalyst.serving.load import served
+
+    with served() as found:
+        found.await_ready()
+        yield found

@@ -37,13 +37,21 @@ def overlay(
 
 def tint(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lay the map (H, W) in [0, 1] over the picture; opacity grows with the map."""
-    level = np.clip(heat, 0, 1)
-    alpha = np.clip((level - VISIBLE_FROM) / (1 - VISIBLE_FROM), 0, 1)[..., None] * OPACITY
+    layer = heat_layer(heat)
+    alpha = layer[..., 3:]
     if not alpha.any():
         return picture.copy()
+    return np.round(picture * (1 - alpha) + layer[..., :3] * alpha).astype(np.uint8)
+
+
+def heat_layer(heat: np.ndarray) -> np.ndarray:
+    """The map (H, W) in [0, 1] as what is laid over a picture: (H, W, 4), colours up to 255 and
+    opacity up to `OPACITY`."""
+    level = np.clip(heat, 0, 1)
+    alpha = np.clip((level - VISIBLE_FROM) / (1 - VISIBLE_FROM), 0, 1)[..., None] * OPACITY
     on_inferno = ((DARKEST + (1 - DARKEST) * level) * 255).astype(np.uint8)
     colours = cv2.applyColorMap(on_inferno, cv2.COLORMAP_INFERNO)[..., ::-1]
-    return np.round(picture * (1 - alpha) + colours * alpha).astype(np.uint8)
+    return np.concatenate([colours, alpha], axis=2)
 
 
 def legend_colours(steps: int = 12) -> list[str]:
@@ -68,8 +76,7 @@ def outlined(
     if not regions:
         return canvas
     thick = max(1, round(max(canvas.shape[:2]) / 400))
-    # The level at which the inspector cuts its regions out of the map.
-    level = min(0.5, 0.6 * max(region.peak for region in regions))
+    level = region_level(regions)
     boxes = [_shown_box(region, scale_xy, canvas.shape[:2]) for region in regions]
     for box in boxes:
         contours = _contours(heat, box, level, least_px=6 * thick)
@@ -78,6 +85,11 @@ def outlined(
     for number, box in enumerate(boxes, start=1):  # after all outlines, so that none is covered
         _write_number(canvas, number, box, thick)
     return canvas
+
+
+def region_level(regions: Sequence[Region]) -> float:
+    """The level at which the inspector cut these regions out of the map."""
+    return min(0.5, 0.6 * max(region.peak for region in regions))
 
 
 def side_by_side(picture: np.ndarray, drawn: np.ndarray) -> np.ndarray:

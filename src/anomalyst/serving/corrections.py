@@ -1,0 +1,186 @@
+"""What people say of inspections: kept, learnt from at once where that is right, and undone."""
+
+import io
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.refusals import Conflict
+from anomalyst.serving.service import Service
+from anomalyst.serving.tables import CorrectionRow, InspectionRow, now
+from anomalyst.serving.tasks import Accept, Box, Withdraw
+
+Kind = Literal["right", "wrong", "fine", "mask", "answer"]
+LONGEST_TEXT = 2000  # characters of a person's own words
+MOST_BOXES = 50
+
+
+class Corrections:
+    """Feedback on inspections. `service` finds and does; what was said is kept here."""
+
+    def __init__(self, service: Service):
+        self.service, self.store = service, service.store
+
+    def resume(self) -> int:
+        """Apply what was said and not learnt before the server ended; returns how many."""
+        waiting = [
+            row
+            for row in self.store.corrections()
+            if row.kind == "fine" and row.applied_at is None and row.undone_at is None
+        ]
+        for row in waiting:
+            try:
+                self._apply(row, self.store.inspection(row.inspection))
+            except AnomalystError as error:
+                self.store.mark_correction(row.id, undone_at=now(), detail=_told(row, error))
+        return len(waiting)
+
+    def judge(self, id: str, right: bool, *, by: str, comment: str = "") -> CorrectionRow:
+        """The verdict was right, or wrong. Of a false alarm nothing is learnt yet: see `fine`."""
+        row = self._done(id)
+        verdict = row.verdict if right else _opposite(str(row.verdict))
+        return self._kept(
+            row, "right" if right else "wrong", by, {"verdict": verdict, "comment": comment}
+        )
+
+    def fine(self, id: str, boxes: Sequence[Box] | None, *, by: str) -> CorrectionRow:
+        """Places of a picture are sound (None: all that were found): the product learns them.
+
+        The patches join its bank and its good pictures calibrate it anew, before this returns.
+        """
+        row = self._done(id)
+        found = (row.record or {})["regions"]
+        places = [tuple(one["box_xyxy"]) for one in found] if boxes is None else list(boxes)
+        if not places:
+            raise Conflict("nothing was found on this picture, so there is nothing to accept.")
+        _check_boxes(places, row)
+        kept = self._kept(row, "fine", by, {"boxes_xyxy": [list(place) for place in places]})
+        try:
+            self._apply(kept, row)
+        except AnomalystError:
+            self.store.mark_correction(kept.id, undone_at=now())
+            raise
+        return self.store.correction(kept.id)
+
+    def repaint(self, id: str, mask: bytes, *, by: str) -> CorrectionRow:
+        """The defect as a person paints it: a picture of the inspected one's size, white on black.
+
+        Kept for training and export; a product is not taught from its defects.
+        """
+        from anomalyst.detection.regions import find_regions  # scipy: not for the first page
+
+        row = self._done(id)
+        painted = _read_mask(mask, row)
+        regions = find_regions(painted.astype(np.float32), 0.5)
+        buffer = io.BytesIO()
+        Image.fromarray(painted.astype(np.uint8) * 255).save(buffer, format="PNG")
+        detail = {
+            "mask": self.service.pictures.keep(buffer.getvalue(), ".png"),
+            "verdict": "anomalous" if regions else "normal",
+            "boxes_xyxy": [list(region.box_xyxy) for region in regions],
+        }
+        return self._kept(row, "mask", by, detail)
+
+    def reword(self, id: str, turn: str, better: str, *, by: str) -> CorrectionRow:
+        """A better answer than the one that was given in a turn."""
+        row = self._done(id)
+        words = better.strip()
+        if not words or len(words) > LONGEST_TEXT:
+            raise AnomalystError(
+                f"the better answer has {len(words)} characters; 1 to {LONGEST_TEXT} are needed."
+            )
+        said = next((one for one in self.store.turns(id) if one.id == turn), None)
+        if said is None:
+            raise AnomalystError(f"inspection {id} has no turn {turn[:40]!r}.")
+        detail = {"question": said.question, "rejected": said.answer["text"], "chosen": words}
+        return self._kept(row, "answer", by, detail)
+
+    def undo(self, id: str, *, by: str) -> CorrectionRow:
+        """Take a correction back; what was learnt from it is forgotten."""
+        row = self.store.correction(id)
+        if row.undone_at is not None:
+            return row
+        if row.kind == "fine" and row.applied_at is not None:
+            self.service.done(Withdraw(product=row.product, name=row.id))
+            self.store.note(row.product, "withdrawn", by, correction=row.id)
+        self.store.mark_correction(row.id, undone_at=now())
+        self.store.set_reviewed(row.inspection, self._judgement_left(row.inspection))
+        return self.store.correction(id)
+
+    def _apply(self, row: CorrectionRow, seen: InspectionRow) -> None:
+        boxes = tuple((b[0], b[1], b[2], b[3]) for b in row.detail["boxes_xyxy"])
+        image = self.service.pictures.existing(seen.picture)
+        self.service.done(Accept(product=row.product, image=image, boxes=boxes, name=row.id))
+        self.store.mark_correction(row.id, applied_at=now())
+        self.store.note(row.product, "accepted", row.by, correction=row.id)
+
+    def _kept(
+        self, row: InspectionRow, kind: Kind, by: str, detail: dict[str, Any]
+    ) -> CorrectionRow:
+        said = CorrectionRow(
+            inspection=row.id, product=row.product, kind=kind, detail=detail, by=by
+        )
+        self.store.add_correction(said, _judgement(kind, detail, row))
+        return said
+
+    def _judgement_left(self, inspection: str) -> str | None:
+        """What the corrections that were not undone say of a verdict."""
+        row = self.store.inspection(inspection)
+        left = [c for c in self.store.corrections(inspection=inspection) if c.undone_at is None]
+        judged = (_judgement(one.kind, one.detail, row) for one in left)
+        return next((one for one in judged if one is not None), None)
+
+    def _done(self, id: str) -> InspectionRow:
+        return self.service.done_row(id)
+
+
+def _judgement(kind: str, detail: dict[str, Any], row: InspectionRow) -> str | None:
+    """Whether a correction says the verdict was right or wrong; None: it says neither."""
+    if kind in ("right", "wrong"):
+        return kind
+    if kind == "fine":
+        found = [list(one["box_xyxy"]) for one in (row.record or {})["regions"]]
+        return "wrong" if all(box in detail["boxes_xyxy"] for box in found) else None
+    if kind == "mask":
+        return "right" if detail["verdict"] == row.verdict else "wrong"
+    return None
+
+
+def _opposite(verdict: str) -> str:
+    return "anomalous" if verdict == "normal" else "normal"
+
+
+def _check_boxes(boxes: Sequence[Sequence[int]], row: InspectionRow) -> None:
+    record = row.record or {}
+    wide, high = record["width_px"], record["height_px"]
+    if len(boxes) > MOST_BOXES:
+        raise AnomalystError(f"{len(boxes)} places; at most {MOST_BOXES} can be accepted at once.")
+    for x0, y0, x1, y1 in boxes:
+        if not (0 <= x0 < x1 <= wide and 0 <= y0 < y1 <= high):
+            raise AnomalystError(
+                f"box {x0}, {y0}, {x1}, {y1} does not lie on the picture of {wide}x{high} pixels; "
+                "x0 < x1 and y0 < y1 are needed."
+            )
+
+
+def _read_mask(data: bytes, row: InspectionRow) -> np.ndarray:
+    """Bool (H, W) of the inspected picture's size. Raises AnomalystError for anything else."""
+    record = row.record or {}
+    wide, high = record["width_px"], record["height_px"]
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if image.size != (wide, high):
+                raise AnomalystError(
+                    f"the mask has {image.width}x{image.height} pixels, its picture {wide}x{high}; "
+                    "they must be of one size."
+                )
+            return np.asarray(image.convert("L")) > 127
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise AnomalystError(f"the mask is no PNG that can be read ({error}).") from error
+
+
+def _told(row: CorrectionRow, error: Exception) -> dict[str, Any]:
+    return row.detail | {"problem": str(error)}

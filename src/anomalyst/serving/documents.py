@@ -1,0 +1,100 @@
+"""An inspection as pictures and papers: overlay, heatmap, report as HTML and PDF."""
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.imaging import open_picture, resize
+from anomalyst.report.overlay import OPACITY, heat_layer, overlay, region_level, shown_size
+from anomalyst.serving.pictures import Pictures
+from anomalyst.serving.tables import InspectionRow
+from anomalyst.types import Answer, Inspection
+
+# A picture of 100 megapixels takes some 700 MB while it is drawn: one at a time.
+_drawing = threading.Lock()
+
+
+def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
+    """The inspection that a row keeps, with its map at the size it is shown at."""
+    assert row.record is not None and row.heat is not None  # of a row that is done
+    heat = cv2.imread(str(pictures.existing(row.heat)), cv2.IMREAD_GRAYSCALE)
+    if heat is None:
+        raise AnomalystError(f"inspection {row.id}: its map cannot be read; inspect it again.")
+    return Inspection.from_dict(row.record, heat.astype(np.float32) / 255, {})
+
+
+def shown_picture(row: InspectionRow, pictures: Pictures, side_px: int) -> np.ndarray:
+    """The inspected picture, uint8 RGB, at most `side_px` on a side."""
+    with _drawing:
+        picture = open_picture(pictures.existing(row.picture))
+        return resize(picture, shown_size(picture.shape[:2], side_px))
+
+
+def overlay_png(row: InspectionRow, pictures: Pictures, side_px: int = 1600) -> bytes:
+    """The picture with its map and regions drawn over it."""
+    picture = shown_picture(row, pictures, side_px)
+    return _png(overlay(picture, inspection_of(row, pictures), max_side_px=side_px))
+
+
+def picture_png(row: InspectionRow, pictures: Pictures) -> bytes:
+    """The inspected picture, upright, at most 1600 pixels on a side."""
+    return _png(shown_picture(row, pictures, 1600))
+
+
+def heat_png(row: InspectionRow, pictures: Pictures) -> bytes:
+    """The map as 8-bit grey: 255 is 1, surely anomalous."""
+    return pictures.existing(str(row.heat)).read_bytes()
+
+
+def heat_layer_png(found: Inspection) -> bytes:
+    """The map in colour, see-through where it is low: to be laid over the picture."""
+    layer = heat_layer(found.map)
+    opaque = layer[..., 3:] * (255 / OPACITY)  # a page's slider takes the rest away
+    return _png(np.concatenate([layer[..., :3], opaque], axis=2).round().astype(np.uint8))
+
+
+def mask_png(found: Inspection) -> bytes:
+    """White where the map is at or above the level at which regions are cut out of it."""
+    white = found.map >= region_level(found.regions) if found.regions else found.map > 1
+    return _png(np.repeat(white[..., None].astype(np.uint8) * 255, 3, axis=2))
+
+
+def report_html(
+    rows: Sequence[InspectionRow], pictures: Pictures, references: Sequence[Path], encoder: str
+) -> bytes:
+    """One page for several inspections, complete in itself."""
+    from anomalyst.report.page import ReportWriter
+
+    with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
+        page = Path(folder) / "report.html"
+        product = ", ".join(dict.fromkeys(row.product for row in rows))
+        with ReportWriter(page, product=product, references=references, encoder=encoder) as report:
+            for row in rows:
+                try:
+                    report.add(inspection_of(row, pictures), shown_picture(row, pictures, 1600))
+                except AnomalystError as error:
+                    report.skip(PictureError(row.name, str(error)))
+        return page.read_bytes()
+
+
+def report_pdf(
+    row: InspectionRow, pictures: Pictures, answers: Sequence[tuple[str, Answer]]
+) -> bytes:
+    """One inspection on paper, with its dialogue."""
+    from anomalyst.report.paper import paper
+
+    found = inspection_of(row, pictures)
+    picture = shown_picture(row, pictures, 1000)
+    when = row.created_at.strftime("%Y-%m-%d %H:%M UTC")
+    return paper(found, picture, answers, made=when, number=row.id)
+
+
+def _png(picture: np.ndarray) -> bytes:
+    """RGB or RGBA as a PNG file."""
+    order = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    return cv2.imencode(".png", cv2.cvtColor(picture, order))[1].tobytes()

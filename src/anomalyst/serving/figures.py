@@ -1,0 +1,62 @@
+"""What a product's inspections add up to: counts, recent scores, drift."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anomalyst.detection.calibration import Calibration
+from anomalyst.detection.drift import ALARM_AT, DriftTest
+from anomalyst.serving.store import Store
+from anomalyst.serving.tables import InspectionRow
+
+RECENT = 200  # inspections that a product's page shows
+
+
+def accepted_scores(calibration: Calibration, false_alarm_rate: float) -> list[float]:
+    """The calibration scores of which the verdict would have been "normal"."""
+    return [
+        score for score in calibration.scores if calibration.p_value(score) > 2 * false_alarm_rate
+    ]
+
+
+def drift_test(calibration: Calibration, false_alarm_rate: float) -> DriftTest:
+    """A fresh test on the scores of parts called normal."""
+    return DriftTest(accepted_scores(calibration, false_alarm_rate))
+
+
+def drift_of(rows: Sequence[InspectionRow], test: DriftTest) -> list[float | None]:
+    """Strength of the evidence after each inspection; None where the part was not accepted."""
+    return [
+        test.see(row.score) if row.verdict == "normal" and row.score is not None else None
+        for row in rows
+    ]
+
+
+def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
+    """What a product's page shows."""
+    name, rate = summary["name"], store.false_alarm_rate(summary["name"])
+    calibration = Calibration.from_dict(summary["calibration"])
+    rows = store.scores(name, RECENT)
+    strength = drift_of(rows, drift_test(calibration, rate))
+    counts = {verdict: count for (_, verdict), count in store.verdicts(name).items()}
+    return {
+        "product": name,
+        "counts": counts,
+        "false_alarm_rate": rate,
+        "guaranteed": calibration.enough_for(rate),
+        "calibration": {"method": calibration.method, "scores": list(calibration.scores)},
+        "drift": {
+            "strength": next((s for s in reversed(strength) if s is not None), 1.0),
+            "alarm_at": ALARM_AT,
+            "alarm": any(s is not None and s >= ALARM_AT for s in strength),
+        },
+        "recent": [
+            {
+                "id": row.id,
+                "created_at": row.created_at.isoformat(),
+                "score": row.score,
+                "verdict": row.verdict,
+                "drift": evidence,
+            }
+            for row, evidence in zip(rows, strength, strict=True)
+        ],
+    }

@@ -1,0 +1,190 @@
+"""Retention, backup and restore of a store, whatever database it lies in."""
+
+import io
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sqlalchemy import DateTime, Table, delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from anomalyst import __version__
+from anomalyst.errors import AnomalystError
+from anomalyst.files import make_folder, written_whole
+from anomalyst.serving.config import ServingConfig
+from anomalyst.serving.database import open_database
+from anomalyst.serving.pictures import Pictures
+from anomalyst.serving.refusals import Conflict
+from anomalyst.serving.store import Store
+from anomalyst.serving.tables import CorrectionRow, InspectionRow, RequestRow, now
+from anomalyst.serving.tables import Table as Base
+
+FORMAT = 1
+ROWS_AT_ONCE = 1000
+Told = Callable[[int, int], None]
+
+
+def prune(store: Store, keep_days: int | None) -> int:
+    """Forget inspections older than so many days, with their dialogue; returns how many.
+
+    One that a person corrected stays: it is what the product and later trainings learn from.
+    Pictures that nothing names any more are deleted.
+    """
+    if keep_days is None:
+        return 0
+    oldest = now() - timedelta(days=keep_days)
+    with store.session() as session:
+        corrected = select(CorrectionRow.inspection).where(CorrectionRow.undone_at.is_(None))
+        gone = session.execute(
+            delete(InspectionRow).where(
+                InspectionRow.created_at < oldest,
+                InspectionRow.state != "queued",
+                InspectionRow.id.not_in(corrected),
+            )
+        )
+        # What a watch took is remembered, or it would take its old files again.
+        old = (RequestRow.created_at < oldest, RequestRow.by.not_like("watch %"))
+        session.execute(delete(RequestRow).where(*old))
+    forget_pictures(store, before=oldest)
+    return int(getattr(gone, "rowcount", 0))
+
+
+def forget_pictures(store: Store, before: datetime) -> int:
+    """Delete files that no row names and that are older than `before`; returns how many."""
+    named: set[str] = set()
+    with store.session() as session:
+        row = InspectionRow
+        for some in session.execute(select(row.picture, row.heat, row.shown)):
+            named.update(name for name in some if name)
+        for (detail,) in session.execute(select(CorrectionRow.detail)):
+            named.add(str(detail.get("mask")))
+    count = 0
+    for name in list(store.pictures.names()):
+        if name not in named and store.pictures.path(name).stat().st_mtime < before.timestamp():
+            store.pictures.forget(name)
+            count += 1
+    return count
+
+
+def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -> int:
+    """Write store, pictures and products as one .tar.gz; returns how many files it holds.
+
+    The tables are written as one moment has them; the server may go on meanwhile.
+    """
+    store = Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    with written_whole(target) as part, tarfile.open(part, "w:gz", compresslevel=1) as packed:
+        _add(packed, "about.json", json.dumps({"format": FORMAT, "version": __version__}).encode())
+        with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder, store.session() as session:
+            if store.engine.dialect.name == "postgresql":
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            for table in Base.metadata.sorted_tables:
+                lines = Path(folder) / f"{table.name}.jsonl"
+                with lines.open("w", encoding="utf-8") as file:
+                    for row in session.execute(select(table)).mappings():
+                        file.write(json.dumps(dict(row), default=_iso) + "\n")
+                packed.add(lines, f"tables/{lines.name}")
+        files = [
+            *_files(config.home / "pictures", "pictures"),
+            *_files(config.products, "products"),
+        ]
+        for number, (path, name) in enumerate(files, start=1):
+            if path.exists():  # the server may have pruned it
+                packed.add(path, name, recursive=False)
+            told(number, len(files))
+    store.engine.dispose()
+    return len(files)
+
+
+def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -> int:
+    """Bring a backup into an empty installation; returns how many inspections it holds.
+
+    Raises Conflict if something is there already, AnomalystError for a file that is no backup.
+    """
+    store = Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    with store.session() as session:
+        if session.scalar(select(func.count(InspectionRow.id))):
+            raise Conflict(
+                f"{config.home}: holds inspections already; restore into an empty --home, or "
+                "another --database."
+            )
+    if config.products.exists() and any(config.products.iterdir()):
+        raise Conflict(f"{config.products}: holds products already; give an empty --products.")
+    with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
+        unpacked = Path(folder)
+        try:
+            with tarfile.open(source, "r:gz") as packed:
+                packed.extractall(unpacked, filter="data")
+            about = json.loads((unpacked / "about.json").read_text(encoding="utf-8"))
+        except (OSError, tarfile.TarError, ValueError, EOFError) as error:
+            raise AnomalystError(f"{source}: is no backup that can be read ({error}).") from error
+        if about.get("format") != FORMAT:
+            raise AnomalystError(f"{source}: is of another format; this version reads {FORMAT}.")
+        for name, target in (("pictures", config.home / "pictures"), ("products", config.products)):
+            if (unpacked / name).exists():
+                make_folder(target.parent)
+                shutil.copytree(unpacked / name, target, dirs_exist_ok=True)
+        count = _fill(store, unpacked / "tables", told)
+    store.engine.dispose()
+    return count
+
+
+def _fill(store: Store, folder: Path, told: Told) -> int:
+    """All rows in one transaction, tables that others point to first."""
+    tables = Base.metadata.sorted_tables
+    try:
+        with store.session() as session:
+            for number, table in enumerate(tables, start=1):
+                for rows in _batches(_rows(folder / f"{table.name}.jsonl", table)):
+                    session.execute(table.insert(), rows)
+                told(number, len(tables))
+            return session.scalar(select(func.count(InspectionRow.id))) or 0
+    except (SQLAlchemyError, ValueError, KeyError) as error:
+        raise AnomalystError(f"the backup's tables cannot be read ({error}).") from error
+
+
+def _rows(path: Path, table: Table) -> Iterator[dict[str, Any]]:
+    moments = {c.name for c in table.columns if isinstance(getattr(c.type, "impl", None), DateTime)}
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            for name in moments & row.keys():
+                row[name] = datetime.fromisoformat(row[name]) if row[name] else None
+            yield row
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == ROWS_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _files(folder: Path, called: str) -> list[tuple[Path, str]]:
+    """Files under a folder that are no half-written ones, and their names in the backup."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        inside = PurePosixPath(path.relative_to(folder).as_posix())
+        if path.is_file() and not any(part.startswith(".") for part in inside.parts):
+            found.append((path, f"{called}/{inside}"))
+    return found
+
+
+def _add(packed: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    packed.addfile(entry, io.BytesIO(data))
+
+
+def _iso(value: Any) -> str:
+    return str(value.isoformat())

@@ -1,0 +1,116 @@
+"""API keys: who may ask, and for what."""
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.refusals import Conflict, NotFound, Unauthorized
+from anomalyst.serving.store import Store
+from anomalyst.serving.tables import KeyRow, now
+
+# operator: inspects, asks, judges. engineer: also teaches, corrects and sets. admin: also deletes,
+# makes keys and starts trainings.
+Role = Literal["operator", "engineer", "admin"]
+ROLES: tuple[str, ...] = get_args(Role)
+PREFIX = "any_"
+TICKET_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Whether their role includes another."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+LOCAL = Caller(name="local", role="admin")  # where no key is needed
+
+
+def make_key(store: Store, name: str, role: str) -> str:
+    """A new key, shown this once; only its digest is kept. Raises Conflict for a known name."""
+    if role not in ROLES:
+        raise AnomalystError(f"role {role!r} is none of {', '.join(ROLES)}.")
+    if not name.strip() or len(name) > 80 or not name.isprintable():
+        raise AnomalystError("the key needs a name of 1 to 80 letters, as 'line 3'.")
+    key = PREFIX + secrets.token_urlsafe(32)
+    try:
+        with store.session() as session:
+            session.add(KeyRow(name=name, role=role, digest=_digest(key)))
+    except IntegrityError:
+        raise Conflict(
+            f"there is a key called {name!r}; take another name, or revoke it."
+        ) from None
+    return key
+
+
+def caller_of(store: Store, key: str | None) -> Caller:
+    """Who holds a key. Raises Unauthorized, without saying what is wrong with it."""
+    if key:
+        with store.session() as session:
+            row = session.scalar(select(KeyRow).where(KeyRow.digest == _digest(key)))
+        if row is not None and row.revoked_at is None:
+            return Caller(name=row.name, role=cast(Role, row.role))
+    raise Unauthorized("a key is needed.")
+
+
+def caller_called(store: Store, name: str | None) -> Caller:
+    """Who signed in under a key's name. Raises Unauthorized if it was revoked since."""
+    with store.session() as session:
+        row = session.scalar(select(KeyRow).where(KeyRow.name == (name or "")))
+    if row is None or row.revoked_at is not None:
+        raise Unauthorized("sign in again.")
+    return Caller(name=row.name, role=cast(Role, row.role))
+
+
+class Tickets:
+    """Short-lived passes for links on the pages: a browser that follows one sends no key."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, tuple[Caller, float]] = {}
+
+    def give(self, who: Caller) -> str:
+        """A pass for `who`, good for some minutes."""
+        now = time.monotonic()
+        self._given = {t: one for t, one in self._given.items() if one[1] > now}
+        ticket = secrets.token_urlsafe(24)
+        self._given[ticket] = (who, now + TICKET_SECONDS)
+        return ticket
+
+    def holder(self, ticket: str | None) -> Caller | None:
+        """Who holds a pass that is still good."""
+        who, until = self._given.get(ticket or "", (None, 0.0))
+        return who if until > time.monotonic() else None
+
+
+def list_keys(store: Store) -> list[KeyRow]:
+    """All keys, revoked ones too."""
+    with store.session() as session:
+        return list(session.scalars(select(KeyRow).order_by(KeyRow.id)))
+
+
+def revoke_key(store: Store, name: str) -> None:
+    """From now on the key opens nothing; its name is free again. Raises NotFound."""
+    with store.session() as session:
+        row = session.scalar(select(KeyRow).where(KeyRow.name == name))
+        if row is None or row.revoked_at is not None:
+            raise NotFound(f"there is no key called {name[:80]!r}.")
+        freed = f"{name} (revoked {now():%Y-%m-%d %H:%M:%S})"
+        session.execute(
+            update(KeyRow).where(KeyRow.id == row.id).values(revoked_at=now(), name=freed)
+        )
+
+
+def _digest(key: str) -> str:
+    """A key is 256 random bits, so one round is enough."""
+    return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,268 @@
+"""One model process, and the queue before it: tasks wait here, inspections leave in batches."""
+
+import gc
+import logging
+import multiprocessing
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.config import ServingConfig
+from anomalyst.serving.refusals import Busy
+from anomalyst.serving.tasks import Inspect, Task
+
+Say = Callable[[str], None]
+log = logging.getLogger(__name__)
+IDLE_SECONDS = 2.0  # without a task, after which memory is given back
+TRIES = 2  # a task during which the model process dies is tried once more, alone
+
+
+class Lane(Protocol):
+    """Where tasks are done: this machine's model process, or Ray's replicas (cluster.py)."""
+
+    def start(self) -> None:
+        """Begin to read the model; the first task does it, too."""
+
+    def submit(self, task: Task, say: Say = lambda _: None) -> "Future[dict[str, Any]]":
+        """The task's result, once it is done. Raises Busy while the server closes."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model has been read."""
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait or are being done."""
+
+    def close(self, seconds: float) -> None:
+        """Finish what is being done; what waits is given up, and stays in the store."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A task and who waits for it."""
+
+    task: Task
+    say: Say
+    future: "Future[dict[str, Any]]" = field(default_factory=Future)
+    tries: int = 0
+    since: float = field(default_factory=time.perf_counter)
+
+
+class ProcessLane:
+    """A queue and one model process; if that dies, another takes its place."""
+
+    def __init__(
+        self,
+        config: ServingConfig,
+        on_batch: Callable[[int, float], None] = lambda *_: None,
+    ):
+        self.config, self.on_batch = config, on_batch
+        self._queue: deque[Waiting] = deque()
+        self._changed = threading.Condition()
+        self._busy = 0
+        self._closing = False
+        self._broken: AnomalystError | None = None  # why the model cannot be read
+        self.ready = False
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read the model, in a process of its own; again: nothing."""
+        with self._changed:
+            if self._process is not None or self._closing:
+                return
+            self._start()
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait or are being done."""
+        return len(self._queue) + self._busy
+
+    @property
+    def pid(self) -> int | None:
+        """Of the model process that works now."""
+        return self._process.pid if self._process is not None else None
+
+    def submit(self, task: Task, say: Say = lambda _: None) -> "Future[dict[str, Any]]":
+        """Put a task at the end of the queue."""
+        one = Waiting(task, say)
+        self.start()
+        with self._changed:
+            if self._closing:
+                raise Busy("the server is closing; ask again when it is back.")
+            self._queue.append(one)
+            self._changed.notify()
+        return one.future
+
+    def close(self, seconds: float = 30.0) -> None:
+        """End after the batch in hand; the others are cancelled."""
+        with self._changed:
+            self._closing = True
+            left, self._queue = list(self._queue), deque()
+            self._changed.notify()
+        for one in left:
+            one.future.cancel()
+        if self._process is not None:
+            self._thread.join(seconds)
+        self._stop()
+
+    def _run(self) -> None:
+        self._await_ready()
+        while batch := self._next():
+            started = time.perf_counter()
+            self._do(batch)
+            self.on_batch(len(batch), time.perf_counter() - started)
+            with self._changed:
+                self._busy = 0
+
+    def _next(self) -> list[Waiting]:
+        """The next batch: one task, or the inspections that may be done with the first."""
+        with self._changed:
+            while not self._queue and not self._closing:
+                self._changed.wait()
+            if self._closing:
+                return []
+            batch = [self._queue.popleft()]
+            first = batch[0].task
+            # Alone after a crash, so that only the one at fault fails; in turn with whatever
+            # changes a product.
+            while (
+                isinstance(first, Inspect)
+                and self._queue
+                and len(batch) < self.config.limits.together
+                and not any(one.tries for one in (batch[-1], self._queue[0]))
+            ):
+                following = self._queue[0].task
+                if not isinstance(following, Inspect) or following.batch != first.batch:
+                    break
+                batch.append(self._queue.popleft())
+            self._busy = len(batch)
+            return batch
+
+    def _do(self, batch: list[Waiting]) -> None:
+        try:
+            results = [self._broken] * len(batch) if self._broken else self._asked(batch)
+        except (EOFError, OSError):
+            self._revive(batch)
+            return
+        for one, result in zip(batch, results, strict=True):
+            try:
+                if isinstance(result, AnomalystError):
+                    one.future.set_exception(result)
+                elif isinstance(result, str):
+                    one.future.set_exception(RuntimeError(result))
+                else:
+                    one.future.set_result(result)
+            except InvalidStateError:  # nobody waits for it any more
+                log.debug("a result came after its task was cancelled")
+
+    def _asked(self, batch: list[Waiting]) -> list[Any]:
+        assert self._pipe is not None
+        self._pipe.send([one.task for one in batch])
+        while True:
+            kind, value = self._pipe.recv()
+            if kind == "say":
+                batch[0].say(value)
+            else:
+                return list(value)
+
+    def _revive(self, batch: list[Waiting]) -> None:
+        """The model process is gone: start another, and try the tasks again, each alone."""
+        self._stop()
+        if self._closing:
+            for one in batch:
+                one.future.cancel()
+            return
+        log.error("the model process ended; another one starts", extra={"tasks": len(batch)})
+        again = []
+        for one in batch:
+            one.tries += 1
+            if one.tries < TRIES or len(batch) > 1:
+                again.append(one)
+            else:
+                one.future.set_exception(
+                    AnomalystError(
+                        "the model process ended while it worked on this, twice; the picture may "
+                        "need more memory than there is. Send it smaller."
+                    )
+                )
+        with self._changed:
+            self._queue.extendleft(reversed(again))
+        self._start()
+        self._await_ready()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._process = context.Process(
+            target=work, args=(self.config, theirs), name="anomalyst-model", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._pipe = ours
+
+    def _await_ready(self) -> None:
+        """The first word of the model process: that it has read the model, or why it cannot."""
+        assert self._pipe is not None
+        try:
+            _, self._broken = self._pipe.recv()
+        except (EOFError, OSError):
+            self._broken = AnomalystError("the model process ended while it read the model.")
+        if self._broken is not None:
+            log.error("the model cannot be used: %s", self._broken)
+        self.ready = self._broken is None
+
+    def _stop(self) -> None:
+        self.ready = False
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._process is not None:
+            self._process.join(1)
+            if self._process.is_alive():
+                self._process.terminate()
+            self._process.join(2)
+            if self._process.is_alive():
+                self._process.kill()
+
+
+def work(config: ServingConfig, pipe: Connection) -> None:
+    """The model process: reads the model, then does what comes until nobody is left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends us
+    from anomalyst.allocator import keep_freed_memory, release_freed_memory
+    from anomalyst.serving.model import Model
+
+    keep_freed_memory()
+    try:
+        model = Model(config)
+    except AnomalystError as error:
+        pipe.send(("broken", error))
+        return
+    pipe.send(("ready", None))
+    while True:
+        try:
+            if not pipe.poll(IDLE_SECONDS):
+                gc.collect()  # errors hold on to the pictures they are about
+                release_freed_memory()
+            tasks = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(("done", _done(model, tasks, lambda text: pipe.send(("say", text)))))
+
+
+def _done(model: Any, tasks: list[Task], say: Say) -> list[Any]:
+    try:
+        return list(model.do(tasks, say))
+    except Exception as error:  # our fault; the others' tasks go on
+        logging.getLogger(__name__).exception("a task failed")
+        return [f"{type(error).__name__}: {error}"] * len(tasks)

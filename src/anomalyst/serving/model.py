@@ -1,0 +1,188 @@
+"""The one that thinks: holds the inspector and the taught products, and does the tasks."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import singledispatchmethod
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from anomalyst.catalogue import RECORD, check_name, product_folder
+from anomalyst.errors import AnomalystError
+from anomalyst.imaging import resize
+from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.product import Product
+from anomalyst.report.overlay import shown_size
+from anomalyst.serving.config import ServingConfig
+from anomalyst.serving.pictures import Pictures
+from anomalyst.serving.products import same_picture
+from anomalyst.serving.tasks import Accept, Ask, Inspect, Resemble, Task, Teach, Withdraw
+from anomalyst.types import Answer, Dialogue, Inspection, Turn
+
+Say = Callable[[str], None]
+Result = dict[str, Any] | AnomalystError
+
+
+class Model:
+    """Does tasks, one batch after the other; what it makes is written before it answers."""
+
+    def __init__(self, config: ServingConfig):
+        self.config = config
+        settings = InspectorConfig(language=config.language) if config.language else None
+        self.inspector = Inspector.load(config.encoder, settings)
+        self.pictures = Pictures(config.home / "pictures")
+        self._products: dict[str, tuple[tuple[int, int], Product]] = {}
+
+    def do(self, tasks: Sequence[Task], say: Say) -> list[Result]:
+        """Results in order; an error that a person can mend is a result, too.
+
+        Several tasks at once must be inspections of one batch (`Inspect.batch`).
+        """
+        if len(tasks) > 1:
+            return self._inspect([task for task in tasks if isinstance(task, Inspect)])
+        try:
+            return [self._do(tasks[0], say)]
+        except AnomalystError as error:
+            return [error]
+
+    @singledispatchmethod
+    def _do(self, task: Task, say: Say) -> dict[str, Any]:
+        raise NotImplementedError(type(task))
+
+    @_do.register
+    def _(self, task: Inspect, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        found = self._inspect([task])[0]
+        if isinstance(found, AnomalystError):
+            raise found
+        return found
+
+    @_do.register
+    def _(self, task: Teach, say: Say) -> dict[str, Any]:
+        check_name(task.product)
+        folder = self.config.products / task.product
+        known = self._product(task.product) if (folder / RECORD).exists() else None
+        if known is None and folder.exists():
+            raise AnomalystError(f"{folder}: is there and is no product; choose another name.")
+        new = [path for path, _ in task.good if known is None or not same_picture(path, folder)]
+        if known is not None and not new:
+            known.description = known.description if task.describe is None else task.describe
+            return self._saved(known)
+        done = 0
+
+        def looked(_: Path) -> None:
+            nonlocal done
+            done += 1
+            say(f"{done} of {len(new) + (known.num_references if known else 0)} pictures")
+
+        product = self.inspector.teach(
+            task.product, new, product=known, pose=task.pose, on_picture=looked
+        )
+        product.sources |= dict(task.good)
+        names = {str(path): name for path, name in task.good}
+        product.notes = tuple(_renamed(note, names) for note in product.notes)
+        if task.describe is not None:
+            product.description = task.describe
+        return self._saved(product)
+
+    @_do.register
+    def _(self, task: Ask, say: Say) -> dict[str, Any]:
+        heat = cv2.imread(str(task.heat), cv2.IMREAD_GRAYSCALE)
+        if heat is None:
+            raise AnomalystError("the map of this inspection is no longer kept; inspect again.")
+        whole = heat.astype(np.float32) / 255
+        shown = load_tensors(task.shown.read_bytes())
+        shown["anomaly_map"] = torch.from_numpy(whole)[None, None]
+        found = Inspection.from_dict(task.record, whole, shown)
+        turns = [Turn(question, Answer.from_dict(answer)) for question, answer in task.turns]
+        answer = self.inspector.ask(task.question, Dialogue(found, turns), say)
+        return answer.as_dict()
+
+    @_do.register
+    def _(self, task: Accept, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        product = self._product(task.product)
+        if any(one.name == task.name for one in product.accepted):
+            return self._saved(product)  # it was applied before a crash
+        with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
+            after = self.inspector.accept(
+                product, task.image, task.boxes, name=task.name, folder=Path(folder)
+            )
+            return self._saved(after)
+
+    @_do.register
+    def _(self, task: Withdraw, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        product = self._product(task.product)
+        if all(one.name != task.name for one in product.accepted):
+            return self._saved(product)
+        return self._saved(self.inspector.withdraw(product, task.name))
+
+    @_do.register
+    def _(self, task: Resemble, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        product = self._product(task.product)
+        found = self.inspector.resembling(task.image, product, task.box)
+        return {
+            "image": str(found.image),
+            "name": product.sources.get(found.image, found.image.name),
+            "quarter_turns": found.quarter_turns,
+            "box_xyxy": list(found.box_xyxy),
+            "similarity": round(found.similarity, 4),
+        }
+
+    def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
+        try:
+            product = self._product(tasks[0].product)
+            found = self.inspector.inspect_together(
+                [task.image for task in tasks],
+                product,
+                false_alarm_rate=tasks[0].false_alarm_rate,
+            )
+        except AnomalystError as error:
+            return [error] * len(tasks)
+        revision = self._products[tasks[0].product][0]
+        return [
+            self._kept(one, task, f"{revision[0]:x}") if isinstance(one, Inspection) else one
+            for one, task in zip(found, tasks, strict=True)
+        ]
+
+    def _kept(self, found: Inspection, task: Inspect, revision: str) -> Result:
+        """The record of an inspection; its map and what the language model is shown, as files."""
+        shown = {name: t.contiguous() for name, t in found.shown.items() if name != "anomaly_map"}
+        heat = resize(found.map, shown_size(found.size_hw))
+        levels = np.round(np.clip(heat, 0, 1) * 255).astype(np.uint8)
+        try:
+            words = None
+            if task.question is not None:
+                words = self.inspector.ask(task.question, Dialogue(found)).as_dict()
+            return {
+                "record": found.as_dict() | {"words": words},
+                "heat": self.pictures.keep(cv2.imencode(".png", levels)[1].tobytes(), ".png"),
+                "shown": self.pictures.keep(save_tensors(shown), ".safetensors"),
+                "revision": revision,
+            }
+        except AnomalystError as error:
+            return error
+
+    def _product(self, name: str) -> Product:
+        """The product as it is on disk, read again when it has changed."""
+        folder = product_folder(name, self.config.products)
+        state = (folder / RECORD).stat()
+        mark = (state.st_mtime_ns, state.st_ino)
+        if name not in self._products or self._products[name][0] != mark:
+            self._products[name] = (mark, Product.load(folder))
+        return self._products[name][1]
+
+    def _saved(self, product: Product) -> dict[str, Any]:
+        product.save(self.config.products / product.name)
+        self._products.pop(product.name, None)
+        return {"product": product.name, "notes": list(product.notes)}
+
+
+def _renamed(note: str, names: dict[str, str]) -> str:
+    """A note that speaks of pictures by their senders' names."""
+    for path, name in names.items():
+        note = note.replace(path, name)
+    return note

@@ -1,0 +1,95 @@
+"""Pictures by their content: the same bytes are kept once, and a name never means another file."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from anomalyst.errors import AnomalystError
+from anomalyst.files import disk_told
+from anomalyst.imaging import picture_kind
+
+CHUNK = 1 << 20
+
+
+class Pictures:
+    """A folder of files called by the SHA-256 of what they hold: `ab/ab12....png`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """Where the file of a name lies."""
+        return self.folder / name[:2] / name
+
+    def take(self, stream: IO[bytes], shown_name: str) -> str:
+        """Keep a picture that somebody sent; returns its name.
+
+        Raises PictureError, with the sender's name for it, if it is none that can be used.
+        """
+        part, digest = self._received(stream)
+        try:
+            suffix = picture_kind(part, shown_name)
+            return self._placed(part, f"{digest}{suffix}")
+        finally:
+            part.unlink(missing_ok=True)
+
+    def keep(self, data: bytes, suffix: str) -> str:
+        """Keep bytes that we made; returns their name."""
+        part, digest = self._received(_Bytes(data))
+        try:
+            return self._placed(part, f"{digest}{suffix}")
+        finally:
+            part.unlink(missing_ok=True)
+
+    def names(self) -> Iterator[str]:
+        """All files kept."""
+        yield from (path.name for path in sorted(self.folder.glob("??/*")))
+
+    def forget(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        self.path(name).unlink(missing_ok=True)
+
+    def _received(self, stream: "IO[bytes] | _Bytes") -> tuple[Path, str]:
+        digest = hashlib.sha256()
+        with disk_told(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".part-", dir=self.folder)
+            with os.fdopen(handle, "wb") as part:
+                while chunk := stream.read(CHUNK):
+                    digest.update(chunk)
+                    part.write(chunk)
+                part.flush()
+                os.fsync(part.fileno())
+        return Path(name), digest.hexdigest()
+
+    def _placed(self, part: Path, name: str) -> str:
+        target = self.path(name)
+        with disk_told(target):
+            if not target.exists():
+                target.parent.mkdir(exist_ok=True)
+                part.replace(target)
+        return name
+
+    def __contains__(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def existing(self, name: str) -> Path:
+        """Where a file lies; AnomalystError if it is gone."""
+        if name not in self:
+            raise AnomalystError(f"picture {name[:12]}...: is no longer kept.")
+        return self.path(name)
+
+
+class _Bytes:
+    """Bytes to be read once."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+
+    def read(self, _: int) -> bytes:
+        """All that is left."""
+        data, self.data = self.data, b""
+        return data

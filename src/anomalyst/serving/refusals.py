@@ -1,0 +1,31 @@
+"""What a server refuses, beyond what any room does; api/problems.py gives each its HTTP status."""
+
+from anomalyst.errors import AnomalystError
+
+
+class NotFound(AnomalystError):
+    """There is nothing of that id."""
+
+
+class Conflict(AnomalystError):
+    """It goes against what is there already."""
+
+
+class TooLarge(AnomalystError):
+    """More than the limit."""
+
+
+class Busy(AnomalystError):
+    """Too much waits already; come back later."""
+
+
+class Unauthorized(AnomalystError):
+    """No key, or none that is known."""
+
+
+class Forbidden(AnomalystError):
+    """The key's role may not do this."""
+
+
+class TooMany(AnomalystError):
+    """More requests in a minute than allowed."""

@@ -1,0 +1,136 @@
+"""Training runs: read from their folders, started as `anomalyst train` in a process of its own."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.children import JOB, is_running, last_words, start_child, stop_child
+from anomalyst.serving.config import ServingConfig
+from anomalyst.serving.refusals import Conflict, NotFound
+
+LINES_MOST = 2000  # of a run's log; of longer ones every n-th
+NAME = r"[\w][\w.+-]{0,79}"
+
+
+class Runs:
+    """The runs in one folder."""
+
+    def __init__(self, config: ServingConfig):
+        self.folder, self.recipes_folder = config.runs, config.recipes
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every run, the newest first."""
+        found = [p for p in self.folder.glob("*") if _is_run(p)]
+        return [self._summary(p) for p in sorted(found, key=_changed, reverse=True)]
+
+    def recipes(self) -> list[str]:
+        """What may be trained, by name."""
+        return sorted(
+            path.relative_to(self.recipes_folder).with_suffix("").as_posix()
+            for path in self.recipes_folder.rglob("*.yaml")
+            if "stage:" in path.read_text(encoding="utf-8", errors="replace")
+        )
+
+    def run(self, name: str) -> dict[str, Any]:
+        """One run: its figures so far, what its watchdog said, its last words."""
+        folder = self._existing(name)
+        lines = list(_json_lines(folder / "log.jsonl"))
+        step = max(1, -(-len(lines) // LINES_MOST))
+        said = [
+            str(one["stopped"]) for one in _json_lines(folder / "watch.jsonl") if "stopped" in one
+        ]
+        return self._summary(folder) | {
+            "recipe": _json(folder / "recipe.json"),
+            "lines": lines[::-step][::-1],
+            "watchdog": said,
+            "console": last_words(folder),
+        }
+
+    def start(self, recipe: str, name: str, changes: Iterable[str] = ()) -> dict[str, Any]:
+        """Train by a recipe, in a process that outlives the server. Raises Conflict, NotFound."""
+        if not re.fullmatch(NAME, name):
+            raise AnomalystError(
+                f"run name {name[:80]!r}: letters, digits, . + - _ only, up to 80."
+            )
+        if recipe not in self.recipes():
+            known = ", ".join(self.recipes()) or "none"
+            raise NotFound(f"there is no recipe {recipe[:80]!r}; known: {known}.")
+        keys = list(changes)
+        for one in keys:
+            if not re.fullmatch(r"[A-Za-z_][\w.]*=.*", one):
+                raise AnomalystError(f"{one[:80]!r} is not of the form key=value.")
+        folder = self.folder / name
+        if is_running(folder):
+            raise Conflict(f"run {name!r} is going on; stop it first, or take another name.")
+        path = self.recipes_folder / f"{recipe}.yaml"
+        start_child(["train", str(path), *keys, "--out", str(folder)], folder)
+        return self._summary(folder)
+
+    def stop(self, name: str) -> dict[str, Any]:
+        """Ask a run to save itself and end; the same start goes on with it."""
+        folder = self._existing(name)
+        if not is_running(folder):
+            raise Conflict(f"run {name!r} is not running.")
+        stop_child(folder)
+        return self._summary(folder)
+
+    def _existing(self, name: str) -> Path:
+        folder = self.folder / name
+        if not re.fullmatch(NAME, name) or not _is_run(folder):
+            raise NotFound(f"there is no run {name[:80]!r}.")
+        return folder
+
+    def _summary(self, folder: Path) -> dict[str, Any]:
+        last = _last_line(folder / "log.jsonl")
+        end = _json(folder / "end.json")
+        return {
+            "name": folder.name,
+            "stage": _json(folder / "recipe.json").get("stage"),
+            "state": _state(folder),
+            "step": last.get("step"),
+            "steps": last.get("steps"),
+            "loss": last.get("loss"),
+            "why": end.get("why"),
+        }
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "recipe.json").is_file() or (folder / JOB).is_file()
+
+
+def _changed(folder: Path) -> float:
+    log = folder / "log.jsonl"
+    return (log if log.exists() else folder).stat().st_mtime
+
+
+def _state(folder: Path) -> str:
+    """running, or how it ended: done, stopped, ..., unfinished."""
+    if is_running(folder):
+        return "running"
+    return str(_json(folder / "end.json").get("how", "unfinished"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _json_lines(path: Path) -> Iterable[dict[str, Any]]:
+    """Whole lines; the last may still be being written."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _last_line(path: Path) -> dict[str, Any]:
+    return list(_json_lines(path))[-1:][0] if path.exists() and path.stat().st_size else {}

@@ -1,0 +1,171 @@
+"""What the store keeps, as tables; pictures lie beside them, by content (pictures.py)."""
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time with its zone; SQLite forgets zones, so all are UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+def new_id() -> str:
+    """24 hexadecimal digits that sort by the time they were made."""
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(6).hex()}"
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Table(DeclarativeBase):
+    """All tables of the store."""
+
+    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}
+
+
+class InspectionRow(Table):
+    """One picture asked about: acknowledged from the moment this row is there."""
+
+    __tablename__ = "inspections"
+    __table_args__ = (
+        Index("inspections_by_product", "product", "id"),
+        Index("inspections_by_state", "state"),
+        Index("inspections_to_review", "reviewed", "uncertainty"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    product: Mapped[str]
+    picture: Mapped[str]  # name in the pictures' folder
+    name: Mapped[str]  # what its sender calls it
+    source: Mapped[str]  # api, workbench, watch
+    by: Mapped[str]
+    owner: Mapped[str]  # who takes it up again after a crash: the server, or one watch
+    question: Mapped[str | None]
+    false_alarm_rate: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    state: Mapped[str] = mapped_column(default="queued")  # queued, done, failed
+    problem: Mapped[str | None]  # why it failed
+    done_at: Mapped[datetime | None]
+    verdict: Mapped[str | None]
+    score: Mapped[float | None]
+    p_value: Mapped[float | None]
+    uncertainty: Mapped[float | None]  # 1: a coin's throw, 0: certain
+    record: Mapped[dict[str, Any] | None]  # Inspection.as_dict
+    heat: Mapped[str | None]  # name of the map's picture
+    shown: Mapped[str | None]  # name of what the language model is shown
+    revision: Mapped[str | None]  # of the product, as it was
+    reviewed: Mapped[str | None]  # right, wrong
+    alarm: Mapped[str | None]  # drift that this inspection gave away
+
+
+class TurnRow(Table):
+    """One question and its answer."""
+
+    __tablename__ = "turns"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
+    question: Mapped[str]
+    answer: Mapped[dict[str, Any]]  # Answer.as_dict
+    by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+Index("turns_by_inspection", TurnRow.inspection, TurnRow.id)
+
+
+class CorrectionRow(Table):
+    """What a person said of an inspection; an undone one is kept as history."""
+
+    __tablename__ = "corrections"
+    __table_args__ = (Index("corrections_by_inspection", "inspection"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
+    product: Mapped[str]
+    kind: Mapped[str]  # right, wrong, fine, mask, answer
+    detail: Mapped[dict[str, Any]]
+    by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    applied_at: Mapped[datetime | None]  # the product has learnt it
+    undone_at: Mapped[datetime | None]
+
+
+class RequestRow(Table):
+    """A request with an idempotency key, and what it made: asked again, it makes nothing new."""
+
+    __tablename__ = "requests"
+
+    by: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]  # of what was asked
+    made: Mapped[list[Any]]  # ids
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class KeyRow(Table):
+    """Who may ask; only the digest of a key is kept."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    digest: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]
+
+
+class ChangeRow(Table):
+    """What happened to a product, by whom."""
+
+    __tablename__ = "changes"
+    __table_args__ = (Index("changes_by_product", "product", "id"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    product: Mapped[str]
+    kind: Mapped[str]  # taught, extended, described, imported, accepted, withdrawn, deleted, drift
+    detail: Mapped[dict[str, Any]]
+    by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class SettingRow(Table):
+    """What is set for a product."""
+
+    __tablename__ = "settings"
+
+    product: Mapped[str] = mapped_column(primary_key=True)
+    false_alarm_rate: Mapped[float] = mapped_column(default=0.05)
+
+
+class DeliveryRow(Table):
+    """A message that must reach somebody; sent again until that has taken it."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index("deliveries_waiting", "sent_at", "next_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    sink: Mapped[str]  # mqtt://... or http(s)://...
+    payload: Mapped[dict[str, Any]]
+    attempts: Mapped[int] = mapped_column(default=0)
+    problem: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    next_at: Mapped[datetime] = mapped_column(default=now)
+    sent_at: Mapped[datetime | None]

@@ -1,0 +1,73 @@
+"""What the model process is asked to do; plain values, for they cross between processes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspect:
+    """A picture against a product, and perhaps a question about it."""
+
+    image: Path
+    product: str
+    false_alarm_rate: float
+    question: str | None = None
+
+    @property
+    def batch(self) -> tuple[str, float]:
+        """Those of equal batch may be inspected together."""
+        return self.product, self.false_alarm_rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teach:
+    """Good pictures of a product, new or known; with none, only what is told of it changes."""
+
+    product: str
+    good: tuple[tuple[Path, str], ...]  # a picture and what its sender calls it
+    pose: Literal["auto", "fixed", "free"] = "auto"
+    describe: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A question about an inspection that was done."""
+
+    question: str
+    record: dict[str, Any]  # Inspection.as_dict
+    heat: Path
+    shown: Path
+    turns: tuple[tuple[str, dict[str, Any]], ...] = ()  # questions and Answer.as_dict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """Places of a picture that a person called sound."""
+
+    product: str
+    image: Path
+    boxes: tuple[Box, ...]
+    name: str  # the correction's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Undo `Accept`."""
+
+    product: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resemble:
+    """The place of a good picture that a place of a picture looks like."""
+
+    product: str
+    image: Path
+    box: Box
+
+
+Task = Inspect | Teach | Ask | Accept | Withdraw | Resemble

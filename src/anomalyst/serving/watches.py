@@ -1,0 +1,60 @@
+"""Watches started from the workbench: `anomalyst watch` in processes of their own."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from anomalyst.catalogue import product_folder
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.children import is_running, job_of, last_words, start_child, stop_child
+from anomalyst.serving.config import ServingConfig
+from anomalyst.serving.refusals import Conflict, NotFound
+
+
+class Watches:
+    """The watches of one home."""
+
+    def __init__(self, config: ServingConfig):
+        self.config = config
+        self.folder = config.home / "watches"
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every watch that was started here, by name."""
+        return [
+            {
+                **{key: job_of(folder).get(key) for key in ("source", "product")},
+                "name": folder.name,
+                "state": "running" if is_running(folder) else "ended",
+                "console": last_words(folder),
+            }
+            for folder in sorted(self.folder.glob("*"))
+            if job_of(folder)
+        ]
+
+    def start(
+        self, source: str, product: str, *, mqtt: Sequence[str] = (), webhook: Sequence[str] = ()
+    ) -> str:
+        """Watch a source for a product; returns the watch's name. It outlives the server."""
+        product_folder(product, self.config.products)
+        if not source.strip() or source.startswith("-"):
+            raise AnomalystError("give a folder, rtsp://..., or a camera's number to watch.")
+        name = re.sub(r"[^\w.-]+", "-", f"{product}-{source}").strip("-.")[-80:]
+        folder = self.folder / name
+        if is_running(folder):
+            raise Conflict(f"{source} is watched for {product!r} already.")
+        config = self.config
+        arguments = ["watch", source, "--product", product]
+        arguments += ["--home", str(config.home), "--products", str(config.products)]
+        arguments += ["--database", config.database] if config.database else []
+        for option, addresses in (("--mqtt", mqtt), ("--webhook", webhook)):
+            for one in addresses:
+                arguments += [option, one]
+        start_child(arguments, folder, source=source, product=product)
+        return name
+
+    def stop(self, name: str) -> None:
+        """Ask a watch to finish what it has, and end. Raises NotFound."""
+        folder = self.folder / name
+        if "/" in name or not is_running(folder):
+            raise NotFound(f"there is no running watch {name[:80]!r}.")
+        stop_child(folder)

@@ -1,0 +1,109 @@
+"""What the tests of the workbench share: a bench with a real model process, pictures, fuzz."""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+
+from anomalyst.serving.api.app import build_app
+from anomalyst.serving.config import Limits, ServingConfig
+from anomalyst.serving.service import Sent, Service
+from conftest import DEMO
+
+FLANGE = DEMO / "flange"
+DEFECT = FLANGE / "test" / "fracture-001.jpg"
+GOOD = FLANGE / "test" / "good-000.jpg"
+
+
+@contextmanager
+def service_over(home: Path, **config) -> Iterator[Service]:
+    """A service with its own model process over a folder."""
+    service = Service(ServingConfig(home=home, products=home / "products", **config))
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def teach_flange(service: Service, pictures: int = 4) -> None:
+    """Teach the bundled product from a few pictures: quick."""
+    sent: list[Sent] = []
+    for path in sorted((FLANGE / "good").glob("*.jpg"))[:pictures]:
+        with path.open("rb") as file:
+            sent.append(service.take(file, path.name))
+    service.teach("flange", sent, by="test")
+
+
+def client_of(service: Service, **kwargs) -> TestClient:
+    """The REST app over a service, as its own users reach it."""
+    return TestClient(build_app(service), base_url="http://127.0.0.1:7860", **kwargs)
+
+
+def with_limits(**limits) -> dict[str, Limits]:
+    """Limits as a server's configuration takes them."""
+    return {"limits": Limits(**limits)}
+
+
+def send(
+    client: TestClient, data: bytes, name: str = "part.jpg", product: str = "flange", **kwargs
+):
+    """POST one picture."""
+    return client.post(
+        "/api/v1/inspections",
+        data={"product": product},
+        files={"picture": (name, data)},
+        **kwargs,
+    )
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG whose head claims a size and whose data ends at once."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    """A ZIP file."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in files.items():
+            packed.writestr(name, data)
+    return target.getvalue()
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="99" height="99"><script>1</script></svg>'
+
+
+def odd_files() -> dict[str, bytes]:
+    """Files that are no picture to inspect, by what is wrong with them."""
+    jpeg = DEFECT.read_bytes()
+    return {
+        "empty": b"",
+        "text": b"hello, this is no picture",
+        "1e9 pixels": png_claiming(40_000, 25_000),
+        "2e31 wide": png_claiming(2**31 - 1, 1),
+        "no pixel": png_claiming(0, 0),
+        "zip bomb": zip_of({"a": bytes(10_000_000)}),
+        "svg": SVG,
+        "gif polyglot": b"GIF89a/*" + SVG + b"*/",
+        "html": b"<!doctype html><script>alert(1)</script>",
+        "cut short": jpeg[: len(jpeg) // 3],
+        "cut head": jpeg[:20],
+        "tiny": png_claiming(3, 3),
+        "png of bombs": png_claiming(9_999, 9_999),
+        "pdf": b"%PDF-1.4\n1 0 obj\n<<>>\nendobj",
+        "elf": b"\x7fELF" + bytes(200),
+        "tiff loop": b"II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00",
+    }

@@ -1,0 +1,236 @@
+"""The store: acknowledged, written down, pruned, backed up; and its schema."""
+
+import os
+import shutil
+import subprocess
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import update
+
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.client import Client
+from anomalyst.serving.config import ServingConfig
+from anomalyst.serving.database import open_database
+from anomalyst.serving.keeping import back_up, prune, restore
+from anomalyst.serving.load import PRODUCT, Server, free_port
+from anomalyst.serving.pictures import Pictures
+from anomalyst.serving.preferences import preference_pairs
+from anomalyst.serving.refusals import Conflict
+from anomalyst.serving.store import Asked, Filter, Store
+from anomalyst.serving.tables import CorrectionRow, InspectionRow, Table, now
+from serving import DEFECT
+
+POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1]), None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A PostgreSQL of our own, as Debian packages it."""
+    if POSTGRES is None:
+        pytest.skip("PostgreSQL is not installed; `apt-get install postgresql` brings it")
+    pytest.importorskip("psycopg")
+    folder = tmp_path_factory.mktemp("postgres")
+    folder.parent.chmod(0o755)
+    for parent in folder.parents:
+        if parent.stat().st_uid == os.getuid() and str(parent).startswith("/tmp/pytest"):
+            parent.chmod(0o755)
+    shutil.chown(folder, "postgres") if os.getuid() == 0 else None
+    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    run = [*user, str(POSTGRES / "pg_ctl"), "-D", str(folder / "data"), "-w", "-s"]
+    options = f"-k {folder} -c listen_addresses= "
+    subprocess.run(
+        [*user, str(POSTGRES / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "us"],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    subprocess.run([*run, "-o", options, "-l", str(folder / "log"), "start"], check=True)
+    yield f"postgresql+psycopg://us@/postgres?host={folder}"
+    subprocess.run([*run, "-m", "fast", "stop"], check=True)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def config(request, tmp_path) -> ServingConfig:
+    database = None
+    if request.param == "postgresql":
+        database = request.getfixturevalue("postgres")
+        engine = open_database(database)
+        with engine.begin() as connection:
+            for table in reversed(Table.metadata.sorted_tables):
+                connection.execute(table.delete())
+        engine.dispose()
+    return ServingConfig(home=tmp_path, products=tmp_path / "products", database=database)
+
+
+@pytest.fixture
+def store(config):
+    found = Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    yield found
+    found.engine.dispose()
+
+
+def row(store: Store, **values) -> InspectionRow:
+    with DEFECT.open("rb") as file:
+        picture = store.pictures.take(file, "part.jpg")
+    plain = {
+        "product": "bolt", "picture": picture, "name": "part.jpg", "source": "api", "by": "me",
+        "owner": "server", "false_alarm_rate": 0.05, "state": "queued",
+    }  # fmt: skip
+    return InspectionRow(**(plain | values))
+
+
+def done(store: Store, **values) -> str:
+    [id] = store.acknowledge([row(store)], None)
+    record = {"answer": "Anomalous.", "regions": [], "words": None}
+    plain = {"state": "done", "verdict": "anomalous", "score": 1.0, "record": record}
+    store.finish(id, **(plain | values))
+    return id
+
+
+def test_a_key_makes_one_inspection_and_belongs_to_one_request(store):
+    asked = Asked(by="me", key="k", fingerprint="f")
+    first = store.acknowledge([row(store)], asked)
+    assert store.acknowledge([row(store)], asked) == first
+    assert store.acknowledge([row(store)], Asked(by="you", key="k", fingerprint="f")) != first
+    with pytest.raises(Conflict, match="was used for another request"):
+        store.acknowledge([row(store)], Asked(by="me", key="k", fingerprint="other"))
+    assert store.count(Filter()) == 2
+
+
+def test_history_pages_filters_and_counts(store):
+    ids = [done(store, verdict="normal" if i % 3 else "anomalous") for i in range(12)]
+    first = store.history(Filter(), limit=5)
+    second = store.history(Filter(), before=first[-1].id, limit=50)
+    assert [one.id for one in (*first, *second)] == ids[::-1]
+    assert store.count(Filter(verdict="anomalous")) == 4
+    assert store.count(Filter(text="PART")) == 12 and store.count(Filter(text="p_rt")) == 0
+    assert store.count(Filter(since=now() - timedelta(minutes=1))) == 12
+    assert store.count(Filter(until=now() - timedelta(minutes=1))) == 0
+    assert store.verdicts() == {("bolt", "normal"): 8, ("bolt", "anomalous"): 4}
+
+
+def test_the_least_certain_come_first_to_be_reviewed(store):
+    ids = {u: done(store, uncertainty=u) for u in (0.2, 0.9, 0.5)}
+    assert [one.id for one in store.to_review(None)] == [ids[0.9], ids[0.5], ids[0.2]]
+    store.set_reviewed(ids[0.9], "right")
+    assert [one.id for one in store.to_review("bolt")] == [ids[0.5], ids[0.2]]
+
+
+def test_old_inspections_are_forgotten_and_corrected_ones_are_not(store):
+    old, corrected, new = done(store), done(store), done(store)
+    store.add_correction(
+        CorrectionRow(inspection=corrected, product="bolt", kind="wrong", detail={}, by="me"),
+        "wrong",
+    )
+    lonely = store.pictures.keep(b"nobody names this", ".bin")
+    past = now() - timedelta(days=40)
+    with store.session() as session:
+        session.execute(
+            update(InspectionRow)
+            .where(InspectionRow.id.in_([old, corrected]))
+            .values(created_at=past)
+        )
+    os.utime(store.pictures.path(lonely), (past.timestamp(), past.timestamp()))
+    assert prune(store, None) == 0
+    assert prune(store, 30) == 1
+    assert {one.id for one in store.history(Filter())} == {corrected, new}
+    assert lonely not in store.pictures and store.inspection(new).picture in store.pictures
+
+
+def test_a_backup_brings_everything_back_even_into_another_database(store, config, tmp_path):
+    id = done(store, uncertainty=0.5)
+    store.add_turn(id, "Is it?", {"text": "Yes."}, "me")
+    store.add_correction(
+        CorrectionRow(
+            inspection=id, product="bolt", kind="wrong", detail={"verdict": "normal"}, by="me"
+        ),
+        "wrong",
+    )
+    (config.products / "bolt").mkdir(parents=True)
+    (config.products / "bolt" / "product.json").write_text("{}")
+    back_up(config, tmp_path / "all.tar.gz")
+    other = ServingConfig(home=tmp_path / "other", products=tmp_path / "other" / "products")
+    assert restore(other, tmp_path / "all.tar.gz") == 1
+    again = Store(open_database(other.database_url), Pictures(other.home / "pictures"))
+    for table in ("inspection", "correction"):
+        pairs = (id, id) if table == "inspection" else (store.corrections()[0].id,) * 2
+        mine, theirs = (getattr(s, table)(i) for s, i in zip((store, again), pairs, strict=True))
+        columns = mine.__table__.columns.keys()
+        assert {c: getattr(mine, c) for c in columns} == {c: getattr(theirs, c) for c in columns}
+    assert again.inspection(id).picture in again.pictures
+    assert (other.products / "bolt" / "product.json").exists()
+    assert list(preference_pairs(again))[0]["chosen"][0]["content"][0]["text"].startswith("No,")
+    with pytest.raises(Conflict, match="holds inspections already"):
+        restore(other, tmp_path / "all.tar.gz")
+    (tmp_path / "none.tar.gz").write_bytes(b"nothing")
+    empty = ServingConfig(home=tmp_path / "e", products=tmp_path / "e" / "products")
+    with pytest.raises(AnomalystError, match="is no backup"):
+        restore(empty, tmp_path / "none.tar.gz")
+
+
+def test_migrations_make_the_schema_that_the_tables_say(store):
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Table.metadata) == []
+
+
+def test_writers_of_many_threads_lose_nothing(store):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: done(store), range(80)))
+    assert len(set(ids)) == 80 == store.count(Filter(state="done"))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nonsense", "Could not parse"),
+        ("mysql://me@here/x", "Give sqlite"),
+        ("sqlite:////proc/nowhere/x.db", "cannot be written"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/x", "cannot be used"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_without_its_password(url, said):
+    with pytest.raises(AnomalystError, match=said) as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_pictures_are_kept_once_and_by_content(tmp_path):
+    pictures = Pictures(tmp_path)
+    names = set()
+    for shown in ("a.jpg", "../../etc/passwd", "b.png"):
+        with DEFECT.open("rb") as file:
+            names.add(pictures.take(file, shown))
+    [name] = names
+    assert name.endswith(".jpg") and pictures.path(name).read_bytes() == DEFECT.read_bytes()
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [name]
+    assert time.time() - pictures.path(name).stat().st_mtime < 60
+
+
+@pytest.mark.slow
+def test_a_whole_server_works_on_postgresql(postgres, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    server = Server(tmp_path, free_port(), "--database", postgres)
+    try:
+        server.await_ready()
+        with Client(server.address) as client, ThreadPoolExecutor(8) as pool:
+            before = len(list(client.history()))
+            keys = [f"pg-{i}" for i in range(40)] * 2  # each is sent twice
+            found = list(pool.map(lambda key: client.inspect(DEFECT, PRODUCT, key=key), keys))
+            assert len({one.id for one in found}) == 40
+            server.kill()
+            server.restart()
+            server.await_ready()
+            kept = {one.id for one in client.history(limit=500)}
+            assert len(kept) == before + 40 and {one.id for one in found} <= kept
+            said = client.feedback(found[0].id, "fine")
+            assert client.undo(said["id"])["undone_at"]
+    finally:
+        server.stop()
+    assert not (tmp_path / "anomalyst.db").exists()
