@@ -1,0 +1,73 @@
+"""The REST app: routers, problems and the door, over one service."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.routing import Match
+
+from anomalyst import __version__
+from anomalyst.serving.api import feedback, inspections, products, system
+from anomalyst.serving.api.gate import Doorkeeper, Rate
+from anomalyst.serving.api.problems import install, problem
+from anomalyst.serving.corrections import Corrections
+from anomalyst.serving.runs import Runs
+from anomalyst.serving.service import Service
+
+log = logging.getLogger("anomalyst.requests")
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+
+def build_app(service: Service) -> FastAPI:
+    """The app: REST under /api/v1, OpenAPI at /docs; the pages are mounted by server.py."""
+    app = FastAPI(
+        title="Anomalyst",
+        version=__version__,
+        description="Inspect, question, correct, and keep a record.",
+    )
+    app.state.service = service
+    app.state.corrections = Corrections(service)
+    app.state.runs = Runs(service.config)
+    app.state.rate = Rate(service.config.limits.requests_per_minute)
+    install(app)
+    whole = APIRouter(prefix="/api/v1")
+    whole.include_router(feedback.router)
+    for part in (products.router, inspections.router, system.router, system.open_router):
+        whole.include_router(part)
+    app.include_router(whole)
+    path = "/api/{rest:path}"
+    app.add_api_route(path, _nothing_here, methods=METHODS, include_in_schema=False)
+    app.middleware("http")(_logged)
+    app.add_middleware(Doorkeeper, config=service.config)
+    return app
+
+
+async def _nothing_here(request: Request, rest: str) -> Response:
+    """What is under /api and no endpoint must not be looked for among the pages."""
+    if any(route.matches(request.scope)[0] == Match.PARTIAL for route in request.app.routes):
+        return problem(405, f"{request.method} is not what this endpoint takes; see /docs.")
+    return problem(404, f"there is no endpoint {rest[:80]!r}; see /docs.")
+
+
+async def _logged(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Each API request as a line of the log and a count."""
+    started = time.perf_counter()
+    response = await call_next(request)
+    if not request.url.path.startswith("/api/"):
+        return response
+    route = getattr(request.scope.get("route"), "path", "unknown")
+    metrics = request.app.state.service.metrics
+    metrics.requests.labels(request.method, route, str(response.status_code)).inc()
+    log.info(
+        "%s %s",
+        request.method,
+        request.url.path,
+        extra={
+            "status": response.status_code,
+            "ms": round(1000 * (time.perf_counter() - started), 1),
+        },
+    )
+    return response

@@ -1,0 +1,150 @@
+"""Who comes in: key and role, where from, how often, how much."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from anomalyst.serving.api.problems import problem
+from anomalyst.serving.config import LOOPBACK, MB, ServingConfig
+from anomalyst.serving.keys import LOCAL, Caller, Role, caller_of
+from anomalyst.serving.refusals import Forbidden, TooMany
+from anomalyst.serving.service import Service
+
+header = APIKeyHeader(name="X-API-Key", auto_error=False)
+bearer = HTTPBearer(auto_error=False)
+CALLERS_KEPT = 10_000
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+def service_of(request: Request) -> Service:
+    """The app's service."""
+    found: Service = request.app.state.service
+    return found
+
+
+def caller(
+    request: Request,
+    key: Annotated[str | None, Depends(header)],
+    token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+) -> Caller:
+    """Who asks, by X-API-Key or as a bearer; anyone local where no key is needed."""
+    service = service_of(request)
+    found = LOCAL
+    if service.config.keys:
+        shown = request.query_params.get("ticket") if request.method in SAFE else None
+        found = service.tickets.holder(shown) or caller_of(
+            service.store, key or (token.credentials if token else None)
+        )
+    address = request.client.host if request.client else ""
+    request.app.state.rate.take(found.name if service.config.keys else address)
+    return found
+
+
+def at_least(role: Role) -> Callable[[Caller], Caller]:
+    """A dependency that lets pass who has a role, or a higher one."""
+
+    def checked(who: Annotated[Caller, Depends(caller)]) -> Caller:
+        if not who.may(role):
+            raise Forbidden("the key's role does not allow this.")
+        return who
+
+    return checked
+
+
+Operator = Annotated[Caller, Depends(at_least("operator"))]
+Engineer = Annotated[Caller, Depends(at_least("engineer"))]
+Admin = Annotated[Caller, Depends(at_least("admin"))]
+Serving = Annotated[Service, Depends(service_of)]
+
+
+class Rate:
+    """A bucket of tokens for each caller, filled over the minute."""
+
+    def __init__(self, per_minute: int):
+        self.per_minute = per_minute
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, who: str) -> None:
+        """One request. Raises TooMany."""
+        now = time.monotonic()
+        left, then = self._buckets.pop(who, (float(self.per_minute), now))
+        left = min(self.per_minute, left + (now - then) * self.per_minute / 60)
+        allowed = left >= 1
+        self._buckets[who] = (left - allowed, now)
+        if len(self._buckets) > CALLERS_KEPT:
+            self._buckets.popitem(last=False)
+        if not allowed:
+            raise TooMany(f"more than {self.per_minute} requests in a minute; wait a little.")
+
+
+class Doorkeeper:
+    """ASGI: refuses bodies above the limit, and pages of other sites that use a visitor's browser.
+
+    A server on this machine's own address is open to its users, so it answers to its own names
+    only: else any web page could send it requests (DNS rebinding, cross-site forms).
+    """
+
+    def __init__(self, app: ASGIApp, config: ServingConfig):
+        self.app = app
+        self.limit = config.limits.upload_mb * MB
+        self.upload_mb = config.limits.upload_mb
+        self.local = config.host in LOOPBACK
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if self._foreign(scope, headers):
+            await problem(403)(scope, receive, send)
+            return
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self.limit:
+            await self._too_large()(scope, receive, send)
+            return
+        await self._counted(scope, receive, send)
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A body that does not say how long it is may not be longer, either."""
+        read, answered, refused = 0, False, False
+
+        async def receive_some() -> Message:
+            nonlocal read, refused
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.limit:
+                refused = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def send_some(message: Message) -> None:
+            nonlocal answered
+            if refused and not answered:
+                return
+            answered = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive_some, send_some)
+        except Exception:
+            if not refused:
+                raise
+        if refused and not answered:
+            await self._too_large()(scope, receive, send)
+
+    def _too_large(self) -> Any:
+        return problem(413, f"a request may hold {self.upload_mb} MB; this one holds more.")
+
+    def _foreign(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self.local and urlsplit(f"//{host}").hostname not in (*LOOPBACK, None):
+            return True
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        return bool(origin) and scope["method"] not in SAFE and urlsplit(origin).netloc != host

@@ -1,0 +1,235 @@
+"""Inspections: one, many, with questions; their pictures, papers and dialogue."""
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
+from fastapi.responses import StreamingResponse
+
+from anomalyst.errors import AnomalystError
+from anomalyst.serving import documents
+from anomalyst.serving.api.gate import Operator, Serving
+from anomalyst.serving.api.problems import problem, responses, status_of
+from anomalyst.serving.api.shapes import (
+    BoxXYXY,
+    Inspection,
+    Name,
+    Page,
+    Question,
+    Region,
+    Text,
+    Turn,
+)
+from anomalyst.serving.listing import listing
+from anomalyst.serving.products import reference_paths
+from anomalyst.serving.service import Service
+from anomalyst.serving.store import Filter
+from anomalyst.types import Answer
+
+router = APIRouter(prefix="/inspections", tags=["inspections"])
+Key = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+Verdict = Literal["normal", "anomalous", "unsure"]
+PNG = {"content": {"image/png": {}}, "description": "A picture."}
+
+
+@router.post("", status_code=201, responses=responses(404, 409) | {202: {"model": Inspection}})
+def inspect(
+    service: Serving,
+    who: Operator,
+    response: Response,
+    product: Annotated[Name, Form()],
+    picture: Annotated[UploadFile, File()],
+    question: Annotated[Text | None, Form()] = None,
+    wait: Annotated[bool, Form(description="false: answer at once, before it is done")] = True,
+    idempotency_key: Key = None,
+) -> Any:
+    """Inspect a picture. With an Idempotency-Key, sending it again makes nothing new."""
+    sent = service.take(picture.file, picture.filename)
+    [id] = service.acknowledge(
+        [sent], product, by=who.name, source="api", question=question, key=idempotency_key
+    )
+    row = service.wait(id) if wait else service.store.inspection(id)
+    if row.state == "failed":
+        return problem(422, f"{row.name}: {row.problem}", inspection=id)
+    response.status_code = 201 if row.state == "done" else 202
+    response.headers["Location"] = f"/api/v1/inspections/{id}"
+    return Inspection.of(row)
+
+
+@router.post("/batch", status_code=202, responses=responses(404, 409))
+def inspect_batch(
+    service: Serving,
+    who: Operator,
+    product: Annotated[Name, Form()],
+    pictures: Annotated[list[UploadFile], File()],
+    question: Annotated[Text | None, Form()] = None,
+    wait: Annotated[bool, Form(description="true: answer when all are done")] = False,
+    idempotency_key: Key = None,
+) -> dict[str, Any]:
+    """Inspect many pictures; one that is none is listed and the others go on."""
+    sent, refused = [], []
+    for one in pictures:
+        try:
+            sent.append(service.take(one.file, one.filename))
+        except AnomalystError as error:
+            refused.append(str(error))
+    ids = service.acknowledge(
+        sent, product, by=who.name, source="api", question=question, key=idempotency_key
+    ) if sent else []  # fmt: skip
+    rows = [service.wait(id) for id in ids] if wait else service.store.inspections(ids)
+    return {"items": [Inspection.of(row) for row in rows], "refused": refused}
+
+
+def wanted(
+    product: Annotated[Name | None, Query()] = None,
+    verdict: Annotated[Verdict | None, Query()] = None,
+    state: Annotated[Literal["queued", "done", "failed"] | None, Query()] = None,
+    source: Annotated[Name | None, Query()] = None,
+    reviewed: Annotated[bool | None, Query()] = None,
+    text: Annotated[Text | None, Query(description="in the picture's name or the question")] = None,
+    since: Annotated[datetime | None, Query()] = None,
+    until: Annotated[datetime | None, Query()] = None,
+) -> Filter:
+    """Which inspections."""
+    return Filter(
+        product=product, verdict=verdict, state=state, source=source, reviewed=reviewed, text=text,
+        since=since, until=until,
+    )  # fmt: skip
+
+
+@router.get("", responses=responses())
+def history(
+    service: Serving,
+    who: Operator,  # noqa: ARG001
+    which: Annotated[Filter, Depends(wanted)],
+    before: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9a-f]*$")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Page:
+    """Inspections, the newest first."""
+    rows = service.store.history(which, before=before, limit=limit)
+    following = rows[-1].id if len(rows) == limit else None
+    items = [Inspection.of(row) for row in rows]
+    return Page(items=items, next=following, total=service.store.count(which))
+
+
+@router.get("/export", responses=responses(), response_class=Response)
+def export(
+    service: Serving,
+    who: Operator,  # noqa: ARG001
+    which: Annotated[Filter, Depends(wanted)],
+    form: Annotated[Literal["csv", "parquet"], Query()] = "csv",
+) -> Response:
+    """Inspections as a table."""
+    data, media_type = listing(service.store, which, form)
+    name = f'attachment; filename="inspections.{form}"'
+    return Response(data, media_type=media_type, headers={"Content-Disposition": name})
+
+
+@router.get("/{id}", responses=responses(404))
+def get_inspection(service: Serving, who: Operator, id: str) -> Inspection:  # noqa: ARG001
+    """One inspection."""
+    return Inspection.of(service.store.inspection(id))
+
+
+@router.get("/{id}/regions", responses=responses(404, 409))
+def regions(service: Serving, who: Operator, id: str) -> list[Region]:  # noqa: ARG001
+    """The places that were found."""
+    record = service.done_row(id).record or {}
+    return [Region(**one) for one in record["regions"]]
+
+
+@router.get("/{id}/{what}.png", responses=responses(404, 409) | {200: PNG}, response_class=Response)
+def picture(
+    service: Serving,
+    who: Operator,  # noqa: ARG001
+    id: str,
+    what: Literal["heatmap", "overlay", "picture"],
+) -> Response:
+    """`heatmap`: the map as 8-bit grey, 255 is 1; `overlay`: drawn over the picture; `picture`."""
+    row = service.done_row(id)
+    drawn = {
+        "heatmap": documents.heat_png,
+        "overlay": documents.overlay_png,
+        "picture": documents.picture_png,
+    }[what](row, service.pictures)
+    return Response(drawn, media_type="image/png")
+
+
+@router.get("/{id}/report.{form}", responses=responses(404, 409), response_class=Response)
+def report(
+    service: Serving,
+    who: Operator,  # noqa: ARG001
+    id: str,
+    form: Literal["html", "pdf"],
+) -> Response:
+    """One inspection as a page or on paper."""
+    row = service.done_row(id)
+    if form == "pdf":
+        said = [(one.question, Answer.from_dict(one.answer)) for one in service.store.turns(id)]
+        return Response(
+            documents.report_pdf(row, service.pictures, said), media_type="application/pdf"
+        )
+    try:
+        good = reference_paths(row.product, service.config.products)
+    except AnomalystError:  # the product was deleted; its inspections stay
+        good = []
+    page = documents.report_html([row], service.pictures, good, service.config.encoder)
+    return Response(page, media_type="text/html")
+
+
+@router.post("/{id}/resemblance", responses=responses(404, 409))
+def resemblance(service: Serving, who: Operator, id: str, box_xyxy: BoxXYXY) -> dict[str, Any]:  # noqa: ARG001
+    """The place of a good picture that a place of this one looks like."""
+    x0, y0, x1, y1 = box_xyxy
+    found = service.resemblance(id, (x0, y0, x1, y1))
+    return {name: value for name, value in found.items() if name != "image"}
+
+
+@router.get("/{id}/turns", responses=responses(404))
+def turns(service: Serving, who: Operator, id: str) -> list[Turn]:  # noqa: ARG001
+    """The dialogue so far."""
+    service.store.inspection(id)
+    return [Turn.of(row) for row in service.store.turns(id)]
+
+
+@router.post("/{id}/turns", status_code=201, responses=responses(404, 409))
+def ask(service: Serving, who: Operator, id: str, asked: Question) -> Turn:
+    """Ask, and wait for the whole answer."""
+    return Turn.of(service.ask(id, asked.question, by=who.name))
+
+
+@router.post(
+    "/{id}/turns/stream",
+    responses=responses(404, 409) | {200: {"content": {"text/event-stream": {}}}},
+    response_class=StreamingResponse,
+)
+def ask_streamed(service: Serving, who: Operator, id: str, asked: Question) -> StreamingResponse:
+    """Ask, and hear server-sent events: `sentence` for each, then `turn`, or `problem`."""
+    service.done_row(id)
+    events = _events(service, id, asked.question, who.name)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+def _events(service: Service, id: str, question: str, by: str) -> Iterator[str]:
+    """The answer's events as they come, from a thread that asks."""
+    said: queue.Queue[tuple[str, dict[str, Any]] | None] = queue.Queue()
+
+    def ask_aside() -> None:
+        try:
+            turn = service.ask(
+                id, question, by=by, say=lambda text: said.put(("sentence", {"text": text}))
+            )
+            said.put(("turn", Turn.of(turn).model_dump(mode="json")))
+        except AnomalystError as error:
+            said.put(("problem", {"status": status_of(error), "detail": str(error)}))
+        finally:
+            said.put(None)
+
+    threading.Thread(target=ask_aside, daemon=True).start()
+    while (event := said.get()) is not None:
+        yield f"event: {event[0]}\ndata: {json.dumps(event[1])}\n\n"

@@ -1,0 +1,146 @@
+"""What requests hold and answers look like."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from anomalyst.serving.tables import Table
+
+
+def printable(text: str) -> str:
+    """Text without marks that no database keeps and no page shows."""
+    if any(not c.isprintable() and c not in "\n\r\t" for c in text):
+        raise ValueError("holds characters that cannot be shown")
+    return text
+
+
+Text = Annotated[str, Field(max_length=2000), AfterValidator(printable)]
+Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(printable)]
+BoxXYXY = Annotated[list[int], Field(min_length=4, max_length=4)]
+
+
+class Shape(BaseModel):
+    """An unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OfRow(BaseModel):
+    """A row of the store as an answer."""
+
+    @classmethod
+    def of(cls, row: Table) -> Self:
+        """The columns that are told."""
+        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+
+
+class Region(BaseModel):
+    """A place of the anomaly map, in pixels of the picture."""
+
+    box_xyxy: list[int]
+    area_px: int
+    peak: float
+    centre_xy: list[float]
+    place: str
+    kind: str | None
+
+
+class Inspection(OfRow):
+    """An inspection: queued, done or failed."""
+
+    id: str
+    product: str
+    name: str
+    state: str
+    source: str
+    by: str
+    created_at: datetime
+    done_at: datetime | None
+    question: str | None
+    problem: str | None
+    verdict: str | None
+    score: float | None
+    p_value: float | None
+    reviewed: str | None
+    revision: str | None
+    record: dict[str, Any] | None = Field(description="regions, notes, seconds, answer, ...")
+
+
+class Turn(OfRow):
+    """A question and its answer."""
+
+    id: str
+    question: str
+    answer: dict[str, Any]
+    by: str
+    created_at: datetime
+
+
+class Correction(OfRow):
+    """What a person said of an inspection."""
+
+    id: str
+    inspection: str
+    product: str
+    kind: str
+    detail: dict[str, Any]
+    by: str
+    created_at: datetime
+    applied_at: datetime | None
+    undone_at: datetime | None
+
+
+class Change(OfRow):
+    """What happened to a product."""
+
+    kind: str
+    detail: dict[str, Any]
+    by: str
+    created_at: datetime
+
+
+class Page(BaseModel):
+    """Some inspections, the newest first, and where the next ones begin."""
+
+    items: list[Inspection]
+    next: str | None = Field(description="give it as `before` for the next page; null: the end")
+    total: int
+
+
+class Settings(Shape):
+    """What may be set for a product."""
+
+    description: Text | None = None
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class Question(Shape):
+    """A question about an inspection."""
+
+    question: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(printable)]
+
+
+class Feedback(Shape):
+    """`right`, `wrong`: the verdict; `fine`: places are sound; `answer`: better words."""
+
+    kind: Literal["right", "wrong", "fine", "answer"]
+    boxes_xyxy: Annotated[list[BoxXYXY], Field(max_length=50)] | None = None
+    comment: Text = ""
+    turn: Annotated[str, Field(max_length=64)] | None = None
+    better: Text | None = None
+
+
+class NewRun(Shape):
+    """A training to start."""
+
+    recipe: Name
+    name: Name
+    changes: Annotated[list[Text], Field(max_length=50)] = Field(default_factory=list)
+
+
+class NewKey(Shape):
+    """A key to make."""
+
+    name: Name
+    role: Literal["operator", "engineer", "admin"]

@@ -1,0 +1,236 @@
+"""A small typed client of the REST API; needs httpx alone."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+
+from anomalyst.errors import AnomalystError
+
+TRIES, FIRST_WAIT_SECONDS = 6, 0.5  # of a request that the server was too busy for, or lost
+AGAIN = (429, 502, 503, 504)
+FeedbackKind = Literal["right", "wrong", "fine", "answer"]
+
+
+class ServerError(AnomalystError):
+    """What the server says is wrong: its status, and its problem as a dict."""
+
+    def __init__(self, status: int, problem: dict[str, Any]):
+        super().__init__(problem.get("detail") or problem.get("title") or f"status {status}")
+        self.status, self.problem = status, problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An inspection as the server keeps it."""
+
+    id: str
+    product: str
+    state: str
+    verdict: str | None
+    score: float | None
+    p_value: float | None
+    regions: list[dict[str, Any]]
+    answer: str
+    whole: dict[str, Any]  # everything the server said
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> Self:
+        """From the server's JSON."""
+        record = said.get("record") or {}
+        words = (record.get("words") or {}).get("text")
+        plain = {
+            name: said[name] for name in ("id", "product", "state", "verdict", "score", "p_value")
+        }
+        return cls(
+            **plain,
+            regions=record.get("regions", []),
+            answer=words or record.get("answer", ""),
+            whole=said,
+        )
+
+
+class Client:
+    """`with Client("http://127.0.0.1:7860", key="any_...") as bench: bench.inspect(...)`.
+
+    A request that the server was too busy for, or whose answer was lost, is sent again; an
+    idempotency key keeps an inspection from being made twice. Raises ServerError otherwise.
+    """
+
+    def __init__(self, address: str, key: str | None = None, *, seconds: float = 120.0):
+        headers = {"X-API-Key": key} if key else {}
+        self._http = httpx.Client(
+            base_url=f"{address.rstrip('/')}/api/v1/", headers=headers, timeout=seconds
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def products(self) -> list[dict[str, Any]]:
+        """All products."""
+        return list(self.request("GET", "products"))
+
+    def product(self, name: str) -> dict[str, Any]:
+        """One product."""
+        return dict(self.request("GET", f"products/{name}"))
+
+    def teach(self, name: str, good: Sequence[Path | str], *, pose: str = "auto") -> dict[str, Any]:
+        """Make a product from good pictures, or add them to one that exists."""
+        known = name in [one["name"] for one in self.products()]
+        path = f"products/{name}/references" if known else "products"
+        data = {} if known else {"name": name, "pose": pose}
+        return dict(self._sent("POST", path, "pictures", good, data))
+
+    def delete_product(self, name: str) -> None:
+        """Delete a product."""
+        self._request("DELETE", f"products/{name}")
+
+    def inspect(
+        self,
+        picture: Path | str,
+        product: str,
+        *,
+        question: str | None = None,
+        key: str | None = None,
+    ) -> Found:
+        """Inspect one picture. `key`: an idempotency key of your own; else one is made."""
+        data = {"product": product} | ({"question": question} if question else {})
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        return Found.of(self._sent("POST", "inspections", "picture", [picture], data, headers))
+
+    def inspect_many(
+        self, pictures: Sequence[Path | str], product: str, *, key: str | None = None
+    ) -> list[Found]:
+        """Inspect many pictures in one request, and wait for all."""
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        data = {"product": product, "wait": "true"}
+        said = self._sent("POST", "inspections/batch", "pictures", pictures, data, headers)
+        return [Found.of(one) for one in said["items"]]
+
+    def inspection(self, id: str) -> Found:
+        """One that was made before."""
+        return Found.of(self.request("GET", f"inspections/{id}"))
+
+    def history(self, **filters: Any) -> Iterator[Found]:
+        """Inspections, the newest first: `product=`, `verdict=`, `text=`, `since=`, ..."""
+        before: str | None = None
+        while True:
+            given = {name: value for name, value in filters.items() if value is not None}
+            page = self.request(
+                "GET", "inspections", params=given | ({"before": before} if before else {})
+            )
+            yield from (Found.of(one) for one in page["items"])
+            before = page["next"]
+            if before is None:
+                return
+
+    def picture(self, id: str, what: Literal["overlay", "heatmap", "picture"] = "overlay") -> bytes:
+        """A PNG of an inspection."""
+        return self._request("GET", f"inspections/{id}/{what}.png").content
+
+    def report(self, id: str, form: Literal["html", "pdf"] = "pdf") -> bytes:
+        """An inspection's report."""
+        return self._request("GET", f"inspections/{id}/report.{form}").content
+
+    def ask(self, id: str, question: str) -> str:
+        """The answer to a question about an inspection."""
+        said = self.request("POST", f"inspections/{id}/turns", json={"question": question})
+        return str(said["answer"]["text"])
+
+    def hear(self, id: str, question: str) -> Iterator[str]:
+        """The answer, sentence by sentence as it comes."""
+        path, body = f"inspections/{id}/turns/stream", {"question": question}
+        with self._http.stream("POST", path, json=body) as answer:
+            if not answer.is_success:
+                answer.read()
+                _check(answer)
+            event = ""
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data" and event == "sentence":
+                    yield json.loads(value)["text"]
+                elif name == "data" and event == "problem":
+                    problem = json.loads(value)
+                    raise ServerError(problem["status"], problem)
+
+    def feedback(self, id: str, kind: FeedbackKind, **said: Any) -> dict[str, Any]:
+        """Say that a verdict is right or wrong, that places are fine, what an answer should be."""
+        return dict(self.request("POST", f"inspections/{id}/feedback", json={"kind": kind, **said}))
+
+    def undo(self, correction: str) -> dict[str, Any]:
+        """Take feedback back."""
+        return dict(self.request("POST", f"feedback/{correction}/undo"))
+
+    def statistics(self, product: str) -> dict[str, Any]:
+        """Counts, calibration, recent scores and drift of a product."""
+        return dict(self.request("GET", f"products/{product}/statistics"))
+
+    def _sent(
+        self,
+        method: str,
+        path: str,
+        field: str,
+        pictures: Sequence[Path | str],
+        data: dict[str, Any],
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        with ExitStack() as stack:
+            files = [
+                (field, (Path(one).name, stack.enter_context(Path(one).open("rb"))))
+                for one in pictures
+            ]
+            return self.request(method, path, data=data, files=files, headers=headers)
+
+    def request(self, method: str, path: str, **request: Any) -> Any:
+        """Any endpoint under /api/v1, by its path; what it answers, as JSON."""
+        return self._request(method, path, **request).json()
+
+    def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Sent again where that cannot do a thing twice."""
+        headers = request.get("headers") or {}
+        safe = method in ("GET", "DELETE") or "Idempotency-Key" in headers
+        for tried in range(TRIES):
+            last = tried == TRIES - 1
+            try:
+                answer = self._http.request(method, path, **request)
+            except httpx.TransportError as error:
+                if last or not safe:
+                    raise AnomalystError(
+                        f"{self._http.base_url}: not reached ({error or type(error).__name__}); is "
+                        "`anomalyst serve` running there?"
+                    ) from error
+            else:
+                if answer.status_code not in AGAIN or last:
+                    _check(answer)
+                    return answer
+            time.sleep(FIRST_WAIT_SECONDS * 2**tried)
+            for _, (_, file) in request.get("files") or []:
+                file.seek(0)
+        raise AssertionError("the last try returns or raises")
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.is_success:
+        return
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    raise ServerError(answer.status_code, problem if isinstance(problem, dict) else {})

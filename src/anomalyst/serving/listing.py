@@ -1,0 +1,72 @@
+"""The history as a table for other programs: CSV or Parquet."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from anomalyst.serving.store import PAGE_MOST, Filter, Store
+from anomalyst.serving.tables import InspectionRow
+
+COLUMNS = (
+    "id", "created_at", "done_at", "product", "name", "source", "by", "state", "verdict", "score",
+    "p_value", "confidence", "regions", "kinds", "reviewed", "question", "answer", "problem",
+)  # fmt: skip
+MEDIA_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+
+
+def listing(store: Store, wanted: Filter, form: Literal["csv", "parquet"]) -> tuple[bytes, str]:
+    """The inspections wanted, the newest first, and the media type of the file."""
+    rows = [_cells(row) for row in _all(store, wanted)]
+    return (_csv(rows) if form == "csv" else _parquet(rows)), MEDIA_TYPES[form]
+
+
+def _all(store: Store, wanted: Filter) -> Iterator[InspectionRow]:
+    before = None
+    while rows := store.history(wanted, before=before, limit=PAGE_MOST):
+        yield from rows
+        before = rows[-1].id
+
+
+def _cells(row: InspectionRow) -> dict[str, Any]:
+    record = row.record or {}
+    words = record.get("words") or {}
+    regions = record.get("regions", [])
+    own = {name: getattr(row, name, None) for name in COLUMNS}
+    return own | {
+        "confidence": record.get("confidence"),
+        "regions": len(regions),
+        "kinds": ", ".join(sorted({str(one["kind"]) for one in regions if one["kind"]})),
+        "answer": words.get("text") or record.get("answer"),
+    }
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([_plain(row[name]) for name in COLUMNS])
+    return text.getvalue().encode()
+
+
+def _plain(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    moment, number = pa.timestamp("us", tz="UTC"), pa.float64()
+    kinds = {
+        "created_at": moment, "done_at": moment, "score": number, "p_value": number,
+        "confidence": number, "regions": pa.int64(),
+    }  # fmt: skip
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    target = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), target)
+    return target.getvalue()
