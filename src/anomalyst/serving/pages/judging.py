@@ -1,0 +1,125 @@
+"""Right or wrong, this is fine, a mask repainted: the same buttons on several pages."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from anomalyst.imaging import resize
+from anomalyst.serving import documents
+from anomalyst.serving.pages.bench import Bench, told
+from anomalyst.serving.tables import CorrectionRow
+
+PAINT_PX = 900
+SAID = {
+    "right": "Marked right.", "wrong": "Marked wrong.", "mask": "The mask is kept.",
+    "fine": "Learnt: this place is fine from now on, and the product is calibrated anew.",
+    "answer": "Your words are kept.",
+}  # fmt: skip
+
+
+class Judging:
+    """Buttons that judge the inspection whose id `current` holds, and undo the last judgement."""
+
+    def __init__(self, bench: Bench, current: gr.State, name: str):
+        self.bench, self.current = bench, current
+        self.last = gr.State(None)  # id of the last correction
+        with gr.Row():
+            self.right = gr.Button("Right", size="sm", elem_id=f"{name}-right", min_width=70)
+            self.wrong = gr.Button("Wrong", size="sm", elem_id=f"{name}-wrong", min_width=70)
+            self.fine = gr.Button("This is fine", size="sm", elem_id=f"{name}-fine", min_width=90)
+            self.undo = gr.Button("Undo", size="sm", elem_id=f"{name}-undo", min_width=70)
+        self.said = gr.Markdown(elem_id=f"{name}-said")
+        with gr.Accordion("Repaint the mask, or write a better answer", open=False):
+            self.load = gr.Button("Paint on this picture", size="sm", elem_id=f"{name}-paint")
+            self.editor = gr.ImageEditor(
+                label="White is the defect", type="numpy", sources=(), transforms=(),
+                brush=gr.Brush(colors=["#ffffff"], default_size=14), layers=False,
+                elem_id=f"{name}-editor", visible=False,
+            )  # fmt: skip
+            self.keep = gr.Button("Keep the mask", size="sm", elem_id=f"{name}-keep", visible=False)
+            self.better = gr.Textbox(label="What the last answer should have said", lines=2)
+            self.reword = gr.Button("Keep these words", size="sm", elem_id=f"{name}-reword")
+        self._connect()
+
+    def changed(self, show: Callable[[str], Any], target: Any) -> None:
+        """Show something anew after each judgement."""
+        for button in (self.right, self.wrong, self.fine, self.undo, self.keep):
+            button.click(lambda: None).then(
+                lambda id: show(id) if id else gr.skip(), self.current, target
+            )
+
+    def _connect(self) -> None:
+        corrections = self.bench.corrections
+
+        @told
+        def right(id: str | None, request: gr.Request) -> Any:
+            who = self.bench.who(request)
+            return self._told(corrections.judge(str(id), True, by=who.name))
+
+        @told
+        def wrong(id: str | None, request: gr.Request) -> Any:
+            who = self.bench.who(request)
+            return self._told(corrections.judge(str(id), False, by=who.name))
+
+        @told
+        def fine(id: str | None, request: gr.Request) -> Any:
+            who = self.bench.who(request, "engineer")
+            return self._told(corrections.fine(str(id), None, by=who.name))
+
+        @told
+        def undo(last: str | None, request: gr.Request) -> Any:
+            who = self.bench.who(request, "engineer")
+            if last is None:
+                return "Nothing to undo.", None
+            corrections.undo(last, by=who.name)
+            return "Undone.", None
+
+        @told
+        def keep(id: str | None, painted: dict[str, Any], request: gr.Request) -> Any:
+            who = self.bench.who(request)
+            row = self.bench.service.done_row(str(id))
+            return self._told(
+                corrections.repaint(row.id, as_mask(painted, row.record or {}), by=who.name)
+            )
+
+        @told
+        def reword(id: str | None, words: str, request: gr.Request) -> Any:
+            who = self.bench.who(request)
+            turns = self.bench.service.store.turns(str(id))
+            last = turns[-1].id if turns else ""
+            return self._told(corrections.reword(str(id), last, words, by=who.name))
+
+        result = [self.said, self.last]
+        self.right.click(right, self.current, result)
+        self.wrong.click(wrong, self.current, result)
+        self.fine.click(fine, self.current, result)
+        self.undo.click(undo, self.last, result)
+        self.load.click(self._paintable, self.current, [self.editor, self.keep])
+        self.keep.click(keep, [self.current, self.editor], result)
+        self.reword.click(reword, [self.current, self.better], result)
+
+    def _told(self, row: CorrectionRow) -> tuple[str, str]:
+        return SAID[row.kind], row.id
+
+    def _paintable(self, id: str | None) -> Any:
+        if not id:
+            gr.Warning("Inspect a picture first.")
+            return gr.skip(), gr.skip()
+        row = self.bench.service.done_row(id)
+        picture = documents.shown_picture(row, self.bench.service.pictures, PAINT_PX)
+        return gr.ImageEditor(value=picture, visible=True), gr.Button(visible=True)
+
+
+def as_mask(painted: dict[str, Any], record: dict[str, Any]) -> bytes:
+    """What was painted over the picture, as a PNG of the picture's own size."""
+    drawn = np.zeros((record["height_px"], record["width_px"]), np.float32)
+    for layer in (painted or {}).get("layers", []):
+        alpha = np.asarray(layer)[..., 3].astype(np.float32) / 255
+        drawn = np.maximum(drawn, resize(alpha, drawn.shape))
+    buffer = io.BytesIO()
+    Image.fromarray((drawn > 0.5).astype(np.uint8) * 255).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,164 @@
+"""What several pages show: the picture with its regions, the dialogue, likeness; as HTML."""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from anomalyst.imaging import data_uri, open_picture, resize
+from anomalyst.report.overlay import shown_size
+from anomalyst.serving import documents
+from anomalyst.serving.keys import Caller
+from anomalyst.serving.service import Service
+from anomalyst.serving.tables import InspectionRow
+
+VIEWER_PX = 1200
+CLOSE_PX = 320
+AROUND = 0.75  # of a region's side, shown around it
+HINT = "Ask about this part: is there a defect, where, how large, how sure are you?"
+PLACED = re.compile(r"[^,;:.()]*\(box (\d+), (\d+), (\d+), (\d+)\)")  # a phrase and its place
+
+_templates = Environment(
+    loader=PackageLoader("anomalyst.serving.pages", "templates"),
+    autoescape=select_autoescape(["j2"]),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+Box = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some words of an answer, and the region they speak of, from 1; 0: none."""
+
+    text: str
+    region: int = 0
+
+
+def viewer(service: Service, row: InspectionRow) -> str:
+    """The picture with heatmap, regions, figures and notes."""
+    if row.state != "done":
+        reason = row.problem or "it is still waiting."
+        return _templates.from_string("<p class='an-note'>{{ name }}: {{ reason }}</p>").render(
+            name=row.name, reason=reason
+        )
+    found = documents.inspection_of(row, service.pictures)
+    return _templates.get_template("viewer.html.j2").render(
+        row=row,
+        record=row.record,
+        answer=found.answer,
+        plain=data_uri(documents.shown_picture(row, service.pictures, VIEWER_PX), quality=85),
+        heat=_png_uri(documents.heat_layer_png(found)),
+        mask=_png_uri(documents.mask_png(found)),
+    )
+
+
+def dialogue(service: Service, row: InspectionRow | None, asked: str = "", heard: str = "") -> str:
+    """The turns so far, and perhaps one that is being answered."""
+    said = service.store.turns(row.id) if row else []
+    turns = [_shown_turn(one.question, one.answer, row) for one in said]
+    if asked:
+        turns.append({"question": asked, "pieces": [Piece(heard)], "waiting": True})
+    return _templates.get_template("dialogue.html.j2").render(turns=turns, hint=HINT)
+
+
+def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[Piece]:
+    """An answer cut where it names places: each phrase with the number of its region."""
+    boxes = [list(one["box_xyxy"]) for one in regions]
+    cut, text, last = [], answer["text"], 0
+    for match in PLACED.finditer(text):
+        box = [int(value) for value in match.groups()]
+        start = match.end() - len(re.sub(r"^\s*(and )?", "", match.group()))
+        number = boxes.index(box) + 1 if box in boxes else 0
+        cut += [Piece(text[last:start]), Piece(text[start : match.end()], number)]
+        last = match.end()
+    return [*cut, Piece(text[last:])]
+
+
+def likeness(service: Service, row: InspectionRow, number: int) -> str:
+    """Region `number` beside the place of a good picture that it resembles most."""
+    box = (row.record or {})["regions"][number - 1]["box_xyxy"]
+    found = service.resemblance(row.id, (box[0], box[1], box[2], box[3]))
+    there = np.rot90(open_picture(Path(found["image"])), found["quarter_turns"])
+    here = open_picture(service.pictures.existing(row.picture))
+    return _templates.get_template("likeness.html.j2").render(
+        number=number,
+        here=data_uri(close_up(here, box), quality=85),
+        there=data_uri(close_up(there, found["box_xyxy"]), quality=85),
+        name=found["name"],
+        similarity=found["similarity"],
+    )
+
+
+def close_up(picture: np.ndarray, box: Box) -> np.ndarray:
+    """A place with some of what lies around it, enlarged: uint8 (H, W, 3)."""
+    x0, y0, x1, y1 = box
+    margin = max(12, round(AROUND * max(x1 - x0, y1 - y0)))
+    cut = picture[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin]
+    scale = CLOSE_PX / max(cut.shape[:2])
+    size_hw = (max(1, round(cut.shape[0] * scale)), max(1, round(cut.shape[1] * scale)))
+    return resize(np.ascontiguousarray(cut), size_hw)
+
+
+def thumbnail(service: Service, row: InspectionRow, side_px: int = 128) -> str:
+    """A small picture as a data URI; empty where it is gone."""
+    if row.picture not in service.pictures:
+        return ""
+    picture = open_picture(service.pictures.path(row.picture))
+    return data_uri(resize(picture, shown_size(picture.shape[:2], side_px)))
+
+
+def tiles(figures: Sequence[tuple[str, str]]) -> str:
+    """Figures with what they are, as a row of tiles."""
+    return _templates.from_string(
+        "<div class='an-tiles'>{% for value, what in figures %}"
+        "<div class='an-tile'><b>{{ value }}</b><span>{{ what }}</span></div>{% endfor %}</div>"
+    ).render(figures=figures)
+
+
+def papers(service: Service, row: InspectionRow, who: Caller) -> str:
+    """Where the papers of an inspection are; where keys are needed, with a pass."""
+    if row.state != "done":
+        return ""
+    return _templates.from_string(
+        "<p class='an-note'>{% for what in files %}"
+        "<a href='/api/v1/inspections/{{ id }}/{{ what }}{{ ticket }}' target='_blank' "
+        "rel='noopener noreferrer'>"
+        "{{ what }}</a>{{ ' · ' if not loop.last }}{% endfor %}</p>"
+    ).render(
+        id=row.id,
+        files=("report.html", "report.pdf", "overlay.png", "heatmap.png"),
+        ticket=f"?ticket={service.tickets.give(who)}" if service.config.keys else "",
+    )
+
+
+def rows_of(service: Service, rows: Sequence[InspectionRow]) -> str:
+    """Inspections as a list with small pictures."""
+    shown = [(row, thumbnail(service, row)) for row in rows]
+    return _templates.from_string(
+        "<div class='an-rows'>{% for row, uri in shown %}"
+        "<div class='an-row'><img src='{{ uri }}' alt=''>"
+        "<div><b class='{{ row.verdict }}'>{{ row.verdict or row.state }}</b> {{ row.name }}<br>"
+        "<span class='an-note'>{{ row.product }} · {{ row.created_at.strftime('%H:%M:%S') }} UTC"
+        "{% if row.score is not none %} · p = {{ '%.3g'|format(row.p_value) }}{% endif %}"
+        "{% if row.alarm %} · {{ row.alarm }}{% endif %}</span></div></div>"
+        "{% else %}<p class='an-hint'>Nothing yet.</p>{% endfor %}</div>"
+    ).render(shown=shown)
+
+
+def _shown_turn(question: str, answer: dict[str, Any], row: InspectionRow | None) -> dict[str, Any]:
+    regions = ((row.record if row else None) or {}).get("regions", [])
+    return {
+        "question": question,
+        "pieces": pieces(answer, regions),
+        "corrected": answer["corrected"],
+    }
+
+
+def _png_uri(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"

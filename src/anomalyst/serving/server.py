@@ -1,0 +1,110 @@
+"""The server: API and pages in one process, the model in another."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import uvicorn
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.api.app import build_app
+from anomalyst.serving.config import ServingConfig
+from anomalyst.serving.keeping import prune
+from anomalyst.serving.quick import import_gradio_quickly
+from anomalyst.serving.service import Sent, Service
+
+log = logging.getLogger(__name__)
+DEMO = Path(__file__).parent.parent / "demo"
+TAUGHT_FIRST = "flange"  # the bundled product that a new installation knows
+PRUNE_SECONDS = 6 * 3600.0
+THREADS = 128
+
+
+def serve(config: ServingConfig) -> None:
+    """Serve until a signal comes; what was acknowledged is finished, or waits in the store."""
+    service = Service(config)
+    app = build_server(service)
+    options = uvicorn.Config(
+        app,
+        host=config.host,
+        port=config.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=8,  # an open page never ends its request by itself
+        server_header=False,
+    )
+    uvicorn.Server(options).run()
+
+
+def check_address(host: str, port: int) -> None:
+    """Raises AnomalystError if it cannot be listened at, before anything is read or written."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise AnomalystError(
+            f"{host}:{port} cannot be listened at ({error.strerror}); another server may run "
+            "there. Choose another --port."
+        ) from error
+
+
+def build_server(service: Service) -> FastAPI:
+    """The whole app: REST, OpenAPI, pages; its end closes the service."""
+    import_gradio_quickly()
+    from anomalyst.serving.workbench import mount_workbench
+
+    app = build_app(service)
+    pages = mount_workbench(app, service)
+    inner = pages.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(whole: FastAPI) -> AsyncIterator[None]:
+        # Each waiting client holds a thread; health and readiness need none.
+        current_default_thread_limiter().total_tokens = THREADS
+        ended = threading.Event()
+        threading.Thread(target=_begin, args=(whole, service, ended), daemon=True).start()
+        async with inner(whole):
+            yield
+        ended.set()
+        await asyncio.to_thread(service.close)
+
+    pages.router.lifespan_context = lifespan
+    return pages
+
+
+def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
+    """What is done beside the first requests: unfinished work, the first product, retention."""
+    service.start()  # not before the pages are there: both want the processor
+    try:
+        resumed = service.resume() + app.state.corrections.resume()
+        if resumed:
+            log.info("took up %d unfinished tasks", resumed)
+        if not service.products():
+            teach_first(service)
+    except Exception:
+        log.exception("the server's beginning failed")
+    while not ended.wait(PRUNE_SECONDS if service.config.keep_days else None):
+        prune(service.store, service.config.keep_days)
+
+
+def teach_first(service: Service) -> None:
+    """A new installation opens with a product already taught: a bundled, drawn one."""
+    good = sorted((DEMO / TAUGHT_FIRST / "good").glob("*.*"))
+    sent: list[Sent] = []
+    for path in good:
+        with path.open("rb") as file:
+            sent.append(service.take(file, path.name))
+    started = time.perf_counter()
+    service.teach(TAUGHT_FIRST, sent, by="anomalyst", describe="", new=True)
+    log.info("taught %s in %.1f s", TAUGHT_FIRST, time.perf_counter() - started)

@@ -1,0 +1,97 @@
+"""The workbench: pages on one service, mounted at the root of the app."""
+
+import logging
+from pathlib import Path
+
+import gradio as gr
+from fastapi import FastAPI
+
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.keys import caller_of
+from anomalyst.serving.pages import help as help_page
+from anomalyst.serving.pages import history, inspecting, live, reviewing, teaching, training
+from anomalyst.serving.pages.bench import Bench
+from anomalyst.serving.quick import no_apps_in_between
+from anomalyst.serving.service import Service
+from anomalyst.serving.watches import Watches
+
+SIGN_IN = "Sign in with a key's name and the key, as `anomalyst store key` gave them."
+PAGES = Path(__file__).parent / "pages"
+# A system's own: nothing is fetched, and text looks as it does elsewhere on the machine.
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+MONO = ("ui-monospace", "Consolas", "monospace")
+TOP = (
+    "<div class='an-top'><h1>Anomalyst</h1><span class='an-sub'>{0}</span>"
+    "<button type='button' data-theme-turn aria-label='light or dark'>light / dark</button></div>"
+)
+
+
+def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
+    """The app with the pages on it. Works offline: fonts and scripts come with it."""
+    # Its HTTP client would log each probe of our own pages.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    bench = Bench(service, app.state.corrections, app.state.runs, Watches(service.config))
+
+    def opens(name: str, key: str) -> bool:
+        try:
+            return caller_of(service.store, key).name == name
+        except AnomalystError:
+            return False
+
+    with no_apps_in_between():
+        pages = build_pages(bench)
+    return gr.mount_gradio_app(
+        app,
+        pages,
+        path="/",
+        auth=opens if service.config.keys else None,
+        auth_message="Name and key, as `anomalyst store key` gave them."
+        if service.config.keys
+        else None,
+        show_error=False,
+        ssr_mode=False,
+        footer_links=[],
+        max_file_size=f"{service.config.limits.upload_mb}mb",
+        allowed_paths=[str(service.config.products.resolve())],
+        theme=gr.themes.Base(
+            primary_hue="cyan",
+            secondary_hue="cyan",
+            neutral_hue="slate",
+            font=FONTS,
+            font_mono=MONO,
+        ),
+        css=(PAGES / "style.css").read_text(encoding="utf-8"),
+        head=f"<script>{(PAGES / 'behave.js').read_text(encoding='utf-8')}</script>",
+    )
+
+
+def build_pages(bench: Bench) -> gr.Blocks:
+    """All pages, each under its own address."""
+    with gr.Blocks(
+        title="Anomalyst",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(3600, 86400),  # seconds: each hour, uploads of a day ago
+    ) as pages:
+        _top("inspect, question, correct")
+        inspecting.build(bench)
+    for title, path, build in (
+        ("Products", "products", teaching.build),
+        ("Review", "review", reviewing.build),
+        ("History", "history", history.build),
+        ("Live", "live", live.build),
+        ("Training", "training", training.build),
+    ):
+        with pages.route(title, path):
+            _top(title.lower())
+            build(bench)
+    with pages.route("Help", "help"):
+        _top("help")
+        help_page.build()
+    return pages
+
+
+def _top(words: str) -> None:
+    """What every page begins with."""
+    gr.Navbar(main_page_name="Inspect")  # type: ignore[attr-defined]
+    gr.HTML(TOP.format(words))

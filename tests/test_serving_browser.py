@@ -1,0 +1,221 @@
+"""The pages in a real browser: teach, inspect, ask, click, correct, find again; two at once."""
+
+import shutil
+import time
+
+import pytest
+
+from anomalyst.serving.client import Client
+from serving import DEFECT, FLANGE, GOOD
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    pytest.importorskip("playwright")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = context.new_page()
+    found.set_default_timeout(20_000)
+    found.goto(server.address)
+    found.wait_for_selector("#inspect-drop input[type=file]", state="attached")
+    found.wait_for_function("document.querySelector('#inspect-product input').value !== ''")
+    yield found
+    context.close()
+
+
+def drop(page, *pictures) -> None:
+    """Drop pictures on the page Inspect, and wait for the last one's result."""
+    page.set_input_files("#inspect-drop input[type=file]", [str(one) for one in pictures])
+    page.wait_for_selector(f".an-name:has-text('{pictures[-1].name}')")
+
+
+def open_page(page, server, name: str) -> None:
+    page.goto(f"{server.address}/{name}")
+    page.wait_for_load_state("domcontentloaded")
+
+
+def test_inspect_ask_and_click_a_region(page):
+    drop(page, DEFECT)
+    assert page.text_content(".an-pill") == "anomalous"
+    page.fill(
+        "#inspect-question textarea, #inspect-question input", "Is there a defect, and where?"
+    )
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".an-phrase")
+    page.click(".an-phrase >> nth=0")
+    number = page.get_attribute(".an-phrase >> nth=0", "data-region")
+    assert page.locator(f"rect.an-lit[data-region='{number}']").count() == 1
+    assert page.locator(f"tr.an-lit[data-region='{number}']").count() == 1
+    page.click(f"tr[data-region='{number}']")  # the same again: it goes out
+    assert page.locator(".an-lit").count() == 0
+    page.click(f"rect[data-region='{number}']")
+    page.wait_for_selector(".an-likeness img >> nth=1")
+    assert page.locator(".an-phrase.an-lit").count() == 1
+
+
+def test_the_slider_and_the_views(page):
+    drop(page, DEFECT)
+    page.fill("[data-heat]", "0.2")
+    assert page.evaluate("getComputedStyle(document.querySelector('.an-heat')).opacity") == "0.2"
+    for view in ("beside", "mask", "plain", "overlay"):
+        page.click(f"[data-view-to={view}]")
+        assert page.get_attribute(".an-viewer", "data-view") == view
+
+
+def test_a_mask_is_painted_where_the_mouse_goes(page, server):
+    drop(page, DEFECT)
+    page.click("text=Repaint the mask, or write a better answer")
+    page.click("#inspect-paint")
+    page.wait_for_selector("#inspect-editor canvas")
+    time.sleep(1.5)  # the editor draws its picture
+    box = page.locator("#inspect-editor canvas").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 40, y)
+    page.mouse.down()
+    for step in range(9):
+        page.mouse.move(x - 40 + 10 * step, y)
+    page.mouse.up()
+    time.sleep(0.5)
+    page.click("#inspect-keep")
+    page.wait_for_selector("#inspect-said :text('mask is kept')")
+    with Client(server.address) as client:
+        newest = next(client.history(product="flange"))
+        said = client.request("GET", f"inspections/{newest.id}/feedback")
+    [[x0, y0, x1, y1]] = said[0]["detail"]["boxes_xyxy"]
+    assert 60 < x0 < 110 and 150 < x1 < 200 and abs((y0 + y1) / 2 - 128) < 12
+
+
+def test_a_wrong_file_is_told_and_the_others_go_on(page, tmp_path):
+    bad = tmp_path / "notes.png"
+    bad.write_text("no picture")
+    drop(page, bad, GOOD, DEFECT)
+    page.wait_for_selector("text=notes.png: is not a picture")
+    page.wait_for_selector("#inspect-list :text('good-000.jpg')")
+
+
+def test_teach_correct_and_find_again(page, server):
+    open_page(page, server, "products")
+    page.fill("#teach-name textarea, #teach-name input", "disc")
+    good = sorted((FLANGE / "good").glob("*.jpg"))[:2]
+    page.set_input_files("#teach-drop input[type=file]", [str(one) for one in good])
+    page.wait_for_selector("#teach-drop :text('001')")
+    page.click("#teach-go")
+    page.wait_for_selector("#teach-said :text('knows 2 good pictures')")
+    page.wait_for_selector("#product-figures :text('good pictures')")
+
+    open_page(page, server, "")
+    page.wait_for_selector("#inspect-drop input[type=file]", state="attached")
+    page.click("#inspect-product input")
+    page.click("ul[role=listbox] >> text=disc")
+    drop(page, DEFECT)
+    before = page.text_content(".an-figures")
+    page.click("#inspect-fine")
+    page.wait_for_selector("#inspect-said :text('Learnt')")
+    drop(page, DEFECT)
+    page.wait_for_function(
+        "before => document.querySelector('.an-figures').textContent !== before", arg=before
+    )
+    page.click("#inspect-undo")
+    page.wait_for_selector("#inspect-said :text('Undone')")
+
+    open_page(page, server, "history")
+    page.click("#history-product input")
+    page.click("ul[role=listbox] >> text=disc")
+    page.wait_for_selector("#history-total :text('2 of 2')")
+    page.click("#history-table [role=gridcell]:has-text('fracture-001.jpg') >> nth=0")
+    page.wait_for_selector("#history-view .an-viewer")
+
+
+def test_the_review_queue_is_worked_off_with_keys(page, server):
+    drop(page, GOOD)
+    open_page(page, server, "review")
+    page.wait_for_selector("#review-view .an-viewer")
+    waiting = page.text_content("#review-left")
+    page.keyboard.press("r")
+    page.wait_for_function(
+        "before => document.querySelector('#review-left').textContent !== before", arg=waiting
+    )
+    page.wait_for_selector("#review-said :text('Marked right')")
+
+
+def test_two_people_work_at_once_and_see_their_own(browser, server):
+    pages = []
+    for picture in (DEFECT, GOOD):
+        page = browser.new_context().new_page()
+        page.set_default_timeout(20_000)
+        page.goto(server.address)
+        page.wait_for_selector("#inspect-drop input[type=file]", state="attached")
+        pages.append((page, picture))
+    time.sleep(0.5)
+    for page, picture in pages:
+        page.set_input_files("#inspect-drop input[type=file]", str(picture))
+    for page, picture in pages:
+        page.wait_for_selector(f".an-name:has-text('{picture.name}')")
+        assert page.locator(".an-name").count() == 1
+    assert [p.text_content(".an-pill") for p, _ in pages] == ["anomalous", "normal"]
+    for page, _ in pages:
+        page.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("wide", [1280, 390])
+def test_every_page_fits_in_light_and_dark(browser, server, theme, wide):
+    context = browser.new_context(viewport={"width": wide, "height": 900}, color_scheme=theme)
+    page = context.new_page()
+    failed: list[str] = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.on("request", lambda r: failed.append(r.url) if foreign(r.url, server) else None)
+    for name in ("", "products", "review", "history", "live", "training", "help"):
+        page.goto(f"{server.address}/{name}?__theme={theme}")
+        page.wait_for_selector(".an-top")
+        assert page.evaluate("document.documentElement.scrollWidth") <= wide
+        assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    assert failed == []
+    context.close()
+
+
+def foreign(url: str, server) -> bool:
+    """Whether a page asks for something from elsewhere: it must work offline."""
+    return not url.startswith((server.address, "data:", "blob:"))
+
+
+def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
+
+    from anomalyst.serving.config import ServingConfig
+    from anomalyst.serving.database import open_database
+    from anomalyst.serving.keys import make_key
+    from anomalyst.serving.load import Server, free_port
+    from anomalyst.serving.pictures import Pictures
+    from anomalyst.serving.store import Store
+
+    config = ServingConfig(home=tmp_path, keys=True)
+    key = make_key(Store(open_database(config.database_url), Pictures(tmp_path)), "ann", "operator")
+    server = Server(tmp_path, free_port(), "--keys")
+    try:
+        server.await_page()
+        page = browser.new_context().new_page()
+        page.set_default_timeout(20_000)
+        page.goto(server.address)
+        page.fill("input[type=text], textarea", "ann")
+        page.fill("input[type=password]", key)
+        page.click("button:has-text('Login')")
+        page.wait_for_selector("#inspect-drop")
+        page.goto(f"{server.address}/products")
+        page.fill("#teach-name textarea, #teach-name input", "x")
+        page.click("#teach-go")
+        page.wait_for_selector("text=this takes the role engineer; yours is operator")
+        page.context.close()
+    finally:
+        server.stop()
