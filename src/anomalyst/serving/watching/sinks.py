@@ -1,0 +1,115 @@
+"""Whom results go to: an MQTT broker, a webhook. A message counts as sent when it was taken."""
+
+import json
+import threading
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import httpx
+from paho.mqtt.client import Client, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion
+
+from anomalyst.errors import AnomalystError
+
+TAKEN_SECONDS = 10.0
+TOPIC = "anomalyst"
+
+
+class Sink(Protocol):
+    """Takes messages."""
+
+    label: str  # without a password: it is kept with each message
+
+    def send(self, id: str, payload: dict[str, Any]) -> None:
+        """Returns when the message was taken; raises OSError if it was not."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Mqtt:
+    """A broker, by MQTT 3.1.1 with quality of service 1: it acknowledges each message.
+
+    Topics: PREFIX/PRODUCT/inspections, and PREFIX/PRODUCT/drift when scores have changed.
+    """
+
+    def __init__(self, address: str):
+        parts = urlsplit(address if "://" in address else f"mqtt://{address}")
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise AnomalystError(
+                f"--mqtt {address!r}: HOST, HOST:PORT or mqtt://USER:PASSWORD@HOST:PORT/PREFIX is "
+                "needed; mqtts:// for TLS."
+            )
+        secure = parts.scheme == "mqtts"
+        self.host, self.port = parts.hostname, parts.port or (8883 if secure else 1883)
+        self.prefix = parts.path.strip("/") or TOPIC
+        self.label = f"{parts.scheme}://{self.host}:{self.port}/{self.prefix}"
+        self._client = Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=True)
+        self._client.max_queued_messages_set(100)
+        if parts.username:
+            self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
+        if secure:
+            self._client.tls_set()
+        self._started = False
+        self._lock = threading.Lock()
+
+    def send(self, id: str, payload: dict[str, Any]) -> None:  # noqa: ARG002
+        """Publish; returns when the broker has acknowledged it."""
+        self._connected()
+        product = "".join("-" if c in "/+#" else c for c in payload["product"])
+        topics = ["inspections", *(["drift"] if payload.get("drift_alarm") else [])]
+        for topic in topics:
+            sent = self._client.publish(
+                f"{self.prefix}/{product}/{topic}", json.dumps(payload), qos=1
+            )
+            self._await(sent)
+
+    def close(self) -> None:
+        """Say goodbye to the broker."""
+        if self._started:
+            self._client.disconnect()
+            self._client.loop_stop()
+
+    def _connected(self) -> None:
+        with self._lock:
+            if self._started and self._client.is_connected():
+                return
+            if self._started:
+                self.close()
+            self._client.connect(self.host, self.port, keepalive=20)
+            self._client.loop_start()
+            self._started = True
+
+    def _await(self, sent: MQTTMessageInfo) -> None:
+        try:
+            sent.wait_for_publish(TAKEN_SECONDS)
+        except (RuntimeError, ValueError) as error:
+            raise OSError(f"the broker was not reached ({error})") from error
+        if not sent.is_published():
+            raise OSError("the broker did not acknowledge the message")
+
+
+class Webhook:
+    """An address that takes JSON by POST and answers with a 2xx status."""
+
+    def __init__(self, address: str):
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise AnomalystError(f"--webhook {address!r}: http://... or https://... is needed.")
+        self.address = address
+        host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+        self.label = f"{parts.scheme}://{host}{parts.path}"
+        self._client = httpx.Client(timeout=TAKEN_SECONDS)
+
+    def send(self, id: str, payload: dict[str, Any]) -> None:
+        """Post it; the header Idempotency-Key tells a message that comes twice."""
+        try:
+            answer = self._client.post(self.address, json=payload, headers={"Idempotency-Key": id})
+        except httpx.HTTPError as error:
+            raise OSError(f"not reached ({error or type(error).__name__})") from error
+        if not answer.is_success:
+            raise OSError(f"answered {answer.status_code}")
+
+    def close(self) -> None:
+        """Let go of its connections."""
+        self._client.close()

@@ -1,0 +1,145 @@
+"""Where pictures come from: a folder that fills, a camera or a stream through OpenCV."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import cv2
+import numpy as np
+
+from anomalyst.errors import AnomalystError
+from anomalyst.imaging import list_pictures
+
+QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
+REOPEN_SECONDS = 5.0  # between tries to reach a camera that is gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A picture that has come."""
+
+    name: str
+    mark: str  # of the same picture again: the same
+    path: Path | None = None
+    data: bytes | None = None
+
+    def open(self) -> IO[bytes]:
+        """Its bytes."""
+        if self.path is not None:
+            return self.path.open("rb")
+        return io.BytesIO(self.data or b"")
+
+
+class Source(Protocol):
+    """Gives pictures as they come."""
+
+    def new(self) -> Iterator[Taken]:
+        """Those that have come since; those that are there already come at first."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames that came while no place was free, and were passed over."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Folder:
+    """Every whole picture in a folder, the oldest first; a changed one counts as another."""
+
+    dropped = 0  # files wait where they are
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._seen: dict[str, str] = {}  # name -> mark of what was given
+        list_pictures(folder)  # AnomalystError if there is no such folder
+
+    def new(self) -> Iterator[Taken]:
+        """Pictures that have come and are no longer written to."""
+        found = []
+        for path in list_pictures(self.folder):
+            try:
+                state = path.stat()
+            except FileNotFoundError:
+                continue
+            mark = f"{path.name}|{state.st_size}|{state.st_mtime_ns}"
+            if self._seen.get(path.name) != mark and time.time() - state.st_mtime > QUIET_SECONDS:
+                found.append((state.st_mtime_ns, path, mark))
+        for _, path, mark in sorted(found):
+            yield Taken(name=path.name, mark=mark, path=path)
+            self._seen[path.name] = mark
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Camera:
+    """The newest frame of a camera or stream; older ones that nobody took are passed over."""
+
+    def __init__(self, place: int | str):
+        self.place = place
+        self.dropped = 0
+        self._frame: np.ndarray | None = None
+        self._fresh = threading.Condition()
+        self._ended = False
+        self._capture = self._opened()
+        if self._capture is None:
+            raise AnomalystError(
+                f"camera {place}: cannot be opened; check its number or address, and that no other "
+                "program uses it."
+            )
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def new(self) -> Iterator[Taken]:
+        """The frame that came since the last one was taken; waits a little for one."""
+        with self._fresh:
+            if self._frame is None:
+                self._fresh.wait(0.5)
+            frame, self._frame = self._frame, None
+        if frame is not None:
+            when = datetime.now().astimezone()
+            name = f"frame-{when:%Y%m%d-%H%M%S-%f}.png"
+            encoded = cv2.imencode(".png", frame, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+            yield Taken(name=name, mark=name, data=encoded.tobytes())
+
+    def close(self) -> None:
+        """Let go of the camera."""
+        self._ended = True
+        self._thread.join(2)
+
+    def _read(self) -> None:
+        capture: Any = self._capture
+        while not self._ended:
+            good, frame = capture.read() if capture is not None else (False, None)
+            if not good:
+                if capture is not None:
+                    capture.release()
+                time.sleep(0.05 if self._ended else REOPEN_SECONDS)
+                capture = self._opened()
+                continue
+            with self._fresh:
+                self.dropped += self._frame is not None
+                self._frame = frame
+                self._fresh.notify()
+        if capture is not None:
+            capture.release()
+
+    def _opened(self) -> Any:
+        capture = cv2.VideoCapture(self.place)
+        return capture if capture.isOpened() else None
+
+
+def open_source(text: str) -> Source:
+    """A folder, a camera's number, or a stream's address. Raises AnomalystError for none."""
+    if text.isdigit():
+        return Camera(int(text))
+    if "://" in text:
+        return Camera(text)
+    path = Path(text)
+    return Camera(text) if path.is_file() else Folder(path)

@@ -1,0 +1,130 @@
+"""`anomalyst watch`: pictures from a source, inspected as they come, told to whom it concerns."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from anomalyst.catalogue import product_folder
+from anomalyst.errors import AnomalystError
+from anomalyst.serving.config import ServingConfig
+from anomalyst.serving.service import Service
+from anomalyst.serving.tables import InspectionRow
+from anomalyst.serving.watching.outbox import Outbox, waiting
+from anomalyst.serving.watching.sinks import Sink
+from anomalyst.serving.watching.sources import Folder, Source, Taken
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.3
+FOLDER_AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait where they are
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a watch has done so far."""
+
+    verdicts: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+    refused: int = 0  # files that are no picture
+    alarms: list[str] = field(default_factory=list)
+    dropped: int = 0
+    waiting: int = 0  # messages not taken yet
+
+    @property
+    def done(self) -> int:
+        """Pictures inspected."""
+        return sum(self.verdicts.values())
+
+
+class Watch:
+    """One source, one product, any number of sinks; survives restarts without losing a picture."""
+
+    def __init__(
+        self,
+        config: ServingConfig,
+        product: str,
+        source: Source,
+        place: str,
+        sinks: Sequence[Sink] = (),
+        on_done: Callable[[InspectionRow, Tally], None] = lambda *_: None,
+    ):
+        product_folder(product, config.products)  # UnknownProduct before anything is started
+        self.product, self.source, self.on_done = product, source, on_done
+        self.by = f"watch {place} {product}"
+        self.tally = Tally()
+        self.service = Service(config, owner=self.by, sinks=[sink.label for sink in sinks])
+        self.outboxes = [Outbox(self.service.store, sink) for sink in sinks]
+        most = FOLDER_AT_ONCE if isinstance(source, Folder) else CAMERA_AT_ONCE
+        self._places = threading.BoundedSemaphore(most)
+        self._refused: set[str] = set()
+        self.ended = threading.Event()
+        self.left = 0  # messages not taken when it ended
+
+    def run(self, *, once: bool = False) -> Tally:
+        """Inspect what comes until `ended` is set; `once`: only what is there now."""
+        resumed = self.service.resume(self._finished)
+        if resumed:
+            log.info("took up %d pictures of an earlier run", resumed)
+        while not self.ended.is_set():
+            count = 0
+            for taken in self.source.new():
+                if self.ended.is_set():
+                    break
+                count += self._take(taken)
+            self.tally.dropped = self.source.dropped
+            self.tally.waiting = waiting(self.service.store) if self.outboxes else 0
+            if once and count == 0 and not self._under_way():
+                break
+            if count == 0:
+                self.ended.wait(POLL_SECONDS)
+        return self.tally
+
+    def close(self) -> None:
+        """Finish what is under way and send what can be sent; the rest waits in the store."""
+        deadline = time.monotonic() + 20
+        while self._under_way() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.source.close()
+        for outbox in self.outboxes:
+            outbox.close()
+        self.left = waiting(self.service.store) if self.outboxes else 0
+        self.service.close()
+
+    def _under_way(self) -> int:
+        return self.service.under_way
+
+    def _take(self, taken: Taken) -> int:
+        """Acknowledge one picture, when there is a place; 1 if it was taken, 0 if known or none."""
+        if taken.mark in self._refused or self.service.made_before(self.by, taken.mark):
+            return 0
+        while not self._places.acquire(timeout=0.2):
+            if self.ended.is_set():
+                return 0
+        try:
+            with taken.open() as stream:
+                sent = self.service.take(stream, taken.name)
+            self.service.acknowledge(
+                [sent], self.product, by=self.by, source="watch", key=taken.mark,
+                on_done=self._done,
+            )  # fmt: skip
+        except (AnomalystError, OSError) as error:
+            self._places.release()
+            self._refused.add(taken.mark)
+            self.tally.refused += 1
+            log.warning("passed over: %s", error)
+            return 0
+        return 1
+
+    def _done(self, row: InspectionRow) -> None:
+        self._places.release()
+        self._finished(row)
+
+    def _finished(self, row: InspectionRow) -> None:
+        if row.verdict is None:
+            self.tally.failed += 1
+        else:
+            self.tally.verdicts[row.verdict] = self.tally.verdicts.get(row.verdict, 0) + 1
+        if row.alarm:
+            self.tally.alarms.append(row.alarm)
+        self.on_done(row, self.tally)
