@@ -18,6 +18,8 @@ from anomalyst.cli.screen import (
     ProductName,
     Products,
     References,
+    counted,
+    needs,
     pictures_in,
     progress,
     say,
@@ -65,6 +67,11 @@ def inspect(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line and nothing else.")
     ] = False,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="As a Ray Data job: figures as Parquet in --out; resumes."),
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes of the Ray job.")] = 2,
 ) -> None:
     """Say whether pictures are sound and show where they are not.
 
@@ -84,6 +91,11 @@ def inspect(
     checked_rate(false_alarm_rate)
     asked = checked_question(ask) if ask is not None else None
     pictures = pictures_in(image)
+    if ray:
+        if reference or zero_shot or ask or product is None:
+            raise typer.BadParameter("--ray takes pictures, --product and --out, and no question.")
+        on_ray(pictures, products / product, out or Path("out/inspect"), false_alarm_rate, workers)
+        return
     inspector, taught = source(product, reference or [], zero_shot, products, encoder, language)
     taught.description = about or taught.description
     target = out if out is not None or as_json else Path("out/inspect")
@@ -100,6 +112,30 @@ def inspect(
     leave(outcome)
     if fail_on_anomaly and any(row.verdict == "anomalous" for row in outcome.rows):
         raise typer.Exit(1)
+
+
+def on_ray(pictures: Sequence[Path], product: Path, out: Path, rate: float, workers: int) -> None:
+    """Many pictures as a Ray Data job; what could not be read is listed, and ends with code 2."""
+    from anomalyst.catalogue import product_folder, read_record
+
+    needs("scale", "ray", "pyarrow")
+    from anomalyst.serving.many import Job, inspect_on_ray
+
+    folder = product_folder(product.name, product.parent).resolve()
+    job = Job(product=folder, encoder=read_record(folder)["encoder"], false_alarm_rate=rate)
+    with counted("Inspecting on Ray") as told:
+        found = inspect_on_ray(
+            [path.resolve() for path in pictures], job, out, workers=workers, told=told
+        )
+    for image, problem in found.bad:
+        say(f"Skipped: {problem or image}")
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.counts.items()))
+    typer.echo(
+        f"{len(pictures)} pictures: {counts or 'none inspected'}; {found.taken_over} were done "
+        f"before. {len(found.parts)} parts in {out}."
+    )
+    if found.bad:
+        raise typer.Exit(2)
 
 
 @dataclass(frozen=True, slots=True)
