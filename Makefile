@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := demo
-.PHONY: setup demo check test test-all fmt bench clean
+.PHONY: setup demo serve check test test-all fmt bench clean
 
 setup: .venv/.ready
 dev: .venv/.ready-dev
@@ -20,6 +20,14 @@ dev: .venv/.ready-dev
 
 demo: setup
 	$(BIN)/anomalyst demo --out out/demo
+
+# The workbench: http://127.0.0.1:7860
+serve: .venv/.ready-serve
+	$(BIN)/anomalyst serve
+
+.venv/.ready-serve: .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve]'
+	touch $@
 
 fmt: dev
 	$(BIN)/ruff check --fix src tests

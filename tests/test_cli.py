@@ -1,6 +1,7 @@
 """Every command as a user types it, on real pictures."""
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -18,7 +19,9 @@ COMMANDS = (
     ["chat"], ["mmad"], ["bench", "words"], ["bench", "ask"], ["compare"], ["search"],
     ["crossval"], ["bench", "engines"], ["bench", "loop"], ["bench", "allreduce"],
     ["data", "convert"], ["data", "augment"], ["data", "poisson"], ["data", "synthesize"],
-    ["bench", "making"], ["bench", "defects"],
+    ["bench", "making"], ["bench", "defects"], ["serve"], ["watch"], ["store", "backup"],
+    ["store", "restore"], ["store", "prune"], ["store", "key"], ["store", "keys"],
+    ["store", "revoke"], ["store", "preferences"], ["bench", "serve"], ["bench", "corrections"],
 )  # fmt: skip
 
 
@@ -218,3 +221,35 @@ def test_teaching_never_deletes_a_folder_that_is_no_product(capsys, monkeypatch,
 def test_bench_compares_with_as_many_references_as_asked():
     result = run("bench", "inspect", "--pictures", 1, "--references", 2, "--side", 64, "--json")
     assert json.loads(result.stdout)["setting"]["references"] == 2
+
+
+def test_keys_backup_and_preferences_from_the_command_line(tmp_path, capsys, monkeypatch):
+    home = ("--home", tmp_path / "home")
+    made = run("store", "key", "line 3", "--role", "engineer", *home)
+    assert made.exit_code == 0 and made.output.startswith("any_")
+    assert "engineer" in run("store", "keys", *home).output
+    assert run("store", "revoke", "line 3", *home).output.strip() == "line 3: revoked."
+    assert "revoked" in run("store", "keys", *home).output
+    assert run("store", "preferences", tmp_path / "p.jsonl", *home).output.endswith("0 pairs.\n")
+    products = ("--products", tmp_path / "products")
+    assert run("store", "backup", tmp_path / "b.tar.gz", *home, *products).exit_code == 0
+    other = ("--home", tmp_path / "new", "--products", tmp_path / "newer")
+    assert "0 inspections are back" in run("store", "restore", tmp_path / "b.tar.gz", *other).output
+    assert run("store", "prune", "--days", "30", *home).output.startswith("0 inspections")
+    said = refused(
+        "store", "key", "x", "--role", "boss", *home, capsys=capsys, monkeypatch=monkeypatch
+    )
+    assert "none of operator, engineer, admin" in said
+    said = refused("serve", "--host", "0.0.0.0", *home, capsys=capsys, monkeypatch=monkeypatch)
+    assert "needs --keys" in said
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused("serve", "--port", port, *home, capsys=capsys, monkeypatch=monkeypatch)
+    assert "another server may run there" in said
+
+
+@pytest.mark.usefixtures("shipped")
+def test_calling_false_alarms_fine_is_measured_on_real_parts(cookie):
+    result = run("bench", "corrections", cookie, "--good", 3, "--count", 1, "--most", 4)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[2].startswith("| cookie | ")

@@ -46,6 +46,14 @@ Categories = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
 ]
 Products = Annotated[Path, typer.Option(metavar="DIR", help="Where taught products live.")]
+Home = Annotated[Path, typer.Option(metavar="DIR", help="Where the record is: database, pictures.")]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="postgresql+psycopg://USER:PASSWORD@HOST/NAME.",
+        show_default="SQLite in --home",
+    ),
+]  # fmt: skip
 EncoderName = Annotated[
     str | None,
     typer.Option(
@@ -92,6 +100,19 @@ def counted(description: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar that is told (done, total)."""
     with progress(description, None) as (bar, task):
         yield lambda done, total: bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
+
+
+def needs(extra: str, *modules: str) -> None:
+    """Raises AnomalystError that names the extra to install, if one of its modules is missing."""
+    from importlib.util import find_spec
+
+    from anomalyst.errors import AnomalystError
+
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise AnomalystError(
+            f"this needs {', '.join(missing)}; install it with `pip install 'anomalyst[{extra}]'`."
+        )
 
 
 def say(text: str) -> None:

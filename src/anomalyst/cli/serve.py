@@ -1,0 +1,76 @@
+"""`anomalyst serve`: the workbench and the REST API."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anomalyst.cli.screen import Database, Home, Language, Products, needs, say
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; any but this machine's own needs --keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
+    home: Home = Path("workbench"),
+    products: Products = Path("products"),
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Training runs to show.")] = Path(
+        "runs"
+    ),
+    database: Database = None,
+    encoder: Annotated[
+        str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
+    ] = "embedded",
+    language: Language = None,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Every request needs a key (`anomalyst store key`).")
+    ] = False,
+    keep_days: Annotated[
+        int | None,
+        typer.Option(metavar="DAYS", help="Forget older inspections; corrected ones stay."),
+    ] = None,
+    upload_mb: Annotated[int, typer.Option(help="Largest request.")] = 64,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="On Ray Serve: the model in replicas that come and go.")
+    ] = False,
+    replicas: Annotated[int, typer.Option(help="Most replicas of the model, with --ray.")] = 2,
+) -> None:
+    """Open the workbench in the browser; REST under /api/v1, its documentation at /docs.
+
+    A new home opens with a product already taught. Ctrl-C finishes what is being done; what waits
+    is taken up at the next start.
+
+    Example: anomalyst serve --port 8000 --home line3
+    Example: anomalyst store key "line 3" --role operator && anomalyst serve --host 0.0.0.0 --keys
+    """
+    needs("serve", "fastapi", "gradio", "sqlalchemy")
+    from anomalyst.serving.config import Limits, ServingConfig
+
+    config = ServingConfig(
+        home=home,
+        products=products,
+        runs=runs,
+        database=database,
+        encoder=encoder,
+        language=language,
+        host=host,
+        port=port,
+        keys=keys,
+        keep_days=keep_days,
+        limits=Limits(upload_mb=upload_mb),
+    )
+    if ray:
+        needs("scale", "ray")
+        from anomalyst.serving.cluster import serve_on_ray
+
+        serve_on_ray(config, replicas)
+        return
+    from anomalyst.serving.logs import write_json_logs
+    from anomalyst.serving.server import check_address
+    from anomalyst.serving.server import serve as run
+
+    check_address(host, port)
+    write_json_logs()
+    say(f"Anomalyst opens at http://{host}:{port} (Ctrl-C ends it).")
+    run(config)
