@@ -3,13 +3,14 @@
 import random
 import subprocess
 import sys
+import time
 
 import httpx
 import pytest
 
 from anomalyst.errors import AnomalystError
 from anomalyst.serving.client import Client, ServerError
-from anomalyst.serving.load import PRODUCT, measure
+from anomalyst.serving.load import PRODUCT, Server, free_port, measure
 from serving import DEFECT, GOOD, odd_files
 
 API = "/api/v1"
@@ -159,3 +160,24 @@ def test_a_killed_server_loses_nothing_and_makes_nothing_twice(count, clients):
     assert (load.acknowledged, load.kept, load.lost, load.doubled) == (count, count, 0, 0)
     assert load.kills == 1
     assert load.idle_mb <= 900
+
+
+@pytest.mark.slow
+def test_ctrl_c_finishes_what_is_in_hand_and_the_next_start_the_rest(tmp_path):
+    server = Server(tmp_path, free_port())
+    server.await_ready()
+    with Client(server.address) as client:
+        data = {"product": PRODUCT}
+        files = [("pictures", (f"{i}.jpg", GOOD.open("rb"))) for i in range(40)]
+        sent = client.request("POST", "inspections/batch", data=data, files=files)
+        server.stop()
+        server.restart()
+        try:
+            server.await_ready()
+            ids, deadline = [one["id"] for one in sent["items"]], time.monotonic() + 60
+            while any(client.inspection(id).state != "done" for id in ids):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            assert len(set(ids)) == 40 == len(list(client.history(limit=500)))
+        finally:
+            server.stop()
