@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from anomalyst.serving.api.app import build_app
 from anomalyst.serving.config import Limits, ServingConfig
-from anomalyst.serving.service import Sent, Service
+from anomalyst.serving.service import Service
 from conftest import DEMO
 
 FLANGE = DEMO / "flange"
@@ -32,10 +32,8 @@ def service_over(home: Path, **config) -> Iterator[Service]:
 
 def teach_flange(service: Service, pictures: int = 4) -> None:
     """Teach the bundled product from a few pictures: quick."""
-    sent: list[Sent] = []
-    for path in sorted((FLANGE / "good").glob("*.jpg"))[:pictures]:
-        with path.open("rb") as file:
-            sent.append(service.take(file, path.name))
+    good = sorted((FLANGE / "good").glob("*.jpg"))[:pictures]
+    sent = [service.take_file(path) for path in good]
     service.teach("flange", sent, by="test")
 
 

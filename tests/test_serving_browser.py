@@ -103,6 +103,7 @@ def test_a_wrong_file_is_told_and_the_others_go_on(page, tmp_path):
     drop(page, bad, GOOD, DEFECT)
     page.wait_for_selector("text=notes.png: is not a picture")
     page.wait_for_selector("#inspect-list :text('good-000.jpg')")
+    assert page.locator("#inspect-list :text('notes.png')").count() == 0
 
 
 def test_teach_correct_and_find_again(page, server):
@@ -136,6 +137,7 @@ def test_teach_correct_and_find_again(page, server):
     page.wait_for_selector("#history-total :text('2 of 2')")
     page.click("#history-table [role=gridcell]:has-text('fracture-001.jpg') >> nth=0")
     page.wait_for_selector("#history-view .an-viewer")
+    assert page.text_content("#history-view .an-name") == DEFECT.name
 
 
 def test_the_review_queue_is_worked_off_with_keys(page, server):
@@ -148,6 +150,7 @@ def test_the_review_queue_is_worked_off_with_keys(page, server):
         "before => document.querySelector('#review-left').textContent !== before", arg=waiting
     )
     page.wait_for_selector("#review-said :text('Marked right')")
+    assert page.text_content("#review-left") != waiting
 
 
 def test_two_people_work_at_once_and_see_their_own(browser, server):
@@ -216,6 +219,7 @@ def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
         page.fill("#teach-name textarea, #teach-name input", "x")
         page.click("#teach-go")
         page.wait_for_selector("text=this takes the role engineer; yours is operator")
+        assert not (tmp_path / "products" / "x").exists()
         page.context.close()
     finally:
         server.stop()

@@ -20,7 +20,6 @@ from anomalyst.serving.load import free_port
 from anomalyst.serving.refusals import Conflict, NotFound
 from anomalyst.serving.store import Filter
 from anomalyst.serving.watches import Watches
-from anomalyst.serving.watching.outbox import waiting
 from anomalyst.serving.watching.sinks import Mqtt, Webhook
 from anomalyst.serving.watching.sources import Camera, Folder, open_source
 from anomalyst.serving.watching.watch import Watch
@@ -116,7 +115,7 @@ def test_a_webhook_gets_everything_after_an_outage_and_a_restart(config, picture
     hook.broken = False
     second = watched(config, pictures, Webhook(address))
     deadline = time.monotonic() + 20
-    while waiting(second.service.store) and time.monotonic() < deadline:
+    while second.service.store.undelivered() and time.monotonic() < deadline:
         time.sleep(0.05)
     second.close()
     names = [body["picture"] for _, body in hook.taken]
@@ -187,7 +186,7 @@ def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_pat
     running.start()
     while watch.tally.done < 4:  # all are done while no broker is there
         time.sleep(0.05)
-    assert waiting(watch.service.store) == 4
+    assert watch.service.store.undelivered() == 4
     process = broker()
     listener = listen()
     try:

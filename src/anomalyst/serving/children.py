@@ -14,7 +14,7 @@ import psutil
 from anomalyst.files import make_folder, write_text
 
 JOB, CONSOLE = "job.json", "console.log"
-TAIL = 4000  # characters of its last words
+TAIL = 4000  # bytes of its last words
 
 
 def start_child(arguments: Sequence[str], folder: Path, **about: Any) -> None:
@@ -52,11 +52,15 @@ def job_of(folder: Path) -> dict[str, Any]:
 
 def last_words(folder: Path) -> str:
     """The end of what it said."""
-    console = folder / CONSOLE
-    if not console.exists():
+    return tail(folder / CONSOLE, TAIL)
+
+
+def tail(path: Path, most: int) -> str:
+    """At most the last `most` bytes of a text file; empty if there is none."""
+    if not path.exists():
         return ""
-    with console.open("rb") as file:
-        file.seek(max(0, console.stat().st_size - TAIL))
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - most))
         return file.read().decode("utf-8", "replace")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from anomalyst.errors import AnomalystError
+from anomalyst.serving.documents import as_png
 from anomalyst.serving.refusals import Conflict
 from anomalyst.serving.service import Service
 from anomalyst.serving.tables import CorrectionRow, InspectionRow, now
@@ -40,7 +41,7 @@ class Corrections:
 
     def judge(self, id: str, right: bool, *, by: str, comment: str = "") -> CorrectionRow:
         """The verdict was right, or wrong. Of a false alarm nothing is learnt yet: see `fine`."""
-        row = self._done(id)
+        row = self.service.done_row(id)
         verdict = row.verdict if right else _opposite(str(row.verdict))
         return self._kept(
             row, "right" if right else "wrong", by, {"verdict": verdict, "comment": comment}
@@ -51,7 +52,7 @@ class Corrections:
 
         The patches join its bank and its good pictures calibrate it anew, before this returns.
         """
-        row = self._done(id)
+        row = self.service.done_row(id)
         found = (row.record or {})["regions"]
         places = [tuple(one["box_xyxy"]) for one in found] if boxes is None else list(boxes)
         if not places:
@@ -72,13 +73,11 @@ class Corrections:
         """
         from anomalyst.detection.regions import find_regions  # scipy: not for the first page
 
-        row = self._done(id)
+        row = self.service.done_row(id)
         painted = _read_mask(mask, row)
         regions = find_regions(painted.astype(np.float32), 0.5)
-        buffer = io.BytesIO()
-        Image.fromarray(painted.astype(np.uint8) * 255).save(buffer, format="PNG")
         detail = {
-            "mask": self.service.pictures.keep(buffer.getvalue(), ".png"),
+            "mask": self.service.pictures.keep(as_png(painted), ".png"),
             "verdict": "anomalous" if regions else "normal",
             "boxes_xyxy": [list(region.box_xyxy) for region in regions],
         }
@@ -86,7 +85,7 @@ class Corrections:
 
     def reword(self, id: str, turn: str, better: str, *, by: str) -> CorrectionRow:
         """A better answer than the one that was given in a turn."""
-        row = self._done(id)
+        row = self.service.done_row(id)
         words = better.strip()
         if not words or len(words) > LONGEST_TEXT:
             raise AnomalystError(
@@ -132,9 +131,6 @@ class Corrections:
         left = [c for c in self.store.corrections(inspection=inspection) if c.undone_at is None]
         judged = (_judgement(one.kind, one.detail, row) for one in left)
         return next((one for one in judged if one is not None), None)
-
-    def _done(self, id: str) -> InspectionRow:
-        return self.service.done_row(id)
 
 
 def _judgement(kind: str, detail: dict[str, Any], row: InspectionRow) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.errors import AnomalystError
 from anomalyst.imaging import open_picture, resize
 from anomalyst.report.overlay import OPACITY, heat_layer, overlay, region_level, shown_size
 from anomalyst.serving.pictures import Pictures
@@ -60,25 +60,27 @@ def heat_layer_png(found: Inspection) -> bytes:
 
 def mask_png(found: Inspection) -> bytes:
     """White where the map is at or above the level at which regions are cut out of it."""
-    white = found.map >= region_level(found.regions) if found.regions else found.map > 1
-    return _png(np.repeat(white[..., None].astype(np.uint8) * 255, 3, axis=2))
+    return as_png(found.map >= region_level(found.regions) if found.regions else found.map > 1)
+
+
+def as_png(mask: np.ndarray) -> bytes:
+    """A mask, bool (H, W), as a PNG file: white where it is set."""
+    return cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes()
 
 
 def report_html(
-    rows: Sequence[InspectionRow], pictures: Pictures, references: Sequence[Path], encoder: str
+    row: InspectionRow, pictures: Pictures, references: Sequence[Path], encoder: str
 ) -> bytes:
-    """One page for several inspections, complete in itself."""
+    """One inspection as a page, complete in itself."""
     from anomalyst.report.page import ReportWriter
 
+    found, picture = inspection_of(row, pictures), shown_picture(row, pictures, 1600)
     with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
         page = Path(folder) / "report.html"
-        product = ", ".join(dict.fromkeys(row.product for row in rows))
-        with ReportWriter(page, product=product, references=references, encoder=encoder) as report:
-            for row in rows:
-                try:
-                    report.add(inspection_of(row, pictures), shown_picture(row, pictures, 1600))
-                except AnomalystError as error:
-                    report.skip(PictureError(row.name, str(error)))
+        with ReportWriter(
+            page, product=row.product, references=references, encoder=encoder
+        ) as report:
+            report.add(found, picture)
         return page.read_bytes()
 
 

@@ -54,7 +54,6 @@ class Waiting:
     say: Say
     future: "Future[dict[str, Any]]" = field(default_factory=Future)
     tries: int = 0
-    since: float = field(default_factory=time.perf_counter)
 
 
 class ProcessLane:

@@ -43,23 +43,17 @@ class Model:
 
         Several tasks at once must be inspections of one batch (`Inspect.batch`).
         """
-        if len(tasks) > 1:
-            return self._inspect([task for task in tasks if isinstance(task, Inspect)])
+        inspections = [task for task in tasks if isinstance(task, Inspect)]
+        if inspections:
+            return self._inspect(inspections)
         try:
             return [self._do(tasks[0], say)]
         except AnomalystError as error:
             return [error]
 
     @singledispatchmethod
-    def _do(self, task: Task, say: Say) -> dict[str, Any]:
-        raise NotImplementedError(type(task))
-
-    @_do.register
-    def _(self, task: Inspect, say: Say) -> dict[str, Any]:  # noqa: ARG002
-        found = self._inspect([task])[0]
-        if isinstance(found, AnomalystError):
-            raise found
-        return found
+    def _do(self, task: Task, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        raise AssertionError(f"nobody does {task!r}")
 
     @_do.register
     def _(self, task: Teach, say: Say) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.children import JOB, is_running, last_words, start_child, stop_child
+from anomalyst.serving.children import JOB, is_running, last_words, start_child, stop_child, tail
 from anomalyst.serving.config import ServingConfig
 from anomalyst.serving.refusals import Conflict, NotFound
 
+LAST_BYTES = 16_000  # of a log, in which its last line is
 LINES_MOST = 2000  # of a run's log; of longer ones every n-th
 NAME = r"[\w][\w.+-]{0,79}"
 
@@ -121,11 +122,11 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _json_lines(path: Path) -> Iterable[dict[str, Any]]:
-    """Whole lines; the last may still be being written."""
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+def _json_lines(path: Path, text: str | None = None) -> Iterable[dict[str, Any]]:
+    """Whole lines of a log, or of a part of it; the last may still be being written."""
+    if text is None:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         try:
             yield json.loads(line)
         except ValueError:
@@ -133,4 +134,5 @@ def _json_lines(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _last_line(path: Path) -> dict[str, Any]:
-    return list(_json_lines(path))[-1:][0] if path.exists() and path.stat().st_size else {}
+    """Of a log that may be long: this is asked for every run, every few seconds."""
+    return next(iter(list(_json_lines(path, tail(path, LAST_BYTES)))[::-1]), {})

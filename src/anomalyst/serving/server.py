@@ -18,7 +18,7 @@ from anomalyst.serving.api.app import build_app
 from anomalyst.serving.config import ServingConfig
 from anomalyst.serving.keeping import prune
 from anomalyst.serving.quick import import_gradio_quickly
-from anomalyst.serving.service import Sent, Service
+from anomalyst.serving.service import Service
 
 log = logging.getLogger(__name__)
 DEMO = Path(__file__).parent.parent / "demo"
@@ -90,7 +90,7 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
         resumed = service.resume() + app.state.corrections.resume()
         if resumed:
             log.info("took up %d unfinished tasks", resumed)
-        if not service.products():
+        if not service.product_names():
             teach_first(service)
     except Exception:
         log.exception("the server's beginning failed")
@@ -101,10 +101,7 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
 def teach_first(service: Service) -> None:
     """A new installation opens with a product already taught: a bundled, drawn one."""
     good = sorted((DEMO / TAUGHT_FIRST / "good").glob("*.*"))
-    sent: list[Sent] = []
-    for path in good:
-        with path.open("rb") as file:
-            sent.append(service.take(file, path.name))
+    sent = [service.take_file(path) for path in good]
     started = time.perf_counter()
     service.teach(TAUGHT_FIRST, sent, by="anomalyst", describe="", new=True)
     log.info("taught %s in %.1f s", TAUGHT_FIRST, time.perf_counter() - started)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from anomalyst.catalogue import check_name, product_folder
+from anomalyst.catalogue import check_name, product_folder, product_names
 from anomalyst.detection.calibration import Calibration, checked_rate
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.language.dialogue import checked_question
@@ -103,7 +103,7 @@ class Service:
     ) -> dict[str, Any]:
         """Teach a product from good pictures, or add them to one that is known."""
         check_name(name)
-        known = name in [one["name"] for one in products.summaries(self.config.products)]
+        known = name in self.product_names()
         if new and known:
             raise Conflict(f"there is a product {name!r} already; add references to it instead.")
         if not known and not sent:
@@ -122,8 +122,12 @@ class Service:
         found = products.summary(name, self.config.products)
         return found | {"false_alarm_rate": self.store.false_alarm_rate(name)}
 
+    def product_names(self) -> list[str]:
+        """The products taught."""
+        return product_names(self.config.products)
+
     def products(self) -> list[dict[str, Any]]:
-        """All products."""
+        """All products, with what is known of them."""
         return products.summaries(self.config.products)
 
     def reference(self, name: str, number: int) -> Path:
@@ -163,6 +167,11 @@ class Service:
         """Keep a picture that somebody sent. Raises PictureError if it is none."""
         shown = shown_name(name)
         return Sent(picture=self.pictures.take(stream, shown), name=shown)
+
+    def take_file(self, path: Path) -> Sent:
+        """The same with a file of this machine, by its name."""
+        with path.open("rb") as stream:
+            return self.take(stream, path.name)
 
     def acknowledge(
         self,
@@ -212,10 +221,6 @@ class Service:
                 self._start(row, on_done)
         return ids
 
-    def made_before(self, by: str, key: str) -> bool:
-        """Whether a request with this idempotency key was acknowledged."""
-        return self.store.was_made(by, key)
-
     @property
     def under_way(self) -> int:
         """Inspections acknowledged here and not written down yet."""
@@ -246,17 +251,16 @@ class Service:
         answer = self.done(task, say)
         return self.store.add_turn(id, task.question, answer, by)
 
-    def hear(self, id: str, question: str, *, by: str, heard: list[str]) -> Iterator[str]:
-        """`ask`, sentence by sentence: each is added to `heard`; at the end the turn is kept."""
+    def hear(self, id: str, question: str, *, by: str) -> Iterator[str | TurnRow]:
+        """`ask`, sentence by sentence as they come; then the turn that is kept."""
         said: queue.Queue[str | None] = queue.Queue()
         aside = ThreadPoolExecutor(1, thread_name_prefix="asking")
         asking = aside.submit(self.ask, id, question, by=by, say=said.put)
         asking.add_done_callback(lambda _: said.put(None))
         while (sentence := said.get()) is not None:
-            heard.append(sentence)
             yield sentence
         aside.shutdown(wait=False)
-        asking.result()
+        yield asking.result()
 
     def resemblance(self, id: str, box: tuple[int, int, int, int]) -> dict[str, Any]:
         """The place of a good picture that a box of an inspected picture looks like."""
@@ -310,7 +314,6 @@ class Service:
             with self._flying_lock:
                 del self._flying[row.id]
             raise
-        self.metrics.waiting.set(self.lane.waiting)
         doing.add_done_callback(
             lambda result: self._writer.submit(self._finish, row, result, finished, on_done)
         )
@@ -334,7 +337,6 @@ class Service:
         finally:
             with self._flying_lock:
                 self._flying.pop(row.id, None)
-            self.metrics.waiting.set(self.lane.waiting)
 
     def _written(self, row: InspectionRow, result: "Future[dict[str, Any]]") -> InspectionRow:
         error = result.exception()

@@ -239,6 +239,14 @@ class Store:
         with self.session() as session:
             return list(session.scalars(query))
 
+    def undelivered(self, sink: str | None = None) -> int:
+        """How many messages were not taken yet."""
+        query = select(func.count(DeliveryRow.id)).where(DeliveryRow.sent_at.is_(None))
+        if sink is not None:
+            query = query.where(DeliveryRow.sink == sink)
+        with self.session() as session:
+            return session.scalar(query) or 0
+
     def note(self, product: str, kind: str, by: str, **detail: Any) -> None:
         """Keep what happened to a product."""
         with self.session() as session:

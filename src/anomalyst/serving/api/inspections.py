@@ -1,8 +1,6 @@
 """Inspections: one, many, with questions; their pictures, papers and dialogue."""
 
 import json
-import queue
-import threading
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -28,6 +26,7 @@ from anomalyst.serving.listing import listing
 from anomalyst.serving.products import reference_paths
 from anomalyst.serving.service import Service
 from anomalyst.serving.store import Filter
+from anomalyst.serving.tables import TurnRow
 from anomalyst.types import Answer
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])
@@ -177,7 +176,7 @@ def report(
         good = reference_paths(row.product, service.config.products)
     except AnomalystError:  # the product was deleted; its inspections stay
         good = []
-    page = documents.report_html([row], service.pictures, good, service.config.encoder)
+    page = documents.report_html(row, service.pictures, good, service.config.encoder)
     return Response(page, media_type="text/html")
 
 
@@ -216,20 +215,16 @@ def ask_streamed(service: Serving, who: Operator, id: str, asked: Question) -> S
 
 
 def _events(service: Service, id: str, question: str, by: str) -> Iterator[str]:
-    """The answer's events as they come, from a thread that asks."""
-    said: queue.Queue[tuple[str, dict[str, Any]] | None] = queue.Queue()
+    """The answer's events as they come."""
+    try:
+        for said in service.hear(id, question, by=by):
+            if isinstance(said, TurnRow):
+                yield _event("turn", Turn.of(said).model_dump(mode="json"))
+            else:
+                yield _event("sentence", {"text": said})
+    except AnomalystError as error:
+        yield _event("problem", {"status": status_of(error), "detail": str(error)})
 
-    def ask_aside() -> None:
-        try:
-            turn = service.ask(
-                id, question, by=by, say=lambda text: said.put(("sentence", {"text": text}))
-            )
-            said.put(("turn", Turn.of(turn).model_dump(mode="json")))
-        except AnomalystError as error:
-            said.put(("problem", {"status": status_of(error), "detail": str(error)}))
-        finally:
-            said.put(None)
 
-    threading.Thread(target=ask_aside, daemon=True).start()
-    while (event := said.get()) is not None:
-        yield f"event: {event[0]}\ndata: {json.dumps(event[1])}\n\n"
+def _event(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"

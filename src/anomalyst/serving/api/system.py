@@ -33,6 +33,8 @@ async def ready(service: Serving) -> Any:
 @open_router.get("/metrics", response_class=PlainTextResponse)
 def metrics(service: Serving) -> Response:
     """Figures for Prometheus."""
+    service.metrics.waiting.set(service.lane.waiting)
+    service.metrics.undelivered.set(service.store.undelivered())
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 

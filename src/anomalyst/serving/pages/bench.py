@@ -37,10 +37,6 @@ class Bench:
             raise Forbidden(f"this takes the role {role}; yours is {found.role}.")
         return found
 
-    def product_names(self) -> list[str]:
-        """The products taught."""
-        return [one["name"] for one in self.service.products()]
-
 
 def told(handler: Handler) -> Handler:
     """Errors that a person can mend are shown as one sentence."""

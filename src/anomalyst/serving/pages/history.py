@@ -44,7 +44,7 @@ def build(bench: Bench) -> None:
 
     def products() -> Any:
         known = {name for name, _ in bench.service.store.verdicts()}
-        return gr.Dropdown(choices=[ANY, *sorted(known | set(bench.product_names()))])
+        return gr.Dropdown(choices=[ANY, *sorted(known | set(bench.service.product_names()))])
 
     @told
     def search(

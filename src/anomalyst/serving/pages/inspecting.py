@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from anomalyst.errors import AnomalystError
 from anomalyst.serving.keys import Caller
 from anomalyst.serving.pages import pieces
 from anomalyst.serving.pages.bench import Bench, told
@@ -51,23 +52,20 @@ def build(bench: Bench) -> None:
 
     def products(chosen: str | None) -> Any:
         """Until there is one: a new installation teaches its first while the page is open."""
-        names = bench.product_names()
+        names = bench.service.product_names()
         value = chosen if chosen in names else next(iter(names), None)
         return gr.Dropdown(choices=names, value=value), gr.Timer(active=not names)
 
     @told
     def inspect(files: list[str] | None, name: str | None, request: gr.Request) -> Iterator[Any]:
         who, ids = bench.who(request), []
-        name = name or next(iter(bench.product_names()), None)  # dropped before the list was there
+        name = name or next(
+            iter(bench.service.product_names()), None
+        )  # dropped before the list was there
         for row in inspected(bench, files or [], name, who.name):
             ids.append(row.id)
             rows = gr.Dataframe(value=table(bench, ids), visible=len(files or []) > 1)
-            yield (
-                *shown(bench, row, who),
-                rows,
-                ids,
-                gr.File(value=None) if len(ids) == len(files or []) else gr.skip(),
-            )
+            yield *shown(bench, row, who), rows, ids
 
     @told
     def choose(ids: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
@@ -88,7 +86,9 @@ def build(bench: Bench) -> None:
     page = [view, talk, current, likeness, paper]
     gr.on(None, products, product, [product, waiting])
     waiting.tick(products, product, [product, waiting], show_progress="hidden")
-    drop.upload(inspect, [drop, product], [*page, found, batch, drop])
+    drop.upload(inspect, [drop, product], [*page, found, batch]).then(
+        lambda: gr.File(value=None), None, drop
+    )
     found.select(choose, batch, page)
     question.submit(ask, [current, question], [talk, question])
     for hint in hints:
@@ -118,9 +118,8 @@ def inspected(
     sent = []
     for file in files:
         try:
-            with Path(file).open("rb") as stream:
-                sent.append(bench.service.take(stream, file))
-        except Exception as error:
+            sent.append(bench.service.take_file(Path(file)))
+        except (AnomalystError, OSError) as error:
             gr.Warning(str(error), duration=12)
     for start in range(0, len(sent), bench.service.config.limits.batch):
         some = sent[start : start + bench.service.config.limits.batch]
@@ -162,6 +161,8 @@ def answered(bench: Bench, row: InspectionRow | None, text: str, by: str) -> Ite
         return
     heard: list[str] = []
     yield pieces.dialogue(bench.service, row, text), ""
-    for _ in bench.service.hear(row.id, text, by=by, heard=heard):
-        yield pieces.dialogue(bench.service, row, text, " ".join(heard)), ""
+    for said in bench.service.hear(row.id, text, by=by):
+        if isinstance(said, str):
+            heard.append(said)
+            yield pieces.dialogue(bench.service, row, text, " ".join(heard)), ""
     yield pieces.dialogue(bench.service, row), ""

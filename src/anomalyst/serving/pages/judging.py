@@ -1,12 +1,10 @@
 """Right or wrong, this is fine, a mask repainted: the same buttons on several pages."""
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 from anomalyst.imaging import resize
 from anomalyst.serving import documents
@@ -47,10 +45,7 @@ class Judging:
 
     def changed(self, show: Callable[[str], Any], target: Any) -> None:
         """Show something anew after each judgement."""
-        for button in (self.right, self.wrong, self.fine, self.undo, self.keep):
-            button.click(lambda: None).then(
-                lambda id: show(id) if id else gr.skip(), self.current, target
-            )
+        self.last.change(lambda id: show(id) if id else gr.skip(), self.current, target)
 
     def _connect(self) -> None:
         corrections = self.bench.corrections
@@ -120,6 +115,4 @@ def as_mask(painted: dict[str, Any], record: dict[str, Any]) -> bytes:
     for layer in (painted or {}).get("layers", []):
         alpha = np.asarray(layer)[..., 3].astype(np.float32) / 255
         drawn = np.maximum(drawn, resize(alpha, drawn.shape))
-    buffer = io.BytesIO()
-    Image.fromarray((drawn > 0.5).astype(np.uint8) * 255).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return documents.as_png(drawn > 0.5)

@@ -9,7 +9,6 @@ from anomalyst.serving.pages import pieces
 from anomalyst.serving.pages.bench import Bench, told
 from anomalyst.serving.pages.charts import course_chart, limit_of
 from anomalyst.serving.store import Filter
-from anomalyst.serving.watching.outbox import waiting
 
 REFRESH_SECONDS = 3
 NEWEST = 12
@@ -39,7 +38,8 @@ def build(bench: Bench) -> None:
 
     def products() -> Any:
         return gr.Dropdown(
-            choices=bench.product_names(), value=next(iter(bench.product_names()), None)
+            choices=bench.service.product_names(),
+            value=next(iter(bench.service.product_names()), None),
         )
 
     def now(name: str | None) -> Any:
@@ -81,7 +81,7 @@ def build(bench: Bench) -> None:
 
 def described(bench: Bench, product: str | None) -> tuple[str, str, str]:
     """The last hour of a product in figures, the course of its scores, the newest pictures."""
-    if not product or product not in bench.product_names():
+    if not product or product not in bench.service.product_names():
         return "", "", "<p class='an-hint'>Teach a product first.</p>"
     store, hour = bench.service.store, datetime.now(UTC) - timedelta(hours=1)
     found = bench.service.statistics(product)
@@ -98,7 +98,7 @@ def described(bench: Bench, product: str | None) -> tuple[str, str, str]:
             "DRIFT" if drift["alarm"] else f"{drift['strength']:.2g}",
             "evidence of drift (100: alarm)",
         ),
-        (str(waiting(store)), "messages waiting"),
+        (str(store.undelivered()), "messages waiting"),
     ]
     limit = limit_of(found["calibration"]["scores"], found["false_alarm_rate"])
     rows = store.history(Filter(product=product), limit=NEWEST)

@@ -33,7 +33,7 @@ def build(bench: Bench) -> None:
     page = [view, talk, current, left]
 
     def products() -> Any:
-        return gr.Dropdown(choices=["any", *bench.product_names()], value="any")
+        return gr.Dropdown(choices=["any", *bench.service.product_names()], value="any")
 
     @told
     def following(name: str | None, passed: list[str], request: gr.Request) -> Any:

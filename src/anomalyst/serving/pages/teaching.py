@@ -68,7 +68,7 @@ def build(bench: Bench) -> None:
     page = [figures, calibration, course, rate, references, history]
 
     def products(value: str | None) -> Any:
-        names = bench.product_names()
+        names = bench.service.product_names()
         return gr.Dropdown(
             choices=names, value=value if value in names else next(iter(names), None)
         )
@@ -82,10 +82,7 @@ def build(bench: Bench) -> None:
         value: str, files: list[str] | None, pose: str, about: str, request: gr.Request
     ) -> Iterator[Any]:
         who = bench.who(request, "engineer")
-        sent = []
-        for file in files or []:
-            with Path(file).open("rb") as stream:
-                sent.append(bench.service.take(stream, file))
+        sent = [bench.service.take_file(Path(file)) for file in files or []]
         yield f"Looking at {len(sent)} good pictures …", gr.skip(), gr.skip()
         found = bench.service.teach(
             value.strip(), sent, by=who.name, pose=pose, describe=about or None
@@ -94,7 +91,7 @@ def build(bench: Bench) -> None:
         text = f"**{found['name']}** knows {len(found['references'])} good pictures. {notes}"
         yield (
             text,
-            gr.Dropdown(choices=bench.product_names(), value=found["name"]),
+            gr.Dropdown(choices=bench.service.product_names(), value=found["name"]),
             gr.File(value=None),
         )
 
@@ -102,7 +99,7 @@ def build(bench: Bench) -> None:
     def bring_in(file: str, request: gr.Request) -> Any:
         who = bench.who(request, "engineer")
         found = bench.service.bring_in(Path(file), None, who.name)
-        return gr.Dropdown(choices=bench.product_names(), value=found["name"])
+        return gr.Dropdown(choices=bench.service.product_names(), value=found["name"])
 
     @told
     def set_rate(value: str, rate: float, request: gr.Request) -> Any:

@@ -4,7 +4,7 @@ import logging
 import threading
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from anomalyst.serving.store import Store
 from anomalyst.serving.tables import DeliveryRow, now
@@ -22,19 +22,18 @@ class Outbox:
     def __init__(self, store: Store, sink: Sink):
         self.store, self.sink = store, sink
         self._ended = threading.Event()
+        self._failing = False
         self._thread = threading.Thread(target=self._run, name=f"outbox {sink.label}", daemon=True)
         self._thread.start()
 
     def close(self, seconds: float = 5.0) -> None:
         """Send what can be sent in that time; the rest waits for the next start."""
         deadline = now() + timedelta(seconds=seconds)
-        while waiting(self.store, self.sink.label) and now() < deadline and not self._failing:
+        while self.store.undelivered(self.sink.label) and now() < deadline and not self._failing:
             self._ended.wait(0.05)
         self._ended.set()
         self._thread.join(seconds)
         self.sink.close()
-
-    _failing = False
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -76,12 +75,3 @@ class Outbox:
     def _mark(self, row: DeliveryRow, **values: object) -> None:
         with self.store.session() as session:
             session.execute(update(DeliveryRow).where(DeliveryRow.id == row.id).values(**values))
-
-
-def waiting(store: Store, sink: str | None = None) -> int:
-    """How many messages were not taken yet."""
-    query = select(func.count(DeliveryRow.id)).where(DeliveryRow.sent_at.is_(None))
-    if sink is not None:
-        query = query.where(DeliveryRow.sink == sink)
-    with store.session() as session:
-        return session.scalar(query) or 0

@@ -11,7 +11,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.serving.config import ServingConfig
 from anomalyst.serving.service import Service
 from anomalyst.serving.tables import InspectionRow
-from anomalyst.serving.watching.outbox import Outbox, waiting
+from anomalyst.serving.watching.outbox import Outbox
 from anomalyst.serving.watching.sinks import Sink
 from anomalyst.serving.watching.sources import Folder, Source, Taken
 
@@ -29,7 +29,6 @@ class Tally:
     refused: int = 0  # files that are no picture
     alarms: list[str] = field(default_factory=list)
     dropped: int = 0
-    waiting: int = 0  # messages not taken yet
 
     @property
     def done(self) -> int:
@@ -73,8 +72,7 @@ class Watch:
                     break
                 count += self._take(taken)
             self.tally.dropped = self.source.dropped
-            self.tally.waiting = waiting(self.service.store) if self.outboxes else 0
-            if once and count == 0 and not self._under_way():
+            if once and count == 0 and not self.service.under_way:
                 break
             if count == 0:
                 self.ended.wait(POLL_SECONDS)
@@ -83,20 +81,17 @@ class Watch:
     def close(self) -> None:
         """Finish what is under way and send what can be sent; the rest waits in the store."""
         deadline = time.monotonic() + 20
-        while self._under_way() and time.monotonic() < deadline:
+        while self.service.under_way and time.monotonic() < deadline:
             time.sleep(0.05)
         self.source.close()
         for outbox in self.outboxes:
             outbox.close()
-        self.left = waiting(self.service.store) if self.outboxes else 0
+        self.left = self.service.store.undelivered() if self.outboxes else 0
         self.service.close()
-
-    def _under_way(self) -> int:
-        return self.service.under_way
 
     def _take(self, taken: Taken) -> int:
         """Acknowledge one picture, when there is a place; 1 if it was taken, 0 if known or none."""
-        if taken.mark in self._refused or self.service.made_before(self.by, taken.mark):
+        if taken.mark in self._refused or self.service.store.was_made(self.by, taken.mark):
             return 0
         while not self._places.acquire(timeout=0.2):
             if self.ended.is_set():
