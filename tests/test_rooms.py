@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "src" / "anomalyst"
 GROUND = {"types", "errors", "imaging", "config", "files", "colours", "catalogue",
-          "allocator"}  # fmt: skip
+          "allocator", "processor"}  # fmt: skip
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "imaging": {"errors"},
     "colours": set(),
     "allocator": set(),
+    "processor": {"errors"},
     "catalogue": {"errors"},
     "data": set(),
     "synthesis": set(),

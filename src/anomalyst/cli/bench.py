@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyst.cli.demo import PICTURES
-from anomalyst.cli.screen import pictures_in, progress
+from anomalyst.cli.screen import Precision, pictures_in, progress
 from anomalyst.errors import PictureError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def inspect(
     encoder: Annotated[
         str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
     ] = "embedded",
+    precision: Precision = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -63,6 +64,7 @@ def inspect(
             some,
             side_px=side,
             encoder=encoder,
+            precision=precision,  # type: ignore[arg-type]
             on_picture=lambda: bar.advance(task),  # type: ignore[arg-type]
         )
     if as_json:
@@ -150,8 +152,9 @@ def _show(result: "BenchResult") -> None:
         f"{result.gflop_per_picture:.2f} GFLOP a picture; matrix-product peak "
         f"{result.peak_gflops['float32']:.0f} (float32) and "
         f"{result.peak_gflops['bfloat16']:.0f} GFLOP/s (bfloat16); "
-        f"{result.share_of_peak:.0%} of the latter used\n"
-        + ", ".join(f"{name} {value}" for name, value in result.setting.items())
+        f"{result.share_of_peak:.0%} of that of the precision in use\n"
+        f"an inspection takes as long as {result.products:.2f} float32 products of two 1024 x 1024 "
+        "matrices\n" + ", ".join(f"{name} {value}" for name, value in result.setting.items())
     )
 
 

@@ -15,6 +15,7 @@ from anomalyst.cli.screen import (
     EncoderName,
     FalseAlarmRate,
     Language,
+    Precision,
     ProductName,
     Products,
     References,
@@ -60,6 +61,7 @@ def inspect(
     false_alarm_rate: FalseAlarmRate = 0.05,
     products: Products = Path("products"),
     encoder: EncoderName = None,
+    precision: Precision = "auto",
     language: Language = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
@@ -96,7 +98,9 @@ def inspect(
             raise typer.BadParameter("--ray takes pictures, --product and --out, and no question.")
         on_ray(pictures, products / product, out or Path("out/inspect"), false_alarm_rate, workers)
         return
-    inspector, taught = source(product, reference or [], zero_shot, products, encoder, language)
+    inspector, taught = source(
+        product, reference or [], zero_shot, products, encoder, language, precision
+    )
     taught.description = about or taught.description
     target = out if out is not None or as_json else Path("out/inspect")
     outcome = run(
@@ -326,6 +330,7 @@ def source(
     products: Path,
     encoder: str | None,
     language: Path | None = None,
+    precision: str = "auto",
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.errors import AnomalystError
@@ -343,18 +348,22 @@ def source(
         )
     if product is not None:
         found = find_product(product, products)
-        return load_inspector(encoder or found.encoder, language), found
-    inspector = load_inspector(encoder or "embedded", language)
+        return load_inspector(encoder or found.encoder, language, precision), found
+    inspector = load_inspector(encoder or "embedded", language, precision)
     if zero_shot:
         return inspector, inspector.untaught()
     return inspector, _taught(inspector, references)
 
 
-def load_inspector(encoder: str, language: Path | None) -> "Inspector":
+def load_inspector(encoder: str, language: Path | None, precision: str = "auto") -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
-    from anomalyst.inspector import Inspector, InspectorConfig
+    from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
 
-    return Inspector.load(encoder, InspectorConfig(language=language) if language else None)
+    config = InspectorConfig(
+        precision=precision,  # type: ignore[arg-type]
+        language=language or EMBEDDED_LANGUAGE,
+    )
+    return Inspector.load(encoder, config)
 
 
 def _taught(inspector: "Inspector", references: Sequence[Path]) -> "Product":

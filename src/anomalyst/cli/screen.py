@@ -62,6 +62,13 @@ EncoderName = Annotated[
         show_default="the product's, or embedded",
     ),
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|float32|bfloat16",
+        help="Of the networks' sums; auto: as the processor is quickest.",
+    ),
+]
 Language = Annotated[
     Path | None,
     typer.Option(

@@ -119,10 +119,10 @@ def _loss(
         rows = view_rows([int(i) for i in others], lesson.views)
         beside = lesson.memory.references[scale].only(rows)
         for features in (detector.encode([planted]), lesson.features.rows([own])):
-            matched.append(_matched(decoder, by_scale(features)[scale], beside))
+            matched.append(_matched(detector, decoder, by_scale(features)[scale], beside))
         masks += [torch.from_numpy(mask).float(), torch.zeros(mask.shape)]
     target = torch.stack(masks)[:, None]  # (2 P, 1, h, w): spoiled, sound, spoiled, ...
-    with torch.autocast("cpu", torch.bfloat16):
+    with detector.precision():
         logits = decoder.decide(_joined(matched)).float()
     distances = [torch.cat(level) for level in zip(*(m.distances for m in matched), strict=True)]
     weight = detector.config.nearest_weight
@@ -135,10 +135,12 @@ def _loss(
 
 
 @torch.no_grad()
-def _matched(decoder: PairDecoder, query: Features, beside: References) -> Matched:
+def _matched(
+    detector: Detector, decoder: PairDecoder, query: Features, beside: References
+) -> Matched:
     """Matches that a gradient of the head may use."""
     ordinary = Features([level.clone() for level in query.levels], query.embedding)
-    with torch.autocast("cpu", torch.bfloat16):
+    with detector.precision():
         return decoder.match(ordinary, beside)
 
 

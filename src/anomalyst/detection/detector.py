@@ -17,6 +17,7 @@ from anomalyst.detection.matching import References
 from anomalyst.encoders.base import Encoder
 from anomalyst.errors import AnomalystError
 from anomalyst.imaging import Placement
+from anomalyst.processor import precision_of
 from anomalyst.types import Features
 
 
@@ -61,9 +62,11 @@ class Detector:
         encoder: Encoder,
         decoder: PairDecoder | None = None,
         config: DetectorConfig | None = None,
+        dtype: torch.dtype | None = None,
     ):
         self.encoder, self.decoder = encoder, decoder
         self.config = config or DetectorConfig()
+        self.dtype = dtype or precision_of("auto")  # of the pair decoder's sums
 
     @torch.inference_mode()
     def encode(self, canvases: list[np.ndarray]) -> Features:
@@ -79,7 +82,7 @@ class Detector:
         return Features([level for f in found for level in f.levels], found[0].embedding)
 
     def _encoded(self, pixels: Tensor) -> Features:
-        with self._precision():
+        with self.precision():
             features = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
         return Features([f.float() for f in features.levels], features.embedding.float())
 
@@ -143,7 +146,7 @@ class Detector:
             references = self._compared(decoder, features, memory, index)
             if movement is not None:
                 movement = _resized_movement(movement, scales[index - 1], features, references)
-            with self._precision():
+            with self.precision():
                 matched = decoder.match(features, references, movement)
                 logits = decoder.decide(matched).float()
             # Alone, how seldom a patch recurs in its own picture is no sign of a defect.
@@ -203,8 +206,10 @@ class Detector:
                 scales.append((1 - similarity.amax(1)).quantile(0.99))
         return max(1e-3, float(torch.stack(scales).mean()))
 
-    def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.decoder is not None)
+    def precision(self) -> AbstractContextManager[object]:
+        """Autocast, where the pair decoder computes in less than float32."""
+        low = self.decoder is not None and self.dtype != torch.float32
+        return torch.autocast("cpu", torch.bfloat16, enabled=low)
 
 
 def by_scale(features: Features) -> list[Features]:

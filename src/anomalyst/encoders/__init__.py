@@ -2,6 +2,7 @@
 
 import hashlib
 
+import torch
 from torch import nn
 
 from anomalyst.encoders.base import Encoder
@@ -10,12 +11,15 @@ from anomalyst.errors import AnomalystError
 __all__ = ["Encoder", "fingerprint", "load_encoder"]
 
 
-def load_encoder(spec: str) -> Encoder:
-    """The encoder of a specification: `embedded`, or `hf:NAME_OR_DIR` for any vision backbone."""
+def load_encoder(spec: str, dtype: torch.dtype | None = None) -> Encoder:
+    """The encoder of a specification: `embedded`, or `hf:NAME_OR_DIR` for any vision backbone.
+
+    `dtype`: precision of the embedded one; None, as this processor is quickest.
+    """
     if spec == "embedded":
         from anomalyst.encoders.embedded import load_embedded
 
-        return load_embedded()
+        return load_embedded(dtype=dtype)
     if spec.startswith("hf:"):
         from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
 

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from anomalyst.config import from_mapping
 from anomalyst.encoders.base import Encoder
 from anomalyst.errors import AnomalystError
+from anomalyst.processor import precision_of
 from anomalyst.types import Features
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "weights" / "embedded.safetensors"
@@ -127,12 +128,21 @@ def read_weights(path: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, 
     return tensors, metadata
 
 
-def load_embedded(path: Path = EMBEDDED_WEIGHTS) -> EmbeddedEncoder:
-    """The encoder with its shipped weights, ready to infer: bfloat16, batch norm folded."""
+def load_embedded(
+    path: Path = EMBEDDED_WEIGHTS, dtype: torch.dtype | None = None
+) -> EmbeddedEncoder:
+    """The encoder with its shipped weights, ready to infer: batch norm folded.
+
+    `dtype`: of its weights and sums; None, as this processor is quickest (processor.py).
+    """
     tensors, metadata = read_weights(path, "encoder")
     encoder = EmbeddedEncoder(from_mapping(EmbeddedConfig, metadata.get("encoder", {})))
     encoder.load_state_dict(tensors, strict=True)
     encoder.eval().requires_grad_(False)
     fold_batch_norm(encoder)
-    # Autocast would round the same weights again for every picture.
-    return encoder.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # The weights are those of bfloat16 in any precision, so that scores differ by rounding alone
+    # and a product taught on one machine is known on another. Cast once: autocast would round them
+    # again for every picture.
+    encoder.to(torch.bfloat16)
+    wanted = dtype or precision_of("auto")
+    return encoder.to(wanted, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from anomalyst.errors import PictureError
 from anomalyst.inspector import Inspector, InspectorConfig
 from anomalyst.language.facts import facts_of
+from anomalyst.processor import PEAK_SIZE, Precision, matrix_peaks, processor
 from anomalyst.types import Dialogue, Inspection
 
 STAGES = ("open", "encode", "decode", "score", "total")  # decode: matching and decoding
@@ -35,7 +36,8 @@ class BenchResult:
     peak_memory_mb: float
     gflop_per_picture: float
     peak_gflops: dict[str, float]  # measured matrix product, by precision
-    share_of_peak: float  # of the bfloat16 peak, during encode and decode
+    share_of_peak: float  # of that of the precision in use, during encode and decode
+    products: float  # median time of a whole inspection in float32 products of 1024 x 1024
     setting: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,13 +47,14 @@ def bench_inspect(
     *,
     side_px: int = 256,
     encoder: str = "embedded",
+    precision: Precision = "auto",
     on_picture: Callable[[], None] = lambda: None,
 ) -> BenchResult:
     """Teach from `references`, inspect `pictures` one by one and then as a stream.
 
     Every reference is remembered, however many they are. Raises PictureError for a bad picture.
     """
-    config = InspectorConfig(side_px=side_px, max_references=len(references))
+    config = InspectorConfig(side_px=side_px, max_references=len(references), precision=precision)
     load_ms, inspector = _timed(lambda: Inspector.load(encoder, config))
     inspector.teach("warm-up", references[:1])
     teach_ms, _ = _timed(lambda: inspector.teach("bench", references, adapted=False))
@@ -66,7 +69,8 @@ def bench_inspect(
         on_picture()
     stream_ms, _ = _timed(lambda: _drain(inspector.inspect_many(pictures, product)))
     gflop = _gflop(inspector, pictures[0], product)
-    peaks = {"float32": peak_gflops(torch.float32), "bfloat16": peak_gflops(torch.bfloat16)}
+    peaks = matrix_peaks()
+    used = str(inspector.detector.dtype).removeprefix("torch.")
     median = {stage: statistics.median(values) for stage, values in stages.items()}
     busy = (median["encode"] + median["decode"]) / 1e3
     return BenchResult(
@@ -80,27 +84,20 @@ def bench_inspect(
         peak_memory_mb=peak_memory_mb(),
         gflop_per_picture=gflop,
         peak_gflops=peaks,
-        share_of_peak=gflop / busy / peaks["bfloat16"],
+        share_of_peak=gflop / busy / peaks[used],
+        products=median["total"] / (2 * PEAK_SIZE**3 / peaks["float32"] / 1e6),
         setting={
             "encoder": encoder,
             "side_px": side_px,
             "references": product.num_references,
             "pose": product.pose,
             "pictures": len(pictures),
+            **processor().as_dict(),
+            "precision": used,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         },
     )
-
-
-def peak_gflops(dtype: torch.dtype, size: int = 1536, seconds: float = 0.6) -> float:
-    """The best rate of a square matrix product here, in 1e9 operations a second."""
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    best, until = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        spent, _ = _timed(lambda: a @ b)
-        best = min(best, spent)
-    return 2 * size**3 / (best / 1e3) / 1e9
 
 
 def peak_memory_mb() -> float:

@@ -4,13 +4,14 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from anomalyst.errors import AnomalystError
+from anomalyst.processor import precision_of
 from anomalyst.training.checkpoint import Checkpoint, fill, find_checkpoint
 from anomalyst.training.course import Course, Share
 from anomalyst.training.engines import Engine, Spread
@@ -61,7 +62,9 @@ def prepared(
     if recipe.activation_checkpointing:
         for block in course.blocks().values():
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
-    engine.prepare(Task(course, recipe, engine.device), _spread(recipe, course, share))
+    engine.prepare(
+        Task(course, recipe, engine.device), _spread(recipe, course, share, engine.device)
+    )
     if found:
         engine.load(found.folder / "optimizer")
         engine.restore(found.note)
@@ -76,14 +79,16 @@ class Task(nn.Module):
         self.module, self.course, self.device = course.module, course, device
         inside = {p for block in course.blocks().values() for p in block.parameters()}
         self.outside = [n for n, p in course.module.named_parameters() if p not in inside]
-        self.dtype = torch.float16 if recipe.precision == "float16" else torch.bfloat16
-        self.autocast = recipe.precision != "float32"
+        self.dtype = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": None}[
+            settled_precision(recipe, device)
+        ]
 
     def forward(self, batch: Any) -> Any:
         """-> (loss, its parts by name), or the answers to the course's questions."""
         if isinstance(batch, str):
             return self.course.probe()
-        with torch.autocast(self.device.type, self.dtype, enabled=self.autocast):
+        low = self.dtype is not None
+        with torch.autocast(self.device.type, self.dtype, enabled=low):
             loss, parts = self.course.loss(batch, self.device)
         if self.course.leaves_out:
             # Processes that split the weights must all send the same gradients, zeros included.
@@ -93,7 +98,16 @@ class Task(nn.Module):
         return loss, {name: value.detach() for name, value in parts.items()}
 
 
-def _spread(recipe: Recipe, course: Course, share: Share) -> Spread:
+def settled_precision(
+    recipe: Recipe, device: torch.device
+) -> Literal["bfloat16", "float32", "float16"]:
+    """What the recipe's precision comes to on a device: `auto` is decided in processor.py."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "bfloat16" if precision_of("auto", device) == torch.bfloat16 else "float32"
+
+
+def _spread(recipe: Recipe, course: Course, share: Share, device: torch.device) -> Spread:
     return Spread(
         config=recipe.engine,
         make_optimizer=partial(make_optimizer, recipe),
@@ -101,7 +115,7 @@ def _spread(recipe: Recipe, course: Course, share: Share) -> Spread:
         micro_batch=recipe.batch // share.of,
         accumulation=share.count,
         clip_norm=recipe.clip_norm,
-        precision=recipe.precision,
+        precision=settled_precision(recipe, device),
         loss_scale_power=recipe.loss_scale_power,
         loss_scale_window=recipe.loss_scale_window,
         blocks=course.blocks(),

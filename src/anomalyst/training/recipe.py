@@ -12,6 +12,7 @@ from anomalyst.training.optimization import OptimizerName, Schedule
 from anomalyst.training.watchdog import WatchConfig
 
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
+TrainingPrecision = Literal["auto", "bfloat16", "float32", "float16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Recipe:
     weight_decay: float = 0.02
     clip_norm: float = 1.0  # of the gradient of the whole step; 0: not clipped
     ema_decay: float = 0.998  # of the averaged weights, which are the ones that ship; 0: the last
-    precision: Literal["bfloat16", "float32", "float16"] = "bfloat16"
+    precision: TrainingPrecision = "auto"  # auto: bfloat16 where there are instructions for it
     loss_scale_power: int = 16  # float16: the first loss scale is 2 to this
     loss_scale_window: int = 2000  # float16: steps without overflow after which it doubles
     activation_checkpointing: bool = False  # blocks are computed twice instead of remembered

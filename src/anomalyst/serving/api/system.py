@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from anomalyst import __version__
+from anomalyst.processor import processor
 from anomalyst.serving.api.gate import Admin, Engineer, Operator, Serving
 from anomalyst.serving.api.problems import problem, responses
 from anomalyst.serving.api.shapes import NewKey, NewRun
@@ -17,9 +18,9 @@ open_router = APIRouter(tags=["system"])  # for probes: without a key
 
 
 @open_router.get("/health")
-async def health() -> dict[str, str]:
-    """The server is alive."""
-    return {"status": "ok", "version": __version__}
+async def health() -> dict[str, Any]:
+    """The server is alive, and what its processor can do."""
+    return {"status": "ok", "version": __version__, **processor().as_dict()}
 
 
 @open_router.get("/ready", responses=responses(503), response_model=dict[str, str])

@@ -40,7 +40,7 @@ class Spread:
     micro_batch: int
     accumulation: int  # micro-batches of a step in this process
     clip_norm: float
-    precision: Literal["bfloat16", "float32", "float16"]
+    precision: Literal["bfloat16", "float32", "float16"]  # what the recipe's `auto` came to
     loss_scale_power: int
     loss_scale_window: int
     blocks: Mapping[str, nn.Module]  # parts that repeat and are only ever called by forward
