@@ -1,5 +1,8 @@
 """What the processor does well, and that a verdict does not depend on it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +84,37 @@ def test_weights_are_the_same_in_either_precision():
     names = {Inspector.load(config=InspectorConfig(precision=p)).fingerprint
              for p in ("float32", "bfloat16")}  # fmt: skip
     assert len(names) == 1
+
+
+def test_a_gpu_that_is_not_there_is_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert module.device_of("auto") == module.device_of("cpu") == torch.device("cpu")
+    with pytest.raises(AnomalystError, match="--device cuda: torch sees no GPU"):
+        module.device_of("cuda")
+    with pytest.raises(AnomalystError, match=r"'cdua': .* nearest is 'cuda'"):
+        module.device_of("cdua")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_gives_the_verdict_of_the_processor(cookie):
+    good = sorted((cookie / "train" / "good").iterdir())[:1]
+    parts = sorted((cookie / "test").glob("*/*.jpg"))[::6]
+    found = []
+    for device in ("cpu", "cuda"):
+        inspector = Inspector.load(config=InspectorConfig(precision="float32", device=device))
+        product = inspector.teach("cookie", good)
+        found.append([inspector.inspect(p, product) for p in parts])
+    for here, there in zip(*found, strict=True):
+        assert there.score == pytest.approx(here.score, abs=1e-2)
+        assert there.verdict == here.verdict
+
+
+def test_threads_reach_torch_and_too_many_are_refused():
+    asked = (
+        "from anomalyst.processor import limit_threads; limit_threads(1); "
+        "import torch, cv2; print(torch.get_num_threads(), cv2.getNumThreads())"
+    )
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["1", "1"]
+    with pytest.raises(AnomalystError, match=r"--threads 999: this process may use \d+"):
+        module.limit_threads(999)

@@ -31,7 +31,7 @@ from anomalyst.files import write_bytes
 from anomalyst.imaging import Frame, open_picture
 from anomalyst.language.facts import MOST_NAMED
 from anomalyst.language.showing import shown
-from anomalyst.processor import Precision, precision_of
+from anomalyst.processor import DeviceName, Precision, device_of, precision_of
 from anomalyst.product import UNNAMED, Accepted, Product
 from anomalyst.seeing import Seen, Stopwatch, encode
 from anomalyst.types import Answer, Dialogue, Inspection
@@ -47,6 +47,7 @@ class InspectorConfig:
     """How pictures are looked at."""
 
     side_px: int | None = None  # working side of a square picture; None: the encoder's own
+    device: DeviceName = "auto"  # auto: a GPU if torch sees one
     precision: Precision = "auto"  # of the networks' sums; auto: as the processor is quickest
     max_references: int = REFERENCES_MOST  # most good pictures remembered; others calibrate
     detector: DetectorConfig = field(default_factory=DetectorConfig)
@@ -75,8 +76,9 @@ class Inspector:
         config = config or InspectorConfig()
         embedded = encoder == "embedded"
         decoder = load_decoder() if embedded else None
-        dtype = precision_of(config.precision)
-        detector = Detector(load_encoder(encoder, dtype), decoder, config.detector, dtype)
+        device = device_of(config.device)
+        dtype = precision_of(config.precision, device)
+        detector = Detector(load_encoder(encoder, dtype), decoder, config.detector, dtype, device)
         if not embedded:
             return cls(detector, config, None)
         return cls(detector, config, procedural_calibration(), procedural_calibration(ALONE_SCORES))

@@ -10,7 +10,9 @@ import difflib
 import math
 import os
 import platform
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
+DeviceName = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
 CPUINFO = Path("/proc/cpuinfo")
+SPINS = 1000  # turns an OpenMP thread waits awake; then it lets others have the processor
 PEAK_SIZE = 1024  # side of the square matrices whose product is timed
 _VECTORS = {"avx512bw": "AVX512", "avx2": "AVX2", "asimd": "NEON"}  # the widest first
 
@@ -79,11 +84,7 @@ def precision_of(wanted: str, device: "torch.device | None" = None) -> "torch.dt
 
     Raises AnomalystError for any other word; it names the nearest.
     """
-    if wanted not in PRECISIONS:
-        near = difflib.get_close_matches(wanted, PRECISIONS, n=1, cutoff=0.0)[0]
-        raise AnomalystError(
-            f"--precision {wanted!r}: is none of {', '.join(PRECISIONS)}; the nearest is {near!r}."
-        )
+    checked_choice("--precision", wanted, PRECISIONS)
     import torch
 
     name = wanted
@@ -92,6 +93,59 @@ def precision_of(wanted: str, device: "torch.device | None" = None) -> "torch.dt
         if device is not None and device.type == "cuda":
             name = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def device_of(wanted: str) -> "torch.device":
+    """The device that `auto` (a GPU if torch sees one), `cpu` or `cuda` means.
+
+    Raises AnomalystError for any other word, and for `cuda` where torch sees no GPU.
+    """
+    checked_choice("--device", wanted, DEVICES)
+    import torch
+
+    seen = torch.cuda.is_available()
+    if wanted == "cuda" and not seen:
+        raise AnomalystError(
+            "--device cuda: torch sees no GPU here (its build is for "
+            f"{'CUDA ' + torch.version.cuda if torch.version.cuda else 'processors only'}); "
+            "install a CUDA build of torch and its driver, or leave --device out."
+        )
+    return torch.device("cuda" if seen and wanted != "cpu" else "cpu")
+
+
+def checked_choice(option: str, wanted: str, known: Sequence[str]) -> None:
+    """Raises AnomalystError for a word that is not known; it names the nearest that is."""
+    if wanted not in known:
+        near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.0)[0]
+        raise AnomalystError(
+            f"{option} {wanted!r}: is none of {', '.join(known)}; the nearest is {near!r}."
+        )
+
+
+def limit_threads(wanted: int | None) -> int:
+    """Let this process and its children compute with so many threads -> how many.
+
+    None: as many processors as it may use. OpenMP and OpenCV read it when they are imported, so
+    this comes first; a torch that is there already is told. Raises AnomalystError for fewer than
+    one thread or more than there are processors.
+    """
+    cores = usable_cores()
+    if wanted is not None and not 1 <= wanted <= cores:
+        raise AnomalystError(
+            f"--threads {wanted}: this process may use {cores} processor{'s' * (cores > 1)}; "
+            f"give a number from 1 to {cores}."
+        )
+    count = wanted or cores
+    for name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+        if wanted is not None:
+            os.environ[name] = str(count)
+        os.environ.setdefault(name, str(count))
+    # A thread that waits for another one must not hold the processor which that one needs: two
+    # jobs beside each other were up to 30 times slower (docs/benchmarks.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+    if wanted is not None and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+    return count
 
 
 def usable_cores() -> int:

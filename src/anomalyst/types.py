@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
 Label = Literal["normal", "anomalous"]
@@ -40,6 +41,10 @@ class Features:
 
     levels: list[Tensor]  # each (B, D_l, h_l, w_l)
     embedding: Tensor  # (B, D)
+
+    def to(self, device: torch.device) -> Features:
+        """The same on another device."""
+        return Features([level.to(device) for level in self.levels], self.embedding.to(device))
 
     def rows(self, index: Sequence[int]) -> Features:
         """Some pictures of the batch."""

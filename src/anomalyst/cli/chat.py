@@ -8,9 +8,11 @@ import typer
 from anomalyst.cli.inspect import source
 from anomalyst.cli.screen import (
     About,
+    Device,
     EncoderName,
     FalseAlarmRate,
     Language,
+    Precision,
     ProductName,
     Products,
     References,
@@ -37,6 +39,8 @@ def chat(
     false_alarm_rate: FalseAlarmRate = 0.05,
     products: Products = Path("products"),
     encoder: EncoderName = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
     language: Language = None,
 ) -> None:
     """Ask about a picture, turn by turn; an empty line or Ctrl-D ends it.
@@ -51,7 +55,9 @@ def chat(
     from anomalyst.types import Dialogue
 
     checked_rate(false_alarm_rate)
-    inspector, taught = source(product, reference or [], zero_shot, products, encoder, language)
+    inspector, taught = source(
+        product, reference or [], zero_shot, products, encoder, language, precision, device
+    )
     taught.description = about or taught.description
     found = inspector.inspect(image, taught, false_alarm_rate=false_alarm_rate)
     dialogue = Dialogue(found)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from anomalyst.cli.screen import Adapt, Categories, Dataset, FalseAlarmRate
+from anomalyst.cli.inspect import load_inspector
+from anomalyst.cli.screen import (
+    Adapt,
+    Categories,
+    Dataset,
+    Device,
+    FalseAlarmRate,
+    Precision,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,6 +53,8 @@ def evaluate(
     encoder: Annotated[
         str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
     ] = "embedded",
+    precision: Precision = "auto",
+    device: Device = "auto",
     category: Categories = None,
     by: By = None,
     adapt: Adapt = None,
@@ -101,7 +111,7 @@ def evaluate(
         samples = read_categories(dataset, category or [])
         samples = by_column(samples, by) if by else samples
         results = run(
-            _inspector(encoder, language),
+            _inspector(encoder, language, precision, device),
             samples,
             config,
             out=out or Path("out/evaluate") / f"{dataset.resolve().stem}-{shots}-shot",
@@ -160,11 +170,10 @@ def _shots(text: str) -> int | Literal["all"]:
     return int(text)
 
 
-def _inspector(encoder: str, language: bool) -> "Evaluable":
+def _inspector(encoder: str, language: bool, precision: str, device: str) -> "Evaluable":
     from anomalyst.evaluation.language import Speaking
-    from anomalyst.inspector import Inspector
 
-    inspector = Inspector.load(encoder)
+    inspector = load_inspector(encoder, None, precision, device)
     return Speaking(inspector) if language else inspector
 
 

@@ -12,6 +12,7 @@ import typer
 
 from anomalyst.cli.screen import (
     About,
+    Device,
     EncoderName,
     FalseAlarmRate,
     Language,
@@ -62,6 +63,7 @@ def inspect(
     products: Products = Path("products"),
     encoder: EncoderName = None,
     precision: Precision = "auto",
+    device: Device = "auto",
     language: Language = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
@@ -99,7 +101,7 @@ def inspect(
         on_ray(pictures, products / product, out or Path("out/inspect"), false_alarm_rate, workers)
         return
     inspector, taught = source(
-        product, reference or [], zero_shot, products, encoder, language, precision
+        product, reference or [], zero_shot, products, encoder, language, precision, device
     )
     taught.description = about or taught.description
     target = out if out is not None or as_json else Path("out/inspect")
@@ -331,6 +333,7 @@ def source(
     encoder: str | None,
     language: Path | None = None,
     precision: str = "auto",
+    device: str = "auto",
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.errors import AnomalystError
@@ -348,19 +351,22 @@ def source(
         )
     if product is not None:
         found = find_product(product, products)
-        return load_inspector(encoder or found.encoder, language, precision), found
-    inspector = load_inspector(encoder or "embedded", language, precision)
+        return load_inspector(encoder or found.encoder, language, precision, device), found
+    inspector = load_inspector(encoder or "embedded", language, precision, device)
     if zero_shot:
         return inspector, inspector.untaught()
     return inspector, _taught(inspector, references)
 
 
-def load_inspector(encoder: str, language: Path | None, precision: str = "auto") -> "Inspector":
+def load_inspector(
+    encoder: str, language: Path | None = None, precision: str = "auto", device: str = "auto"
+) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
     from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
 
     config = InspectorConfig(
         precision=precision,  # type: ignore[arg-type]
+        device=device,  # type: ignore[arg-type]
         language=language or EMBEDDED_LANGUAGE,
     )
     return Inspector.load(encoder, config)

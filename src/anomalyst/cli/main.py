@@ -74,14 +74,26 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
     ] = False,
-    debug: Annotated[
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            help="Processors to compute with.",
+            show_default="all this process may use",
+        ),
+    ] = None,
+    debug: Annotated[  # noqa: ARG001
         bool, typer.Option("--debug", help="Show the whole traceback of an internal error.")
     ] = False,
 ) -> None:
     """Visual inspection that learns a product from one good picture. Works offline, on a CPU."""
+    from anomalyst.processor import limit_threads
+
+    limit_threads(threads)
 
 
 def main() -> None:

@@ -69,6 +69,10 @@ Precision = Annotated[
         help="Of the networks' sums; auto: as the processor is quickest.",
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(metavar="auto|cpu|cuda", help="Where networks compute; auto: a GPU if there is."),
+]
 Language = Annotated[
     Path | None,
     typer.Option(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import Database, Home, Language, Products, needs, say
+from anomalyst.cli.screen import Database, Device, Home, Language, Precision, Products, needs, say
 
 
 def serve(
@@ -22,6 +22,8 @@ def serve(
     encoder: Annotated[
         str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
     ] = "embedded",
+    precision: Precision = "auto",
+    device: Device = "auto",
     language: Language = None,
     keys: Annotated[
         bool, typer.Option("--keys", help="Every request needs a key (`anomalyst store key`).")
@@ -53,6 +55,8 @@ def serve(
         runs=runs,
         database=database,
         encoder=encoder,
+        precision=precision,
+        device=device,
         language=language,
         host=host,
         port=port,

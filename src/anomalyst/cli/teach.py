@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import Adapt, EncoderName, Products, pictures_in, progress, say
+from anomalyst.cli.inspect import load_inspector
+from anomalyst.cli.screen import (
+    Adapt,
+    Device,
+    EncoderName,
+    Precision,
+    Products,
+    pictures_in,
+    progress,
+    say,
+)
 
 
 def teach(
@@ -20,6 +30,8 @@ def teach(
         str, typer.Option(metavar="auto|fixed|free", help="Does it lie any way round?")
     ] = "auto",
     encoder: EncoderName = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
     adapt: Adapt = None,
     describe: Annotated[
         str,
@@ -38,7 +50,6 @@ def teach(
     from anomalyst.catalogue import check_name
     from anomalyst.detection.adaptation import AdaptationConfig
     from anomalyst.errors import AnomalystError
-    from anomalyst.inspector import Inspector
     from anomalyst.product import Product
 
     check_name(name)
@@ -52,7 +63,9 @@ def teach(
             f"{folder}: is there and is no product; choose another name, or another --products."
         )
     known = Product.load(folder) if folder.exists() and not replace else None
-    inspector = Inspector.load(encoder or (known.encoder if known else "embedded"))
+    inspector = load_inspector(
+        encoder or (known.encoder if known else "embedded"), None, precision, device
+    )
     total = len(pictures) + (known.num_references if known else 0)
     with progress("Looking at good pictures", total) as (bar, task):
         fitted = count(1)

@@ -121,7 +121,9 @@ def _loss(
         for features in (detector.encode([planted]), lesson.features.rows([own])):
             matched.append(_matched(detector, decoder, by_scale(features)[scale], beside))
         masks += [torch.from_numpy(mask).float(), torch.zeros(mask.shape)]
-    target = torch.stack(masks)[:, None]  # (2 P, 1, h, w): spoiled, sound, spoiled, ...
+    target = torch.stack(masks)[:, None].to(
+        detector.device
+    )  # (2 P, 1, h, w): spoiled, sound, spoiled, ...
     with detector.precision():
         logits = decoder.decide(_joined(matched)).float()
     distances = [torch.cat(level) for level in zip(*(m.distances for m in matched), strict=True)]
@@ -139,7 +141,8 @@ def _matched(
     detector: Detector, decoder: PairDecoder, query: Features, beside: References
 ) -> Matched:
     """Matches that a gradient of the head may use."""
-    ordinary = Features([level.clone() for level in query.levels], query.embedding)
+    on_device = query.to(detector.device)
+    ordinary = Features([level.clone() for level in on_device.levels], on_device.embedding)
     with detector.precision():
         return decoder.match(ordinary, beside)
 

@@ -20,6 +20,8 @@ from anomalyst.imaging import Placement
 from anomalyst.processor import precision_of
 from anomalyst.types import Features
 
+_CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorConfig:
@@ -55,7 +57,10 @@ class Evidence:
 
 
 class Detector:
-    """A frozen encoder with, for the embedded default, its pair decoder."""
+    """A frozen encoder with, for the embedded default, its pair decoder.
+
+    Features and evidence are handed over on the CPU; what is remembered lies on `device`.
+    """
 
     def __init__(
         self,
@@ -63,7 +68,12 @@ class Detector:
         decoder: PairDecoder | None = None,
         config: DetectorConfig | None = None,
         dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
     ):
+        self.device = device or torch.device("cpu")
+        encoder.to(self.device)
+        if decoder is not None:
+            decoder.to(self.device)
         self.encoder, self.decoder = encoder, decoder
         self.config = config or DetectorConfig()
         self.dtype = dtype or precision_of("auto")  # of the pair decoder's sums
@@ -75,11 +85,17 @@ class Detector:
         For the pair decoder the levels of every scale follow each other; the embedding is the
         first scale's.
         """
-        pixels = torch.from_numpy(np.stack(canvases)).permute(0, 3, 1, 2).float().div_(255)
+        pixels = (
+            torch.from_numpy(np.stack(canvases))
+            .to(self.device)
+            .permute(0, 3, 1, 2)
+            .float()
+            .div_(255)
+        )
         found = [self._encoded(pixels)]
         for scale in self.config.scales[1:] if self.decoder is not None else ():
             found.append(self._encoded(_shrunk(pixels, scale, self.encoder.multiple_px)))
-        return Features([level for f in found for level in f.levels], found[0].embedding)
+        return Features([level for f in found for level in f.levels], found[0].embedding).to(_CPU)
 
     def _encoded(self, pixels: Tensor) -> Features:
         with self.precision():
@@ -92,6 +108,7 @@ class Detector:
 
         The smaller sizes may hold copies after the K, as many of each (teaching.py).
         """
+        good = good.to(self.device)
         if self.decoder is not None:
             scales = by_scale(good)
             return Memory([self.decoder.remember(f, f.levels[0].shape[0]) for f in scales])
@@ -114,9 +131,10 @@ class Detector:
     @torch.inference_mode()
     def judge(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:
         """One query's features against a memory; padding around its placement does not count."""
+        query = query.to(self.device)
         if memory.bank is not None:
             return self._banked(query, memory, placement)
-        evidence, detail = self.evidence(query, memory)
+        evidence, detail = (found.to(_CPU) for found in self.evidence(query, memory))
         kept = content(placement, evidence)
         logits = evidence[kept].double()
         score = float(expected_share(logits))
@@ -181,7 +199,7 @@ class Detector:
         distances = memory.bank.distances(query, max_mb=self.config.search_mb)
         height, width = distances[0].shape[-2:]
         fused = fuse(distances, (height, width))[:, None]  # (1, 1, h, w)
-        fused = resized(blurred(fused, self.config.blur_cells), (4 * height, 4 * width))
+        fused = resized(blurred(fused.to(_CPU), self.config.blur_cells), (4 * height, 4 * width))
         kept = content(placement, fused)
         score = top_mean(fused[kept], self.config.bank_top_share)
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
@@ -209,7 +227,7 @@ class Detector:
     def precision(self) -> AbstractContextManager[object]:
         """Autocast, where the pair decoder computes in less than float32."""
         low = self.decoder is not None and self.dtype != torch.float32
-        return torch.autocast("cpu", torch.bfloat16, enabled=low)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
 
 def by_scale(features: Features) -> list[Features]:
@@ -253,7 +271,9 @@ def mixed_logits(logits: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
 
     Takes the first of the shares, one for each, whatever their sum.
     """
-    weights = torch.tensor(list(shares[: len(logits)]), dtype=logits[0].dtype).log()
+    weights = torch.tensor(
+        list(shares[: len(logits)]), dtype=logits[0].dtype, device=logits[0].device
+    ).log()
     stacked = torch.stack(list(logits), -1)  # (..., S)
     yes = (F.logsigmoid(stacked) + weights).logsumexp(-1)
     return yes - (F.logsigmoid(-stacked) + weights).logsumexp(-1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
+from anomalyst.processor import DEVICES, PRECISIONS, checked_choice
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MB = 1_000_000
@@ -30,6 +31,8 @@ class ServingConfig:
     recipes: Path = Path("recipes")  # what may be trained from the workbench
     database: str | None = None  # a URL, as postgresql+psycopg://...; None: SQLite in `home`
     encoder: str = "embedded"
+    precision: str = "auto"  # of the networks' sums, as `inspect --precision`
+    device: str = "auto"
     language: Path | None = None  # folder of another language model than the shipped one
     host: str = "127.0.0.1"
     port: int = 7860
@@ -38,6 +41,8 @@ class ServingConfig:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        checked_choice("--precision", self.precision, PRECISIONS)
+        checked_choice("--device", self.device, DEVICES)
         if self.host not in LOOPBACK and not self.keys:
             raise AnomalystError(
                 f"--host {self.host}: others could reach this server, so it needs --keys; make "

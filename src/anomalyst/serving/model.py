@@ -15,7 +15,7 @@ from safetensors.torch import save as save_tensors
 from anomalyst.catalogue import RECORD, check_name, product_folder
 from anomalyst.errors import AnomalystError
 from anomalyst.imaging import resize
-from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
 from anomalyst.product import Product
 from anomalyst.report.overlay import shown_size
 from anomalyst.serving.config import ServingConfig
@@ -33,7 +33,11 @@ class Model:
 
     def __init__(self, config: ServingConfig):
         self.config = config
-        settings = InspectorConfig(language=config.language) if config.language else None
+        settings = InspectorConfig(
+            precision=config.precision,  # type: ignore[arg-type]
+            device=config.device,  # type: ignore[arg-type]
+            language=config.language or EMBEDDED_LANGUAGE,
+        )
         self.inspector = Inspector.load(config.encoder, settings)
         self.pictures = Pictures(config.home / "pictures")
         self._products: dict[str, tuple[tuple[int, int], Product]] = {}
