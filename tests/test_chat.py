@@ -13,7 +13,7 @@ from anomalyst.evaluation.mmad import Choice, Entry, Question, mmad_table, read_
 from conftest import DEMO
 
 GOOD = DEMO / "bottle" / "good" / "000.jpg"
-HOLE = DEMO / "bottle" / "test" / "hole-001.jpg"
+STAIN = DEMO / "bottle" / "test" / "discolouration-004.jpg"
 SOUND = DEMO / "bottle" / "test" / "good-000.jpg"
 
 
@@ -23,7 +23,7 @@ def run(*words: object, text: str | None = None):
 
 def test_inspect_answers_a_question_about_each_picture():
     asked = ("--ask", "Is there a defect, and where?", "--json")
-    done = run("inspect", HOLE, SOUND, "--reference", GOOD, *asked)
+    done = run("inspect", STAIN, SOUND, "--reference", GOOD, *asked)
     assert done.exit_code == 0, done.output
     for line in done.stdout.splitlines():
         found = json.loads(line)
@@ -37,7 +37,7 @@ def test_inspect_answers_a_question_about_each_picture():
 
 
 def test_the_report_shows_the_words(tmp_path: Path):
-    done = run("inspect", HOLE, "--reference", GOOD, "--ask", "How many?", "--out", tmp_path / "o")
+    done = run("inspect", STAIN, "--reference", GOOD, "--ask", "How many?", "--out", tmp_path / "o")
     assert done.exit_code == 0
     report = (tmp_path / "o" / "report.html").read_text()
     record = json.loads(next((tmp_path / "o").glob("**/*.json")).read_text())
@@ -49,10 +49,10 @@ def test_chat_talks_until_an_empty_line(tmp_path: Path):
     taught = run("teach", "bottle", GOOD, "--describe", "the cap is red", *products)
     assert taught.exit_code == 0
     talk = "Is there a defect?\nwhat did i tell you about the product?\n\n"
-    done = run("chat", HOLE, "--product", "bottle", *products, text=talk)
+    done = run("chat", STAIN, "--product", "bottle", *products, text=talk)
     assert done.exit_code == 0, done.output
     assert '"the cap is red"' in done.stdout
-    once = run("chat", HOLE, "--product", "bottle", *products, "--ask", "Where?", "--ask", "Why?")
+    once = run("chat", STAIN, "--product", "bottle", *products, "--ask", "Where?", "--ask", "Why?")
     assert once.stdout.count("> ") == 2 and once.exit_code == 0
 
 
@@ -64,14 +64,14 @@ def test_chat_goes_on_after_a_question_that_is_refused():
 
 def test_a_question_is_checked_before_anything_is_taught():
     with pytest.raises(AnomalystError, match="the question is empty"):
-        run("inspect", HOLE, "--reference", GOOD, "--ask", " ")
+        run("inspect", STAIN, "--reference", GOOD, "--ask", " ")
 
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> Path:
     """Pictures in MMAD's form: letters with gaps, a normal one, a spoiled one and a lost one."""
     entries = {}
-    for name, source, answer in (("good/0", SOUND, "B"), ("hole/1", HOLE, "A")):
+    for name, source, answer in (("good/0", SOUND, "B"), ("stain/1", STAIN, "A")):
         path = tmp_path / "DS-MVTec/bottle/image" / f"{name}.jpg"
         path.parent.mkdir(parents=True)
         shutil.copy(source, path)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from anomalyst.cli.inspect import leave, run, show
+from anomalyst.cli.screen import progress
 
 PICTURES = Path(__file__).parent.parent / "demo"
 
@@ -15,7 +16,7 @@ def demo(
         "out/demo"
     ),
 ) -> None:
-    """Teach three products from one bundled good picture each, inspect others, write a report.
+    """Teach three products from twenty bundled good pictures each, inspect others, write a report.
 
     The pictures were drawn by our own program (synthesis/world); no network is needed.
 
@@ -25,10 +26,18 @@ def demo(
     from anomalyst.inspector import Inspector
 
     inspector = Inspector.load()
+    folders = sorted(p for p in PICTURES.iterdir() if (p / "good").is_dir())
+    good = [list_pictures(folder / "good") for folder in folders]
     batches = []
-    for folder in sorted(p for p in PICTURES.iterdir() if (p / "good").is_dir()):
-        product = inspector.teach(folder.name, list_pictures(folder / "good"))
-        batches.append((product, list_pictures(folder / "test")))
+    with progress("Looking at good pictures", sum(map(len, good))) as (bar, task):
+        for folder, pictures in zip(folders, good, strict=True):
+            bar.update(task, description=f"Learning {folder.name}")  # type: ignore[arg-type]
+            product = inspector.teach(
+                folder.name,
+                pictures,
+                on_picture=lambda _: bar.advance(task),  # type: ignore[arg-type]
+            )
+            batches.append((product, list_pictures(folder / "test")))
     outcome = run(inspector, batches, out=out)
     show(outcome, out)
     leave(outcome)
