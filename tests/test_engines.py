@@ -62,7 +62,7 @@ def run_engine(engine: str, world: int, tiny: Path, curve, out: Path, *more: str
 
 
 # DDP and FSDP2 go down it below, killed and interrupted on their way.
-@pytest.mark.parametrize("engine", ["deepspeed", "horovod"])
+@pytest.mark.parametrize("engine", [pytest.param("deepspeed", marks=pytest.mark.slow), "horovod"])
 def test_two_processes_go_down_the_same_curve_as_one(engine, tiny, curve, tmp_path):
     run_engine(engine, 2, tiny, curve, tmp_path / "run")
 
@@ -79,6 +79,7 @@ def test_every_stage_of_zero_goes_down_the_same_curve(stage, tiny, curve, tmp_pa
     run_engine("deepspeed", 2, tiny, curve, tmp_path / "run", f"engine.zero_stage={stage}")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_ends_where_the_others_end(tiny, curve, tmp_path):
     out = tmp_path / "run"
     arguments = ["--engine", "ddp", "--nproc", "2", "--max-restarts", "2", "checkpoint_every=10"]

@@ -153,7 +153,7 @@ def test_the_api_answers_as_its_openapi_says(server, examples, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "clients"), [(40, 8), pytest.param(1000, 16, marks=pytest.mark.slow)]
+    ("count", "clients"), [(16, 4), pytest.param(1000, 16, marks=pytest.mark.slow)]
 )
 def test_a_killed_server_loses_nothing_and_makes_nothing_twice(count, clients):
     load = measure(count, clients, kills=1)

@@ -53,6 +53,7 @@ def test_v1_a_layernorm_in_a_frozen_mlp_is_named_when_gradients_vanish(tiny, lik
     run(tiny, tmp_path / "sound", "steps=20", f"language_model={like_large}")  # goes to its end
 
 
+@pytest.mark.slow
 def test_v3_fluent_words_that_answer_nothing_are_stopped_and_the_batchnorm_named(tiny, tmp_path):
     asked = ("learning_rate=0.012", "lora_rank=16", EVERYWHERE, "watch.probe_every=20")
     with pytest.raises(TrainingStopped, match=r"none is answered with yes or no.*BatchNorm"):
