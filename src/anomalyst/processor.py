@@ -27,8 +27,10 @@ Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "bfloat16")
 DeviceName = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
+Engine = Literal["auto", "torch", "onnx", "openvino"]
+ENGINES: tuple[Engine, ...] = ("auto", "torch", "onnx", "openvino")
 CPUINFO = Path("/proc/cpuinfo")
-SPINS = 1000  # turns an OpenMP thread waits awake; then it lets others have the processor
+SPINS = 2000  # turns an OpenMP thread waits awake; then it lets others have the processor
 PEAK_SIZE = 1024  # side of the square matrices whose product is timed
 _VECTORS = {"avx512bw": "AVX512", "avx2": "AVX2", "asimd": "NEON"}  # the widest first
 

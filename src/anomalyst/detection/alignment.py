@@ -57,33 +57,53 @@ def fitted_movement(similarity: Tensor, query_hw: tuple[int, int], places: Tenso
     count = similarity.shape[2] // len(places)
     grid = cell_places(*query_hw, similarity.device).unflatten(0, query_hw)
     some = similarity.unflatten(1, query_hw)[:, ::2, ::2].flatten(1, 2).float()
-    mine = grid[::2, ::2].flatten(0, 1)  # (n, 2), a quarter of the query's cells
+    mine = grid[::2, ::2].reshape(-1, 2)  # (n, 2), a quarter of the query's cells
     best, at = some.unflatten(2, (count, -1)).transpose(1, 2).max(3)  # (B, K, n)
     others = some.unflatten(2, (count, -1)).transpose(1, 2) - best[..., None]
     sure = 1 / (others * SHARPNESS).exp().sum(3)  # (B, K, n) in (0, 1]
     moved = places[at] - mine  # (B, K, n, 2)
-    movement = moved.new_zeros(*moved.shape[:2], 2, 3)
+    movement = moved.new_zeros(2, 3)  # of all alike
+    moments = _moments(mine, moved)
     for scale in SCALES_CELLS:
-        error = moved - (moved_places(movement, mine) - mine)
-        movement = _similarity_fit(mine, moved, sure / (1 + error.square().sum(3) / scale**2))
-    support = _support(sure, moved - (moved_places(movement, mine) - mine))
-    return movement * (support > LEAST_GAIN * _support(sure, moved))[..., None, None]
+        weight = sure / (1 + _gap(movement, mine, moved) / scale**2)
+        sums = (weight[..., None, :] @ moments)[..., 0, :]  # (B, K, 7)
+        movement = _similarity_fit(weight.sum(2, keepdim=True), sums)
+    support = _support(sure, _gap(movement, mine, moved))
+    still = _support(sure, moved.square().sum(3))
+    return movement * (support > LEAST_GAIN * still)[..., None, None]
 
 
-def _similarity_fit(mine: Tensor, moved: Tensor, weight: Tensor) -> Tensor:
-    """Weighted least squares of displacements (B, K, n, 2) by shift, turn and zoom."""
-    total = weight.sum(2)[..., None]
-    centre = (weight[..., None] * mine).sum(2) / total  # (B, K, 2)
-    shift = (weight[..., None] * moved).sum(2) / (total + SHIFT_RIDGE)
-    arm, rest = mine - centre[:, :, None], moved - shift[:, :, None]
-    spread = (weight * arm.square().sum(3)).sum(2) + TURN_RIDGE
-    zoom = (weight * (arm * rest).sum(3)).sum(2) / spread
-    turn = (weight * (arm[..., 0] * rest[..., 1] - arm[..., 1] * rest[..., 0])).sum(2) / spread
+def _gap(movement: Tensor, mine: Tensor, moved: Tensor) -> Tensor:
+    """Squared distance of displacements (B, K, n, 2) from those of a movement, (B, K, n)."""
+    said = mine @ movement[..., :2].transpose(-2, -1) + movement[..., None, :, 2]
+    return (moved - said).square().sum(3)
+
+
+def _moments(mine: Tensor, moved: Tensor) -> Tensor:
+    """What a fit needs the weighted sums of, (B, K, n, 7): one product a round gives them all."""
+    mine = mine.expand_as(moved)
+    dot = (mine * moved).sum(3, keepdim=True)
+    cross = mine[..., :1] * moved[..., 1:] - mine[..., 1:] * moved[..., :1]
+    square = mine.square().sum(3, keepdim=True)
+    return torch.cat([mine, moved, dot, cross, square], 3)
+
+
+def _similarity_fit(total: Tensor, sums: Tensor) -> Tensor:
+    """Weighted least squares of displacements by shift, turn and zoom -> (B, K, 2, 3).
+
+    `total` (B, K, 1) are the sums of the weights, `sums` (B, K, 7) those of `_moments`.
+    """
+    at, shifted = sums[..., :2], sums[..., 2:4]
+    dot, cross, square = sums[..., 4], sums[..., 5], sums[..., 6]
+    centre, shift = at / total, shifted / (total + SHIFT_RIDGE)  # (B, K, 2)
+    spread = square - (at * centre).sum(2) + TURN_RIDGE
+    zoom = (dot - (centre * shifted).sum(2)) / spread
+    turn = (cross - centre[..., 0] * shifted[..., 1] + centre[..., 1] * shifted[..., 0]) / spread
     matrix = torch.stack([zoom, -turn, turn, zoom], 2).unflatten(2, (2, 2))
     offset = shift - (matrix @ centre[..., None])[..., 0]
     return torch.cat([matrix, offset[..., None]], 3)
 
 
-def _support(sure: Tensor, error: Tensor) -> Tensor:
+def _support(sure: Tensor, gap: Tensor) -> Tensor:
     """Sure matches that a fit explains, (B, K)."""
-    return (sure / (1 + error.square().sum(3) / CLOSE_CELLS**2)).sum(2)
+    return (sure / (1 + gap / CLOSE_CELLS**2)).sum(2)
