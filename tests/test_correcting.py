@@ -11,7 +11,7 @@ from anomalyst.detection.correcting import covered, kept_mask
 from anomalyst.detection.drift import ALARM_AT, DriftTest
 from anomalyst.detection.likeness import likest_place
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import Frame
+from anomalyst.geometry import Frame
 from anomalyst.product import Product
 from anomalyst.serving.figures import accepted_scores
 from anomalyst.types import Features

@@ -5,16 +5,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "src" / "anomalyst"
 GROUND = {"types", "errors", "imaging", "config", "files", "colours", "catalogue",
-          "allocator", "processor"}  # fmt: skip
+          "allocator", "processor", "geometry"}  # fmt: skip
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "files": {"errors"},
     "config": {"errors"},
-    "imaging": {"errors"},
+    "imaging": {"errors", "geometry"},
     "colours": set(),
     "allocator": set(),
     "processor": {"errors"},
+    "geometry": set(),
     "catalogue": {"errors"},
     "data": set(),
     "synthesis": set(),
@@ -25,7 +26,9 @@ MAY_IMPORT = {
     "model": {"language", "detection", "encoders"},
     "product": {"detection", "encoders"},
     "seeing": {"language", "detection", "encoders"},
-    "inspector": {"seeing", "product", "model", "language", "detection", "encoders"},
+    "inspector": {"seeing", "runtime", "product", "model", "language", "detection", "encoders"},
+    "runtime": {"detection", "encoders"},
+    "deployment": {"runtime", "inspector", "product", "detection", "__init__"},
     "report": set(),
     "evaluation": {
         "inspector", "product", "model", "language", "detection", "encoders", "data", "report",
@@ -40,7 +43,7 @@ MAY_IMPORT = {
     },
     "cli": {
         "serving", "data", "synthesis", "making", "encoders", "detection", "product", "language",
-        "model", "inspector", "report", "evaluation", "training",
+        "model", "inspector", "report", "evaluation", "training", "deployment", "runtime",
     },
     "__init__": {"inspector", "product"},
     "__main__": {"cli"},

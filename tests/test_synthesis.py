@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import list_pictures, open_mask, open_picture, resize
+from anomalyst.geometry import resize
+from anomalyst.imaging import list_pictures, open_mask, open_picture
 from anomalyst.synthesis.anomalies import METHODS, make_anomaly
 from anomalyst.synthesis.augmentation import Operation, Plan, Plans, augmented, draw_steps
 from anomalyst.synthesis.foreground import product_mask, segmenter_of

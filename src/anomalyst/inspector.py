@@ -28,11 +28,14 @@ from anomalyst.detection.teaching import calibrate, study
 from anomalyst.encoders import fingerprint, load_encoder
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.files import write_bytes
-from anomalyst.imaging import Frame, open_picture
+from anomalyst.geometry import Frame
+from anomalyst.imaging import open_picture
 from anomalyst.language.facts import MOST_NAMED
 from anomalyst.language.showing import shown
-from anomalyst.processor import DeviceName, Precision, device_of, precision_of
+from anomalyst.processor import DeviceName, Engine, Precision, device_of, precision_of
 from anomalyst.product import UNNAMED, Accepted, Product
+from anomalyst.runtime.compiled import compiled
+from anomalyst.runtime.engines import BUILT, checked_engine, chosen_engine
 from anomalyst.seeing import Seen, Stopwatch, encode
 from anomalyst.types import Answer, Dialogue, Inspection
 
@@ -48,6 +51,7 @@ class InspectorConfig:
 
     side_px: int | None = None  # working side of a square picture; None: the encoder's own
     device: DeviceName = "auto"  # auto: a GPU if torch sees one
+    engine: Engine = "auto"  # auto: one built for the product (`anomalyst export`), else torch
     precision: Precision = "auto"  # of the networks' sums; auto: as the processor is quickest
     max_references: int = REFERENCES_MOST  # most good pictures remembered; others calibrate
     detector: DetectorConfig = field(default_factory=DetectorConfig)
@@ -74,9 +78,15 @@ class Inspector:
     def load(cls, encoder: str = "embedded", config: InspectorConfig | None = None) -> "Inspector":
         """An inspector on an encoder: `embedded`, or `hf:NAME_OR_DIR`. Works offline."""
         config = config or InspectorConfig()
+        checked_engine(config.engine)
         embedded = encoder == "embedded"
         decoder = load_decoder() if embedded else None
         device = device_of(config.device)
+        if config.engine in BUILT and config.device == "cuda":
+            raise AnomalystError(
+                f"--engine {config.engine} computes on the processor; take --device cpu, or "
+                "--engine torch for the GPU."
+            )
         dtype = precision_of(config.precision, device)
         detector = Detector(load_encoder(encoder, dtype), decoder, config.detector, dtype, device)
         if not embedded:
@@ -293,7 +303,7 @@ class Inspector:
         Each result is what `inspect` gives; a picture that cannot be used gives its error.
         """
         opened = [self._seen(image, product) for image in images]
-        encode(self.detector, [one for one in opened if isinstance(one, Seen)])
+        self._look([one for one in opened if isinstance(one, Seen)], product)
         return [
             self._judged(one, product, false_alarm_rate) if isinstance(one, Seen) else one
             for one in opened
@@ -318,18 +328,36 @@ class Inspector:
     ) -> Inspection:
         frame = product.frame or self._frame(picture)
         one = Seen.of(image, picture, frame, stopwatch)
-        encode(self.detector, [one])
+        self._look([one], product)
         return self._judged(one, product, rate)
+
+    def _look(self, seen: "Sequence[Seen]", product: Product) -> None:
+        """Give each picture its features, and on an engine its evidence, too."""
+        engine = chosen_engine(self.config.engine, product.folder)
+        if engine is None or not product.references:
+            encode(self.detector, seen)
+            return
+        if product.compiled is None or product.compiled.engine != engine:
+            assert product.frame is not None  # a taught product has one
+            canvas, memories = product.frame.canvas_hw, self.memories(product)
+            product.compiled = compiled(self.detector, memories, canvas, engine, product.folder)
+        for one in seen:
+            with one.stopwatch("network"):
+                views = one.views
+                found = product.compiled.look(views.canvases, views.placements)
+                one.evidence, one.features = found
 
     def _judged(self, one: "Seen", product: Product, rate: float) -> Inspection:
         views, features, stopwatch = one.views, one.features, one.stopwatch
         assert features is not None  # `encode` came before
-        memories = self._memories(product) or [Memory()] * len(views.canvases)
-        with stopwatch("decode"):
-            evidence = [
-                self.detector.judge(features.rows([t]), memories[t], placement)
-                for t, placement in enumerate(views.placements)
-            ]
+        evidence = one.evidence
+        if evidence is None:
+            memories = self.memories(product) or [Memory()] * len(views.canvases)
+            with stopwatch("decode"):
+                evidence = [
+                    self.detector.judge(features.rows([t]), memories[t], placement)
+                    for t, placement in enumerate(views.placements)
+                ]
         with stopwatch("score"):
             whole = views.join([e.map for e in evidence])
             decision = self._decide(evidence, product, rate)
@@ -369,7 +397,11 @@ class Inspector:
             num_good=product.num_references,
         )
 
-    def _memories(self, product: Product) -> list[Memory]:
+    def memories(self, product: Product) -> list[Memory]:
+        """What queries are compared with, per tile; computed once a product.
+
+        Raises AnomalystError for a product taught with other weights.
+        """
         if product.fingerprint != self.fingerprint:
             raise AnomalystError(
                 f"product {product.name!r} was taught with other weights of {product.encoder!r}; "

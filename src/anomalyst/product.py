@@ -14,7 +14,7 @@ from anomalyst.catalogue import FORMAT, RECORD, product_folder, read_record
 from anomalyst.detection.calibration import Calibration
 from anomalyst.errors import AnomalystError
 from anomalyst.files import write_text, written_whole
-from anomalyst.imaging import Frame
+from anomalyst.geometry import Frame
 from anomalyst.types import Features
 
 Pose = Literal["fixed", "free"]
@@ -57,6 +57,8 @@ class Product:
     chosen: list[int] = field(default_factory=list)  # the references that queries are compared with
     accepted: tuple[Accepted, ...] = ()  # corrections of false alarms, in the order given
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
+    folder: Path | None = None  # where it is saved
+    compiled: Any = field(default=None, repr=False)  # its networks on an engine, lazily
 
     @property
     def num_references(self) -> int:
@@ -91,6 +93,7 @@ class Product:
             raise AnomalystError(f"{folder}: the product cannot be saved ({error}).") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+        self.folder, self.compiled = folder, None
         self.references = [folder / str(k["file"]) for k in kept]
         self.sources = _sources(folder, kept)
         self.accepted = _accepted(folder, accepted)
@@ -140,6 +143,7 @@ class Product:
                 description=str(record.get("description", "")),
                 chosen=list(record.get("chosen", [])),
                 accepted=_accepted(folder, record.get("accepted", [])),
+                folder=folder,
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
             raise AnomalystError(

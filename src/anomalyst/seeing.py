@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalyst.detection.detector import Detector
+from anomalyst.detection.detector import Detector, Evidence
 from anomalyst.detection.teaching import stacked
-from anomalyst.imaging import Frame, Views
+from anomalyst.geometry import Frame, Views
 from anomalyst.language.facts import seen_colours
 from anomalyst.types import Features
 
@@ -27,6 +27,7 @@ class Seen:
     views: Views
     stopwatch: "Stopwatch"
     features: Features | None = None
+    evidence: list[Evidence] | None = None  # where an engine gave it with the features
 
     @classmethod
     def of(cls, image: Path, picture: np.ndarray, frame: Frame, stopwatch: "Stopwatch") -> "Seen":

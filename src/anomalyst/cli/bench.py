@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyst.cli.demo import PICTURES
-from anomalyst.cli.screen import Precision, pictures_in, progress
+from anomalyst.cli.screen import EngineOption, Precision, pictures_in, progress
 from anomalyst.errors import PictureError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def inspect(
         str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
     ] = "embedded",
     precision: Precision = "auto",
+    engine: EngineOption = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -65,6 +66,7 @@ def inspect(
             side_px=side,
             encoder=encoder,
             precision=precision,  # type: ignore[arg-type]
+            engine=engine,  # type: ignore[arg-type]
             on_picture=lambda: bar.advance(task),  # type: ignore[arg-type]
         )
     if as_json:

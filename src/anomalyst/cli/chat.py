@@ -10,6 +10,7 @@ from anomalyst.cli.screen import (
     About,
     Device,
     EncoderName,
+    EngineOption,
     FalseAlarmRate,
     Language,
     Precision,
@@ -41,6 +42,7 @@ def chat(
     encoder: EncoderName = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    engine: EngineOption = "auto",
     language: Language = None,
 ) -> None:
     """Ask about a picture, turn by turn; an empty line or Ctrl-D ends it.
@@ -56,7 +58,7 @@ def chat(
 
     checked_rate(false_alarm_rate)
     inspector, taught = source(
-        product, reference or [], zero_shot, products, encoder, language, precision, device
+        product, reference or [], zero_shot, products, encoder, language, precision, device, engine
     )
     taught.description = about or taught.description
     found = inspector.inspect(image, taught, false_alarm_rate=false_alarm_rate)

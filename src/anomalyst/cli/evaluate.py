@@ -13,6 +13,7 @@ from anomalyst.cli.screen import (
     Categories,
     Dataset,
     Device,
+    EngineOption,
     FalseAlarmRate,
     Precision,
 )
@@ -55,6 +56,7 @@ def evaluate(
     ] = "embedded",
     precision: Precision = "auto",
     device: Device = "auto",
+    engine: EngineOption = "auto",
     category: Categories = None,
     by: By = None,
     adapt: Adapt = None,
@@ -111,7 +113,7 @@ def evaluate(
         samples = read_categories(dataset, category or [])
         samples = by_column(samples, by) if by else samples
         results = run(
-            _inspector(encoder, language, precision, device),
+            _inspector(encoder, language, precision, device, engine),
             samples,
             config,
             out=out or Path("out/evaluate") / f"{dataset.resolve().stem}-{shots}-shot",
@@ -170,10 +172,12 @@ def _shots(text: str) -> int | Literal["all"]:
     return int(text)
 
 
-def _inspector(encoder: str, language: bool, precision: str, device: str) -> "Evaluable":
+def _inspector(
+    encoder: str, language: bool, precision: str, device: str, engine: str
+) -> "Evaluable":
     from anomalyst.evaluation.language import Speaking
 
-    inspector = load_inspector(encoder, None, precision, device)
+    inspector = load_inspector(encoder, None, precision, device, engine)
     return Speaking(inspector) if language else inspector
 
 

@@ -14,6 +14,7 @@ from anomalyst.cli.screen import (
     About,
     Device,
     EncoderName,
+    EngineOption,
     FalseAlarmRate,
     Language,
     Precision,
@@ -64,6 +65,7 @@ def inspect(
     encoder: EncoderName = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    engine: EngineOption = "auto",
     language: Language = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
@@ -101,7 +103,7 @@ def inspect(
         on_ray(pictures, products / product, out or Path("out/inspect"), false_alarm_rate, workers)
         return
     inspector, taught = source(
-        product, reference or [], zero_shot, products, encoder, language, precision, device
+        product, reference or [], zero_shot, products, encoder, language, precision, device, engine
     )
     taught.description = about or taught.description
     target = out if out is not None or as_json else Path("out/inspect")
@@ -334,6 +336,7 @@ def source(
     language: Path | None = None,
     precision: str = "auto",
     device: str = "auto",
+    engine: str = "auto",
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.errors import AnomalystError
@@ -351,15 +354,19 @@ def source(
         )
     if product is not None:
         found = find_product(product, products)
-        return load_inspector(encoder or found.encoder, language, precision, device), found
-    inspector = load_inspector(encoder or "embedded", language, precision, device)
+        return load_inspector(encoder or found.encoder, language, precision, device, engine), found
+    inspector = load_inspector(encoder or "embedded", language, precision, device, engine)
     if zero_shot:
         return inspector, inspector.untaught()
     return inspector, _taught(inspector, references)
 
 
 def load_inspector(
-    encoder: str, language: Path | None = None, precision: str = "auto", device: str = "auto"
+    encoder: str,
+    language: Path | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    engine: str = "auto",
 ) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
     from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
@@ -367,6 +374,7 @@ def load_inspector(
     config = InspectorConfig(
         precision=precision,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type]
+        engine=engine,  # type: ignore[arg-type]
         language=language or EMBEDDED_LANGUAGE,
     )
     return Inspector.load(encoder, config)

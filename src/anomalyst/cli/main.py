@@ -16,6 +16,7 @@ from anomalyst.cli import (
     data,
     demo,
     evaluate,
+    export,
     inspect,
     mmad,
     search,
@@ -43,6 +44,7 @@ app.command()(inspect.inspect)
 app.command()(chat.chat)
 app.command()(serve.serve)
 app.command()(watch.watch)
+app.command()(export.export)
 app.command()(evaluate.evaluate)
 app.command()(mmad.mmad)
 app.command()(train.train)

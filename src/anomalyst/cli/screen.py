@@ -69,6 +69,14 @@ Precision = Annotated[
         help="Of the networks' sums; auto: as the processor is quickest.",
     ),
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="auto|torch|onnx|openvino",
+        help="What runs the networks; auto: one built by `anomalyst export`, else torch.",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(metavar="auto|cpu|cuda", help="Where networks compute; auto: a GPU if there is."),

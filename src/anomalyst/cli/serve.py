@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import Database, Device, Home, Language, Precision, Products, needs, say
+from anomalyst.cli.screen import (
+    Database,
+    Device,
+    EngineOption,
+    Home,
+    Language,
+    Precision,
+    Products,
+    needs,
+    say,
+)
 
 
 def serve(
@@ -24,6 +34,7 @@ def serve(
     ] = "embedded",
     precision: Precision = "auto",
     device: Device = "auto",
+    engine: EngineOption = "auto",
     language: Language = None,
     keys: Annotated[
         bool, typer.Option("--keys", help="Every request needs a key (`anomalyst store key`).")
@@ -57,6 +68,7 @@ def serve(
         encoder=encoder,
         precision=precision,
         device=device,
+        engine=engine,
         language=language,
         host=host,
         port=port,

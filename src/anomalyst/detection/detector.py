@@ -16,7 +16,7 @@ from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.matching import References
 from anomalyst.encoders.base import Encoder
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import Placement
+from anomalyst.geometry import Placement
 from anomalyst.processor import precision_of
 from anomalyst.types import Features
 
@@ -134,12 +134,9 @@ class Detector:
         query = query.to(self.device)
         if memory.bank is not None:
             return self._banked(query, memory, placement)
-        evidence, detail = (found.to(_CPU) for found in self.evidence(query, memory))
-        kept = content(placement, evidence)
-        logits = evidence[kept].double()
-        score = float(expected_share(logits))
-        shown = blurred(evidence.sigmoid(), self.config.blur_cells) * kept
-        return Evidence(shown[0, 0].numpy(), score, contrast(score, logits), detail)
+        logits, detail = (found.to(_CPU) for found in self.evidence(query, memory))
+        shown = blurred(logits.sigmoid(), self.config.blur_cells)
+        return evidence_of(logits, shown, detail, placement)
 
     @torch.inference_mode()
     def evidence(self, query: Features, memory: Memory) -> tuple[Tensor, Tensor]:
@@ -228,6 +225,16 @@ class Detector:
         """Autocast, where the pair decoder computes in less than float32."""
         low = self.decoder is not None and self.dtype != torch.float32
         return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+
+
+def evidence_of(
+    logits: Tensor, shown: Tensor, detail: Tensor, placement: Placement | None
+) -> Evidence:
+    """Logits and map (1, 1, h, w) of one tile -> its evidence; padding does not count."""
+    kept = content(placement, logits)
+    values = logits[kept].double()
+    score = float(expected_share(values))
+    return Evidence((shown * kept)[0, 0].numpy(), score, contrast(score, values), detail)
 
 
 def by_scale(features: Features) -> list[Features]:

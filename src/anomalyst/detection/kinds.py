@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from anomalyst.detection.detector import Evidence
 from anomalyst.encoders.embedded import conv_bn, fold_batch_norm, read_weights
-from anomalyst.imaging import Views
+from anomalyst.geometry import Views
 from anomalyst.types import Region
 
 # Each kind and the world's own words for the defects that it covers.

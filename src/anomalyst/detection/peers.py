@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anomalyst.detection.bank import greedy_coreset
 from anomalyst.detection.detector import Detector, Evidence, Memory, blurred, content, resized
-from anomalyst.imaging import Placement
+from anomalyst.geometry import Placement
 from anomalyst.types import Features
 
 BLUR_PX = 4.0  # Gaussian sigma over the map, as both papers have it

@@ -12,7 +12,7 @@ from anomalyst.detection.bank import pose_is_free, right_angle_rotations
 from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.detector import Detector, Memory, by_scale
-from anomalyst.imaging import Frame
+from anomalyst.geometry import Frame
 from anomalyst.synthesis.variation import varied
 from anomalyst.types import Features
 

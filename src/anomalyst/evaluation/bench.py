@@ -16,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from anomalyst.errors import PictureError
 from anomalyst.inspector import Inspector, InspectorConfig
 from anomalyst.language.facts import facts_of
-from anomalyst.processor import PEAK_SIZE, Precision, matrix_peaks, processor
+from anomalyst.processor import PEAK_SIZE, Engine, Precision, matrix_peaks, processor
 from anomalyst.types import Dialogue, Inspection
 
-STAGES = ("open", "encode", "decode", "score", "total")  # decode: matching and decoding
+STAGES = ("open", "encode", "decode", "network", "score", "total")  # network: of an engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,16 @@ def bench_inspect(
     side_px: int = 256,
     encoder: str = "embedded",
     precision: Precision = "auto",
+    engine: Engine = "auto",
     on_picture: Callable[[], None] = lambda: None,
 ) -> BenchResult:
     """Teach from `references`, inspect `pictures` one by one and then as a stream.
 
     Every reference is remembered, however many they are. Raises PictureError for a bad picture.
     """
-    config = InspectorConfig(side_px=side_px, max_references=len(references), precision=precision)
+    config = InspectorConfig(
+        side_px=side_px, max_references=len(references), precision=precision, engine=engine
+    )
     load_ms, inspector = _timed(lambda: Inspector.load(encoder, config))
     inspector.teach("warm-up", references[:1])
     teach_ms, _ = _timed(lambda: inspector.teach("bench", references, adapted=False))
@@ -63,16 +66,17 @@ def bench_inspect(
     stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for picture in pictures:
         total, result = _timed(lambda p=picture: inspector.inspect(p, product))  # type: ignore[misc]
-        for stage in STAGES[:-1]:
-            stages[stage].append(result.seconds[stage] * 1e3)
+        for stage, seconds in result.seconds.items():
+            stages[stage].append(seconds * 1e3)
         stages["total"].append(total)
         on_picture()
     stream_ms, _ = _timed(lambda: _drain(inspector.inspect_many(pictures, product)))
     gflop = _gflop(inspector, pictures[0], product)
     peaks = matrix_peaks()
     used = str(inspector.detector.dtype).removeprefix("torch.")
+    stages = {stage: values for stage, values in stages.items() if values}
     median = {stage: statistics.median(values) for stage, values in stages.items()}
-    busy = (median["encode"] + median["decode"]) / 1e3
+    busy = sum(median.get(stage, 0.0) for stage in ("encode", "decode", "network")) / 1e3
     return BenchResult(
         load_ms=load_ms,
         teach_ms=teach_ms,
@@ -94,6 +98,7 @@ def bench_inspect(
             "pictures": len(pictures),
             **processor().as_dict(),
             "precision": used,
+            "engine": engine,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         },

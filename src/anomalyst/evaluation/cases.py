@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyst.imaging import canvas_for, open_picture, resize
+from anomalyst.geometry import canvas_for, resize
+from anomalyst.imaging import open_picture
 from anomalyst.types import Inspection, Sample
 
 

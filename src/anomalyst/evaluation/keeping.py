@@ -9,7 +9,8 @@ import numpy as np
 
 from anomalyst.evaluation.failures import Failure, Look
 from anomalyst.files import write_text
-from anomalyst.imaging import canvas_for, data_uri, open_picture, resize
+from anomalyst.geometry import canvas_for, resize
+from anomalyst.imaging import data_uri, open_picture
 
 THUMBNAIL_PX = 200
 OUTLINE_RGB = (0, 255, 255)

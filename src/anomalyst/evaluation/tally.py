@@ -11,7 +11,8 @@ from anomalyst.evaluation.failures import Look, looked_at
 from anomalyst.evaluation.language import said_of
 from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
 from anomalyst.evaluation.records import Row, Skipped
-from anomalyst.imaging import canvas_for, open_mask, resize, shrink_mask
+from anomalyst.geometry import canvas_for, resize
+from anomalyst.imaging import open_mask, shrink_mask
 from anomalyst.types import Inspection, Label, Sample, Verdict
 
 

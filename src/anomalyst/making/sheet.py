@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst import __version__
 from anomalyst.files import write_bytes, write_text
-from anomalyst.imaging import data_uri, open_mask, open_picture, resize
+from anomalyst.geometry import resize
+from anomalyst.imaging import data_uri, open_mask, open_picture
 from anomalyst.making.filling import Filled, Row
 from anomalyst.making.plan import HEADS, MakingPlan
 from anomalyst.synthesis.world.gallery import outlined

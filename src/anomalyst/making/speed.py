@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalyst.imaging import open_mask, open_picture, resize, shrink_mask
+from anomalyst.geometry import resize
+from anomalyst.imaging import open_mask, open_picture, shrink_mask
 from anomalyst.making.filling import Copy, Job, fill, mask_name, write_picture
 from anomalyst.making.originals import Originals, read_originals
 from anomalyst.making.plan import MakingPlan

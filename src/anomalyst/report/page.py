@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from anomalyst import __version__
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.files import written_whole
-from anomalyst.imaging import data_uri, open_picture, resize
+from anomalyst.geometry import resize
+from anomalyst.imaging import data_uri, open_picture
 from anomalyst.report.overlay import VISIBLE_FROM, legend_colours, overlay, shown_size
 from anomalyst.types import Inspection
 

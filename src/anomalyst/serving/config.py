@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
-from anomalyst.processor import DEVICES, PRECISIONS, checked_choice
+from anomalyst.processor import DEVICES, ENGINES, PRECISIONS, checked_choice
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MB = 1_000_000
@@ -33,6 +33,7 @@ class ServingConfig:
     encoder: str = "embedded"
     precision: str = "auto"  # of the networks' sums, as `inspect --precision`
     device: str = "auto"
+    engine: str = "auto"
     language: Path | None = None  # folder of another language model than the shipped one
     host: str = "127.0.0.1"
     port: int = 7860
@@ -43,6 +44,7 @@ class ServingConfig:
     def __post_init__(self) -> None:
         checked_choice("--precision", self.precision, PRECISIONS)
         checked_choice("--device", self.device, DEVICES)
+        checked_choice("--engine", self.engine, ENGINES)
         if self.host not in LOOPBACK and not self.keys:
             raise AnomalystError(
                 f"--host {self.host}: others could reach this server, so it needs --keys; make "

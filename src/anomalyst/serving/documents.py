@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import open_picture, resize
+from anomalyst.geometry import resize
+from anomalyst.imaging import open_picture
 from anomalyst.report.overlay import OPACITY, heat_layer, overlay, region_level, shown_size
 from anomalyst.serving.pictures import Pictures
 from anomalyst.serving.tables import InspectionRow

@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 
 from anomalyst.catalogue import RECORD, check_name, product_folder
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import resize
+from anomalyst.geometry import resize
 from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
 from anomalyst.product import Product
 from anomalyst.report.overlay import shown_size
@@ -36,6 +36,7 @@ class Model:
         settings = InspectorConfig(
             precision=config.precision,  # type: ignore[arg-type]
             device=config.device,  # type: ignore[arg-type]
+            engine=config.engine,  # type: ignore[arg-type]
             language=config.language or EMBEDDED_LANGUAGE,
         )
         self.inspector = Inspector.load(config.encoder, settings)

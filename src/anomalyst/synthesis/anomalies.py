@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import resize
+from anomalyst.geometry import resize
 from anomalyst.synthesis import cutpaste, patch_blend, perlin, world_defects
 from anomalyst.synthesis.planting import Ground, Planted
 from anomalyst.synthesis.products import Traits, estimated

@@ -11,7 +11,7 @@ import yaml
 
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import resize
+from anomalyst.geometry import resize
 from anomalyst.synthesis.foreground import by_brightness, product_mask
 
 ESTIMATED = "estimated"

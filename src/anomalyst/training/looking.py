@@ -24,7 +24,7 @@ from anomalyst.detection.regions import box_iou, regions_for
 from anomalyst.detection.teaching import with_copies
 from anomalyst.encoders.embedded import load_embedded
 from anomalyst.files import written_whole
-from anomalyst.imaging import Frame
+from anomalyst.geometry import Frame
 from anomalyst.synthesis.world import Episode, WorldConfig, make_episode
 from anomalyst.synthesis.world.families import HELD_OUT
 from anomalyst.training.recipe import Recipe

@@ -11,7 +11,7 @@ from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.teaching import with_copies
 from anomalyst.encoders.embedded import load_embedded
 from anomalyst.files import write_text
-from anomalyst.imaging import Frame
+from anomalyst.geometry import Frame
 from anomalyst.synthesis.world import WorldConfig, make_episode
 
 HELD_OUT = 1 << 40  # seeds from here on are never trained on

@@ -14,7 +14,8 @@ from anomalyst.encoders import load_encoder
 from anomalyst.evaluation.metrics import pixel_metrics
 from anomalyst.evaluation.tables import markdown_table
 from anomalyst.files import write_text
-from anomalyst.imaging import canvas_for, open_mask, open_picture, resize, shrink_mask
+from anomalyst.geometry import canvas_for, resize
+from anomalyst.imaging import open_mask, open_picture, shrink_mask
 from anomalyst.making.filling import fill
 from anomalyst.making.originals import read_originals
 from anomalyst.making.synthesizing import plan_synthesis

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from anomalyst.imaging import resize
+from anomalyst.geometry import resize
 from anomalyst.serving import documents
 from anomalyst.serving.pages.bench import Bench, told
 from anomalyst.serving.tables import CorrectionRow

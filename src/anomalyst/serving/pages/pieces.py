@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from anomalyst.imaging import data_uri, open_picture, resize
+from anomalyst.geometry import resize
+from anomalyst.imaging import data_uri, open_picture
 from anomalyst.report.overlay import shown_size
 from anomalyst.serving import documents
 from anomalyst.serving.keys import Caller

@@ -17,7 +17,8 @@ from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.regions import find_regions, joined_px
 from anomalyst.detection.text_aligned import text_states
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import canvas_for, open_picture, place
+from anomalyst.geometry import canvas_for, place
+from anomalyst.imaging import open_picture
 from anomalyst.language.dialogue import IMAGE_TOKEN, messages_for
 from anomalyst.language.facts import MOST_NAMED, Facts
 from anomalyst.language.showing import shown

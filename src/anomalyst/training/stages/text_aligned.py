@@ -20,7 +20,8 @@ from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.detection.text_aligned import TextAlignedDecoder
 from anomalyst.encoders import load_encoder
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import canvas_for, open_mask, open_picture, resize, shrink_mask
+from anomalyst.geometry import canvas_for, resize
+from anomalyst.imaging import open_mask, open_picture, shrink_mask
 from anomalyst.synthesis.world import WorldConfig, make_episode
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.course import Course, Share, made_ahead

@@ -1,0 +1,93 @@
+"""An exported folder beside Anomalyst itself, on the same pictures."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.imaging import open_picture
+from anomalyst.inspector import Inspector
+from anomalyst.product import Product
+
+
+@dataclass(slots=True)
+class Agreement:
+    """How far the two are from each other at most, over all pictures."""
+
+    pictures: int = 0
+    score: float = 0.0
+    relative_score: float = 0.0
+    map: float = 0.0
+    verdicts: list[Path] = field(default_factory=list)  # pictures whose verdict differs
+    skipped: list[PictureError] = field(default_factory=list)
+
+
+def check_export(
+    inspector: Inspector,
+    product: Product,
+    folder: Path,
+    pictures: Sequence[Path],
+    on_picture: Callable[[], None] = lambda: None,
+) -> Agreement:
+    """Inspect every picture with both. The folder's own runner is what runs, as a stranger has it.
+
+    Raises AnomalystError for a folder that is no export, was changed, or is of another product.
+    """
+    runner = open_runner(folder)
+    if runner.MANIFEST["fingerprint"] != product.fingerprint:
+        raise AnomalystError(f"{folder}: was exported from other weights; export it again.")
+    rate = runner.MANIFEST["decision"]["rate"]
+    networks, found = runner.engines(), Agreement()
+    for path in pictures:
+        try:
+            ours = inspector.inspect(path, product, false_alarm_rate=rate)
+            theirs, shown = runner.inspect(open_picture(path), networks)
+        except PictureError as error:
+            found.skipped.append(error)
+            continue
+        finally:
+            on_picture()
+        gap = abs(theirs["score"] - ours.score)
+        found.pictures += 1
+        found.score = max(found.score, gap)
+        found.relative_score = max(found.relative_score, gap / max(1e-9, abs(ours.score)))
+        found.map = max(found.map, float(np.abs(shown - ours.map).max()))
+        if theirs["verdict"] != ours.verdict:
+            found.verdicts.append(path)
+    return found
+
+
+def open_runner(folder: Path) -> Any:
+    """The runner of an exported folder as a module; it has checked every file's checksum.
+
+    Raises AnomalystError for a folder that is no export or was changed.
+    """
+    if not (folder / "manifest.json").is_file() or not (folder / "runner.py").is_file():
+        raise AnomalystError(f"{folder}: is no exported product; make one with `anomalyst export`.")
+    known = {name: sys.modules.get(name) for name in ("geometry",)}
+    sys.path.insert(0, str(folder))
+    sys.modules.pop("geometry", None)
+    try:
+        return _loaded(folder / "runner.py")
+    except SystemExit as refusal:
+        raise AnomalystError(str(refusal)) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise AnomalystError(f"{folder}: cannot be read ({error!r}); export it again.") from error
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("geometry", None)
+        sys.modules.update({name: one for name, one in known.items() if one is not None})
+
+
+def _loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("exported_runner", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

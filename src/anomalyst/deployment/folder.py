@@ -1,0 +1,164 @@
+"""Write a taught product as a folder that inspects by itself: network, runner, manifest, card."""
+
+import hashlib
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from anomalyst import __version__, geometry
+from anomalyst.detection.calibration import Calibration, checked_rate
+from anomalyst.detection.deciding import CONTRAST_MIDDLE
+from anomalyst.errors import AnomalystError
+from anomalyst.files import folder_written_whole
+from anomalyst.inspector import Inspector
+from anomalyst.processor import checked_choice
+from anomalyst.product import Product
+from anomalyst.runtime.compiled import networks_of
+from anomalyst.runtime.engines import BUILT, BuiltEngine
+
+EXPORT_FORMAT = 1  # of manifest.json
+RUNNER = Path(__file__).with_name("runner.py")
+TABLE_SCORES = 400  # of the p-value of a product with few good pictures
+
+
+def export_product(
+    inspector: Inspector, product: Product, out: Path, *, format: str = "onnx", rate: float = 0.05
+) -> dict[str, Any]:
+    """Write the folder `out`, whole or not at all -> its manifest.
+
+    Raises AnomalystError for an unknown format (names the nearest), a folder that holds something
+    else, a product of another encoder than the embedded one, and where the exporter is missing.
+    """
+    checked_choice("--format", format, BUILT)
+    engine = cast(BuiltEngine, format)
+    if product.folder is None:
+        raise AnomalystError(
+            f"product {product.name!r}: is not saved yet; save it, then export it."
+        )
+    checked_rate(rate)
+    if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
+        raise AnomalystError(f"{out}: holds something else; give --out an empty or new folder.")
+    assert product.frame is not None  # a taught product has one
+    canvas = product.frame.canvas_hw
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with folder_written_whole(out) as part:
+        networks = []
+        memories = inspector.memories(product)
+        for path in networks_of(inspector.detector, memories, canvas, engine, product.folder):
+            for file in path.parent.glob(f"{path.stem}.*"):  # OpenVINO's weights lie beside
+                (part / file.name).write_bytes(file.read_bytes())
+            networks.append(path.name)
+        (part / RUNNER.name).write_bytes(RUNNER.read_bytes())
+        (part / "geometry.py").write_bytes(Path(geometry.__file__).read_bytes())
+        manifest = {
+            "format": EXPORT_FORMAT,
+            "engine": format,
+            "networks": networks,
+            "product": product.name,
+            "pose": product.pose,
+            "good_pictures": product.num_references,
+            "fingerprint": product.fingerprint,
+            "frame": {
+                "size_hw": product.frame.size_hw,
+                "canvas_hw": canvas,
+                "boxes_xyxy": product.frame.boxes_xyxy,
+            },
+            "decision": decision_rule(inspector, product, rate),
+            "versions": _versions(),
+            "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": {path.name: _digest(path) for path in sorted(part.iterdir())},
+        }
+        (part / "README.md").write_text(_card(manifest), encoding="utf-8")
+        (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[str, Any]:
+    """What detection/deciding.py does with a score at one false-alarm rate, as plain values.
+
+    p is counted among `scores`, or read off the line through (`scores`, `p_values`).
+    """
+    own = product.calibration
+    rule: dict[str, Any] = {"rate": rate, "interpolate": False, "contrast": None}
+    if own.enough_for(rate):
+        return rule | {"scores": list(own.scores), "guaranteed": True}
+    if len(own.scores) >= 2:
+        return rule | _table(own, rate) | {"guaranteed": False}
+    drawn = inspector.procedural
+    if drawn is None:
+        raise AnomalystError(f"product {product.name!r}: has no calibration; teach more pictures.")
+    rule["contrast"] = CONTRAST_MIDDLE
+    return rule | {"scores": list(drawn.scores), "guaranteed": False}
+
+
+def _table(own: Calibration, rate: float) -> dict[str, Any]:
+    """The estimated p-value of a few scores as a line, exact where the verdict changes."""
+    middle, wide = float(np.mean(own.scores)), 4.0 + 4 * float(np.ptp(own.scores))
+    edges = [_score_at(own, p, middle - wide, middle + wide) for p in (rate, 2 * rate) if p < 1]
+    scores = np.unique([*np.linspace(middle - wide, middle + wide, TABLE_SCORES), *edges])
+    return {
+        "interpolate": True,
+        "scores": scores.tolist(),
+        "p_values": [own.estimated_p_value(float(score)) for score in scores],
+    }
+
+
+def _score_at(own: Calibration, p_value: float, low: float, high: float) -> float:
+    """The least score whose p-value is at most this, by bisection."""
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (low, middle) if own.estimated_p_value(middle) <= p_value else (middle, high)
+    return high
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"anomalyst": __version__, "python": platform.python_version()}
+    found["torch"] = str(torch.__version__)
+    for name in ("onnx", "onnxruntime", "openvino"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _size(size_hw: tuple[int, int]) -> str:
+    return f"{size_hw[1]}x{size_hw[0]}"
+
+
+def _card(manifest: dict[str, Any]) -> str:
+    decision, frame = manifest["decision"], manifest["frame"]
+    needs = "onnxruntime" if manifest["engine"] == "onnx" else "openvino"
+    promise = (
+        f"At most {decision['rate']:.0%} of good pictures like those taught are called anomalous "
+        "(split or leave-one-out conformal calibration)."
+        if decision["guaranteed"]
+        else "The verdict comes with no guarantee: too few good pictures calibrate it."
+    )
+    return f"""# {manifest["product"]}: an inspection that runs by itself
+
+    pip install numpy opencv-python-headless {needs}
+    python runner.py PICTURE...
+
+One JSON object a picture: score (higher is more anomalous), p-value, verdict (normal, unsure,
+anomalous). `inspect(picture, engines())` in `runner.py` also gives the anomaly map.
+
+- Taught from {manifest["good_pictures"]} good pictures of {_size(frame["size_hw"])} pixels, pose
+  {manifest["pose"]}; seen at {_size(frame["canvas_hw"])} in {len(frame["boxes_xyxy"])} tile(s).
+- False-alarm rate asked for: {decision["rate"]:g}. {promise}
+- It tells what differs from the good pictures, not whether a difference matters, and it knows no
+  other product. 8-bit grey or RGB pictures only.
+- Made by Anomalyst {manifest["versions"]["anomalyst"]} on {manifest["exported"]}; encoder and
+  pair decoder were trained on drawn pictures alone. Licence of code and weights: Apache-2.0.
+"""

@@ -1,0 +1,66 @@
+"""Inspect pictures with an exported product: python runner.py PICTURE...
+
+Needs numpy, OpenCV and ONNX Runtime (or OpenVINO); neither torch nor Anomalyst. One JSON a line.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import geometry
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+MANIFEST = json.loads((HERE / "manifest.json").read_text())
+for name, digest in MANIFEST["files"].items():
+    if not (HERE / name).is_file() or hashlib.sha256((HERE / name).read_bytes()).hexdigest() != digest:
+        sys.exit(f"{HERE / name}: is missing or was changed; export the product again.")
+FRAME = geometry.Frame(*(tuple(map(tuple, v)) if k == "boxes_xyxy" else tuple(v) for k, v in MANIFEST["frame"].items()))
+
+
+def engines(threads=0):
+    if MANIFEST["engine"] == "onnx":
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        opened = [onnxruntime.InferenceSession(str(HERE / n), options) for n in MANIFEST["networks"]]
+        return [lambda x, s=s: s.run(["logits", "map"], {"canvases": x}) for s in opened]
+    import openvino
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    opened = [openvino.Core().compile_model(str(HERE / n), "CPU", settings) for n in MANIFEST["networks"]]
+    return [lambda x, s=s: [s({"canvases": x})[n] for n in ("logits", "map")] for s in opened]
+
+
+def read(path):
+    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    plain = raw is not None and raw.dtype == np.uint8 and (raw.ndim == 2 or raw.shape[2] == 3)
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if plain else None  # turned upright by EXIF
+    if picture is None:
+        raise SystemExit(f"{path}: an 8-bit grey or RGB picture without alpha is needed.")
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def inspect(picture, run):
+    """uint8 RGB (H, W, 3) -> score, p-value, verdict, and the map float32 (H, W)."""
+    views, maps, scores, contrasts, rule = FRAME.cut(picture), [], [], [], MANIFEST["decision"]
+    for network, canvas, placed in zip(run, views.canvases, views.placements, strict=True):
+        logits, shown = (found[0, 0] for found in network(canvas[None]))
+        kept = placed.inside(*logits.shape) if placed.padded else np.ones(logits.shape, bool)
+        values = logits[kept].astype(np.float64)
+        scores.append(float(np.log(np.mean(1 / (1 + np.exp(-values))))))
+        contrasts.append(scores[-1] - 0.5 * np.quantile(values, 0.97) + 0.3 * values.max())
+        maps.append(shown * kept)
+    score, p = max(scores), float(np.interp(max(scores), rule["scores"], rule["p_values"])) if rule["interpolate"] else (
+        1 + sum(s >= max(scores) for s in rule["scores"])) / (1 + len(rule["scores"]))
+    verdict = "anomalous" if p <= rule["rate"] else "unsure" if p <= 2 * rule["rate"] else "normal"
+    if rule["contrast"] is not None and verdict != "anomalous":
+        verdict = "unsure" if max(contrasts) >= rule["contrast"] else "normal"
+    return {"score": score, "p_value": p, "verdict": verdict}, views.join(maps)
+
+
+if __name__ == "__main__":
+    networks = engines()
+    for path in sys.argv[1:] or sys.exit(__doc__):
+        print(json.dumps({"image": path, **inspect(read(path), networks)[0]}))

@@ -1,0 +1,84 @@
+"""A taught product on an engine: its networks are written once, then read and run."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anomalyst.detection.detector import Detector, Evidence, Memory, evidence_of
+from anomalyst.files import folder_written_whole
+from anomalyst.geometry import Placement
+from anomalyst.runtime.engines import ENGINE_FOLDER, SUFFIX, BuiltEngine, Run, open_engine
+from anomalyst.runtime.exporting import write_network
+from anomalyst.runtime.graph import whole_inspection
+from anomalyst.types import Features
+
+
+class Compiled:
+    """One product's networks, a tile each, on one engine."""
+
+    def __init__(self, engine: BuiltEngine, paths: Sequence[Path], threads: int):
+        self.engine = engine
+        self.tiles: list[Run] = [open_engine(path, threads) for path in paths]
+
+    def look(
+        self, canvases: Sequence[np.ndarray], placements: Sequence[Placement]
+    ) -> tuple[list[Evidence], Features]:
+        """One picture's tiles, uint8 (h, w, 3) each -> their evidence, and what words are shown."""
+        found = [run(canvas[None]) for run, canvas in zip(self.tiles, canvases, strict=True)]
+        evidence = [
+            evidence_of(
+                torch.from_numpy(one["logits"]),
+                torch.from_numpy(one["map"]),
+                torch.from_numpy(one["detail"]),
+                placement,
+            )
+            for one, placement in zip(found, placements, strict=True)
+        ]
+        patches, embedding = (
+            torch.from_numpy(np.concatenate([one[name] for one in found]))
+            for name in ("patches", "embedding")
+        )
+        return evidence, Features([patches], embedding)
+
+
+def networks_of(
+    detector: Detector,
+    memories: Sequence[Memory],
+    canvas_hw: tuple[int, int],
+    engine: BuiltEngine,
+    folder: Path,
+) -> list[Path]:
+    """The networks of a product in `folder`/engines/ENGINE, written if they are not there.
+
+    A product's folder is replaced whole when it is taught again, so what lies there is of it.
+    """
+    target = folder / ENGINE_FOLDER / engine
+    names = [f"tile{tile}{SUFFIX[engine]}" for tile in range(len(memories))]
+    if not all((target / name).is_file() for name in names):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with folder_written_whole(target) as part:
+            for name, memory in zip(names, memories, strict=True):
+                network = whole_inspection(detector, memory, canvas_hw)
+                write_network(network, canvas_hw, part / name)
+    return [target / name for name in names]
+
+
+def compiled(
+    detector: Detector,
+    memories: Sequence[Memory],
+    canvas_hw: tuple[int, int],
+    engine: BuiltEngine,
+    folder: Path | None,
+) -> Compiled:
+    """A product on an engine; without a folder of its own its networks are not kept."""
+    kept = folder or Path(tempfile.mkdtemp(prefix="anomalyst-"))
+    try:
+        paths = networks_of(detector, memories, canvas_hw, engine, kept)
+        return Compiled(engine, paths, torch.get_num_threads())
+    finally:
+        if folder is None:
+            shutil.rmtree(kept, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""Engines that run an exported network: ONNX Runtime and OpenVINO behind one call."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from anomalyst.errors import AnomalystError
+from anomalyst.processor import ENGINES, checked_choice
+from anomalyst.runtime.graph import OUTPUTS
+
+BuiltEngine = Literal["onnx", "openvino"]
+BUILT: tuple[BuiltEngine, ...] = ("onnx", "openvino")
+SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
+Run = Callable[[np.ndarray], dict[str, np.ndarray]]  # uint8 (B, h, w, 3) -> `OUTPUTS` by name
+ENGINE_FOLDER = "engines"  # in a product's folder: its networks, by engine
+_MODULES = {"onnx": "onnxruntime", "openvino": "openvino"}
+
+
+def checked_engine(name: str) -> None:
+    """Raises AnomalystError for an engine that is unknown (names the nearest) or not installed."""
+    checked_choice("--engine", name, ENGINES)
+    if name in _MODULES and not installed(name):
+        raise AnomalystError(
+            f"--engine {name}: {_MODULES[name]} is not installed; "
+            "`pip install 'anomalyst[export]'`."
+        )
+
+
+def installed(name: str) -> bool:
+    """Whether the library of a built engine is there."""
+    return find_spec(_MODULES[name]) is not None
+
+
+def chosen_engine(wanted: str, folder: Path | None) -> BuiltEngine | None:
+    """The built engine that runs a product of this folder; None: torch.
+
+    `auto` takes one that was built for the product before, the quicker first (docs/benchmarks.md).
+    """
+    if wanted != "auto":
+        return None if wanted == "torch" else cast(BuiltEngine, wanted)
+    built = [name for name in BUILT if folder and (folder / ENGINE_FOLDER / name).is_dir()]
+    return next((name for name in built if installed(name)), None)
+
+
+def open_engine(path: Path, threads: int) -> Run:
+    """The network of a file, `.onnx` or `.xml`, ready to run on so many threads.
+
+    Raises AnomalystError for a file the engine cannot read.
+    """
+    try:
+        return _onnx(path, threads) if path.suffix == ".onnx" else _openvino(path, threads)
+    except Exception as error:  # the engines raise types of their own
+        raise AnomalystError(f"{path}: the engine cannot read it ({error}).") from error
+
+
+def _onnx(path: Path, threads: int) -> Run:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # A thread that waits must not hold the processor another job needs (processor.py).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(canvases: np.ndarray) -> dict[str, np.ndarray]:
+        found = session.run(list(OUTPUTS), {"canvases": canvases})
+        return dict(zip(OUTPUTS, found, strict=True))
+
+    return run
+
+
+def _openvino(path: Path, threads: int) -> Run:
+    import openvino as ov
+
+    config: dict[str, Any] = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    request = ov.Core().compile_model(str(path), "CPU", config).create_infer_request()
+
+    def run(canvases: np.ndarray) -> dict[str, np.ndarray]:
+        found = request.infer({"canvases": canvases})
+        return {name: np.array(found[name]) for name in OUTPUTS}
+
+    return run

@@ -1,0 +1,148 @@
+"""An exported product inspects as Anomalyst does, without Anomalyst; engines give its verdicts."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from anomalyst.cli.main import app
+from anomalyst.deployment.checking import check_export, open_runner
+from anomalyst.deployment.folder import RUNNER, decision_rule, export_product
+from anomalyst.detection.calibration import Calibration
+from anomalyst.errors import AnomalystError
+from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.product import Product
+from conftest import DEMO
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+FLANGE = DEMO / "flange"
+PICTURES = sorted((FLANGE / "test").glob("*.jpg"))
+
+
+@pytest.fixture(scope="module")
+def plain() -> Inspector:
+    """In float32, as an exported network computes."""
+    return Inspector.load(config=InspectorConfig(precision="float32", engine="torch"))
+
+
+@pytest.fixture(scope="module")
+def exported(plain, tmp_path_factory) -> tuple[Product, Path]:
+    """A product of one good picture, and the folder it was exported to."""
+    folder = tmp_path_factory.mktemp("export")
+    product = plain.teach("flange", sorted((FLANGE / "good").glob("*"))[:1])
+    product.save(folder / "products" / "flange")
+    export_product(plain, product, folder / "out")
+    return product, folder / "out"
+
+
+def test_it_agrees_with_anomalyst_on_every_picture(plain, exported):
+    product, folder = exported
+    found = check_export(plain, product, folder, PICTURES)
+    assert found.pictures == len(PICTURES) and not found.verdicts
+    assert found.relative_score < 1e-4 and found.map < 1e-2
+
+
+def test_it_runs_where_there_is_neither_torch_nor_anomalyst(plain, exported, tmp_path):
+    product, folder = exported
+    moved = shutil.copytree(folder, tmp_path / "elsewhere")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['torch'] = sys.modules['anomalyst'] = None\n"
+    )
+    told = subprocess.run(
+        [sys.executable, moved / "runner.py", PICTURES[0], PICTURES[3]],
+        capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path), "PATH": ""}, check=True,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    for line, picture in zip(lines, (PICTURES[0], PICTURES[3]), strict=True):
+        ours = plain.inspect(picture, product)
+        assert line["score"] == pytest.approx(ours.score, rel=1e-4)
+        assert line["p_value"] == pytest.approx(ours.p_value, abs=0.01)
+        assert line["verdict"] == ours.verdict
+    assert len(RUNNER.read_text().splitlines()) <= 70
+
+
+def test_the_engine_gives_the_whole_inspection(plain, exported):
+    product, _ = exported
+    built = Inspector.load(config=InspectorConfig(engine="onnx"))
+    other = Product.load(product.folder)
+    for picture in PICTURES[:3]:
+        ours, theirs = plain.inspect(picture, product), built.inspect(picture, other)
+        assert theirs.score == pytest.approx(ours.score, rel=1e-4)
+        assert theirs.verdict == ours.verdict
+        assert [(r.kind, r.place) for r in theirs.regions] == [
+            (r.kind, r.place) for r in ours.regions
+        ]
+        for name, tensor in ours.shown.items():
+            assert np.allclose(tensor, theirs.shown[name], atol=1e-2), name
+        assert "network" in theirs.seconds
+
+
+def test_auto_takes_what_was_built_and_torch_is_asked_for_by_name(exported):
+    product, _ = exported
+    once = Inspector.load().inspect(PICTURES[0], Product.load(product.folder))
+    assert "network" in once.seconds
+    torch = Inspector.load(config=InspectorConfig(engine="torch"))
+    assert "decode" in torch.inspect(PICTURES[0], Product.load(product.folder)).seconds
+
+
+def test_a_changed_or_missing_file_is_refused(exported, tmp_path):
+    moved = shutil.copytree(exported[1], tmp_path / "moved")
+    (moved / "tile0.onnx").write_bytes(b"something else")
+    with pytest.raises(AnomalystError, match=r"tile0.onnx: is missing or was changed; export"):
+        open_runner(moved)
+    (moved / "tile0.onnx").unlink()
+    with pytest.raises(AnomalystError, match=r"tile0.onnx: is missing"):
+        open_runner(moved)
+    with pytest.raises(AnomalystError, match="is no exported product"):
+        open_runner(tmp_path)
+
+
+def test_a_few_scores_become_a_line_that_is_exact_where_the_verdict_changes(plain):
+    own = Calibration(scores=(-6.1, -6.0, -5.8, -5.9), method="leave-one-out")
+    product = Product(
+        name="x", encoder="embedded", fingerprint="", frame=None, pose="fixed",
+        references=[Path("a")] * 4, features=[], calibration=own,
+    )  # fmt: skip
+    rule = decision_rule(plain, product, 0.05)
+    assert rule["interpolate"] and rule["contrast"] is None
+    for score in np.linspace(-7, -4, 50):
+        read = np.interp(score, rule["scores"], rule["p_values"])
+        true = own.estimated_p_value(float(score))
+        assert read == pytest.approx(true, abs=0.01)
+        assert own.verdict(float(read), 0.05) == own.verdict(true, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["export", "nothing"], "there is no product 'nothing'"),
+        (["inspect", str(PICTURES[0]), "--reference", str(PICTURES[0]), "--engine", "onx"],
+         "'onx': is none of auto, torch, onnx, openvino; the nearest is 'onnx'"),
+        (["inspect", str(PICTURES[0]), "--reference", str(PICTURES[0]), "--precision", "float23"],
+         "the nearest is 'float32'"),
+    ],
+)  # fmt: skip
+def test_wrong_words_name_the_nearest(asked, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, asked)
+    assert told in str(result.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_says_why(plain, exported, tmp_path):
+    product, _ = exported
+    with pytest.raises(AnomalystError, match=r"--format 'onxx': is none of onnx, openvino"):
+        export_product(plain, product, tmp_path / "x", format="onxx")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(AnomalystError, match="holds something else"):
+        export_product(plain, product, tmp_path / "mine")
+    unsaved = plain.teach("new", product.references)
+    with pytest.raises(AnomalystError, match="is not saved yet"):
+        export_product(plain, unsaved, tmp_path / "x")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
