@@ -31,8 +31,8 @@ MAY_IMPORT = {
     "deployment": {"runtime", "inspector", "product", "detection", "__init__"},
     "report": set(),
     "evaluation": {
-        "inspector", "product", "model", "language", "detection", "encoders", "data", "report",
-        "synthesis",
+        "runtime", "inspector", "product", "model", "language", "detection", "encoders", "data",
+        "report", "synthesis",
     },
     "training": {
         "evaluation", "inspector", "model", "language", "detection", "encoders", "data",

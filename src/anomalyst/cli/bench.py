@@ -118,6 +118,47 @@ def peers(
     typer.echo(f"Written to {out}")
 
 
+@app.command()
+def ways(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The set, as for `evaluate`.")],
+    shots: Annotated[int, typer.Option(min=1, help="Good training pictures to teach.")] = 1,
+    category: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
+    ] = None,
+    max_pictures: Annotated[
+        int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
+    ] = None,
+    way: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENGINE:PRECISION",
+            help="As torch:float32; may be repeated; the first is the "
+            "one the others are compared with.",
+            show_default="all that are here",
+        ),
+    ] = None,
+) -> None:
+    """Inspect the same pictures in every precision and on every engine: time, AUROC, verdicts.
+
+    Example: anomalyst bench ways sets/mvtec --max-pictures 40
+    Example: anomalyst bench ways sets/mvtec --way torch:float32 --way onnx:float32
+    """  # fmt: skip
+    from anomalyst.data.reading import read_categories
+    from anomalyst.evaluation.plans import plan_runs
+    from anomalyst.evaluation.ways import Way, compare_ways, ways_here, ways_table
+
+    samples = read_categories(dataset, category or [])
+    plans = plan_runs(samples, shots, 1, max_pictures=max_pictures)
+    chosen = [Way.read(text) for text in way] if way else ways_here()
+    total = len(chosen) * sum(len(plan.test) for plan in plans)
+    with progress("Comparing", total) as (bar, task):
+        found = compare_ways(
+            samples, chosen, shots=shots, max_pictures=max_pictures,
+            on_picture=lambda: bar.advance(task),  # type: ignore[arg-type]
+        )  # fmt: skip
+    typer.echo(ways_table(found))
+
+
 def _repeated(paths: list[Path], count: int) -> list[Path]:
     """The first `count` of the paths, going round when there are fewer."""
     return [paths[i % len(paths)] for i in range(count)]
