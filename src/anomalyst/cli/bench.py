@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyst.cli.demo import PICTURES
-from anomalyst.cli.screen import EngineOption, Precision, pictures_in, progress
+from anomalyst.cli.screen import EngineOption, Precision, needs, pictures_in, progress
 from anomalyst.errors import PictureError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def peers(
 
     Example: anomalyst bench peers sets/mvtec --shots 1 --max-pictures 40
     """
+    needs("evaluate", "matplotlib")
     from anomalyst.data.reading import read_categories
     from anomalyst.evaluation.peers import as_markdown, compare_peers
     from anomalyst.evaluation.protocols import Progress, ProtocolConfig

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import Categories, Dataset, say
+from anomalyst.cli.screen import Categories, Dataset, needs, say
 
 
 def making(
@@ -17,6 +17,7 @@ def making(
 
     Example: anomalyst bench making sets/bolts --category m8 --count 200
     """
+    needs("train", "matplotlib", "sklearn", "kornia")
     from tempfile import TemporaryDirectory
 
     from anomalyst.evaluation.tables import markdown_table
@@ -50,6 +51,7 @@ def defects(
 
     Example: anomalyst bench defects sets/mvtec --category bottle --category screw --seeds 3
     """
+    needs("train", "matplotlib", "sklearn", "kornia")
     from anomalyst.config import load
     from anomalyst.training.stages.text_aligned import TextAlignedRecipe
     from anomalyst.training.usefulness import as_markdown, bench_methods

@@ -49,6 +49,7 @@ def corrections(
 
     Example: anomalyst bench corrections sets/mvtec --category screw
     """
+    needs("evaluate", "matplotlib")
     from anomalyst.evaluation.corrections import bench_corrections
     from anomalyst.evaluation.tables import markdown_table
 

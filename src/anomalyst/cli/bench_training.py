@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import say
+from anomalyst.cli.screen import needs, say
 
 Worlds = Annotated[
     list[int] | None,
@@ -32,6 +32,7 @@ def engines(
 
     Example: anomalyst bench engines --engine ddp --engine fsdp --nproc 2
     """
+    needs("train", "matplotlib", "psutil")
     from anomalyst.training.engine_bench import as_markdown, bench_engines
 
     names = engine or ["ddp", "fsdp", "deepspeed", "horovod"]
@@ -50,6 +51,7 @@ def loop(
 
     Example: anomalyst bench loop --rounds 7
     """
+    needs("train", "matplotlib", "psutil")
     import json
     from tempfile import TemporaryDirectory
 
@@ -72,6 +74,7 @@ def allreduce(
 
     Example: anomalyst bench allreduce --nproc 2
     """
+    needs("train", "matplotlib", "psutil")
     from anomalyst.training.allreduce import bench_allreduce
 
     found = bench_allreduce(out, nproc or [2, 4], say)

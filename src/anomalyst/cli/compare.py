@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import say
+from anomalyst.cli.screen import needs, say
 
 
 def compare(
@@ -22,6 +22,7 @@ def compare(
 
     Example: anomalyst compare runs/v2 runs/v4 runs/v6
     """
+    needs("evaluate", "matplotlib")
     from anomalyst.training.summary import compare_runs
 
     found = [folder for folder in runs if (folder / "recipe.json").is_file()]

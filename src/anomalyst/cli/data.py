@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from anomalyst.cli.making import augment, convert, poisson, synthesize
-from anomalyst.cli.screen import counted
+from anomalyst.cli.screen import counted, needs
 
 HELP = "Look data sets over before they are trusted, and make others from them."
 app = typer.Typer(no_args_is_help=True, help=HELP)
@@ -47,6 +47,7 @@ def check(
 
     Ends with exit code 0 whatever is found; with 2 if the set itself cannot be read.
     """
+    needs("evaluate", "sklearn")
     from anomalyst.errors import AnomalystError
 
     try:

@@ -16,6 +16,7 @@ from anomalyst.cli.screen import (
     EngineOption,
     FalseAlarmRate,
     Precision,
+    needs,
 )
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def evaluate(
 
     Ends with exit code 2 if the set cannot be used, or some of its pictures had to be skipped.
     """
+    needs("evaluate", "matplotlib")
     from anomalyst.data.reading import read_categories
     from anomalyst.data.splits import by_column
     from anomalyst.errors import AnomalystError

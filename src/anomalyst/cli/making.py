@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyst.cli.screen import Categories, Dataset, counted, progress, say
+from anomalyst.cli.screen import Categories, Dataset, counted, needs, progress, say
 
 if TYPE_CHECKING:
     from anomalyst.making.filling import Filled
@@ -43,6 +43,7 @@ def convert(
 
     Example: anomalyst data convert aebad AeBAD_S out/mvtec --train-share 0.7 --seed 0
     """
+    needs("train", "sklearn", "kornia")
     from anomalyst.errors import AnomalystError
     from anomalyst.making.converting import plan_aebad
 
@@ -78,6 +79,7 @@ def augment(
     Example: anomalyst data augment sets/mvtec --plan recipes/augment/mvtec.yaml --target 400 --out
     sets/mvtec-400
     """
+    needs("train", "sklearn", "kornia")
     from anomalyst.making.augmenting import plan_augmentation
     from anomalyst.synthesis.augmentation import read_plans
 
@@ -115,6 +117,7 @@ def poisson(
 
     Example: anomalyst data poisson sets/bolts --factor 2 --out sets/bolts-doubled
     """
+    needs("train", "sklearn", "kornia")
     from anomalyst.config import from_mapping
     from anomalyst.making.transplanting import plan_transplants, seam_note
     from anomalyst.synthesis.transplant import TransplantConfig
@@ -154,6 +157,7 @@ def synthesize(
 
     Example: anomalyst data synthesize sets/bolts --method world --count 200 --out sets/bolts-world
     """
+    needs("train", "sklearn", "kornia")
     from anomalyst.making.synthesizing import plan_synthesis
 
     originals = _originals(dataset, out, category)

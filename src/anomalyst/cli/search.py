@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from anomalyst.cli.screen import progress, say
+from anomalyst.cli.screen import needs, progress, say
 from anomalyst.cli.train import Overrides, RecipeFile
 
 Jobs = Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")]
@@ -35,6 +35,7 @@ def search(
     Example: anomalyst search recipes/text_aligned.yaml learning_rate=1e-4..1e-1 width=32,64,128
     steps=60 validate_every=20 --trials 12 --jobs 2
     """
+    needs("train", "matplotlib", "psutil")
     from anomalyst.training.search import SearchConfig, read_space
     from anomalyst.training.search import search as run_search
 
@@ -72,6 +73,7 @@ def crossval(
 
     Example: anomalyst crossval recipes/anomalygpt.yaml --folds 5 --jobs 2
     """
+    needs("train", "matplotlib", "psutil")
     from anomalyst.training.crossval import cross_validate
     from anomalyst.training.stages import load_recipe
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from anomalyst.cli.screen import progress, say
+from anomalyst.cli.screen import needs, progress, say
 
 if TYPE_CHECKING:
     from anomalyst.training.places import Place
@@ -69,6 +69,7 @@ def train(
 
     On two processes: anomalyst train recipes/anomalygpt.yaml --engine ddp --nproc 2
     """
+    needs("train", "matplotlib", "peft", "psutil")
     from anomalyst.training.launching import Launch, checked, read_launch, run_processes
     from anomalyst.training.places import place_of
     from anomalyst.training.stages import load_recipe
