@@ -136,7 +136,7 @@ def test_wrong_words_name_the_nearest(asked, told, tmp_path, monkeypatch):
 
 def test_what_cannot_be_exported_says_why(plain, exported, tmp_path):
     product, _ = exported
-    with pytest.raises(AnomalystError, match=r"--format 'onxx': is none of onnx, openvino"):
+    with pytest.raises(AnomalystError, match=r"--format 'onxx': is none of openvino, onnx"):
         export_product(plain, product, tmp_path / "x", format="onxx")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
