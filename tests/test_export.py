@@ -146,3 +146,22 @@ def test_what_cannot_be_exported_says_why(plain, exported, tmp_path):
     with pytest.raises(AnomalystError, match="is not saved yet"):
         export_product(plain, unsaved, tmp_path / "x")
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_product_is_packed_without_what_was_built_for_this_machine(exported, tmp_path):
+    from anomalyst.serving.products import pack, unpack
+
+    product, _ = exported
+    assert (product.folder / "engines" / "onnx" / "tile0.onnx").is_file()
+    pack("flange", product.folder.parent, tmp_path / "flange.zip")
+    assert unpack(tmp_path / "flange.zip", tmp_path / "products") == "flange"
+    assert not (tmp_path / "products" / "flange" / "engines").exists()
+
+
+def test_a_product_taught_again_forgets_its_engines(plain, exported, tmp_path):
+    product = plain.teach("flange", sorted((FLANGE / "good").glob("*"))[:1])
+    product.save(tmp_path / "flange")
+    shutil.copytree(exported[0].folder / "engines", tmp_path / "flange" / "engines")
+    more = plain.teach("flange", sorted((FLANGE / "good").glob("*"))[1:2], product=product)
+    more.save(tmp_path / "flange")
+    assert not (tmp_path / "flange" / "engines").exists()

@@ -1,15 +1,16 @@
 """A taught product on an engine: its networks are written once, then read and run."""
 
-import shutil
+import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from anomalyst.detection.detector import Detector, Evidence, Memory, evidence_of
-from anomalyst.files import folder_written_whole
+from anomalyst.files import make_folder
 from anomalyst.geometry import Placement
 from anomalyst.runtime.engines import ENGINE_FOLDER, SUFFIX, BuiltEngine, Run, open_engine
 from anomalyst.runtime.exporting import write_network
@@ -59,11 +60,15 @@ def networks_of(
     target = folder / ENGINE_FOLDER / engine
     names = [f"tile{tile}{SUFFIX[engine]}" for tile in range(len(memories))]
     if not all((target / name).is_file() for name in names):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with folder_written_whole(target) as part:
+        make_folder(target.parent)
+        # Several processes may want them at once: each writes its own, the first one's stay.
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as part:
+            written = Path(part) / engine
             for name, memory in zip(names, memories, strict=True):
                 network = whole_inspection(detector, memory, canvas_hw)
-                write_network(network, canvas_hw, part / name)
+                write_network(network, canvas_hw, written / name)
+            with suppress(OSError):
+                written.rename(target)
     return [target / name for name in names]
 
 
@@ -74,11 +79,10 @@ def compiled(
     engine: BuiltEngine,
     folder: Path | None,
 ) -> Compiled:
-    """A product on an engine; without a folder of its own its networks are not kept."""
-    kept = folder or Path(tempfile.mkdtemp(prefix="anomalyst-"))
-    try:
-        paths = networks_of(detector, memories, canvas_hw, engine, kept)
+    """A product on an engine; its networks are kept if it has a folder that may be written."""
+    with tempfile.TemporaryDirectory(prefix="anomalyst-") as passing:
+        built = folder is not None and (folder / ENGINE_FOLDER / engine).is_dir()
+        kept = folder is not None and (built or os.access(folder, os.W_OK))
+        place = folder if kept and folder is not None else Path(passing)
+        paths = networks_of(detector, memories, canvas_hw, engine, place)
         return Compiled(engine, paths, torch.get_num_threads())
-    finally:
-        if folder is None:
-            shutil.rmtree(kept, ignore_errors=True)

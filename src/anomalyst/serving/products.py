@@ -69,8 +69,9 @@ def pack(name: str, products: Path, target: Path) -> None:
     folder = product_folder(name, products)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
         for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                packed.write(path, path.relative_to(folder).as_posix())
+            name_inside = path.relative_to(folder).as_posix()
+            if path.is_file() and _is_own(name_inside):  # engines are built where they run
+                packed.write(path, name_inside)
 
 
 def unpack(source: Path, products: Path, name: str | None = None) -> str:
@@ -141,9 +142,14 @@ def _belongs(one: zipfile.ZipInfo) -> bool:
     kind = stat.S_IFMT(one.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         return False
-    if one.filename in (RECORD, "bank.safetensors"):
+    return _is_own(one.filename)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a file of this name is part of what a product is."""
+    if name in (RECORD, "bank.safetensors"):
         return True
-    folder, _, file = one.filename.partition("/")
+    folder, _, file = name.partition("/")
     return f"{folder}/" in MEMBERS and bool(file) and "/" not in file and file[0] not in ".\\"
 
 
