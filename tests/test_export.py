@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +16,7 @@ from anomalyst.deployment.checking import check_export, open_runner
 from anomalyst.deployment.folder import RUNNER, decision_rule, export_product
 from anomalyst.detection.calibration import Calibration
 from anomalyst.errors import AnomalystError
+from anomalyst.imaging import open_picture
 from anomalyst.inspector import Inspector, InspectorConfig
 from anomalyst.product import Product
 from conftest import DEMO
@@ -45,6 +47,20 @@ def test_it_agrees_with_anomalyst_on_every_picture(plain, exported):
     found = check_export(plain, product, folder, PICTURES)
     assert found.pictures == len(PICTURES) and not found.verdicts
     assert found.relative_score < 1e-4 and found.map < 1e-2
+
+
+def test_many_good_pictures_and_a_grid_that_four_does_not_divide(plain, tmp_path):
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    for path in sorted((FLANGE / "good").glob("*"))[:9] + PICTURES[:2]:
+        picture = open_picture(path)[40:200]  # 160 x 256: the grid of stride 16 is 13 x 20
+        cv2.imwrite(str(wide / f"{path.stem}.png"), picture[..., ::-1])
+    good = sorted(wide.glob("0*.png"))
+    product = plain.teach("wide", good, calibrated=False)
+    product.save(tmp_path / "products" / "wide")
+    export_product(plain, product, tmp_path / "out")
+    found = check_export(plain, product, tmp_path / "out", sorted(wide.glob("[!0]*.png")))
+    assert found.pictures == 2 and not found.verdicts and found.relative_score < 1e-4
 
 
 def test_it_runs_where_there_is_neither_torch_nor_anomalyst(plain, exported, tmp_path):

@@ -46,14 +46,14 @@ class Found:
 
     scores: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     labels: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
-    verdicts: dict[Path, str] = field(default_factory=dict)
+    verdicts: dict[Path, tuple[str, float]] = field(default_factory=dict)  # with its score
     millis: list[float] = field(default_factory=list)
 
     def add(self, sample: Sample, one: Inspection) -> None:
         """One picture's answer."""
         self.scores[sample.category].append(one.score)
         self.labels[sample.category].append(sample.label == "anomalous")
-        self.verdicts[sample.image] = one.verdict
+        self.verdicts[sample.image] = one.verdict, one.score
         self.millis.append(1e3 * sum(one.seconds.values()))
 
     def auroc(self) -> float:
@@ -101,17 +101,23 @@ def ways_table(found: dict[Way, Found]) -> str:
     first = next(iter(found.values()))
     product = 1e3 * product_seconds(torch.float32)
     heads = ["engine and precision", "median, ms", "p95, ms", "products", "image AUROC",
-             "rank correlation", "largest score difference", "verdicts that differ"]  # fmt: skip
+             "rank correlation, least and mean", "largest score difference", "verdicts that differ",
+             "largest score difference of these"]  # fmt: skip
     rows = []
     for way, one in found.items():
         pairs = [(first.scores[c], one.scores[c]) for c in first.scores]
         apart = max(float(np.abs(np.subtract(*pair)).max()) for pair in pairs)
-        alike = min(float(spearmanr(*pair).statistic) for pair in pairs)
-        flips = sum(first.verdicts[path] != verdict for path, verdict in one.verdicts.items())
+        alike = [float(spearmanr(*pair).statistic) for pair in pairs]
+        flips = [
+            abs(first.verdicts[path][1] - score)
+            for path, (verdict, score) in one.verdicts.items()
+            if first.verdicts[path][0] != verdict
+        ]
         median = statistics.median(one.millis)
         rows.append([
             str(way), f"{median:.1f}", f"{np.quantile(one.millis, 0.95):.1f}",
-            f"{median / product:.2f}", f"{one.auroc():.2f}", f"{alike:.5f}", f"{apart:.2g}",
-            f"{flips} of {len(one.verdicts)}",
+            f"{median / product:.2f}", f"{one.auroc():.2f}",
+            f"{min(alike):.5f}, {statistics.fmean(alike):.5f}", f"{apart:.2g}",
+            f"{len(flips)} of {len(one.verdicts)}", f"{max(flips, default=0):.2g}",
         ])  # fmt: skip
     return markdown_table(heads, rows, words=1) + "\n"

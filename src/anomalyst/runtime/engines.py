@@ -48,9 +48,6 @@ def chosen_engine(wanted: str, folder: Path | None) -> BuiltEngine | None:
 def open_engine(path: Path, threads: int) -> Run:
     """The network of a file, `.onnx` or `.xml`, ready to run canvas by canvas on so many threads.
 
-    The file leaves the number of canvases open. A known number is a fifth quicker (OpenVINO), and
-    several at once are no quicker than one after the other on a processor.
-
     Raises AnomalystError for a file the engine cannot read.
     """
     try:
@@ -64,7 +61,6 @@ def _onnx(path: Path, threads: int) -> Run:
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_free_dimension_override_by_name("batch", 1)
     # A thread that waits must not hold the processor another job needs (processor.py).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -84,11 +80,7 @@ def _openvino(path: Path, threads: int) -> Run:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    core = ov.Core()
-    model = core.read_model(str(path))
-    canvas = model.input("canvases").get_partial_shape()
-    model.reshape({"canvases": ov.PartialShape([1, *list(canvas)[1:]])})
-    request = core.compile_model(model, "CPU", config).create_infer_request()
+    request = ov.Core().compile_model(str(path), "CPU", config).create_infer_request()
 
     def run(canvases: np.ndarray) -> dict[str, np.ndarray]:
         found = request.infer({"canvases": canvases})

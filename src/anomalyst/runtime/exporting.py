@@ -22,7 +22,8 @@ OPSET = 18
 def write_network(network: nn.Module, canvas_hw: tuple[int, int], path: Path) -> None:
     """Write a `WholeInspection` as `.onnx`, or for OpenVINO as `.xml` with its `.bin`.
 
-    The number of canvases stays open. Raises AnomalystError where the exporter is not installed.
+    It takes one canvas at a time (docs/decisions.md). Raises AnomalystError where the exporter is
+    not installed.
     """
     needed = ["onnx"] + (["openvino"] if path.suffix == ".xml" else [])
     missing = [name for name in needed if find_spec(name) is None]
@@ -30,8 +31,7 @@ def write_network(network: nn.Module, canvas_hw: tuple[int, int], path: Path) ->
         raise AnomalystError(
             f"exporting needs {', '.join(missing)}; install with `pip install 'anomalyst[export]'`."
         )
-    # Traced with several: a one would be taken for a constant.
-    example = torch.zeros(2, *canvas_hw, 3, dtype=torch.uint8)
+    example = torch.zeros(1, *canvas_hw, 3, dtype=torch.uint8)
     with _quiet(), torch.no_grad(), written_whole(path.with_suffix(".onnx")) as part:
         # torch's older exporter: the newer one takes 37 s where this one takes 2, for a network
         # that is no quicker (docs/decisions.md).
@@ -40,7 +40,6 @@ def write_network(network: nn.Module, canvas_hw: tuple[int, int], path: Path) ->
             (example,),
             str(part),
             dynamo=False,
-            dynamic_axes={name: {0: "batch"} for name in ("canvases", *OUTPUTS)},
             input_names=["canvases"],
             output_names=list(OUTPUTS),
             opset_version=OPSET,

@@ -21,10 +21,10 @@ PATCH_CELLS = 4  # as language/showing.py pools them
 
 
 class WholeInspection(nn.Module):
-    """uint8 canvases (B, h, w, 3) -> the tensors `OUTPUTS`, all float32, in that order.
+    """One uint8 canvas (1, h, w, 3) -> the tensors `OUTPUTS`, all float32, in that order.
 
-    logits, map: (B, 1, h/4, w/4), "anomalous" before and after smoothing; detail (B, 2D+1, h/4,
-    w/4): what the pair decoder compared; patches (B, D, 4, 4); embedding (B, D). Raises
+    logits, map: (1, 1, h/4, w/4), "anomalous" before and after smoothing; detail (1, 2D+1, h/4,
+    w/4): what the pair decoder compared; patches (1, D, 4, 4); embedding (1, D). Raises
     AnomalystError for a detector without a pair decoder.
     """
 
@@ -55,7 +55,7 @@ class WholeInspection(nn.Module):
         features = Features(levels, seen[0].embedding.float())
         found: list[Tensor] = []
         for index, (query, part) in enumerate(zip(by_scale(features), self.memory, strict=True)):
-            references = part(query) if index else self._likest(query, part(query))
+            references = part() if index else self._likest(query, part())
             matched = self.decoder.match(query, references, None)
             logits = self.decoder.decide(matched)
             weight = self.config.nearest_weight
@@ -65,7 +65,7 @@ class WholeInspection(nn.Module):
                 detail = matched.fine
         logits = mixed_logits(found, self.config.scale_shares)
         shown = blurred(logits.sigmoid(), self.config.blur_cells)
-        patches = F.adaptive_avg_pool2d(levels[2], PATCH_CELLS)
+        patches = _pooled(levels[2], PATCH_CELLS)
         return logits, shown, detail, patches, features.embedding
 
     def _likest(self, query: Features, references: References) -> References:
@@ -76,13 +76,12 @@ class WholeInspection(nn.Module):
         if count <= half:
             return references
         similarity = unit_patches(query.levels[2]) @ references.patches[2].transpose(1, 2)
-        alike = similarity.unflatten(2, (count, -1)).amax(3).mean(1)  # (B, K)
-        picked = alike.topk(half).indices.sort(1).values  # (B, half)
-        return _picked(references, picked)
+        alike = similarity.unflatten(2, (count, -1)).amax(3).mean(1)  # (1, K)
+        return _picked(references, alike[0].topk(half).indices.sort().values)
 
 
 class _Remembered(nn.Module):
-    """References as constants of a network, for as many queries as come together."""
+    """References as constants of a network."""
 
     def __init__(self, references: References):
         super().__init__()
@@ -92,32 +91,31 @@ class _Remembered(nn.Module):
         for index, like in enumerate(references.likeness):
             self.register_buffer(f"likeness{index}", like.contiguous())
 
-    def forward(self, query: Features) -> References:
-        batch = query.embedding.shape[0]
-        patches = [self._for(batch, f"patches{i}") for i in range(self.levels)]
-        likeness = [self._for(batch, f"likeness{i}") for i in range(self.levels - 1)]
+    def forward(self) -> References:
+        patches = [getattr(self, f"patches{i}") for i in range(self.levels)]
+        likeness = [getattr(self, f"likeness{i}") for i in range(self.levels - 1)]
         return References(self.grids_hw, patches, likeness)
-
-    def _for(self, batch: int, name: str) -> Tensor:
-        held: Tensor = getattr(self, name)
-        return held.expand(batch, *held.shape[1:])
 
 
 def _picked(references: References, index: Tensor) -> References:
-    """Some of the good pictures, others for each query: index (B, k) into the K."""
+    """Some of the good pictures, which a query chose: index (k,) into the K."""
     patches = [
-        torch.take_along_dim(
-            rows.unflatten(1, (references.count, -1)), index[:, :, None, None], 1
-        ).flatten(1, 2)
+        rows.unflatten(1, (references.count, -1))[:, index].flatten(1, 2)
         for rows in references.patches
     ]
-    likeness = [
-        torch.take_along_dim(
-            torch.take_along_dim(like, index[:, :, None, None], 1), index[:, None, :, None], 2
-        )
-        for like in references.likeness
-    ]
+    likeness = [like[:, index][:, :, index] for like in references.likeness]
     return References(references.grids_hw, patches, likeness)
+
+
+def _pooled(level: Tensor, cells: int) -> Tensor:
+    """Adaptive average pooling (B, D, h, w) -> (B, D, cells, cells), as two matrix products.
+
+    Engines pool only where the cells divide the grid.
+    """
+    down, across = (
+        F.adaptive_avg_pool1d(torch.eye(int(side))[None], cells)[0] for side in level.shape[-2:]
+    )  # (side, cells) each
+    return down.T @ level @ across
 
 
 class _Shrink(nn.Module):
