@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "src" / "anomalyst"
 GROUND = {"types", "errors", "imaging", "config", "files", "colours", "catalogue",
-          "allocator", "processor", "geometry"}  # fmt: skip
+          "allocator", "processor", "geometry", "threads"}  # fmt: skip
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "colours": set(),
     "allocator": set(),
     "processor": {"errors"},
+    "threads": set(),
     "geometry": set(),
     "catalogue": {"errors"},
     "data": set(),

@@ -37,6 +37,7 @@ from anomalyst.product import UNNAMED, Accepted, Product
 from anomalyst.runtime.compiled import compiled
 from anomalyst.runtime.engines import BUILT, checked_engine, chosen_engine
 from anomalyst.seeing import Seen, Stopwatch, encode
+from anomalyst.threads import RoomForThreads
 from anomalyst.types import Answer, Dialogue, Inspection
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Inspector:
         self.kinds = load_kinds() if detector.decoder is not None else None
         self.name = detector.encoder.name
         self.fingerprint = fingerprint(detector.encoder, detector.decoder)
+        self.room = RoomForThreads()
 
     @classmethod
     def load(cls, encoder: str = "embedded", config: InspectorConfig | None = None) -> "Inspector":
@@ -264,7 +266,9 @@ class Inspector:
         each sentence as soon as it is checked. Raises AnomalystError for an empty question, one of
         more than 500 characters, or a language model that cannot be read.
         """
-        return self.speaker.ask(question, dialogue, say)
+        speaker = self.speaker
+        with self.room():
+            return speaker.ask(question, dialogue, say)
 
     @cached_property
     def speaker(self) -> "Speaker":
@@ -335,7 +339,8 @@ class Inspector:
         """Give each picture its features, and on an engine its evidence, too."""
         engine = chosen_engine(self.config.engine, product.folder)
         if engine is None or not product.references:
-            encode(self.detector, seen)
+            with self.room():
+                encode(self.detector, seen)
             return
         if product.compiled is None or product.compiled.engine != engine:
             assert product.frame is not None  # a taught product has one
@@ -353,7 +358,7 @@ class Inspector:
         evidence = one.evidence
         if evidence is None:
             memories = self.memories(product) or [Memory()] * len(views.canvases)
-            with stopwatch("decode"):
+            with stopwatch("decode"), self.room():
                 evidence = [
                     self.detector.judge(features.rows([t]), memories[t], placement)
                     for t, placement in enumerate(views.placements)

@@ -30,7 +30,7 @@ DEVICES: tuple[DeviceName, ...] = ("auto", "cpu", "cuda")
 Engine = Literal["auto", "torch", "onnx", "openvino"]
 ENGINES: tuple[Engine, ...] = ("auto", "torch", "onnx", "openvino")
 CPUINFO = Path("/proc/cpuinfo")
-SPINS = 2000  # turns an OpenMP thread waits awake; then it lets others have the processor
+SPINS = 50000  # turns an OpenMP thread waits awake; then it lets others have the processor
 PEAK_SIZE = 1024  # side of the square matrices whose product is timed
 _VECTORS = {"avx512bw": "AVX512", "avx2": "AVX2", "asimd": "NEON"}  # the widest first
 
@@ -142,8 +142,8 @@ def limit_threads(wanted: int | None) -> int:
         if wanted is not None:
             os.environ[name] = str(count)
         os.environ.setdefault(name, str(count))
-    # A thread that waits for another one must not hold the processor which that one needs: two
-    # jobs beside each other were up to 30 times slower (docs/benchmarks.md).
+    # A thread that waits for another one soon lets that one have the processor: where two jobs
+    # share the cores they are up to 30 times slower otherwise. What remains of it, threads.py sees.
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     if wanted is not None and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)

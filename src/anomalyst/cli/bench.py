@@ -160,6 +160,37 @@ def ways(
     typer.echo(ways_table(found))
 
 
+@app.command()
+def beside(
+    jobs: Annotated[int, typer.Option(min=2, help="How many at once.")] = 2,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 60,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns; medians are told.")] = 3,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Of each.", show_default="as `inspect` by itself"),
+    ] = None,
+    engine: EngineOption = "auto",
+) -> None:
+    """Run `inspect` alone, then several times at once: what jobs on one machine cost each other.
+
+    Example: anomalyst bench beside --jobs 2 --pictures 100
+    """
+    from anomalyst.evaluation.beside import bench_beside
+
+    folder = PICTURES / "circuit-module"
+    good = pictures_in([folder / "good"])
+    before = [] if threads is None else ["--threads", str(threads)]
+    with progress("Inspecting", rounds) as (bar, task):
+        result = bench_beside(
+            good[:1], _repeated(good, pictures), jobs=jobs, rounds=rounds, before=before,
+            options=["--engine", engine], on_round=lambda: bar.advance(task),  # type: ignore[arg-type]
+        )  # fmt: skip
+    typer.echo(
+        f"{result.pictures} pictures: alone {result.alone_s:.2f} s; {jobs} jobs at once "
+        f"{result.together_s:.2f} s, {result.ratio:.2f} times as long"
+    )
+
+
 def _repeated(paths: list[Path], count: int) -> list[Path]:
     """The first `count` of the paths, going round when there are fewer."""
     return [paths[i % len(paths)] for i in range(count)]

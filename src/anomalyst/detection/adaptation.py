@@ -18,6 +18,7 @@ from anomalyst.detection.detector import Detector, Memory, by_scale, expected_sh
 from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.detection.matching import References
 from anomalyst.synthesis.pasting import spoil
+from anomalyst.threads import RoomForThreads
 from anomalyst.types import Features
 
 
@@ -82,15 +83,16 @@ def _fitted(
     for parameter in head.values():
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(head.values(), config.learning_rate, weight_decay=0.0)
-    rng = np.random.default_rng(config.seed)
+    rng, room = np.random.default_rng(config.seed), RoomForThreads()
     late = round(config.steps * (1 - config.late_share))
     average = {name: torch.zeros_like(p) for name, p in head.items()}
     for step in range(config.steps):
         rate = min(1.0, (step + 1) / config.warmup_steps) * (1.0 if step < late else 0.3)
         optimizer.param_groups[0]["lr"] = config.learning_rate * rate
-        loss = _loss(detector, decoder, lessons[step % len(lessons)], step, rng, config)
-        optimizer.zero_grad()
-        loss.backward()
+        with room():
+            loss = _loss(detector, decoder, lessons[step % len(lessons)], step, rng, config)
+            optimizer.zero_grad()
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(list(head.values()), 1.0)
         optimizer.step()
         if step >= late:
