@@ -1,6 +1,7 @@
 """Matching one level of a query with good pictures: what each patch resembles, where, how well."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -79,7 +80,9 @@ class LevelMatcher(nn.Module):
         there = cell_places(*grid, level.device, scale)  # (N', 2) in query cells
         units = unit_patches(level)  # (B, N, D)
         vectors, good = working(units), working(rows)
-        similarity = vectors @ good.transpose(1, 2)  # (B, N, M)
+        # In bfloat16 the best of many alike would be drawn by lot, and the score with it.
+        with in_float32(level.device.type):
+            similarity = units @ rows.transpose(1, 2)  # (B, N, M)
         if references.alone:
             similarity = similarity.masked_fill(own_surroundings((height, width), there), -1.0)
         if movement is None:
@@ -88,9 +91,10 @@ class LevelMatcher(nn.Module):
         tau = self.sharpness.exp()
         # exp(tau (similarity - 1)), and the same times a bell round the place: both softmaxes
         # before they are divided by their sums. No similarity is above 1, so nothing overflows.
-        alike = (similarity * tau - tau).to(good.dtype).exp()
-        beside = alike * bell(places, grid, scale, tau * self.nearness.exp()).to(good.dtype)
+        alike = (similarity * tau - tau).exp()
+        beside = alike * bell(places, grid, scale, tau * self.nearness.exp()).to(alike.dtype)
         at_any, at_near = highest(alike), highest(beside)
+        alike, beside = working(alike), working(beside)
         agreed = agreement(similarity, at_any, (height, width), grid)
         spread = normal_variation(references.likeness[index - 1]).gather(1, at_any)
         near, anywhere = (1 - (units * taken(rows, at)).sum(2) for at in (at_near, at_any))
@@ -114,6 +118,13 @@ def working(x: Tensor) -> Tensor:
     """In the precision that autocast wants for products, cast once instead of at each product."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+
+def in_float32(device: str) -> AbstractContextManager[object]:
+    """Products in float32 whatever autocast says."""
+    # A network that is being exported must see no autocast, not even one that is off.
+    low = torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if low else nullcontext()
 
 
 def highest(values: Tensor) -> Tensor:
