@@ -345,7 +345,10 @@ class Inspector:
         if product.compiled is None or product.compiled.engine != engine:
             assert product.frame is not None  # a taught product has one
             canvas, memories = product.frame.canvas_hw, self.memories(product)
-            product.compiled = compiled(self.detector, memories, canvas, engine, product.folder)
+            low = self.config.precision == "bfloat16"
+            product.compiled = compiled(
+                self.detector, memories, canvas, engine, product.folder, bfloat16=low
+            )
         for one in seen:
             with one.stopwatch("network"):
                 views = one.views

@@ -1,8 +1,6 @@
-"""Inspect pictures with an exported product: python runner.py PICTURE...
+"""Inspect pictures with an exported product: python runner.py PICTURE... One JSON object a line.
 
-Needs numpy, OpenCV and ONNX Runtime (or OpenVINO); neither torch nor Anomalyst. One JSON a line.
-"""
-
+Needs numpy, OpenCV and ONNX Runtime (or OpenVINO); neither torch nor Anomalyst."""
 import hashlib
 import json
 import sys
@@ -19,7 +17,6 @@ for name, digest in MANIFEST["files"].items():
         sys.exit(f"{HERE / name}: is missing or was changed; export the product again.")
 FRAME = geometry.Frame(*(tuple(map(tuple, v)) if k == "boxes_xyxy" else tuple(v) for k, v in MANIFEST["frame"].items()))
 
-
 def engines(threads=0):
     if MANIFEST["engine"] == "onnx":
         import onnxruntime
@@ -32,7 +29,6 @@ def engines(threads=0):
     opened = [openvino.Core().compile_model(str(HERE / n), "CPU", settings) for n in MANIFEST["networks"]]
     return [lambda x, s=s: [s({"canvases": x})[n] for n in ("logits", "map")] for s in opened]
 
-
 def read(path):
     raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     plain = raw is not None and raw.dtype == np.uint8 and (raw.ndim == 2 or raw.shape[2] == 3)
@@ -40,7 +36,6 @@ def read(path):
     if picture is None:
         raise SystemExit(f"{path}: an 8-bit grey or RGB picture without alpha is needed.")
     return np.ascontiguousarray(picture[..., ::-1])
-
 
 def inspect(picture, run):
     """uint8 RGB (H, W, 3) -> score, p-value, verdict, and the map float32 (H, W)."""
@@ -58,7 +53,6 @@ def inspect(picture, run):
     if rule["contrast"] is not None and verdict != "anomalous":
         verdict = "unsure" if max(contrasts) >= rule["contrast"] else "normal"
     return {"score": score, "p_value": p, "verdict": verdict}, views.join(maps)
-
 
 if __name__ == "__main__":
     networks = engines()

@@ -16,8 +16,15 @@ from anomalyst.evaluation.metrics import auroc
 from anomalyst.evaluation.plans import plan_runs
 from anomalyst.evaluation.tables import markdown_table
 from anomalyst.inspector import Inspector, InspectorConfig
-from anomalyst.processor import Engine, Precision, precision_of, product_seconds
-from anomalyst.runtime.engines import BUILT, checked_engine, installed
+from anomalyst.processor import (
+    PRECISIONS,
+    Engine,
+    Precision,
+    precision_of,
+    processor,
+    product_seconds,
+)
+from anomalyst.runtime.engines import checked_engine, installed
 from anomalyst.types import Inspection, Sample
 
 
@@ -63,9 +70,12 @@ class Found:
 
 
 def ways_here() -> list[Way]:
-    """Every way this machine has; the first is what the others are compared with."""
-    ways = [Way("torch", "float32"), Way("torch", "bfloat16")]
-    return ways + [Way(engine, "float32") for engine in BUILT if installed(engine)]
+    """Every way this machine does well; the first is what the others are compared with."""
+    precisions = PRECISIONS[1:] if processor().bfloat16 else PRECISIONS[1:2]
+    ways = [Way("torch", precision) for precision in precisions]
+    if installed("openvino"):
+        ways += [Way("openvino", precision) for precision in precisions]
+    return ways + ([Way("onnx", "float32")] if installed("onnx") else [])
 
 
 def compare_ways(

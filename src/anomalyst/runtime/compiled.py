@@ -21,9 +21,9 @@ from anomalyst.types import Features
 class Compiled:
     """One product's networks, a tile each, on one engine."""
 
-    def __init__(self, engine: BuiltEngine, paths: Sequence[Path], threads: int):
+    def __init__(self, engine: BuiltEngine, paths: Sequence[Path], threads: int, bfloat16: bool):
         self.engine = engine
-        self.tiles: list[Run] = [open_engine(path, threads) for path in paths]
+        self.tiles: list[Run] = [open_engine(p, threads, bfloat16=bfloat16) for p in paths]
 
     def look(
         self, canvases: Sequence[np.ndarray], placements: Sequence[Placement]
@@ -78,11 +78,17 @@ def compiled(
     canvas_hw: tuple[int, int],
     engine: BuiltEngine,
     folder: Path | None,
+    *,
+    bfloat16: bool = False,
 ) -> Compiled:
-    """A product on an engine; its networks are kept if it has a folder that may be written."""
+    """A product on an engine; its networks are kept if it has a folder that may be written.
+
+    `bfloat16`: quicker where the processor has it, but engines then compare patches in it, too,
+    and scores differ by more than torch's (docs/benchmarks.md).
+    """
     with tempfile.TemporaryDirectory(prefix="anomalyst-") as passing:
         built = folder is not None and (folder / ENGINE_FOLDER / engine).is_dir()
         kept = folder is not None and (built or os.access(folder, os.W_OK))
         place = folder if kept and folder is not None else Path(passing)
         paths = networks_of(detector, memories, canvas_hw, engine, place)
-        return Compiled(engine, paths, torch.get_num_threads())
+        return Compiled(engine, paths, torch.get_num_threads(), bfloat16)

@@ -45,13 +45,16 @@ def chosen_engine(wanted: str, folder: Path | None) -> BuiltEngine | None:
     return next((name for name in built if installed(name)), None)
 
 
-def open_engine(path: Path, threads: int) -> Run:
+def open_engine(path: Path, threads: int, *, bfloat16: bool = False) -> Run:
     """The network of a file, `.onnx` or `.xml`, ready to run canvas by canvas on so many threads.
 
-    Raises AnomalystError for a file the engine cannot read.
+    `bfloat16`: sums in it, which OpenVINO can; else in float32. Raises AnomalystError for a file
+    the engine cannot read.
     """
     try:
-        return _onnx(path, threads) if path.suffix == ".onnx" else _openvino(path, threads)
+        if path.suffix == ".onnx":
+            return _onnx(path, threads)
+        return _openvino(path, threads, bfloat16)
     except Exception as error:  # the engines raise types of their own
         raise AnomalystError(f"{path}: the engine cannot read it ({error}).") from error
 
@@ -72,13 +75,13 @@ def _onnx(path: Path, threads: int) -> Run:
     return run
 
 
-def _openvino(path: Path, threads: int) -> Run:
+def _openvino(path: Path, threads: int, bfloat16: bool) -> Run:
     import openvino as ov
 
     config: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
     }
     request = ov.Core().compile_model(str(path), "CPU", config).create_infer_request()
 
