@@ -1,6 +1,7 @@
 """An exported product inspects as Anomalyst does, without Anomalyst; engines give its verdicts."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,18 @@ def test_it_agrees_with_anomalyst_on_every_picture(plain, exported):
     found = check_export(plain, product, folder, PICTURES)
     assert found.pictures == len(PICTURES) and not found.verdicts
     assert found.relative_score < 1e-4 and found.map < 1e-2
+
+
+def test_the_command_compares_with_torch_and_says_how_far_they_are(exported, tmp_path, monkeypatch):
+    product, _ = exported
+    monkeypatch.chdir(tmp_path)
+    products = ["--products", str(product.folder.parent)]
+    told = CliRunner().invoke(app, ["export", "flange", "--check", str(FLANGE / "test"), *products])
+    assert told.exit_code == 0, told.output
+    assert "0 verdicts differ" in told.output and (tmp_path / "out/export/flange").is_dir()
+    said = re.search(r"score differs by at most ([\d.e-]+)", told.output)
+    # Two engines never round alike; the same one does.
+    assert said is not None and 1e-12 < float(said[1]) < 1e-3
 
 
 def test_many_good_pictures_and_a_grid_that_four_does_not_divide(plain, tmp_path):

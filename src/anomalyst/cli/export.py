@@ -47,8 +47,9 @@ def export(
     from anomalyst.product import find_product
 
     found = find_product(product, products)
-    # An exported network computes in float32, and so does what it is compared with.
-    inspector = load_inspector(found.encoder, None, "float32", "cpu")
+    # An exported network computes in float32, and so does what it is compared with: torch, not
+    # the network that this very export leaves with the product.
+    inspector = load_inspector(found.encoder, None, "float32", "cpu", "torch")
     target = out or Path("out/export") / product
     manifest = export_product(inspector, found, target, format=format, rate=false_alarm_rate)
     size = sum(path.stat().st_size for path in target.iterdir()) / 1e6

@@ -39,6 +39,7 @@ def check_export(
 
     Raises AnomalystError for a folder that is no export, was changed, or is of another product.
     """
+    assert inspector.config.engine == "torch", "an export would be compared with itself"
     runner = open_runner(folder)
     if runner.MANIFEST["fingerprint"] != product.fingerprint:
         raise AnomalystError(f"{folder}: was exported from other weights; export it again.")
