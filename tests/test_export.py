@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
@@ -119,6 +120,64 @@ def test_auto_takes_what_was_built_and_torch_is_asked_for_by_name(exported):
     assert "decode" in torch.inspect(PICTURES[0], Product.load(product.folder)).seconds
 
 
+def test_networks_of_before_or_half_gone_are_made_anew(exported, tmp_path):
+    product = Product.load(shutil.copytree(exported[0].folder, tmp_path / "flange"))
+    (network,) = (product.folder / "engines").glob("onnx-*/tile0.onnx")
+    network.unlink()
+    built = Inspector.load(config=InspectorConfig(engine="onnx"))
+    assert "network" in built.inspect(PICTURES[0], product).seconds
+    assert network.is_file()
+    # As if they were of the product before it was taught again.
+    network.parent.rename(network.parent.with_name("onnx-0123456789abcdef"))
+    again = Product.load(product.folder)
+    assert "decode" in Inspector.load().inspect(PICTURES[0], again).seconds
+    assert "network" in built.inspect(PICTURES[0], again).seconds
+    assert network.is_file() and len(list(network.parents[1].iterdir())) == 1
+
+
+def test_an_export_of_another_product_is_not_compared(plain, exported):
+    other = plain.teach("other", sorted((FLANGE / "good").glob("*"))[1:2])
+    with pytest.raises(AnomalystError, match="was exported from another product"):
+        check_export(plain, other, exported[1], PICTURES[:1])
+
+
+def test_the_runner_refuses_a_picture_and_goes_on(exported, tmp_path):
+    deep = tmp_path / "deep.png"
+    cv2.imwrite(str(deep), np.zeros((64, 64), np.uint16))
+    turned, upright = tmp_path / "turned.jpg", open_picture(PICTURES[0])
+    with Image.open(PICTURES[0]) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6  # shot on its side
+        image.rotate(90, expand=True).save(turned, exif=exif, quality=100, subsampling=0)
+    told = subprocess.run(
+        [sys.executable, exported[1] / "runner.py", deep, tmp_path / "nothing.png", turned],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 2
+    assert f"{deep}: one 8-bit grey or RGB picture" in told.stderr and "nothing.png" in told.stderr
+    assert [json.loads(line)["image"] for line in told.stdout.splitlines()] == [str(turned)]
+    read = open_runner(exported[1]).read(turned)
+    assert read.shape == upright.shape and np.abs(read.astype(int) - upright).mean() < 3
+
+
+@pytest.mark.parametrize("manifest", ["{}", '{"files": {}}'])
+def test_a_folder_with_another_manifest_is_not_replaced(plain, exported, tmp_path, manifest):
+    (tmp_path / "manifest.json").write_text(manifest)
+    (tmp_path / "index.html").write_text("a page")
+    with pytest.raises(AnomalystError, match="holds something else"):
+        export_product(plain, exported[0], tmp_path)
+    assert (tmp_path / "index.html").read_text() == "a page"
+    with pytest.raises(AnomalystError, match="holds something else"):
+        export_product(plain, exported[0], tmp_path / "index.html")
+
+
+def test_exporting_again_replaces_the_export(plain, exported, tmp_path):
+    for _ in range(2):
+        manifest = export_product(plain, exported[0], tmp_path / "out", rate=0.025)
+    assert "2.5 %" not in (tmp_path / "out" / "README.md").read_text()  # nothing is promised
+    assert manifest["decision"]["rate"] == 0.025
+
+
 def test_a_changed_or_missing_file_is_refused(exported, tmp_path):
     moved = shutil.copytree(exported[1], tmp_path / "moved")
     (moved / "tile0.onnx").write_bytes(b"something else")
@@ -181,7 +240,7 @@ def test_a_product_is_packed_without_what_was_built_for_this_machine(exported, t
     from anomalyst.serving.products import pack, unpack
 
     product, _ = exported
-    assert (product.folder / "engines" / "onnx" / "tile0.onnx").is_file()
+    assert list((product.folder / "engines").glob("onnx-*/tile0.onnx"))
     pack("flange", product.folder.parent, tmp_path / "flange.zip")
     assert unpack(tmp_path / "flange.zip", tmp_path / "products") == "flange"
     assert not (tmp_path / "products" / "flange" / "engines").exists()

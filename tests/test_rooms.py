@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "product": {"detection", "encoders"},
     "seeing": {"language", "detection", "encoders"},
     "inspector": {"seeing", "runtime", "product", "model", "language", "detection", "encoders"},
-    "runtime": {"detection", "encoders"},
+    "runtime": {"product", "detection", "encoders"},
     "deployment": {"runtime", "inspector", "product", "detection", "__init__"},
     "report": set(),
     "evaluation": {

@@ -1,7 +1,7 @@
 """The one geometry for query, reference, mask and overlay: resize, place on the canvas, tile, undo.
 
 Pictures are uint8 RGB (H, W, 3); maps float32 (H, W). Sizes are (height, width). This file needs
-numpy and OpenCV and nothing else, for an export carries a copy of it (deployment/exporting.py).
+numpy and OpenCV and nothing else, for an export carries a copy of it (deployment/folder.py).
 """
 
 import math

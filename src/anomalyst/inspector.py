@@ -34,8 +34,14 @@ from anomalyst.language.facts import MOST_NAMED
 from anomalyst.language.showing import shown
 from anomalyst.processor import DeviceName, Engine, Precision, device_of, precision_of
 from anomalyst.product import UNNAMED, Accepted, Product
-from anomalyst.runtime.compiled import compiled
-from anomalyst.runtime.engines import BUILT, checked_engine, chosen_engine
+from anomalyst.runtime.compiled import Compiled, compiled, network_key
+from anomalyst.runtime.engines import (
+    BUILT,
+    ENGINE_FOLDER,
+    BuiltEngine,
+    built_engines,
+    checked_engine,
+)
 from anomalyst.seeing import Seen, Stopwatch, encode
 from anomalyst.threads import RoomForThreads
 from anomalyst.types import Answer, Dialogue, Inspection
@@ -88,6 +94,11 @@ class Inspector:
             raise AnomalystError(
                 f"--engine {config.engine} computes on the processor; take --device cpu, or "
                 "--engine torch for the GPU."
+            )
+        if (config.engine, config.precision) == ("onnx", "bfloat16"):
+            raise AnomalystError(
+                "--engine onnx computes in float32 only; leave --precision out, or take "
+                "--engine openvino."
             )
         dtype = precision_of(config.precision, device)
         detector = Detector(load_encoder(encoder, dtype), decoder, config.detector, dtype, device)
@@ -337,23 +348,43 @@ class Inspector:
 
     def _look(self, seen: "Sequence[Seen]", product: Product) -> None:
         """Give each picture its features, and on an engine its evidence, too."""
-        engine = chosen_engine(self.config.engine, product.folder)
-        if engine is None or not product.references:
+        ready = self._compiled(product)
+        if ready is None:
             with self.room():
                 encode(self.detector, seen)
             return
-        if product.compiled is None or product.compiled.engine != engine:
-            assert product.frame is not None  # a taught product has one
-            canvas, memories = product.frame.canvas_hw, self.memories(product)
-            low = self.config.precision == "bfloat16"
-            product.compiled = compiled(
-                self.detector, memories, canvas, engine, product.folder, bfloat16=low
-            )
         for one in seen:
             with one.stopwatch("network"):
-                views = one.views
-                found = product.compiled.look(views.canvases, views.placements)
-                one.evidence, one.features = found
+                one.evidence, one.features = ready.look(one.views.canvases, one.views.placements)
+
+    def _compiled(self, product: Product) -> Compiled | None:
+        """The product on the engine that is asked for; None: torch.
+
+        `auto` takes networks that `anomalyst export` left with the product, if they are of this
+        very state of it, and a GPU rather than these.
+        """
+        asked = self.config.engine
+        if asked == "torch" or not product.references:
+            return None
+        ready: Compiled | None = product.compiled
+        if ready is not None and asked in ("auto", ready.engine):
+            return ready
+        engines: list[BuiltEngine] = [asked] if asked != "auto" else []
+        if asked == "auto" and self.detector.device.type == "cpu":
+            engines = built_engines(product.folder)
+        if not engines:
+            return None
+        self.memories(product)
+        key = network_key(self.detector, product)
+        if asked == "auto":
+            assert product.folder is not None  # there the engines were found
+            inside = product.folder / ENGINE_FOLDER
+            engines = [name for name in engines if (inside / f"{name}-{key}").is_dir()]
+        if not engines:
+            return None
+        low = self.config.precision == "bfloat16"
+        product.compiled = compiled(self.detector, product, key, engines[0], bfloat16=low)
+        return product.compiled
 
     def _judged(self, one: "Seen", product: Product, rate: float) -> Inspection:
         views, features, stopwatch = one.views, one.features, one.stopwatch

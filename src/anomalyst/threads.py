@@ -34,7 +34,7 @@ class RoomForThreads:
         if self.all == 1:
             yield
             return
-        used = 1 if self.left else self.all
+        used = 1 if self.left > 0 else self.all
         torch.set_num_threads(used)
         wall, own = time.perf_counter(), time.thread_time()
         try:

@@ -150,7 +150,7 @@ def ways(
 
     samples = read_categories(dataset, category or [])
     plans = plan_runs(samples, shots, 1, max_pictures=max_pictures)
-    chosen = [Way.read(text) for text in way] if way else ways_here()
+    chosen = list(dict.fromkeys(map(Way.read, way))) if way else ways_here()
     total = len(chosen) * sum(len(plan.test) for plan in plans)
     with progress("Comparing", total) as (bar, task):
         found = compare_ways(

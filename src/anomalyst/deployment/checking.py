@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.imaging import open_picture
 from anomalyst.inspector import Inspector
 from anomalyst.product import Product
+from anomalyst.runtime.compiled import network_key
 
 
 @dataclass(slots=True)
@@ -41,20 +41,28 @@ def check_export(
     """
     assert inspector.config.engine == "torch", "an export would be compared with itself"
     runner = open_runner(folder)
-    if runner.MANIFEST["fingerprint"] != product.fingerprint:
-        raise AnomalystError(f"{folder}: was exported from other weights; export it again.")
+    if runner.MANIFEST.get("key") != network_key(inspector.detector, product):
+        raise AnomalystError(
+            f"{folder}: was exported from another product, or from this one before it was taught "
+            "again; export it again."
+        )
     rate = runner.MANIFEST["decision"]["rate"]
     networks, found = runner.engines(), Agreement()
     for path in pictures:
         try:
             ours = inspector.inspect(path, product, false_alarm_rate=rate)
-            theirs, shown = runner.inspect(open_picture(path), networks)
+            theirs, shown = runner.inspect(runner.read(path), networks)
         except PictureError as error:
             found.skipped.append(error)
+            continue
+        except ValueError as error:  # what the runner refuses, as 16-bit pictures
+            found.skipped.append(PictureError(path, str(error).removeprefix(f"{path}: ")))
             continue
         finally:
             on_picture()
         gap = abs(theirs["score"] - ours.score)
+        if not np.isfinite(gap) or not np.isfinite(shown).all():
+            raise AnomalystError(f"{path}: the exported network gives no numbers; report this.")
         found.pictures += 1
         found.score = max(found.score, gap)
         found.relative_score = max(found.relative_score, gap / max(1e-9, abs(ours.score)))

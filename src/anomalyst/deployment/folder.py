@@ -14,11 +14,11 @@ from anomalyst import __version__, geometry
 from anomalyst.detection.calibration import Calibration, checked_rate
 from anomalyst.detection.deciding import CONTRAST_MIDDLE
 from anomalyst.errors import AnomalystError
-from anomalyst.files import folder_written_whole
+from anomalyst.files import folder_written_whole, make_folder
 from anomalyst.inspector import Inspector
 from anomalyst.processor import checked_choice
 from anomalyst.product import Product
-from anomalyst.runtime.compiled import networks_of
+from anomalyst.runtime.compiled import built_networks, network_key
 from anomalyst.runtime.engines import BUILT, BuiltEngine
 
 EXPORT_FORMAT = 1  # of manifest.json
@@ -41,18 +41,20 @@ def export_product(
             f"product {product.name!r}: is not saved yet; save it, then export it."
         )
     checked_rate(rate)
-    if out.exists() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise AnomalystError(f"{out}: holds something else; give --out an empty or new folder.")
+    out = out.resolve()
+    _refuse_to_replace(out)
     assert product.frame is not None  # a taught product has one
     canvas = product.frame.canvas_hw
-    out.parent.mkdir(parents=True, exist_ok=True)
+    inspector.memories(product)
+    key = network_key(inspector.detector, product)
+    make_folder(out.parent)
     with folder_written_whole(out) as part:
         networks = []
-        memories = inspector.memories(product)
-        for path in networks_of(inspector.detector, memories, canvas, engine, product.folder):
-            for file in path.parent.glob(f"{path.stem}.*"):  # OpenVINO's weights lie beside
-                (part / file.name).write_bytes(file.read_bytes())
-            networks.append(path.name)
+        with built_networks(inspector.detector, product, key, engine) as built:
+            for path in built:
+                for file in path.parent.glob(f"{path.stem}.*"):  # OpenVINO's weights lie beside
+                    (part / file.name).write_bytes(file.read_bytes())
+                networks.append(path.name)
         (part / RUNNER.name).write_bytes(RUNNER.read_bytes())
         (part / "geometry.py").write_bytes(Path(geometry.__file__).read_bytes())
         manifest = {
@@ -63,6 +65,7 @@ def export_product(
             "pose": product.pose,
             "good_pictures": product.num_references,
             "fingerprint": product.fingerprint,
+            "key": key,
             "frame": {
                 "size_hw": product.frame.size_hw,
                 "canvas_hw": canvas,
@@ -76,6 +79,23 @@ def export_product(
         (part / "README.md").write_text(_card(manifest), encoding="utf-8")
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _refuse_to_replace(out: Path) -> None:
+    """Raises AnomalystError unless `out` is new, empty, or an export and nothing else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        ours = json.loads((out / "manifest.json").read_text())
+        known = {*ours["files"], "README.md", "manifest.json", "__pycache__"}
+        others = [path.name for path in out.iterdir() if path.name not in known]
+    except (OSError, ValueError, KeyError, TypeError):
+        others = ["no export"]
+    if others:
+        raise AnomalystError(
+            f"{out}: holds something else ({', '.join(sorted(others)[:3])}); give --out an empty "
+            "or new folder."
+        )
 
 
 def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[str, Any]:
@@ -141,8 +161,8 @@ def _card(manifest: dict[str, Any]) -> str:
     decision, frame = manifest["decision"], manifest["frame"]
     needs = "onnxruntime" if manifest["engine"] == "onnx" else "openvino"
     promise = (
-        f"At most {decision['rate']:.0%} of good pictures like those taught are called anomalous "
-        "(split or leave-one-out conformal calibration)."
+        f"At most {100 * decision['rate']:g} % of good pictures like those taught are called "
+        "anomalous (split or leave-one-out conformal calibration)."
         if decision["guaranteed"]
         else "The verdict comes with no guarantee: too few good pictures calibrate it."
     )

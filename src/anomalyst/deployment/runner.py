@@ -1,5 +1,4 @@
 """Inspect pictures with an exported product: python runner.py PICTURE... One JSON object a line.
-
 Needs numpy, OpenCV and ONNX Runtime (or OpenVINO); neither torch nor Anomalyst."""
 import hashlib
 import json
@@ -32,10 +31,9 @@ def engines(threads=0):
 def read(path):
     raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     plain = raw is not None and raw.dtype == np.uint8 and (raw.ndim == 2 or raw.shape[2] == 3)
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if plain else None  # turned upright by EXIF
-    if picture is None:
-        raise SystemExit(f"{path}: an 8-bit grey or RGB picture without alpha is needed.")
-    return np.ascontiguousarray(picture[..., ::-1])
+    if not plain or min(raw.shape[:2]) < 16 or raw.shape[0] * raw.shape[1] > 1e8 or cv2.imcount(str(path)) > 1:
+        raise ValueError(f"{path}: one 8-bit grey or RGB picture without alpha is needed, 16 px to 100 megapixels.")
+    return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])  # turned upright by EXIF
 
 def inspect(picture, run):
     """uint8 RGB (H, W, 3) -> score, p-value, verdict, and the map float32 (H, W)."""
@@ -55,6 +53,8 @@ def inspect(picture, run):
     return {"score": score, "p_value": p, "verdict": verdict}, views.join(maps)
 
 if __name__ == "__main__":
-    networks = engines()
+    networks, code = engines(), 0
     for path in sys.argv[1:] or sys.exit(__doc__):
-        print(json.dumps({"image": path, **inspect(read(path), networks)[0]}))
+        try: print(json.dumps({"image": path, **inspect(read(path), networks)[0]}))
+        except ValueError as error: code = print(error, file=sys.stderr) or 2
+    sys.exit(code)

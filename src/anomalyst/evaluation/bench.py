@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,11 @@ def bench_inspect(
         stages["total"].append(total)
         on_picture()
     stream_ms, _ = _timed(lambda: _drain(inspector.inspect_many(pictures, product)))
-    gflop = _gflop(inspector, pictures[0], product)
+    gflop = _gflop(Inspector.load(encoder, replace(config, engine="torch")), pictures[0], product)
     peaks = matrix_peaks()
     used = str(inspector.detector.dtype).removeprefix("torch.")
+    if "network" in stages and stages["network"]:  # an engine computes in float32 unless asked
+        used = "bfloat16" if precision == "bfloat16" else "float32"
     stages = {stage: values for stage, values in stages.items() if values}
     median = {stage: statistics.median(values) for stage, values in stages.items()}
     busy = sum(median.get(stage, 0.0) for stage in ("encode", "decode", "network")) / 1e3

@@ -1,17 +1,23 @@
 """A taught product on an engine: its networks are written once, then read and run."""
 
+import hashlib
+import json
 import os
+import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from anomalyst.detection.detector import Detector, Evidence, Memory, evidence_of
+from anomalyst import __version__
+from anomalyst.config import to_mapping
+from anomalyst.detection.detector import Detector, Evidence, evidence_of
 from anomalyst.files import make_folder
 from anomalyst.geometry import Placement
+from anomalyst.product import Product
 from anomalyst.runtime.engines import ENGINE_FOLDER, SUFFIX, BuiltEngine, Run, open_engine
 from anomalyst.runtime.exporting import write_network
 from anomalyst.runtime.graph import whole_inspection
@@ -46,49 +52,78 @@ class Compiled:
         return evidence, Features([patches], embedding)
 
 
-def networks_of(
-    detector: Detector,
-    memories: Sequence[Memory],
-    canvas_hw: tuple[int, int],
-    engine: BuiltEngine,
-    folder: Path,
-) -> list[Path]:
-    """The networks of a product in `folder`/engines/ENGINE, written if they are not there.
+def network_key(detector: Detector, product: Product) -> str:
+    """Sixteen hex digits of all that the networks of a product are made of.
 
-    A product's folder is replaced whole when it is taught again, so what lies there is of it.
+    Weights, good pictures, head, frame, settings of the detector, and our version: networks of
+    another key are of another product, or of this one before it was taught again.
     """
-    target = folder / ENGINE_FOLDER / engine
-    names = [f"tile{tile}{SUFFIX[engine]}" for tile in range(len(memories))]
-    if not all((target / name).is_file() for name in names):
-        make_folder(target.parent)
-        # Several processes may want them at once: each writes its own, the first one's stay.
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as part:
-            written = Path(part) / engine
-            for name, memory in zip(names, memories, strict=True):
-                network = whole_inspection(detector, memory, canvas_hw)
-                write_network(network, canvas_hw, written / name)
-            with suppress(OSError):
-                written.rename(target)
-    return [target / name for name in names]
+    assert product.frame is not None  # a taught product has one
+    settings = [__version__, product.fingerprint, product.frame.canvas_hw]
+    said = json.dumps([*settings, to_mapping(detector.config)], default=str)
+    digest = hashlib.sha256(said.encode())
+    for name, value in sorted(product.head.items()):
+        digest.update(name.encode() + value.detach().float().numpy().tobytes())
+    for tile in product.features:
+        for level in tile.levels:
+            digest.update(level.half().numpy().tobytes())  # as they are saved
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def built_networks(
+    detector: Detector, product: Product, key: str, engine: BuiltEngine
+) -> Iterator[list[Path]]:
+    """The files of a product's networks, a tile each, written if they are not there yet.
+
+    They stay in the product's folder, `engines/ENGINE-KEY`; of a product that has none, or one that
+    may not be written, they are gone when the block ends.
+    """
+    with tempfile.TemporaryDirectory(prefix="anomalyst-") as passing:
+        names = [f"tile{tile}{SUFFIX[engine]}" for tile in range(len(product.features))]
+        kept = None if product.folder is None else product.folder / ENGINE_FOLDER
+        target = (kept or Path(passing)) / f"{engine}-{key}"
+        if kept is not None and not _complete(target, names) and not _writable(kept):
+            target = Path(passing) / target.name
+        if not _complete(target, names):
+            _write(detector, product, target, names)
+        yield [target / name for name in names]
+
+
+def _write(detector: Detector, product: Product, target: Path, names: Sequence[str]) -> None:
+    assert product.frame is not None
+    make_folder(target.parent)
+    # Several processes may want them at once: each writes its own, the last one's stay.
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as part:
+        written = Path(part) / target.name
+        for name, memory in zip(names, product.memories, strict=True):
+            network = whole_inspection(detector, memory, product.frame.canvas_hw)
+            write_network(network, product.frame.canvas_hw, written / name)
+        engine = target.name.partition("-")[0]
+        for old in target.parent.glob(f"{engine}-*"):  # of before, or incomplete
+            shutil.rmtree(old, ignore_errors=True)
+        with suppress(OSError):  # another process was quicker: the same networks
+            written.rename(target)
+
+
+def _complete(target: Path, names: Sequence[str]) -> bool:
+    files = [target / name for name in names]
+    files += [path.with_suffix(".bin") for path in files if path.suffix == ".xml"]
+    return all(path.is_file() for path in files)
+
+
+def _writable(folder: Path) -> bool:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return os.access(existing, os.W_OK)
 
 
 def compiled(
-    detector: Detector,
-    memories: Sequence[Memory],
-    canvas_hw: tuple[int, int],
-    engine: BuiltEngine,
-    folder: Path | None,
-    *,
-    bfloat16: bool = False,
+    detector: Detector, product: Product, key: str, engine: BuiltEngine, *, bfloat16: bool = False
 ) -> Compiled:
-    """A product on an engine; its networks are kept if it has a folder that may be written.
+    """A product on an engine; `product.memories` must be there.
 
     `bfloat16`: quicker where the processor has it, but engines then compare patches in it, too,
     and scores differ by more than torch's (docs/benchmarks.md).
     """
-    with tempfile.TemporaryDirectory(prefix="anomalyst-") as passing:
-        built = folder is not None and (folder / ENGINE_FOLDER / engine).is_dir()
-        kept = folder is not None and (built or os.access(folder, os.W_OK))
-        place = folder if kept and folder is not None else Path(passing)
-        paths = networks_of(detector, memories, canvas_hw, engine, place)
+    with built_networks(detector, product, key, engine) as paths:
         return Compiled(engine, paths, torch.get_num_threads(), bfloat16)

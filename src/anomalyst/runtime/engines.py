@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,15 +34,12 @@ def installed(name: str) -> bool:
     return find_spec(_MODULES[name]) is not None
 
 
-def chosen_engine(wanted: str, folder: Path | None) -> BuiltEngine | None:
-    """The built engine that runs a product of this folder; None: torch.
-
-    `auto` takes one that was built for the product before, the quicker first (docs/benchmarks.md).
-    """
-    if wanted != "auto":
-        return None if wanted == "torch" else cast(BuiltEngine, wanted)
-    built = [name for name in BUILT if folder and (folder / ENGINE_FOLDER / name).is_dir()]
-    return next((name for name in built if installed(name)), None)
+def built_engines(folder: Path | None) -> list[BuiltEngine]:
+    """The engines that networks lie ready for in a product's folder, the quicker first."""
+    inside = folder / ENGINE_FOLDER if folder is not None else None
+    if inside is None or not inside.is_dir():
+        return []
+    return [name for name in BUILT if any(inside.glob(f"{name}-*")) and installed(name)]
 
 
 def open_engine(path: Path, threads: int, *, bfloat16: bool = False) -> Run:
