@@ -13,6 +13,7 @@ import torch
 
 from anomalyst.detection.calibration import (
     ALONE_SCORES,
+    PROCEDURAL_SCORES,
     REFERENCES_MOST,
     Calibration,
     procedural_calibration,
@@ -25,7 +26,7 @@ from anomalyst.detection.kinds import load_kinds, with_kinds
 from anomalyst.detection.likeness import likest_place
 from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.teaching import calibrate, study
-from anomalyst.encoders import fingerprint, load_encoder
+from anomalyst.encoders import detector_weights, fingerprint, load_encoder
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.files import write_bytes
 from anomalyst.geometry import Frame
@@ -77,18 +78,19 @@ class Inspector:
     ):
         self.detector, self.config = detector, config
         self.procedural, self.procedural_alone = procedural, procedural_alone
-        self.kinds = load_kinds() if detector.decoder is not None else None
+        # Kinds were learnt from what the shipped decoder compares; another one compares otherwise.
+        self.kinds = load_kinds() if detector.encoder.name == "embedded" else None
         self.name = detector.encoder.name
         self.fingerprint = fingerprint(detector.encoder, detector.decoder)
         self.room = RoomForThreads()
 
     @classmethod
     def load(cls, encoder: str = "embedded", config: InspectorConfig | None = None) -> "Inspector":
-        """An inspector on an encoder: `embedded`, or `hf:NAME_OR_DIR`. Works offline."""
+        """An inspector on an encoder: `embedded`, `run:DIR` or `hf:NAME_OR_DIR`. Works offline."""
         config = config or InspectorConfig()
         checked_engine(config.engine)
-        embedded = encoder == "embedded"
-        decoder = load_decoder() if embedded else None
+        weights = detector_weights(encoder)
+        decoder = load_decoder(weights) if weights is not None else None
         device = device_of(config.device)
         if config.engine in BUILT and config.device == "cuda":
             raise AnomalystError(
@@ -102,9 +104,13 @@ class Inspector:
             )
         dtype = precision_of(config.precision, device)
         detector = Detector(load_encoder(encoder, dtype), decoder, config.detector, dtype, device)
-        if not embedded:
+        if weights is None:
             return cls(detector, config, None)
-        return cls(detector, config, procedural_calibration(), procedural_calibration(ALONE_SCORES))
+        beside, alone = (
+            procedural_calibration(weights.with_name(path.name))
+            for path in (PROCEDURAL_SCORES, ALONE_SCORES)
+        )
+        return cls(detector, config, beside, alone)
 
     def teach(
         self,

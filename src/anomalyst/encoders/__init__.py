@@ -1,6 +1,7 @@
 """Encoders: a picture batch -> `Features`. One by its specification, as a user writes it."""
 
 import hashlib
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -8,26 +9,52 @@ from torch import nn
 from anomalyst.encoders.base import Encoder
 from anomalyst.errors import AnomalystError
 
-__all__ = ["Encoder", "fingerprint", "load_encoder"]
+__all__ = ["Encoder", "detector_weights", "fingerprint", "load_encoder"]
 
 
 def load_encoder(spec: str, dtype: torch.dtype | None = None) -> Encoder:
-    """The encoder of a specification: `embedded`, or `hf:NAME_OR_DIR` for any vision backbone.
+    """The encoder of a specification.
 
-    `dtype`: precision of the embedded one; None, as this processor is quickest.
+    `embedded`; `run:DIR`, what `anomalyst train` made with a detector recipe; `hf:NAME_OR_DIR`, any
+    vision backbone. `dtype`: precision of the first two; None, as this processor is quickest.
+    Raises AnomalystError for any other word, or a folder that is no run.
     """
-    if spec == "embedded":
+    weights = detector_weights(spec)
+    if weights is not None:
         from anomalyst.encoders.embedded import load_embedded
 
-        return load_embedded(dtype=dtype)
+        encoder = load_embedded(weights, dtype=dtype)
+        encoder.name = spec
+        return encoder
     if spec.startswith("hf:"):
         from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
 
         return HubEncoder(HubEncoderConfig(source=spec.removeprefix("hf:")))
     raise AnomalystError(
-        f"--encoder {spec!r}: is not an encoder; write `embedded`, or `hf:` and a model's name "
-        "or folder, as in hf:./dinov2-small."
+        f"--encoder {spec!r}: is not an encoder; write `embedded`, `run:` and the folder of a "
+        "trained detector, as in run:runs/lite0, or `hf:` and a model's name or folder, as in "
+        "hf:./dinov2-small."
     )
+
+
+def detector_weights(spec: str) -> Path | None:
+    """The file with encoder and pair decoder of a specification; None for an encoder alone.
+
+    Raises AnomalystError for a run without it.
+    """
+    if spec == "embedded":
+        from anomalyst.encoders.embedded import EMBEDDED_WEIGHTS
+
+        return EMBEDDED_WEIGHTS
+    if not spec.startswith("run:"):
+        return None
+    path = Path(spec.removeprefix("run:")) / "model.safetensors"
+    if not path.is_file():
+        raise AnomalystError(
+            f"--encoder {spec}: {path} is not there; give the folder of a finished run of a "
+            "detector recipe (`anomalyst train recipes/lite0.yaml --out DIR`)."
+        )
+    return path
 
 
 def fingerprint(*modules: nn.Module | None) -> str:

@@ -4,9 +4,10 @@ Its weights ship in the package and have only ever seen the procedural inspectio
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from anomalyst.config import from_mapping
 from anomalyst.encoders.base import Encoder
+from anomalyst.encoders.lite import CHANNELS, LiteTrunk
 from anomalyst.errors import AnomalystError
 from anomalyst.processor import precision_of
 from anomalyst.types import Features
@@ -25,8 +27,9 @@ EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "weights" / "embedded.safetens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedConfig:
-    """Widths of the embedded encoder."""
+    """What the embedded encoder is made of."""
 
+    trunk: Literal["residual", "lite0"] = "residual"  # ours from scratch, or ImageNet's, frozen
     widths: tuple[int, int, int] = (48, 96, 192)  # channels at strides 4, 8 and 16
     levels: tuple[int, int, int] = (48, 96, 128)  # feature width D of each level handed out
     blocks: int = 2  # residual blocks per stage
@@ -42,6 +45,11 @@ class EmbeddedEncoder(Encoder):
     def __init__(self, config: EmbeddedConfig | None = None):
         super().__init__()
         self.config = config or EmbeddedConfig()
+        self.trunk: LiteTrunk | None = None
+        if self.config.trunk == "lite0":
+            self.trunk = LiteTrunk()
+            self.projections = lite_projections(self.config.levels)
+            return
         first, *_ = self.config.widths
         self.stem = conv_bn(3, first // 2, stride=2)
         stages, projections = [], []
@@ -57,15 +65,36 @@ class EmbeddedEncoder(Encoder):
 
     def forward(self, pixels: Tensor) -> Features:
         """(B, 3, H, W) in [0, 1] -> three levels (B, D_l, H / s, W / s) and (B, 2 D) embedding."""
-        precision = next(self.parameters()).dtype
-        x = self.stem(((pixels - 0.5) * 2).to(precision))  # (B, C, H/2, W/2)
-        levels = []
-        for stage, projection in zip(self.stages, self.projections, strict=True):
-            x = stage(x)
-            levels.append(projection(x))
+        seen = zip(self.projections, self._seen(pixels), strict=True)
+        levels = [projection(level) for projection, level in seen]
         top = levels[-1].flatten(2).float()  # (B, D, N)
         embedding = F.normalize(torch.cat([top.mean(2), top.std(2)], 1), dim=1)
         return Features(levels, embedding)
+
+    def _seen(self, pixels: Tensor) -> list[Tensor]:
+        """What the trunk makes of pictures at strides 4, 8 and 16, not yet projected."""
+        precision = next(self.projections.parameters()).dtype
+        if self.trunk is not None:
+            with torch.autocast(pixels.device.type, enabled=False):
+                return self.trunk(pixels.to(precision))
+        x = self.stem(((pixels - 0.5) * 2).to(precision))  # (B, C, H/2, W/2)
+        found = []
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        return found
+
+
+def lite_projections(widths: Sequence[int]) -> nn.ModuleList:
+    """1 x 1 convolutions that begin as rotations, so that cosines are those of the trunk."""
+    layers = nn.ModuleList()
+    for before, width in zip(CHANNELS, widths, strict=True):
+        layer = nn.Conv2d(before, width, 1)
+        nn.init.orthogonal_(layer.weight.view(width, before))
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+        layers.append(layer)
+    return layers
 
 
 class Residual(nn.Module):

@@ -13,6 +13,7 @@ from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.detector import expected_share
 from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_loss
 from anomalyst.encoders.embedded import EmbeddedEncoder, read_weights
+from anomalyst.encoders.lite import imagenet_weights
 from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.course import Course, Share
@@ -97,6 +98,8 @@ class DetectorCourse(Course):
         stage = DetectorStage(recipe)
         if recipe.initial:
             start_from(stage, Path(recipe.initial))
+        elif stage.encoder.trunk is not None:
+            imagenet_weights(stage.encoder.trunk)
         self.stage = stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: nn.Module = self.stage
 
@@ -130,7 +133,8 @@ class DetectorCourse(Course):
             "decoder": to_mapping(self.recipe.decoder),
         }
         path = self.out / "model.safetensors"
-        write_weights(path, average, note)
+        # The average knows only what is trained; a frozen trunk ships, too.
+        write_weights(path, self.stage.state_dict() | dict(average), note)
         return path
 
     def finish(self, weights: Path) -> None:
