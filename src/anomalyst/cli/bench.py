@@ -39,7 +39,10 @@ def inspect(
     ] = 1,
     pictures: Annotated[int, typer.Option(min=1, help="How many pictures to inspect.")] = 50,
     encoder: Annotated[
-        str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
+        str,
+        typer.Option(
+            metavar="embedded|run:DIR|hf:DIR", help="What sees: shipped, of a run, or a model."
+        ),
     ] = "embedded",
     precision: Precision = "auto",
     engine: EngineOption = "auto",

@@ -53,7 +53,10 @@ def evaluate(
     ] = "1",
     seeds: Annotated[int, typer.Option(help="Draws of these pictures; the spread is theirs.")] = 5,
     encoder: Annotated[
-        str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
+        str,
+        typer.Option(
+            metavar="embedded|run:DIR|hf:DIR", help="What sees: shipped, of a run, or a model."
+        ),
     ] = "embedded",
     precision: Precision = "auto",
     device: Device = "auto",

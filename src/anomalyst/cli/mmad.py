@@ -21,7 +21,7 @@ def mmad(
         Path, typer.Option(metavar="DIR", help="Where the answers and the table go.")
     ] = Path("out/mmad"),
     encoder: Annotated[
-        str, typer.Option(metavar="embedded|hf:DIR", help="What sees.")
+        str, typer.Option(metavar="embedded|run:DIR|hf:DIR", help="What sees.")
     ] = "embedded",
 ) -> None:
     """Answer MMAD's multiple-choice questions, each picture beside one good one.

@@ -57,8 +57,8 @@ Database = Annotated[
 EncoderName = Annotated[
     str | None,
     typer.Option(
-        metavar="embedded|hf:DIR",
-        help="What sees: shipped, or a folder.",
+        metavar="embedded|run:DIR|hf:DIR",
+        help="What sees: shipped, of a run, or a model.",
         show_default="the product's, or embedded",
     ),
 ]

@@ -30,7 +30,10 @@ def serve(
     ),
     database: Database = None,
     encoder: Annotated[
-        str, typer.Option(metavar="embedded|hf:DIR", help="What sees: shipped, or a folder.")
+        str,
+        typer.Option(
+            metavar="embedded|run:DIR|hf:DIR", help="What sees: shipped, of a run, or a model."
+        ),
     ] = "embedded",
     precision: Precision = "auto",
     device: Device = "auto",
