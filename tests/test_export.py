@@ -164,7 +164,7 @@ def test_the_runner_refuses_a_picture_and_goes_on(exported, tmp_path):
 def test_a_folder_with_another_manifest_is_not_replaced(plain, exported, tmp_path, manifest):
     (tmp_path / "manifest.json").write_text(manifest)
     (tmp_path / "index.html").write_text("a page")
-    with pytest.raises(AnomalystError, match="holds something else"):
+    with pytest.raises(AnomalystError, match="holds (something else|more than an export)"):
         export_product(plain, exported[0], tmp_path)
     assert (tmp_path / "index.html").read_text() == "a page"
     with pytest.raises(AnomalystError, match="holds something else"):

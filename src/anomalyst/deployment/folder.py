@@ -85,17 +85,17 @@ def _refuse_to_replace(out: Path) -> None:
     """Raises AnomalystError unless `out` is new, empty, or an export and nothing else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
+    what = "something else"
     try:
         ours = json.loads((out / "manifest.json").read_text())
         known = {*ours["files"], "README.md", "manifest.json", "__pycache__"}
-        others = [path.name for path in out.iterdir() if path.name not in known]
+        others = sorted(path.name for path in out.iterdir() if path.name not in known)
+        if not others:
+            return
+        what = f"more than an export ({', '.join(others[:3])})"
     except (OSError, ValueError, KeyError, TypeError):
-        others = ["no export"]
-    if others:
-        raise AnomalystError(
-            f"{out}: holds something else ({', '.join(sorted(others)[:3])}); give --out an empty "
-            "or new folder."
-        )
+        pass
+    raise AnomalystError(f"{out}: holds {what}; give --out an empty or new folder.")
 
 
 def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[str, Any]:
