@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anomalyst.cli.demo import PICTURES
-from anomalyst.cli.screen import EngineOption, Precision, needs, pictures_in, progress
+from anomalyst.cli.screen import Encoder, EngineOption, Precision, needs, pictures_in, progress
 from anomalyst.errors import PictureError
 
 if TYPE_CHECKING:
@@ -38,12 +38,7 @@ def inspect(
         int, typer.Option(min=1, help="How many good pictures to compare with.")
     ] = 1,
     pictures: Annotated[int, typer.Option(min=1, help="How many pictures to inspect.")] = 50,
-    encoder: Annotated[
-        str,
-        typer.Option(
-            metavar="embedded|run:DIR|hf:DIR", help="What sees: shipped, of a run, or a model."
-        ),
-    ] = "embedded",
+    encoder: Encoder = "embedded",
     precision: Precision = "auto",
     engine: EngineOption = "auto",
     as_json: Annotated[

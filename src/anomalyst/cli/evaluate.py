@@ -13,6 +13,7 @@ from anomalyst.cli.screen import (
     Categories,
     Dataset,
     Device,
+    Encoder,
     EngineOption,
     FalseAlarmRate,
     Precision,
@@ -52,12 +53,7 @@ def evaluate(
         str, typer.Option(metavar="N|all", help="Good training pictures to teach: 0, 1, 2, 4, ...")
     ] = "1",
     seeds: Annotated[int, typer.Option(help="Draws of these pictures; the spread is theirs.")] = 5,
-    encoder: Annotated[
-        str,
-        typer.Option(
-            metavar="embedded|run:DIR|hf:DIR", help="What sees: shipped, of a run, or a model."
-        ),
-    ] = "embedded",
+    encoder: Encoder = "embedded",
     precision: Precision = "auto",
     device: Device = "auto",
     engine: EngineOption = "auto",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.screen import progress, say
+from anomalyst.cli.screen import Encoder, progress, say
 
 
 def mmad(
@@ -20,9 +20,7 @@ def mmad(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the answers and the table go.")
     ] = Path("out/mmad"),
-    encoder: Annotated[
-        str, typer.Option(metavar="embedded|run:DIR|hf:DIR", help="What sees.")
-    ] = "embedded",
+    encoder: Encoder = "embedded",
 ) -> None:
     """Answer MMAD's multiple-choice questions, each picture beside one good one.
 

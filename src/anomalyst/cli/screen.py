@@ -54,14 +54,14 @@ Database = Annotated[
         show_default="SQLite in --home",
     ),
 ]  # fmt: skip
+_ENCODERS, _ENCODER_HELP = "embedded|run:DIR|hf:DIR", "What sees: shipped, of a run, or a model."
+Encoder = Annotated[str, typer.Option(metavar=_ENCODERS, help=_ENCODER_HELP)]
 EncoderName = Annotated[
     str | None,
     typer.Option(
-        metavar="embedded|run:DIR|hf:DIR",
-        help="What sees: shipped, of a run, or a model.",
-        show_default="the product's, or embedded",
+        metavar=_ENCODERS, help=_ENCODER_HELP, show_default="the product's, or embedded"
     ),
-]
+]  # fmt: skip
 Precision = Annotated[
     str,
     typer.Option(

@@ -8,6 +8,7 @@ import typer
 from anomalyst.cli.screen import (
     Database,
     Device,
+    Encoder,
     EngineOption,
     Home,
     Language,
@@ -29,12 +30,7 @@ def serve(
         "runs"
     ),
     database: Database = None,
-    encoder: Annotated[
-        str,
-        typer.Option(
-            metavar="embedded|run:DIR|hf:DIR", help="What sees: shipped, of a run, or a model."
-        ),
-    ] = "embedded",
+    encoder: Encoder = "embedded",
     precision: Precision = "auto",
     device: Device = "auto",
     engine: EngineOption = "auto",

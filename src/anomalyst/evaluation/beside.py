@@ -1,5 +1,6 @@
 """Several `anomalyst inspect` at once on one machine: what they cost each other."""
 
+import statistics
 import subprocess
 import sys
 import time
@@ -48,12 +49,11 @@ def bench_beside(
         alone.append(_seconds(command, 1))
         together.append(_seconds(command, jobs))
         on_round()
-    middle = rounds // 2
     return BesideResult(
         jobs=jobs,
         pictures=len(pictures),
-        alone_s=sorted(alone)[middle],
-        together_s=sorted(together)[middle],
+        alone_s=statistics.median(alone),
+        together_s=statistics.median(together),
     )
 
 
