@@ -1,13 +1,20 @@
 """EfficientNet-Lite0 as a trunk: the package's own features, and a detector trained on it."""
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from anomalyst.config import from_mapping
 from anomalyst.encoders import detector_weights
-from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder, fold_batch_norm
+from anomalyst.encoders.embedded import (
+    EmbeddedConfig,
+    EmbeddedEncoder,
+    fold_batch_norm,
+    load_embedded,
+)
 from anomalyst.encoders.lite import (
     CHANNELS,
     LITE0_SHA256,
@@ -109,3 +116,21 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(AnomalystError, match=r"--encoder run:.*model.safetensors is not there"):
         detector_weights(f"run:{tmp_path}")
     assert detector_weights("hf:./dinov2-small") is None
+
+
+def test_a_frozen_trunk_ships_whole_from_two_processes(imagenet, tmp_path):
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(
+        "{stage: detector, steps: 2, batch: 2, sizes_px: [64], buffer_episodes: 4, workers: 0, "
+        "precision: float32, calibration_episodes: 2, encoder: {trunk: lite0}, "
+        "world: {size_px: 64, references: [2, 2]}}\n"
+    )
+    command = ["train", str(recipe), "--engine", "fsdp", "--nproc", "2", "--out", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "anomalyst", *command], check=True, timeout=120)
+    trunk = load_embedded(tmp_path / "model.safetensors", torch.float32).trunk
+    expected = EmbeddedEncoder(EmbeddedConfig(trunk="lite0")).eval()
+    expected.trunk.load_state_dict(imagenet.state_dict())
+    fold_batch_norm(expected)
+    pixels = torch.rand(1, 3, 64, 64)
+    for one, other in zip(trunk(pixels), expected.trunk(pixels), strict=True):
+        assert (one - other).abs().max() < 0.05 * other.abs().max()  # it ships in bfloat16

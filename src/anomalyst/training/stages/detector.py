@@ -100,6 +100,9 @@ class DetectorCourse(Course):
             start_from(stage, Path(recipe.initial))
         elif stage.encoder.trunk is not None:
             imagenet_weights(stage.encoder.trunk)
+        # Kept aside, for the average knows only what is trained and an engine may cut up the rest.
+        still = ((n, p) for n, p in stage.named_parameters() if not p.requires_grad)
+        self.frozen = {name: parameter.detach().clone() for name, parameter in still}
         self.stage = stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: nn.Module = self.stage
 
@@ -133,8 +136,7 @@ class DetectorCourse(Course):
             "decoder": to_mapping(self.recipe.decoder),
         }
         path = self.out / "model.safetensors"
-        # The average knows only what is trained; a frozen trunk ships, too.
-        write_weights(path, self.stage.state_dict() | dict(average), note)
+        write_weights(path, self.frozen | dict(average), note)
         return path
 
     def finish(self, weights: Path) -> None:
