@@ -36,13 +36,7 @@ from anomalyst.language.showing import shown
 from anomalyst.processor import DeviceName, Engine, Precision, device_of, precision_of
 from anomalyst.product import UNNAMED, Accepted, Product
 from anomalyst.runtime.compiled import Compiled, compiled, network_key
-from anomalyst.runtime.engines import (
-    BUILT,
-    ENGINE_FOLDER,
-    BuiltEngine,
-    built_engines,
-    checked_engine,
-)
+from anomalyst.runtime.engines import BUILT, built_engines, checked_engine
 from anomalyst.seeing import Seen, Stopwatch, encode
 from anomalyst.threads import RoomForThreads
 from anomalyst.types import Answer, Dialogue, Inspection
@@ -375,17 +369,12 @@ class Inspector:
         ready: Compiled | None = product.compiled
         if ready is not None and asked in ("auto", ready.engine):
             return ready
-        engines: list[BuiltEngine] = [asked] if asked != "auto" else []
-        if asked == "auto" and self.detector.device.type == "cpu":
-            engines = built_engines(product.folder)
-        if not engines:
+        gpu = self.detector.device.type != "cpu"
+        if asked == "auto" and (gpu or not built_engines(product.folder)):
             return None
         self.memories(product)
         key = network_key(self.detector, product)
-        if asked == "auto":
-            assert product.folder is not None  # there the engines were found
-            inside = product.folder / ENGINE_FOLDER
-            engines = [name for name in engines if (inside / f"{name}-{key}").is_dir()]
+        engines = [asked] if asked != "auto" else built_engines(product.folder, key)
         if not engines:
             return None
         low = self.config.precision == "bfloat16"

@@ -34,12 +34,12 @@ def installed(name: str) -> bool:
     return find_spec(_MODULES[name]) is not None
 
 
-def built_engines(folder: Path | None) -> list[BuiltEngine]:
-    """The engines that networks lie ready for in a product's folder, the quicker first."""
-    inside = folder / ENGINE_FOLDER if folder is not None else None
-    if inside is None or not inside.is_dir():
+def built_engines(folder: Path | None, key: str = "*") -> list[BuiltEngine]:
+    """The engines that networks of a key lie ready for in a product's folder, the quicker first."""
+    if folder is None:
         return []
-    return [name for name in BUILT if any(inside.glob(f"{name}-*")) and installed(name)]
+    inside = folder / ENGINE_FOLDER
+    return [name for name in BUILT if any(inside.glob(f"{name}-{key}")) and installed(name)]
 
 
 def open_engine(path: Path, threads: int, *, bfloat16: bool = False) -> Run:
