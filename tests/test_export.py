@@ -160,6 +160,19 @@ def test_the_runner_refuses_a_picture_and_goes_on(exported, tmp_path):
     assert read.shape == upright.shape and np.abs(read.astype(int) - upright).mean() < 3
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+def test_the_runner_refuses_a_picture_that_is_cut_short(exported, tmp_path, suffix, share):
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    with Image.open(PICTURES[0]) as image:
+        image.save(whole)
+    cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+    runner = open_runner(exported[1])
+    assert runner.read(whole).shape == open_picture(whole).shape
+    with pytest.raises(ValueError, match="not cut short"):
+        runner.read(cut)
+
+
 @pytest.mark.parametrize("manifest", ["{}", '{"files": {}}'])
 def test_a_folder_with_another_manifest_is_not_replaced(plain, exported, tmp_path, manifest):
     (tmp_path / "manifest.json").write_text(manifest)

@@ -142,6 +142,7 @@ def ways(
     Example: anomalyst bench ways sets/mvtec --max-pictures 40
     Example: anomalyst bench ways sets/mvtec --way torch:float32 --way onnx:float32
     """  # fmt: skip
+    needs("evaluate", "matplotlib")
     from anomalyst.data.reading import read_categories
     from anomalyst.evaluation.plans import plan_runs
     from anomalyst.evaluation.ways import Way, compare_ways, ways_here, ways_table

@@ -16,12 +16,10 @@ for name, digest in MANIFEST["files"].items():
         sys.exit(f"{HERE / name}: is missing or was changed; export the product again.")
 FRAME = geometry.Frame(*(tuple(map(tuple, v)) if k == "boxes_xyxy" else tuple(v) for k, v in MANIFEST["frame"].items()))
 
-def engines(threads=0):
+def engines():
     if MANIFEST["engine"] == "onnx":
         import onnxruntime
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        opened = [onnxruntime.InferenceSession(str(HERE / n), options) for n in MANIFEST["networks"]]
+        opened = [onnxruntime.InferenceSession(str(HERE / n)) for n in MANIFEST["networks"]]
         return [lambda x, s=s: s.run(["logits", "map"], {"canvases": x}) for s in opened]
     import openvino
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -29,10 +27,12 @@ def engines(threads=0):
     return [lambda x, s=s: [s({"canvases": x})[n] for n in ("logits", "map")] for s in opened]
 
 def read(path):
-    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    data = Path(path).read_bytes() if Path(path).is_file() else b""
+    cut = data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")  # OpenCV greys what a JPEG lacks
+    raw = None if cut else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     plain = raw is not None and raw.dtype == np.uint8 and (raw.ndim == 2 or raw.shape[2] == 3)
     if not plain or min(raw.shape[:2]) < 16 or raw.shape[0] * raw.shape[1] > 1e8 or cv2.imcount(str(path)) > 1:
-        raise ValueError(f"{path}: one 8-bit grey or RGB picture without alpha is needed, 16 px to 100 megapixels.")
+        raise ValueError(f"{path}: one 8-bit grey or RGB picture without alpha, not cut short, is needed, 16 px to 100 megapixels.")
     return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])  # turned upright by EXIF
 
 def inspect(picture, run):
