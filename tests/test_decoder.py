@@ -13,6 +13,7 @@ from anomalyst.detection.matching import (
     bell,
     children,
     highest,
+    lacking,
     normal_variation,
     picture_likeness,
     unit_patches,
@@ -20,7 +21,7 @@ from anomalyst.detection.matching import (
 from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder, fold_batch_norm
 from anomalyst.types import Features
 
-SMALL = EmbeddedConfig(widths=(16, 24, 32), levels=(8, 12, 16))
+SMALL = EmbeddedConfig(detail=(8, 8), levels=(8, 12, 16))
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -148,6 +149,16 @@ def test_agreement_follows_a_neighbours_displacement():
     found = agreement(similarity, best, (3, 3), (3, 3))
     # The middle patch's neighbours all moved right by one: its like there has similarity 0.3.
     assert found[0, 4] == pytest.approx(0.3)
+
+
+def test_what_the_query_lacks_is_the_reverse_match_weighed_by_place():
+    torch.manual_seed(0)
+    similarity, near = torch.rand(1, 6, 5), torch.rand(1, 6, 5)
+    found = lacking(similarity, near)
+    for n in range(6):
+        gone = [1 - max(float(similarity[0, k, m]) for k in range(6)) for m in range(5)]
+        total = sum(float(near[0, n, m]) * gone[m] for m in range(5)) / float(near[0, n].sum())
+        assert float(found[0, n]) == pytest.approx(total, abs=1e-5)
 
 
 def test_children_of_a_cell_are_its_four_pixels_and_their_crosses():

@@ -14,6 +14,7 @@ from anomalyst.encoders.embedded import (
     EmbeddedEncoder,
     fold_batch_norm,
     load_embedded,
+    read_weights,
 )
 from anomalyst.encoders.lite import (
     CHANNELS,
@@ -24,6 +25,7 @@ from anomalyst.encoders.lite import (
 )
 from anomalyst.errors import AnomalystError
 from anomalyst.inspector import Inspector
+from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.loop import train
 from anomalyst.training.recipe import DetectorRecipe
 from conftest import DEMO
@@ -66,7 +68,7 @@ def test_another_file_is_refused_by_its_checksum(tmp_path):
 
 
 def test_it_stays_frozen_and_its_projections_begin_as_rotations():
-    encoder = EmbeddedEncoder(EmbeddedConfig(trunk="lite0")).train()
+    encoder = EmbeddedEncoder(EmbeddedConfig(detail=())).train()
     assert not any(module.training for module in encoder.trunk.modules())
     assert {name.split(".")[0] for name, p in encoder.named_parameters() if p.requires_grad} == {
         "projections"
@@ -78,7 +80,7 @@ def test_it_stays_frozen_and_its_projections_begin_as_rotations():
 
 
 def test_folding_its_batch_norms_changes_nothing(imagenet):
-    encoder = EmbeddedEncoder(EmbeddedConfig(trunk="lite0")).eval()
+    encoder = EmbeddedEncoder().eval()
     encoder.trunk.load_state_dict(imagenet.state_dict())
     pixels = torch.rand(1, 3, 64, 96)
     with torch.no_grad():
@@ -112,6 +114,66 @@ def test_a_detector_trained_on_it_teaches_inspects_and_is_found_again(imagenet, 
     del imagenet
 
 
+@pytest.mark.parametrize("kind", ["dinov2", "resnet"])
+def test_any_backbone_of_the_hub_may_be_the_trunk(kind, tmp_path):
+    torch.manual_seed(0)
+    if kind == "dinov2":
+        from transformers import Dinov2Config, Dinov2Model
+
+        model = Dinov2Model(
+            Dinov2Config(
+                hidden_size=16, num_hidden_layers=4, num_attention_heads=2, mlp_ratio=2,
+                patch_size=14, image_size=28,
+            )
+        )  # fmt: skip
+    else:
+        from transformers import ResNetConfig, ResNetModel
+
+        model = ResNetModel(
+            ResNetConfig(
+                embedding_size=8, hidden_sizes=[8, 8, 16, 24], depths=[1] * 4, layer_type="basic"
+            )
+        )
+    backbone = tmp_path / kind
+    model.save_pretrained(backbone)
+    recipe = from_mapping(
+        DetectorRecipe,
+        {
+            "steps": 2, "batch": 2, "sizes_px": [64], "buffer_episodes": 4, "workers": 0,
+            "precision": "float32", "calibration_episodes": 3,
+            "encoder": {"trunk": f"hf:{backbone}", "detail": [8, 8]},
+            "world": {"size_px": 64, "references": [2, 2]},
+        },
+    )  # fmt: skip
+    weights = train(recipe, tmp_path / "run")
+    encoder = load_embedded(weights, torch.float32)
+    levels = encoder(torch.rand(1, 3, 96, 160)).levels
+    assert [tuple(level.shape[1:]) for level in levels] == [
+        (48, 24, 40), (96, 12, 20), (128, 6, 10),
+    ]  # fmt: skip
+    own = model.state_dict()
+    kept = encoder.trunk.hub.model.state_dict()
+    assert all(torch.equal(kept[name], own[name]) for name in kept)  # as they lie in its folder
+    tensors, _ = read_weights(weights, "encoder")
+    assert not any(name.startswith("trunk.") for name in tensors)
+    good = sorted((DEMO / "flange" / "good").glob("*.jpg"))
+    inspector = Inspector.load(f"run:{tmp_path / 'run'}")
+    found = inspector.inspect(good[1], inspector.teach("flange", good[:1]))
+    assert torch.isfinite(torch.tensor(found.score))
+
+
+def test_weights_of_another_shape_are_refused(imagenet, tmp_path):
+    encoder = EmbeddedEncoder(EmbeddedConfig(detail=(8, 8)))
+    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    write_weights(tmp_path / "model.safetensors", tensors, {"encoder": {"detail": [8, 16]}})
+    with pytest.raises(AnomalystError, match=r"model.safetensors: its encoder has another shape"):
+        load_embedded(tmp_path / "model.safetensors")
+    write_weights(tmp_path / "model.safetensors", tensors, {"encoder": {"detail": []}})
+    with pytest.raises(AnomalystError, match="its encoder"):
+        load_embedded(tmp_path / "model.safetensors")
+    del imagenet
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(AnomalystError, match=r"--encoder run:.*model.safetensors is not there"):
         detector_weights(f"run:{tmp_path}")
@@ -128,7 +190,7 @@ def test_a_frozen_trunk_ships_whole_from_two_processes(imagenet, tmp_path):
     command = ["train", str(recipe), "--engine", "fsdp", "--nproc", "2", "--out", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "anomalyst", *command], check=True, timeout=120)
     trunk = load_embedded(tmp_path / "model.safetensors", torch.float32).trunk
-    expected = EmbeddedEncoder(EmbeddedConfig(trunk="lite0")).eval()
+    expected = EmbeddedEncoder().eval()
     expected.trunk.load_state_dict(imagenet.state_dict())
     fold_batch_norm(expected)
     pixels = torch.rand(1, 3, 64, 64)

@@ -36,7 +36,7 @@ TINY = DetectorRecipe(
     calibration_episodes=3,
     buffer_episodes=8,
     world=WorldConfig(size_px=48, references=(2, 2), families=("pill", "surface")),
-    encoder=EmbeddedConfig(widths=(16, 16, 16), levels=(8, 8, 8), blocks=1),
+    encoder=EmbeddedConfig(detail=(8, 8), levels=(8, 8, 8)),
     decoder=DecoderConfig(levels=(8, 8, 8), width=16, fine_width=8),
 )
 

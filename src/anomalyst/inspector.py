@@ -23,9 +23,20 @@ from anomalyst.detection.deciding import Decision, decide
 from anomalyst.detection.decoder import load_decoder
 from anomalyst.detection.detector import Detector, DetectorConfig, Evidence, Memory
 from anomalyst.detection.kinds import load_kinds, with_kinds
+from anomalyst.detection.laying import judge_laid
 from anomalyst.detection.likeness import likest_place
+from anomalyst.detection.pose import (
+    UPRIGHT,
+    Laid,
+    Pose,
+    coarse,
+    find_poses,
+    laid,
+    moved_box,
+    pose_notes,
+)
 from anomalyst.detection.regions import regions_for, sentence
-from anomalyst.detection.teaching import calibrate, study
+from anomalyst.detection.teaching import calibrate, circle_of, pose_of, study
 from anomalyst.encoders import detector_weights, fingerprint, load_encoder
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.files import write_bytes
@@ -152,7 +163,8 @@ class Inspector:
             encoder=self.name,
             fingerprint=self.fingerprint,
             frame=frame,
-            pose="free" if studied.views > 1 else "fixed",
+            pose="fixed" if studied.circle is None else "free",
+            circle=studied.circle,
             references=kept,
             sources=dict(product.sources) if product else {},
             features=studied.shown,
@@ -185,6 +197,10 @@ class Inspector:
         assert product.frame is not None  # a taught product has one
         good = [open_picture(path) for path in product.references]
         below = likest_picture(self.detector, product.frame, picture, good)
+        if product.circle is not None:
+            ours, theirs = (product.frame.cut(one).canvases[0] for one in (picture, below))
+            lies = pose_of(self.detector, ours, circle_of(self.detector, theirs))
+            below = laid(below, lies.inverse())
         taken = covered(picture, kept_mask(whole, boxes), below)
         target = folder / f"{name}.png"
         write_bytes(target, cv2.imencode(".png", taken[..., ::-1])[1].tobytes())
@@ -216,28 +232,32 @@ class Inspector:
         views = frame.cut(open_picture(image))
         tile, on_canvas = views.on_canvas(box)
         (high, wide) = frame.canvas_hw
+        canvas, pose = views.canvases[tile], UPRIGHT
+        if product.circle is not None:
+            pose = pose_of(self.detector, canvas, product.circle)
+            canvas = laid(canvas, pose)
+            on_canvas = moved_box(on_canvas, frame.canvas_hw, pose.inverse())
         shares = (
             on_canvas[0] / wide,
             on_canvas[1] / high,
             on_canvas[2] / wide,
             on_canvas[3] / high,
         )
-        query = self.detector.encode([views.canvases[tile]])
-        found = likest_place(query, product.features[tile], shares)
+        found = likest_place(self.detector.encode([canvas]), product.features[tile], shares)
         good = [product.references[i] for i in product.chosen]
         good += [one.image for one in product.accepted]
-        turns = 4 if product.pose == "free" else 1
-        if found.view >= turns * len(good):
+        if found.view >= len(good):
             raise AnomalystError(
                 f"product {product.name!r} does not say which pictures it is compared with; "
                 "teach it again with --replace."
             )
-        picture = np.rot90(open_picture(good[found.view // turns]), found.view % turns)
+        there = frame.cut(open_picture(good[found.view]))
         left, top, right, bottom = found.box
-        place = frame.cut(np.ascontiguousarray(picture)).from_canvas(
-            tile, (left * wide, top * high, right * wide, bottom * high)
-        )
-        return Resemblance(good[found.view // turns], found.view % turns, place, found.similarity)
+        place = (left * wide, top * high, right * wide, bottom * high)
+        if product.circle is not None:
+            lies = pose_of(self.detector, there.canvases[tile], product.circle)
+            place = moved_box(place, frame.canvas_hw, lies)
+        return Resemblance(good[found.view], there.from_canvas(tile, place), found.similarity)
 
     def untaught(self) -> Product:
         """A product of which no good picture is known: each picture is judged by itself (0-shot).
@@ -384,17 +404,11 @@ class Inspector:
     def _judged(self, one: "Seen", product: Product, rate: float) -> Inspection:
         views, features, stopwatch = one.views, one.features, one.stopwatch
         assert features is not None  # `encode` came before
-        evidence = one.evidence
-        if evidence is None:
-            memories = self.memories(product) or [Memory()] * len(views.canvases)
-            with stopwatch("decode"), self.room():
-                evidence = [
-                    self.detector.judge(features.rows([t]), memories[t], placement)
-                    for t, placement in enumerate(views.placements)
-                ]
+        with stopwatch("decode"), self.room():
+            evidence, pose = self._evidence(one, product)
         with stopwatch("score"):
             whole = views.join([e.map for e in evidence])
-            decision = self._decide(evidence, product, rate)
+            decision = self._decide(evidence, pose, product, rate)
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None:
                 regions = with_kinds(self.kinds, regions, views, evidence)
@@ -419,12 +433,46 @@ class Inspector:
             shown=seen,
         )
 
-    def _decide(self, evidence: Sequence[Evidence], product: Product, rate: float) -> Decision:
+    def _evidence(self, one: "Seen", product: Product) -> tuple[list[Evidence], Pose]:
+        """What each tile shows, and how the product lies; laid straight where it lies turned."""
+        views, features, evidence = one.views, one.features, one.evidence
+        assert features is not None  # `_look` came before
+        if evidence is None:
+            memories = self.memories(product) or [Memory()] * len(views.canvases)
+            evidence = [
+                self.detector.judge(features.rows([t]), memories[t], placement)
+                for t, placement in enumerate(views.placements)
+            ]
+        if product.circle is None:
+            return evidence, UPRIGHT
+        canvas, placement = views.canvases[0], views.placements[0]
+        # An engine hands over what words are shown, not what poses are found on.
+        seen = features if one.evidence is None else self.detector.encode_coarse([canvas])
+        poses = find_poses(coarse(seen), product.circle, self.detector.config.pose)
+        if poses[0].upright:
+            return evidence, poses[0]
+
+        def judge(canvas: np.ndarray, shown: Laid) -> Evidence:
+            ready = self._compiled(product)
+            if ready is not None:
+                return ready.look([canvas], [shown])[0][0]
+            return self.detector.judge(
+                self.detector.encode([canvas]), self.memories(product)[0], shown
+            )
+
+        found, pose = judge_laid(canvas, placement, poses, judge)
+        return [found], pose
+
+    def _decide(
+        self, evidence: Sequence[Evidence], pose: Pose, product: Product, rate: float
+    ) -> Decision:
         if not 0 < rate < 1:
             raise AnomalystError(f"--false-alarm-rate {rate} is not between 0 and 1.")
         return decide(
             evidence,
             rate,
+            notes=pose_notes(pose, self.detector.config.pose),
+            aligned=pose.likeness >= self.detector.config.pose.least_likeness,
             own=product.calibration,
             drawn=self.procedural if product.references else self.procedural_alone,
             product=product.name,
@@ -474,6 +522,5 @@ class Resemblance:
     """A place of a good picture."""
 
     image: Path
-    quarter_turns: int  # counter-clockwise, before the box is read
-    box_xyxy: tuple[int, int, int, int]  # pixels of the turned picture
+    box_xyxy: tuple[int, int, int, int]  # in its pixels
     similarity: float  # mean cosine similarity of the patches, [-1, 1]

@@ -38,8 +38,8 @@ class Accepted:
 class Product:
     """What one product is known by.
 
-    `features[t]` holds tile t of all views: (V, D, h, w) per level, where a view is a reference or,
-    for a product that lies any way round, one of its right-angle turns.
+    `features[t]` holds tile t of the references compared with, (V, D, h, w) per level; of a product
+    that lies any way round they are laid as the first one lies.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Product:
     description: str = ""  # what to know of it, in a person's words: "the print should read 500"
     chosen: list[int] = field(default_factory=list)  # the references that queries are compared with
     accepted: tuple[Accepted, ...] = ()  # corrections of false alarms, in the order given
+    circle: Tensor | None = None  # the first reference turned through the circle (pose.py)
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     folder: Path | None = None  # where it is saved
     compiled: Any = field(default=None, repr=False)  # its networks on an engine, lazily
@@ -85,7 +86,7 @@ class Product:
                 shutil.copyfile(one.image, part / file)
                 accepted.append(one.as_dict(str(file)))
             with written_whole(part / "bank.safetensors") as bank:
-                save_file(_tensors(self.features, self.head), bank)
+                save_file(_tensors(self), bank)
             record = self._record(kept) | {"accepted": accepted}
             write_text(part / RECORD, json.dumps(record, indent=2) + "\n")
             _replace(part, folder)
@@ -138,6 +139,7 @@ class Product:
                 sources=_sources(folder, record["references"]),
                 features=_features(tensors := load_file(folder / "bank.safetensors")),
                 head=_head(tensors),
+                circle=tensors["circle"].float() if "circle" in tensors else None,
                 calibration=Calibration.from_dict(record["calibration"]),
                 notes=tuple(record["notes"]),
                 description=str(record.get("description", "")),
@@ -182,9 +184,11 @@ def _replace(part: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _tensors(features: list[Features], head: dict[str, Tensor]) -> dict[str, Tensor]:
-    tensors = {f"head.{name}": tensor.contiguous() for name, tensor in head.items()}
-    for tile, one in enumerate(features):
+def _tensors(product: Product) -> dict[str, Tensor]:
+    tensors = {f"head.{name}": tensor.contiguous() for name, tensor in product.head.items()}
+    if product.circle is not None:
+        tensors["circle"] = product.circle.half().contiguous()
+    for tile, one in enumerate(product.features):
         for index, level in enumerate(one.levels):
             tensors[f"tile{tile}.level{index}"] = level.half().contiguous()
         tensors[f"tile{tile}.embedding"] = one.embedding.contiguous()

@@ -54,6 +54,8 @@ def export(
     manifest = export_product(inspector, found, target, format=format, rate=false_alarm_rate)
     size = sum(path.stat().st_size for path in target.iterdir()) / 1e6
     typer.echo(f"{product}: exported for {manifest['engine']}, {size:.1f} MB. In {target}.")
+    if manifest["pose"] == "free":
+        typer.echo("It judges parts as they lie: a turned one counts as different (see README.md).")
     if check is None:
         return
     from anomalyst.data.reading import read_dataset

@@ -157,6 +157,16 @@ def _size(size_hw: tuple[int, int]) -> str:
     return f"{size_hw[1]}x{size_hw[0]}"
 
 
+def _lying(pose: str) -> str:
+    """What becomes of a part that lies turned."""
+    if pose == "fixed":
+        return "A part that lies turned counts as different."
+    return (
+        "Parts are judged as they lie: one that lies turned counts as different here, where "
+        "Anomalyst itself would lay it straight first."
+    )
+
+
 def _card(manifest: dict[str, Any]) -> str:
     decision, frame = manifest["decision"], manifest["frame"]
     needs = "onnxruntime" if manifest["engine"] == "onnx" else "openvino"
@@ -177,8 +187,10 @@ anomalous). `inspect(picture, engines())` in `runner.py` also gives the anomaly 
 - Taught from {manifest["good_pictures"]} good pictures of {_size(frame["size_hw"])} pixels, pose
   {manifest["pose"]}; seen at {_size(frame["canvas_hw"])} in {len(frame["boxes_xyxy"])} tile(s).
 - False-alarm rate asked for: {decision["rate"]:g}. {promise}
+- {_lying(manifest["pose"])}
 - It tells what differs from the good pictures, not whether a difference matters, and it knows no
   other product. 8-bit grey or RGB pictures only.
-- Made by Anomalyst {manifest["versions"]["anomalyst"]} on {manifest["exported"]}; encoder and
-  pair decoder were trained on drawn pictures alone. Licence of code and weights: Apache-2.0.
+- Made by Anomalyst {manifest["versions"]["anomalyst"]} on {manifest["exported"]}; its eye is
+  EfficientNet-Lite0 of ImageNet with what was trained on drawn pictures and photographs beside it.
+  Licence of code and weights: Apache-2.0.
 """

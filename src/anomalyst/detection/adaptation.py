@@ -44,8 +44,7 @@ class Lesson:
 
     canvases: Sequence[np.ndarray]  # K of uint8 (h, w, 3)
     features: Features  # of them
-    memory: Memory  # of their views, K * `views` pictures
-    views: int = 1  # 4 if the product lies any way round
+    memory: Memory  # of them
 
 
 def adapt(
@@ -118,8 +117,7 @@ def _loss(
     for own in picked:
         planted, mask = _planted(lesson, own, rng)
         others = rng.permutation([i for i in range(count) if i != own])[: config.shown]
-        rows = view_rows([int(i) for i in others], lesson.views)
-        beside = lesson.memory.references[scale].only(rows)
+        beside = lesson.memory.references[scale].only([int(i) for i in others])
         for features in (detector.encode([planted]), lesson.features.rows([own])):
             matched.append(_matched(detector, decoder, by_scale(features)[scale], beside))
         masks += [torch.from_numpy(mask).float(), torch.zeros(mask.shape)]
@@ -159,11 +157,6 @@ def _joined(matched: Sequence[Matched]) -> Matched:
     )
 
 
-def view_rows(pictures: Sequence[int], views: int) -> list[int]:
-    """Where the views of some pictures lie among those of all."""
-    return [i * views + view for i in pictures for view in range(views)]
-
-
 def _planted(lesson: Lesson, own: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A good picture with defects from the other ones, and its mask."""
     donors = [canvas for i, canvas in enumerate(lesson.canvases) if i != own]
@@ -184,8 +177,7 @@ def _rankings(
         lesson = lessons[number % len(lessons)]
         own = number % len(lesson.canvases)
         others = [i for i in range(len(lesson.canvases)) if i != own]
-        rows = view_rows(others, lesson.views)
-        memory = detector.remember_only(lesson.memory, lesson.features, rows)
+        memory = detector.remember_only(lesson.memory, lesson.features, others)
         planted, mask = _planted(lesson, own, rng)
         if mask.any():
             query = detector.encode([planted])

@@ -21,13 +21,6 @@ Search = Literal["exact", "faiss"]
 
 CACHED_MB = 8  # larger blocks leave a CPU's cache: up to 5 times slower at 8 features a patch
 PROJECTED_WIDTH = 128  # for choosing a coreset (PatchCore's code; Johnson-Lindenstrauss)
-# Measured on four real products of fixed pose (ResNet of random weights, 2 and 4 pictures): turned
-# pictures were 1.25 to 8.9 times as far as upright ones, and 0.88 to 1.07 times when every picture
-# had first been turned by a random angle; plain paper and cut-outs of boards 0.80 to 1.24.
-POSE_RATIO = 1.2  # turned pictures may be this much farther than upright ones
-POSE_PICTURES = 4  # good pictures compared; more cost their square and change little
-POSE_CELLS = 24  # side of the grid compared
-POSE_REACH = 0.1  # share of the side within which a patch may have moved
 
 
 @dataclass(slots=True, eq=False)
@@ -205,68 +198,3 @@ def fuse(maps: Sequence[Tensor], size_hw: tuple[int, int]) -> Tensor:
             one[:, None].float(), size=size_hw, mode="bilinear", align_corners=False
         )[:, 0]
     return grown / len(maps)
-
-
-def right_angle_rotations(picture: np.ndarray) -> list[np.ndarray]:
-    """The picture as it is and turned by 90, 180 and 270 degrees counter-clockwise, (H, W, C) each.
-
-    Turned by 90 or 270 degrees height and width change places; `imaging.Frame` fits such a picture
-    onto the product's canvas, where it is smaller unless the canvas is square.
-    """
-    return [np.ascontiguousarray(np.rot90(picture, quarter)) for quarter in range(4)]
-
-
-def pose_is_free(upright: Features, turned: Features) -> bool | None:
-    """Whether the product lies any way round; None if there are fewer than two good pictures.
-
-    `upright` holds K good pictures, `turned` the same ones turned by 90, 180 and 270 degrees,
-    picture by picture (3 K). Each picture, as it is and turned, is compared patch by patch with
-    the *other* pictures as they are, near the same place. If these share a pose, turning a picture
-    takes it away from them; if they lie any way round, it does not, on average. So the pose is
-    free when turned pictures are at most POSE_RATIO times as far as upright ones, in the mean over
-    pictures, turns and levels. On a canvas that is not square only the turn by 180 degrees counts:
-    the others shrink the picture, which is a difference of its own.
-
-    A product that looks the same when turned counts as free, which costs time but is right. Few
-    pictures that happen to share a pose count as fixed: then turned parts are reported, and adding
-    one of them as a good picture mends it.
-    """
-    total = upright.embedding.shape[0]
-    assert turned.embedding.shape[0] == 3 * total, (turned.embedding.shape, total)
-    if total < 2:
-        return None
-    ratios = []
-    for level, others in zip(upright.levels, turned.levels, strict=True):
-        plain = _coarse(level[:POSE_PICTURES])
-        turns = _coarse(others[: 3 * POSE_PICTURES]).unflatten(0, (-1, 3))
-        if level.shape[2] != level.shape[3]:
-            turns = turns[:, 1:2]
-        apart, apart_turned = 0.0, 0.0
-        for i in range(len(plain)):
-            rest = torch.cat([plain[:i], plain[i + 1 :]])
-            apart += _distance_nearby(plain[i : i + 1], rest)
-            apart_turned += _distance_nearby(turns[i], rest)
-        ratios.append(max(apart_turned, 1e-6) / max(apart, 1e-6))
-    return sum(ratios) / len(ratios) <= POSE_RATIO
-
-
-def _coarse(level: Tensor) -> Tensor:
-    """(B, D, h, w) -> unit vectors on a grid of at most POSE_CELLS a side."""
-    shrink = max(1.0, max(level.shape[-2:]) / POSE_CELLS)
-    height, width = (max(1, round(side / shrink)) for side in level.shape[-2:])
-    return F.normalize(F.adaptive_avg_pool2d(level.float(), (height, width)), dim=1)
-
-
-def _distance_nearby(pictures: Tensor, good: Tensor) -> float:
-    """Mean distance of unit patches (B, D, h, w) to the best near their place in (K, D, h, w)."""
-    height, width = good.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([y.flatten(), x.flatten()], 1).float()  # (N, 2)
-    reach = max(1, round(POSE_REACH * max(height, width)))
-    far = torch.cdist(places, places, p=float("inf")) > reach  # (N, N)
-    rows = good.flatten(2)  # (K, D, N)
-    nearest = []
-    for picture in pictures.flatten(2):  # (D, N)
-        similarity = picture.T @ rows  # (K, N, N)
-        nearest.append(similarity.masked_fill_(far.to(rows.device), -1).amax((0, 2)))
-    return float(1 - torch.stack(nearest).mean())

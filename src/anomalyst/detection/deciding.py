@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anomalyst.detection.calibration import Calibration, too_few_note
 from anomalyst.detection.detector import Evidence
@@ -32,8 +32,29 @@ def decide(
     drawn: Calibration | None,
     product: str,
     num_good: int,
+    aligned: bool = True,
+    notes: tuple[str, ...] = (),
 ) -> Decision:
-    """The decision on one picture's tiles.
+    """The decision on one picture's tiles: an alarm only where the product could be aligned.
+
+    `notes` come after those of the decision.
+    """
+    found = _decided(evidence, rate, own=own, drawn=drawn, product=product, num_good=num_good)
+    if not aligned and found.verdict == "anomalous":
+        found = replace(found, verdict="unsure", guaranteed=False)
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def _decided(
+    evidence: Sequence[Evidence],
+    rate: float,
+    *,
+    own: Calibration,
+    drawn: Calibration | None,
+    product: str,
+    num_good: int,
+) -> Decision:
+    """The decision by the scores alone.
 
     With enough good pictures the product's own calibration decides. With 2 to 18 their scores are
     a guess; with one or none those of drawn products (`drawn`, None for an encoder they were not

@@ -57,7 +57,7 @@ class Match:
 class LevelMatcher(nn.Module):
     """One level: match every patch anywhere, near its place, and where its neighbours matched."""
 
-    SCALARS = 4
+    SCALARS = 5
 
     def __init__(self, depth: int, width: int):
         super().__init__()
@@ -92,13 +92,14 @@ class LevelMatcher(nn.Module):
         # exp(tau (similarity - 1)), and the same times a bell round the place: both softmaxes
         # before they are divided by their sums. No similarity is above 1, so nothing overflows.
         alike = (similarity * tau - tau).exp()
-        beside = alike * bell(places, grid, scale, tau * self.nearness.exp()).to(alike.dtype)
+        there_near = bell(places, grid, scale, tau * self.nearness.exp())
+        beside = alike * there_near.to(alike.dtype)
         at_any, at_near = highest(alike), highest(beside)
         alike, beside = working(alike), working(beside)
         agreed = agreement(similarity, at_any, (height, width), grid)
         spread = normal_variation(references.likeness[index - 1]).gather(1, at_any)
         near, anywhere = (1 - (units * taken(rows, at)).sum(2) for at in (at_near, at_any))
-        scalars = [anywhere, near, 1 - agreed.float(), spread]
+        scalars = [anywhere, near, 1 - agreed.float(), spread, lacking(similarity, there_near)]
         aligned = [weight @ good / weight.sum(2, keepdim=True) for weight in (alike, beside)]
         stacked = torch.cat(
             [
@@ -160,6 +161,16 @@ def bell(
         sides.append(torch.exp(-(loss * gaps).clamp(max=FARTHEST)).transpose(1, 2))
     rows, columns = (working(side) for side in sides)
     return (rows[..., None] * columns[..., None, :]).flatten(2)
+
+
+def lacking(similarity: Tensor, near: Tensor) -> Tensor:
+    """How much of what the good pictures show near a place the query shows nowhere, (B, N).
+
+    `similarity` (B, N, M); `near` (B, N, M) weighs the good patches near each patch's place. The
+    match the other way round: what is gone leaves no patch behind that could match badly.
+    """
+    gone = working(1 - similarity.amax(1))  # (B, M)
+    return (near @ gone[..., None])[..., 0].float() / near.float().sum(2)
 
 
 def own_surroundings(grid_hw: tuple[int, int], there: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anomalyst.detection.bank import greedy_coreset
 from anomalyst.detection.detector import Detector, Evidence, Memory, blurred, content, resized
-from anomalyst.geometry import Placement
+from anomalyst.detection.pose import Shown
 from anomalyst.types import Features
 
 BLUR_PX = 4.0  # Gaussian sigma over the map, as both papers have it
@@ -47,7 +47,7 @@ class PatchCore(Detector):
         return PatchMemory(rows=rows)
 
     @torch.inference_mode()
-    def judge(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:
+    def judge(self, query: Features, memory: Memory, placement: Shown | None) -> Evidence:
         """Distances to the nearest good patch as a map, and the re-weighted largest as score."""
         assert isinstance(memory, PatchMemory)
         grid = _grid_hw(query)
@@ -95,7 +95,7 @@ class PaDiM(Detector):
         return GaussianMemory(means=means, precisions=torch.linalg.inv(covariance + ridge))
 
     @torch.inference_mode()
-    def judge(self, query: Features, memory: Memory, placement: Placement | None) -> Evidence:
+    def judge(self, query: Features, memory: Memory, placement: Shown | None) -> Evidence:
         """Mahalanobis distances as a map, their largest after the blur as score."""
         assert isinstance(memory, GaussianMemory)
         gap = self._rows(query)[0] - memory.means  # (N, D)
@@ -141,7 +141,7 @@ def _patches(features: Features, *, smooth: bool = True) -> Tensor:
 
 
 def _evidence(
-    distance: Tensor, score: float | None, query: Features, placement: Placement | None
+    distance: Tensor, score: float | None, query: Features, placement: Shown | None
 ) -> Evidence:
     """A map of distances (1, 1, h, w), blurred; its largest value is the score if none is given."""
     height, width = query.levels[0].shape[-2:]

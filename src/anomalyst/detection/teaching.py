@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.detection.adaptation import Lesson, adapt, view_rows
-from anomalyst.detection.bank import pose_is_free, right_angle_rotations
+from anomalyst.detection.adaptation import Lesson, adapt
 from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.detector import Detector, Memory, by_scale
+from anomalyst.detection.pose import UPRIGHT, Pose, coarse, find_poses, laid, through_circle
 from anomalyst.geometry import Frame
 from anomalyst.synthesis.variation import varied
 from anomalyst.types import Features
@@ -28,12 +28,12 @@ class Studied:
     """What looking at the good pictures gave; lists are per tile."""
 
     features: list[Features]  # of all good pictures
-    shown: list[Features]  # of the views that queries are compared with, and their copies
+    shown: list[Features]  # of those that queries are compared with, and their copies
     memories: list[Memory]
     chosen: list[int]  # the good pictures compared with
     accepted: int  # corrected pictures compared with, after these
     apart: list[int]  # the ones set apart to calibrate; empty if there are too few
-    views: int  # of each of these: 4 if the product lies any way round
+    circle: Tensor | None  # the first good picture turned through the circle, if poses are free
     decoder: PairDecoder | None  # fitted to the product
 
 
@@ -67,25 +67,34 @@ def set_apart(total: int, most: int) -> list[int]:
     return sorted(int(i) for i in shuffled[:count])
 
 
-def decide_pose(
-    wanted: str, frame: Frame, pictures: Sequence[np.ndarray], detector: Detector
-) -> bool:
-    """Whether the product lies any way round: as the user says, or read from the good pictures.
+def found_poses(
+    wanted: str, frame: Frame, tiles: Sequence[Sequence[np.ndarray]], detector: Detector
+) -> tuple[Tensor | None, list[Pose]]:
+    """How good pictures lie beside the first: (its circle or None for a fixed pose, their poses).
 
-    One picture cannot tell, and then the pose counts as fixed.
+    `tiles` are their canvases. `wanted` is what the user says; `auto` reads it from the pictures:
+    free where most of them lie turned. One picture cannot tell, so each query is looked at. What is
+    looked at in tiles fills its picture, and has a fixed pose.
     """
-    if wanted != "auto":
-        return wanted == "free"
-    if len(pictures) < 2 or len(frame.boxes_xyxy) > 1:
-        return False
-    plain = [frame.cut(p).canvases[0] for p in pictures[:4]]
-    rotated = [frame.cut(v).canvases[0] for p in pictures[:4] for v in turned(p)[1:]]
-    return bool(pose_is_free(detector.encode(plain), detector.encode(rotated)))
+    fixed = [UPRIGHT] * len(tiles)
+    if wanted == "fixed" or len(frame.boxes_xyxy) > 1:
+        return None, fixed
+    circle = circle_of(detector, tiles[0][0])
+    poses = [UPRIGHT, *(pose_of(detector, canvases[0], circle) for canvases in tiles[1:])]
+    turned = sum(not pose.upright for pose in poses[1:])
+    if wanted == "auto" and turned < detector.config.pose.mostly * (len(poses) - 1):
+        return None, fixed
+    return circle, poses
 
 
-def turned(picture: np.ndarray) -> list[np.ndarray]:
-    """The picture as it is and turned by 90, 180 and 270 degrees."""
-    return right_angle_rotations(picture)
+def circle_of(detector: Detector, canvas: np.ndarray) -> Tensor:
+    """A good picture turned through the circle, as poses are found on it: (ANGLES, D, h, w)."""
+    return coarse(detector.encode_coarse(through_circle(canvas)))
+
+
+def pose_of(detector: Detector, canvas: np.ndarray, circle: Tensor) -> Pose:
+    """How the product on a canvas lies beside the good picture of a circle."""
+    return find_poses(coarse(detector.encode_coarse([canvas])), circle, detector.config.pose)[0]
 
 
 def study(
@@ -101,39 +110,38 @@ def study(
 ) -> Studied:
     """Look at good pictures: which (at most `most`) to compare with, how they lie; fit the decoder.
 
-    Of a product that lies any way round every picture is kept in four views, so fewer of them.
+    Of a product that lies any way round every picture is laid as the first one lies.
     `accepted` pictures are compared with and never calibrate: they were picked for their scores,
     so they are not like any new good picture.
     `adapted`: None, fit where others calibrate, for a picture it was fitted to cannot; True, fit in
     any case; False, never; a head that was fitted before, with that one. It is not kept where it
     does not help.
     """
-    features = encoded(detector, frame, pictures)
-    free = decide_pose(pose, frame, pictures, detector)
+    canvases = [frame.cut(picture).canvases for picture in pictures]
+    circle, poses = found_poses(pose, frame, canvases, detector)
+    canvases = [_all_laid(*pair) for pair in zip(canvases, poses, strict=True)]
+    features = encoded(detector, canvases)
     apart = set_apart(len(pictures), most)
-    if free:
-        most = min(most, COMPARED_LEAST)
     pool = [i for i in range(len(pictures)) if i not in set(apart)]
     chosen = [pool[i] for i in chosen_references(features[0].embedding[pool], most)]
-    good = [pictures[i] for i in chosen]
-    own = [tile.rows(chosen) for tile in features]
+    good = [canvases[i] for i in chosen]
+    shown = [tile.rows(chosen) for tile in features]
     if accepted:
-        seen = encoded(detector, frame, accepted)
+        more = [frame.cut(picture).canvases for picture in accepted]
+        if circle is not None:
+            more = [_all_laid(one, pose_of(detector, one[0], circle)) for one in more]
+        seen = encoded(detector, more)
         some = chosen_references(seen[0].embedding, ACCEPTED_MOST)
-        good += [accepted[i] for i in some]
-        own = [stacked([o, tile.rows(some)]) for o, tile in zip(own, seen, strict=True)]
-    views = [view for picture in good for view in turned(picture)] if free else good
-    shown = encoded(detector, frame, views) if free else own
-    tiles = list(zip(*(frame.cut(view).canvases for view in views), strict=True))
-    shown = [with_copies(detector, *part) for part in zip(shown, tiles, strict=True)]
+        good += [more[i] for i in some]
+        shown = [stacked([o, tile.rows(some)]) for o, tile in zip(shown, seen, strict=True)]
+    own, tiles = shown, list(zip(*good, strict=True))  # tiles: canvases per tile
+    shown = [with_copies(detector, *part) for part in zip(own, tiles, strict=True)]
     memories = [detector.remember(tile) for tile in shown]
     decoder = None
     if isinstance(adapted, Mapping):
         decoder = detector.decoder.with_head(adapted) if adapted and detector.decoder else None
     elif adapted or (adapted is None and apart):
-        each = 4 if free else 1  # the first view is the picture as it is
-        parts = zip((tile[::each] for tile in tiles), own, memories, strict=True)
-        lessons = [Lesson(*part, views=each) for part in parts]
+        lessons = [Lesson(*part) for part in zip(tiles, own, memories, strict=True)]
         decoder = adapt(detector, lessons, on_step=on_step)
     memories = [replace(memory, decoder=decoder) for memory in memories]
     return Studied(
@@ -143,15 +151,19 @@ def study(
         chosen=chosen,
         accepted=len(good) - len(chosen),
         apart=apart,
-        views=4 if free else 1,
+        circle=circle,
         decoder=decoder,
     )
 
 
-def encoded(detector: Detector, frame: Frame, pictures: Sequence[np.ndarray]) -> list[Features]:
-    """Features per tile, each of all pictures: (V, D, h, w) per level."""
-    each = [detector.encode(frame.cut(picture).canvases) for picture in pictures]
-    return [stacked([f.rows([t]) for f in each]) for t in range(len(frame.boxes_xyxy))]
+def _all_laid(canvases: list[np.ndarray], pose: Pose) -> list[np.ndarray]:
+    return canvases if pose.upright else [laid(canvas, pose) for canvas in canvases]
+
+
+def encoded(detector: Detector, canvases: Sequence[list[np.ndarray]]) -> list[Features]:
+    """Canvases per picture -> features per tile, each of all pictures: (V, D, h, w) per level."""
+    each = [detector.encode(tiles) for tiles in canvases]
+    return [stacked([f.rows([t]) for f in each]) for t in range(len(canvases[0]))]
 
 
 def with_copies(detector: Detector, good: Features, canvases: Sequence[np.ndarray]) -> Features:
@@ -205,6 +217,5 @@ def _without(detector: Detector, studied: Studied, i: int) -> list[Memory]:
         return studied.memories
     others = [j for j, c in enumerate(studied.chosen) if c != i]
     others += range(len(studied.chosen), len(studied.chosen) + studied.accepted)
-    rows = view_rows(others, studied.views)
     pairs = zip(studied.memories, studied.shown, strict=True)
-    return [detector.remember_only(memory, tile, rows) for memory, tile in pairs]
+    return [detector.remember_only(memory, tile, others) for memory, tile in pairs]

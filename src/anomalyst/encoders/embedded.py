@@ -1,13 +1,14 @@
-"""The embedded encoder: a small residual network, trained from scratch on pictures we draw.
+"""The embedded encoder: a frozen trunk that has seen the real world, and what is trained on it.
 
-Its weights ship in the package and have only ever seen the procedural inspection world.
+The trunk knows photographs (`lite.py`, `hub_trunk.py`); a small network beside it and projections,
+trained with the pair decoder, learn which differences matter. Its weights ship in the package.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +18,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from anomalyst.config import from_mapping
 from anomalyst.encoders.base import Encoder
-from anomalyst.encoders.lite import CHANNELS, LiteTrunk
+from anomalyst.encoders.lite import LiteTrunk
 from anomalyst.errors import AnomalystError
 from anomalyst.processor import precision_of
 from anomalyst.types import Features
+
+if TYPE_CHECKING:
+    from anomalyst.encoders.hub_trunk import HubTrunk
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "weights" / "embedded.safetensors"
 
@@ -29,10 +33,19 @@ EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "weights" / "embedded.safetens
 class EmbeddedConfig:
     """What the embedded encoder is made of."""
 
-    trunk: Literal["residual", "lite0"] = "residual"  # ours from scratch, or ImageNet's, frozen
-    widths: tuple[int, int, int] = (48, 96, 192)  # channels at strides 4, 8 and 16
+    # Frozen, seen the real world: lite0, ImageNet's EfficientNet-Lite0, or hf:DIR, any backbone
+    # that encoders/hub.py reads.
+    trunk: str = "lite0"
+    # Channels at strides 4 and 8 of a small trained network beside the trunk, which at these
+    # strides sees fine print and hair cracks badly; none: the trunk alone.
+    detail: tuple[int, ...] = (48, 64)
     levels: tuple[int, int, int] = (48, 96, 128)  # feature width D of each level handed out
-    blocks: int = 2  # residual blocks per stage
+
+    def __post_init__(self) -> None:
+        if self.trunk != "lite0" and not self.trunk.startswith("hf:"):
+            raise ValueError(f"trunk is {self.trunk!r}; lite0, or hf: and a model's folder")
+        if len(self.detail) not in (0, 2):
+            raise ValueError(f"detail is {list(self.detail)}; two widths are needed, or none")
 
 
 class EmbeddedEncoder(Encoder):
@@ -45,23 +58,15 @@ class EmbeddedEncoder(Encoder):
     def __init__(self, config: EmbeddedConfig | None = None):
         super().__init__()
         self.config = config or EmbeddedConfig()
-        self.trunk: LiteTrunk | None = None
-        if self.config.trunk == "lite0":
-            self.trunk = LiteTrunk()
-            self.projections = lite_projections(self.config.levels)
-            return
-        first, *_ = self.config.widths
-        self.stem = conv_bn(3, first // 2, stride=2)
-        stages, projections = [], []
-        before = first // 2
-        for width, out in zip(self.config.widths, self.config.levels, strict=True):
-            blocks = [Residual(before, width, stride=2)]
-            blocks += [Residual(width, width) for _ in range(self.config.blocks - 1)]
-            stages.append(nn.Sequential(*blocks))
-            projections.append(nn.Conv2d(width, out, 1))
-            before = width
-        self.stages = nn.ModuleList(stages)
-        self.projections = nn.ModuleList(projections)
+        self.trunk = trunk_of(self.config.trunk)
+        self.detail = Detail(self.config.detail) if self.config.detail else None
+        beside = [*self.config.detail, *[0] * (3 - len(self.config.detail))]
+        self.projections = nn.ModuleList(
+            rotation(seen + more, width)
+            for seen, more, width in zip(
+                self.trunk.channels, beside, self.config.levels, strict=True
+            )
+        )
 
     def forward(self, pixels: Tensor) -> Features:
         """(B, 3, H, W) in [0, 1] -> three levels (B, D_l, H / s, W / s) and (B, 2 D) embedding."""
@@ -72,29 +77,52 @@ class EmbeddedEncoder(Encoder):
         return Features(levels, embedding)
 
     def _seen(self, pixels: Tensor) -> list[Tensor]:
-        """What the trunk makes of pictures at strides 4, 8 and 16, not yet projected."""
-        precision = next(self.projections.parameters()).dtype
-        if self.trunk is not None:
-            with torch.autocast(pixels.device.type, enabled=False):
-                return self.trunk(pixels.to(precision))
-        x = self.stem(((pixels - 0.5) * 2).to(precision))  # (B, C, H/2, W/2)
-        found = []
-        for stage in self.stages:
-            x = stage(x)
-            found.append(x)
-        return found
+        """What trunk and detail make of pictures at strides 4, 8 and 16, not yet projected."""
+        pixels = pixels.to(next(self.projections.parameters()).dtype)
+        # Frozen weights were learnt in float32, and their errors would look like differences.
+        with torch.autocast(pixels.device.type, enabled=False):
+            seen = self.trunk(pixels)
+        if self.detail is None:
+            return seen
+        parts = zip(seen, self.detail(pixels), self.trunk.spreads, strict=False)
+        joined = [torch.cat([a / spread, b.to(a.dtype)], 1) for a, b, spread in parts]
+        return [*joined, seen[-1]]
 
 
-def lite_projections(widths: Sequence[int]) -> nn.ModuleList:
-    """1 x 1 convolutions that begin as rotations, so that cosines are those of the trunk."""
-    layers = nn.ModuleList()
-    for before, width in zip(CHANNELS, widths, strict=True):
-        layer = nn.Conv2d(before, width, 1)
-        nn.init.orthogonal_(layer.weight.view(width, before))
-        assert layer.bias is not None
-        nn.init.zeros_(layer.bias)
-        layers.append(layer)
-    return layers
+def trunk_of(name: str) -> "LiteTrunk | HubTrunk":
+    """The frozen network of a configuration; ImageNet's weights are filled in by who trains it."""
+    if name == "lite0":
+        return LiteTrunk()
+    from anomalyst.encoders.hub_trunk import HubTrunk
+
+    return HubTrunk(name)
+
+
+class Detail(nn.Module):
+    """A small residual network: pictures (B, 3, H, W) in [0, 1] -> strides 4 and 8."""
+
+    STEM = 24
+
+    def __init__(self, widths: Sequence[int]):
+        super().__init__()
+        fine, middle = widths
+        self.stem = conv_bn(3, self.STEM, stride=2)
+        self.fine = nn.Sequential(Residual(self.STEM, fine, stride=2), Residual(fine, fine))
+        self.middle = nn.Sequential(Residual(fine, middle, stride=2), Residual(middle, middle))
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> (B, widths[0], H/4, W/4), (B, widths[1], H/8, W/8)."""
+        fine = self.fine(self.stem((pixels - 0.5) * 2))
+        return [fine, self.middle(fine)]
+
+
+def rotation(before: int, width: int) -> nn.Conv2d:
+    """A 1 x 1 convolution that begins as a rotation: cosines are those of what it projects."""
+    layer = nn.Conv2d(before, width, 1)
+    nn.init.orthogonal_(layer.weight.view(width, before))
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class Residual(nn.Module):
@@ -157,6 +185,24 @@ def read_weights(path: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, 
     return tensors, metadata
 
 
+def fill(encoder: EmbeddedEncoder, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give an encoder the weights of a file of ours; a trunk of hf: has its own and ships none.
+
+    Raises AnomalystError for weights of another shape.
+    """
+    try:
+        found = encoder.load_state_dict(dict(tensors), strict=False)
+    except RuntimeError as error:
+        raise AnomalystError(
+            f"{path}: its encoder has another shape ({str(error).splitlines()[1].strip()})."
+        ) from None
+    own = isinstance(encoder.trunk, LiteTrunk)
+    missing = [name for name in found.missing_keys if own or not name.startswith("trunk.")]
+    if missing or found.unexpected_keys:
+        odd = (missing or found.unexpected_keys)[0]
+        raise AnomalystError(f"{path}: its encoder is another one ({odd} does not fit).")
+
+
 def load_embedded(
     path: Path = EMBEDDED_WEIGHTS, dtype: torch.dtype | None = None
 ) -> EmbeddedEncoder:
@@ -166,12 +212,14 @@ def load_embedded(
     """
     tensors, metadata = read_weights(path, "encoder")
     encoder = EmbeddedEncoder(from_mapping(EmbeddedConfig, metadata.get("encoder", {})))
-    encoder.load_state_dict(tensors, strict=True)
+    fill(encoder, tensors, path)
     encoder.eval().requires_grad_(False)
     fold_batch_norm(encoder)
     # The weights are those of bfloat16 in any precision, so that scores differ by rounding alone
     # and a product taught on one machine is known on another. Cast once: autocast would round them
     # again for every picture.
-    encoder.to(torch.bfloat16)
+    for name, part in encoder.named_children():
+        if name != "trunk" or isinstance(part, LiteTrunk):
+            part.to(torch.bfloat16)
     wanted = dtype or precision_of("auto")
     return encoder.to(wanted, memory_format=torch.channels_last)  # type: ignore[call-overload]

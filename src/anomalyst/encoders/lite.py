@@ -28,6 +28,9 @@ class LiteTrunk(nn.Module):
     Frozen: it stays in evaluation mode and takes no gradient.
     """
 
+    channels = CHANNELS
+    spreads = (7.5, 7.0)  # standard deviations at strides 4 and 8, for what is trained beside them
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = conv(3, STEM, 3, stride=2)

@@ -15,8 +15,8 @@ import torch
 from anomalyst import __version__
 from anomalyst.config import to_mapping
 from anomalyst.detection.detector import Detector, Evidence, evidence_of
+from anomalyst.detection.pose import Shown
 from anomalyst.files import make_folder
-from anomalyst.geometry import Placement
 from anomalyst.product import Product
 from anomalyst.runtime.engines import ENGINE_FOLDER, SUFFIX, BuiltEngine, Run, open_engine
 from anomalyst.runtime.exporting import write_network
@@ -32,7 +32,7 @@ class Compiled:
         self.tiles: list[Run] = [open_engine(p, threads, bfloat16=bfloat16) for p in paths]
 
     def look(
-        self, canvases: Sequence[np.ndarray], placements: Sequence[Placement]
+        self, canvases: Sequence[np.ndarray], placements: Sequence[Shown]
     ) -> tuple[list[Evidence], Features]:
         """One picture's tiles, uint8 (h, w, 3) each -> their evidence, and what words are shown."""
         found = [run(canvas[None]) for run, canvas in zip(self.tiles, canvases, strict=True)]

@@ -126,7 +126,6 @@ class Model:
         return {
             "image": str(found.image),
             "name": product.sources.get(found.image, found.image.name),
-            "quarter_turns": found.quarter_turns,
             "box_xyxy": list(found.box_xyxy),
             "similarity": round(found.similarity, 4),
         }

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.synthesis.world import at_size, make_episode
+from anomalyst.synthesis.photographs import photograph_episode
+from anomalyst.synthesis.world import Episode, WorldConfig, at_size, make_episode
 from anomalyst.training.course import Share, made_ahead
 from anomalyst.training.recipe import DetectorRecipe
 
 WHOLE = Share()
+PHOTOGRAPH_LOT = 1  # keeps the lot apart from the numbers an episode is made of
 
 
 @dataclass(slots=True)
@@ -36,10 +38,19 @@ def drawn(recipe: DetectorRecipe, parts: int, step: int, part: int) -> tuple[Ten
     world = at_size(recipe.world, recipe.size_at(step))
     pictures, masks = [], []
     for offset in range(part * count, (part + 1) * count):
-        episode = make_episode((recipe.seed, step, offset), world)
+        episode = _episode(recipe, world, (recipe.seed, step, offset))
         pictures.append(np.concatenate([episode.query[None], episode.references]))
         masks.append(episode.mask)
     return torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(masks))
+
+
+def _episode(recipe: DetectorRecipe, world: WorldConfig, seed: tuple[int, int, int]) -> Episode:
+    """Drawn, or on a photograph, by the seed's own lot."""
+    if recipe.photograph_share == 0:
+        return make_episode(seed, world)
+    lot = np.random.default_rng((*seed, PHOTOGRAPH_LOT)).random()
+    make = photograph_episode if lot < recipe.photograph_share else make_episode
+    return make(seed, world)
 
 
 def batches(recipe: DetectorRecipe, first_step: int = 0, share: Share = WHOLE) -> Iterator[Batch]:

@@ -80,6 +80,7 @@ class DetectorRecipe(Recipe):
     buffer_episodes: int = 2400  # how many of each size are kept to draw from
     alone_share: float = 0.12  # of the steps in which a query has no good picture but itself
     both_share: float = 0.3  # of the steps in which it has all of the episode's good pictures
+    photograph_share: float = 0.0  # of the episodes, on real photographs: synthesis/photographs.py
     calibration_episodes: int = 1000  # sound products whose scores ship as the calibration
     world: WorldConfig = field(default_factory=lambda: WorldConfig(references=(2, 2)))
     encoder: EmbeddedConfig = field(default_factory=EmbeddedConfig)

@@ -85,7 +85,7 @@ def likeness(service: Service, row: InspectionRow, number: int) -> str:
     """Region `number` beside the place of a good picture that it resembles most."""
     box = (row.record or {})["regions"][number - 1]["box_xyxy"]
     found = service.resemblance(row.id, (box[0], box[1], box[2], box[3]))
-    there = np.rot90(open_picture(Path(found["image"])), found["quarter_turns"])
+    there = open_picture(Path(found["image"]))
     here = open_picture(service.pictures.existing(row.picture))
     return _templates.get_template("likeness.html.j2").render(
         number=number,

@@ -12,8 +12,8 @@ from anomalyst.config import to_mapping
 from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.detector import expected_share
 from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_loss
-from anomalyst.encoders.embedded import EmbeddedEncoder, read_weights
-from anomalyst.encoders.lite import imagenet_weights
+from anomalyst.encoders.embedded import EmbeddedEncoder, fill, read_weights
+from anomalyst.encoders.lite import LiteTrunk, imagenet_weights
 from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.course import Course, Share
@@ -98,10 +98,15 @@ class DetectorCourse(Course):
         stage = DetectorStage(recipe)
         if recipe.initial:
             start_from(stage, Path(recipe.initial))
-        elif stage.encoder.trunk is not None:
+        elif isinstance(stage.encoder.trunk, LiteTrunk):
             imagenet_weights(stage.encoder.trunk)
         # Kept aside, for the average knows only what is trained and an engine may cut up the rest.
-        still = ((n, p) for n, p in stage.named_parameters() if not p.requires_grad)
+        # A trunk of hf: stays in its own folder.
+        still = (
+            (name, parameter)
+            for name, parameter in stage.named_parameters()
+            if not parameter.requires_grad and not name.startswith("encoder.trunk.hub.")
+        )
         self.frozen = {name: parameter.detach().clone() for name, parameter in still}
         self.stage = stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: nn.Module = self.stage
@@ -136,7 +141,8 @@ class DetectorCourse(Course):
             "decoder": to_mapping(self.recipe.decoder),
         }
         path = self.out / "model.safetensors"
-        write_weights(path, self.frozen | dict(average), note)
+        kept = {n: t for n, t in average.items() if not n.startswith("encoder.trunk.hub.")}
+        write_weights(path, self.frozen | kept, note)
         return path
 
     def finish(self, weights: Path) -> None:
@@ -149,11 +155,12 @@ class DetectorCourse(Course):
 
 def start_from(stage: DetectorStage, weights: Path) -> None:
     """Fill a stage with weights of the same shape. AnomalystError says what does not fit."""
-    for part, module in (("encoder", stage.encoder), ("decoder", stage.decoder)):
-        tensors, _ = read_weights(weights, part)
-        try:
-            module.load_state_dict(tensors, strict=True)
-        except RuntimeError as error:
-            raise AnomalystError(
-                f"{weights}: its {part} does not fit the recipe's ({str(error).splitlines()[1]})."
-            ) from None
+    tensors, _ = read_weights(weights, "encoder")
+    fill(stage.encoder, tensors, weights)
+    tensors, _ = read_weights(weights, "decoder")
+    try:
+        stage.decoder.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise AnomalystError(
+            f"{weights}: its decoder does not fit the recipe's ({str(error).splitlines()[1]})."
+        ) from None

@@ -1,0 +1,33 @@
+"""Judging a query whose product lies turned: laid straight first, and its map laid back."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from anomalyst.detection.detector import Evidence
+from anomalyst.detection.pose import Laid, Pose, laid, laid_back
+from anomalyst.geometry import Placement
+
+
+def judge_laid(
+    canvas: np.ndarray,
+    placement: Placement | None,
+    poses: Sequence[Pose],
+    judge: Callable[[np.ndarray, Laid], Evidence],
+) -> tuple[Evidence, Pose]:
+    """Evidence over a query's canvas uint8 (h, w, 3) under the pose that explains it best, and it.
+
+    `judge` judges a canvas that is laid as the good picture lies.
+    """
+    found = [(judge(laid(canvas, pose), Laid(pose, placement)), pose) for pose in poses]
+    evidence, pose = min(found, key=lambda pair: pair[0].score)
+    return _back(evidence, pose), pose
+
+
+def _back(evidence: Evidence, pose: Pose) -> Evidence:
+    """Map and detail over the query's canvas; nothing where it reaches beyond the good picture."""
+    map_, inside = laid_back(torch.from_numpy(evidence.map)[None, None], pose)
+    detail = None if evidence.detail is None else laid_back(evidence.detail, pose)[0]
+    return replace(evidence, map=(map_ * inside)[0, 0].numpy(), detail=detail)
