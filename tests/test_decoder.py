@@ -145,7 +145,7 @@ def test_agreement_follows_a_neighbours_displacement():
     similarity = torch.full((1, 9, 9), 0.1)
     best = torch.tensor([[1, 2, 2, 4, 0, 5, 7, 8, 8]])
     similarity[0, 4, 0], similarity[0, 4, 5] = 0.9, 0.3
-    found = agreement(similarity, best, (3, 3), (3, 3))
+    found = agreement(lambda at: similarity.gather(2, at), best, (3, 3), (3, 3))
     # The middle patch's neighbours all moved right by one: its like there has similarity 0.3.
     assert found[0, 4] == pytest.approx(0.3)
 
