@@ -474,8 +474,12 @@ class Inspector:
 
     def _frame_for(self, good: Sequence[np.ndarray], product: Product | None) -> tuple[Frame, str]:
         """How a product is looked at, and why; one that exists keeps its size unless told."""
-        known = product is not None and product.fingerprint == self.fingerprint
-        if known and product.frame is not None and not self.config.sized:
+        if (
+            product is not None
+            and product.frame is not None
+            and product.fingerprint == self.fingerprint
+            and not self.config.sized
+        ):
             return product.frame, product.side_reason
         return self._sizing().frame_for(good)
 

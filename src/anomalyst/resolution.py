@@ -155,8 +155,10 @@ def _finest_width(picture: np.ndarray) -> int | None:
     height, width = picture.shape[:2]
     scale = LOOKED_PX / math.sqrt(height * width)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    grey = resize(grey, (max(1, round(height * scale)), max(1, round(width * scale))))
-    contrast = max(LEAST_CONTRAST, NOISE_SIGMAS * _noise(grey))
+    looked = resize(grey, (max(1, round(height * scale)), max(1, round(width * scale))))
+    # Enlarged noise is smooth, and would be taken for structure.
+    contrast = max(LEAST_CONTRAST, NOISE_SIGMAS * _noise(grey if scale > 1 else looked))
+    grey = looked
     for wide in WIDTHS:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide + 1, wide + 1))
         bright = cv2.subtract(grey, cv2.morphologyEx(grey, cv2.MORPH_OPEN, disc))
