@@ -146,7 +146,7 @@ def test_agreement_follows_a_neighbours_displacement():
     similarity = torch.full((1, 9, 9), 0.1)
     best = torch.tensor([[1, 2, 2, 4, 0, 5, 7, 8, 8]])
     similarity[0, 4, 0], similarity[0, 4, 5] = 0.9, 0.3
-    found = agreement(similarity, best, (3, 3), (3, 3))
+    found = agreement(lambda at: similarity.gather(2, at), best, (3, 3), (3, 3))
     # The middle patch's neighbours all moved right by one: its like there has similarity 0.3.
     assert found[0, 4] == pytest.approx(0.3)
 
@@ -154,7 +154,7 @@ def test_agreement_follows_a_neighbours_displacement():
 def test_what_the_query_lacks_is_the_reverse_match_weighed_by_place():
     torch.manual_seed(0)
     similarity, near = torch.rand(1, 6, 5), torch.rand(1, 6, 5)
-    found = lacking(similarity, near)
+    found = lacking(1 - similarity.amax(1), near)
     for n in range(6):
         gone = [1 - max(float(similarity[0, k, m]) for k in range(6)) for m in range(5)]
         total = sum(float(near[0, n, m]) * gone[m] for m in range(5)) / float(near[0, n].sum())

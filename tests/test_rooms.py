@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "src" / "anomalyst"
 GROUND = {"types", "errors", "imaging", "config", "files", "colours", "catalogue",
-          "allocator", "processor", "geometry", "threads"}  # fmt: skip
+          "allocator", "processor", "geometry", "threads", "resolution"}  # fmt: skip
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "processor": {"errors"},
     "threads": set(),
     "geometry": set(),
+    "resolution": {"errors", "geometry"},
     "catalogue": {"errors"},
     "data": set(),
     "synthesis": set(),

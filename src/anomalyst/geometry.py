@@ -11,7 +11,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-TILE_PIXELS = 4_000_000
+TILE_PIXELS = 4_000_000  # of a picture, most in one view
+VIEW_PX = 512  # most working side of one view: matching costs its fourth power (docs/decisions.md)
+LONGEST = 4.0  # longer side over shorter of one view
+MOST_ALONG = 8  # views into which a picture is cut only because it is long
+OVERLAP = 1.125  # a view's length over its share of the picture, along which it is cut
 
 
 def resize(array: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
@@ -28,7 +32,7 @@ def resize(array: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     )
 
 
-def canvas_for(size_hw: tuple[int, int], side_px: int, multiple_px: int = 32) -> tuple[int, int]:
+def canvas_for(size_hw: tuple[int, int], side_px: float, multiple_px: int = 32) -> tuple[int, int]:
     """The working size of a product: the picture's aspect, the area of a `side_px` square.
 
     Both sides are multiples of `multiple_px`; the aspect is kept between 1:4 and 4:1.
@@ -135,7 +139,8 @@ def place(picture: np.ndarray, canvas_hw: tuple[int, int]) -> tuple[np.ndarray, 
 class Frame:
     """How every picture of one product is looked at: its size, its tiles, their canvas.
 
-    Pictures above 4 megapixels are looked at in tiles, so that small defects are not averaged away.
+    Pictures above 4 megapixels, pictures longer than 4:1 and working sides above `VIEW_PX` are
+    looked at in tiles, so that small defects are not averaged away.
     """
 
     size_hw: tuple[int, int]  # of the product's first reference; other sizes are placed on it
@@ -143,11 +148,43 @@ class Frame:
     boxes_xyxy: tuple[tuple[int, int, int, int], ...]  # tiles, in pixels of `size_hw`
 
     @classmethod
-    def of(cls, size_hw: tuple[int, int], side_px: int, multiple_px: int) -> "Frame":
-        """The frame for pictures of this size, seen at about `side_px` squared per tile."""
+    def of(
+        cls, size_hw: tuple[int, int], side_px: int, multiple_px: int, view_px: int = VIEW_PX
+    ) -> "Frame":
+        """The frame for pictures of this size, seen at about `side_px` squared per tile.
+
+        Above `view_px` each tile is cut into smaller ones that are seen at the same scale.
+        """
         boxes = tuple(tile_boxes(size_hw))
         x0, y0, x1, y1 = boxes[0]
+        if side_px > view_px:
+            scale = side_px / math.sqrt((y1 - y0) * (x1 - x0))
+            return cls.at_scale(size_hw, scale, multiple_px, view_px)
         return cls(size_hw, canvas_for((y1 - y0, x1 - x0), side_px, multiple_px), boxes)
+
+    @classmethod
+    def at_scale(
+        cls, size_hw: tuple[int, int], scale: float, multiple_px: int, view_px: int = VIEW_PX
+    ) -> "Frame":
+        """The frame whose tiles are seen at `scale` working pixels to a pixel of the picture.
+
+        No tile is larger than about `view_px` squared working pixels.
+        """
+        boxes = tuple(tile_boxes(size_hw, view_pixels(scale, view_px)))
+        x0, y0, x1, y1 = boxes[0]
+        side = scale * math.sqrt((y1 - y0) * (x1 - x0))
+        return cls(size_hw, canvas_for((y1 - y0, x1 - x0), side, multiple_px), boxes)
+
+    @property
+    def scale(self) -> float:
+        """Working pixels to a pixel of the picture, along each axis alike but for rounding."""
+        x0, y0, x1, y1 = self.boxes_xyxy[0]
+        return min(self.canvas_hw[0] / (y1 - y0), self.canvas_hw[1] / (x1 - x0))
+
+    @property
+    def side_px(self) -> int:
+        """The working side of the whole picture, were it square and seen in one piece."""
+        return round(self.scale * math.sqrt(self.size_hw[0] * self.size_hw[1]))
 
     def cut(self, picture: np.ndarray) -> "Views":
         """The picture's tiles, each placed on the canvas."""
@@ -215,28 +252,47 @@ class Views:
         )
 
 
-def tile_boxes(size_hw: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes (x0, y0, x1, y1) that cover a picture, each at most 4 megapixels, overlapping by 1/8.
+def view_pixels(scale: float, view_px: int = VIEW_PX) -> float:
+    """Most pixels of a picture that one view shows at `scale` working pixels to each of them."""
+    return min(float(TILE_PIXELS), (view_px / scale) ** 2)
 
-    One box, the whole picture, when it is no larger than that.
+
+def tile_boxes(
+    size_hw: tuple[int, int], most_pixels: float = TILE_PIXELS
+) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes (x0, y0, x1, y1) that cover a picture, overlapping by 1/8 of their share.
+
+    Each holds at most `most_pixels` and is at most 4:1 long, in a picture of up to about 28:1. One
+    box, the whole picture, when that is so of it.
     """
     height, width = size_hw
-    rows = columns = 1
-    while (height / rows) * (width / columns) * (1.125**2) > TILE_PIXELS and (
-        rows * columns > 1 or height * width > TILE_PIXELS
-    ):
-        if height / rows >= width / columns:
-            rows += 1
-        else:
-            columns += 1
+    rows, columns = tile_grid(size_hw, most_pixels)
     for y0, y1 in _spans(height, rows):
         for x0, x1 in _spans(width, columns):
             yield x0, y0, x1, y1
 
 
+def tile_grid(size_hw: tuple[int, int], most_pixels: float = TILE_PIXELS) -> tuple[int, int]:
+    """Rows and columns of `tile_boxes`."""
+    height, width = size_hw
+    rows = columns = 1
+    while True:
+        tall, wide, parts = height / rows, width / columns, rows * columns
+        whole = parts == 1
+        large = (tall * wide if whole else tall * wide * OVERLAP**2) > most_pixels
+        shape = max(tall, wide) / min(tall, wide)
+        long = parts < MOST_ALONG and (shape if whole else shape * OVERLAP) > LONGEST
+        if not (large or long):
+            return rows, columns
+        if tall >= wide:
+            rows += 1
+        else:
+            columns += 1
+
+
 def _spans(length: int, parts: int) -> list[tuple[int, int]]:
     if parts == 1:
         return [(0, length)]
-    size = min(length, math.ceil(length / parts * 1.125))
+    size = min(length, math.ceil(length / parts * OVERLAP))
     starts = [round(i * (length - size) / (parts - 1)) for i in range(parts)]
     return [(start, start + size) for start in starts]

@@ -46,6 +46,7 @@ from anomalyst.language.facts import MOST_NAMED
 from anomalyst.language.showing import shown
 from anomalyst.processor import DeviceName, Engine, Precision, device_of, precision_of
 from anomalyst.product import UNNAMED, Accepted, Product
+from anomalyst.resolution import Side, Sizing, checked_side
 from anomalyst.runtime.compiled import Compiled, compiled, network_key
 from anomalyst.runtime.engines import BUILT, built_engines, checked_engine
 from anomalyst.seeing import Seen, Stopwatch, encode
@@ -62,13 +63,22 @@ EMBEDDED_LANGUAGE = Path(__file__).parent / "weights" / "language"
 class InspectorConfig:
     """How pictures are looked at."""
 
-    side_px: int | None = None  # working side of a square picture; None: the encoder's own
+    side_px: Side | None = None  # working side of a square picture, or "auto"; None: encoder's own
+    smallest_defect_px: float | None = None  # pixels of the pictures; decides the side by itself
     device: DeviceName = "auto"  # auto: a GPU if torch sees one
     engine: Engine = "auto"  # auto: one built for the product (`anomalyst export`), else torch
     precision: Precision = "auto"  # of the networks' sums; auto: as the processor is quickest
     max_references: int = REFERENCES_MOST  # most good pictures remembered; others calibrate
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     language: Path = EMBEDDED_LANGUAGE  # folder of the model that answers questions
+
+    def __post_init__(self) -> None:
+        checked_side(self.side_px, self.smallest_defect_px)
+
+    @property
+    def sized(self) -> bool:
+        """Whether a size is asked for, and not left to the encoder or the product."""
+        return self.side_px is not None or self.smallest_defect_px is not None
 
 
 class Inspector:
@@ -142,7 +152,7 @@ class Inspector:
         pictures, notes = self._opened(paths, on_picture)
         accepted = product.accepted if product else ()
         kept = list(pictures)
-        frame = self._frame(pictures[kept[0]])
+        frame, why = self._frame_for(list(pictures.values()), product)
         studied = study(
             self.detector,
             frame,
@@ -174,6 +184,7 @@ class Inspector:
             chosen=studied.chosen,
             accepted=accepted,
             notes=tuple(notes),
+            side_reason=why,
             description=product.description if product else "",
         )
 
@@ -498,8 +509,27 @@ class Inspector:
         return product.memories
 
     def _frame(self, picture: np.ndarray) -> Frame:
-        side = self.config.side_px or self.detector.encoder.side_px
-        return Frame.of(picture.shape[:2], side, self.detector.encoder.multiple_px)
+        return self._sizing().frame_for([picture])[0]
+
+    def _sizing(self) -> Sizing:
+        encoder, config = self.detector.encoder, self.config
+        return Sizing(
+            own_px=encoder.side_px,
+            multiple_px=encoder.multiple_px,
+            side_px=config.side_px,
+            smallest_defect_px=config.smallest_defect_px,
+        )
+
+    def _frame_for(self, good: Sequence[np.ndarray], product: Product | None) -> tuple[Frame, str]:
+        """How a product is looked at, and why; one that exists keeps its size unless told."""
+        if (
+            product is not None
+            and product.frame is not None
+            and product.fingerprint == self.fingerprint
+            and not self.config.sized
+        ):
+            return product.frame, product.side_reason
+        return self._sizing().frame_for(good)
 
     def _opened(
         self, paths: Sequence[Path], on_picture: Callable[[Path], None]

@@ -53,6 +53,7 @@ class Product:
     sources: dict[Path, str] = field(default_factory=dict)  # what a reference was called, if known
     head: dict[str, Tensor] = field(default_factory=dict)  # the decoder's own, if adapted to it
     notes: tuple[str, ...] = ()
+    side_reason: str = ""  # why its frame has the size it has, where that was decided
     description: str = ""  # what to know of it, in a person's words: "the print should read 500"
     chosen: list[int] = field(default_factory=list)  # the references that queries are compared with
     accepted: tuple[Accepted, ...] = ()  # corrections of false alarms, in the order given
@@ -116,6 +117,7 @@ class Product:
             "chosen": self.chosen,
             "calibration": self.calibration.as_dict(),
             "notes": list(self.notes),
+            "side": self.side_reason,
             "description": self.description,
         }
 
@@ -142,6 +144,7 @@ class Product:
                 circle=tensors["circle"].float() if "circle" in tensors else None,
                 calibration=Calibration.from_dict(record["calibration"]),
                 notes=tuple(record["notes"]),
+                side_reason=str(record.get("side", "")),
                 description=str(record.get("description", "")),
                 chosen=list(record.get("chosen", [])),
                 accepted=_accepted(folder, record.get("accepted", [])),

@@ -33,7 +33,9 @@ def inspect(
     reference: Annotated[
         list[Path] | None, typer.Option(metavar="GOOD", help="Good pictures or folders.")
     ] = None,
-    side: Annotated[int, typer.Option(min=32, help="Working side in pixels.")] = 256,
+    side: Annotated[
+        int, typer.Option(min=64, max=1024, help="Working side in pixels; tiles above 512.")
+    ] = 256,
     references: Annotated[
         int, typer.Option(min=1, help="How many good pictures to compare with.")
     ] = 1,
@@ -48,6 +50,7 @@ def inspect(
     """Time teaching and inspecting, stage by stage; count memory and operations.
 
     Example: anomalyst bench inspect --references 8 --pictures 100
+    Example: anomalyst bench inspect --side 512 --pictures 10
     """
     from anomalyst.evaluation.bench import bench_inspect
 

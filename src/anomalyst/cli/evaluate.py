@@ -17,6 +17,8 @@ from anomalyst.cli.screen import (
     EngineOption,
     FalseAlarmRate,
     Precision,
+    SideOption,
+    SmallestDefect,
     needs,
 )
 
@@ -57,6 +59,8 @@ def evaluate(
     precision: Precision = "auto",
     device: Device = "auto",
     engine: EngineOption = "auto",
+    side: SideOption = None,
+    smallest_defect_px: SmallestDefect = None,
     category: Categories = None,
     by: By = None,
     adapt: Adapt = None,
@@ -75,7 +79,7 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             help="Where results go, and where an interrupted evaluation goes on.",
-            show_default="out/evaluate/DATASET-SHOTS-shot",
+            show_default="out/evaluate/DATASET-SHOTS-shot[-side]",
         ),
     ] = None,
     as_json: Annotated[
@@ -92,6 +96,7 @@ def evaluate(
     again goes on where an interrupted one stopped.
 
     Example: anomalyst evaluate sets/mvtec --shots 4 --category bottle --out out/bottle
+    Example: anomalyst evaluate sets/mvtec --side 384
 
     Ends with exit code 2 if the set cannot be used, or some of its pictures had to be skipped.
     """
@@ -110,14 +115,15 @@ def evaluate(
             max_pictures=max_pictures,
             false_alarm_rate=false_alarm_rate,
             language=language,
+            side=looked_at(side, smallest_defect_px),
         )
         samples = read_categories(dataset, category or [])
         samples = by_column(samples, by) if by else samples
         results = run(
-            _inspector(encoder, language, precision, device, engine),
+            _inspector(encoder, language, precision, device, engine, side, smallest_defect_px),
             samples,
             config,
-            out=out or Path("out/evaluate") / f"{dataset.resolve().stem}-{shots}-shot",
+            out=out or _place(dataset, shots, config.side),
             as_json=as_json,
         )
     except AnomalystError as error:
@@ -173,12 +179,28 @@ def _shots(text: str) -> int | Literal["all"]:
     return int(text)
 
 
+def looked_at(side: str | None, smallest_defect_px: float | None) -> str | None:
+    """How the size is asked for, in a word; None for the encoder's own."""
+    return side or (None if smallest_defect_px is None else f"defect{smallest_defect_px:g}")
+
+
+def _place(dataset: Path, shots: str, side: str | None) -> Path:
+    parts = (dataset.resolve().stem, shots, "shot", side)
+    return Path("out/evaluate") / "-".join(part for part in parts if part)
+
+
 def _inspector(
-    encoder: str, language: bool, precision: str, device: str, engine: str
+    encoder: str,
+    language: bool,
+    precision: str,
+    device: str,
+    engine: str,
+    side: str | None,
+    smallest_defect_px: float | None,
 ) -> "Evaluable":
     from anomalyst.evaluation.language import Speaking
 
-    inspector = load_inspector(encoder, None, precision, device, engine)
+    inspector = load_inspector(encoder, None, precision, device, engine, side, smallest_defect_px)
     return Speaking(inspector) if language else inspector
 
 

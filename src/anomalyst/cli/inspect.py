@@ -21,6 +21,8 @@ from anomalyst.cli.screen import (
     ProductName,
     Products,
     References,
+    SideOption,
+    SmallestDefect,
     counted,
     needs,
     pictures_in,
@@ -66,6 +68,8 @@ def inspect(
     precision: Precision = "auto",
     device: Device = "auto",
     engine: EngineOption = "auto",
+    side: SideOption = None,
+    smallest_defect_px: SmallestDefect = None,
     language: Language = None,
     fail_on_anomaly: Annotated[
         bool, typer.Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
@@ -84,6 +88,7 @@ def inspect(
     Writes for each picture an overlay (PNG) and its figures (JSON), and one report.html.
 
     Example: anomalyst inspect new/*.jpg --reference good.jpg --out out/new
+    Example: anomalyst inspect new/ --reference good.jpg --smallest-defect-px 12
     Example: anomalyst inspect part.png --reference good.png --ask "Is there a defect, and where?"
 
     Exit code 0: done.
@@ -97,14 +102,22 @@ def inspect(
     checked_rate(false_alarm_rate)
     asked = checked_question(ask) if ask is not None else None
     pictures = pictures_in(image)
+    if product is not None and (side is not None or smallest_defect_px is not None):
+        raise typer.BadParameter(
+            "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
+            "the size it was taught at. Give them to `anomalyst teach`."
+        )
     if ray:
         if reference or zero_shot or ask or product is None:
             raise typer.BadParameter("--ray takes pictures, --product and --out, and no question.")
         on_ray(pictures, products / product, out or Path("out/inspect"), false_alarm_rate, workers)
         return
     inspector, taught = source(
-        product, reference or [], zero_shot, products, encoder, language, precision, device, engine
-    )
+        product, reference or [], zero_shot, products, encoder, language, precision, device, engine,
+        side, smallest_defect_px,
+    )  # fmt: skip
+    if taught.side_reason:
+        say(taught.side_reason)
     taught.description = about or taught.description
     target = out if out is not None or as_json else Path("out/inspect")
     outcome = run(
@@ -337,6 +350,8 @@ def source(
     precision: str = "auto",
     device: str = "auto",
     engine: str = "auto",
+    side: str | None = None,
+    smallest_defect_px: float | None = None,
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.errors import AnomalystError
@@ -355,7 +370,9 @@ def source(
     if product is not None:
         found = find_product(product, products)
         return load_inspector(encoder or found.encoder, language, precision, device, engine), found
-    inspector = load_inspector(encoder or "embedded", language, precision, device, engine)
+    inspector = load_inspector(
+        encoder or "embedded", language, precision, device, engine, side, smallest_defect_px
+    )
     if zero_shot:
         return inspector, inspector.untaught()
     return inspector, _taught(inspector, references)
@@ -367,14 +384,19 @@ def load_inspector(
     precision: str = "auto",
     device: str = "auto",
     engine: str = "auto",
+    side: str | None = None,
+    smallest_defect_px: float | None = None,
 ) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
     from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
+    from anomalyst.resolution import checked_side
 
     config = InspectorConfig(
         precision=precision,  # type: ignore[arg-type]
         device=device,  # type: ignore[arg-type]
         engine=engine,  # type: ignore[arg-type]
+        side_px=checked_side(side, smallest_defect_px),
+        smallest_defect_px=smallest_defect_px,
         language=language or EMBEDDED_LANGUAGE,
     )
     return Inspector.load(encoder, config)

@@ -69,6 +69,23 @@ Precision = Annotated[
         help="Of the networks' sums; auto: as the processor is quickest.",
     ),
 ]
+SideOption = Annotated[
+    str | None,
+    typer.Option(
+        "--side",
+        metavar="64..1024|auto",
+        help="Working side in pixels; auto: from the finest structure of the good pictures.",
+        show_default="the product's, or the encoder's own: 256",
+    ),
+]
+SmallestDefect = Annotated[
+    float | None,
+    typer.Option(
+        "--smallest-defect-px",
+        metavar="N",
+        help="Look so closely that a defect of N pixels of the picture is seen.",
+    ),
+]
 EngineOption = Annotated[
     str,
     typer.Option(

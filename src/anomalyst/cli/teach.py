@@ -13,6 +13,8 @@ from anomalyst.cli.screen import (
     EncoderName,
     Precision,
     Products,
+    SideOption,
+    SmallestDefect,
     pictures_in,
     progress,
     say,
@@ -32,6 +34,8 @@ def teach(
     encoder: EncoderName = None,
     precision: Precision = "auto",
     device: Device = "auto",
+    side: SideOption = None,
+    smallest_defect_px: SmallestDefect = None,
     adapt: Adapt = None,
     describe: Annotated[
         str,
@@ -46,6 +50,7 @@ def teach(
     One picture is enough to inspect with; 19 or more calibrate a false-alarm rate of 5 %.
 
     Example: anomalyst teach bolt pictures/good/
+    Example: anomalyst teach bolt pictures/good/ --smallest-defect-px 12 --replace
     """
     from anomalyst.catalogue import check_name
     from anomalyst.detection.adaptation import AdaptationConfig
@@ -64,8 +69,9 @@ def teach(
         )
     known = Product.load(folder) if folder.exists() and not replace else None
     inspector = load_inspector(
-        encoder or (known.encoder if known else "embedded"), None, precision, device
-    )
+        encoder or (known.encoder if known else "embedded"), None, precision, device, "auto",
+        side, smallest_defect_px,
+    )  # fmt: skip
     total = len(pictures) + (known.num_references if known else 0)
     with progress("Looking at good pictures", total) as (bar, task):
         fitted = count(1)
@@ -87,6 +93,8 @@ def teach(
     product.save(folder)
     for note in product.notes:
         say(note)
+    if product.side_reason:
+        typer.echo(f"{name}: {product.side_reason}.")
     how = "added to" if known else "taught"
     typer.echo(
         f"{name}: {how}, {product.num_references} good picture"

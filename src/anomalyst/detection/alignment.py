@@ -55,12 +55,30 @@ def fitted_movement(similarity: Tensor, query_hw: tuple[int, int], places: Tenso
     explains hardly more than no movement does, as on a texture.
     """
     count = similarity.shape[2] // len(places)
-    grid = cell_places(*query_hw, similarity.device).unflatten(0, query_hw)
-    some = similarity.unflatten(1, query_hw)[:, ::2, ::2].flatten(1, 2).float()
+    at, sure = sure_matches(every_second(similarity, query_hw), count)
+    return movement_of(at, sure, query_hw, places)
+
+
+def every_second(rows: Tensor, query_hw: tuple[int, int]) -> Tensor:
+    """Every second row and column of a query's cells, (B, N, C) -> (B, n, C) with n = N / 4."""
+    return rows.unflatten(1, query_hw)[:, ::2, ::2].flatten(1, 2)
+
+
+def sure_matches(some: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Similarities (B, n, K * N') to K pictures -> the best cell of each, and how sure (0, 1].
+
+    Both (B, K, n).
+    """
+    each = some.float().unflatten(2, (count, -1)).transpose(1, 2)  # (B, K, n, N')
+    best, at = each.max(3)  # (B, K, n)
+    return at, 1 / ((each - best[..., None]) * SHARPNESS).exp().sum(3)
+
+
+@torch.no_grad()
+def movement_of(at: Tensor, sure: Tensor, query_hw: tuple[int, int], places: Tensor) -> Tensor:
+    """The movement fitted to matches `at` (B, K, n) of every second cell, each as sure as it is."""
+    grid = cell_places(*query_hw, at.device).unflatten(0, query_hw)
     mine = grid[::2, ::2].reshape(-1, 2)  # (n, 2), a quarter of the query's cells
-    best, at = some.unflatten(2, (count, -1)).transpose(1, 2).max(3)  # (B, K, n)
-    others = some.unflatten(2, (count, -1)).transpose(1, 2) - best[..., None]
-    sure = 1 / (others * SHARPNESS).exp().sum(3)  # (B, K, n) in (0, 1]
     moved = places[at] - mine  # (B, K, n, 2)
     movement = moved.new_zeros(2, 3)  # of all alike
     moments = _moments(mine, moved)

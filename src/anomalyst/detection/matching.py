@@ -1,14 +1,14 @@
 """Matching one level of a query with good pictures: what each patch resembles, where, how well."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anomalyst.detection.alignment import cell_places, fitted_movement, moved_places
+from anomalyst.detection.alignment import cell_places, moved_places
+from anomalyst.detection.similarity import Similarities, row_parts
 
 FARTHEST = 20.0  # most that distance from its place lowers the log of a match's weight, per axis
 OWN_CELLS = 2.0  # with no good picture at hand: how near a patch's own surroundings reach
@@ -79,31 +79,28 @@ class LevelMatcher(nn.Module):
         scale = (height / grid[0], width / grid[1])
         there = cell_places(*grid, level.device, scale)  # (N', 2) in query cells
         units = unit_patches(level)  # (B, N, D)
-        vectors, good = working(units), working(rows)
-        # In bfloat16 the best of many alike would be drawn by lot, and the score with it.
-        with in_float32(level.device.type):
-            similarity = units @ rows.transpose(1, 2)  # (B, N, M)
-        if references.alone:
-            similarity = similarity.masked_fill(own_surroundings((height, width), there), -1.0)
+        hidden = own_surroundings((height, width), there) if references.alone else None
+        similarity = Similarities.between(units, rows, hidden)
         if movement is None:
-            movement = fitted_movement(similarity, (height, width), there)
+            movement = similarity.movement((height, width), there)
         places = moved_places(movement, cell_places(height, width, level.device))
-        tau = self.sharpness.exp()
-        # exp(tau (similarity - 1)), and the same times a bell round the place: both softmaxes
-        # before they are divided by their sums. No similarity is above 1, so nothing overflows.
-        alike = (similarity * tau - tau).exp()
-        there_near = bell(places, grid, scale, tau * self.nearness.exp())
-        beside = alike * there_near.to(alike.dtype)
-        at_any, at_near = highest(alike), highest(beside)
-        alike, beside = working(alike), working(beside)
-        agreed = agreement(similarity, at_any, (height, width), grid)
+        gone = 1 - similarity.most()
+        found = [
+            self._explained(alike, rows, gone, places[:, :, part], grid, scale)
+            for part, alike in similarity.parts()
+        ]
+        at_any, at_near, by_any, by_near, lacks = (
+            torch.cat(rows_of, 1) if len(rows_of) > 1 else rows_of[0]
+            for rows_of in zip(*found, strict=True)
+        )
+        agreed = agreement(similarity.at, at_any, (height, width), grid)
         spread = normal_variation(references.likeness[index - 1]).gather(1, at_any)
         near, anywhere = (1 - (units * taken(rows, at)).sum(2) for at in (at_near, at_any))
-        scalars = [anywhere, near, 1 - agreed.float(), spread, lacking(similarity, there_near)]
-        aligned = [weight @ good / weight.sum(2, keepdim=True) for weight in (alike, beside)]
+        scalars = [anywhere, near, 1 - agreed.float(), spread, lacks]
+        vectors = working(units)
         stacked = torch.cat(
             [
-                *((vectors - explained).abs() * 4 for explained in aligned),
+                *((vectors - explained).abs() * 4 for explained in (by_any, by_near)),
                 vectors * 2,
                 torch.stack(scalars, 2).to(vectors.dtype) * 4,
             ],
@@ -114,18 +111,36 @@ class LevelMatcher(nn.Module):
         distance = anywhere.reshape(batch, 1, height, width)
         return Match(F.relu(self.mix(stacked)), distance, best, movement)
 
+    def _explained(
+        self,
+        similarity: Tensor,
+        rows: Tensor,
+        gone: Tensor,
+        places: Tensor,
+        grid: tuple[int, int],
+        scale: tuple[float, float],
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Some patches' best good ones (B, n), anywhere and near, and their mixtures (B, n, D).
+
+        Last, what the query lacks at their places (B, n): `gone` (B, M) is how far each good patch
+        is from the nearest of the query.
+        """
+        tau = self.sharpness.exp()
+        # exp(tau (similarity - 1)), and the same times a bell round the place: both softmaxes
+        # before they are divided by their sums. No similarity is above 1, so nothing overflows.
+        alike = (similarity * tau - tau).exp()
+        round_places = bell(places, grid, scale, tau * self.nearness.exp())
+        beside = alike * round_places.to(alike.dtype)
+        at_any, at_near = highest(alike), highest(beside)
+        alike, beside, good = working(alike), working(beside), working(rows)
+        by_any, by_near = (w @ good / w.sum(2, keepdim=True) for w in (alike, beside))
+        return at_any, at_near, by_any, by_near, lacking(gone, round_places)
+
 
 def working(x: Tensor) -> Tensor:
     """In the precision that autocast wants for products, cast once instead of at each product."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
-
-
-def in_float32(device: str) -> AbstractContextManager[object]:
-    """Products in float32 whatever autocast says."""
-    # A network that is being exported must see no autocast, not even one that is off.
-    low = torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if low else nullcontext()
 
 
 def highest(values: Tensor) -> Tensor:
@@ -163,14 +178,14 @@ def bell(
     return (rows[..., None] * columns[..., None, :]).flatten(2)
 
 
-def lacking(similarity: Tensor, near: Tensor) -> Tensor:
+def lacking(gone: Tensor, near: Tensor) -> Tensor:
     """How much of what the good pictures show near a place the query shows nowhere, (B, N).
 
-    `similarity` (B, N, M); `near` (B, N, M) weighs the good patches near each patch's place. The
-    match the other way round: what is gone leaves no patch behind that could match badly.
+    `gone` (B, M): distance of each good patch to the nearest of the query; `near` (B, N, M) weighs
+    them by place. The match the other way round: what is missing leaves no patch behind that could
+    match badly.
     """
-    gone = working(1 - similarity.amax(1))  # (B, M)
-    return (near @ gone[..., None])[..., 0].float() / near.float().sum(2)
+    return (near @ working(gone)[..., None])[..., 0].float() / near.float().sum(2)
 
 
 def own_surroundings(grid_hw: tuple[int, int], there: Tensor) -> Tensor:
@@ -180,14 +195,18 @@ def own_surroundings(grid_hw: tuple[int, int], there: Tensor) -> Tensor:
 
 
 def agreement(
-    similarity: Tensor, best: Tensor, query_hw: tuple[int, int], grid_hw: tuple[int, int]
+    similarity_at: Callable[[Tensor], Tensor],
+    best: Tensor,
+    query_hw: tuple[int, int],
+    grid_hw: tuple[int, int],
 ) -> Tensor:
     """Best similarity under the displacement of a neighbour's match, (B, N).
 
     A patch that only resembles something far from where its neighbours matched scores low
-    (anchor-consistent retrieval). `similarity` (B, N, M), `best` (B, N) its argmax.
+    (anchor-consistent retrieval). `best` (B, N): each one's best of the M; `similarity_at`: to
+    some of these, (B, N, C) -> (B, N, C).
     """
-    batch, (height, width), (rows, columns) = similarity.shape[0], query_hw, grid_hw
+    batch, (height, width), (rows, columns) = best.shape[0], query_hw, grid_hw
     cells = rows * columns
     grid = best.reshape(batch, height, width)
     with torch.no_grad():
@@ -200,9 +219,9 @@ def agreement(
             x = (cell % columns + dx).clamp(0, columns - 1)
             found.append(((picture * rows + y) * columns + x).flatten(1))
         candidates = torch.stack(found, 2)  # (B, N, 4)
-        pick = similarity.gather(2, candidates).argmax(2, keepdim=True)
+        pick = similarity_at(candidates).argmax(2, keepdim=True)
         chosen = candidates.gather(2, pick)
-    return similarity.gather(2, chosen)[..., 0]
+    return similarity_at(chosen)[..., 0]
 
 
 def picture_likeness(rows: Tensor, count: int) -> Tensor:
@@ -213,15 +232,16 @@ def picture_likeness(rows: Tensor, count: int) -> Tensor:
     each = rows.shape[1] // count
     pictures = rows.unflatten(1, (count, each))  # (B, K, N, D)
     itself = torch.eye(each, dtype=torch.bool, device=rows.device)
+    # Some rows of one picture against all at a time.
+    parts = [(i, part) for i in range(count) for part in row_parts(each, len(rows) * rows.shape[1])]
     found = []
-    for i in range(count):
-        # One picture against all at a time: (B, N, M) is the most ever held.
-        similarity = (pictures[:, i] @ rows.transpose(1, 2)).unflatten(2, (count, each))
-        similarity = similarity.transpose(1, 2)  # (B, K, N, N)
-        own = similarity[:, i].masked_fill(itself, -1.0)
+    for i, part in parts:
+        similarity = (pictures[:, i, part] @ rows.transpose(1, 2)).unflatten(2, (count, each))
+        similarity = similarity.transpose(1, 2)  # (B, K, n, N)
+        own = similarity[:, i].masked_fill(itself[part], -1.0)
         best = [own.amax(2) if j == i else similarity[:, j].amax(2) for j in range(count)]
-        found.append(torch.stack(best, 1))  # (B, K, N)
-    return torch.stack(found, 1)
+        found.append(torch.stack(best, 1))  # (B, K, n)
+    return torch.cat(found, 2).unflatten(2, (count, each)).transpose(1, 2)
 
 
 def normal_variation(likeness: Tensor) -> Tensor:

@@ -61,6 +61,8 @@ class ProtocolConfig:
     """How many pictures of a category the page of failures shows, of the first draw."""
     language: bool = False
     """Whether each picture is asked about, and the words are judged (evaluation/language.py)."""
+    side: str | None = None
+    """What the inspector was told of its working side, for the record; None: the encoder's own."""
     max_pictures: int | None = None
     """At most so many test pictures per category, evenly spaced over labels and defect kinds."""
 
