@@ -9,6 +9,7 @@ import torch
 from scipy.spatial.distance import mahalanobis
 from scipy.special import logsumexp
 from sklearn.decomposition import PCA
+from transformers import ViTConfig, ViTModel
 from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
@@ -206,6 +207,11 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         compare_peers(samples, config, out=tmp_path)
     with pytest.raises(AnomalystError, match="leaves none for the second half"):
         compare_peers(samples, replace(config, first_half=("bolt",)), out=tmp_path)
+    ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
+                       intermediate_size=32, image_size=32, patch_size=8),
+             add_pooling_layer=False).save_pretrained(tmp_path / "vit")  # fmt: skip
+    with pytest.raises(AnomalystError, match=r"--encoder hf:.*has no pair decoder"):
+        compare_peers(samples, PeersConfig(encoder=f"hf:{tmp_path / 'vit'}"), out=tmp_path)
     (tmp_path / "set").mkdir()
     with pytest.raises(AnomalystError, match=r"--shots 1,0: '0' is no number of good pictures"):
         CliRunner().invoke(

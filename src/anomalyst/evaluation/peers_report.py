@@ -107,11 +107,15 @@ def _cells(entry: Entry) -> Iterator[tuple[str, Spread]]:
 
 def draw(contests: Sequence[Contest], path: Path) -> None:
     """Bars of image AUROC: a panel per number of good pictures, a group per contender."""
+    entries = [entry for contest in contests for entry in contest.entries]
+    lowest = min((v for entry in entries for v in entry.auroc() if v is not None), default=50.0)
     most = max(len(contest.entries) for contest in contests)
-    figure = Figure(figsize=(4.6 * len(contests) + 1.5, 0.55 * most + 1.6), layout="constrained")
-    for axes, contest in zip(figure.subplots(1, len(contests), squeeze=False)[0], contests,
-                             strict=True):  # fmt: skip
+    size = 4.6 * len(contests) + 1.5, 0.55 * most + 1.6
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(contests), squeeze=False)[0]
+    for axes, contest in zip(panels, contests, strict=True):
         _bars(axes, contest)
+        axes.set(ylim=(most - 0.5, -0.5), xlim=(max(0.0, min(45.0, lowest - 5)), 107))
     with written_whole(path) as part:
         FigureCanvasAgg(figure).print_png(str(part))
 
@@ -120,18 +124,15 @@ def _bars(axes: Axes, contest: Contest) -> None:
     parts = PARTS if contest.halves else PARTS[:1]
     places = np.arange(len(contest.entries))
     high = 0.8 / len(parts)
-    for number, part in enumerate(parts):
+    for number in range(len(parts)):
         values = [entry.auroc()[number] or 0.0 for entry in contest.entries]
         shades = [f"C{0 if e is contest.entries[0] else 7}" for e in contest.entries]
-        bars = axes.barh(places + (number - (len(parts) - 1) / 2) * high, values, 0.92 * high,
-                         color=shades, alpha=1 - 0.3 * number, label=part)  # fmt: skip
+        middles = places + (number - (len(parts) - 1) / 2) * high
+        bars = axes.barh(middles, values, 0.92 * high, color=shades, alpha=1 - 0.3 * number)
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize="x-small")
-    lowest = min((v for e in contest.entries for v in e.auroc() if v is not None), default=50.0)
-    axes.set_xlim(max(0.0, min(50.0, 5 * (lowest // 5))), 104)
+    axes.axvline(50, color="0.4", linestyle=":")  # chance
     names = [f"{e.scorer}\n{e.features}" for e in contest.entries]
     axes.set_yticks(places, names, fontsize="x-small")
-    axes.invert_yaxis()
     axes.set_title(contest.title, fontsize="medium")
-    order = ", then ".join(parts) if len(parts) > 1 else parts[0]
-    axes.set_xlabel(f"image AUROC, %: {order}", fontsize="small")
+    axes.set_xlabel(f"image AUROC, %: {', then '.join(parts)}", fontsize="small")
     axes.grid(axis="x", alpha=0.3)

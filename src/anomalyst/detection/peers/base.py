@@ -20,6 +20,9 @@ from anomalyst.types import Features
 
 BLUR_PX = 4.0  # Gaussian sigma over the map, as SPADE, PaDiM, PatchCore and AnomalyDINO have it
 MAP_STRIDE_PX = 4  # of the maps here
+# A map must lie in [0, 1]. Divided by a constant it keeps order, proportions (it is resampled) and
+# float32's digits; squared distances of the features here stay a power of ten below.
+FARTHEST = 1e5
 # More good pictures than this and no copies of them are made: AnomalyDINO's few-shot runs end here,
 # and a hundred pictures turned thirty times would only fill the memory.
 FEW = 16
@@ -89,8 +92,7 @@ def evidence(distance: Tensor, score: float | None, placement: Placement | None)
     shown = blurred(resized(distance, _map_hw(distance, placement)), BLUR_PX / MAP_STRIDE_PX)
     kept = content(placement, shown)
     highest = float(shown[kept].max())
-    # Only the order of values counts for what is compared; the map must lie in [0, 1].
-    map_ = (shown / (1 + shown) * kept)[0, 0].numpy()
+    map_ = ((shown / FARTHEST).clamp(0, 1) * kept)[0, 0].numpy()
     return Evidence(map_, highest if score is None else score)
 
 
