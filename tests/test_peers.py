@@ -179,6 +179,7 @@ def test_the_lead_is_over_the_best_other_of_each_part():
     assert "first half -2.0 (a on features), second half -1.0 (b on features)" in text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_all_are_compared_in_one_run_which_goes_on(cookie, tmp_path):
     clip = save_clip(tmp_path / "clip")
