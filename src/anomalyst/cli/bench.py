@@ -77,50 +77,6 @@ def inspect(
 
 
 @app.command()
-def peers(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The set, as for `evaluate`.")],
-    shots: Annotated[int, typer.Option(min=1, help="Good training pictures to teach.")] = 1,
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of these pictures.")] = 5,
-    category: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
-    ] = None,
-    max_pictures: Annotated[
-        int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where results go, and where they are gone on with.")
-    ] = Path("out/peers"),
-) -> None:
-    """Compare the pair decoder with PatchCore, PaDiM and AnomalyDINO on the same draws.
-
-    Each scores the features of the embedded encoder, of an untrained ResNet-18 and of an untrained
-    small ViT. The table is in DIR/peers.md.
-
-    Example: anomalyst bench peers sets/mvtec --shots 1 --max-pictures 40
-    """
-    needs("evaluate", "matplotlib")
-    from anomalyst.data.reading import read_categories
-    from anomalyst.evaluation.peers import as_markdown, compare_peers
-    from anomalyst.evaluation.protocols import Progress, ProtocolConfig
-
-    samples = read_categories(dataset, category or [])
-    config = ProtocolConfig(shots=shots, seeds=seeds, max_pictures=max_pictures)
-    with progress("Comparing", None) as (bar, task):
-
-        def show(name: str, step: Progress) -> None:
-            bar.update(
-                task,  # type: ignore[arg-type]
-                description=name,
-                completed=step.pictures_done,
-                total=step.pictures_total,
-            )
-
-        found = compare_peers(samples, config, out=out, progress=show)
-    typer.echo(as_markdown(found))
-    typer.echo(f"Written to {out}")
-
-
-@app.command()
 def ways(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The set, as for `evaluate`.")],
     shots: Annotated[int, typer.Option(min=1, help="Good training pictures to teach.")] = 1,

@@ -9,6 +9,7 @@ import typer
 from anomalyst.allocator import keep_freed_memory
 from anomalyst.cli import (
     bench_making,
+    bench_peers,
     bench_serving,
     bench_training,
     chat,
@@ -52,6 +53,7 @@ app.command()(compare.compare)
 app.command()(search.search)
 app.command()(search.crossval)
 for command in (
+    bench_peers.peers,
     bench_training.engines,
     bench_training.loop,
     bench_training.allreduce,

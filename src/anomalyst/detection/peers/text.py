@@ -1,0 +1,209 @@
+"""Zero-shot peers on a CLIP folder: a picture against words for "sound" and "damaged".
+
+WinCLIP (Jeong et al., CVPR 2023) whole, as far as no good picture is given, and the scoring by
+prompts of AnomalyGPT (Gu et al., AAAI 2024) without what that trained. Both with this package's
+sentences (text_aligned.py): like the papers' they cross states with templates, in other words.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anomalyst.detection.detector import Evidence, content, resized
+from anomalyst.detection.peers.base import MAP_STRIDE_PX
+from anomalyst.detection.text_aligned import text_states
+from anomalyst.encoders.base import to_pixels
+from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig, quiet
+from anomalyst.errors import AnomalystError
+from anomalyst.geometry import Placement
+
+
+class Clip:
+    """A CLIP folder: its image tower, the way into the space it shares with words, its words.
+
+    Pictures are looked at at the size the model was trained on. Raises AnomalystError if the
+    folder is not there, not whole, or of another kind of model.
+    """
+
+    def __init__(self, source: str):
+        self.source = source
+        self.tower = HubEncoder(HubEncoderConfig(source=source), local_files_only=True)
+        if self.tower.model.config.model_type != "clip_vision_model":
+            kind = self.tower.model.config.model_type.removesuffix("_vision_model")
+            raise AnomalystError(
+                f"--clip {source}: is a {kind!r} model; the folder of a CLIP model with its text "
+                "tower and tokenizer is needed (transformers' CLIPModel)."
+            )
+        self.projection = _projection(source)
+        self.side_px = int(self.tower.model.config.image_size)
+        self.multiple_px = self.tower.multiple_px
+
+    def states(self, name: str) -> Tensor:
+        """Unit embeddings (2, E) of what is said of a sound product and of a damaged one."""
+        return text_states(self.source, name)
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """(1, 3, H, W) in [0, 1] -> what enters the transformer, class first: (1, 1 + N, D)."""
+        normalised = (pixels - self.tower.mean) / self.tower.std
+        found: Tensor = self.tower.model.embeddings(normalised, interpolate_pos_encoding=True)
+        return self.tower.model.pre_layrnorm(found)
+
+    def through(self, tokens: Tensor) -> list[Tensor]:
+        """(B, T, D) -> the same after each block."""
+        found = []
+        for block in self.tower.model.encoder.layers:
+            after = block(tokens, attention_mask=None)
+            tokens = after if isinstance(after, Tensor) else after[0]
+            found.append(tokens)
+        return found
+
+    def shared(self, tokens: Tensor) -> Tensor:
+        """(..., D) -> unit vectors (..., E) that can be compared with `states`."""
+        return F.normalize(self.projection(self.tower.model.post_layernorm(tokens)), dim=-1)
+
+
+def _projection(source: str) -> nn.Module:
+    from transformers import CLIPModel
+
+    try:
+        with quiet():
+            model, found = CLIPModel.from_pretrained(
+                source, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+    # Damaged weights and wrong shapes raise unrelated families.
+    except Exception as error:
+        raise AnomalystError(
+            f"--clip {source}: cannot be loaded as a CLIPModel ({' '.join(str(error).split())})."
+        ) from error
+    if missing := sorted(found["missing_keys"]):
+        raise AnomalystError(
+            f"--clip {source}: lacks {len(missing)} weights of a CLIPModel ({missing[0]}, ...); "
+            "copy or download the whole model."
+        )
+    projection: nn.Module = model.visual_projection.float().eval().requires_grad_(False)
+    return projection
+
+
+class ZeroShot(ABC):
+    """A way of scoring one picture by words alone."""
+
+    name: str
+
+    def __init__(self, clip: Clip, recipe: object):
+        self.clip, self.recipe = clip, recipe
+
+    @torch.inference_mode()
+    def judge(self, canvas: np.ndarray, states: Tensor, placement: Placement | None) -> Evidence:
+        """uint8 (h, w, 3), sides in whole patches -> map and score; padding does not count."""
+        size_hw = canvas.shape[0] // MAP_STRIDE_PX, canvas.shape[1] // MAP_STRIDE_PX
+        rows, columns = (side // self.clip.multiple_px for side in canvas.shape[:2])
+        tokens = self.clip.tokens(to_pixels([canvas]))
+        map_, score = self.scored(tokens, states, (rows, columns), size_hw)
+        kept = content(placement, map_)
+        score = float(map_[kept].max()) if score is None else score
+        return Evidence((map_ * kept)[0, 0].numpy(), score)
+
+    @abstractmethod
+    def scored(
+        self, tokens: Tensor, states: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
+    ) -> tuple[Tensor, float | None]:
+        """Tokens (1, 1 + N, D), states (2, E) -> a map (1, 1, H, W) in [0, 1], and the score; None,
+        the map's largest value.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WinCLIPConfig:
+    """The paper's settings."""
+
+    windows: tuple[int, ...] = (2, 3)  # sides in patches; the whole picture is a scale, too
+    temperature: float = 0.07  # of the softmax over the two states
+
+
+class WinCLIP(ZeroShot):
+    """Windows of patches go through the transformer alone, each with the class token.
+
+    A window's score is its probability of "damaged"; a patch has the harmonic mean of those of the
+    windows over it, and the map the harmonic mean of all scales, the whole picture being one of
+    them (section 3.3). The picture's score is its own probability (3.2).
+    """
+
+    name = "WinCLIP, no good picture"
+    recipe: WinCLIPConfig
+
+    def __init__(self, clip: Clip, recipe: WinCLIPConfig | None = None):
+        super().__init__(clip, recipe or WinCLIPConfig())
+
+    def scored(
+        self, tokens: Tensor, states: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
+    ) -> tuple[Tensor, float | None]:
+        """See the class."""
+        whole = self._damaged(tokens, states)  # (1,)
+        scales = [whole.expand(grid_hw)]
+        for side in self.recipe.windows:
+            index = windows(grid_hw, side)
+            alone = tokens[:, :1].expand(len(index), -1, -1)
+            picked = torch.cat([alone, tokens[0, 1 + index]], 1)  # (W, 1 + side^2, D)
+            scales.append(harmonic(self._damaged(picked, states), grid_hw, side))
+        both = len(scales) / torch.stack(scales).reciprocal().sum(0)  # (h, w)
+        return resized(both[None, None], size_hw), float(whole)
+
+    def _damaged(self, tokens: Tensor, states: Tensor) -> Tensor:
+        """(B, T, D) -> the probability of "damaged" by the class token, (B,)."""
+        seen = self.clip.shared(self.clip.through(tokens)[-1][:, 0])
+        return (seen @ states.T / self.recipe.temperature).softmax(1)[:, 1]
+
+
+def windows(grid_hw: tuple[int, int], side: int) -> Tensor:
+    """Numbers of the patches under every square window, row by row: (W, side * side)."""
+    numbers = torch.arange(grid_hw[0] * grid_hw[1]).reshape(grid_hw)
+    return numbers.unfold(0, side, 1).unfold(1, side, 1).flatten(2).flatten(0, 1)
+
+
+def harmonic(scores: Tensor, grid_hw: tuple[int, int], side: int) -> Tensor:
+    """Scores of all windows (W,) -> for every patch the harmonic mean of those over it, (h, w)."""
+    inverse = scores.reciprocal().reshape(1, 1, grid_hw[0] - side + 1, grid_hw[1] - side + 1)
+    over = torch.ones(1, 1, side, side)
+    sums = F.conv_transpose2d(inverse, over)
+    return (F.conv_transpose2d(torch.ones_like(inverse), over) / sums)[0, 0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptConfig:
+    """AnomalyGPT's settings."""
+
+    depths: Sequence[float] = (0.25, 0.5, 0.75, 1.0)  # of the blocks whose patches are read
+    scale: float = 100.0  # of the cosines before the softmax
+
+
+class PromptMap(ZeroShot):
+    """AnomalyGPT's map by prompts, untrained: patches of four depths against the two states.
+
+    Where it trained one linear layer per depth, CLIP's own way into the shared space is taken.
+    Cosines are grown, then turned into probabilities; the map is their mean over the depths, the
+    score its largest value.
+    """
+
+    name = "AnomalyGPT's prompts, no good picture"
+    recipe: PromptConfig
+
+    def __init__(self, clip: Clip, recipe: PromptConfig | None = None):
+        super().__init__(clip, recipe or PromptConfig())
+
+    def scored(
+        self, tokens: Tensor, states: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
+    ) -> tuple[Tensor, float | None]:
+        """See the class."""
+        blocks = self.clip.through(tokens)
+        maps = []
+        for depth in self.recipe.depths:
+            block = blocks[max(1, round(depth * len(blocks))) - 1]
+            cosine = self.clip.shared(block[:, 1:]) @ states.T * self.recipe.scale  # (1, N, 2)
+            both = cosine.transpose(1, 2).unflatten(2, grid_hw)  # (1, 2, h, w)
+            maps.append(resized(both, size_hw).softmax(1)[:, 1:])
+        return torch.stack(maps).mean(0), None
