@@ -60,6 +60,10 @@ def evaluate(
     category: Categories = None,
     by: By = None,
     adapt: Adapt = None,
+    bad_shots: Annotated[
+        int,
+        typer.Option(metavar="B", help="Defective test pictures to teach, too: 0, or 3 to 50."),
+    ] = 0,
     worst: Annotated[
         int, typer.Option(min=0, metavar="N", help="Worst pictures shown per category.")
     ] = 20,
@@ -89,7 +93,8 @@ def evaluate(
     each category and why they fail, results.md, .csv and .json, a row per picture, ROC and
     precision-recall curves, and a sheet of the best and worst cases. With --language also
     language.md: right and wrong answers to "Is there any anomaly in the image?". The same command
-    again goes on where an interrupted one stopped.
+    again goes on where an interrupted one stopped. With --bad-shots the figures are of the pictures
+    that were not drawn to be taught.
 
     Example: anomalyst evaluate sets/mvtec --shots 4 --category bottle --out out/bottle
 
@@ -110,6 +115,7 @@ def evaluate(
             max_pictures=max_pictures,
             false_alarm_rate=false_alarm_rate,
             language=language,
+            bad_shots=bad_shots,
         )
         samples = read_categories(dataset, category or [])
         samples = by_column(samples, by) if by else samples
@@ -117,7 +123,7 @@ def evaluate(
             _inspector(encoder, language, precision, device, engine),
             samples,
             config,
-            out=out or Path("out/evaluate") / f"{dataset.resolve().stem}-{shots}-shot",
+            out=out or Path("out/evaluate") / _folder(dataset, shots, bad_shots),
             as_json=as_json,
         )
     except AnomalystError as error:
@@ -161,6 +167,11 @@ def run(
             typer.echo(words)
         typer.echo(f"Written to {out}; look at {out / 'results.html'}")
     return results
+
+
+def _folder(dataset: Path, shots: str, bad_shots: int) -> str:
+    beside = f"-{bad_shots}-bad" if bad_shots else ""
+    return f"{dataset.resolve().stem}-{shots}-shot{beside}"
 
 
 def _shots(text: str) -> int | Literal["all"]:
