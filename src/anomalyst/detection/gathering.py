@@ -64,8 +64,9 @@ def gather(
 
     Pictures are uint8 (H, W, 3), masks bool (H, W).
     """
-    plain = detector.decoder is None
-    shares = [()] if plain else candidate_shares(detector.config.scale_shares)
+    shares: list[tuple[float, ...]] = [()]
+    if detector.decoder is not None:
+        shares = candidate_shares(detector.config.scale_shares)
     scores, figures, precision = [], [], []
     for views, mask, memories in _left_out(detector, frame, studied, good, bad, usable):
         tiles = _judged(detector, views, memories, shares)

@@ -58,4 +58,5 @@ def resampled_gain(gains: np.ndarray, tested_share: float) -> Gain:
 def _wins(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Of each defective one over each good one: 1, a half for a tie, else 0; (bad, good)."""
     bad, good = scores[labels == 1], scores[labels == 0]
-    return (bad[:, None] > good) + 0.5 * (bad[:, None] == good)
+    wins: np.ndarray = (bad[:, None] > good) + 0.5 * (bad[:, None] == good)
+    return wins

@@ -41,7 +41,8 @@ def fit_logistic(
 def balanced(labels: np.ndarray) -> np.ndarray:
     """Weights (n,) whose sum is n and alike for both kinds."""
     counts = np.bincount(labels, minlength=2)
-    return len(labels) / (2 * counts[labels])
+    weights: np.ndarray = len(labels) / (2 * counts[labels])
+    return weights
 
 
 def fit_head(figures: np.ndarray, labels: np.ndarray, penalty: float = PENALTY) -> Head:

@@ -12,7 +12,8 @@ from torch import Tensor
 from anomalyst.errors import AnomalystError
 
 CLUSTER_LEAST = 2  # pictures of a group; a lone one is an odd picture, no other product
-CLEAR_GAP = 3.0  # how much farther groups lie apart than neighbours within them (decisions.md)
+CLEAR_GAP = 5.0  # how much farther groups lie apart than neighbours within them (decisions.md)
+FEWEST = 8  # good pictures among which groups are looked for: fewer fall into two by chance
 GROUPS_MOST = 8
 NEVER_CLOSER = 1e-3  # distance below which pictures are as good as the same
 MOST_NAMED = 5  # files of a group
@@ -49,8 +50,10 @@ def product_groups(embeddings: Tensor) -> list[list[int]]:
 
     Embeddings (N, D), compared by 1 - cosine similarity. Single linkage: the edges of the minimum
     spanning tree (Gower and Ross 1969) that are `CLEAR_GAP` times as long as the next shorter one
-    are cut, if every group has two pictures or more.
+    are cut, if every group has two pictures or more; among fewer than `FEWEST` pictures none.
     """
+    if len(embeddings) < FEWEST:
+        return [list(range(len(embeddings)))]
     edges = spanning_tree(embeddings)  # longest first
     for cut in range(min(GROUPS_MOST - 1, len(edges) - 1), 0, -1):
         if edges[cut - 1][0] < CLEAR_GAP * max(edges[cut][0], NEVER_CLOSER):
