@@ -168,8 +168,8 @@ def test_a_left_out_head_never_saw_its_picture():
     rule, scores = learn_rule(
         looks(figures[:, 0][None], figures), names(20), Costs(), ChoiceConfig(head_least=3)
     )
-    assert auroc(LABELS, seen) > 0.95  # noise learnt by heart
-    assert rule.head is None or auroc(LABELS, scores) < 0.95
+    assert auroc(LABELS, seen) > 0.9  # noise learnt by heart
+    assert rule.head is None or auroc(LABELS, scores) < 0.9
 
 
 def test_dear_misses_lower_the_threshold_and_what_is_missed_is_named():

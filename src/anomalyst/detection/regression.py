@@ -4,7 +4,7 @@ import numpy as np
 
 from anomalyst.detection.rule import Head
 
-PENALTY = 100.0  # of the squared weights of standardised figures; sklearn's 1 / C
+PENALTY = 10.0  # of the squared weights of standardised figures; sklearn's 1 / C
 PLAIN_WORTH = 10.0  # how much larger the score's own figure is made: it is hardly penalised
 MOST_STEPS = 50
 
