@@ -4,6 +4,7 @@ bolt/
   product.json         what it is, how it was taught, its calibration
   references/0001.png  the good pictures it was taught from, as they were
   accepted/NAME.png    pictures of which a person called a place sound
+  defective/0001.png   defective pictures it was taught with, and 0001_mask.png where known
   bank.safetensors     their features, so that loading needs no encoding, and the adapted head
 """
 

@@ -19,10 +19,11 @@ from anomalyst.detection.calibration import (
     procedural_calibration,
 )
 from anomalyst.detection.correcting import covered, kept_mask, likest_picture
-from anomalyst.detection.deciding import Decision, decide
+from anomalyst.detection.deciding import Decision, decide, posed
 from anomalyst.detection.decoder import load_decoder
 from anomalyst.detection.detector import Detector, DetectorConfig, Evidence, Memory
 from anomalyst.detection.kinds import load_kinds, with_kinds
+from anomalyst.detection.known.defects import KnownDefects, open_defects, teach_defects
 from anomalyst.detection.laying import judge_laid
 from anomalyst.detection.likeness import likest_place
 from anomalyst.detection.pose import (
@@ -36,6 +37,7 @@ from anomalyst.detection.pose import (
     pose_notes,
 )
 from anomalyst.detection.regions import regions_for, sentence
+from anomalyst.detection.sameness import all_the_same, remarks
 from anomalyst.detection.teaching import calibrate, circle_of, pose_of, study
 from anomalyst.encoders import detector_weights, fingerprint, load_encoder
 from anomalyst.errors import AnomalystError, PictureError
@@ -127,11 +129,12 @@ class Inspector:
         )
         return cls(detector, config, beside, alone)
 
-    def teach(
+    def teach(  # noqa: PLR0913 - each is one independent wish
         self,
         name: str,
         good: Sequence[Path],
         *,
+        bad: KnownDefects | None = None,
         product: Product | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
@@ -144,12 +147,16 @@ class Inspector:
         A picture that cannot be read is left out and named in the product's notes. `adapted`: fit
         the decoder to the product, if that helps (adaptation.py): None, where it costs no score
         that calibrates; True, from four pictures on; False, never; "kept", as `product` is.
+        `bad`: a few known defects, which replace those of `product`; they set its threshold, and
+        more where that clearly helps (known_defects.py).
         Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
         """
         paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
         if not paths:
             raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
         pictures, notes = self._opened(paths, on_picture)
+        bad = bad or (product.bad if product else None)
+        defects = open_defects(bad, pictures, on_picture) if bad else None
         accepted = product.accepted if product else ()
         kept = list(pictures)
         frame, why = self._frame_for(list(pictures.values()), product)
@@ -163,11 +170,18 @@ class Inspector:
             accepted=[open_picture(one.image) for one in accepted],
             on_step=on_step,
         )
-        calibration = (
-            calibrate(self.detector, studied)
-            if calibrated and len(kept) > 1
-            else Calibration(scores=(), method="leave-one-out")
-        )
+        sources = dict(product.sources) if product else {}
+        named = [(sources.get(path, path.name), picture) for path, picture in pictures.items()]
+        notes += remarks(named, studied.features[0].embedding)
+        calibration, rule = Calibration(scores=(), method="leave-one-out"), None
+        if bad is not None and defects is not None:
+            bad, notes = bad.only(defects.pictures), [*notes, *defects.notes]
+            looked = iter([*kept, *defects.pictures])
+            rule, studied, calibration = teach_defects(
+                self.detector, frame, studied, named, defects, bad, lambda: on_picture(next(looked))
+            )
+        elif calibrated and len(kept) > 1 and not all_the_same(list(pictures.values())):
+            calibration = calibrate(self.detector, studied)
         return Product(
             name=name,
             encoder=self.name,
@@ -176,13 +190,15 @@ class Inspector:
             pose="fixed" if studied.circle is None else "free",
             circle=studied.circle,
             references=kept,
-            sources=dict(product.sources) if product else {},
+            sources=sources,
             features=studied.shown,
             calibration=calibration,
             head={} if studied.decoder is None else dict(studied.decoder.head()),
             memories=studied.memories,
             chosen=studied.chosen,
             accepted=accepted,
+            bad=bad,
+            rule=rule,
             notes=tuple(notes),
             side_reason=why,
             description=product.description if product else "",
@@ -428,7 +444,7 @@ class Inspector:
             image=one.image,
             size_hw=one.size_hw,
             map=whole,
-            score=max(e.score for e in evidence),
+            score=decision.score,
             p_value=decision.p_value,
             verdict=decision.verdict,
             confidence=decision.confidence,
@@ -479,16 +495,18 @@ class Inspector:
     ) -> Decision:
         if not 0 < rate < 1:
             raise AnomalystError(f"--false-alarm-rate {rate} is not between 0 and 1.")
-        return decide(
+        found = decide(
             evidence,
             rate,
-            notes=pose_notes(pose, self.detector.config.pose),
-            aligned=pose.likeness >= self.detector.config.pose.least_likeness,
             own=product.calibration,
             drawn=self.procedural if product.references else self.procedural_alone,
             product=product.name,
             num_good=product.num_references,
+            rule=product.rule,
         )
+        settings = self.detector.config.pose
+        aligned = pose.likeness >= settings.least_likeness
+        return posed(found, aligned, pose_notes(pose, settings))
 
     def memories(self, product: Product) -> list[Memory]:
         """What queries are compared with, per tile; computed once a product.
@@ -502,6 +520,8 @@ class Inspector:
             )
         if not product.memories:
             product.memories = [self.detector.remember(tile) for tile in product.features]
+            for memory in product.memories:
+                memory.shares = product.rule.shares if product.rule else ()
             if product.head and self.detector.decoder is not None:
                 decoder = self.detector.decoder.with_head(product.head)
                 for memory in product.memories:

@@ -11,7 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from anomalyst.catalogue import FORMAT, RECORD, product_folder, read_record
+from anomalyst.config import from_mapping, to_mapping
 from anomalyst.detection.calibration import Calibration
+from anomalyst.detection.known.defects import KnownDefects
+from anomalyst.detection.known.rule import Rule
 from anomalyst.errors import AnomalystError
 from anomalyst.files import write_text, written_whole
 from anomalyst.geometry import Frame
@@ -58,6 +61,8 @@ class Product:
     chosen: list[int] = field(default_factory=list)  # the references that queries are compared with
     accepted: tuple[Accepted, ...] = ()  # corrections of false alarms, in the order given
     circle: Tensor | None = None  # the first reference turned through the circle (pose.py)
+    bad: KnownDefects | None = None  # defective pictures it was taught with
+    rule: Rule | None = None  # what they set
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     folder: Path | None = None  # where it is saved
     compiled: Any = field(default=None, repr=False)  # its networks on an engine, lazily
@@ -86,9 +91,10 @@ class Product:
                 (part / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(one.image, part / file)
                 accepted.append(one.as_dict(str(file)))
+            defective = _copied(self.bad, part)
             with written_whole(part / "bank.safetensors") as bank:
                 save_file(_tensors(self), bank)
-            record = self._record(kept) | {"accepted": accepted}
+            record = self._record(kept) | {"accepted": accepted, "defective": defective}
             write_text(part / RECORD, json.dumps(record, indent=2) + "\n")
             _replace(part, folder)
         except OSError as error:
@@ -99,6 +105,7 @@ class Product:
         self.references = [folder / str(k["file"]) for k in kept]
         self.sources = _sources(folder, kept)
         self.accepted = _accepted(folder, accepted)
+        self.bad = _defective(folder, defective, self.rule)
 
     def _record(self, references: list[dict[str, str]]) -> dict[str, Any]:
         assert self.frame is not None  # a product that was taught has one
@@ -116,6 +123,7 @@ class Product:
             "references": references,
             "chosen": self.chosen,
             "calibration": self.calibration.as_dict(),
+            "rule": to_mapping(self.rule) if self.rule else None,
             "notes": list(self.notes),
             "side": self.side_reason,
             "description": self.description,
@@ -126,6 +134,8 @@ class Product:
         """The product saved in `folder`; AnomalystError says what is missing or broken."""
         record = read_record(folder)
         try:
+            ruled = record.get("rule")
+            rule = from_mapping(Rule, ruled, where=f"{folder}: rule") if ruled else None
             frame = record["frame"]
             product = cls(
                 name=record["name"],
@@ -148,6 +158,8 @@ class Product:
                 description=str(record.get("description", "")),
                 chosen=list(record.get("chosen", [])),
                 accepted=_accepted(folder, record.get("accepted", [])),
+                bad=_defective(folder, record.get("defective", []), rule),
+                rule=rule,
                 folder=folder,
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
@@ -174,6 +186,34 @@ def _accepted(folder: Path, records: list[dict[str, Any]]) -> tuple[Accepted, ..
             boxes_xyxy=tuple((b[0], b[1], b[2], b[3]) for b in one["boxes_xyxy"]),
         )
         for one in records
+    )
+
+
+def _copied(bad: KnownDefects | None, part: Path) -> list[dict[str, str]]:
+    """Copy defective pictures and masks into the folder `part` -> what product.json says."""
+    records = []
+    for index, picture in enumerate(bad.pictures if bad else (), start=1):
+        assert bad is not None
+        (part / "defective").mkdir(exist_ok=True)
+        file = f"defective/{index:04d}{picture.suffix.lower()}"
+        shutil.copyfile(picture, part / file)
+        records.append({"file": file, "source": bad.called(picture)})
+        if mask := bad.masks.get(picture):
+            records[-1]["mask"] = f"defective/{index:04d}_mask{mask.suffix.lower()}"
+            shutil.copyfile(mask, part / records[-1]["mask"])
+    return records
+
+
+def _defective(
+    folder: Path, records: list[dict[str, str]], rule: Rule | None
+) -> KnownDefects | None:
+    if not records or rule is None:
+        return None
+    return KnownDefects(
+        pictures=tuple(folder / one["file"] for one in records),
+        masks={folder / one["file"]: folder / one["mask"] for one in records if "mask" in one},
+        costs=rule.costs,
+        sources={folder / one["file"]: one["source"] for one in records},
     )
 
 

@@ -64,6 +64,10 @@ def evaluate(
     category: Categories = None,
     by: By = None,
     adapt: Adapt = None,
+    bad_shots: Annotated[
+        int,
+        typer.Option(metavar="B", help="Defective test pictures to teach, too: 0, or 3 to 50."),
+    ] = 0,
     worst: Annotated[
         int, typer.Option(min=0, metavar="N", help="Worst pictures shown per category.")
     ] = 20,
@@ -93,7 +97,8 @@ def evaluate(
     each category and why they fail, results.md, .csv and .json, a row per picture, ROC and
     precision-recall curves, and a sheet of the best and worst cases. With --language also
     language.md: right and wrong answers to "Is there any anomaly in the image?". The same command
-    again goes on where an interrupted one stopped.
+    again goes on where an interrupted one stopped. With --bad-shots the figures are of the pictures
+    that were not drawn to be taught.
 
     Example: anomalyst evaluate sets/mvtec --shots 4 --category bottle --out out/bottle
     Example: anomalyst evaluate sets/mvtec --side 384
@@ -116,6 +121,7 @@ def evaluate(
             false_alarm_rate=false_alarm_rate,
             language=language,
             side=looked_at(side, smallest_defect_px),
+            bad_shots=bad_shots,
         )
         samples = read_categories(dataset, category or [])
         samples = by_column(samples, by) if by else samples
@@ -123,7 +129,7 @@ def evaluate(
             _inspector(encoder, language, precision, device, engine, side, smallest_defect_px),
             samples,
             config,
-            out=out or _place(dataset, shots, config.side),
+            out=out or _place(dataset, shots, bad_shots, config.side),
             as_json=as_json,
         )
     except AnomalystError as error:
@@ -184,8 +190,9 @@ def looked_at(side: str | None, smallest_defect_px: float | None) -> str | None:
     return side or (None if smallest_defect_px is None else f"defect{smallest_defect_px:g}")
 
 
-def _place(dataset: Path, shots: str, side: str | None) -> Path:
-    parts = (dataset.resolve().stem, shots, "shot", side)
+def _place(dataset: Path, shots: str, bad_shots: int, side: str | None) -> Path:
+    beside = f"{bad_shots}-bad" if bad_shots else ""
+    parts = (dataset.resolve().stem, shots, "shot", beside, side)
     return Path("out/evaluate") / "-".join(part for part in parts if part)
 
 

@@ -40,6 +40,11 @@ def export_product(
         raise AnomalystError(
             f"product {product.name!r}: is not saved yet; save it, then export it."
         )
+    if product.rule is not None:
+        raise AnomalystError(
+            f"product {product.name!r}: was taught with defective pictures, and an export cannot "
+            "judge by their threshold yet; teach it without --bad to export it."
+        )
     checked_rate(rate)
     out = out.resolve()
     _refuse_to_replace(out)

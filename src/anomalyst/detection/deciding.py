@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from anomalyst.detection.calibration import Calibration, too_few_note
 from anomalyst.detection.detector import Evidence
+from anomalyst.detection.known.rule import Rule
 from anomalyst.types import Verdict
 
 # Logistic regression of "has a defect" on the contrast of 5,000 drawn pictures beside one good one,
@@ -17,6 +18,7 @@ CONTRAST_SLOPE, CONTRAST_MIDDLE = 1.17, -3.48
 class Decision:
     """What is made of a score."""
 
+    score: float  # unbounded, higher is more anomalous
     p_value: float
     verdict: Verdict
     confidence: float  # that the verdict is right; of an unsure one, that there is a defect
@@ -32,54 +34,45 @@ def decide(
     drawn: Calibration | None,
     product: str,
     num_good: int,
-    aligned: bool = True,
-    notes: tuple[str, ...] = (),
+    rule: Rule | None = None,
 ) -> Decision:
-    """The decision on one picture's tiles: an alarm only where the product could be aligned.
-
-    `notes` come after those of the decision.
-    """
-    found = _decided(evidence, rate, own=own, drawn=drawn, product=product, num_good=num_good)
-    if not aligned and found.verdict == "anomalous":
-        found = replace(found, verdict="unsure", guaranteed=False)
-    return replace(found, notes=(*found.notes, *notes))
-
-
-def _decided(
-    evidence: Sequence[Evidence],
-    rate: float,
-    *,
-    own: Calibration,
-    drawn: Calibration | None,
-    product: str,
-    num_good: int,
-) -> Decision:
-    """The decision by the scores alone.
+    """The decision on one picture's tiles.
 
     With enough good pictures the product's own calibration decides. With 2 to 18 their scores are
     a guess; with one or none those of drawn products (`drawn`, None for an encoder they were not
     made with). Beside a single good picture, a part that is no alarm but more likely spoiled than
-    sound is "unsure": there a person should look.
+    sound is "unsure": there a person should look. A `rule` that known defects set decides in place
+    of all these.
     """
+    if rule is not None:
+        return _decided_by(rule, rule.score(evidence), own)
     score = max(e.score for e in evidence)
     if own.enough_for(rate):
         p_value = own.p_value(score)
-        return _decision(p_value, own.verdict(p_value, rate), guaranteed=True)
+        return _decision(score, p_value, own.verdict(p_value, rate), guaranteed=True)
     note = too_few_note(rate, own, product, num_good)
     if drawn is None:
-        return _decision(own.p_value(score), "unsure", note)
+        return _decision(score, own.p_value(score), "unsure", note)
     if len(own.scores) >= 2:
         p_value = own.estimated_p_value(score)
-        return _decision(p_value, own.verdict(p_value, rate), note)
+        return _decision(score, p_value, own.verdict(p_value, rate), note)
     p_value = drawn.p_value(score)
     verdict = drawn.verdict(p_value, rate)
     contrasts = [e.contrast for e in evidence if e.contrast is not None]
     if num_good == 0 or not contrasts:
-        return _decision(p_value, verdict, note)
+        return _decision(score, p_value, verdict, note)
     chance = chance_of_defect(max(contrasts))
     if verdict != "anomalous":
         verdict = "unsure" if chance >= 0.5 else "normal"
-    return _decision(p_value, verdict, note, chance=chance)
+    return _decision(score, p_value, verdict, note, chance=chance)
+
+
+def posed(decision: Decision, aligned: bool, notes: tuple[str, ...]) -> Decision:
+    """A decision and what there is to say of the pose: no alarm where nothing was aligned."""
+    decision = replace(decision, notes=(*decision.notes, *notes))
+    if aligned or decision.verdict != "anomalous":
+        return decision
+    return replace(decision, verdict="unsure", guaranteed=False)
 
 
 def chance_of_defect(contrast: float) -> float:
@@ -90,7 +83,19 @@ def chance_of_defect(contrast: float) -> float:
     return 1 / (1 + math.exp(-CONTRAST_SLOPE * (contrast - CONTRAST_MIDDLE)))
 
 
+def _decided_by(rule: Rule, score: float, own: Calibration) -> Decision:
+    """The p-value stays what it was, for good pictures alone; only the verdict is by the rule.
+
+    The spread of drawn products, behind a p-value from few scores, says nothing of a head's.
+    """
+    counted = rule.head is not None or own.enough_for(0.05)
+    p_value = own.p_value(score) if counted else own.estimated_p_value(score)
+    chance = rule.chance(score)
+    return _decision(score, p_value, rule.verdict(score), rule.note, chance=chance)
+
+
 def _decision(
+    score: float,
     p_value: float,
     verdict: Verdict,
     note: str = "",
@@ -102,6 +107,7 @@ def _decision(
     if chance is None:
         chance = 1 - p_value if verdict != "normal" else (1 - p_value) / 2
     return Decision(
+        score=score,
         p_value=p_value,
         verdict=verdict,
         confidence=1 - chance if verdict == "normal" else chance,

@@ -45,6 +45,7 @@ class Memory:
     decoder: PairDecoder | None = None  # the product's own, if it was adapted
     bank: MemoryBank | None = None  # for an encoder without a decoder
     bank_scale: float = 1.0  # the bank's distance at which its map says 0.5
+    shares: tuple[float, ...] = ()  # of each size, if chosen for the product (known_defects.py)
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Evidence:
     score: float  # unbounded, higher is more anomalous
     contrast: float | None = None  # the score, made comparable between products (calibration.py)
     detail: Tensor | None = None  # (1, 2D+1, h, w): what the pair decoder compared (kinds.py)
+    logits: Tensor | None = None  # (1, 1, h, w) behind the map; -inf on padding
 
 
 class Detector:
@@ -134,7 +136,7 @@ class Detector:
             each = references.count // whole - 1  # copies of each picture, after all pictures
             copies = [whole + i * each + copy for i in pictures for copy in range(each)]
             kept.append(references.only([*pictures, *copies]))
-        return Memory(kept, memory.decoder)
+        return Memory(kept, memory.decoder, shares=memory.shares)
 
     @torch.inference_mode()
     def judge(self, query: Features, memory: Memory, placement: Shown | None) -> Evidence:
@@ -152,9 +154,19 @@ class Detector:
 
         The latter is `Matched.fine` of the largest size, (1, 2D+1, h, w) float32.
 
-        Their probability is the mean of those of all sizes by `scale_shares`; without a good
-        picture, that of the largest size, since defects that stand out by themselves are small.
+        Their probability is the mean of those of all sizes by `scale_shares`, or by the memory's
+        own; without a good picture, that of the largest size, since defects that stand out by
+        themselves are small.
         Raises AnomalystError for an encoder without a pair decoder and a memory without pictures.
+        """
+        found, detail = self.scale_logits(query, memory)
+        return mixed_logits(found, memory.shares or self.config.scale_shares), detail
+
+    @torch.inference_mode()
+    def scale_logits(self, query: Features, memory: Memory) -> tuple[list[Tensor], Tensor]:
+        """What `evidence` mixes: the logits of each size, (1, 1, h, w) all, and what was compared.
+
+        Without a good picture those of the largest size alone. Raises as `evidence` does.
         """
         if self.decoder is None:
             raise AnomalystError(
@@ -180,7 +192,7 @@ class Detector:
                 detail = matched.fine.float()
             found.append(resized(logits, found[0].shape[-2:]) if found else logits)
             movement = matched.movement
-        return mixed_logits(found, self.config.scale_shares), detail
+        return found, detail
 
     def _compared(
         self, decoder: PairDecoder, query: Features, memory: Memory, index: int
@@ -240,7 +252,8 @@ def evidence_of(logits: Tensor, shown: Tensor, detail: Tensor, placement: Shown 
     kept = content(placement, logits)
     values = logits[kept].double()
     score = float(expected_share(values))
-    return Evidence((shown * kept)[0, 0].numpy(), score, contrast(score, values), detail)
+    seen = logits.masked_fill(~kept, -math.inf)
+    return Evidence((shown * kept)[0, 0].numpy(), score, contrast(score, values), detail, seen)
 
 
 def by_scale(features: Features) -> list[Features]:

@@ -23,11 +23,14 @@ def judge_laid(
     """
     found = [(judge(laid(canvas, pose), Laid(pose, placement)), pose) for pose in poses]
     evidence, pose = min(found, key=lambda pair: pair[0].score)
-    return _back(evidence, pose), pose
+    return over_query(evidence, pose), pose
 
 
-def _back(evidence: Evidence, pose: Pose) -> Evidence:
-    """Map and detail over the query's canvas; nothing where it reaches beyond the good picture."""
+def over_query(evidence: Evidence, pose: Pose) -> Evidence:
+    """Map and detail of a laid canvas, over the query's own.
+
+    They say nothing where that reaches beyond the good picture.
+    """
     map_, inside = laid_back(torch.from_numpy(evidence.map)[None, None], pose)
     detail = None if evidence.detail is None else laid_back(evidence.detail, pose)[0]
     return replace(evidence, map=(map_ * inside)[0, 0].numpy(), detail=detail)

@@ -202,7 +202,8 @@ def calibrate(detector: Detector, studied: Studied) -> Calibration:
         return Calibration(scores=tuple(scores), method="split")
     if studied.decoder is not None:
         return Calibration(scores=(), method="leave-one-out")
-    scores = [_score(detector, studied, i, _without(detector, studied, i)) for i in range(total)]
+    without = (left_out_memories(detector, studied, i) for i in range(total))
+    scores = [_score(detector, studied, i, memories) for i, memories in enumerate(without)]
     return Calibration(scores=tuple(scores), method="leave-one-out")
 
 
@@ -211,7 +212,7 @@ def _score(detector: Detector, studied: Studied, i: int, memories: Sequence[Memo
     return max(detector.judge(tile.rows([i]), memory, None).score for tile, memory in judged)
 
 
-def _without(detector: Detector, studied: Studied, i: int) -> list[Memory]:
+def left_out_memories(detector: Detector, studied: Studied, i: int) -> list[Memory]:
     """What is remembered of the references but for picture i."""
     if i not in studied.chosen:
         return studied.memories

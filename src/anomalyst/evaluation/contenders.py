@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from anomalyst.detection.detector import Evidence, Memory
+from anomalyst.detection.known.defects import KnownDefects
 from anomalyst.detection.peers import FEW, Peer
 from anomalyst.detection.peers.text import ZeroShot
 from anomalyst.detection.teaching import encoded
@@ -40,9 +41,16 @@ class PeerInspector:
         self.name = f"{scorer} on {peer.encoder.name}"
         self.fingerprint = _digest(fingerprint(peer.encoder), peer.recipe, peer.encoder.side_px)
 
-    def teach(self, name: str, good: Sequence[Path], *, adapted: bool | None = None) -> Remembered:
+    def teach(
+        self,
+        name: str,
+        good: Sequence[Path],
+        *,
+        adapted: bool | None = None,
+        bad: KnownDefects | None = None,
+    ) -> Remembered:
         """What the good pictures show; with few of them, their copies, too (`Peer.views`)."""
-        del name, adapted
+        del name, adapted, bad
         pictures = [open_picture(path) for path in good]
         encoder = self.peer.encoder
         frame = Frame.of(pictures[0].shape[:2], encoder.side_px, encoder.multiple_px)
@@ -83,9 +91,16 @@ class TextInspector:
         self.fingerprint = _digest(tower, method.recipe, product)
         self._states: Tensor | None = None
 
-    def teach(self, name: str, good: Sequence[Path], *, adapted: bool | None = None) -> str:
+    def teach(
+        self,
+        name: str,
+        good: Sequence[Path],
+        *,
+        adapted: bool | None = None,
+        bad: KnownDefects | None = None,
+    ) -> str:
         """It learns nothing from pictures."""
-        del good, adapted
+        del good, adapted, bad
         return name
 
     def untaught(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from anomalyst.detection.known.defects import KnownDefects
 from anomalyst.detection.regions import box_iou, find_regions, joined_px
 from anomalyst.errors import PictureError
 from anomalyst.inspector import Inspector
@@ -22,9 +23,16 @@ class Speaking:
         self.inspector = inspector
         self.name, self.fingerprint = inspector.name, inspector.fingerprint
 
-    def teach(self, name: str, good: Sequence[Path], *, adapted: bool | None = None) -> Any:
-        """A product from good pictures."""
-        return self.inspector.teach(name, good, adapted=adapted)
+    def teach(
+        self,
+        name: str,
+        good: Sequence[Path],
+        *,
+        adapted: bool | None = None,
+        bad: KnownDefects | None = None,
+    ) -> Any:
+        """A product from good pictures, and a few defective ones."""
+        return self.inspector.teach(name, good, adapted=adapted, bad=bad)
 
     def untaught(self) -> Any:
         """A product of which no good picture is known."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ class Plan:
     train: list[Sample]
     test: list[Sample]
     digest: str  # of both lists, to know them again
+    bad: list[Sample] = field(default_factory=list)  # defective, drawn to teach; not in `test`
 
 
 def plan_runs(
@@ -31,11 +32,13 @@ def plan_runs(
     seeds: int,
     *,
     max_pictures: int | None = None,
+    bad_shots: int = 0,
 ) -> list[Plan]:
     """Every run of every category, by name, then seed.
 
     One run, not `seeds`, where nothing is drawn: paired, or `shots` is 0 or "all"; with 0 nothing
-    is paired either. `max_pictures` thins the test pictures of each category evenly over labels and
+    is paired either. With `bad_shots` so many defective test pictures are drawn by seed, to teach
+    and not to test. `max_pictures` thins the test pictures of each category evenly over labels and
     defect kinds. Raises AnomalystError
     for a category without labelled test pictures, one of which only some are paired, and two whose
     names make the same folder.
@@ -48,9 +51,9 @@ def plan_runs(
         raise AnomalystError(
             f"{folders[clash[0]]} categories would both be kept as {clash[0]!r}; rename one."
         )
-    draws = 1 if shots in (0, "all") else seeds
+    draws = 1 if shots in (0, "all") and not bad_shots else seeds
     return [
-        plan
+        _with_bad(plan, bad_shots) if bad_shots else plan
         for category in sorted(by_category)
         for plan in _plans_of(
             category, by_category[category], draws, max_pictures, alone=shots == 0
@@ -85,6 +88,27 @@ def _plans_of(
         )
         for seed in range(1 if paired else draws)
     ]
+
+
+def _with_bad(plan: Plan, count: int) -> Plan:
+    """The plan with some defective test pictures to teach instead; the draw is its seed's."""
+    if plan.paired:
+        raise AnomalystError(
+            f"Category {plan.category!r} compares each picture with its own reference, so there is "
+            "no product to teach defects; leave --bad-shots out, or evaluate others by --category."
+        )
+    known = [i for i, sample in enumerate(plan.test) if sample.label == "anomalous"]
+    if len(known) <= count:
+        raise AnomalystError(
+            f"Category {plan.category!r} has {len(known)} defective test pictures; with "
+            f"--bad-shots {count} none would be left to test."
+        )
+    drawn = set(np.random.default_rng(plan.seed).permutation(known)[:count].tolist())
+    return replace(
+        plan,
+        test=[sample for i, sample in enumerate(plan.test) if i not in drawn],
+        bad=[sample for i, sample in enumerate(plan.test) if i in drawn],
+    )
 
 
 def _spread(test: list[Sample], max_pictures: int | None) -> list[Sample]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from anomalyst import __version__
 from anomalyst.config import to_mapping
 from anomalyst.data.splits import k_shot
+from anomalyst.detection.known.defects import BAD_LEAST, BAD_MOST, GOOD_LEAST, KnownDefects
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.evaluation.failures import worst
 from anomalyst.evaluation.keeping import keep_failures
@@ -31,8 +32,15 @@ class Evaluable(Protocol):
     def fingerprint(self) -> str:
         """Which weights and settings: runs of another fingerprint are not gone on with."""
 
-    def teach(self, name: str, good: Sequence[Path], *, adapted: bool | None = None) -> Any:
-        """A product from good pictures."""
+    def teach(
+        self,
+        name: str,
+        good: Sequence[Path],
+        *,
+        adapted: bool | None = None,
+        bad: KnownDefects | None = None,
+    ) -> Any:
+        """A product from good pictures, and a few defective ones."""
 
     def untaught(self) -> Any:
         """A product of which no good picture is known."""
@@ -65,6 +73,8 @@ class ProtocolConfig:
     """What the inspector was told of its working side, for the record; None: the encoder's own."""
     max_pictures: int | None = None
     """At most so many test pictures per category, evenly spaced over labels and defect kinds."""
+    bad_shots: int = 0
+    """Defective test pictures drawn by seed and taught, too; the figures are of the others."""
 
     def __post_init__(self) -> None:
         if self.shots != "all" and self.shots < 0:
@@ -80,6 +90,15 @@ class ProtocolConfig:
         if self.max_pictures is not None and self.max_pictures < 2:
             raise AnomalystError(
                 f"max_pictures is {self.max_pictures}; at least 2 are needed, one of each label."
+            )
+        if self.bad_shots and not BAD_LEAST <= self.bad_shots <= BAD_MOST:
+            raise AnomalystError(
+                f"bad_shots is {self.bad_shots}; 0, or {BAD_LEAST} to {BAD_MOST}, is needed."
+            )
+        if self.bad_shots and self.shots != "all" and self.shots < GOOD_LEAST:
+            raise AnomalystError(
+                f"bad_shots needs {GOOD_LEAST} shots or more, for good pictures are judged by the "
+                f"others; shots is {self.shots}."
             )
 
 
@@ -150,7 +169,13 @@ def evaluate(
     `out` holds another evaluation, or a category cannot be run: too few references, no test
     pictures with a label, only some of them paired.
     """
-    plans = plan_runs(samples, config.shots, config.seeds, max_pictures=config.max_pictures)
+    plans = plan_runs(
+        samples,
+        config.shots,
+        config.seeds,
+        max_pictures=config.max_pictures,
+        bad_shots=config.bad_shots,
+    )
     folder = RunFolder(
         out,
         {
@@ -260,4 +285,9 @@ def _teach(inspector: Evaluable, plan: Plan, config: ProtocolConfig, good: Seque
     # Whoever teaches for work may leave a broken one out; "4-shot" must not mean three.
     for path in good:
         open_picture(path)
-    return inspector.teach(folder_name(plan.category), good, adapted=config.adapted)
+    name = folder_name(plan.category)
+    if not plan.bad:
+        return inspector.teach(name, good, adapted=config.adapted)
+    masks = {sample.image: sample.mask for sample in plan.bad if sample.mask}
+    bad = KnownDefects(pictures=tuple(sample.image for sample in plan.bad), masks=masks)
+    return inspector.teach(name, good, adapted=config.adapted, bad=bad)

@@ -64,6 +64,8 @@ def network_key(detector: Detector, product: Product) -> str:
     digest = hashlib.sha256(said.encode())
     for name, value in sorted(product.head.items()):
         digest.update(name.encode() + value.detach().float().numpy().tobytes())
+    if product.rule and product.rule.shares:
+        digest.update(json.dumps(product.rule.shares).encode())
     for tile in product.features:
         for level in tile.levels:
             digest.update(level.half().numpy().tobytes())  # as they are saved

@@ -40,6 +40,7 @@ class WholeInspection(nn.Module):
         self.encoder = copy.deepcopy(detector.encoder).float().cpu()
         self.decoder = copy.deepcopy(decoder).float().cpu()
         self.config = detector.config
+        self.shares = memory.shares or detector.config.scale_shares
         self.memory = [_Remembered(references) for references in memory.references]
         self.parts = nn.ModuleList(self.memory)
         self.shrink = nn.ModuleList(
@@ -63,7 +64,7 @@ class WholeInspection(nn.Module):
             found.append(resized(logits, found[0].shape[-2:]) if found else logits)
             if not index:
                 detail = matched.fine
-        logits = mixed_logits(found, self.config.scale_shares)
+        logits = mixed_logits(found, self.shares)
         shown = blurred(logits.sigmoid(), self.config.blur_cells)
         patches = _pooled(levels[2], PATCH_CELLS)
         return logits, shown, detail, patches, features.embedding

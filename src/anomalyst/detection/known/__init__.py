@@ -1,0 +1,1 @@
+"""Known defects: what a few defective pictures set for a product."""

@@ -1,0 +1,174 @@
+"""What known defects are good for: scale shares, a supervised head and a threshold, chosen.
+
+Nothing is taken that does not clearly beat what good pictures alone give, on pictures left out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from anomalyst.detection.known.gathering import Looks
+from anomalyst.detection.known.operating import best_threshold, called_anomalous
+from anomalyst.detection.known.ranking import Gain, auroc, auroc_gain, resampled_gain
+from anomalyst.detection.known.regression import even_odds, fit_head, left_out_log_odds
+from anomalyst.detection.known.rule import Costs, Findings, Rule
+
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceConfig:
+    """When a choice counts as better than what good pictures alone give."""
+
+    errors: float = 1.0
+    """How many standard errors it must be better by."""
+    repeats: int = 10
+    """How often the pictures are dealt into folds to choose scale shares."""
+    folds: int = 5
+    """At most; no more than there are defective pictures."""
+    head_least: int = 10
+    """The fewest defective pictures with which a head is trained."""
+
+
+def learn_rule(
+    looks: Looks,
+    names: Sequence[str],
+    costs: Costs,
+    config: ChoiceConfig | None = None,
+) -> tuple[Rule, np.ndarray]:
+    """What n pictures (good first) set, and their left-out scores, float64 (n,).
+
+    Each score is of a picture that its good pictures and its head never saw. Which shares to take
+    is chosen for each from the others, too; whether a head is kept, from all.
+    """
+    config = config or ChoiceConfig()
+    labels = looks.labels
+    chosen, reasons = choose_shares(looks, config)
+    own = looks.scores[chosen]
+    left_out = _each_by_others(looks) if chosen else own
+    head = None
+    if int(labels.sum()) >= config.head_least and looks.figures.shape[2]:
+        trained = left_out_log_odds(looks.figures[chosen], labels)
+        gain = auroc_gain(labels, own, trained)
+        kept = gain.clear(config.errors)
+        reasons += (_said_of_head(auroc(labels, own), auroc(labels, trained), gain, kept),)
+        if kept:
+            head = fit_head(looks.figures[chosen], labels)
+            own = left_out = trained
+    elif looks.figures.shape[2]:
+        reasons += (f"no head: it takes {config.head_least} defective pictures",)
+    slope, middle = even_odds(labels, own)
+    anomalous = called_anomalous(labels, own, costs)
+    rule = Rule(
+        shares=looks.shares[chosen] if chosen else (),
+        head=head,
+        threshold=best_threshold(labels, own, costs),
+        slope=slope,
+        middle=middle,
+        costs=costs,
+        findings=Findings(
+            good=int((labels == 0).sum()),
+            bad=int(labels.sum()),
+            masked=_masked(looks),
+            auroc_plain=auroc(labels, looks.scores[0]),
+            auroc=auroc(labels, left_out),
+            pixel_ap_plain=_mean(looks.precision[0]),
+            pixel_ap=_mean(looks.precision[chosen]),
+            missed=_named(names, (labels == 1) & ~anomalous),
+            alarms=_named(names, (labels == 0) & anomalous),
+            doubtful=_named(names, doubtful(labels, own, slope * (own - middle))),
+            reasons=reasons,
+        ),
+    )
+    return rule, own
+
+
+def choose_shares(looks: Looks, config: ChoiceConfig) -> tuple[int, tuple[str, ...]]:
+    """Which candidate of shares to take, 0 for the shipped ones, and why.
+
+    Repeated stratified cross-validation of the act of choosing: the candidate that ranks the
+    pictures of all folds but one best is tried on that one, beside the shipped shares. Only if that
+    pays by more than `config.errors` standard errors is the best of all pictures taken.
+    """
+    if len(looks.shares) == 1:
+        return 0, ()
+    labels = looks.labels
+    folds = min(config.folds, int(labels.sum()), int((labels == 0).sum()))
+    rng = np.random.default_rng(SEED)
+    gains = []
+    for _ in range(config.repeats):
+        dealt = _dealt(labels, folds, rng)
+        for fold in range(folds):
+            inside, outside = dealt == fold, dealt != fold
+            best = int(np.argmax(worth(looks, outside)))
+            tried = worth(looks, inside)
+            gains.append(tried[best] - tried[0])
+    gain = resampled_gain(np.array(gains), 1 / folds)
+    best = int(np.argmax(worth(looks, np.ones(len(labels), bool))))
+    if best == 0:
+        return 0, ("shipped scale shares: none of the others ranks these pictures better",)
+    said = f"{gain.mean:+.3f} ± {gain.error:.3f} on folds left out"
+    shares = _shown(looks.shares[best])
+    if gain.clear(config.errors):
+        return best, (f"scale shares {shares} instead of {_shown(looks.shares[0])}: {said}",)
+    return 0, (f"shipped scale shares: {shares} would not clearly be better ({said})",)
+
+
+def worth(looks: Looks, of: np.ndarray) -> np.ndarray:
+    """How good each candidate is on some pictures, bool (n,): float64 (C,).
+
+    AUROC, or where some have masks, the mean of it and their mean pixel AP.
+    """
+    ranked = np.array([auroc(looks.labels[of], scores[of]) for scores in looks.scores])
+    precision = looks.precision[:, of]
+    known = ~np.isnan(precision[0])
+    return (ranked + precision[:, known].mean(1)) / 2 if known.any() else ranked
+
+
+def doubtful(labels: np.ndarray, scores: np.ndarray, odds: np.ndarray) -> np.ndarray:
+    """Good pictures more like the defective ones: bool (n,).
+
+    More likely defective than good by their score, and above half of the defective ones.
+    """
+    half = float(np.median(scores[labels == 1]))
+    return cast(np.ndarray, (labels == 0) & (odds > 0) & (scores >= half))
+
+
+def _each_by_others(looks: Looks) -> np.ndarray:
+    """Each picture's score under the shares that the others rank best with, (n,)."""
+    everyone = np.arange(len(looks.labels))
+    best = [int(np.argmax(worth(looks, everyone != i))) for i in everyone]
+    return looks.scores[best, everyone]
+
+
+def _dealt(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """The fold of each picture, (n,); each fold has its part of both kinds."""
+    dealt = np.empty(len(labels), int)
+    for kind in (0, 1):
+        members = rng.permutation(np.flatnonzero(labels == kind))
+        dealt[members] = np.arange(len(members)) % folds
+    return dealt
+
+
+def _said_of_head(plain: float, trained: float, gain: Gain, kept: bool) -> str:
+    said = f"left-one-out AUROC {plain:.3f} -> {trained:.3f}, {gain.mean:+.3f} ± {gain.error:.3f}"
+    return f"head kept: {said}" if kept else f"no head: it is not clearly better ({said})"
+
+
+def _named(names: Sequence[str], which: np.ndarray) -> tuple[str, ...]:
+    return tuple(name for name, one in zip(names, which, strict=True) if one)
+
+
+def _masked(looks: Looks) -> int:
+    return int((~np.isnan(looks.precision[0])).sum())
+
+
+def _mean(precision: np.ndarray) -> float | None:
+    known = precision[~np.isnan(precision)]
+    return float(known.mean()) if len(known) else None
+
+
+def _shown(shares: Sequence[float]) -> str:
+    return " : ".join(f"{share:g}" for share in shares)

@@ -1,0 +1,184 @@
+"""What every known picture, good or defective, shows when it is left out: figures to choose by."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomalyst.detection.detector import Detector, Evidence, Memory, evidence_of, mixed_logits
+from anomalyst.detection.known.ranking import average_precision
+from anomalyst.detection.laying import over_query
+from anomalyst.detection.pose import UPRIGHT, Laid, Pose, Shown, laid
+from anomalyst.detection.teaching import Studied, left_out_memories, pose_of
+from anomalyst.geometry import Frame, Views, resize
+from anomalyst.imaging import shrink_mask
+
+TOWARDS = (0.3, 0.65)  # how far candidates lie from the shipped shares towards one size alone
+TOP_SHARES = (0.001, 0.01, 0.1)  # of the cells, whose mean logits are figures of a picture
+MAP_SIDE_PX = 256  # of the larger side, at which maps are compared with masks
+POOLED_SHARE = 0.01  # of the cells, the most anomalous, over which what was compared is pooled
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """n pictures, the good ones first, each looked at by C candidates of scale shares.
+
+    No good picture is compared with itself; every picture is compared with one good picture fewer
+    than an inspected one is, defective ones too, so that the two kinds can be compared.
+    """
+
+    shares: list[tuple[float, ...]]  # C candidates; the shipped shares first
+    scores: np.ndarray  # float64 (C, n)
+    figures: np.ndarray  # float64 (C, n, F) for the head; F is 0 without a pair decoder
+    precision: np.ndarray  # float64 (C, n): each picture's pixel AP; nan without a mask
+    labels: np.ndarray  # int64 (n,): 0 good, 1 defective
+
+
+def candidate_shares(shipped: Sequence[float]) -> list[tuple[float, ...]]:
+    """The shipped shares, and on the way from them to each size alone; none is zero.
+
+    One size leaves nothing to choose.
+    """
+    whole = sum(shipped)
+    base = [share / whole for share in shipped]
+    found = [tuple(shipped)]
+    for size in range(len(base) if len(base) > 1 else 0):
+        for step in TOWARDS:
+            moved = [(1 - step) * share + step * (i == size) for i, share in enumerate(base)]
+            found.append(tuple(round(share, 3) for share in moved))
+    return found
+
+
+def gather(
+    detector: Detector,
+    frame: Frame,
+    studied: Studied,
+    good: Sequence[np.ndarray],
+    bad: Sequence[tuple[np.ndarray, np.ndarray | None]],
+    *,
+    usable: Sequence[int],
+    on_picture: Callable[[], None] = lambda: None,
+) -> Looks:
+    """Look at `usable` ones of the good pictures, and the defective ones with their masks or None.
+
+    Pictures are uint8 (H, W, 3), masks bool (H, W).
+    """
+    shares: list[tuple[float, ...]] = [()]
+    if detector.decoder is not None:
+        shares = candidate_shares(detector.config.scale_shares)
+    scores, figures, precision = [], [], []
+    for views, mask, memories in _left_out(detector, frame, studied, good, bad, usable):
+        pose = UPRIGHT
+        if studied.circle is not None:
+            pose = pose_of(detector, views.canvases[0], studied.circle)
+        tiles = _judged(detector, views, memories, shares, pose)
+        best = [max(range(len(tiles)), key=lambda t: tiles[t][c].score) for c in range(len(shares))]
+        scores.append([tiles[t][c].score for c, t in enumerate(best)])
+        figures.append([figures_of(tiles[t][c]) for c, t in enumerate(best)])
+        precision.append([_pixel_ap(views, tiles, c, mask) for c in range(len(shares))])
+        on_picture()
+    return Looks(
+        shares=shares,
+        scores=np.array(scores).T,
+        figures=np.array(figures).transpose(1, 0, 2),
+        precision=np.array(precision).T,
+        labels=np.array([0] * len(usable) + [1] * len(bad)),
+    )
+
+
+def _left_out(
+    detector: Detector,
+    frame: Frame,
+    studied: Studied,
+    good: Sequence[np.ndarray],
+    bad: Sequence[tuple[np.ndarray, np.ndarray | None]],
+    usable: Sequence[int],
+) -> Iterator[tuple[Views, np.ndarray | None, list[Memory]]]:
+    """Each picture with what it is compared with."""
+    for i in usable:
+        yield frame.cut(good[i]), None, left_out_memories(detector, studied, i)
+    for number, (picture, mask) in enumerate(bad):
+        without = usable[number % len(usable)]
+        yield frame.cut(picture), mask, left_out_memories(detector, studied, without)
+
+
+def _judged(
+    detector: Detector,
+    views: Views,
+    memories: Sequence[Memory],
+    shares: list[tuple[float, ...]],
+    pose: Pose,
+) -> list[list[Evidence]]:
+    """Evidence of one picture, by tile, then by candidate; the matching is done once."""
+    if pose.upright:
+        return _evidence(detector, views.canvases, views.placements, memories, shares)
+    straight = [laid(canvas, pose) for canvas in views.canvases]
+    shown = [Laid(pose, placement) for placement in views.placements]
+    tiles = _evidence(detector, straight, shown, memories, shares)
+    return [[over_query(one, pose) for one in tile] for tile in tiles]
+
+
+def _evidence(
+    detector: Detector,
+    canvases: list[np.ndarray],
+    placements: Sequence[Shown],
+    memories: Sequence[Memory],
+    shares: list[tuple[float, ...]],
+) -> list[list[Evidence]]:
+    query = detector.encode(canvases)
+    found = []
+    for t, (memory, placement) in enumerate(zip(memories, placements, strict=True)):
+        if detector.decoder is None:
+            found.append([detector.judge(query.rows([t]), memory, placement)])
+            continue
+        logits, detail = detector.scale_logits(query.rows([t]).to(detector.device), memory)
+        logits, detail = [one.cpu() for one in logits], detail.cpu()
+        mixed = [mixed_logits(logits, one) for one in shares]
+        found.append([evidence_of(one, one.sigmoid(), detail, placement) for one in mixed])
+    return found
+
+
+def figures_of(evidence: Evidence) -> np.ndarray:
+    """What the head reads of one tile: float64 (F,); F is 0 without a pair decoder.
+
+    Score, contrast, mean logits of the most anomalous cells, quantiles, the log of the area that is
+    more likely anomalous than not, and what was compared, pooled where the map is highest.
+    """
+    if evidence.logits is None or evidence.detail is None or evidence.contrast is None:
+        return np.zeros(0)
+    flat = evidence.logits.flatten()
+    values = flat[flat.isfinite()].double()
+    ordered = values.sort(descending=True).values
+    tops = [ordered[: _count(share, values)].mean() for share in TOP_SHARES]
+    quantiles = values.quantile(torch.tensor([0.5, 0.97], dtype=torch.float64))
+    area = ((values > 0).sum() + 1).double().div(len(values)).log()
+    where = flat.topk(_count(POOLED_SHARE, values)).indices
+    pooled = evidence.detail[0].flatten(1)[:, where].double().mean(1)
+    plain = torch.stack([*tops, *quantiles, area])
+    start = torch.tensor([evidence.score, evidence.contrast], dtype=torch.float64)
+    return torch.cat([start, plain, pooled]).numpy()
+
+
+def _count(share: float, values: Tensor) -> int:
+    return max(1, int(share * len(values)))
+
+
+def _pixel_ap(
+    views: Views, tiles: list[list[Evidence]], candidate: int, mask: np.ndarray | None
+) -> float:
+    """Of one candidate's map against a mask bool (H, W), both brought to at most `MAP_SIDE_PX`.
+
+    nan without a mask, or where the smaller mask is empty.
+    """
+    if mask is None:
+        return nan
+    shrink = min(1.0, MAP_SIDE_PX / max(mask.shape))
+    size_hw = (max(1, round(mask.shape[0] * shrink)), max(1, round(mask.shape[1] * shrink)))
+    small = shrink_mask(mask, size_hw)
+    if not small.any():
+        return nan
+    found = views.join([tile[candidate].map for tile in tiles])
+    return average_precision(small.ravel(), resize(found, size_hw).ravel())
