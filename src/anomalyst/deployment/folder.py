@@ -12,7 +12,8 @@ import torch
 
 from anomalyst import __version__, geometry
 from anomalyst.detection.calibration import Calibration, checked_rate
-from anomalyst.detection.deciding import CONTRAST_MIDDLE
+from anomalyst.detection.deciding import REAL_MIDDLE, REAL_SHIFT
+from anomalyst.detection.detector import CONTRAST
 from anomalyst.errors import AnomalystError
 from anomalyst.files import folder_written_whole, make_folder
 from anomalyst.inspector import Inspector
@@ -106,19 +107,27 @@ def _refuse_to_replace(out: Path) -> None:
 def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[str, Any]:
     """What detection/deciding.py does with a score at one false-alarm rate, as plain values.
 
-    p is counted among `scores`, or read off the line through (`scores`, `p_values`).
+    p of the score, or of the contrast where `by` says so, is counted among `scores` or read off the
+    line through (`scores`, `p_values`). From the contrast `unsure_from` on it is no longer normal.
     """
     own = product.calibration
-    rule: dict[str, Any] = {"rate": rate, "interpolate": False, "contrast": None}
+    rule: dict[str, Any] = {
+        "rate": rate,
+        "by": "score",
+        "interpolate": False,
+        "contrast": list(CONTRAST),
+        "unsure_from": None,
+    }
     if own.enough_for(rate):
         return rule | {"scores": list(own.scores), "guaranteed": True}
+    rule["unsure_from"] = REAL_MIDDLE
     if len(own.scores) >= 2:
         return rule | _table(own, rate) | {"guaranteed": False}
     drawn = inspector.procedural
     if drawn is None:
         raise AnomalystError(f"product {product.name!r}: has no calibration; teach more pictures.")
-    rule["contrast"] = CONTRAST_MIDDLE
-    return rule | {"scores": list(drawn.scores), "guaranteed": False}
+    shifted = [score + REAL_SHIFT for score in drawn.scores]
+    return rule | {"by": "contrast", "scores": shifted, "guaranteed": False}
 
 
 def _table(own: Calibration, rate: float) -> dict[str, Any]:

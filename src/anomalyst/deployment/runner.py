@@ -43,14 +43,14 @@ def inspect(picture, run):
         kept = placed.inside(*logits.shape) if placed.padded else np.ones(logits.shape, bool)
         values = logits[kept].astype(np.float64)
         scores.append(float(np.log(np.mean(1 / (1 + np.exp(-values))))))
-        contrasts.append(scores[-1] - 0.5 * np.quantile(values, 0.97) + 0.3 * values.max())
+        contrasts.append(np.dot(rule["contrast"], [scores[-1], np.quantile(values, 0.97), values.max(), 1]))
         maps.append(shown * kept)
-    score, p = max(scores), float(np.interp(max(scores), rule["scores"], rule["p_values"])) if rule["interpolate"] else (
-        1 + sum(s >= max(scores) for s in rule["scores"])) / (1 + len(rule["scores"]))
+    by = max(contrasts if rule["by"] == "contrast" else scores)
+    p = float(np.interp(by, rule["scores"], rule["p_values"])) if rule["interpolate"] else (1 + sum(s >= by for s in rule["scores"])) / (1 + len(rule["scores"]))
     verdict = "anomalous" if p <= rule["rate"] else "unsure" if p <= 2 * rule["rate"] else "normal"
-    if rule["contrast"] is not None and verdict != "anomalous":
-        verdict = "unsure" if max(contrasts) >= rule["contrast"] else "normal"
-    return {"score": score, "p_value": p, "verdict": verdict}, views.join(maps)
+    if rule["unsure_from"] is not None and verdict != "anomalous":
+        verdict = "unsure" if max(contrasts) >= rule["unsure_from"] else "normal"
+    return {"score": max(scores), "p_value": p, "verdict": verdict}, views.join(maps)
 
 if __name__ == "__main__":
     networks, code = engines(), 0

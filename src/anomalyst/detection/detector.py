@@ -20,6 +20,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.processor import precision_of
 from anomalyst.types import Features
 
+CONTRAST = (-0.25, 0.17, 0.84, -0.28)  # of score, 97th percentile and maximum; the start
 _CPU = torch.device("cpu")
 
 
@@ -283,13 +284,15 @@ def expected_share(logits: Tensor) -> Tensor:
 
 
 def contrast(score: float, logits: Tensor) -> float:
-    """How far the most anomalous places stand out from the rest: the score, less half of the 97th
-    percentile of the logits (n,), plus 0.3 of their maximum.
+    """How far the most anomalous place stands out, in logits: comparable between products.
 
-    A product that varies everywhere raises score and percentile alike, so this can be compared
-    between products where the score can not (docs/decisions.md).
+    A product that varies everywhere raises its score, which therefore says little beside another
+    product's; the maximum of the logits (n,) tells sound from spoiled over all products. Weights of
+    a logistic regression of "has a defect" on drawn products (docs/benchmarks.md).
     """
-    return score - 0.5 * float(logits.quantile(0.97)) + 0.3 * float(logits.max())
+    of_score, of_percentile, of_maximum, start = CONTRAST
+    percentile, maximum = float(logits.quantile(0.97)), float(logits.max())
+    return of_score * score + of_percentile * percentile + of_maximum * maximum + start
 
 
 def mixed_logits(logits: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The calibration that ships: scores of sound parts of products that were only ever drawn."""
+"""The calibration that ships: contrasts of sound parts of products that were only ever drawn."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def write_procedural_calibration(
     count: int,
     on_episode: Callable[[], None] = lambda: None,
 ) -> None:
-    """Score `count` sound queries beside one good picture and beside none; write both as JSON.
+    """Contrasts of `count` sound queries beside one good picture and beside none, both as JSON.
 
     `folder` gets calibration.json and calibration-alone.json.
     """
@@ -41,8 +41,10 @@ def write_procedural_calibration(
         good = list(episode.references)
         memory = detector.remember(with_copies(detector, detector.encode(good), good))
         query = detector.encode(views.canvases)
-        beside.append(detector.judge(query, memory, views.placements[0]).score)
-        alone.append(detector.judge(query, Memory(), views.placements[0]).score)
+        for found, known in ((beside, memory), (alone, Memory())):
+            contrast = detector.judge(query, known, views.placements[0]).contrast
+            assert contrast is not None  # the detector has a pair decoder
+            found.append(contrast)
         on_episode()
     for path, scores in ((PROCEDURAL_SCORES, beside), (ALONE_SCORES, alone)):
         calibration = Calibration.procedural(sorted(round(score, 5) for score in scores))
