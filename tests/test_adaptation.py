@@ -12,7 +12,7 @@ from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder
 from anomalyst.synthesis.pasting import spoil
 from anomalyst.synthesis.variation import varied
 
-SMALL = EmbeddedConfig(widths=(16, 24, 32), levels=(8, 12, 16))
+SMALL = EmbeddedConfig(detail=(8, 8), levels=(8, 12, 16))
 SHORT = AdaptationConfig(steps=3, checked=4)
 
 

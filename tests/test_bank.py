@@ -3,7 +3,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,8 +15,6 @@ from anomalyst.detection.bank import (
     MemoryBank,
     fuse,
     greedy_coreset,
-    pose_is_free,
-    right_angle_rotations,
 )
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
@@ -184,66 +181,3 @@ def test_levels_are_fused_by_their_mean_after_bilinear_growth() -> None:
     assert fused.shape == (1, 2, 4)
     # Centres of the fine cells lie at 0, 1/4, 3/4 and 1 of the way between the coarse ones.
     assert fused[0, 0].tolist() == pytest.approx([0.25, 0.375, 0.625, 0.75])
-
-
-def test_right_angle_rotations_are_the_four_turns() -> None:
-    picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    turns = right_angle_rotations(picture)
-    assert [t.shape for t in turns] == [(2, 3, 3), (3, 2, 3), (2, 3, 3), (3, 2, 3)]
-    assert np.array_equal(turns[0], picture)
-    assert np.array_equal(turns[1][0], picture[:, 2])  # the right column comes to the top
-    assert np.array_equal(turns[2], picture[::-1, ::-1])
-    assert all(t.flags.c_contiguous for t in turns)
-
-
-def drawn(angle: float, shift: int, rng: np.random.Generator, width: int = 96) -> np.ndarray:
-    """A bracket with a hole and a print, turned by `angle` degrees, moved and noisy."""
-    part = np.full((96, 96, 3), 40, np.uint8)
-    cv2.rectangle(part, (20, 20), (44, 78), (200, 180, 90), -1)
-    cv2.rectangle(part, (20, 56), (76, 78), (200, 180, 90), -1)
-    cv2.circle(part, (32, 32), 6, (20, 20, 20), -1)
-    cv2.line(part, (52, 66), (70, 70), (230, 30, 30), 3)
-    turn = cv2.getRotationMatrix2D((47.5, 47.5), angle, 1)
-    turn[:, 2] += shift
-    turn[0, 2] += (width - 96) / 2
-    placed = cv2.warpAffine(part, turn, (width, 96), borderValue=(40, 40, 40))
-    return np.clip(placed + rng.normal(0, 6, placed.shape), 0, 255).astype(np.uint8)
-
-
-def plain_features(pictures: list[np.ndarray]) -> Features:
-    """Edges by direction and colour on two grids: what any encoder's first layers see."""
-    pixels = torch.stack([torch.from_numpy(p).permute(2, 0, 1).float() / 255 for p in pictures])
-    grey = pixels.mean(1, keepdim=True)
-    kernels = torch.stack([torch.from_numpy(cv2.getGaborKernel((7, 7), 2, a, 5, 1)).float()
-                           for a in np.arange(4) * np.pi / 4])[:, None]  # fmt: skip
-    edges = F.conv2d(grey - grey.mean(), kernels - kernels.mean((2, 3), keepdim=True), padding=3)
-    whole = torch.cat([pixels - pixels.mean((2, 3), keepdim=True), edges.abs() / 4], 1)
-    return Features([F.avg_pool2d(whole, s) for s in (4, 8)], torch.zeros(len(pictures), 1))
-
-
-def decided(pictures: list[np.ndarray]) -> bool | None:
-    height, width = pictures[0].shape[:2]
-    turns = [t for p in pictures for t in right_angle_rotations(p)[1:]]
-    fitted = [cv2.resize(t, (width, height)) for t in turns]
-    return pose_is_free(plain_features(pictures), plain_features(fitted))
-
-
-@pytest.mark.parametrize("width", [96, 144])
-@pytest.mark.parametrize("count", [2, 4])
-def test_pictures_that_share_a_pose_say_fixed_and_others_say_free(count: int, width: int) -> None:
-    rng = np.random.default_rng(0)
-    shifts = [int(s) for s in rng.integers(-4, 5, count)]
-    fixed = [drawn(rng.uniform(-4, 4), s, rng, width) for s in shifts]
-    free = [drawn(20 + 140 * i, s, rng, width) for i, s in enumerate(shifts)]
-    assert decided(fixed) is False
-    assert decided(free) is True
-
-
-def test_one_picture_cannot_tell_the_pose() -> None:
-    assert decided([drawn(0, 0, np.random.default_rng(0))]) is None
-
-
-def test_a_plain_texture_counts_as_free() -> None:
-    rng = np.random.default_rng(0)
-    sheets = [rng.normal(128, 30, (96, 96, 3)).clip(0, 255).astype(np.uint8) for _ in range(3)]
-    assert decided(sheets) is True

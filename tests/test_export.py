@@ -48,7 +48,7 @@ def test_it_agrees_with_anomalyst_on_every_picture(plain, exported):
     product, folder = exported
     found = check_export(plain, product, folder, PICTURES)
     assert found.pictures == len(PICTURES) and not found.verdicts
-    assert found.relative_score < 1e-4 and found.map < 1e-2
+    assert found.relative_score < 1e-3 and found.map < 1e-2
 
 
 def test_the_command_compares_with_torch_and_says_how_far_they_are(exported, tmp_path, monkeypatch):
@@ -74,7 +74,7 @@ def test_many_good_pictures_and_a_grid_that_four_does_not_divide(plain, tmp_path
     product.save(tmp_path / "products" / "wide")
     export_product(plain, product, tmp_path / "out")
     found = check_export(plain, product, tmp_path / "out", sorted(wide.glob("[!0]*.png")))
-    assert found.pictures == 2 and not found.verdicts and found.relative_score < 1e-4
+    assert found.pictures == 2 and not found.verdicts and found.relative_score < 1e-3
 
 
 def test_it_runs_where_there_is_neither_torch_nor_anomalyst(plain, exported, tmp_path):
@@ -90,7 +90,7 @@ def test_it_runs_where_there_is_neither_torch_nor_anomalyst(plain, exported, tmp
     lines = [json.loads(line) for line in told.stdout.splitlines()]
     for line, picture in zip(lines, (PICTURES[0], PICTURES[3]), strict=True):
         ours = plain.inspect(picture, product)
-        assert line["score"] == pytest.approx(ours.score, rel=1e-4)
+        assert line["score"] == pytest.approx(ours.score, rel=1e-3)
         assert line["p_value"] == pytest.approx(ours.p_value, abs=0.01)
         assert line["verdict"] == ours.verdict
     assert len(RUNNER.read_text().splitlines()) <= 60
@@ -102,7 +102,7 @@ def test_the_engine_gives_the_whole_inspection(plain, exported):
     other = Product.load(product.folder)
     for picture in PICTURES[:3]:
         ours, theirs = plain.inspect(picture, product), built.inspect(picture, other)
-        assert theirs.score == pytest.approx(ours.score, rel=1e-4)
+        assert theirs.score == pytest.approx(ours.score, rel=1e-3)
         assert theirs.verdict == ours.verdict
         assert [(r.kind, r.place) for r in theirs.regions] == [
             (r.kind, r.place) for r in ours.regions
@@ -210,7 +210,7 @@ def test_a_few_scores_become_a_line_that_is_exact_where_the_verdict_changes(plai
         references=[Path("a")] * 4, features=[], calibration=own,
     )  # fmt: skip
     rule = decision_rule(plain, product, 0.05)
-    assert rule["interpolate"] and rule["contrast"] is None
+    assert rule["interpolate"] and rule["by"] == "score"
     for score in np.linspace(-7, -4, 50):
         read = np.interp(score, rule["scores"], rule["p_values"])
         true = own.estimated_p_value(float(score))

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from anomalyst.catalogue import check_name
@@ -81,7 +82,8 @@ def test_a_product_survives_saving_field_by_field(inspector, cookie, tmp_path):
     for name in ("name", "encoder", "fingerprint", "frame", "pose", "calibration", "notes"):
         assert getattr(loaded, name) == getattr(product, name), name
     assert [p.exists() for p in loaded.references] == [True, True]
-    assert len(loaded.features[0].embedding) == 8  # two pictures, four turns each
+    assert len(loaded.features[0].embedding) == 2
+    assert torch.allclose(loaded.circle, product.circle, atol=1e-3)
     assert json.loads((tmp_path / "a b" / "product.json").read_text())["pose"] == "free"
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from anomalyst.cli.main import app
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.deployment.folder import export_product
-from anomalyst.detection.detector import evidence_of, mixed_logits
+from anomalyst.detection.detector import PEAK_WEIGHT, evidence_of, mixed_logits
 from anomalyst.detection.known.choice import ChoiceConfig, choose_shares, learn_rule
 from anomalyst.detection.known.defects import KnownDefects, masks_of, open_defects
 from anomalyst.detection.known.gathering import Looks, candidate_shares, figures_of
@@ -360,7 +360,8 @@ def test_a_products_own_shares_and_head_make_its_scores_before_and_after_saving(
     figures = figures_of(evidence_of(mixed, mixed.sigmoid(), detail, views.placements[0]))
     # A mean of probabilities is linear in the shares; so is the expected anomalous share.
     both = [one.double().sigmoid().mean() for one in logits]
-    assert figures[0] == pytest.approx(float((0.2 * both[0] + 0.8 * both[1]).log()), abs=1e-4)
+    by_hand = (0.2 * both[0] + 0.8 * both[1]).log() + PEAK_WEIGHT * mixed.max()
+    assert figures[0] == pytest.approx(float(by_hand), abs=1e-4)
     head = Head(weights=tuple(np.linspace(-0.2, 0.2, len(figures)).tolist()), bias=0.5)
     product.rule = made_rule(shares=(0.2, 0.8), head=head)
     product.bad, product.memories = KnownDefects(pictures=(query,) * 3), []

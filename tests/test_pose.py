@@ -55,15 +55,17 @@ def test_a_spot_comes_back_to_its_place(pose: Pose, y: int, x: int, size: tuple[
 
 
 @settings(max_examples=40, deadline=None)
-@given(POSES)
-def test_the_inverse_undoes_a_pose(pose: Pose) -> None:
-    again = pose.inverse().inverse()
+@given(POSES, st.sampled_from([(256, 256), (160, 400)]))
+def test_the_inverse_undoes_a_pose(pose: Pose, size: tuple[int, int]) -> None:
+    again = pose.inverse(size).inverse(size)
     assert again.degrees == pytest.approx(pose.degrees, abs=1e-6)
     assert again.shift_yx == pytest.approx(pose.shift_yx, abs=1e-9)
     box = (90.0, 100.0, 130.0, 120.0)
-    x0, y0, x1, y1 = moved_box(moved_box(box, (256, 256), pose), (256, 256), pose.inverse())
-    middle = ((x0 + x1) / 2, (y0 + y1) / 2)
-    assert middle == pytest.approx((110, 110), abs=1e-6)
+    once = moved_box(box, size, pose)
+    if min(once[:2]) <= 0 or once[2] >= size[1] or once[3] >= size[0]:
+        return  # cut at the border
+    x0, y0, x1, y1 = moved_box(once, size, pose.inverse(size))
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((110, 110), abs=1e-6)
 
 
 def test_only_what_shows_the_query_counts_on_a_laid_canvas() -> None:
@@ -118,7 +120,7 @@ def test_notes_say_how_it_lies() -> None:
     assert pose_notes(UPRIGHT, PoseConfig()) == ()
     assert "90 degrees counter-clockwise" in pose_notes(Pose(90, (0, 0), 0.8), PoseConfig())[0]
     assert "30 degrees clockwise" in pose_notes(Pose(330, (0, 0), 0.8), PoseConfig())[0]
-    assert "could not be aligned" in pose_notes(Pose(0, (0, 0), 0.05), PoseConfig())[0]
+    assert "could not be aligned" in pose_notes(Pose(0, (0, 0), 0.01), PoseConfig())[0]
 
 
 def drawn(seed: int, count: int, turned: float = 0.0) -> list[np.ndarray]:
@@ -133,7 +135,7 @@ def drawn(seed: int, count: int, turned: float = 0.0) -> list[np.ndarray]:
     )
     whole = [sound_picture(spec, rng, 362) for _ in range(count)]
     lies = [UPRIGHT, *[Pose(turned, (0.0, 0.0))] * (count - 1)]
-    straight = [laid(one, pose.inverse()) for one, pose in zip(whole, lies, strict=True)]
+    straight = [laid(one, pose.inverse(one.shape)) for one, pose in zip(whole, lies, strict=True)]
     return [np.ascontiguousarray(one[53:309, 53:309]) for one in straight]
 
 

@@ -188,7 +188,8 @@ def long_part(tmp_path):
     good = np.random.default_rng(0).normal(150, 3, (120, 600, 3)).clip(0, 255).astype(np.uint8)
     bad = good[::-1].copy()
     bad[50:70, 520:540] = 10
-    for name, picture in (("good", good), ("bad", bad)):
+    more = np.random.default_rng(1).normal(150, 3, (120, 600, 3)).clip(0, 255).astype(np.uint8)
+    for name, picture in (("good", good), ("more", more), ("bad", bad)):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
     return tmp_path
 
@@ -201,10 +202,11 @@ def test_teach_keeps_the_side_and_says_why(long_part):
     assert product.side_reason and product.side_reason in told.output
     frame = product.frame
     # Taught more without a word about its size, it keeps it; told another, it takes that.
+    command[2] = str(long_part / "more.png")
     told = CliRunner().invoke(app, command)
     again = Product.load(long_part / "p" / "seam")
     assert told.exit_code == 0 and (again.frame, again.side_reason) == (frame, product.side_reason)
-    told = CliRunner().invoke(app, [*command, "--side", "96"])
+    told = CliRunner().invoke(app, [*command, "--side", "96", "--replace"])
     smaller = Product.load(long_part / "p" / "seam")
     assert smaller.frame.scale < frame.scale and smaller.side_reason == ""
 

@@ -227,7 +227,7 @@ class Inspector:
         if product.circle is not None:
             ours, theirs = (product.frame.cut(one).canvases[0] for one in (picture, below))
             lies = pose_of(self.detector, ours, circle_of(self.detector, theirs))
-            below = laid(below, lies.inverse())
+            below = laid(below, lies.inverse(below.shape))
         taken = covered(picture, kept_mask(whole, boxes), below)
         target = folder / f"{name}.png"
         write_bytes(target, cv2.imencode(".png", taken[..., ::-1])[1].tobytes())
@@ -263,7 +263,7 @@ class Inspector:
         if product.circle is not None:
             pose = pose_of(self.detector, canvas, product.circle)
             canvas = laid(canvas, pose)
-            on_canvas = moved_box(on_canvas, frame.canvas_hw, pose.inverse())
+            on_canvas = moved_box(on_canvas, frame.canvas_hw, pose.inverse(frame.canvas_hw))
         shares = (
             on_canvas[0] / wide,
             on_canvas[1] / high,

@@ -11,6 +11,10 @@ from anomalyst.cli.screen import FalseAlarmRate, Products, progress, say
 if TYPE_CHECKING:
     from anomalyst.deployment.checking import Agreement
 
+# Of a score: engines sum in another order, and where two patches are alike to the last digits the
+# other one may win.
+LARGEST_GAP = 1e-3
+
 
 def export(
     product: Annotated[
@@ -40,7 +44,7 @@ def export(
     Example: anomalyst export bolt --format onnx --out line3/bolt --check pictures/
     Example: python line3/bolt/runner.py new/*.jpg
 
-    Exit code 1: --check found a verdict that differs, or a score by more than 1e-4 of itself.
+    Exit code 1: --check found a verdict that differs, or a score by more than 1e-3 of itself.
     """  # fmt: skip
     from anomalyst.deployment.checking import check_export
     from anomalyst.deployment.folder import export_product
@@ -82,7 +86,7 @@ def _tell(agreed: "Agreement") -> None:
     )
     for path in agreed.verdicts:
         say(f"Verdict differs: {path}")
-    if agreed.verdicts or agreed.relative_score > 1e-4:
+    if agreed.verdicts or agreed.relative_score > LARGEST_GAP:
         raise typer.Exit(1)
     if agreed.skipped:
         raise typer.Exit(2)

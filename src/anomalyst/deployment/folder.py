@@ -13,7 +13,7 @@ import torch
 from anomalyst import __version__, geometry
 from anomalyst.detection.calibration import Calibration, checked_rate
 from anomalyst.detection.deciding import REAL_MIDDLE, REAL_SHIFT
-from anomalyst.detection.detector import CONTRAST
+from anomalyst.detection.detector import CONTRAST_SLOPE, CONTRAST_START, PEAK_WEIGHT
 from anomalyst.errors import AnomalystError
 from anomalyst.files import folder_written_whole, make_folder
 from anomalyst.inspector import Inspector
@@ -115,7 +115,8 @@ def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[s
         "rate": rate,
         "by": "score",
         "interpolate": False,
-        "contrast": list(CONTRAST),
+        "peak_weight": PEAK_WEIGHT,
+        "contrast": [CONTRAST_SLOPE, CONTRAST_START],
         "unsure_from": None,
     }
     if own.enough_for(rate):

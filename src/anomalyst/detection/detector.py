@@ -20,7 +20,8 @@ from anomalyst.errors import AnomalystError
 from anomalyst.processor import precision_of
 from anomalyst.types import Features
 
-CONTRAST = (-0.25, 0.17, 0.84, -0.28)  # of score, 97th percentile and maximum; the start
+PEAK_WEIGHT = 0.2  # of the most anomalous place in a score: the least that ranks drawn parts best
+CONTRAST_SLOPE, CONTRAST_START = 0.96, 0.80
 _CPU = torch.device("cpu")
 
 
@@ -252,9 +253,9 @@ def evidence_of(logits: Tensor, shown: Tensor, detail: Tensor, placement: Shown 
     """Logits and map (1, 1, h, w) of one tile -> its evidence; padding does not count."""
     kept = content(placement, logits)
     values = logits[kept].double()
-    score = float(expected_share(values))
+    score = float(expected_share(values) + PEAK_WEIGHT * values.max())
     seen = logits.masked_fill(~kept, -math.inf)
-    return Evidence((shown * kept)[0, 0].numpy(), score, contrast(score, values), detail, seen)
+    return Evidence((shown * kept)[0, 0].numpy(), score, contrast(values), detail, seen)
 
 
 def by_scale(features: Features) -> list[Features]:
@@ -283,16 +284,15 @@ def expected_share(logits: Tensor) -> Tensor:
     return F.logsigmoid(logits).logsumexp(-1) - math.log(logits.shape[-1])
 
 
-def contrast(score: float, logits: Tensor) -> float:
-    """How far the most anomalous place stands out, in logits: comparable between products.
+def contrast(logits: Tensor) -> float:
+    """How far the most anomalous place stands out, as a logit: comparable between products.
 
     A product that varies everywhere raises its score, which therefore says little beside another
-    product's; the maximum of the logits (n,) tells sound from spoiled over all products. Weights of
-    a logistic regression of "has a defect" on drawn products (docs/benchmarks.md).
+    product's; the maximum of the logits (n,) tells sound from spoiled over all products. Slope and
+    start are those of a logistic regression of "has a defect" on drawn products; neither quantiles
+    nor what varied copies of the good picture show added to it (docs/research/embedded.md).
     """
-    of_score, of_percentile, of_maximum, start = CONTRAST
-    percentile, maximum = float(logits.quantile(0.97)), float(logits.max())
-    return of_score * score + of_percentile * percentile + of_maximum * maximum + start
+    return CONTRAST_SLOPE * float(logits.max()) + CONTRAST_START
 
 
 def mixed_logits(logits: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

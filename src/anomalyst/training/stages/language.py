@@ -23,6 +23,7 @@ from anomalyst.language.dialogue import messages_for
 from anomalyst.language.facts import MOST_NAMED, Facts
 from anomalyst.language.prompt import region_figures
 from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
+from anomalyst.model.loading import load_model
 from anomalyst.model.patches import blocks_of
 from anomalyst.training.course import Asked, Course, Share, made_ahead
 from anomalyst.training.dialogues.tokenizer import learn_tokenizer
@@ -91,15 +92,21 @@ class LanguageCourse(Course):
         self.recipe, self.out = recipe, out
         self.looks = read_looks(recipe.gathered(out))
         self._group: tuple[Any, list[dict[str, Any]], Any] = (None, [], None)  # the last written
-        texts = (text for step in range(400) for text in self._texts(step))
-        tokenizer = learn_tokenizer(texts, recipe.model.vocabulary)
-        config = model_config(recipe.model, tokenizer)
-        self.processor = AnomalystProcessor(tokenizer, config.num_image_tokens)
-        self.model = AnomalystModel(config)
+        self.model, self.processor = self._start()
         self.module: nn.Module = self.model
         self.read = self.model.language_model.get_decoder().forward
         if recipe.compiled:
             self.read = torch.compile(self.read, dynamic=True)
+
+    def _start(self) -> tuple[AnomalystModel, AnomalystProcessor]:
+        """The model and tokenizer of `initial`, or new ones."""
+        if self.recipe.initial:
+            model, processor = load_model(Path(self.recipe.initial))
+            return model.train().requires_grad_(True), processor
+        texts = (text for step in range(400) for text in self._texts(step))
+        tokenizer = learn_tokenizer(texts, self.recipe.model.vocabulary)
+        config = model_config(self.recipe.model, tokenizer)
+        return AnomalystModel(config), AnomalystProcessor(tokenizer, config.num_image_tokens)
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
         """Dialogues of a step, written by the random numbers of its group of steps.
