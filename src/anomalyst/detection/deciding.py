@@ -55,6 +55,9 @@ def decide(
     if drawn is None:
         return _decision(score, own.p_value(score), "unsure", note)
     contrast = max(e.contrast for e in evidence if e.contrast is not None)
+    if num_good == 0:
+        p_value = drawn.p_value(contrast - REAL_SHIFT)
+        return _decision(score, p_value, drawn.verdict(p_value, rate), note)
     chance = chance_of_defect(contrast)
     if len(own.scores) >= 2:
         p_value = own.estimated_p_value(score)
