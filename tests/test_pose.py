@@ -14,6 +14,7 @@ from torch import Tensor
 from anomalyst.detection.pose import (
     ANGLES,
     UPRIGHT,
+    Circle,
     Laid,
     Pose,
     PoseConfig,
@@ -101,7 +102,7 @@ def test_likeness_is_the_best_cosine_over_all_shifts() -> None:
     torch.manual_seed(0)
     query = torch.nn.functional.normalize(torch.randn(1, 3, 10, 10), dim=1)
     turned = torch.nn.functional.normalize(torch.randn(1, 3, 10, 10), dim=1)
-    each, _ = likenesses(query, turned)
+    each, _ = likenesses(query, Circle.of(turned))
     assert float(each[0]) == pytest.approx(brute_likeness(query[0], turned[0], 3), abs=1e-5)
 
 
@@ -109,11 +110,13 @@ def test_poses_apart_are_candidates_and_a_round_thing_is_upright() -> None:
     torch.manual_seed(0)
     fields = torch.randn(ANGLES, 4, 16, 16)
     query = fields[9:10] + 0.8 * fields[20:21] + 0.7 * fields[10:11]
-    found = find_poses(query, fields, PoseConfig(close=1.0))
+    found = find_poses(query, Circle.of(fields), PoseConfig(close=1.0))
     assert [round(pose.degrees) for pose in found] == [90, 200]
     alike = torch.randn(1, 4, 16, 16).expand(ANGLES, -1, -1, -1)
-    assert find_poses(alike[:1], alike, PoseConfig())[0].upright
-    assert find_poses(query, fields, PoseConfig(close=0.01, candidates=1))[0].degrees == 90
+    assert find_poses(alike[:1], Circle.of(alike), PoseConfig())[0].upright
+    assert (
+        find_poses(query, Circle.of(fields), PoseConfig(close=0.01, candidates=1))[0].degrees == 90
+    )
 
 
 def test_notes_say_how_it_lies() -> None:

@@ -15,6 +15,7 @@ from anomalyst.config import from_mapping, to_mapping
 from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.known.defects import KnownDefects
 from anomalyst.detection.known.rule import Rule
+from anomalyst.detection.pose import Circle
 from anomalyst.errors import AnomalystError
 from anomalyst.files import write_text, written_whole
 from anomalyst.geometry import Frame
@@ -60,7 +61,7 @@ class Product:
     description: str = ""  # what to know of it, in a person's words: "the print should read 500"
     chosen: list[int] = field(default_factory=list)  # the references that queries are compared with
     accepted: tuple[Accepted, ...] = ()  # corrections of false alarms, in the order given
-    circle: Tensor | None = None  # the first reference turned through the circle (pose.py)
+    circle: Circle | None = None  # the first reference turned through the circle (pose.py)
     bad: KnownDefects | None = None  # defective pictures it was taught with
     rule: Rule | None = None  # what they set
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
@@ -151,7 +152,7 @@ class Product:
                 sources=_sources(folder, record["references"]),
                 features=_features(tensors := load_file(folder / "bank.safetensors")),
                 head=_head(tensors),
-                circle=tensors["circle"].float() if "circle" in tensors else None,
+                circle=Circle.of(tensors["circle"].float()) if "circle" in tensors else None,
                 calibration=Calibration.from_dict(record["calibration"]),
                 notes=tuple(record["notes"]),
                 side_reason=str(record.get("side", "")),
@@ -230,7 +231,7 @@ def _replace(part: Path, folder: Path) -> None:
 def _tensors(product: Product) -> dict[str, Tensor]:
     tensors = {f"head.{name}": tensor.contiguous() for name, tensor in product.head.items()}
     if product.circle is not None:
-        tensors["circle"] = product.circle.half().contiguous()
+        tensors["circle"] = product.circle.features.half().contiguous()
     for tile, one in enumerate(product.features):
         for index, level in enumerate(one.levels):
             tensors[f"tile{tile}.level{index}"] = level.half().contiguous()

@@ -156,10 +156,29 @@ class Laid:
 Shown = Placement | Laid  # what of a canvas shows the picture
 
 
-def find_poses(query: Tensor, turned: Tensor, config: PoseConfig) -> list[Pose]:
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """A good picture turned through the circle, ready to be compared with queries."""
+
+    features: Tensor  # (ANGLES, D, h, w), `coarse`
+    mean: Tensor  # (1, D, 1, 1) of the picture as it is
+    spectrum: Tensor  # (ANGLES, D, H, W') of what is left, padded by the largest shift
+    norms: Tensor  # (ANGLES,) of what is left
+
+    @classmethod
+    def of(cls, features: Tensor) -> "Circle":
+        """From the coarse features of `through_circle`."""
+        mean = features[:1].mean((0, 2, 3), keepdim=True)
+        left = features - mean
+        down, across = _reach(features)
+        padded = F.pad(left, (across, across, down, down))
+        return cls(features, mean, torch.fft.rfft2(padded), left.flatten(1).norm(dim=1))
+
+
+def find_poses(query: Tensor, turned: Circle, config: PoseConfig) -> list[Pose]:
     """The poses that a query may have beside a good picture, likest first; one if it is upright.
 
-    `query` (1, D, h, w) and `turned` (ANGLES, D, h, w) are `coarse`. Without a clear gain over the
+    `query` (1, D, h, w) is `coarse`. Without a clear gain over the
     query as it is, nothing is turned: round things and textures look alike any way round.
     """
     each, shifts = likenesses(query, turned)
@@ -180,21 +199,31 @@ def find_poses(query: Tensor, turned: Tensor, config: PoseConfig) -> list[Pose]:
     return found
 
 
-def likenesses(query: Tensor, turned: Tensor) -> tuple[Tensor, list[tuple[float, float]]]:
-    """Of a query to each turned picture, (ANGLES,) in [-1, 1], at the best shift; the shifts."""
-    mean = turned[:1].mean((0, 2, 3), keepdim=True)
-    ours, theirs = query - mean, turned - mean
-    height, width = query.shape[-2:]
-    down, across = round(REACH * height), round(REACH * width)
-    found = F.conv2d(F.pad(theirs, (across, across, down, down)), ours)[:, 0]
-    norm = ours.norm() * theirs.flatten(1).norm(dim=1)
-    each, at = (found / norm.clamp(min=1e-6)[:, None, None]).flatten(1).max(1)
+def likenesses(query: Tensor, turned: Circle) -> tuple[Tensor, list[tuple[float, float]]]:
+    """Of a query to each turned picture, (ANGLES,) in [-1, 1], at the best shift; the shifts.
+
+    All shifts at once: a correlation is a product of spectra.
+    """
+    ours = query - turned.mean
+    (height, width), (down, across) = query.shape[-2:], _reach(query)
+    size = (height + 2 * down, width + 2 * across)
+    spectrum = torch.fft.rfft2(ours, s=size).conj()
+    found = torch.fft.irfft2((spectrum * turned.spectrum).sum(1), s=size)
+    found = found[:, : 2 * down + 1, : 2 * across + 1]
+    norm = (ours.norm() * turned.norms).clamp(min=1e-6)
+    each, at = (found / norm[:, None, None]).flatten(1).max(1)
     rows, columns = at // found.shape[2], at % found.shape[2]
     shifts = [
         ((down - int(y)) / height, (across - int(x)) / width)
         for y, x in zip(rows, columns, strict=True)
     ]
     return each, shifts
+
+
+def _reach(features: Tensor) -> tuple[int, int]:
+    """The largest shift down and across, in cells."""
+    height, width = features.shape[-2:]
+    return round(REACH * height), round(REACH * width)
 
 
 def pose_notes(pose: Pose, config: PoseConfig) -> tuple[str, ...]:

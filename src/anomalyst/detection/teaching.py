@@ -11,7 +11,7 @@ from anomalyst.detection.adaptation import Lesson, adapt
 from anomalyst.detection.calibration import Calibration
 from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.detector import Detector, Memory, by_scale
-from anomalyst.detection.pose import UPRIGHT, Pose, coarse, find_poses, laid, through_circle
+from anomalyst.detection.pose import UPRIGHT, Circle, Pose, coarse, find_poses, laid, through_circle
 from anomalyst.geometry import Frame
 from anomalyst.synthesis.variation import varied
 from anomalyst.types import Features
@@ -33,7 +33,7 @@ class Studied:
     chosen: list[int]  # the good pictures compared with
     accepted: int  # corrected pictures compared with, after these
     apart: list[int]  # the ones set apart to calibrate; empty if there are too few
-    circle: Tensor | None  # the first good picture turned through the circle, if poses are free
+    circle: Circle | None  # the first good picture turned through the circle, if poses are free
     decoder: PairDecoder | None  # fitted to the product
 
 
@@ -69,7 +69,7 @@ def set_apart(total: int, most: int) -> list[int]:
 
 def found_poses(
     wanted: str, frame: Frame, tiles: Sequence[Sequence[np.ndarray]], detector: Detector
-) -> tuple[Tensor | None, list[Pose]]:
+) -> tuple[Circle | None, list[Pose]]:
     """How good pictures lie beside the first: (its circle or None for a fixed pose, their poses).
 
     `tiles` are their canvases. `wanted` is what the user says; `auto` reads it from the pictures:
@@ -87,12 +87,12 @@ def found_poses(
     return circle, poses
 
 
-def circle_of(detector: Detector, canvas: np.ndarray) -> Tensor:
-    """A good picture turned through the circle, as poses are found on it: (ANGLES, D, h, w)."""
-    return coarse(detector.encode_coarse(through_circle(canvas)))
+def circle_of(detector: Detector, canvas: np.ndarray) -> Circle:
+    """A good picture turned through the circle, as poses are found on it."""
+    return Circle.of(coarse(detector.encode_coarse(through_circle(canvas))))
 
 
-def pose_of(detector: Detector, canvas: np.ndarray, circle: Tensor) -> Pose:
+def pose_of(detector: Detector, canvas: np.ndarray, circle: Circle) -> Pose:
     """How the product on a canvas lies beside the good picture of a circle."""
     return find_poses(coarse(detector.encode_coarse([canvas])), circle, detector.config.pose)[0]
 
