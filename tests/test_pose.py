@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from anomalyst.detection.detector import Evidence
+from anomalyst.detection.laying import over_query
 from anomalyst.detection.pose import (
     ANGLES,
     UPRIGHT,
@@ -124,6 +126,18 @@ def test_notes_say_how_it_lies() -> None:
     assert "90 degrees counter-clockwise" in pose_notes(Pose(90, (0, 0), 0.8), PoseConfig())[0]
     assert "30 degrees clockwise" in pose_notes(Pose(330, (0, 0), 0.8), PoseConfig())[0]
     assert "could not be aligned" in pose_notes(Pose(0, (0, 0), 0.01), PoseConfig())[0]
+
+
+def test_map_detail_and_logits_are_laid_back_to_one_place() -> None:
+    side = torch.arange(64.0)
+    field = torch.exp(-((side[:, None] - 21) ** 2 + (side - 41) ** 2) / 20)[None, None]
+    logits = (10 * field).masked_fill(torch.arange(64) < 4, -torch.inf)  # padding on the left
+    laid_out = Evidence(field[0, 0].numpy(), 0.0, 0.0, field.repeat(1, 3, 1, 1), logits)
+    back = over_query(laid_out, Pose(70.0, (0.05, -0.1)))
+    assert back.detail is not None and back.logits is not None
+    places = [torch.from_numpy(back.map), back.detail[0, 2], back.logits[0, 0]]
+    assert len({int(place.argmax()) for place in places}) == 1
+    assert not back.logits.isnan().any() and not back.logits.isfinite().all()
 
 
 def drawn(seed: int, count: int, turned: float = 0.0) -> list[np.ndarray]:

@@ -462,22 +462,22 @@ class Inspector:
 
     def _evidence(self, one: "Seen", product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""
-        views, features, evidence = one.views, one.features, one.evidence
+        views, features = one.views, one.features
         assert features is not None  # `_look` came before
-        if evidence is None:
-            memories = self.memories(product) or [Memory()] * len(views.canvases)
-            evidence = [
-                self.detector.judge(features.rows([t]), memories[t], placement)
-                for t, placement in enumerate(views.placements)
-            ]
-        if product.circle is None:
-            return evidence, UPRIGHT
-        canvas, placement = views.canvases[0], views.placements[0]
-        # An engine hands over what words are shown, not what poses are found on.
-        seen = features if one.evidence is None else self.detector.encode_coarse([canvas])
-        poses = find_poses(coarse(seen), product.circle, self.detector.config.pose)
+        canvas, placement, poses = views.canvases[0], views.placements[0], [UPRIGHT]
+        if product.circle is not None:
+            # An engine hands over what words are shown, not what poses are found on.
+            seen = features if one.evidence is None else self.detector.encode_coarse([canvas])
+            poses = find_poses(coarse(seen), product.circle, self.detector.config.pose)
         if poses[0].upright:
-            return evidence, poses[0]
+            if one.evidence is not None:
+                return one.evidence, poses[0]
+            memories = self.memories(product) or [Memory()] * len(views.canvases)
+            parts = zip(memories, views.placements, strict=True)
+            return [
+                self.detector.judge(features.rows([t]), memory, shown)
+                for t, (memory, shown) in enumerate(parts)
+            ], poses[0]
 
         def judge(canvas: np.ndarray, shown: Laid) -> Evidence:
             ready = self._compiled(product)

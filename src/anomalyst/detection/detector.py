@@ -47,7 +47,7 @@ class Memory:
     decoder: PairDecoder | None = None  # the product's own, if it was adapted
     bank: MemoryBank | None = None  # for an encoder without a decoder
     bank_scale: float = 1.0  # the bank's distance at which its map says 0.5
-    shares: tuple[float, ...] = ()  # of each size, if chosen for the product (known_defects.py)
+    shares: tuple[float, ...] = ()  # of each size, if chosen for the product (known/)
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Evidence:
 
     map: np.ndarray  # float32 (h, w) in [0, 1], over the canvas
     score: float  # unbounded, higher is more anomalous
-    contrast: float | None = None  # the score, made comparable between products (calibration.py)
+    contrast: float | None = None  # the most anomalous place, comparable between products
     detail: Tensor | None = None  # (1, 2D+1, h, w): what the pair decoder compared (kinds.py)
     logits: Tensor | None = None  # (1, 1, h, w) behind the map; -inf on padding
 

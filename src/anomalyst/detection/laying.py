@@ -1,5 +1,6 @@
 """Judging a query whose product lies turned: laid straight first, and its map laid back."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -27,10 +28,16 @@ def judge_laid(
 
 
 def over_query(evidence: Evidence, pose: Pose) -> Evidence:
-    """Map and detail of a laid canvas, over the query's own.
+    """Map, detail and logits of a laid canvas, over the query's own.
 
     They say nothing where that reaches beyond the good picture.
     """
     map_, inside = laid_back(torch.from_numpy(evidence.map)[None, None], pose)
     detail = None if evidence.detail is None else laid_back(evidence.detail, pose)[0]
-    return replace(evidence, map=(map_ * inside)[0, 0].numpy(), detail=detail)
+    logits = None
+    if evidence.logits is not None:
+        moved, shown = laid_back(evidence.logits, pose)
+        # A cell that padding, -inf, has any part in is padding: 0 times -inf is not a number.
+        logits = moved.nan_to_num(nan=-math.inf, neginf=-math.inf).masked_fill(~shown, -math.inf)
+    straight = (map_ * inside)[0, 0].numpy()
+    return replace(evidence, map=straight, detail=detail, logits=logits)
