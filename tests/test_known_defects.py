@@ -14,7 +14,14 @@ from typer.testing import CliRunner
 from anomalyst.cli.main import app
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.deployment.folder import export_product
-from anomalyst.detection.detector import PEAK_WEIGHT, evidence_of, mixed_logits
+from anomalyst.detection.detector import (
+    FROZEN_TOP_SHARE,
+    FROZEN_WEIGHT,
+    PEAK_WEIGHT,
+    evidence_of,
+    mixed_logits,
+    top_mean,
+)
 from anomalyst.detection.known.choice import ChoiceConfig, choose_shares, learn_rule
 from anomalyst.detection.known.defects import KnownDefects, masks_of, open_defects
 from anomalyst.detection.known.gathering import Looks, candidate_shares, figures_of
@@ -357,10 +364,12 @@ def test_a_products_own_shares_and_head_make_its_scores_before_and_after_saving(
     features, memory = inspector.detector.encode(views.canvases), product.memories[0]
     logits, detail = inspector.detector.scale_logits(features, memory)
     mixed = mixed_logits(logits, (0.2, 0.8))
-    figures = figures_of(evidence_of(mixed, mixed.sigmoid(), detail, views.placements[0]))
+    frozen = inspector.detector.frozen_distances(features, memory)
+    figures = figures_of(evidence_of(mixed, mixed.sigmoid(), detail, frozen, views.placements[0]))
     # A mean of probabilities is linear in the shares; so is the expected anomalous share.
     both = [one.double().sigmoid().mean() for one in logits]
     by_hand = (0.2 * both[0] + 0.8 * both[1]).log() + PEAK_WEIGHT * mixed.max()
+    by_hand += FROZEN_WEIGHT * top_mean(frozen, FROZEN_TOP_SHARE)
     assert figures[0] == pytest.approx(float(by_hand), abs=1e-4)
     head = Head(weights=tuple(np.linspace(-0.2, 0.2, len(figures)).tolist()), bias=0.5)
     product.rule = made_rule(shares=(0.2, 0.8), head=head)

@@ -198,7 +198,7 @@ def test_a_product_travels_as_one_file(client, found):
         ({"../evil": b"x"}, "it holds '../evil'"),
         ({"product.json": b"{}", "references/../../x": b"x"}, "this is no product file"),
         ({"product.json": b"[]"}, "another format"),
-        ({"product.json": b'{"format": 1, "name": "x", "references": []}'}, "damaged"),
+        ({"product.json": b'{"format": 2, "name": "x", "references": []}'}, "damaged"),
         ({"bank.safetensors": bytes(10)}, "holds no product.json"),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from anomalyst.errors import AnomalystError
 
-FORMAT = 1
+FORMAT = 2
 RECORD = "product.json"
 LONGEST_NAME = 80  # characters; with what is put before it, a file's name stays below 255 bytes
 
@@ -65,5 +65,8 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise AnomalystError(f"{folder}: product.json cannot be read ({error}).") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise AnomalystError(f"{folder}: is of another format; this version reads {FORMAT}.")
+        raise AnomalystError(
+            f"{folder}: is of another format; this version reads {FORMAT}. Teach the product again "
+            "from its good pictures, with --replace."
+        )
     return record

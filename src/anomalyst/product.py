@@ -235,6 +235,8 @@ def _tensors(product: Product) -> dict[str, Tensor]:
     for tile, one in enumerate(product.features):
         for index, level in enumerate(one.levels):
             tensors[f"tile{tile}.level{index}"] = level.half().contiguous()
+        for index, level in enumerate(one.frozen):
+            tensors[f"tile{tile}.frozen{index}"] = level.half().contiguous()
         tensors[f"tile{tile}.embedding"] = one.embedding.contiguous()
     return tensors
 
@@ -243,10 +245,18 @@ def _features(tensors: dict[str, Tensor]) -> list[Features]:
     tiles = 1 + max(_tile_of(name) for name in tensors if name.startswith("tile"))
     found = []
     for tile in range(tiles):
-        count = sum(name.startswith(f"tile{tile}.level") for name in tensors)
-        levels = [tensors[f"tile{tile}.level{i}"].float() for i in range(count)]
-        found.append(Features(levels, tensors[f"tile{tile}.embedding"]))
+        levels, frozen = (
+            [tensors[name].float() for name in _numbered(tensors, f"tile{tile}.{kind}")]
+            for kind in ("level", "frozen")
+        )
+        found.append(Features(levels, tensors[f"tile{tile}.embedding"], frozen))
     return found
+
+
+def _numbered(tensors: dict[str, Tensor], prefix: str) -> list[str]:
+    """The names prefix0, prefix1, ... that there are."""
+    count = sum(name.startswith(prefix) for name in tensors)
+    return [f"{prefix}{i}" for i in range(count)]
 
 
 def _tile_of(name: str) -> int:

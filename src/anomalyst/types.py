@@ -41,15 +41,18 @@ class Features:
 
     levels: list[Tensor]  # each (B, D_l, h_l, w_l)
     embedding: Tensor  # (B, D)
+    frozen: list[Tensor] = field(default_factory=list)  # (B, C, h, w): a trunk's own, not trained
 
     def to(self, device: torch.device) -> Features:
         """The same on another device."""
-        return Features([level.to(device) for level in self.levels], self.embedding.to(device))
+        levels, frozen = ([one.to(device) for one in ls] for ls in (self.levels, self.frozen))
+        return Features(levels, self.embedding.to(device), frozen)
 
     def rows(self, index: Sequence[int]) -> Features:
         """Some pictures of the batch."""
         picked = list(index)
-        return Features([level[picked] for level in self.levels], self.embedding[picked])
+        levels, frozen = ([one[picked] for one in ls] for ls in (self.levels, self.frozen))
+        return Features(levels, self.embedding[picked], frozen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,13 @@ import torch
 from anomalyst import __version__, geometry
 from anomalyst.detection.calibration import Calibration, checked_rate
 from anomalyst.detection.deciding import REAL_MIDDLE, REAL_SHIFT
-from anomalyst.detection.detector import CONTRAST_SLOPE, CONTRAST_START, PEAK_WEIGHT
+from anomalyst.detection.detector import (
+    CONTRAST_SLOPE,
+    CONTRAST_START,
+    FROZEN_TOP_SHARE,
+    FROZEN_WEIGHT,
+    PEAK_WEIGHT,
+)
 from anomalyst.errors import AnomalystError
 from anomalyst.files import folder_written_whole, make_folder
 from anomalyst.inspector import Inspector
@@ -116,6 +122,7 @@ def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[s
         "by": "score",
         "interpolate": False,
         "peak_weight": PEAK_WEIGHT,
+        "frozen": {"weight": FROZEN_WEIGHT, "top_share": FROZEN_TOP_SHARE},
         "contrast": [CONTRAST_SLOPE, CONTRAST_START],
         "unsure_from": None,
     }

@@ -20,11 +20,11 @@ def engines():
     if MANIFEST["engine"] == "onnx":
         import onnxruntime
         opened = [onnxruntime.InferenceSession(str(HERE / n)) for n in MANIFEST["networks"]]
-        return [lambda x, s=s: s.run(["logits", "map"], {"canvases": x}) for s in opened]
+        return [lambda x, s=s: s.run(["logits", "map", "frozen"], {"canvases": x}) for s in opened]
     import openvino
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     opened = [openvino.Core().compile_model(str(HERE / n), "CPU", settings) for n in MANIFEST["networks"]]
-    return [lambda x, s=s: [s({"canvases": x})[n] for n in ("logits", "map")] for s in opened]
+    return [lambda x, s=s: [s({"canvases": x})[n] for n in ("logits", "map", "frozen")] for s in opened]
 
 def read(path):
     data = Path(path).read_bytes() if Path(path).is_file() else b""
@@ -39,17 +39,17 @@ def inspect(picture, run):
     """uint8 RGB (H, W, 3) -> score, p-value, verdict, and the map float32 (H, W)."""
     views, maps, scores, contrasts, rule = FRAME.cut(picture), [], [], [], MANIFEST["decision"]
     for network, canvas, placed in zip(run, views.canvases, views.placements, strict=True):
-        logits, shown = (found[0, 0] for found in network(canvas[None]))
-        kept = placed.inside(*logits.shape) if placed.padded else np.ones(logits.shape, bool)
-        values = logits[kept].astype(np.float64)
-        scores.append(float(np.log(np.mean(1 / (1 + np.exp(-values)))) + rule["peak_weight"] * values.max()))
+        logits, shown, frozen = (found[0, 0] for found in network(canvas[None]))
+        kept, near = (placed.inside(*one.shape) if placed.padded else np.ones(one.shape, bool) for one in (logits, frozen))
+        values, far = logits[kept].astype(np.float64), np.sort(frozen[near])
+        far = rule["frozen"]["weight"] * far[-max(1, int(rule["frozen"]["top_share"] * far.size)) :].mean()
+        scores.append(float(np.log(np.mean(1 / (1 + np.exp(-values)))) + rule["peak_weight"] * values.max() + far))
         contrasts.append(np.dot(rule["contrast"], [values.max(), 1]))
         maps.append(shown * kept)
     by = max(contrasts if rule["by"] == "contrast" else scores)
     p = float(np.interp(by, rule["scores"], rule["p_values"])) if rule["interpolate"] else (1 + sum(s >= by for s in rule["scores"])) / (1 + len(rule["scores"]))
     verdict = "anomalous" if p <= rule["rate"] else "unsure" if p <= 2 * rule["rate"] else "normal"
-    if rule["unsure_from"] is not None and verdict != "anomalous":
-        verdict = "unsure" if max(contrasts) >= rule["unsure_from"] else "normal"
+    if rule["unsure_from"] is not None and verdict != "anomalous": verdict = "unsure" if max(contrasts) >= rule["unsure_from"] else "normal"
     return {"score": max(scores), "p_value": p, "verdict": verdict}, views.join(maps)
 
 if __name__ == "__main__":

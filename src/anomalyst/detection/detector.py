@@ -13,6 +13,7 @@ from torch import Tensor
 from anomalyst.detection.alignment import rescaled
 from anomalyst.detection.bank import MemoryBank, fuse
 from anomalyst.detection.decoder import PairDecoder
+from anomalyst.detection.frozen import FrozenPatches
 from anomalyst.detection.matching import References
 from anomalyst.detection.pose import PoseConfig, Shown
 from anomalyst.encoders.base import Encoder
@@ -21,6 +22,9 @@ from anomalyst.processor import precision_of
 from anomalyst.types import Features
 
 PEAK_WEIGHT = 0.2  # of the most anomalous place in a score: the least that ranks drawn parts best
+# Of the mean of the highest distances on the frozen trunk: as much as drawn parts bear
+# (docs/research/embedded.md), and of how many.
+FROZEN_WEIGHT, FROZEN_TOP_SHARE = 4.0, 0.02
 CONTRAST_SLOPE, CONTRAST_START = 0.96, 0.80
 _CPU = torch.device("cpu")
 
@@ -48,6 +52,7 @@ class Memory:
     bank: MemoryBank | None = None  # for an encoder without a decoder
     bank_scale: float = 1.0  # the bank's distance at which its map says 0.5
     shares: tuple[float, ...] = ()  # of each size, if chosen for the product (known/)
+    frozen: FrozenPatches | None = None  # on the trunk's own features, where there is one
 
 
 @dataclass(slots=True)
@@ -94,7 +99,8 @@ class Detector:
         found = [self._encoded(pixels)]
         for scale in self.config.scales[1:] if self.decoder is not None else ():
             found.append(self._encoded(_shrunk(pixels, scale, self.encoder.multiple_px)))
-        return Features([level for f in found for level in f.levels], found[0].embedding).to(_CPU)
+        levels = [level for f in found for level in f.levels]
+        return Features(levels, found[0].embedding, found[0].frozen).to(_CPU)
 
     @torch.inference_mode()
     def encode_coarse(self, canvases: list[np.ndarray]) -> Features:
@@ -112,7 +118,8 @@ class Detector:
     def _encoded(self, pixels: Tensor) -> Features:
         with self.precision():
             features = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
-        return Features([f.float() for f in features.levels], features.embedding.float())
+        levels, frozen = ([f.float() for f in ls] for ls in (features.levels, features.frozen))
+        return Features(levels, features.embedding.float(), frozen)
 
     @torch.inference_mode()
     def remember(self, good: Features) -> Memory:
@@ -123,7 +130,8 @@ class Detector:
         good = good.to(self.device)
         if self.decoder is not None:
             scales = by_scale(good)
-            return Memory([self.decoder.remember(f, f.levels[0].shape[0]) for f in scales])
+            references = [self.decoder.remember(f, f.levels[0].shape[0]) for f in scales]
+            return Memory(references, frozen=_remembered(good))
         bank = MemoryBank.build(good)
         return Memory(bank=bank, bank_scale=self._bank_scale(good))
 
@@ -138,7 +146,8 @@ class Detector:
             each = references.count // whole - 1  # copies of each picture, after all pictures
             copies = [whole + i * each + copy for i in pictures for copy in range(each)]
             kept.append(references.only([*pictures, *copies]))
-        return Memory(kept, memory.decoder, shares=memory.shares)
+        frozen = _remembered(good.rows(pictures).to(self.device))
+        return Memory(kept, memory.decoder, shares=memory.shares, frozen=frozen)
 
     @torch.inference_mode()
     def judge(self, query: Features, memory: Memory, placement: Shown | None) -> Evidence:
@@ -148,7 +157,17 @@ class Detector:
             return self._banked(query, memory, placement)
         logits, detail = (found.to(_CPU) for found in self.evidence(query, memory))
         shown = blurred(logits.sigmoid(), self.config.blur_cells)
-        return evidence_of(logits, shown, detail, placement)
+        return evidence_of(logits, shown, detail, self.frozen_distances(query, memory), placement)
+
+    @torch.inference_mode()
+    def frozen_distances(self, query: Features, memory: Memory) -> Tensor | None:
+        """How far one query's patches are from all good ones on the trunk: (1, 1, h/8, w/8).
+
+        None without a good picture, and for an encoder without a frozen trunk.
+        """
+        if memory.frozen is None:
+            return None
+        return memory.frozen.distances(query.to(self.device).frozen).to(_CPU)
 
     @torch.inference_mode()
     def evidence(self, query: Features, memory: Memory) -> tuple[Tensor, Tensor]:
@@ -249,13 +268,24 @@ class Detector:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
 
-def evidence_of(logits: Tensor, shown: Tensor, detail: Tensor, placement: Shown | None) -> Evidence:
-    """Logits and map (1, 1, h, w) of one tile -> its evidence; padding does not count."""
+def evidence_of(
+    logits: Tensor, shown: Tensor, detail: Tensor, frozen: Tensor | None, placement: Shown | None
+) -> Evidence:
+    """Logits and map (1, 1, h, w) of one tile -> its evidence; padding does not count.
+
+    `frozen`: `Detector.frozen_distances`.
+    """
     kept = content(placement, logits)
     values = logits[kept].double()
     score = float(expected_share(values) + PEAK_WEIGHT * values.max())
+    if frozen is not None:
+        score += FROZEN_WEIGHT * top_mean(frozen[content(placement, frozen)], FROZEN_TOP_SHARE)
     seen = logits.masked_fill(~kept, -math.inf)
     return Evidence((shown * kept)[0, 0].numpy(), score, contrast(values), detail, seen)
+
+
+def _remembered(good: Features) -> FrozenPatches | None:
+    return FrozenPatches.of(good.frozen) if good.frozen else None
 
 
 def by_scale(features: Features) -> list[Features]:

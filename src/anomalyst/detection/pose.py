@@ -64,13 +64,16 @@ UPRIGHT = Pose(0.0, (0.0, 0.0))
 
 
 def laid(canvas: np.ndarray, pose: Pose) -> np.ndarray:
-    """A query's canvas, uint8 (h, w, 3), laid as the good picture lies; its edge is carried on."""
+    """A query's canvas, uint8 (h, w, 3), laid as the good picture lies; its edge is mirrored.
+
+    Carried on instead, it becomes streaks that the frozen trunk takes for defects beside them.
+    """
     return cv2.warpAffine(
         canvas,
         _matrix(canvas.shape[:2], pose),
         canvas.shape[1::-1],
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+        borderMode=cv2.BORDER_REFLECT_101,
     )
 
 
@@ -133,7 +136,7 @@ def coarse(features: Features) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """What of a laid canvas shows the query: no padding, nor what its edge was carried on to."""
+    """What of a laid canvas shows the query: no padding, nor what its edge was mirrored to."""
 
     pose: Pose
     placement: Placement | None

@@ -180,13 +180,14 @@ def with_copies(detector: Detector, good: Features, canvases: Sequence[np.ndarra
     first = len(by_scale(good)[0].levels)
     small = zip(good.levels[first:], copies.levels[first:], strict=True)
     levels = [*good.levels[:first], *(torch.cat(pair) for pair in small)]
-    return Features(levels, good.embedding)
+    return Features(levels, good.embedding, good.frozen)
 
 
 def stacked(features: Sequence[Features]) -> Features:
     """Batches of features after each other."""
     levels = [torch.cat(level) for level in zip(*(f.levels for f in features), strict=True)]
-    return Features(levels, torch.cat([f.embedding for f in features]))
+    frozen = [torch.cat(level) for level in zip(*(f.frozen for f in features), strict=True)]
+    return Features(levels, torch.cat([f.embedding for f in features]), frozen)
 
 
 def calibrate(detector: Detector, studied: Studied) -> Calibration:

@@ -69,24 +69,30 @@ class EmbeddedEncoder(Encoder):
         )
 
     def forward(self, pixels: Tensor) -> Features:
-        """(B, 3, H, W) in [0, 1] -> three levels (B, D_l, H / s, W / s) and (B, 2 D) embedding."""
-        seen = zip(self.projections, self._seen(pixels), strict=True)
-        levels = [projection(level) for projection, level in seen]
+        """(B, 3, H, W) in [0, 1] -> three levels (B, D_l, H / s, W / s) and (B, 2 D) embedding.
+
+        `frozen`: the trunk's own levels at strides 8 and 16, (B, C_l, H / s, W / s), each place the
+        mean of its 3 x 3 neighbourhood.
+        """
+        seen, joined = self._seen(pixels)
+        levels = [p(level) for p, level in zip(self.projections, joined, strict=True)]
+        # Neighbourhoods are compared with less noise than single patches (PatchCore, section 3.1).
+        frozen = [F.avg_pool2d(level, 3, 1, 1, count_include_pad=False) for level in seen[1:]]
         top = levels[-1].flatten(2).float()  # (B, D, N)
         embedding = F.normalize(torch.cat([top.mean(2), top.std(2)], 1), dim=1)
-        return Features(levels, embedding)
+        return Features(levels, embedding, frozen)
 
-    def _seen(self, pixels: Tensor) -> list[Tensor]:
-        """What trunk and detail make of pictures at strides 4, 8 and 16, not yet projected."""
+    def _seen(self, pixels: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What the trunk makes of pictures at strides 4, 8 and 16, and the same with the detail."""
         pixels = pixels.to(next(self.projections.parameters()).dtype)
         # Frozen weights were learnt in float32, and their errors would look like differences.
         with torch.autocast(pixels.device.type, enabled=False):
             seen = self.trunk(pixels)
         if self.detail is None:
-            return seen
+            return seen, seen
         parts = zip(seen, self.detail(pixels), self.trunk.spreads, strict=False)
         joined = [torch.cat([a / spread, b.to(a.dtype)], 1) for a, b, spread in parts]
-        return [*joined, seen[-1]]
+        return seen, [*joined, seen[-1]]
 
 
 def trunk_of(name: str) -> "LiteTrunk | HubTrunk":

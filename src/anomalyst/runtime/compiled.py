@@ -41,6 +41,7 @@ class Compiled:
                 torch.from_numpy(one["logits"]),
                 torch.from_numpy(one["map"]),
                 torch.from_numpy(one["detail"]),
+                torch.from_numpy(one["frozen"]),
                 placement,
             )
             for one, placement in zip(found, placements, strict=True)
@@ -67,7 +68,7 @@ def network_key(detector: Detector, product: Product) -> str:
     if product.rule and product.rule.shares:
         digest.update(json.dumps(product.rule.shares).encode())
     for tile in product.features:
-        for level in tile.levels:
+        for level in (*tile.levels, *tile.frozen):
             digest.update(level.half().numpy().tobytes())  # as they are saved
     return digest.hexdigest()[:16]
 

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.detection.detector import Detector, Memory, blurred, by_scale, mixed_logits, resized
+from anomalyst.detection.frozen import FrozenPatches
 from anomalyst.detection.matching import References, unit_patches
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
 
-OUTPUTS = ("logits", "map", "detail", "patches", "embedding")
+OUTPUTS = ("logits", "map", "detail", "patches", "embedding", "frozen")
 PATCH_CELLS = 4  # as language/showing.py pools them
 
 
@@ -24,8 +25,9 @@ class WholeInspection(nn.Module):
     """One uint8 canvas (1, h, w, 3) -> the tensors `OUTPUTS`, all float32, in that order.
 
     logits, map: (1, 1, h/4, w/4), "anomalous" before and after smoothing; detail (1, 2D+1, h/4,
-    w/4): what the pair decoder compared; patches (1, D, 4, 4); embedding (1, D). Raises
-    AnomalystError for a detector without a pair decoder.
+    w/4): what the pair decoder compared; patches (1, D, 4, 4); embedding (1, D); frozen
+    (1, 1, h/8, w/8): distances on the frozen trunk. Raises AnomalystError for a detector without a
+    pair decoder.
     """
 
     def __init__(self, detector: Detector, memory: Memory, canvas_hw: tuple[int, int]):
@@ -43,6 +45,8 @@ class WholeInspection(nn.Module):
         self.shares = memory.shares or detector.config.scale_shares
         self.memory = [_Remembered(references) for references in memory.references]
         self.parts = nn.ModuleList(self.memory)
+        assert memory.frozen is not None  # an encoder with a pair decoder has a frozen trunk
+        self.frozen = _Frozen(memory.frozen)
         self.shrink = nn.ModuleList(
             _Shrink(canvas_hw, scale, detector.encoder.multiple_px)
             for scale in self.config.scales[1:]
@@ -67,7 +71,8 @@ class WholeInspection(nn.Module):
         logits = mixed_logits(found, self.shares)
         shown = blurred(logits.sigmoid(), self.config.blur_cells)
         patches = _pooled(levels[2], PATCH_CELLS)
-        return logits, shown, detail, patches, features.embedding
+        frozen = self.frozen([level.float() for level in seen[0].frozen])
+        return logits, shown, detail, patches, features.embedding, frozen
 
     def _likest(self, query: Features, references: References) -> References:
         """The good pictures that the full size is compared with, as Detector._compared picks."""
@@ -96,6 +101,22 @@ class _Remembered(nn.Module):
         patches = [getattr(self, f"patches{i}") for i in range(self.levels)]
         likeness = [getattr(self, f"likeness{i}") for i in range(self.levels - 1)]
         return References(self.grids_hw, patches, likeness)
+
+
+class _Frozen(nn.Module):
+    """Frozen patches as constants of a network."""
+
+    def __init__(self, patches: FrozenPatches):
+        super().__init__()
+        self.levels = len(patches.rows)
+        for index, (centre, rows) in enumerate(zip(patches.centres, patches.rows, strict=True)):
+            self.register_buffer(f"centre{index}", centre.contiguous())
+            self.register_buffer(f"rows{index}", rows.contiguous())
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        centres = [getattr(self, f"centre{i}") for i in range(self.levels)]
+        rows = [getattr(self, f"rows{i}") for i in range(self.levels)]
+        return FrozenPatches(centres, rows).distances(levels)
 
 
 def _picked(references: References, index: Tensor) -> References:

@@ -137,7 +137,8 @@ def _evidence(
         logits, detail = detector.scale_logits(query.rows([t]).to(detector.device), memory)
         logits, detail = [one.cpu() for one in logits], detail.cpu()
         mixed = [mixed_logits(logits, one) for one in shares]
-        found.append([evidence_of(one, one.sigmoid(), detail, placement) for one in mixed])
+        frozen = detector.frozen_distances(query.rows([t]), memory)
+        found.append([evidence_of(one, one.sigmoid(), detail, frozen, placement) for one in mixed])
     return found
 
 
