@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from anomalyst.detection.detector import (
+    FROZEN_LEAST,
     FROZEN_TOP_SHARE,
     FROZEN_WEIGHT,
     PEAK_WEIGHT,
@@ -18,7 +19,7 @@ def test_distances_are_those_of_a_plain_loop_over_centred_patches():
     torch.manual_seed(0)
     good, query = torch.randn(3, 5, 2, 3) + 2, torch.randn(1, 5, 2, 3) + 2
     found = FrozenPatches.of([good]).distances([query])[0, 0]
-    centre = 0.9 * good.mean((0, 2, 3))
+    centre = 0.7 * good.mean((0, 2, 3))
     patches = [good[k, :, y, x] - centre for k in range(3) for y in range(2) for x in range(3)]
     for y in range(2):
         for x in range(3):
@@ -40,11 +41,13 @@ def test_levels_add_up_on_the_finest_grid_and_a_good_picture_is_at_no_distance()
     torch.testing.assert_close(patches.distances(other), fine + grown)
 
 
-def test_the_score_gains_the_mean_of_the_highest_distances():
+def test_the_score_gains_the_log_of_the_mean_of_the_highest_distances():
     logits = torch.full((1, 1, 8, 8), -2.0)
     frozen = torch.linspace(0, 1, 400).reshape(1, 1, 20, 20)
     without = evidence_of(logits, logits.sigmoid(), logits, None, None).score
     assert without == pytest.approx(math.log(1 / (1 + math.exp(2))) - 2 * PEAK_WEIGHT)
     score = evidence_of(logits, logits.sigmoid(), logits, frozen, None).score
     highest = frozen.flatten()[-int(400 * FROZEN_TOP_SHARE) :].mean()
-    assert score == pytest.approx(without + FROZEN_WEIGHT * float(highest))
+    assert score == pytest.approx(without + FROZEN_WEIGHT * math.log(float(highest)))
+    same = evidence_of(logits, logits.sigmoid(), logits, frozen * 0, None).score
+    assert same == pytest.approx(without + FROZEN_WEIGHT * math.log(FROZEN_LEAST))

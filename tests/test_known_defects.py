@@ -1,6 +1,7 @@
 """Known defects: the arithmetic against slow or foreign versions, the choice, the refusals."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -369,7 +370,7 @@ def test_a_products_own_shares_and_head_make_its_scores_before_and_after_saving(
     # A mean of probabilities is linear in the shares; so is the expected anomalous share.
     both = [one.double().sigmoid().mean() for one in logits]
     by_hand = (0.2 * both[0] + 0.8 * both[1]).log() + PEAK_WEIGHT * mixed.max()
-    by_hand += FROZEN_WEIGHT * top_mean(frozen, FROZEN_TOP_SHARE)
+    by_hand += FROZEN_WEIGHT * math.log(top_mean(frozen, FROZEN_TOP_SHARE))
     assert figures[0] == pytest.approx(float(by_hand), abs=1e-4)
     head = Head(weights=tuple(np.linspace(-0.2, 0.2, len(figures)).tolist()), bias=0.5)
     product.rule = made_rule(shares=(0.2, 0.8), head=head)

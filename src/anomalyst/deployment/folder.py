@@ -16,6 +16,7 @@ from anomalyst.detection.deciding import REAL_MIDDLE, REAL_SHIFT
 from anomalyst.detection.detector import (
     CONTRAST_SLOPE,
     CONTRAST_START,
+    FROZEN_LEAST,
     FROZEN_TOP_SHARE,
     FROZEN_WEIGHT,
     PEAK_WEIGHT,
@@ -122,7 +123,11 @@ def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[s
         "by": "score",
         "interpolate": False,
         "peak_weight": PEAK_WEIGHT,
-        "frozen": {"weight": FROZEN_WEIGHT, "top_share": FROZEN_TOP_SHARE},
+        "frozen": {
+            "weight": FROZEN_WEIGHT,
+            "top_share": FROZEN_TOP_SHARE,
+            "least": FROZEN_LEAST,
+        },
         "contrast": [CONTRAST_SLOPE, CONTRAST_START],
         "unsure_from": None,
     }

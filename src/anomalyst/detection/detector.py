@@ -22,9 +22,9 @@ from anomalyst.processor import precision_of
 from anomalyst.types import Features
 
 PEAK_WEIGHT = 0.2  # of the most anomalous place in a score: the least that ranks drawn parts best
-# Of the mean of the highest distances on the frozen trunk: as much as drawn parts bear
-# (docs/research/embedded.md), and of how many.
-FROZEN_WEIGHT, FROZEN_TOP_SHARE = 4.0, 0.02
+# Of the log of the mean of the highest distances on the frozen trunk, and of how many: what ranks
+# drawn parts best (docs/research/embedded.md). None counts as smaller than the last.
+FROZEN_WEIGHT, FROZEN_TOP_SHARE, FROZEN_LEAST = 3.0, 0.01, 0.01
 CONTRAST_SLOPE, CONTRAST_START = 0.96, 0.80
 _CPU = torch.device("cpu")
 
@@ -279,7 +279,8 @@ def evidence_of(
     values = logits[kept].double()
     score = float(expected_share(values) + PEAK_WEIGHT * values.max())
     if frozen is not None:
-        score += FROZEN_WEIGHT * top_mean(frozen[content(placement, frozen)], FROZEN_TOP_SHARE)
+        farthest = top_mean(frozen[content(placement, frozen)], FROZEN_TOP_SHARE)
+        score += FROZEN_WEIGHT * math.log(max(FROZEN_LEAST, farthest))
     seen = logits.masked_fill(~kept, -math.inf)
     return Evidence((shown * kept)[0, 0].numpy(), score, contrast(values), detail, seen)
 

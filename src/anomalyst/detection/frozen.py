@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Of the good pictures' mean, that features keep. Without any, the noise of even surfaces would be
-# all that is compared; with all of it, everything is alike.
-KEPT_MEAN = 0.1
+# all that is compared; with all of it, drawn parts rank a little worse (docs/research/embedded.md).
+KEPT_MEAN = 0.3
 
 
 @dataclass(slots=True)
@@ -47,6 +47,6 @@ class FrozenPatches:
 def centred(level: Tensor, centre: Tensor) -> Tensor:
     """(B, C, h, w) less the centre (C,) -> (B, h * w, C) unit vectors.
 
-    All patches have most of their direction in common; what is left tells them apart.
+    All patches have much of their direction in common; what is left tells them apart.
     """
     return F.normalize(level.flatten(2).transpose(1, 2).float() - centre, dim=2)

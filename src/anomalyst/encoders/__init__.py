@@ -52,7 +52,7 @@ def detector_weights(spec: str) -> Path | None:
     if not path.is_file():
         raise AnomalystError(
             f"--encoder {spec}: {path} is not there; give the folder of a finished run of a "
-            "detector recipe (`anomalyst train recipes/lite0.yaml --out DIR`)."
+            "detector recipe (`anomalyst train recipes/embedded.yaml --out DIR`)."
         )
     return path
 
