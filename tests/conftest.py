@@ -41,7 +41,7 @@ def tiny(tmp_path_factory) -> Path:
     """A folder with a drawn set, a schooled LLaMA of 0.2 M parameters and tiny.yaml over both."""
     import torch
 
-    from anomalyst.training.tiny import make_tiny
+    from anomalyst.training.experiments.tiny import make_tiny
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -54,7 +54,7 @@ def tiny(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server():
     """`anomalyst serve` in a process of its own, over a new home."""
-    from anomalyst.serving.load import served
+    from anomalyst.server.load_test import served
 
     with served() as found:
         found.await_ready()

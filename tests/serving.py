@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from anomalyst.serving.api.app import build_app
-from anomalyst.serving.config import Limits, ServingConfig
-from anomalyst.serving.service import Service
+from anomalyst.server.api.app import build_app
+from anomalyst.server.config import Limits, ServingConfig
+from anomalyst.server.service import Service
 from conftest import DEMO
 
 FLANGE = DEMO / "flange"

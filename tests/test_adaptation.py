@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from anomalyst.detection.adaptation import AdaptationConfig, Lesson, adapt, auroc
-from anomalyst.detection.decoder import DecoderConfig, PairDecoder
+from anomalyst.backbones.embedded import EmbeddedConfig, EmbeddedEncoder
 from anomalyst.detection.detector import Detector
-from anomalyst.detection.teaching import COPIES, SPLIT_LEAST, set_apart, with_copies
-from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder
-from anomalyst.synthesis.pasting import spoil
-from anomalyst.synthesis.variation import varied
+from anomalyst.detection.pair_decoder import DecoderConfig, PairDecoder
+from anomalyst.synthetic.anomalies.pasting import spoil
+from anomalyst.synthetic.variation import varied
+from anomalyst.teaching.fine_tuning import AdaptationConfig, Lesson, adapt, auroc
+from anomalyst.teaching.references import COPIES, SPLIT_LEAST, set_apart, with_copies
 
 SMALL = EmbeddedConfig(detail=(8, 8), levels=(8, 12, 16))
 SHORT = AdaptationConfig(steps=3, checked=4)
@@ -68,9 +68,9 @@ def test_fitting_is_deterministic_and_leaves_the_shipped_decoder_alone(lesson):
 
 def test_a_fit_that_does_not_help_is_not_taken(lesson, monkeypatch):
     detector, one = lesson
-    monkeypatch.setattr("anomalyst.detection.adaptation._rankings", lambda *_: (0.9, 0.89))
+    monkeypatch.setattr("anomalyst.teaching.fine_tuning._rankings", lambda *_: (0.9, 0.89))
     assert adapt(detector, [one], SHORT) is None
-    monkeypatch.setattr("anomalyst.detection.adaptation._rankings", lambda *_: (0.9, 0.9))
+    monkeypatch.setattr("anomalyst.teaching.fine_tuning._rankings", lambda *_: (0.9, 0.9))
     assert adapt(detector, [one], SHORT) is not None
 
 

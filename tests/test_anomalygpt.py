@@ -10,18 +10,18 @@ import torch
 from PIL import Image
 
 from anomalyst.detection.losses import dice_loss, focal_loss
-from anomalyst.detection.text_aligned import TextAlignedDecoder, state_sentences
 from anomalyst.errors import AnomalystError
-from anomalyst.model.loading import load_model
-from anomalyst.training.course import Share
+from anomalyst.training.experiments.tiny import write_tiny_llama
 from anomalyst.training.loop import train
-from anomalyst.training.stages.anomalygpt import (
+from anomalyst.training.task import Share
+from anomalyst.training.tasks.anomalygpt import (
     AnomalyGPTCourse,
     weighted_cross_entropy,
 )
-from anomalyst.training.stages.inspections import AnomalyGPTRecipe, as_tokens
-from anomalyst.training.tiny import write_tiny_llama
+from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe, as_tokens
 from anomalyst.types import Features
+from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.text_aligned import TextAlignedDecoder, state_sentences
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

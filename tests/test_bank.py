@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from anomalyst.detection.bank import (
+from anomalyst.detection.memory_bank import (
     MemoryBank,
     fuse,
     greedy_coreset,
@@ -161,7 +161,7 @@ def test_choosing_a_coreset_of_20000_rows_takes_little_memory() -> None:
     # would take 1.6 GB, all differences to one centre 20 MB each; the rows themselves take 41 MB.
     code = """
 import resource, torch
-from anomalyst.detection.bank import greedy_coreset
+from anomalyst.detection.memory_bank import greedy_coreset
 torch.set_num_threads(1)
 rows = torch.randn(20000, 512)
 greedy_coreset(rows[:500], 10)

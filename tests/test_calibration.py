@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomalyst.detection.calibration import (
+from anomalyst.calibration.conformal import (
     USUAL_SPREAD,
     USUAL_WORTH,
     Calibration,

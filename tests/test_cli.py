@@ -173,7 +173,7 @@ def test_bench_reports_every_stage():
 
 
 def test_a_world_product_is_drawn_as_a_data_set_that_we_can_read(tmp_path):
-    from anomalyst.data import read_dataset
+    from anomalyst.datasets import read_dataset
 
     words = ("data", "world", tmp_path / "pill", "--family", "pill", "--size", 64)
     assert run(*words, "--good", 2, "--bad", 3).exit_code == 0

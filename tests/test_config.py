@@ -7,7 +7,7 @@ import pytest
 
 from anomalyst.config import from_mapping, load, to_mapping, with_overrides
 from anomalyst.errors import AnomalystError
-from anomalyst.files import write_bytes, write_text, written_whole
+from anomalyst.io.files import write_bytes, write_text, written_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalyst.detection.calibration import Calibration
-from anomalyst.detection.correcting import covered, kept_mask
-from anomalyst.detection.drift import ALARM_AT, DriftTest
-from anomalyst.detection.likeness import likest_place
+from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.drift import ALARM_AT, DriftTest
+from anomalyst.detection.nearest_normal import likest_place
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import Frame
+from anomalyst.io.geometry import Frame
 from anomalyst.product import Product
-from anomalyst.serving.figures import accepted_scores
+from anomalyst.server.figures import accepted_scores
+from anomalyst.teaching.feedback import covered, kept_mask
 from anomalyst.types import Features
 from conftest import DEMO
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalyst.data import folds, k_shot, layout_of, read_dataset
+from anomalyst.datasets import folds, k_shot, layout_of, read_dataset
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Sample
 

@@ -9,8 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from anomalyst.cli.data import app
-from anomalyst.data.checks import check
-from anomalyst.data.findings import CategoryReport, Shortcut
+from anomalyst.datasets.checks import check
+from anomalyst.datasets.findings import CategoryReport, Shortcut
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the real sets are not beside this checkout")

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from anomalyst.backbones.embedded import EmbeddedConfig, EmbeddedEncoder, fold_batch_norm
 from anomalyst.detection.alignment import cell_places, fitted_movement, moved_places
-from anomalyst.detection.decoder import DecoderConfig, PairDecoder
 from anomalyst.detection.detector import expected_share, mixed_logits
 from anomalyst.detection.matching import (
     agreement,
@@ -18,7 +18,7 @@ from anomalyst.detection.matching import (
     picture_likeness,
     unit_patches,
 )
-from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder, fold_batch_norm
+from anomalyst.detection.pair_decoder import DecoderConfig, PairDecoder
 from anomalyst.types import Features
 
 SMALL = EmbeddedConfig(detail=(8, 8), levels=(8, 12, 16))

@@ -14,7 +14,7 @@ import pytest
 from anomalyst.errors import AnomalystError
 from anomalyst.training.engines import EngineConfig, check_engine
 from anomalyst.training.loop import train
-from anomalyst.training.stages import load_recipe
+from anomalyst.training.tasks import load_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,14 +11,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from anomalyst.cli import evaluate as command
-from anomalyst.data import read_dataset
+from anomalyst.datasets import read_dataset
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.evaluation.cases import Extremes
-from anomalyst.evaluation.plots import draw_curves
-from anomalyst.evaluation.protocols import ProtocolConfig, Results, evaluate
-from anomalyst.evaluation.records import Run, read_rows
-from anomalyst.evaluation.tables import as_markdown, summarise, write_tables
-from anomalyst.imaging import open_picture, shrink_mask
+from anomalyst.evaluation.protocols.protocol import ProtocolConfig, Results, evaluate
+from anomalyst.evaluation.protocols.run_records import Run, read_rows
+from anomalyst.evaluation.reports.cases import Extremes
+from anomalyst.evaluation.reports.plots import draw_curves
+from anomalyst.evaluation.reports.tables import as_markdown, summarise, write_tables
+from anomalyst.io.pictures import open_picture, shrink_mask
 from anomalyst.types import Inspection, Sample
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"

@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from anomalyst.calibration.conformal import Calibration
 from anomalyst.cli.main import app
 from anomalyst.deployment.checking import check_export, open_runner
 from anomalyst.deployment.folder import RUNNER, decision_rule, export_product
-from anomalyst.detection.calibration import Calibration
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import open_picture
 from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product
 from conftest import DEMO
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_exported_says_why(plain, exported, tmp_path):
 
 
 def test_a_product_is_packed_without_what_was_built_for_this_machine(exported, tmp_path):
-    from anomalyst.serving.products import pack, unpack
+    from anomalyst.server.products import pack, unpack
 
     product, _ = exported
     assert list((product.folder / "engines").glob("onnx-*/tile0.onnx"))

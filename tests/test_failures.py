@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalyst.data import read_dataset
-from anomalyst.evaluation.failures import Look, reason, worst
-from anomalyst.evaluation.protocols import ProtocolConfig, evaluate
-from anomalyst.evaluation.results_page import write_results_page
+from anomalyst.datasets import read_dataset
+from anomalyst.evaluation.protocols.protocol import ProtocolConfig, evaluate
+from anomalyst.evaluation.reports.failures import Look, reason, worst
+from anomalyst.evaluation.reports.results_page import write_results_page
 
 CELLS = (24, 24)
 

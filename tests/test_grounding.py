@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalyst.detection.kinds import KINDS
+from anomalyst.detection.defect_types import KINDS
 from anomalyst.detection.regions import find_regions, regions_for
-from anomalyst.language.choosing import may_go_on
-from anomalyst.language.facts import MOST_NAMED, Facts, number, seen_colours
-from anomalyst.language.grounding import CORRECTION, conflict, ground
-from anomalyst.language.referring import what_is_asked
-from anomalyst.language.wording import plainly
-from anomalyst.training.dialogues.answers import matches
-from anomalyst.training.dialogues.writer import write_dialogue
+from anomalyst.training.data.dialogues.answers import matches
+from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.types import PLACES, Region, Turn, Verdict, place_of
+from anomalyst.vlm.constrained_decoding import may_go_on
+from anomalyst.vlm.facts import MOST_NAMED, Facts, number, seen_colours
+from anomalyst.vlm.grounding import CORRECTION, conflict, ground
+from anomalyst.vlm.referring import what_is_asked
+from anomalyst.vlm.wording import plainly
 
 
 def region(

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from anomalyst.inspector import Inspector, InspectorConfig
-from anomalyst.synthesis.world.episode import sound_picture
-from anomalyst.synthesis.world.families import draw_product
+from anomalyst.synthetic.procedural.episode import sound_picture
+from anomalyst.synthetic.procedural.families import draw_product
 
 RATE = 0.05
 

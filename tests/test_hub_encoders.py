@@ -10,8 +10,8 @@ import pytest
 import torch
 import transformers
 
-from anomalyst.encoders.base import Encoder, to_pixels
-from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
+from anomalyst.backbones.base import Encoder, to_pixels
+from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
 from anomalyst.errors import AnomalystError
 
 VIT = {

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.geometry import TILE_PIXELS, Placement, canvas_for, place, resize, tile_boxes
-from anomalyst.imaging import list_pictures, open_mask, open_picture
+from anomalyst.io.geometry import TILE_PIXELS, Placement, canvas_for, place, resize, tile_boxes
+from anomalyst.io.pictures import list_pictures, open_mask, open_picture
 
 # A smooth picture, so that lossy formats stay close; no two sides or channels are alike.
 ROWS, COLUMNS = np.mgrid[0:24, 0:40]

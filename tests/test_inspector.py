@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from anomalyst.catalogue import check_name
-from anomalyst.detection.calibration import Calibration
+from anomalyst.calibration.conformal import Calibration
 from anomalyst.detection.regions import regions_for, sentence
-from anomalyst.detection.teaching import chosen_references
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.imaging import open_picture
 from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product, find_product
+from anomalyst.product_index import check_name
+from anomalyst.teaching.references import chosen_references
 from anomalyst.types import Inspection
 from conftest import DEMO
 

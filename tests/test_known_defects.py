@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
+from anomalyst.calibration.figures import figures_of
+from anomalyst.calibration.operating_rule import Costs, Findings, Head, Rule
 from anomalyst.cli.main import app
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.deployment.folder import export_product
@@ -23,20 +25,28 @@ from anomalyst.detection.detector import (
     mixed_logits,
     top_mean,
 )
-from anomalyst.detection.known.choice import ChoiceConfig, choose_shares, learn_rule
-from anomalyst.detection.known.defects import KnownDefects, masks_of, open_defects
-from anomalyst.detection.known.gathering import Looks, candidate_shares, figures_of
-from anomalyst.detection.known.operating import best_threshold, called_anomalous, cost_of
-from anomalyst.detection.known.ranking import auroc, auroc_gain, average_precision, resampled_gain
-from anomalyst.detection.known.regression import balanced, even_odds, fit_head, fit_logistic
-from anomalyst.detection.known.rule import Costs, Findings, Head, Rule
-from anomalyst.detection.known.telling import told
-from anomalyst.detection.sameness import product_groups, remarks
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.plans import plan_runs
-from anomalyst.imaging import open_picture
+from anomalyst.evaluation.protocols.plans import plan_runs
 from anomalyst.inspector import Inspector
+from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product
+from anomalyst.teaching.duplicates import product_groups, remarks
+from anomalyst.teaching.known_defects.choice import ChoiceConfig, choose_shares, learn_rule
+from anomalyst.teaching.known_defects.defects import KnownDefects, masks_of, open_defects
+from anomalyst.teaching.known_defects.left_out import Looks, candidate_shares
+from anomalyst.teaching.known_defects.operating_point import (
+    best_threshold,
+    called_anomalous,
+    cost_of,
+)
+from anomalyst.teaching.known_defects.ranking import (
+    auroc,
+    auroc_gain,
+    average_precision,
+    resampled_gain,
+)
+from anomalyst.teaching.known_defects.regression import balanced, even_odds, fit_head, fit_logistic
+from anomalyst.teaching.known_defects.summary import told
 from anomalyst.types import Sample
 
 LABELS = np.array([0] * 12 + [1] * 8)

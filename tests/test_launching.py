@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.distributed.launching import Launch, checked, read_launch, run_module
+from anomalyst.training.distributed.ranks import Place, hosts_of, place_of
 from anomalyst.training.engines import EngineConfig, Spread
 from anomalyst.training.engines.deepspeed import deepspeed_config
-from anomalyst.training.launching import Launch, checked, read_launch, run_module
-from anomalyst.training.places import Place, hosts_of, place_of
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.stages import load_recipe
+from anomalyst.training.tasks import load_recipe
 
 
 def test_the_place_of_a_process_is_read_from_its_launcher():

@@ -7,22 +7,22 @@ import sys
 import pytest
 import torch
 
-from anomalyst.config import from_mapping
-from anomalyst.encoders import detector_weights
-from anomalyst.encoders.embedded import (
-    EmbeddedConfig,
-    EmbeddedEncoder,
-    fold_batch_norm,
-    load_embedded,
-    read_weights,
-)
-from anomalyst.encoders.lite import (
+from anomalyst.backbones import detector_weights
+from anomalyst.backbones.efficientnet_lite import (
     CHANNELS,
     LITE0_SHA256,
     LiteTrunk,
     imagenet_weights,
     packaged_weights,
 )
+from anomalyst.backbones.embedded import (
+    EmbeddedConfig,
+    EmbeddedEncoder,
+    fold_batch_norm,
+    load_embedded,
+    read_weights,
+)
+from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.inspector import Inspector
 from anomalyst.training.checkpoint import write_weights

@@ -14,21 +14,21 @@ import pytest
 from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
-from anomalyst.data import read_dataset
-from anomalyst.data.splits import by_column
+from anomalyst.datasets import read_dataset
+from anomalyst.datasets.builders import build_job as filling
+from anomalyst.datasets.builders.augment import plan_augmentation
+from anomalyst.datasets.builders.build_job import fill
+from anomalyst.datasets.builders.convert import plan_aebad
+from anomalyst.datasets.builders.poisson import in_turn, plan_transplants
+from anomalyst.datasets.builders.source_set import read_originals
+from anomalyst.datasets.builders.synthesize import plan_synthesis
+from anomalyst.datasets.splits import by_column
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import list_pictures, open_mask, open_picture
-from anomalyst.making import filling
-from anomalyst.making.augmenting import plan_augmentation
-from anomalyst.making.converting import plan_aebad
-from anomalyst.making.filling import fill
-from anomalyst.making.originals import read_originals
-from anomalyst.making.synthesizing import plan_synthesis
-from anomalyst.making.transplanting import in_turn, plan_transplants
-from anomalyst.synthesis.anomalies import make_anomaly
-from anomalyst.synthesis.augmentation import Operation, Plan, Plans
-from anomalyst.synthesis.products import estimated
-from anomalyst.synthesis.transplant import TransplantConfig
+from anomalyst.io.pictures import list_pictures, open_mask, open_picture
+from anomalyst.synthetic.anomalies.methods import make_anomaly
+from anomalyst.synthetic.anomalies.transplant import TransplantConfig
+from anomalyst.synthetic.augmentation import Operation, Plan, Plans
+from anomalyst.synthetic.product_constants import estimated
 from small_aebad import KINDS, write_small_aebad
 
 ROOT = Path(__file__).parents[1]
@@ -197,7 +197,7 @@ def test_augmentation_reaches_its_target_exactly_on_real_pictures(small, tmp_pat
 
 
 def test_every_shipped_plan_reads_and_keeps_to_its_bans():
-    from anomalyst.synthesis.augmentation import read_plans
+    from anomalyst.synthetic.augmentation import read_plans
 
     plans = read_plans(ROOT / "recipes/augment/mvtec.yaml")
     assert len(plans.categories) == 15 and plans.default is not None
@@ -480,7 +480,7 @@ def test_a_full_disk_ends_the_making_with_a_sentence_and_nothing_half_written(
 @pytest.mark.usefixtures("one_thread")
 def test_a_decoder_learns_from_a_made_set_and_a_set_without_defects_is_refused(small, tmp_path):
     from anomalyst.training.loop import train
-    from anomalyst.training.stages.text_aligned import TextAlignedRecipe, pictures_of
+    from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, pictures_of
 
     out = tmp_path / "out"
     run("synthesize", str(small), "--count", "5", "--out", str(out))

@@ -19,14 +19,14 @@ from transformers import (
 )
 
 from anomalyst.errors import AnomalystError
-from anomalyst.language.dialogue import INSTRUCTION, messages_for
-from anomalyst.language.prompt import PromptLearner
-from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
-from anomalyst.model.loading import load_model
-from anomalyst.model.speaking import Speaker
-from anomalyst.training.dialogues.tokenizer import learn_tokenizer
-from anomalyst.training.stages.language import collated
+from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
+from anomalyst.training.tasks.language import collated
 from anomalyst.types import Answer, Turn
+from anomalyst.vlm.dialogue import INSTRUCTION, messages_for
+from anomalyst.vlm.generation import Speaker
+from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
+from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.prompt_learner import PromptLearner
 from test_grounding import NONE, TWO, check
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from anomalyst.training.loop import train
-from anomalyst.training.stages import load_recipe
+from anomalyst.training.tasks import load_recipe
 from test_engines import TOLERANCE, apart, losses
 
 pytestmark = [

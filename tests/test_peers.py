@@ -12,22 +12,22 @@ from sklearn.decomposition import PCA
 from transformers import ViTConfig, ViTModel
 from typer.testing import CliRunner
 
+from anomalyst.backbones.embedded import EmbeddedConfig, EmbeddedEncoder
+from anomalyst.backbones.raw_trunk import trunk_beside
 from anomalyst.cli.main import app
-from anomalyst.detection.peers import FEW
-from anomalyst.detection.peers.base import patches, rotated
-from anomalyst.detection.peers.nearest import AnomalyDINO, NearestPatch
-from anomalyst.detection.peers.padim import PaDiM
-from anomalyst.detection.peers.patchcore import PatchCore
-from anomalyst.detection.peers.spade import SPADE, SPADEConfig
-from anomalyst.detection.peers.subspace import Subspace, SubspaceConfig
-from anomalyst.encoders.embedded import EmbeddedConfig, EmbeddedEncoder
-from anomalyst.encoders.trunk import trunk_beside
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.contenders import PeerInspector
-from anomalyst.evaluation.peers import PeersConfig, compare_peers, untrained
-from anomalyst.evaluation.peers_report import Contest, Entry, as_markdown
-from anomalyst.evaluation.records import METRICS
-from anomalyst.evaluation.tables import Line, Spread
+from anomalyst.evaluation.baselines.comparison import PeersConfig, compare_peers, untrained
+from anomalyst.evaluation.baselines.inspectors import PeerInspector
+from anomalyst.evaluation.baselines.methods import FEW
+from anomalyst.evaluation.baselines.methods.base import patches, rotated
+from anomalyst.evaluation.baselines.methods.nearest import AnomalyDINO, NearestPatch
+from anomalyst.evaluation.baselines.methods.padim import PaDiM
+from anomalyst.evaluation.baselines.methods.patchcore import PatchCore
+from anomalyst.evaluation.baselines.methods.spade import SPADE, SPADEConfig
+from anomalyst.evaluation.baselines.methods.subspace import Subspace, SubspaceConfig
+from anomalyst.evaluation.baselines.report import Contest, Entry, as_markdown
+from anomalyst.evaluation.protocols.run_records import METRICS
+from anomalyst.evaluation.reports.tables import Line, Spread
 from anomalyst.types import Features, Sample
 from conftest import DEMO
 from test_peers_text import save_clip

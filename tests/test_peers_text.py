@@ -11,10 +11,10 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from anomalyst.detection.peers.text import Clip, PromptMap, WinCLIP, harmonic, windows
-from anomalyst.detection.text_aligned import state_sentences
-from anomalyst.encoders.base import to_pixels
+from anomalyst.backbones.base import to_pixels
 from anomalyst.errors import AnomalystError
+from anomalyst.evaluation.baselines.methods.text import Clip, PromptMap, WinCLIP, harmonic, windows
+from anomalyst.vlm.text_aligned import state_sentences
 
 VISION = {
     "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32,

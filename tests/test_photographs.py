@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from anomalyst.errors import AnomalystError
-from anomalyst.synthesis import photographs
-from anomalyst.synthesis.photographs import PHOTOGRAPHS, photograph_episode
-from anomalyst.synthesis.world import WorldConfig
+from anomalyst.synthetic import photographs
+from anomalyst.synthetic.photographs import PHOTOGRAPHS, photograph_episode
+from anomalyst.synthetic.procedural import WorldConfig
 
 pytest.importorskip("skimage", reason="needs the extra [train]")
 WORLD = WorldConfig(size_px=96, references=(2, 2), anomalous_share=1.0)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anomalyst.detection.detector import Evidence
-from anomalyst.detection.laying import over_query
 from anomalyst.detection.pose import (
     ANGLES,
     UPRIGHT,
@@ -28,11 +27,12 @@ from anomalyst.detection.pose import (
     pose_notes,
     through_circle,
 )
-from anomalyst.geometry import place
+from anomalyst.detection.pose_correction import over_query
 from anomalyst.inspector import Inspector
-from anomalyst.synthesis.world.episode import sound_picture
-from anomalyst.synthesis.world.families import draw_product
-from anomalyst.synthesis.world.product import Pose as DrawnPose
+from anomalyst.io.geometry import place
+from anomalyst.synthetic.procedural.episode import sound_picture
+from anomalyst.synthetic.procedural.families import draw_product
+from anomalyst.synthetic.procedural.product import Pose as DrawnPose
 
 POSES = st.builds(
     Pose,

@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from anomalyst import processor as module
 from anomalyst.errors import AnomalystError
+from anomalyst.hardware import processor as module
+from anomalyst.hardware.processor import precision_of, processor, usable_cores
 from anomalyst.inspector import Inspector, InspectorConfig
-from anomalyst.processor import precision_of, processor, usable_cores
 
 AVX2 = "processor : 0\nmodel name : An old one\nflags : fpu sse4_2 avx2 fma\n"
 
@@ -113,7 +113,7 @@ def test_a_gpu_gives_the_verdict_of_the_processor(cookie):
 
 def test_threads_reach_torch_and_too_many_are_refused():
     asked = (
-        "from anomalyst.processor import limit_threads; limit_threads(1); "
+        "from anomalyst.hardware.processor import limit_threads; limit_threads(1); "
         "import torch, cv2; print(torch.get_num_threads(), cv2.getNumThreads())"
     )
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)

@@ -11,23 +11,23 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from anomalyst.backbones.embedded import load_embedded
 from anomalyst.cli.main import app
-from anomalyst.detection.decoder import load_decoder
 from anomalyst.detection.detector import Detector
-from anomalyst.encoders.embedded import load_embedded
+from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.training import checkpoint
-from anomalyst.training.allreduce import SIZES, WAYS, Wire, theory
-from anomalyst.training.crossval import interval
-from anomalyst.training.launching import Launch, run_module
+from anomalyst.training.distributed.allreduce import SIZES, WAYS, Wire, theory
+from anomalyst.training.distributed.launching import Launch, run_module
+from anomalyst.training.experiments.crossval import interval
+from anomalyst.training.experiments.runs import read_run
+from anomalyst.training.experiments.search import read_space
+from anomalyst.training.experiments.summary import compare_runs
 from anomalyst.training.loop import train
 from anomalyst.training.optimization import LossScale, learning_rate, make_optimizer
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.runs import read_run
-from anomalyst.training.search import read_space
-from anomalyst.training.stages import load_recipe
-from anomalyst.training.stages.inspections import Inspections
-from anomalyst.training.summary import compare_runs
+from anomalyst.training.tasks import load_recipe
+from anomalyst.training.tasks.inspection_data import Inspections
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -243,7 +243,8 @@ def test_ranges_and_values_of_a_space_are_read():
 
 def test_every_way_to_add_up_sends_what_the_theory_says(tmp_path):
     run_module(
-        Launch(nproc=2), ["anomalyst.training.allreduce", "torch", str(tmp_path / "two.json")]
+        Launch(nproc=2),
+        ["anomalyst.training.distributed.allreduce", "torch", str(tmp_path / "two.json")],
     )
     rows = json.loads((tmp_path / "two.json").read_text())
     for row in (r for r in rows if r["way"] in WAYS):

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anomalyst.serving.keys import Caller, make_key
-from anomalyst.serving.store import Filter
-from anomalyst.serving.tables import InspectionRow
+from anomalyst.server.auth import Caller, make_key
+from anomalyst.server.storage.store import Filter
+from anomalyst.server.storage.tables import InspectionRow
 from serving import (
     DEFECT,
     FLANGE,

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from anomalyst.serving.client import Client
+from anomalyst.server.client import Client
 from serving import DEFECT, FLANGE, GOOD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -196,12 +196,12 @@ def foreign(url: str, server) -> bool:
 
 def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
 
-    from anomalyst.serving.config import ServingConfig
-    from anomalyst.serving.database import open_database
-    from anomalyst.serving.keys import make_key
-    from anomalyst.serving.load import Server, free_port
-    from anomalyst.serving.pictures import Pictures
-    from anomalyst.serving.store import Store
+    from anomalyst.server.auth import make_key
+    from anomalyst.server.config import ServingConfig
+    from anomalyst.server.load_test import Server, free_port
+    from anomalyst.server.storage.database import open_database
+    from anomalyst.server.storage.pictures import Pictures
+    from anomalyst.server.storage.store import Store
 
     config = ServingConfig(home=tmp_path, keys=True)
     key = make_key(Store(open_database(config.database_url), Pictures(tmp_path)), "ann", "operator")

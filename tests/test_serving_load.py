@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.client import Client, ServerError
-from anomalyst.serving.load import PRODUCT, Server, free_port, measure
+from anomalyst.server.client import Client, ServerError
+from anomalyst.server.load_test import PRODUCT, Server, free_port, measure
 from serving import DEFECT, GOOD, odd_files
 
 API = "/api/v1"
@@ -45,7 +45,7 @@ def test_the_client_does_what_the_server_does(server, tmp_path):
 
 
 def test_a_server_that_is_not_there_is_told(monkeypatch):
-    monkeypatch.setattr("anomalyst.serving.client.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("anomalyst.server.client.FIRST_WAIT_SECONDS", 0.01)
     with (
         Client("http://127.0.0.1:9") as client,
         pytest.raises(AnomalystError, match="is `anomalyst"),

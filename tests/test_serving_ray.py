@@ -8,8 +8,8 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from anomalyst.serving.client import Client
-from anomalyst.serving.load import Server, free_port
+from anomalyst.server.client import Client
+from anomalyst.server.load_test import Server, free_port
 from serving import DEFECT, FLANGE, GOOD, service_over, teach_flange
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def test_a_job_gives_what_inspect_gives_and_goes_on_where_it_stopped(home, tmp_p
 
 
 def test_the_app_runs_on_ray_serve_with_two_replicas(home):
-    from anomalyst.serving.cluster import MODEL
+    from anomalyst.server.cluster.app import MODEL
 
     server = Server(home, free_port(), "--ray", "--replicas", "2")
     try:

@@ -13,16 +13,16 @@ from alembic.migration import MigrationContext
 from sqlalchemy import update
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.client import Client
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.database import open_database
-from anomalyst.serving.keeping import back_up, prune, restore
-from anomalyst.serving.load import PRODUCT, Server, free_port
-from anomalyst.serving.pictures import Pictures
-from anomalyst.serving.preferences import preference_pairs
-from anomalyst.serving.refusals import Conflict
-from anomalyst.serving.store import Asked, Filter, Store
-from anomalyst.serving.tables import CorrectionRow, InspectionRow, Table, now
+from anomalyst.server.client import Client
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Conflict
+from anomalyst.server.load_test import PRODUCT, Server, free_port
+from anomalyst.server.storage.database import open_database
+from anomalyst.server.storage.pictures import Pictures
+from anomalyst.server.storage.preferences import preference_pairs
+from anomalyst.server.storage.retention import back_up, prune, restore
+from anomalyst.server.storage.store import Asked, Filter, Store
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, Table, now
 from serving import DEFECT
 
 POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1]), None)

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.load import free_port
-from anomalyst.serving.refusals import Conflict, NotFound
-from anomalyst.serving.store import Filter
-from anomalyst.serving.watches import Watches
-from anomalyst.serving.watching.sinks import Mqtt, Webhook
-from anomalyst.serving.watching.sources import Camera, Folder, open_source
-from anomalyst.serving.watching.watch import Watch
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Conflict, NotFound
+from anomalyst.server.jobs.watches import Watches
+from anomalyst.server.load_test import free_port
+from anomalyst.server.storage.store import Filter
+from anomalyst.server.streaming.sinks import Mqtt, Webhook
+from anomalyst.server.streaming.sources import Camera, Folder, open_source
+from anomalyst.server.streaming.watch import Watch
 from serving import FLANGE, service_over, teach_flange
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")

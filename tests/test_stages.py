@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 import torch
 
-from anomalyst.detection.kinds import KIND_OF, KINDS, load_kinds
+from anomalyst.detection.defect_types import KIND_OF, KINDS, load_kinds
 from anomalyst.errors import AnomalystError
-from anomalyst.model.loading import load_model
-from anomalyst.synthesis.world import WorldConfig, make_episode
-from anomalyst.synthesis.world.defects import DEFECTS
-from anomalyst.synthesis.world.families import FAMILIES
-from anomalyst.training.course import Share
-from anomalyst.training.dialogues.patterns import said
-from anomalyst.training.looking import gather, read_crops, read_looks, true_kind
+from anomalyst.synthetic.procedural import WorldConfig, make_episode
+from anomalyst.synthetic.procedural.defects import DEFECTS
+from anomalyst.synthetic.procedural.families import FAMILIES
+from anomalyst.training.data.dialogues.patterns import said
+from anomalyst.training.data.feature_cache import gather, read_crops, read_looks, true_kind
 from anomalyst.training.loop import train
-from anomalyst.training.stages import load_recipe
-from anomalyst.training.stages.kinds import KindsRecipe
-from anomalyst.training.stages.language import (
+from anomalyst.training.task import Share
+from anomalyst.training.tasks import load_recipe
+from anomalyst.training.tasks.defect_types import KindsRecipe
+from anomalyst.training.tasks.language import (
     LOOK_OF,
     LanguageCourse,
     LanguageModelConfig,
     LanguageRecipe,
 )
-from anomalyst.training.stages.text_aligned import TextAlignedRecipe
+from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
+from anomalyst.vlm.huggingface.loading import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORLD = WorldConfig(size_px=96, references=(1, 1), anomalous_share=0.9)

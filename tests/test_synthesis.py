@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import resize
-from anomalyst.imaging import list_pictures, open_mask, open_picture
-from anomalyst.synthesis.anomalies import METHODS, make_anomaly
-from anomalyst.synthesis.augmentation import Operation, Plan, Plans, augmented, draw_steps
-from anomalyst.synthesis.foreground import product_mask, segmenter_of
-from anomalyst.synthesis.perlin import perlin_noise
-from anomalyst.synthesis.placing import pieces_of, placed, pose_between
-from anomalyst.synthesis.planting import Ground, as_taken
-from anomalyst.synthesis.poisson import border_steps, cloned
-from anomalyst.synthesis.products import Traits, estimated, traits_for
-from anomalyst.synthesis.transplant import Labelled, transplant
+from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import list_pictures, open_mask, open_picture
+from anomalyst.synthetic.anomalies.base import Ground, as_taken
+from anomalyst.synthetic.anomalies.methods import METHODS, make_anomaly
+from anomalyst.synthetic.anomalies.perlin import perlin_noise
+from anomalyst.synthetic.anomalies.placement import pieces_of, placed, pose_between
+from anomalyst.synthetic.anomalies.poisson import border_steps, cloned
+from anomalyst.synthetic.anomalies.transplant import Labelled, transplant
+from anomalyst.synthetic.augmentation import Operation, Plan, Plans, augmented, draw_steps
+from anomalyst.synthetic.foreground import product_mask, segmenter_of
+from anomalyst.synthetic.product_constants import Traits, estimated, traits_for
 from anomalyst.types import place_of
 
 
@@ -292,7 +292,7 @@ def test_a_grey_picture_stays_grey_and_a_thresholded_one_keeps_to_its_values(bis
 
 
 def test_cutpaste_and_scars_and_boxes_stay_within_their_bounds(biscuits):
-    from anomalyst.synthesis import cutpaste, patch_blend
+    from anomalyst.synthetic.anomalies import cutpaste, patch_blend
 
     pictures, products = biscuits
     traits = Traits(height=(0.05, 0.2), width=(0.05, 0.3))

@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 
-from anomalyst.evaluation.beside import bench_beside
-from anomalyst.threads import LEAST_S, WAITS, RoomForThreads
+from anomalyst.evaluation.benchmarks.concurrent import bench_beside
+from anomalyst.hardware.threads import LEAST_S, WAITS, RoomForThreads
 from conftest import DEMO
 
 

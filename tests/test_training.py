@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from anomalyst.detection.calibration import Calibration
-from anomalyst.detection.decoder import DecoderConfig, load_decoder
+from anomalyst.backbones.embedded import EmbeddedConfig, load_embedded
+from anomalyst.calibration.conformal import Calibration
 from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_loss
-from anomalyst.encoders.embedded import EmbeddedConfig, load_embedded
+from anomalyst.detection.pair_decoder import DecoderConfig, load_decoder
 from anomalyst.errors import AnomalystError
-from anomalyst.synthesis.world import WorldConfig
-from anomalyst.training.episodes import Batch, batches
+from anomalyst.synthetic.procedural import WorldConfig
+from anomalyst.training.data.episodes import Batch, batches
 from anomalyst.training.loop import train
 from anomalyst.training.optimization import learning_rate
 from anomalyst.training.recipe import DetectorRecipe
-from anomalyst.training.stages import load_recipe
-from anomalyst.training.stages.detector import DetectorStage
+from anomalyst.training.tasks import load_recipe
+from anomalyst.training.tasks.detector import DetectorStage
 
 TINY = DetectorRecipe(
     steps=6,

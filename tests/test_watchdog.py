@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from anomalyst.training.distributed.ranks import Place
 from anomalyst.training.engines import open_engine
 from anomalyst.training.loop import train
-from anomalyst.training.places import Place
-from anomalyst.training.preparing import prepared
-from anomalyst.training.stages import load_recipe
-from anomalyst.training.watchdog import Look, TrainingStopped, Watchdog
+from anomalyst.training.monitor.training_monitor import Look, TrainingStopped, Watchdog
+from anomalyst.training.setup import prepared
+from anomalyst.training.tasks import load_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -88,7 +88,7 @@ def test_settings_that_cannot_matter_are_said_before_the_first_step(tiny, tmp_pa
     ],
 )  # fmt: skip
 def test_what_breaks_first_is_named(tiny, tmp_path, monkeypatch, break_it, told):
-    from anomalyst.training import preparing
+    from anomalyst.training import setup as preparing
 
     made = preparing.course_of
 
@@ -120,7 +120,7 @@ def test_blocks_that_die_or_explode_are_named_after_some_looks(tiny, tmp_path):
 
 
 def test_a_float16_scale_that_falls_to_its_floor_stops_the_run(tiny, tmp_path, monkeypatch):
-    from anomalyst.training import preparing
+    from anomalyst.training import setup as preparing
 
     made = preparing.course_of
 

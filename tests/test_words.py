@@ -8,10 +8,10 @@ import torch
 
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.language import strictly_yes_or_no, yes_or_no
-from anomalyst.language.facts import Facts
-from anomalyst.language.prompt import region_figures
-from anomalyst.training.dialogues.writer import write_dialogue
+from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.types import Answer, Turn
+from anomalyst.vlm.facts import Facts
+from anomalyst.vlm.prompt_learner import region_figures
 from test_grounding import check, random_facts, region
 
 BIT = region("upper left", "scratch or crack", 300)
@@ -92,7 +92,7 @@ ASKED: list[tuple[str, Facts, tuple[str, ...], tuple[str, ...]]] = [
 @pytest.fixture(scope="module")
 def speaker():
     from anomalyst.inspector import EMBEDDED_LANGUAGE
-    from anomalyst.model.speaking import Speaker
+    from anomalyst.vlm.generation import Speaker
 
     return Speaker.load(EMBEDDED_LANGUAGE)
 

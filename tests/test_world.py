@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from anomalyst.colours import colour_name
 from anomalyst.errors import AnomalystError
-from anomalyst.synthesis.world import WorldConfig, make_episode
-from anomalyst.synthesis.world.camera import photograph
-from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
-from anomalyst.synthesis.world.families import FAMILIES, draw_product
-from anomalyst.synthesis.world.faults import alter_layout
-from anomalyst.synthesis.world.noise import KINDS, field, tile
-from anomalyst.synthesis.world.render import draw
+from anomalyst.io.colours import colour_name
+from anomalyst.synthetic.procedural import WorldConfig, make_episode
+from anomalyst.synthetic.procedural.camera import photograph
+from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
+from anomalyst.synthetic.procedural.families import FAMILIES, draw_product
+from anomalyst.synthetic.procedural.faults import alter_layout
+from anomalyst.synthetic.procedural.noise import KINDS, field, tile
+from anomalyst.synthetic.procedural.render import draw
 from anomalyst.types import place_of
 
 SMALL = WorldConfig(size_px=96, references=(1, 2))

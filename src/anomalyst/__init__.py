@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
+from anomalyst.version import __version__
+
 if TYPE_CHECKING:
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
     from anomalyst.types import Answer, Dialogue, Inspection, Region, Sample
 
-__version__ = "0.1.0"
 __all__ = [
     "Answer", "Dialogue", "Inspection", "Inspector", "Product", "Region", "Sample", "__version__",
 ]  # fmt: skip

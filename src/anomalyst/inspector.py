@@ -11,21 +11,19 @@ import cv2
 import numpy as np
 import torch
 
-from anomalyst.detection.calibration import (
+from anomalyst.backbones import detector_weights, fingerprint, load_encoder
+from anomalyst.calibration.conformal import (
     ALONE_SCORES,
     PROCEDURAL_SCORES,
     REFERENCES_MOST,
     Calibration,
     procedural_calibration,
 )
-from anomalyst.detection.correcting import covered, kept_mask, likest_picture
-from anomalyst.detection.deciding import Decision, decide, posed
-from anomalyst.detection.decoder import load_decoder
+from anomalyst.calibration.verdict import Decision, decide, posed
+from anomalyst.detection.defect_types import load_kinds, with_kinds
 from anomalyst.detection.detector import Detector, DetectorConfig, Evidence, Memory
-from anomalyst.detection.kinds import load_kinds, with_kinds
-from anomalyst.detection.known.defects import KnownDefects, open_defects, teach_defects
-from anomalyst.detection.laying import judge_laid
-from anomalyst.detection.likeness import likest_place
+from anomalyst.detection.nearest_normal import likest_place
+from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.detection.pose import (
     UPRIGHT,
     Laid,
@@ -36,27 +34,29 @@ from anomalyst.detection.pose import (
     moved_box,
     pose_notes,
 )
+from anomalyst.detection.pose_correction import judge_laid
 from anomalyst.detection.regions import regions_for, sentence
-from anomalyst.detection.sameness import all_the_same, remarks
-from anomalyst.detection.teaching import calibrate, circle_of, pose_of, study
-from anomalyst.encoders import detector_weights, fingerprint, load_encoder
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.files import write_bytes
-from anomalyst.geometry import Frame
-from anomalyst.imaging import open_picture
-from anomalyst.language.facts import MOST_NAMED
-from anomalyst.language.showing import shown
-from anomalyst.processor import DeviceName, Engine, Precision, device_of, precision_of
+from anomalyst.hardware.processor import DeviceName, Engine, Precision, device_of, precision_of
+from anomalyst.hardware.threads import RoomForThreads
+from anomalyst.io.files import write_bytes
+from anomalyst.io.geometry import Frame
+from anomalyst.io.pictures import open_picture
+from anomalyst.io.working_side import Side, Sizing, checked_side
+from anomalyst.preprocessing import Seen, Stopwatch, encode
 from anomalyst.product import UNNAMED, Accepted, Product
-from anomalyst.resolution import Side, Sizing, checked_side
 from anomalyst.runtime.compiled import Compiled, compiled, network_key
 from anomalyst.runtime.engines import BUILT, built_engines, checked_engine
-from anomalyst.seeing import Seen, Stopwatch, encode
-from anomalyst.threads import RoomForThreads
+from anomalyst.teaching.duplicates import all_the_same, remarks
+from anomalyst.teaching.feedback import covered, kept_mask, likest_picture
+from anomalyst.teaching.known_defects.defects import KnownDefects, open_defects, teach_defects
+from anomalyst.teaching.references import calibrate, circle_of, pose_of, study
 from anomalyst.types import Answer, Dialogue, Inspection
+from anomalyst.vlm.facts import MOST_NAMED
+from anomalyst.vlm.visual_inputs import shown
 
 if TYPE_CHECKING:
-    from anomalyst.model.speaking import Speaker
+    from anomalyst.vlm.generation import Speaker
 
 EMBEDDED_LANGUAGE = Path(__file__).parent / "weights" / "language"
 
@@ -145,7 +145,7 @@ class Inspector:
         """A product learnt from good pictures (added to those of `product`); not saved yet.
 
         A picture that cannot be read is left out and named in the product's notes. `adapted`: fit
-        the decoder to the product, if that helps (adaptation.py): None, where it costs no score
+        the decoder to the product, if that helps (fine_tuning.py): None, where it costs no score
         that calibrates; True, from four pictures on; False, never; "kept", as `product` is.
         `bad`: a few known defects, which replace those of `product`; they set its threshold, and
         more where that clearly helps (known_defects.py).
@@ -331,7 +331,7 @@ class Inspector:
     @cached_property
     def speaker(self) -> "Speaker":
         """The language model, read when the first question is asked."""
-        from anomalyst.model.speaking import Speaker
+        from anomalyst.vlm.generation import Speaker
 
         return Speaker.load(self.config.language)
 

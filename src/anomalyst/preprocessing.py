@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from anomalyst.detection.detector import Detector, Evidence
-from anomalyst.detection.teaching import stacked
-from anomalyst.geometry import Frame, Views
-from anomalyst.language.facts import seen_colours
+from anomalyst.io.geometry import Frame, Views
+from anomalyst.teaching.references import stacked
 from anomalyst.types import Features
+from anomalyst.vlm.facts import seen_colours
 
 MOST_TOGETHER = 16  # canvases encoded at once: more take memory and no less time
 

@@ -1,4 +1,4 @@
-"""A taught product on disk: a folder that a person can read, copy and carry (catalogue.py)."""
+"""A taught product on disk: a folder that a person can read, copy and carry (product_index.py)."""
 
 import json
 import shutil
@@ -10,15 +10,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from anomalyst.catalogue import FORMAT, RECORD, product_folder, read_record
+from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.operating_rule import Rule
 from anomalyst.config import from_mapping, to_mapping
-from anomalyst.detection.calibration import Calibration
-from anomalyst.detection.known.defects import KnownDefects
-from anomalyst.detection.known.rule import Rule
 from anomalyst.detection.pose import Circle
 from anomalyst.errors import AnomalystError
-from anomalyst.files import write_text, written_whole
-from anomalyst.geometry import Frame
+from anomalyst.io.files import write_text, written_whole
+from anomalyst.io.geometry import Frame
+from anomalyst.product_index import FORMAT, RECORD, product_folder, read_record
+from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Features
 
 Pose = Literal["fixed", "free"]

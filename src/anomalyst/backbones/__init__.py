@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from anomalyst.encoders.base import Encoder
+from anomalyst.backbones.base import Encoder
 from anomalyst.errors import AnomalystError
 
 __all__ = ["Encoder", "detector_weights", "fingerprint", "load_encoder"]
@@ -21,13 +21,13 @@ def load_encoder(spec: str, dtype: torch.dtype | None = None) -> Encoder:
     """
     weights = detector_weights(spec)
     if weights is not None:
-        from anomalyst.encoders.embedded import load_embedded
+        from anomalyst.backbones.embedded import load_embedded
 
         encoder = load_embedded(weights, dtype=dtype)
         encoder.name = spec
         return encoder
     if spec.startswith("hf:"):
-        from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
+        from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
 
         return HubEncoder(HubEncoderConfig(source=spec.removeprefix("hf:")))
     raise AnomalystError(
@@ -43,7 +43,7 @@ def detector_weights(spec: str) -> Path | None:
     Raises AnomalystError for a run without it.
     """
     if spec == "embedded":
-        from anomalyst.encoders.embedded import EMBEDDED_WEIGHTS
+        from anomalyst.backbones.embedded import EMBEDDED_WEIGHTS
 
         return EMBEDDED_WEIGHTS
     if not spec.startswith("run:"):

@@ -1,7 +1,8 @@
 """The embedded encoder: a frozen trunk that has seen the real world, and what is trained on it.
 
-The trunk knows photographs (`lite.py`, `hub_trunk.py`); a small network beside it and projections,
-trained with the pair decoder, learn which differences matter. Its weights ship in the package.
+The trunk knows photographs (`efficientnet_lite.py`, `huggingface_trunk.py`); a small network beside
+it and projections, trained with the pair decoder, learn which differences matter. Its weights ship
+in the package.
 """
 
 import json
@@ -16,15 +17,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from anomalyst.backbones.base import Encoder
+from anomalyst.backbones.efficientnet_lite import LiteTrunk
 from anomalyst.config import from_mapping
-from anomalyst.encoders.base import Encoder
-from anomalyst.encoders.lite import LiteTrunk
 from anomalyst.errors import AnomalystError
-from anomalyst.processor import precision_of
+from anomalyst.hardware.processor import precision_of
 from anomalyst.types import Features
 
 if TYPE_CHECKING:
-    from anomalyst.encoders.hub_trunk import HubTrunk
+    from anomalyst.backbones.huggingface_trunk import HubTrunk
 
 EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "weights" / "embedded.safetensors"
 
@@ -34,7 +35,7 @@ class EmbeddedConfig:
     """What the embedded encoder is made of."""
 
     # Frozen, seen the real world: lite0, ImageNet's EfficientNet-Lite0, or hf:DIR, any backbone
-    # that encoders/hub.py reads.
+    # that backbones/huggingface.py reads.
     trunk: str = "lite0"
     # Channels at strides 4 and 8 of a small trained network beside the trunk, which at these
     # strides sees fine print and hair cracks badly; none: the trunk alone.
@@ -99,7 +100,7 @@ def trunk_of(name: str) -> "LiteTrunk | HubTrunk":
     """The frozen network of a configuration; ImageNet's weights are filled in by who trains it."""
     if name == "lite0":
         return LiteTrunk()
-    from anomalyst.encoders.hub_trunk import HubTrunk
+    from anomalyst.backbones.huggingface_trunk import HubTrunk
 
     return HubTrunk(name)
 
@@ -214,7 +215,7 @@ def load_embedded(
 ) -> EmbeddedEncoder:
     """The encoder with its shipped weights, ready to infer: batch norm folded.
 
-    `dtype`: of its weights and sums; None, as this processor is quickest (processor.py).
+    `dtype`: of its weights and sums; None, as this processor is quickest (hardware/processor.py).
     """
     tensors, metadata = read_weights(path, "encoder")
     encoder = EmbeddedEncoder(from_mapping(EmbeddedConfig, metadata.get("encoder", {})))

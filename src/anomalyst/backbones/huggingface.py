@@ -16,7 +16,7 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from anomalyst.encoders.base import Encoder
+from anomalyst.backbones.base import Encoder
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
 

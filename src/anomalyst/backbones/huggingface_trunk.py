@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
+from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
 
 STRIDES = (4, 8, 16)
 T = TypeVar("T")

@@ -5,9 +5,9 @@ import copy
 import torch
 from torch import Tensor
 
-from anomalyst.encoders.base import Encoder
-from anomalyst.encoders.embedded import EmbeddedEncoder
-from anomalyst.encoders.lite import LiteTrunk, imagenet_weights
+from anomalyst.backbones.base import Encoder
+from anomalyst.backbones.efficientnet_lite import LiteTrunk, imagenet_weights
+from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.types import Features
 
 

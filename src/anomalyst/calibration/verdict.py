@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from anomalyst.detection.calibration import Calibration, too_few_note
+from anomalyst.calibration.conformal import Calibration, too_few_note
+from anomalyst.calibration.operating_rule import Rule
 from anomalyst.detection.detector import Evidence
-from anomalyst.detection.known.rule import Rule
 from anomalyst.types import Verdict
 
 # Sound real parts stand out by so much more than sound drawn ones, in the units of the contrast;

@@ -14,7 +14,7 @@ from anomalyst.cli.screen import Encoder, EngineOption, Precision, needs, pictur
 from anomalyst.errors import PictureError
 
 if TYPE_CHECKING:
-    from anomalyst.evaluation.bench import BenchResult
+    from anomalyst.evaluation.benchmarks.inspection import BenchResult
 
 app = typer.Typer(no_args_is_help=True, help="Speed and memory on this machine.")
 
@@ -52,7 +52,7 @@ def inspect(
     Example: anomalyst bench inspect --references 8 --pictures 100
     Example: anomalyst bench inspect --side 512 --pictures 10
     """
-    from anomalyst.evaluation.bench import bench_inspect
+    from anomalyst.evaluation.benchmarks.inspection import bench_inspect
 
     folder = PICTURES / "circuit-module"
     good = pictures_in(reference or [folder / "good"])
@@ -102,9 +102,9 @@ def ways(
     Example: anomalyst bench ways sets/mvtec --way torch:float32 --way onnx:float32
     """  # fmt: skip
     needs("evaluate", "matplotlib")
-    from anomalyst.data.reading import read_categories
-    from anomalyst.evaluation.plans import plan_runs
-    from anomalyst.evaluation.ways import Way, compare_ways, ways_here, ways_table
+    from anomalyst.datasets.reading import read_categories
+    from anomalyst.evaluation.benchmarks.engines import Way, compare_ways, ways_here, ways_table
+    from anomalyst.evaluation.protocols.plans import plan_runs
 
     samples = read_categories(dataset, category or [])
     plans = plan_runs(samples, shots, 1, max_pictures=max_pictures)
@@ -133,7 +133,7 @@ def beside(
 
     Example: anomalyst bench beside --jobs 2 --pictures 100
     """
-    from anomalyst.evaluation.beside import bench_beside
+    from anomalyst.evaluation.benchmarks.concurrent import bench_beside
 
     folder = PICTURES / "circuit-module"
     good = pictures_in([folder / "good"])
@@ -202,7 +202,7 @@ def words(
 
     Example: anomalyst bench words --episodes 1000
     """
-    from anomalyst.evaluation.words import judge_words
+    from anomalyst.evaluation.benchmarks.language import judge_words
     from anomalyst.inspector import Inspector
 
     inspector = Inspector.load()
@@ -230,7 +230,7 @@ def ask(
 
     Example: anomalyst bench ask --pictures 50
     """
-    from anomalyst.evaluation.bench import bench_ask
+    from anomalyst.evaluation.benchmarks.inspection import bench_ask
 
     folder = PICTURES / "circuit-module"
     good = pictures_in([folder / "good"])[:1]

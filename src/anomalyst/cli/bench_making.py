@@ -20,8 +20,8 @@ def making(
     needs("train", "matplotlib", "sklearn", "kornia")
     from tempfile import TemporaryDirectory
 
-    from anomalyst.evaluation.tables import markdown_table
-    from anomalyst.making.speed import bench_making
+    from anomalyst.datasets.builders.throughput import bench_making
+    from anomalyst.evaluation.reports.tables import markdown_table
 
     with TemporaryDirectory() as folder:
         found = bench_making(dataset, category or (), Path(folder), count=count, say=say)
@@ -53,8 +53,8 @@ def defects(
     """
     needs("train", "matplotlib", "sklearn", "kornia")
     from anomalyst.config import load
-    from anomalyst.training.stages.text_aligned import TextAlignedRecipe
-    from anomalyst.training.usefulness import as_markdown, bench_methods
+    from anomalyst.training.experiments.synthesis_ablation import as_markdown, bench_methods
+    from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 
     found = bench_methods(
         dataset,

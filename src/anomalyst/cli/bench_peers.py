@@ -8,8 +8,8 @@ import typer
 from anomalyst.cli.screen import Categories, Dataset, Encoder, needs, progress
 
 if TYPE_CHECKING:
-    from anomalyst.evaluation.peers import Shots
-    from anomalyst.evaluation.protocols import Progress
+    from anomalyst.evaluation.baselines.comparison import Shots
+    from anomalyst.evaluation.protocols.protocol import Progress
 
 
 def peers(
@@ -56,9 +56,9 @@ def peers(
     Example: anomalyst bench peers sets/mvtec --halves bottle,screw --clip models/clip-vit-b16
     """
     needs("evaluate", "matplotlib")
-    from anomalyst.data.reading import read_categories
-    from anomalyst.evaluation.peers import PeersConfig, compare_peers
-    from anomalyst.evaluation.peers_report import as_markdown
+    from anomalyst.datasets.reading import read_categories
+    from anomalyst.evaluation.baselines.comparison import PeersConfig, compare_peers
+    from anomalyst.evaluation.baselines.report import as_markdown
 
     config = PeersConfig(
         shots=_shots(shots),

@@ -22,7 +22,7 @@ def serve(
     from rich.console import Console
     from rich.table import Table
 
-    from anomalyst.serving.load import measure, table
+    from anomalyst.server.load_test import measure, table
 
     loads = []
     for name, killed in (("in peace", 0), ("killed", kills)):
@@ -50,8 +50,8 @@ def corrections(
     Example: anomalyst bench corrections sets/mvtec --category screw
     """
     needs("evaluate", "matplotlib")
-    from anomalyst.evaluation.corrections import bench_corrections
-    from anomalyst.evaluation.tables import markdown_table
+    from anomalyst.evaluation.benchmarks.feedback import bench_corrections
+    from anomalyst.evaluation.reports.tables import markdown_table
 
     rows = [
         (

@@ -33,7 +33,7 @@ def engines(
     Example: anomalyst bench engines --engine ddp --engine fsdp --nproc 2
     """
     needs("train", "matplotlib", "psutil")
-    from anomalyst.training.engine_bench import as_markdown, bench_engines
+    from anomalyst.training.experiments.engine_bench import as_markdown, bench_engines
 
     names = engine or ["ddp", "fsdp", "deepspeed", "horovod"]
     rows, left_out = bench_engines(out, names, nproc or [1, 2, 4], steps=steps, say=say)
@@ -55,7 +55,7 @@ def loop(
     import json
     from tempfile import TemporaryDirectory
 
-    from anomalyst.training.engine_bench import bench_loop
+    from anomalyst.training.experiments.engine_bench import bench_loop
 
     with TemporaryDirectory() as folder:
         typer.echo(json.dumps(bench_loop(Path(folder), rounds=rounds, width=width)))
@@ -75,7 +75,7 @@ def allreduce(
     Example: anomalyst bench allreduce --nproc 2
     """
     needs("train", "matplotlib", "psutil")
-    from anomalyst.training.allreduce import bench_allreduce
+    from anomalyst.training.distributed.allreduce import bench_allreduce
 
     found = bench_allreduce(out, nproc or [2, 4], say)
     largest = max(one.numbers for one in found)

@@ -53,7 +53,7 @@ def chat(
     Example: anomalyst chat part.png --product cookie
     Example: anomalyst chat part.png --reference good.png --ask "How many defects?" --ask "Where?"
     """
-    from anomalyst.detection.calibration import checked_rate
+    from anomalyst.calibration.conformal import checked_rate
     from anomalyst.types import Dialogue
 
     checked_rate(false_alarm_rate)

@@ -23,7 +23,7 @@ def compare(
     Example: anomalyst compare runs/v2 runs/v4 runs/v6
     """
     needs("evaluate", "matplotlib")
-    from anomalyst.training.summary import compare_runs
+    from anomalyst.training.experiments.summary import compare_runs
 
     found = [folder for folder in runs if (folder / "recipe.json").is_file()]
     for folder in runs:

@@ -58,8 +58,8 @@ def check(
 
 
 def _check(source: Path, out: Path | None, as_json: bool) -> None:
-    from anomalyst.data.checks import check as check_dataset
-    from anomalyst.files import write_text
+    from anomalyst.datasets.checks import check as check_dataset
+    from anomalyst.io.files import write_text
 
     with counted("Opening pictures") as tell:
         report = check_dataset(source, on_progress=tell)
@@ -84,7 +84,7 @@ def world(
 
     Example: anomalyst data world sets/module --family "circuit module" --seed 3
     """
-    from anomalyst.synthesis.world.dataset import SetConfig, write_dataset
+    from anomalyst.synthetic.procedural.dataset import SetConfig, write_dataset
 
     config = SetConfig(family=family, seed=seed, size_px=size, train=good, test_bad=bad)
     write_dataset(out, config)
@@ -103,7 +103,7 @@ def gallery(
     Example: anomalyst data gallery --out out/gallery
     """
     from anomalyst.cli.screen import progress
-    from anomalyst.synthesis.world.gallery import num_rows, write_gallery
+    from anomalyst.synthetic.procedural.gallery import num_rows, write_gallery
 
     with progress("Drawing", num_rows()) as (bar, task):
         write_gallery(out, seed=seed, on_row=lambda: bar.advance(task))  # type: ignore[arg-type]

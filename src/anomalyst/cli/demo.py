@@ -18,12 +18,12 @@ def demo(
 ) -> None:
     """Teach three products from twenty bundled good pictures each, inspect others, write a report.
 
-    The pictures were drawn by our own program (synthesis/world); no network is needed.
+    The pictures were drawn by our own program (synthetic/procedural); no network is needed.
 
     Example: anomalyst demo --out out/demo
     """
-    from anomalyst.imaging import list_pictures
     from anomalyst.inspector import Inspector
+    from anomalyst.io.pictures import list_pictures
 
     inspector = Inspector.load()
     folders = sorted(p for p in PICTURES.iterdir() if (p / "good").is_dir())

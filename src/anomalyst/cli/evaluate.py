@@ -25,7 +25,7 @@ from anomalyst.cli.screen import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from anomalyst.evaluation.protocols import Evaluable, ProtocolConfig, Results
+    from anomalyst.evaluation.protocols.protocol import Evaluable, ProtocolConfig, Results
     from anomalyst.types import Sample
 
 # By importance: as many as fit the terminal are printed; the files hold every metric.
@@ -106,10 +106,10 @@ def evaluate(
     Ends with exit code 2 if the set cannot be used, or some of its pictures had to be skipped.
     """
     needs("evaluate", "matplotlib")
-    from anomalyst.data.reading import read_categories
-    from anomalyst.data.splits import by_column
+    from anomalyst.datasets.reading import read_categories
+    from anomalyst.datasets.splits import by_column
     from anomalyst.errors import AnomalystError
-    from anomalyst.evaluation.protocols import ProtocolConfig
+    from anomalyst.evaluation.protocols.protocol import ProtocolConfig
 
     try:
         config = ProtocolConfig(
@@ -152,10 +152,10 @@ def run(
 
     from rich.console import Console
 
-    from anomalyst.evaluation.language_table import write_language_table
-    from anomalyst.evaluation.plots import draw_curves
-    from anomalyst.evaluation.results_page import write_results_page
-    from anomalyst.evaluation.tables import as_mapping, write_tables
+    from anomalyst.evaluation.reports.language_table import write_language_table
+    from anomalyst.evaluation.reports.plots import draw_curves
+    from anomalyst.evaluation.reports.results_page import write_results_page
+    from anomalyst.evaluation.reports.tables import as_mapping, write_tables
 
     results = _evaluated(inspector, samples, config, out)
     write_tables(results, out)
@@ -218,8 +218,8 @@ def _evaluated(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Eta
 
-    from anomalyst.evaluation.protocols import Progress as Step
-    from anomalyst.evaluation.protocols import evaluate as evaluate_samples
+    from anomalyst.evaluation.protocols.protocol import Progress as Step
+    from anomalyst.evaluation.protocols.protocol import evaluate as evaluate_samples
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Eta())
     console = Console(stderr=True)
@@ -239,7 +239,7 @@ def _table(results: "Results", width: int) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
-    from anomalyst.evaluation.tables import HEADINGS, summarise
+    from anomalyst.evaluation.reports.tables import HEADINGS, summarise
 
     lines, mean = summarise(results)
     shown = SHOWN[: max(1, (width - CATEGORY_COLUMNS) // METRIC_COLUMNS)]

@@ -62,7 +62,7 @@ def export(
         typer.echo("It judges parts as they lie: a turned one counts as different (see README.md).")
     if check is None:
         return
-    from anomalyst.data.reading import read_dataset
+    from anomalyst.datasets.reading import read_dataset
 
     pictures = [sample.image for sample in read_dataset(check)]
     with progress("Checking", len(pictures)) as (bar, task):

@@ -96,8 +96,8 @@ def inspect(
     2: wrong use, or a picture could not be read (the others were inspected).
     130: stopped by Ctrl-C (what was done is complete).
     """
-    from anomalyst.detection.calibration import checked_rate
-    from anomalyst.language.dialogue import checked_question
+    from anomalyst.calibration.conformal import checked_rate
+    from anomalyst.vlm.dialogue import checked_question
 
     checked_rate(false_alarm_rate)
     asked = checked_question(ask) if ask is not None else None
@@ -137,10 +137,10 @@ def inspect(
 
 def on_ray(pictures: Sequence[Path], product: Path, out: Path, rate: float, workers: int) -> None:
     """Many pictures as a Ray Data job; what could not be read is listed, and ends with code 2."""
-    from anomalyst.catalogue import product_folder, read_record
+    from anomalyst.product_index import product_folder, read_record
 
     needs("scale", "ray", "pyarrow")
-    from anomalyst.serving.many import Job, inspect_on_ray
+    from anomalyst.server.cluster.batch_inspect import Job, inspect_on_ray
 
     folder = product_folder(product.name, product.parent).resolve()
     job = Job(product=folder, encoder=read_record(folder)["encoder"], false_alarm_rate=rate)
@@ -248,7 +248,7 @@ def _take(
 ) -> None:
     """Count, print and write one result."""
     from anomalyst.errors import PictureError
-    from anomalyst.imaging import open_picture
+    from anomalyst.io.pictures import open_picture
 
     try:
         if isinstance(result, PictureError):
@@ -389,7 +389,7 @@ def load_inspector(
 ) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
     from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
-    from anomalyst.resolution import checked_side
+    from anomalyst.io.working_side import checked_side
 
     config = InspectorConfig(
         precision=precision,  # type: ignore[arg-type]

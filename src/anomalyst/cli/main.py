@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.allocator import keep_freed_memory
 from anomalyst.cli import (
     bench_making,
     bench_peers,
@@ -28,6 +27,7 @@ from anomalyst.cli import (
     watch,
 )
 from anomalyst.cli.bench import app as bench_app
+from anomalyst.hardware.allocator import keep_freed_memory
 
 app = typer.Typer(
     name="anomalyst",
@@ -70,7 +70,7 @@ app.add_typer(bench_app, name="bench")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from anomalyst import __version__
+        from anomalyst.version import __version__
 
         typer.echo(f"anomalyst {__version__}")
         raise typer.Exit
@@ -95,7 +95,7 @@ def options(
     ] = False,
 ) -> None:
     """Visual inspection that learns a product from one good picture. Works offline, on a CPU."""
-    from anomalyst.processor import limit_threads
+    from anomalyst.hardware.processor import limit_threads
 
     limit_threads(threads)
 

@@ -9,9 +9,9 @@ import typer
 from anomalyst.cli.screen import Categories, Dataset, counted, needs, progress, say
 
 if TYPE_CHECKING:
-    from anomalyst.making.filling import Filled
-    from anomalyst.making.originals import Originals
-    from anomalyst.making.plan import MakingPlan
+    from anomalyst.datasets.builders.build_job import Filled
+    from anomalyst.datasets.builders.plan import MakingPlan
+    from anomalyst.datasets.builders.source_set import Originals
 
 Out = Annotated[
     Path,
@@ -44,8 +44,8 @@ def convert(
     Example: anomalyst data convert aebad AeBAD_S out/mvtec --train-share 0.7 --seed 0
     """
     needs("train", "sklearn", "kornia")
+    from anomalyst.datasets.builders.convert import plan_aebad
     from anomalyst.errors import AnomalystError
-    from anomalyst.making.converting import plan_aebad
 
     if layout != "aebad":
         raise AnomalystError(f"There is no conversion from {layout!r}; there is aebad.")
@@ -80,8 +80,8 @@ def augment(
     sets/mvtec-400
     """
     needs("train", "sklearn", "kornia")
-    from anomalyst.making.augmenting import plan_augmentation
-    from anomalyst.synthesis.augmentation import read_plans
+    from anomalyst.datasets.builders.augment import plan_augmentation
+    from anomalyst.synthetic.augmentation import read_plans
 
     plans = read_plans(plan)
     originals = _originals(dataset, out, category)
@@ -119,8 +119,8 @@ def poisson(
     """
     needs("train", "sklearn", "kornia")
     from anomalyst.config import from_mapping
-    from anomalyst.making.transplanting import plan_transplants, seam_note
-    from anomalyst.synthesis.transplant import TransplantConfig
+    from anomalyst.datasets.builders.poisson import plan_transplants, seam_note
+    from anomalyst.synthetic.anomalies.transplant import TransplantConfig
 
     values = {"gradients": gradients, "turn_degrees": turn, "scales": scale}
     config = from_mapping(TransplantConfig, values, where="data poisson")
@@ -158,7 +158,7 @@ def synthesize(
     Example: anomalyst data synthesize sets/bolts --method world --count 200 --out sets/bolts-world
     """
     needs("train", "sklearn", "kornia")
-    from anomalyst.making.synthesizing import plan_synthesis
+    from anomalyst.datasets.builders.synthesize import plan_synthesis
 
     originals = _originals(dataset, out, category)
     making = plan_synthesis(originals, method=method, count=count, constants=constants, seed=seed)
@@ -166,7 +166,7 @@ def synthesize(
 
 
 def _originals(dataset: Path, out: Path, categories: list[str] | None) -> "Originals":
-    from anomalyst.making.originals import read_originals
+    from anomalyst.datasets.builders.source_set import read_originals
 
     with counted("Looking over") as tell:
         return read_originals(dataset, out, categories=categories or (), on_progress=tell)
@@ -182,8 +182,8 @@ def _carry_out(
     also: "Callable[[Path, Filled], str] | None" = None,
 ) -> None:
     """Say what is to come, make it, write the sheet, say what came of it."""
-    from anomalyst.making.filling import fill
-    from anomalyst.making.sheet import write_sheet
+    from anomalyst.datasets.builders.build_job import fill
+    from anomalyst.datasets.builders.contact_sheet import write_sheet
 
     for row in plan.faults:
         say(f"Left out {row.path}: {row.reason}")
@@ -222,7 +222,7 @@ def _print_balance(plan: "MakingPlan") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from anomalyst.making.plan import HEADS
+    from anomalyst.datasets.builders.plan import HEADS
 
     table = Table(title=escape(plan.title), box=box.SIMPLE)
     for number, head in enumerate(HEADS):

@@ -32,8 +32,8 @@ def mmad(
     """
     from anomalyst.errors import PictureError
     from anomalyst.evaluation.mmad import mmad_table, read_mmad, run_mmad
-    from anomalyst.files import write_text
     from anomalyst.inspector import Inspector
+    from anomalyst.io.files import write_text
 
     entries = read_mmad(questions, root or questions.parent)
     inspector = Inspector.load(encoder)

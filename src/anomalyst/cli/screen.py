@@ -162,7 +162,7 @@ def pictures_in(paths: Sequence[Path]) -> list[Path]:
     Raises AnomalystError for a folder without pictures; a missing file is left for its own error.
     """
     from anomalyst.errors import AnomalystError
-    from anomalyst.imaging import list_pictures
+    from anomalyst.io.pictures import list_pictures
 
     found: list[Path] = []
     for path in paths:

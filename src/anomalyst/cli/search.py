@@ -36,8 +36,8 @@ def search(
     steps=60 validate_every=20 --trials 12 --jobs 2
     """
     needs("train", "matplotlib", "psutil")
-    from anomalyst.training.search import SearchConfig, read_space
-    from anomalyst.training.search import search as run_search
+    from anomalyst.training.experiments.search import SearchConfig, read_space
+    from anomalyst.training.experiments.search import search as run_search
 
     space, overrides = read_space(key)
     config = SearchConfig(
@@ -74,8 +74,8 @@ def crossval(
     Example: anomalyst crossval recipes/anomalygpt.yaml --folds 5 --jobs 2
     """
     needs("train", "matplotlib", "psutil")
-    from anomalyst.training.crossval import cross_validate
-    from anomalyst.training.stages import load_recipe
+    from anomalyst.training.experiments.crossval import cross_validate
+    from anomalyst.training.tasks import load_recipe
 
     read = load_recipe(recipe, override or [])
     target = out or Path("out/crossval") / recipe.stem

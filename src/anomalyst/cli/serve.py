@@ -57,7 +57,7 @@ def serve(
     Example: anomalyst store key "line 3" --role operator && anomalyst serve --host 0.0.0.0 --keys
     """
     needs("serve", "fastapi", "gradio", "sqlalchemy")
-    from anomalyst.serving.config import Limits, ServingConfig
+    from anomalyst.server.config import Limits, ServingConfig
 
     config = ServingConfig(
         home=home,
@@ -77,13 +77,13 @@ def serve(
     )
     if ray:
         needs("scale", "ray")
-        from anomalyst.serving.cluster import serve_on_ray
+        from anomalyst.server.cluster.app import serve_on_ray
 
         serve_on_ray(config, replicas)
         return
-    from anomalyst.serving.logs import write_json_logs
-    from anomalyst.serving.server import check_address
-    from anomalyst.serving.server import serve as run
+    from anomalyst.server.app import check_address
+    from anomalyst.server.app import serve as run
+    from anomalyst.server.logs import write_json_logs
 
     check_address(host, port)
     write_json_logs()

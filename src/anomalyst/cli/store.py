@@ -9,8 +9,8 @@ import typer
 from anomalyst.cli.screen import Database, Home, Products, counted, needs, say
 
 if TYPE_CHECKING:
-    from anomalyst.serving.config import ServingConfig
-    from anomalyst.serving.store import Store
+    from anomalyst.server.config import ServingConfig
+    from anomalyst.server.storage.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The record of inspections: backup, retention, keys.")
 
@@ -26,7 +26,7 @@ def backup(
 
     Example: anomalyst store backup monday.tar.gz
     """
-    from anomalyst.serving.keeping import back_up
+    from anomalyst.server.storage.retention import back_up
 
     with counted("Packing") as told:
         count = back_up(_config(home, products, database), target, told)
@@ -44,7 +44,7 @@ def restore(
 
     Example: anomalyst store restore monday.tar.gz --home new --products new/products
     """
-    from anomalyst.serving.keeping import restore as bring_back
+    from anomalyst.server.storage.retention import restore as bring_back
 
     with counted("Restoring") as told:
         count = bring_back(_config(home, products, database), source, told)
@@ -61,7 +61,7 @@ def prune(
 
     Example: anomalyst store prune --days 90
     """
-    from anomalyst.serving.keeping import prune as forget
+    from anomalyst.server.storage.retention import prune as forget
 
     count = forget(_store(home, database), days)
     typer.echo(f"{count} inspections older than {days} days are forgotten.")
@@ -81,7 +81,7 @@ def key(
 
     Example: anomalyst store key "line 3" --role operator
     """
-    from anomalyst.serving.keys import make_key
+    from anomalyst.server.auth import make_key
 
     typer.echo(make_key(_store(home, database), name, role))
     say("Keep it well: only its digest is stored. It is sent as X-API-Key, or as a bearer token.")
@@ -93,7 +93,7 @@ def keys(home: Home = Path("workbench"), database: Database = None) -> None:
 
     Example: anomalyst store keys
     """
-    from anomalyst.serving.keys import list_keys
+    from anomalyst.server.auth import list_keys
 
     for row in list_keys(_store(home, database)):
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
@@ -110,7 +110,7 @@ def revoke(
 
     Example: anomalyst store revoke "line 3"
     """
-    from anomalyst.serving.keys import revoke_key
+    from anomalyst.server.auth import revoke_key
 
     revoke_key(_store(home, database), name)
     typer.echo(f"{name}: revoked.")
@@ -127,8 +127,8 @@ def preferences(
 
     Example: anomalyst store preferences pairs.jsonl
     """
-    from anomalyst.files import write_text
-    from anomalyst.serving.preferences import preference_pairs
+    from anomalyst.io.files import write_text
+    from anomalyst.server.storage.preferences import preference_pairs
 
     pairs = list(preference_pairs(_store(home, database), product))
     write_text(target, "".join(json.dumps(pair) + "\n" for pair in pairs))
@@ -137,15 +137,15 @@ def preferences(
 
 def _config(home: Path, products: Path, database: str | None) -> "ServingConfig":
     needs("serve", "sqlalchemy")
-    from anomalyst.serving.config import ServingConfig
+    from anomalyst.server.config import ServingConfig
 
     return ServingConfig(home=home, products=products, database=database)
 
 
 def _store(home: Path, database: str | None) -> "Store":
     config = _config(home, Path("products"), database)
-    from anomalyst.serving.database import open_database
-    from anomalyst.serving.pictures import Pictures
-    from anomalyst.serving.store import Store
+    from anomalyst.server.storage.database import open_database
+    from anomalyst.server.storage.pictures import Pictures
+    from anomalyst.server.storage.store import Store
 
     return Store(open_database(config.database_url), Pictures(config.home / "pictures"))

@@ -21,7 +21,7 @@ from anomalyst.cli.screen import (
 )
 
 if TYPE_CHECKING:
-    from anomalyst.detection.known.defects import KnownDefects
+    from anomalyst.teaching.known_defects.defects import KnownDefects
 
 
 def teach(
@@ -78,10 +78,10 @@ def teach(
     Example: anomalyst teach bolt pictures/good/ --smallest-defect-px 12 --replace
     Example: anomalyst teach bolt pictures/good/ --bad pictures/bad/ --cost-missed 20 --cost-alarm 1
     """
-    from anomalyst.catalogue import check_name
-    from anomalyst.detection.adaptation import AdaptationConfig
     from anomalyst.errors import AnomalystError
     from anomalyst.product import Product
+    from anomalyst.product_index import check_name
+    from anomalyst.teaching.fine_tuning import AdaptationConfig
 
     check_name(name)
     if pose not in ("auto", "fixed", "free"):
@@ -137,7 +137,7 @@ def teach(
         f"{'fitted to it' if product.head else 'not fitted'}. Saved in {folder}."
     )
     if product.rule:
-        from anomalyst.detection.known.telling import told
+        from anomalyst.teaching.known_defects.summary import told
 
         typer.echo("\n".join(told(product.rule)))
     if product.notes:
@@ -153,9 +153,9 @@ def _known_defects(
     """The pictures given, or those the product was taught with before; new costs for either."""
     from dataclasses import replace
 
-    from anomalyst.detection.known.defects import KnownDefects, masks_of
-    from anomalyst.detection.known.rule import Costs
+    from anomalyst.calibration.operating_rule import Costs
     from anomalyst.errors import AnomalystError
+    from anomalyst.teaching.known_defects.defects import KnownDefects, masks_of
 
     if masks is not None and not bad:
         raise AnomalystError(f"--bad-masks {masks}: goes with --bad, the pictures they belong to.")

@@ -10,7 +10,7 @@ import typer
 from anomalyst.cli.screen import needs, progress, say
 
 if TYPE_CHECKING:
-    from anomalyst.training.places import Place
+    from anomalyst.training.distributed.ranks import Place
     from anomalyst.training.recipe import Recipe
 
 # What gloo and NCCL say when a process at the other end has died.
@@ -70,9 +70,9 @@ def train(
     On two processes: anomalyst train recipes/anomalygpt.yaml --engine ddp --nproc 2
     """
     needs("train", "matplotlib", "peft", "psutil")
-    from anomalyst.training.launching import Launch, checked, read_launch, run_processes
-    from anomalyst.training.places import place_of
-    from anomalyst.training.stages import load_recipe
+    from anomalyst.training.distributed.launching import Launch, checked, read_launch, run_processes
+    from anomalyst.training.distributed.ranks import place_of
+    from anomalyst.training.tasks import load_recipe
 
     named = [f"engine.name={engine}"] if engine else []
     read = load_recipe(recipe, [*(override or []), *named])
@@ -107,8 +107,8 @@ def _work(recipe: "Recipe", out: Path, place: "Place", *, fresh: bool) -> None:
     import json
 
     from anomalyst.errors import AnomalystError
-    from anomalyst.training.launching import checked
-    from anomalyst.training.watchdog import TrainingStopped
+    from anomalyst.training.distributed.launching import checked
+    from anomalyst.training.monitor.training_monitor import TrainingStopped
 
     end = out / "end.json"
     if place.restart and end.exists():
@@ -146,10 +146,10 @@ def _work(recipe: "Recipe", out: Path, place: "Place", *, fresh: bool) -> None:
 
 
 def _run(recipe: "Recipe", out: Path, place: "Place | None", *, resume: bool) -> None:
-    from anomalyst.training.launching import SAVED
+    from anomalyst.training.distributed.launching import SAVED
+    from anomalyst.training.experiments.summary import write_summary
     from anomalyst.training.loop import Interrupted
     from anomalyst.training.loop import train as run_training
-    from anomalyst.training.summary import write_summary
 
     first = not place or not place.rank
     with progress(f"Training {out.name}", recipe.steps if first else None) as (bar, task):

@@ -10,8 +10,8 @@ import typer
 from anomalyst.cli.screen import Database, Home, Language, Products, needs, say
 
 if TYPE_CHECKING:
-    from anomalyst.serving.tables import InspectionRow
-    from anomalyst.serving.watching.watch import Tally
+    from anomalyst.server.storage.tables import InspectionRow
+    from anomalyst.server.streaming.watch import Tally
 
 
 def watch(
@@ -49,10 +49,10 @@ def watch(
     Example: anomalyst watch /data/line3 --product bolt --mqtt broker.local --webhook http://mes/in
     """
     needs("serve", "sqlalchemy", "paho", "httpx")
-    from anomalyst.serving.config import ServingConfig
-    from anomalyst.serving.watching.sinks import Mqtt, Sink, Webhook
-    from anomalyst.serving.watching.sources import open_source
-    from anomalyst.serving.watching.watch import Watch
+    from anomalyst.server.config import ServingConfig
+    from anomalyst.server.streaming.sinks import Mqtt, Sink, Webhook
+    from anomalyst.server.streaming.sources import open_source
+    from anomalyst.server.streaming.watch import Watch
 
     sinks: list[Sink] = [
         *(Mqtt(one) for one in mqtt or []),

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from anomalyst.data.findings import CategoryReport, DataReport, Duplicate, Fault, Shortcut
-from anomalyst.data.reading import LAYOUTS, layout_of, read_dataset
+from anomalyst.datasets.findings import CategoryReport, DataReport, Duplicate, Fault, Shortcut
+from anomalyst.datasets.reading import LAYOUTS, layout_of, read_dataset
 from anomalyst.errors import PictureError
-from anomalyst.imaging import open_mask, open_picture
+from anomalyst.io.pictures import open_mask, open_picture
 from anomalyst.types import Sample
 
 STATISTICS = (

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import list_pictures
+from anomalyst.io.pictures import list_pictures
 
 NORMAL_NAMES = frozenset({"good", "ok", "normal"})
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from anomalyst.data.layouts import aebad, folder, manifest, mvtec, visa
+from anomalyst.datasets.layouts import aebad, folder, manifest, mvtec, visa
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Sample
 
 
 class Layout(Protocol):
-    """What each module of `anomalyst.data.layouts` offers."""
+    """What each module of `anomalyst.datasets.layouts` offers."""
 
     LOOKS_FOR: str
 

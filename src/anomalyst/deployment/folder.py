@@ -10,9 +10,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from anomalyst import __version__, geometry
-from anomalyst.detection.calibration import Calibration, checked_rate
-from anomalyst.detection.deciding import REAL_MIDDLE, REAL_SHIFT
+from anomalyst.calibration.conformal import Calibration, checked_rate
+from anomalyst.calibration.verdict import REAL_MIDDLE, REAL_SHIFT
 from anomalyst.detection.detector import (
     CONTRAST_SLOPE,
     CONTRAST_START,
@@ -22,12 +21,14 @@ from anomalyst.detection.detector import (
     PEAK_WEIGHT,
 )
 from anomalyst.errors import AnomalystError
-from anomalyst.files import folder_written_whole, make_folder
+from anomalyst.hardware.processor import checked_choice
 from anomalyst.inspector import Inspector
-from anomalyst.processor import checked_choice
+from anomalyst.io import geometry
+from anomalyst.io.files import folder_written_whole, make_folder
 from anomalyst.product import Product
 from anomalyst.runtime.compiled import built_networks, network_key
 from anomalyst.runtime.engines import BUILT, BuiltEngine
+from anomalyst.version import __version__
 
 EXPORT_FORMAT = 1  # of manifest.json
 RUNNER = Path(__file__).with_name("runner.py")
@@ -69,7 +70,7 @@ def export_product(
                     (part / file.name).write_bytes(file.read_bytes())
                 networks.append(path.name)
         (part / RUNNER.name).write_bytes(RUNNER.read_bytes())
-        (part / "geometry.py").write_bytes(Path(geometry.__file__).read_bytes())
+        (part / "io/geometry.py").write_bytes(Path(geometry.__file__).read_bytes())
         manifest = {
             "format": EXPORT_FORMAT,
             "engine": format,
@@ -112,7 +113,7 @@ def _refuse_to_replace(out: Path) -> None:
 
 
 def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[str, Any]:
-    """What detection/deciding.py does with a score at one false-alarm rate, as plain values.
+    """What calibration/verdict.py does with a score at one false-alarm rate, as plain values.
 
     p of the score, or of the contrast where `by` says so, is counted among `scores` or read off the
     line through (`scores`, `p_values`). From the contrast `unsure_from` on it is no longer normal.

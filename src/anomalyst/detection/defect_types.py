@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalyst.backbones.embedded import conv_bn, fold_batch_norm, read_weights
 from anomalyst.detection.detector import Evidence
-from anomalyst.encoders.embedded import conv_bn, fold_batch_norm, read_weights
-from anomalyst.geometry import Views
+from anomalyst.io.geometry import Views
 from anomalyst.types import Region
 
 # Each kind and the world's own words for the defects that it covers.

@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.backbones.base import Encoder
 from anomalyst.detection.alignment import rescaled
-from anomalyst.detection.bank import MemoryBank, fuse
-from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.frozen import FrozenPatches
 from anomalyst.detection.matching import References
+from anomalyst.detection.memory_bank import MemoryBank, fuse
+from anomalyst.detection.pair_decoder import PairDecoder
 from anomalyst.detection.pose import PoseConfig, Shown
-from anomalyst.encoders.base import Encoder
 from anomalyst.errors import AnomalystError
-from anomalyst.processor import precision_of
+from anomalyst.hardware.processor import precision_of
 from anomalyst.types import Features
 
 PEAK_WEIGHT = 0.2  # of the most anomalous place in a score: the least that ranks drawn parts best

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalyst.backbones.embedded import EMBEDDED_WEIGHTS, fold_batch_norm, read_weights
 from anomalyst.config import from_mapping
 from anomalyst.detection.alignment import rescaled
 from anomalyst.detection.matching import (
@@ -26,7 +27,6 @@ from anomalyst.detection.matching import (
     unit_patches,
     working,
 )
-from anomalyst.encoders.embedded import EMBEDDED_WEIGHTS, fold_batch_norm, read_weights
 from anomalyst.types import Features
 
 

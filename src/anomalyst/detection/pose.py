@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.geometry import Placement
+from anomalyst.io.geometry import Placement
 from anomalyst.types import Features
 
 Box = tuple[float, float, float, float]

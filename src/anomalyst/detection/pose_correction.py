@@ -9,7 +9,7 @@ import torch
 
 from anomalyst.detection.detector import Evidence
 from anomalyst.detection.pose import Laid, Pose, laid, laid_back
-from anomalyst.geometry import Placement
+from anomalyst.io.geometry import Placement
 
 
 def judge_laid(

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from anomalyst.detection.known.defects import KnownDefects
 from anomalyst.detection.regions import box_iou, find_regions, joined_px
 from anomalyst.errors import PictureError
 from anomalyst.inspector import Inspector
+from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Dialogue, Inspection
 
 QUESTION = "Is there any anomaly in the image?"  # the predecessor's

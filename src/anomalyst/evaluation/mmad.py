@@ -12,8 +12,8 @@ from typing import Any
 
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspector import Inspector
-from anomalyst.language.facts import facts_of
-from anomalyst.language.grounding import conflict
+from anomalyst.vlm.facts import facts_of
+from anomalyst.vlm.grounding import conflict
 
 _SUBTASK = {"Object Structure": "Object Analysis", "Object Details": "Object Analysis"}
 

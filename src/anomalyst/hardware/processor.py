@@ -143,7 +143,7 @@ def limit_threads(wanted: int | None) -> int:
             os.environ[name] = str(count)
         os.environ.setdefault(name, str(count))
     # A thread that waits for another one soon lets that one have the processor: where two jobs
-    # share the cores they are up to 30 times slower otherwise. What remains of it, threads.py sees.
+    # share the cores they are up to 30 times slower otherwise. threads.py sees to the rest.
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     if wanted is not None and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import VIEW_PX, Frame, resize, tile_grid, view_pixels
+from anomalyst.io.geometry import VIEW_PX, Frame, resize, tile_grid, view_pixels
 
 Side = int | Literal["auto"]
 LEAST_SIDE, MOST_SIDE = 64, 1024

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anomalyst.geometry import resize
+from anomalyst.io.geometry import resize
 from anomalyst.types import Inspection, Region
 
 MAX_SIDE_PX = 1600

@@ -13,13 +13,13 @@ from typing import IO, Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from anomalyst import __version__
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.files import written_whole
-from anomalyst.geometry import resize
-from anomalyst.imaging import data_uri, open_picture
+from anomalyst.io.files import written_whole
+from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import data_uri, open_picture
 from anomalyst.report.overlay import VISIBLE_FROM, legend_colours, overlay, shown_size
 from anomalyst.types import Inspection
+from anomalyst.version import __version__
 
 THUMBNAIL_PX = 400  # with this and JPEG quality 76, 1,000 rows are at most some 70 MB
 REFERENCE_PX = 160

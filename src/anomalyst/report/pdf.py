@@ -9,9 +9,9 @@ from xml.sax.saxutils import escape
 import cv2
 import numpy as np
 
-from anomalyst import __version__
 from anomalyst.report.overlay import overlay
 from anomalyst.types import Answer, Inspection
+from anomalyst.version import __version__
 
 COLOURS = {"anomalous": "#b3261e", "unsure": "#9a6700", "normal": "#1a7f37"}
 PICTURE_PX = 1000

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anomalyst.files import write_bytes, write_text
+from anomalyst.io.files import write_bytes, write_text
 from anomalyst.report.overlay import overlay
 from anomalyst.types import Inspection
 

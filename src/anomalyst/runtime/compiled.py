@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anomalyst import __version__
 from anomalyst.config import to_mapping
 from anomalyst.detection.detector import Detector, Evidence, evidence_of
 from anomalyst.detection.pose import Shown
-from anomalyst.files import make_folder
+from anomalyst.io.files import make_folder
 from anomalyst.product import Product
 from anomalyst.runtime.engines import ENGINE_FOLDER, SUFFIX, BuiltEngine, Run, open_engine
 from anomalyst.runtime.exporting import write_network
 from anomalyst.runtime.graph import whole_inspection
 from anomalyst.types import Features
+from anomalyst.version import __version__
 
 
 class Compiled:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.processor import ENGINES, checked_choice
+from anomalyst.hardware.processor import ENGINES, checked_choice
 from anomalyst.runtime.graph import OUTPUTS
 
 BuiltEngine = Literal["onnx", "openvino"]
@@ -61,7 +61,7 @@ def _onnx(path: Path, threads: int) -> Run:
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # A thread that waits must not hold the processor another job needs (processor.py).
+    # A thread that waits must not hold the processor another job needs (hardware/processor.py).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from anomalyst.errors import AnomalystError
-from anomalyst.files import written_whole
+from anomalyst.io.files import written_whole
 from anomalyst.runtime.graph import OUTPUTS
 
 OPSET = 18

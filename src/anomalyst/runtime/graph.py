@@ -18,7 +18,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
 
 OUTPUTS = ("logits", "map", "detail", "patches", "embedding", "frozen")
-PATCH_CELLS = 4  # as language/showing.py pools them
+PATCH_CELLS = 4  # as vlm/visual_inputs.py pools them
 
 
 class WholeInspection(nn.Module):

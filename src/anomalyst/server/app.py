@@ -14,11 +14,11 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.api.app import build_app
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.keeping import prune
-from anomalyst.serving.quick import import_gradio_quickly
-from anomalyst.serving.service import Service
+from anomalyst.server.api.app import build_app
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.service import Service
+from anomalyst.server.storage.retention import prune
+from anomalyst.server.ui.gradio_startup import import_gradio_quickly
 
 log = logging.getLogger(__name__)
 DEMO = Path(__file__).parent.parent / "demo"
@@ -62,7 +62,7 @@ def check_address(host: str, port: int) -> None:
 def build_server(service: Service) -> FastAPI:
     """The whole app: REST, OpenAPI, pages; its end closes the service."""
     import_gradio_quickly()
-    from anomalyst.serving.workbench import mount_workbench
+    from anomalyst.server.ui.workbench import mount_workbench
 
     app = build_app(service)
     pages = mount_workbench(app, service)

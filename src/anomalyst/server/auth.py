@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.refusals import Conflict, NotFound, Unauthorized
-from anomalyst.serving.store import Store
-from anomalyst.serving.tables import KeyRow, now
+from anomalyst.server.errors import Conflict, NotFound, Unauthorized
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import KeyRow, now
 
 # operator: inspects, asks, judges. engineer: also teaches, corrects and sets. admin: also deletes,
 # makes keys and starts trainings.

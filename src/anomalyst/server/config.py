@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
-from anomalyst.processor import DEVICES, ENGINES, PRECISIONS, checked_choice
+from anomalyst.hardware.processor import DEVICES, ENGINES, PRECISIONS, checked_choice
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MB = 1_000_000

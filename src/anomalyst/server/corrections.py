@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.documents import as_png
-from anomalyst.serving.refusals import Conflict
-from anomalyst.serving.service import Service
-from anomalyst.serving.tables import CorrectionRow, InspectionRow, now
-from anomalyst.serving.tasks import Accept, Box, Withdraw
+from anomalyst.server.documents import as_png
+from anomalyst.server.errors import Conflict
+from anomalyst.server.jobs.tasks import Accept, Box, Withdraw
+from anomalyst.server.service import Service
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, now
 
 Kind = Literal["right", "wrong", "fine", "mask", "answer"]
 LONGEST_TEXT = 2000  # characters of a person's own words

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import resize
-from anomalyst.imaging import open_picture
+from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import open_picture
 from anomalyst.report.overlay import OPACITY, heat_layer, overlay, region_level, shown_size
-from anomalyst.serving.pictures import Pictures
-from anomalyst.serving.tables import InspectionRow
+from anomalyst.server.storage.pictures import Pictures
+from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.types import Answer, Inspection
 
 # A picture of 100 megapixels takes some 700 MB while it is drawn: one at a time.
@@ -89,7 +89,7 @@ def report_pdf(
     row: InspectionRow, pictures: Pictures, answers: Sequence[tuple[str, Answer]]
 ) -> bytes:
     """One inspection on paper, with its dialogue."""
-    from anomalyst.report.paper import paper
+    from anomalyst.report.pdf import paper
 
     found = inspection_of(row, pictures)
     picture = shown_picture(row, pictures, 1000)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from anomalyst.detection.calibration import Calibration
-from anomalyst.detection.drift import ALARM_AT, DriftTest
-from anomalyst.serving.store import Store
-from anomalyst.serving.tables import InspectionRow
+from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.drift import ALARM_AT, DriftTest
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import InspectionRow
 
 RECENT = 200  # inspections that a product's page shows
 

@@ -18,7 +18,7 @@ import httpx
 import psutil
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.client import Client, Found
+from anomalyst.server.client import Client, Found
 
 DEMO = Path(__file__).parent.parent / "demo" / "flange"
 PRODUCT = "flange"  # what a new home opens with

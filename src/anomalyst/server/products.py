@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from anomalyst.catalogue import RECORD, check_name, product_folder, product_names, read_record
 from anomalyst.errors import AnomalystError
-from anomalyst.files import make_folder
-from anomalyst.serving.refusals import Conflict, TooLarge
+from anomalyst.io.files import make_folder
+from anomalyst.product_index import RECORD, check_name, product_folder, product_names, read_record
+from anomalyst.server.errors import Conflict, TooLarge
 
 MEMBERS = ("references/", "accepted/")  # folders of pictures in a product's folder
 UNPACKED_MOST = 2_000_000_000  # bytes of a product that is brought in

@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from anomalyst.catalogue import check_name, product_folder, product_names
-from anomalyst.detection.calibration import Calibration, checked_rate
+from anomalyst.calibration.conformal import Calibration, checked_rate
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.language.dialogue import checked_question
-from anomalyst.serving import products
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.database import open_database
-from anomalyst.serving.figures import drift_test, statistics
-from anomalyst.serving.keys import Tickets
-from anomalyst.serving.lane import Lane, ProcessLane
-from anomalyst.serving.metrics import Metrics
-from anomalyst.serving.pictures import Pictures
-from anomalyst.serving.refusals import Busy, Conflict, NotFound, TooLarge
-from anomalyst.serving.store import Asked, Filter, Store
-from anomalyst.serving.tables import DeliveryRow, InspectionRow, TurnRow
-from anomalyst.serving.tasks import Ask, Inspect, Resemble, Task, Teach
+from anomalyst.product_index import check_name, product_folder, product_names
+from anomalyst.server import products
+from anomalyst.server.auth import Tickets
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Busy, Conflict, NotFound, TooLarge
+from anomalyst.server.figures import drift_test, statistics
+from anomalyst.server.jobs.queue import Lane, ProcessLane
+from anomalyst.server.jobs.tasks import Ask, Inspect, Resemble, Task, Teach
+from anomalyst.server.metrics import Metrics
+from anomalyst.server.storage.database import open_database
+from anomalyst.server.storage.pictures import Pictures
+from anomalyst.server.storage.store import Asked, Filter, Store
+from anomalyst.server.storage.tables import DeliveryRow, InspectionRow, TurnRow
+from anomalyst.vlm.dialogue import checked_question
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import resize
+from anomalyst.io.geometry import resize
 
 Segmenter = Callable[[np.ndarray], np.ndarray]  # uint8 (H, W, 3) -> bool (H, W), True on product
 

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import resize
-from anomalyst.imaging import open_picture
-from anomalyst.synthesis.pasting import spoil
-from anomalyst.synthesis.variation import varied
-from anomalyst.synthesis.world.episode import Episode, Truth, WorldConfig
+from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import open_picture
+from anomalyst.synthetic.anomalies.pasting import spoil
+from anomalyst.synthetic.procedural.episode import Episode, Truth, WorldConfig
+from anomalyst.synthetic.variation import varied
 
 # Where each lies, and whose it is: all are free to use, as the packages' own notes say.
 PHOTOGRAPHS = {

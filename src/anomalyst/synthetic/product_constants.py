@@ -11,8 +11,8 @@ import yaml
 
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import resize
-from anomalyst.synthesis.foreground import by_brightness, product_mask
+from anomalyst.io.geometry import resize
+from anomalyst.synthetic.foreground import by_brightness, product_mask
 
 ESTIMATED = "estimated"
 COMPARED = 12  # good pictures that an estimate looks at
@@ -106,7 +106,7 @@ def _extent(product: np.ndarray) -> tuple[float, float]:
 
 @cache
 def _tables() -> Mapping[str, Mapping[str, Traits]]:
-    text = (files("anomalyst.synthesis") / "products.yaml").read_text(encoding="utf-8")
+    text = (files("anomalyst.synthetic") / "products.yaml").read_text(encoding="utf-8")
     return {
         name: {product: from_mapping(Traits, values) for product, values in table.items()}
         for name, table in yaml.safe_load(text).items()

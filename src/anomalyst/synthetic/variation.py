@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.world.camera import slow_noise
+from anomalyst.synthetic.procedural.camera import slow_noise
 
 TURN_DEGREES = 3.0
 ZOOM = 0.02

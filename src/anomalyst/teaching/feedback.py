@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from anomalyst.detection.detector import Detector
-from anomalyst.geometry import Frame, resize
+from anomalyst.io.geometry import Frame, resize
 
 Box = tuple[int, int, int, int]
 ODD_FROM = 0.15  # of the map: what the overlay shows of it

@@ -1,6 +1,7 @@
 """Fitting the decoder's head to one product: seconds of tuning on defects planted on its pictures.
 
-Each good picture, sound and spoiled (`synthesis/pasting.py`), is judged beside the others; the head
+Each good picture, sound and spoiled (`synthetic/anomalies/pasting.py`), is judged beside the
+others; the head
 learns what this product may look like. The learnt weights are taken part of the way (Wortsman et
 al. 2022), and only if planted defects it never saw are told from good pictures at least as well.
 """
@@ -13,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.detection.decoder import Matched, PairDecoder
 from anomalyst.detection.detector import Detector, Memory, by_scale, expected_share
 from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.detection.matching import References
-from anomalyst.synthesis.pasting import spoil
-from anomalyst.threads import RoomForThreads
+from anomalyst.detection.pair_decoder import Matched, PairDecoder
+from anomalyst.hardware.threads import RoomForThreads
+from anomalyst.synthetic.anomalies.pasting import spoil
 from anomalyst.types import Features
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.detection.adaptation import Lesson, adapt
-from anomalyst.detection.calibration import Calibration
-from anomalyst.detection.decoder import PairDecoder
+from anomalyst.calibration.conformal import Calibration
 from anomalyst.detection.detector import Detector, Memory, by_scale
+from anomalyst.detection.pair_decoder import PairDecoder
 from anomalyst.detection.pose import UPRIGHT, Circle, Pose, coarse, find_poses, laid, through_circle
-from anomalyst.geometry import Frame
-from anomalyst.synthesis.variation import varied
+from anomalyst.io.geometry import Frame
+from anomalyst.synthetic.variation import varied
+from anomalyst.teaching.fine_tuning import Lesson, adapt
 from anomalyst.types import Features
 
 ACCEPTED_MOST = 8  # corrected pictures compared with, the most different ones of more
@@ -170,7 +170,7 @@ def with_copies(detector: Detector, good: Features, canvases: Sequence[np.ndarra
     """Features of K good pictures, at the smaller sizes with those of varied copies after them.
 
     One good picture does not show how good ones differ; copies that are shifted, turned, bent and
-    lit a little (`synthesis/variation.py`) do, some. `COPIES // K` of each.
+    lit a little (`synthetic/variation.py`) do, some. `COPIES // K` of each.
     """
     each = COPIES // len(canvases)
     if detector.decoder is None or each == 0:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.files import written_whole
+from anomalyst.io.files import written_whole
 from anomalyst.training.engines import Engine, trained_state
 from anomalyst.training.recipe import Recipe
 

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from anomalyst.config import to_mapping
-from anomalyst.files import write_text
+from anomalyst.io.files import write_text
 from anomalyst.training.checkpoint import (
     Checkpoint,
     save_checkpoint,
     whole_state,
 )
-from anomalyst.training.course import Course
+from anomalyst.training.distributed.ranks import Place
 from anomalyst.training.engines import Engine, open_engine
-from anomalyst.training.log import Log, Say
+from anomalyst.training.monitor.log import Log, Say
+from anomalyst.training.monitor.profiling import Profiler, named
+from anomalyst.training.monitor.training_monitor import TrainingStopped, Watchdog
 from anomalyst.training.optimization import learning_rate
-from anomalyst.training.places import Place
-from anomalyst.training.preparing import PROBE, Run, prepared
-from anomalyst.training.profiling import Profiler, named
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.watchdog import TrainingStopped, Watchdog
+from anomalyst.training.setup import PROBE, Run, prepared
+from anomalyst.training.task import Course
 
 
 class Interrupted(Exception):

@@ -1,15 +1,12 @@
 """Optimizers by name, the learning rate of every step, and the scale of a float16 loss."""
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
     from anomalyst.training.recipe import Recipe
-
-OptimizerName = Literal["adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop"]
-Schedule = Literal["cosine", "linear", "constant"]
 
 
 def make_optimizer(recipe: "Recipe", groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from anomalyst.detection.decoder import DecoderConfig
-from anomalyst.encoders.embedded import EmbeddedConfig
+from anomalyst.backbones.embedded import EmbeddedConfig
+from anomalyst.detection.pair_decoder import DecoderConfig
 from anomalyst.errors import AnomalystError
-from anomalyst.synthesis.world import WorldConfig
-from anomalyst.training.engines.base import EngineConfig
-from anomalyst.training.optimization import OptimizerName, Schedule
-from anomalyst.training.watchdog import WatchConfig
+from anomalyst.synthetic.procedural import WorldConfig
+from anomalyst.training.engines.config import EngineConfig
+from anomalyst.training.monitor.config import WatchConfig
 
+OptimizerName = Literal["adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop"]
+Schedule = Literal["cosine", "linear", "constant"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 TrainingPrecision = Literal["auto", "bfloat16", "float32", "float16"]
 
@@ -19,7 +20,7 @@ TrainingPrecision = Literal["auto", "bfloat16", "float32", "float16"]
 class Recipe:
     """What every run has: how long, how fast, how often it is written down."""
 
-    stage: str = ""  # what is trained: training/stages/
+    stage: str = ""  # what is trained: training/tasks/
     seed: int = 0
     steps: int = 8000
     batch: int = 16  # of whatever the stage trains on; of a step, over all processes
@@ -80,7 +81,7 @@ class DetectorRecipe(Recipe):
     buffer_episodes: int = 2400  # how many of each size are kept to draw from
     alone_share: float = 0.12  # of the steps in which a query has no good picture but itself
     both_share: float = 0.3  # of the steps in which it has all of the episode's good pictures
-    photograph_share: float = 0.0  # of the episodes, on real photographs: synthesis/photographs.py
+    photograph_share: float = 0.0  # of the episodes, on real photographs: synthetic/photographs.py
     calibration_episodes: int = 1000  # sound products whose scores ship as the calibration
     world: WorldConfig = field(default_factory=lambda: WorldConfig(references=(2, 2)))
     encoder: EmbeddedConfig = field(default_factory=EmbeddedConfig)

@@ -11,15 +11,15 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from anomalyst.errors import AnomalystError
-from anomalyst.processor import precision_of
+from anomalyst.hardware.processor import precision_of
 from anomalyst.training.checkpoint import Checkpoint, fill, find_checkpoint
-from anomalyst.training.course import Course, Share
 from anomalyst.training.engines import Engine, Spread
-from anomalyst.training.log import Say
+from anomalyst.training.monitor.config_checks import review
+from anomalyst.training.monitor.log import Say
 from anomalyst.training.optimization import make_optimizer
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.reviewing import review
-from anomalyst.training.stages import course_of
+from anomalyst.training.task import Course, Share
+from anomalyst.training.tasks import course_of
 
 PROBE = "probe"  # in place of a batch: let the course ask its questions
 
@@ -101,7 +101,7 @@ class Task(nn.Module):
 def settled_precision(
     recipe: Recipe, device: torch.device
 ) -> Literal["bfloat16", "float32", "float16"]:
-    """What the recipe's precision comes to on a device: `auto` is decided in processor.py."""
+    """What the recipe's precision comes to on a device: hardware/processor.py decides `auto`."""
     if recipe.precision != "auto":
         return recipe.precision
     return "bfloat16" if precision_of("auto", device) == torch.bfloat16 else "float32"

@@ -7,12 +7,12 @@ upper") only the ways that some region can be described are open, up to its tag.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from anomalyst.colours import NAMES
-from anomalyst.detection.kinds import KINDS
-from anomalyst.language.facts import MOST_NAMED, Facts, number
-from anomalyst.language.grounding import conflict
-from anomalyst.language.wording import TAG, WHICH, index_of, tag
+from anomalyst.detection.defect_types import KINDS
+from anomalyst.io.colours import NAMES
 from anomalyst.types import SIZES
+from anomalyst.vlm.facts import MOST_NAMED, Facts, number
+from anomalyst.vlm.grounding import conflict
+from anomalyst.vlm.wording import TAG, WHICH, index_of, tag
 
 _KIND_STARTS = sorted({kind.split()[0] for kind in KINDS} | {"anomaly"})
 _COLOUR_STARTS = sorted({name.split()[0] for name in NAMES})

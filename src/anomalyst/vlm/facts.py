@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyst.colours import colour_name
+from anomalyst.io.colours import colour_name
 from anomalyst.types import Inspection, Region, Verdict, size_of
 
 MOST_NAMED = 6  # regions a model is told of, worst first; more are only counted

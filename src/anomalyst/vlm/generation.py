@@ -11,16 +11,16 @@ from torch import Tensor
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from anomalyst.errors import AnomalystError
-from anomalyst.language.choosing import may_go_on
-from anomalyst.language.dialogue import checked_question, messages_for, without_marks
-from anomalyst.language.facts import Facts, facts_of
-from anomalyst.language.grounding import CORRECTION, conflict, ground, resolved, sentences
-from anomalyst.language.referring import Asked, what_is_asked
-from anomalyst.language.wording import plainly
-from anomalyst.model.loading import load_model
-from anomalyst.model.modeling import AnomalystModel
-from anomalyst.model.processing import AnomalystProcessor
 from anomalyst.types import Answer, Dialogue, Turn
+from anomalyst.vlm.constrained_decoding import may_go_on
+from anomalyst.vlm.dialogue import checked_question, messages_for, without_marks
+from anomalyst.vlm.facts import Facts, facts_of
+from anomalyst.vlm.grounding import CORRECTION, conflict, ground, resolved, sentences
+from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.huggingface.modeling import AnomalystModel
+from anomalyst.vlm.huggingface.processing import AnomalystProcessor
+from anomalyst.vlm.referring import Asked, what_is_asked
+from anomalyst.vlm.wording import plainly
 
 LONGEST_ANSWER = 160  # tokens
 ENDS = (".", "!", "?", ">")  # of a whole sentence

@@ -8,11 +8,11 @@ against them is cut with all that follow, and the calibrated verdict is said ins
 import re
 from collections.abc import Iterable, Iterator
 
-from anomalyst.colours import NAMES
-from anomalyst.detection.kinds import KINDS
-from anomalyst.language.facts import COUNTS, Facts
-from anomalyst.language.wording import TAG, WHICH, index_of, plainly
+from anomalyst.detection.defect_types import KINDS
+from anomalyst.io.colours import NAMES
 from anomalyst.types import PLACES, SIZES, Answer, Region
+from anomalyst.vlm.facts import COUNTS, Facts
+from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly
 
 CORRECTION = "My words did not agree with the calibrated verdict, which holds."
 

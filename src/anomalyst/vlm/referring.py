@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anomalyst.language.facts import MOST_NAMED, Facts
-from anomalyst.language.grounding import lies_in
-from anomalyst.language.wording import KIND_WORDS, ORDINALS, TAG, index_of
 from anomalyst.types import Turn
+from anomalyst.vlm.facts import MOST_NAMED, Facts
+from anomalyst.vlm.grounding import lies_in
+from anomalyst.vlm.wording import KIND_WORDS, ORDINALS, TAG, index_of
 
 _ORDINAL = re.compile(rf"\b({'|'.join(ORDINALS)})\b")
 _LARGEST = re.compile(r"\b(?:largest|biggest|larger|bigger|widest)\b")

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anomalyst.encoders.embedded import read_weights
+from anomalyst.backbones.embedded import read_weights
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
 

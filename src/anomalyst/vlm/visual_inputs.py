@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.language.prompt import region_figures
 from anomalyst.types import Features, Region
+from anomalyst.vlm.prompt_learner import region_figures
 
 PATCH_CELLS = 4  # the patch features are pooled to this grid before the projector takes its own
 

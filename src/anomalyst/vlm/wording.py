@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from anomalyst.language.facts import Facts, number
 from anomalyst.types import Region
+from anomalyst.vlm.facts import Facts, number
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 WHICH = "|".join((*ORDINALS, "largest", "clearest"))  # "the ... one" is one region
@@ -69,7 +69,7 @@ def index_of(which: str, facts: Facts) -> int:
     return facts.largest if which == "largest" else 0
 
 
-# What people call each kind (detection/kinds.py).
+# What people call each kind (detection/defect_types.py).
 KIND_WORDS: dict[str, tuple[str, ...]] = {
     "scratch or crack": (
         "scratch", "crack", "cut", "scratches", "cracks", "scrape", "fissure", "fracture", "line",

@@ -8,13 +8,13 @@ from zlib import crc32
 
 import numpy as np
 
-from anomalyst.data.checks import Measured
+from anomalyst.datasets.builders.build_job import Job, Row, write_picture
+from anomalyst.datasets.builders.plan import MakingPlan
+from anomalyst.datasets.builders.source_set import Originals, free_name
+from anomalyst.datasets.checks import Measured
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import open_mask, open_picture
-from anomalyst.making.filling import Job, Row, write_picture
-from anomalyst.making.originals import Originals, free_name
-from anomalyst.making.plan import MakingPlan
-from anomalyst.synthesis.augmentation import Plan, Plans, Step, augmented, draw_steps
+from anomalyst.io.pictures import open_mask, open_picture
+from anomalyst.synthetic.augmentation import Plan, Plans, Step, augmented, draw_steps
 
 Effect = tuple[bytes, tuple[Step, ...]]
 

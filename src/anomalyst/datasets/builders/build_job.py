@@ -26,12 +26,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from anomalyst import __version__
-from anomalyst.data.findings import Fault
+from anomalyst.datasets.findings import Fault
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.files import write_bytes, write_text
-from anomalyst.synthesis.anomalies import Made
+from anomalyst.io.files import write_bytes, write_text
+from anomalyst.synthetic.anomalies.methods import Made
 from anomalyst.types import Sample
+from anomalyst.version import __version__
 
 Row = Mapping[str, str]  # a column of index.csv -> its cell; `file` and `mask` as `Job.files`
 FEW = 64  # so many pictures are made before other processes have started

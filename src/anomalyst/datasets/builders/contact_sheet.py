@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from anomalyst import __version__
-from anomalyst.files import write_bytes, write_text
-from anomalyst.geometry import resize
-from anomalyst.imaging import data_uri, open_mask, open_picture
-from anomalyst.making.filling import Filled, Row
-from anomalyst.making.plan import HEADS, MakingPlan
-from anomalyst.synthesis.world.gallery import outlined
+from anomalyst.datasets.builders.build_job import Filled, Row
+from anomalyst.datasets.builders.plan import HEADS, MakingPlan
+from anomalyst.io.files import write_bytes, write_text
+from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import data_uri, open_mask, open_picture
+from anomalyst.synthetic.procedural.gallery import outlined
+from anomalyst.version import __version__
 
 ON_SHEET, ON_PAGE = 24, 60  # made pictures shown, spread evenly over the categories
 COLUMNS = 2
@@ -33,7 +33,8 @@ def write_sheet(
     cells = [_cell(out, source, *one) for one in _spread(shown, ON_PAGE)]
     write_bytes(out / "sheet.png", cv2.imencode(".png", _sheet(cells)[..., ::-1])[1].tobytes())
     environment = Environment(
-        loader=PackageLoader("anomalyst.making", "."), autoescape=select_autoescape(["j2"])
+        loader=PackageLoader("anomalyst.datasets.builders", "."),
+        autoescape=select_autoescape(["j2"]),
     )
     page = environment.get_template("sheet.html.j2").render(
         version=__version__,

@@ -9,13 +9,13 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomalyst.data.checks import Measured, measure
-from anomalyst.data.findings import Fault
-from anomalyst.data.layouts import aebad
+from anomalyst.datasets.builders.build_job import Copy, Job
+from anomalyst.datasets.builders.plan import MakingPlan
+from anomalyst.datasets.builders.source_set import Originals, Progress, refuse_overlap
+from anomalyst.datasets.checks import Measured, measure
+from anomalyst.datasets.findings import Fault
+from anomalyst.datasets.layouts import aebad
 from anomalyst.errors import AnomalystError
-from anomalyst.making.filling import Copy, Job
-from anomalyst.making.originals import Originals, Progress, refuse_overlap
-from anomalyst.making.plan import MakingPlan
 
 
 def plan_aebad(

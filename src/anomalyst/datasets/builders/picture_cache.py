@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalyst.imaging import open_picture
-from anomalyst.synthesis.foreground import segmenter_of
-from anomalyst.synthesis.products import Traits
+from anomalyst.io.pictures import open_picture
+from anomalyst.synthetic.foreground import segmenter_of
+from anomalyst.synthetic.product_constants import Traits
 
 PICTURES = 24  # the few that jobs share now
 OUTLINES = 512  # one bit a pixel, and dear to find

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from anomalyst.data.checks import Measured
-from anomalyst.data.findings import Fault
+from anomalyst.datasets.builders.build_job import Job
+from anomalyst.datasets.checks import Measured
+from anomalyst.datasets.findings import Fault
 from anomalyst.errors import AnomalystError
-from anomalyst.making.filling import Job
 
 HEADS = ("category", "good to train", "after", "defective", "after")
 

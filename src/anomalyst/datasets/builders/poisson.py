@@ -9,16 +9,16 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from anomalyst.config import to_mapping
-from anomalyst.data.checks import Measured
+from anomalyst.datasets.builders.build_job import Filled, Job, Row, write_made
+from anomalyst.datasets.builders.picture_cache import opened, product_on
+from anomalyst.datasets.builders.plan import MakingPlan, refuse_mixed
+from anomalyst.datasets.builders.source_set import Originals, free_name
+from anomalyst.datasets.checks import Measured
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.imaging import open_mask, open_picture
-from anomalyst.making.filling import Filled, Job, Row, write_made
-from anomalyst.making.opened import opened, product_on
-from anomalyst.making.originals import Originals, free_name
-from anomalyst.making.plan import MakingPlan, refuse_mixed
-from anomalyst.synthesis.foreground import has_outline, segmenter_of
-from anomalyst.synthesis.poisson import border_steps
-from anomalyst.synthesis.transplant import Labelled, TransplantConfig, transplant
+from anomalyst.io.pictures import open_mask, open_picture
+from anomalyst.synthetic.anomalies.poisson import border_steps
+from anomalyst.synthetic.anomalies.transplant import Labelled, TransplantConfig, transplant
+from anomalyst.synthetic.foreground import has_outline, segmenter_of
 from anomalyst.types import Sample
 
 TARGETS = 4  # good pictures that one defect is tried on

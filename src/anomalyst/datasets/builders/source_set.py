@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anomalyst.data.checks import Measured, measure
-from anomalyst.data.findings import Fault
-from anomalyst.data.reading import read_categories
+from anomalyst.datasets.builders.build_job import Copy, mask_name
+from anomalyst.datasets.checks import Measured, measure
+from anomalyst.datasets.findings import Fault
+from anomalyst.datasets.reading import read_categories
 from anomalyst.errors import AnomalystError
-from anomalyst.making.filling import Copy, mask_name
 from anomalyst.types import Sample
 
 Progress = Callable[[int, int], None]

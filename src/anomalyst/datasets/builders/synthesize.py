@@ -7,14 +7,14 @@ from zlib import crc32
 
 import numpy as np
 
-from anomalyst.data.checks import Measured
+from anomalyst.datasets.builders.build_job import Job, Row, write_made
+from anomalyst.datasets.builders.picture_cache import opened, product_on
+from anomalyst.datasets.builders.plan import MakingPlan, refuse_mixed
+from anomalyst.datasets.builders.source_set import Originals, free_name
+from anomalyst.datasets.checks import Measured
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.making.filling import Job, Row, write_made
-from anomalyst.making.opened import opened, product_on
-from anomalyst.making.originals import Originals, free_name
-from anomalyst.making.plan import MakingPlan, refuse_mixed
-from anomalyst.synthesis.anomalies import METHODS, make_anomaly
-from anomalyst.synthesis.products import COMPARED, Traits, traits_for
+from anomalyst.synthetic.anomalies.methods import METHODS, make_anomaly
+from anomalyst.synthetic.product_constants import COMPARED, Traits, traits_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalyst.geometry import resize
-from anomalyst.imaging import open_mask, open_picture, shrink_mask
-from anomalyst.making.filling import Copy, Job, fill, mask_name, write_picture
-from anomalyst.making.originals import Originals, read_originals
-from anomalyst.making.plan import MakingPlan
-from anomalyst.making.synthesizing import plan_synthesis
-from anomalyst.making.transplanting import plan_transplants
-from anomalyst.synthesis.anomalies import METHODS
-from anomalyst.synthesis.transplant import TransplantConfig
+from anomalyst.datasets.builders.build_job import Copy, Job, fill, mask_name, write_picture
+from anomalyst.datasets.builders.plan import MakingPlan
+from anomalyst.datasets.builders.poisson import plan_transplants
+from anomalyst.datasets.builders.source_set import Originals, read_originals
+from anomalyst.datasets.builders.synthesize import plan_synthesis
+from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import open_mask, open_picture, shrink_mask
+from anomalyst.synthetic.anomalies.methods import METHODS
+from anomalyst.synthetic.anomalies.transplant import TransplantConfig
 
 SIDE_PX = 256
 MOST = 60  # pictures of a kind and category that are brought to that size

@@ -12,7 +12,7 @@ the next is what this set is for. Masks without a picture and pictures without a
 from pathlib import Path
 from typing import Literal
 
-from anomalyst.data.folders import (
+from anomalyst.datasets.folders import (
     mask_for,
     masks_by_stem,
     pictures_below,

@@ -13,7 +13,7 @@ only where one of them is named good, ok or normal.
 
 from pathlib import Path
 
-from anomalyst.data.folders import (
+from anomalyst.datasets.folders import (
     mask_for,
     masks_by_stem,
     pictures_below,
@@ -21,7 +21,7 @@ from anomalyst.data.folders import (
     says_normal,
     subfolders,
 )
-from anomalyst.data.splits import by_name_order
+from anomalyst.datasets.splits import by_name_order
 from anomalyst.types import Sample
 
 LOOKS_FOR = "pictures directly in the folder, or in sub-folders of which one is named good"

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalyst.data.tables import Row, read_csv, read_text
+from anomalyst.datasets.tables import Row, read_csv, read_text
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Label, Sample
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from anomalyst.data.folders import (
+from anomalyst.datasets.folders import (
     mask_for,
     masks_by_stem,
     pictures_below,
@@ -22,7 +22,7 @@ from anomalyst.data.folders import (
     says_normal,
     subfolders,
 )
-from anomalyst.data.tables import Row, read_csv
+from anomalyst.datasets.tables import Row, read_csv
 from anomalyst.types import Sample
 
 LOOKS_FOR = "CATEGORY/train/good and CATEGORY/test/DEFECT, or one such category"

@@ -13,9 +13,15 @@ and all anomalous pictures are test.
 from pathlib import Path
 from typing import Literal
 
-from anomalyst.data.folders import mask_for, masks_by_stem, pictures_below, pictures_in, subfolders
-from anomalyst.data.splits import by_name_order
-from anomalyst.data.tables import Row, read_csv
+from anomalyst.datasets.folders import (
+    mask_for,
+    masks_by_stem,
+    pictures_below,
+    pictures_in,
+    subfolders,
+)
+from anomalyst.datasets.splits import by_name_order
+from anomalyst.datasets.tables import Row, read_csv
 from anomalyst.types import Sample
 
 LOOKS_FOR = "CATEGORY/Data/Images/Normal, with or without split_csv/1cls.csv"

@@ -10,16 +10,22 @@ from typing import Literal
 import torch
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
-from anomalyst.detection.peers import PEERS
-from anomalyst.detection.peers.text import Clip, PromptMap, WinCLIP, ZeroShot
-from anomalyst.encoders.base import Encoder
-from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig
-from anomalyst.encoders.trunk import trunk_beside
+from anomalyst.backbones.base import Encoder
+from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
+from anomalyst.backbones.raw_trunk import trunk_beside
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.contenders import PeerInspector, TextInspector
-from anomalyst.evaluation.peers_report import OURS, Contest, Entry, write_report
-from anomalyst.evaluation.protocols import Evaluable, Progress, ProtocolConfig, Results, evaluate
-from anomalyst.evaluation.records import Run
+from anomalyst.evaluation.baselines.inspectors import PeerInspector, TextInspector
+from anomalyst.evaluation.baselines.methods import PEERS
+from anomalyst.evaluation.baselines.methods.text import Clip, PromptMap, WinCLIP, ZeroShot
+from anomalyst.evaluation.baselines.report import OURS, Contest, Entry, write_report
+from anomalyst.evaluation.protocols.protocol import (
+    Evaluable,
+    Progress,
+    ProtocolConfig,
+    Results,
+    evaluate,
+)
+from anomalyst.evaluation.protocols.run_records import Run
 from anomalyst.inspector import Inspector, InspectorConfig
 from anomalyst.types import Sample
 

@@ -9,15 +9,15 @@ from time import perf_counter
 import numpy as np
 from torch import Tensor
 
+from anomalyst.backbones import fingerprint
 from anomalyst.detection.detector import Evidence, Memory
-from anomalyst.detection.known.defects import KnownDefects
-from anomalyst.detection.peers import FEW, Peer
-from anomalyst.detection.peers.text import ZeroShot
-from anomalyst.detection.teaching import encoded
-from anomalyst.encoders import fingerprint
 from anomalyst.errors import PictureError
-from anomalyst.geometry import Frame, Views
-from anomalyst.imaging import open_picture
+from anomalyst.evaluation.baselines.methods import FEW, Peer
+from anomalyst.evaluation.baselines.methods.text import ZeroShot
+from anomalyst.io.geometry import Frame, Views
+from anomalyst.io.pictures import open_picture
+from anomalyst.teaching.known_defects.defects import KnownDefects
+from anomalyst.teaching.references import encoded
 from anomalyst.types import Inspection
 
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from anomalyst.evaluation.protocols import Results
-from anomalyst.evaluation.tables import HEADINGS, Line, Spread, markdown_table, summarise
-from anomalyst.files import write_text, written_whole
+from anomalyst.evaluation.protocols.protocol import Results
+from anomalyst.evaluation.reports.tables import HEADINGS, Line, Spread, markdown_table, summarise
+from anomalyst.io.files import write_text, written_whole
 
 OURS = "pair decoder"
 OTHERS = ("pixel_auroc", "pixel_ap", "pixel_aupro_30")  # beside image AUROC, over all sets

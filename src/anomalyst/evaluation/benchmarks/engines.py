@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from anomalyst.data.splits import k_shot
+from anomalyst.datasets.splits import k_shot
 from anomalyst.evaluation.metrics import auroc
-from anomalyst.evaluation.plans import plan_runs
-from anomalyst.evaluation.tables import markdown_table
-from anomalyst.inspector import Inspector, InspectorConfig
-from anomalyst.processor import (
+from anomalyst.evaluation.protocols.plans import plan_runs
+from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.hardware.processor import (
     PRECISIONS,
     Engine,
     Precision,
@@ -24,6 +23,7 @@ from anomalyst.processor import (
     processor,
     product_seconds,
 )
+from anomalyst.inspector import Inspector, InspectorConfig
 from anomalyst.runtime.engines import checked_engine, installed
 from anomalyst.types import Inspection, Sample
 

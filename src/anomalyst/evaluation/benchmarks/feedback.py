@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalyst.data.reading import read_categories
+from anomalyst.datasets.reading import read_categories
 from anomalyst.detection.regions import box_iou
 from anomalyst.evaluation.metrics import auroc
 from anomalyst.inspector import Inspector

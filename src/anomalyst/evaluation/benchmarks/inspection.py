@@ -14,10 +14,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from anomalyst.errors import PictureError
+from anomalyst.hardware.processor import PEAK_SIZE, Engine, Precision, matrix_peaks, processor
 from anomalyst.inspector import Inspector, InspectorConfig
-from anomalyst.language.facts import facts_of
-from anomalyst.processor import PEAK_SIZE, Engine, Precision, matrix_peaks, processor
 from anomalyst.types import Dialogue, Inspection
+from anomalyst.vlm.facts import facts_of
 
 STAGES = ("open", "encode", "decode", "network", "score", "total")  # network: of an engine
 

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from anomalyst.detection.kinds import KIND_OF
+from anomalyst.detection.defect_types import KIND_OF
 from anomalyst.detection.regions import box_iou, find_regions, joined_px
 from anomalyst.evaluation.language import strictly_yes_or_no
 from anomalyst.inspector import Inspector
-from anomalyst.language.facts import MOST_NAMED, number
-from anomalyst.language.prompt import region_figures
-from anomalyst.synthesis.world import Episode, WorldConfig, make_episode
-from anomalyst.synthesis.world.families import HELD_OUT
+from anomalyst.synthetic.procedural import Episode, WorldConfig, make_episode
+from anomalyst.synthetic.procedural.families import HELD_OUT
 from anomalyst.types import Dialogue, Inspection, Region
+from anomalyst.vlm.facts import MOST_NAMED, number
+from anomalyst.vlm.prompt_learner import region_figures
 
 EPISODE_SEED = 1 << 42  # nothing was ever trained on these
 WORLD = WorldConfig(

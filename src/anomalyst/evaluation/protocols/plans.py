@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.records import folder_name
+from anomalyst.evaluation.protocols.run_records import folder_name
 from anomalyst.types import Sample
 
 

@@ -6,19 +6,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, Protocol
 
-from anomalyst import __version__
 from anomalyst.config import to_mapping
-from anomalyst.data.splits import k_shot
-from anomalyst.detection.known.defects import BAD_LEAST, BAD_MOST, GOOD_LEAST, KnownDefects
+from anomalyst.datasets.splits import k_shot
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.evaluation.failures import worst
-from anomalyst.evaluation.keeping import keep_failures
-from anomalyst.evaluation.plans import Plan, plan_runs
-from anomalyst.evaluation.plots import draw_sheet
-from anomalyst.evaluation.records import Run, RunFolder, Skipped, folder_name
-from anomalyst.evaluation.tally import Tally
-from anomalyst.imaging import open_picture
+from anomalyst.evaluation.protocols.plans import Plan, plan_runs
+from anomalyst.evaluation.protocols.run_records import Run, RunFolder, Skipped, folder_name
+from anomalyst.evaluation.protocols.tally import Tally
+from anomalyst.evaluation.reports.failures import worst
+from anomalyst.evaluation.reports.kept_pictures import keep_failures
+from anomalyst.evaluation.reports.plots import draw_sheet
+from anomalyst.io.pictures import open_picture
+from anomalyst.teaching.known_defects.defects import BAD_LEAST, BAD_MOST, GOOD_LEAST, KnownDefects
 from anomalyst.types import Inspection, Sample
+from anomalyst.version import __version__
 
 
 class Evaluable(Protocol):

@@ -16,7 +16,7 @@ from typing import Any
 
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.files import write_text
+from anomalyst.io.files import write_text
 from anomalyst.types import Label, Verdict
 
 METRICS = (

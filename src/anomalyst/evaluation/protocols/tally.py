@@ -6,13 +6,13 @@ from math import isnan
 import numpy as np
 
 from anomalyst.errors import PictureError
-from anomalyst.evaluation.cases import Extremes
-from anomalyst.evaluation.failures import Look, looked_at
 from anomalyst.evaluation.language import said_of
 from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
-from anomalyst.evaluation.records import Row, Skipped
-from anomalyst.geometry import canvas_for, resize
-from anomalyst.imaging import open_mask, shrink_mask
+from anomalyst.evaluation.protocols.run_records import Row, Skipped
+from anomalyst.evaluation.reports.cases import Extremes
+from anomalyst.evaluation.reports.failures import Look, looked_at
+from anomalyst.io.geometry import canvas_for, resize
+from anomalyst.io.pictures import open_mask, shrink_mask
 from anomalyst.types import Inspection, Label, Sample, Verdict
 
 

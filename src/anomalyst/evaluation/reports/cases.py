@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyst.geometry import canvas_for, resize
-from anomalyst.imaging import open_picture
+from anomalyst.io.geometry import canvas_for, resize
+from anomalyst.io.pictures import open_picture
 from anomalyst.types import Inspection, Sample
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalyst.evaluation.metrics import image_metrics
-from anomalyst.geometry import canvas_for, resize
+from anomalyst.io.geometry import canvas_for, resize
 from anomalyst.types import Inspection, Sample, place_of
 
 MAP_SIDE_PX = 96  # maps are kept at the area of this square

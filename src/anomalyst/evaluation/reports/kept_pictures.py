@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anomalyst.evaluation.failures import Failure, Look
-from anomalyst.files import write_text
-from anomalyst.geometry import canvas_for, resize
-from anomalyst.imaging import data_uri, open_picture
+from anomalyst.evaluation.reports.failures import Failure, Look
+from anomalyst.io.files import write_text
+from anomalyst.io.geometry import canvas_for, resize
+from anomalyst.io.pictures import data_uri, open_picture
 
 THUMBNAIL_PX = 200
 OUTLINE_RGB = (0, 255, 255)

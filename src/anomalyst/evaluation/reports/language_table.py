@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no, yes_or_no
-from anomalyst.evaluation.protocols import Results
-from anomalyst.evaluation.records import Row, Run, read_rows
-from anomalyst.evaluation.tables import markdown_table
-from anomalyst.files import write_text
+from anomalyst.evaluation.protocols.protocol import Results
+from anomalyst.evaluation.protocols.run_records import Row, Run, read_rows
+from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.io.files import write_text
 
 COLUMNS = (
     "class", "image AUROC", "pixel AUROC", "right", "wrong", "accuracy", "strict", "verdict",

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from anomalyst.evaluation.cases import Case
 from anomalyst.evaluation.metrics import Ranking, rank
-from anomalyst.evaluation.records import Run, folder_name, read_rows
-from anomalyst.files import written_whole
+from anomalyst.evaluation.protocols.run_records import Run, folder_name, read_rows
+from anomalyst.evaluation.reports.cases import Case
+from anomalyst.io.files import written_whole
 
 
 def draw_curves(runs: Iterable[Run], out: Path) -> list[Path]:

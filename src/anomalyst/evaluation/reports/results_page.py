@@ -6,11 +6,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from anomalyst import __version__
-from anomalyst.evaluation.protocols import Results
-from anomalyst.evaluation.records import folder_name
-from anomalyst.evaluation.tables import HEADINGS, summarise
-from anomalyst.files import write_text
+from anomalyst.evaluation.protocols.protocol import Results
+from anomalyst.evaluation.protocols.run_records import folder_name
+from anomalyst.evaluation.reports.tables import HEADINGS, summarise
+from anomalyst.io.files import write_text
+from anomalyst.version import __version__
 
 SHOWN = (
     "image_auroc",
@@ -26,7 +26,8 @@ def write_results_page(results: Results, out: Path) -> None:
     """OUT/results.html. A category without kept pictures shows its figures only."""
     lines, mean = summarise(results)
     environment = Environment(
-        loader=PackageLoader("anomalyst.evaluation", "."), autoescape=select_autoescape(["j2"])
+        loader=PackageLoader("anomalyst.evaluation.reports", "."),
+        autoescape=select_autoescape(["j2"]),
     )
     page = environment.get_template("results.html.j2").render(
         version=__version__,

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalyst import __version__
 from anomalyst.config import to_mapping
-from anomalyst.evaluation.protocols import Results
-from anomalyst.evaluation.records import METRICS, Run
-from anomalyst.files import write_text
+from anomalyst.evaluation.protocols.protocol import Results
+from anomalyst.evaluation.protocols.run_records import METRICS, Run
+from anomalyst.io.files import write_text
+from anomalyst.version import __version__
 
 HEADINGS = {
     "image_auroc": "image AUROC",

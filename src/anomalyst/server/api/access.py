@@ -10,11 +10,11 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anomalyst.serving.api.problems import problem
-from anomalyst.serving.config import LOOPBACK, MB, ServingConfig
-from anomalyst.serving.keys import LOCAL, Caller, Role, caller_of
-from anomalyst.serving.refusals import Forbidden, TooMany
-from anomalyst.serving.service import Service
+from anomalyst.server.api.problems import problem
+from anomalyst.server.auth import LOCAL, Caller, Role, caller_of
+from anomalyst.server.config import LOOPBACK, MB, ServingConfig
+from anomalyst.server.errors import Forbidden, TooMany
+from anomalyst.server.service import Service
 
 header = APIKeyHeader(name="X-API-Key", auto_error=False)
 bearer = HTTPBearer(auto_error=False)

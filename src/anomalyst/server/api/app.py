@@ -7,20 +7,20 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.routing import Match
 
-from anomalyst import __version__
-from anomalyst.serving.api import feedback, inspections, products, system
-from anomalyst.serving.api.gate import Doorkeeper, Rate
-from anomalyst.serving.api.problems import install, problem
-from anomalyst.serving.corrections import Corrections
-from anomalyst.serving.runs import Runs
-from anomalyst.serving.service import Service
+from anomalyst.server.api import feedback, inspections, products, system
+from anomalyst.server.api.access import Doorkeeper, Rate
+from anomalyst.server.api.problems import install, problem
+from anomalyst.server.corrections import Corrections
+from anomalyst.server.jobs.training_runs import Runs
+from anomalyst.server.service import Service
+from anomalyst.version import __version__
 
 log = logging.getLogger("anomalyst.requests")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 def build_app(service: Service) -> FastAPI:
-    """The app: REST under /api/v1, OpenAPI at /docs; the pages are mounted by server.py."""
+    """The app: REST under /api/v1, OpenAPI at /docs; the pages are mounted by app.py."""
     app = FastAPI(
         title="Anomalyst",
         version=__version__,

@@ -8,12 +8,12 @@ from fastapi import APIRouter, File, Query, Request, UploadFile
 from fastapi.responses import StreamingResponse
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.api.gate import Engineer, Operator, Serving
-from anomalyst.serving.api.problems import responses
-from anomalyst.serving.api.shapes import Correction, Feedback, Inspection, Name
-from anomalyst.serving.corrections import Corrections
-from anomalyst.serving.preferences import preference_pairs
-from anomalyst.serving.refusals import Forbidden
+from anomalyst.server.api.access import Engineer, Operator, Serving
+from anomalyst.server.api.problems import responses
+from anomalyst.server.api.schemas import Correction, Feedback, Inspection, Name
+from anomalyst.server.corrections import Corrections
+from anomalyst.server.errors import Forbidden
+from anomalyst.server.storage.preferences import preference_pairs
 
 router = APIRouter(tags=["feedback"])
 

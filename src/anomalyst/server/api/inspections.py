@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, Upl
 from fastapi.responses import StreamingResponse
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving import documents
-from anomalyst.serving.api.gate import Operator, Serving
-from anomalyst.serving.api.problems import problem, responses, status_of
-from anomalyst.serving.api.shapes import (
+from anomalyst.server import documents
+from anomalyst.server.api.access import Operator, Serving
+from anomalyst.server.api.problems import problem, responses, status_of
+from anomalyst.server.api.schemas import (
     BoxXYXY,
     Inspection,
     Name,
@@ -22,11 +22,11 @@ from anomalyst.serving.api.shapes import (
     Text,
     Turn,
 )
-from anomalyst.serving.listing import listing
-from anomalyst.serving.products import reference_paths
-from anomalyst.serving.service import Service
-from anomalyst.serving.store import Filter
-from anomalyst.serving.tables import TurnRow
+from anomalyst.server.products import reference_paths
+from anomalyst.server.service import Service
+from anomalyst.server.storage.history_export import listing
+from anomalyst.server.storage.store import Filter
+from anomalyst.server.storage.tables import TurnRow
 from anomalyst.types import Answer
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])

@@ -8,10 +8,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from anomalyst.catalogue import UnknownProduct
 from anomalyst.errors import AnomalystError
-from anomalyst.serving import refusals
-from anomalyst.serving.tables import new_id
+from anomalyst.product_index import UnknownProduct
+from anomalyst.server import errors as refusals
+from anomalyst.server.storage.tables import new_id
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"

@@ -8,10 +8,10 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
-from anomalyst.serving.api.gate import Admin, Engineer, Operator, Serving
-from anomalyst.serving.api.problems import responses
-from anomalyst.serving.api.shapes import Change, Name, Settings, Text
-from anomalyst.serving.products import pack
+from anomalyst.server.api.access import Admin, Engineer, Operator, Serving
+from anomalyst.server.api.problems import responses
+from anomalyst.server.api.schemas import Change, Name, Settings, Text
+from anomalyst.server.products import pack
 
 router = APIRouter(prefix="/products", tags=["products"])
 Pictures = Annotated[list[UploadFile], File(description="good pictures")]

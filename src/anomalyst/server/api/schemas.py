@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from anomalyst.serving.tables import Table
+from anomalyst.server.storage.tables import Table
 
 
 def printable(text: str) -> str:

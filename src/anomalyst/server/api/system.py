@@ -5,13 +5,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from anomalyst import __version__
-from anomalyst.processor import processor
-from anomalyst.serving.api.gate import Admin, Engineer, Operator, Serving
-from anomalyst.serving.api.problems import problem, responses
-from anomalyst.serving.api.shapes import NewKey, NewRun
-from anomalyst.serving.keys import list_keys, make_key, revoke_key
-from anomalyst.serving.runs import Runs
+from anomalyst.hardware.processor import processor
+from anomalyst.server.api.access import Admin, Engineer, Operator, Serving
+from anomalyst.server.api.problems import problem, responses
+from anomalyst.server.api.schemas import NewKey, NewRun
+from anomalyst.server.auth import list_keys, make_key, revoke_key
+from anomalyst.server.jobs.training_runs import Runs
+from anomalyst.version import __version__
 
 router = APIRouter()
 open_router = APIRouter(tags=["system"])  # for probes: without a key

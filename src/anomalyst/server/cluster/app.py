@@ -9,9 +9,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.refusals import Busy
-from anomalyst.serving.tasks import Ask, Inspect, Resemble, Task
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Busy
+from anomalyst.server.jobs.tasks import Ask, Inspect, Resemble, Task
 
 APP, MODEL = "anomalyst", "Model"
 TOGETHER = 64  # tasks that the front has under way at once
@@ -53,8 +53,8 @@ def deployment(config: ServingConfig, replicas: int) -> Any:
     )(Replica)
 
     def build() -> FastAPI:
-        from anomalyst.serving.server import build_server
-        from anomalyst.serving.service import Service
+        from anomalyst.server.app import build_server
+        from anomalyst.server.service import Service
 
         handle = serve.get_deployment_handle(MODEL, app_name=APP)
         return build_server(Service(config, RayLane(handle)))
@@ -79,7 +79,7 @@ class Replica:
     def __init__(self, config: ServingConfig):
         from ray import serve
 
-        from anomalyst.serving.model import Model
+        from anomalyst.server.jobs.worker import Model
 
         self.model = Model(config)
         self._lock = threading.Lock()  # one batch at a time

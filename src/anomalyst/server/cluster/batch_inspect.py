@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anomalyst.errors import AnomalystError
-from anomalyst.files import make_folder, written_whole
+from anomalyst.io.files import make_folder, written_whole
 
 PART_ROWS = 2000  # pictures a part: what is lost, at most, when the job is killed
 BATCH_ROWS = 16

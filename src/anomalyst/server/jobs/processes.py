@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from anomalyst.files import make_folder, write_text
+from anomalyst.io.files import make_folder, write_text
 
 JOB, CONSOLE = "job.json", "console.log"
 TAIL = 4000  # bytes of its last words

@@ -15,9 +15,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.refusals import Busy
-from anomalyst.serving.tasks import Inspect, Task
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Busy
+from anomalyst.server.jobs.tasks import Inspect, Task
 
 Say = Callable[[str], None]
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ TRIES = 2  # a task during which the model process dies is tried once more, alon
 
 
 class Lane(Protocol):
-    """Where tasks are done: this machine's model process, or Ray's replicas (cluster.py)."""
+    """Where tasks are done: this machine's model process, or Ray's replicas (app.py)."""
 
     def start(self) -> None:
         """Begin to read the model; the first task does it, too."""
@@ -238,8 +238,8 @@ class ProcessLane:
 def work(config: ServingConfig, pipe: Connection) -> None:
     """The model process: reads the model, then does what comes until nobody is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends us
-    from anomalyst.allocator import keep_freed_memory, release_freed_memory
-    from anomalyst.serving.model import Model
+    from anomalyst.hardware.allocator import keep_freed_memory, release_freed_memory
+    from anomalyst.server.jobs.worker import Model
 
     keep_freed_memory()
     try:

@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.children import JOB, is_running, last_words, start_child, stop_child, tail
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.refusals import Conflict, NotFound
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Conflict, NotFound
+from anomalyst.server.jobs.processes import (
+    JOB,
+    is_running,
+    last_words,
+    start_child,
+    stop_child,
+    tail,
+)
 
 LAST_BYTES = 16_000  # of a log, in which its last line is
 LINES_MOST = 2000  # of a run's log; of longer ones every n-th

@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from anomalyst.catalogue import product_folder
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.children import is_running, job_of, last_words, start_child, stop_child
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.refusals import Conflict, NotFound
+from anomalyst.product_index import product_folder
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Conflict, NotFound
+from anomalyst.server.jobs.processes import is_running, job_of, last_words, start_child, stop_child
 
 
 class Watches:

@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from anomalyst.catalogue import RECORD, check_name, product_folder
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import resize
 from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
+from anomalyst.io.geometry import resize
 from anomalyst.product import Product
+from anomalyst.product_index import RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.pictures import Pictures
-from anomalyst.serving.products import same_picture
-from anomalyst.serving.tasks import Accept, Ask, Inspect, Resemble, Task, Teach, Withdraw
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.jobs.tasks import Accept, Ask, Inspect, Resemble, Task, Teach, Withdraw
+from anomalyst.server.products import same_picture
+from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
 
 Say = Callable[[str], None]

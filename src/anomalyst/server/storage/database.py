@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from anomalyst.errors import AnomalystError
-from anomalyst.files import make_folder
+from anomalyst.io.files import make_folder
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from anomalyst.serving.store import PAGE_MOST, Filter, Store
-from anomalyst.serving.tables import InspectionRow
+from anomalyst.server.storage.store import PAGE_MOST, Filter, Store
+from anomalyst.server.storage.tables import InspectionRow
 
 COLUMNS = (
     "id", "created_at", "done_at", "product", "name", "source", "by", "state", "verdict", "score",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO
 
 from anomalyst.errors import AnomalystError
-from anomalyst.files import disk_told
-from anomalyst.imaging import picture_kind
+from anomalyst.io.files import disk_told
+from anomalyst.io.pictures import picture_kind
 
 CHUNK = 1 << 20
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from anomalyst.serving.store import Store
-from anomalyst.serving.tables import CorrectionRow, InspectionRow
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 
 QUESTION = "Is there a defect, and where?"  # asked where no dialogue was held
 

@@ -13,16 +13,16 @@ from typing import Any
 from sqlalchemy import DateTime, Table, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from anomalyst import __version__
 from anomalyst.errors import AnomalystError
-from anomalyst.files import make_folder, written_whole
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.database import open_database
-from anomalyst.serving.pictures import Pictures
-from anomalyst.serving.refusals import Conflict
-from anomalyst.serving.store import Store
-from anomalyst.serving.tables import CorrectionRow, InspectionRow, RequestRow, now
-from anomalyst.serving.tables import Table as Base
+from anomalyst.io.files import make_folder, written_whole
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Conflict
+from anomalyst.server.storage.database import open_database
+from anomalyst.server.storage.pictures import Pictures
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, RequestRow, now
+from anomalyst.server.storage.tables import Table as Base
+from anomalyst.version import __version__
 
 FORMAT = 1
 ROWS_AT_ONCE = 1000

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Engine, Select, delete, func, or_, select,
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from anomalyst.serving.pictures import Pictures
-from anomalyst.serving.refusals import Conflict, NotFound
-from anomalyst.serving.tables import (
+from anomalyst.server.errors import Conflict, NotFound
+from anomalyst.server.storage.pictures import Pictures
+from anomalyst.server.storage.tables import (
     ChangeRow,
     CorrectionRow,
     DeliveryRow,

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import select, update
 
-from anomalyst.serving.store import Store
-from anomalyst.serving.tables import DeliveryRow, now
-from anomalyst.serving.watching.sinks import Sink
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import DeliveryRow, now
+from anomalyst.server.streaming.sinks import Sink
 
 log = logging.getLogger(__name__)
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # between tries: doubled each time

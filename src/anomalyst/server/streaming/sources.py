@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.imaging import list_pictures
+from anomalyst.io.pictures import list_pictures
 
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
 REOPEN_SECONDS = 5.0  # between tries to reach a camera that is gone

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from anomalyst.catalogue import product_folder
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.config import ServingConfig
-from anomalyst.serving.service import Service
-from anomalyst.serving.tables import InspectionRow
-from anomalyst.serving.watching.outbox import Outbox
-from anomalyst.serving.watching.sinks import Sink
-from anomalyst.serving.watching.sources import Folder, Source, Taken
+from anomalyst.product_index import product_folder
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.service import Service
+from anomalyst.server.storage.tables import InspectionRow
+from anomalyst.server.streaming.outbox import Outbox
+from anomalyst.server.streaming.sinks import Sink
+from anomalyst.server.streaming.sources import Folder, Source, Taken
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.3

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from anomalyst.geometry import resize
-from anomalyst.imaging import data_uri, open_picture
+from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import data_uri, open_picture
 from anomalyst.report.overlay import shown_size
-from anomalyst.serving import documents
-from anomalyst.serving.keys import Caller
-from anomalyst.serving.service import Service
-from anomalyst.serving.tables import InspectionRow
+from anomalyst.server import documents
+from anomalyst.server.auth import Caller
+from anomalyst.server.service import Service
+from anomalyst.server.storage.tables import InspectionRow
 
 VIEWER_PX = 1200
 CLOSE_PX = 320
@@ -25,7 +25,7 @@ HINT = "Ask about this part: is there a defect, where, how large, how sure are y
 PLACED = re.compile(r"[^,;:.()]*\(box (\d+), (\d+), (\d+), (\d+)\)")  # a phrase and its place
 
 _templates = Environment(
-    loader=PackageLoader("anomalyst.serving.pages", "templates"),
+    loader=PackageLoader("anomalyst.server.ui", "templates"),
     autoescape=select_autoescape(["j2"]),
     trim_blocks=True,
     lstrip_blocks=True,

@@ -9,12 +9,12 @@ from typing import Any, TypeVar, cast
 import gradio as gr
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.corrections import Corrections
-from anomalyst.serving.keys import LOCAL, Caller, Role, caller_called
-from anomalyst.serving.refusals import Forbidden
-from anomalyst.serving.runs import Runs
-from anomalyst.serving.service import Service
-from anomalyst.serving.watches import Watches
+from anomalyst.server.auth import LOCAL, Caller, Role, caller_called
+from anomalyst.server.corrections import Corrections
+from anomalyst.server.errors import Forbidden
+from anomalyst.server.jobs.training_runs import Runs
+from anomalyst.server.jobs.watches import Watches
+from anomalyst.server.service import Service
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

@@ -6,10 +6,10 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from anomalyst.geometry import resize
-from anomalyst.serving import documents
-from anomalyst.serving.pages.bench import Bench, told
-from anomalyst.serving.tables import CorrectionRow
+from anomalyst.io.geometry import resize
+from anomalyst.server import documents
+from anomalyst.server.storage.tables import CorrectionRow
+from anomalyst.server.ui.context import Bench, told
 
 PAINT_PX = 900
 SAID = {

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from anomalyst.serving.listing import listing
-from anomalyst.serving.pages import pieces
-from anomalyst.serving.pages.bench import Bench, told
-from anomalyst.serving.store import Filter
+from anomalyst.server.storage.history_export import listing
+from anomalyst.server.storage.store import Filter
+from anomalyst.server.ui import components as pieces
+from anomalyst.server.ui.context import Bench, told
 
 HEADINGS = ["when (UTC)", "product", "picture", "verdict", "p", "marked", "source", "by"]
 SPANS = {"any time": None, "last hour": 1 / 24, "today": 1.0, "last week": 7.0, "last month": 30.0}

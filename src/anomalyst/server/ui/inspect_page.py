@@ -7,11 +7,11 @@ from typing import Any
 import gradio as gr
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.keys import Caller
-from anomalyst.serving.pages import pieces
-from anomalyst.serving.pages.bench import Bench, told
-from anomalyst.serving.pages.judging import Judging
-from anomalyst.serving.tables import InspectionRow
+from anomalyst.server.auth import Caller
+from anomalyst.server.storage.tables import InspectionRow
+from anomalyst.server.ui import components as pieces
+from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.feedback_form import Judging
 
 QUESTIONS = ("Is there a defect, and where?", "How large is it?", "How sure are you?")
 HEADINGS = ["picture", "verdict", "p", "regions"]

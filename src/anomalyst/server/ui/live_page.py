@@ -5,10 +5,10 @@ from typing import Any
 
 import gradio as gr
 
-from anomalyst.serving.pages import pieces
-from anomalyst.serving.pages.bench import Bench, told
-from anomalyst.serving.pages.charts import course_chart, limit_of
-from anomalyst.serving.store import Filter
+from anomalyst.server.storage.store import Filter
+from anomalyst.server.ui import components as pieces
+from anomalyst.server.ui.charts import course_chart, limit_of
+from anomalyst.server.ui.context import Bench, told
 
 REFRESH_SECONDS = 3
 NEWEST = 12

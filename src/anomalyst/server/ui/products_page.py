@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from anomalyst.serving.pages import pieces
-from anomalyst.serving.pages.bench import Bench, told
-from anomalyst.serving.pages.charts import calibration_chart, course_chart, limit_of
-from anomalyst.serving.products import pack, reference_paths
+from anomalyst.server.products import pack, reference_paths
+from anomalyst.server.ui import components as pieces
+from anomalyst.server.ui.charts import calibration_chart, course_chart, limit_of
+from anomalyst.server.ui.context import Bench, told
 
 GALLERY_MOST = 60
 WORDS = {

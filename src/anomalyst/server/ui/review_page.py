@@ -4,9 +4,9 @@ from typing import Any
 
 import gradio as gr
 
-from anomalyst.serving.pages import pieces
-from anomalyst.serving.pages.bench import Bench, told
-from anomalyst.serving.pages.judging import Judging
+from anomalyst.server.ui import components as pieces
+from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.feedback_form import Judging
 
 KEYS = (
     "<p class='an-hint an-keys'><kbd>R</kbd> right &nbsp; <kbd>W</kbd> wrong &nbsp; "

@@ -5,8 +5,8 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from anomalyst.serving.pages import pieces
-from anomalyst.serving.pages.bench import Bench, told
+from anomalyst.server.ui import components as pieces
+from anomalyst.server.ui.context import Bench, told
 
 HEADINGS = ["run", "stage", "state", "step", "of", "loss"]
 

@@ -7,16 +7,21 @@ import gradio as gr
 from fastapi import FastAPI
 
 from anomalyst.errors import AnomalystError
-from anomalyst.serving.keys import caller_of
-from anomalyst.serving.pages import help as help_page
-from anomalyst.serving.pages import history, inspecting, live, reviewing, teaching, training
-from anomalyst.serving.pages.bench import Bench
-from anomalyst.serving.quick import no_apps_in_between
-from anomalyst.serving.service import Service
-from anomalyst.serving.watches import Watches
+from anomalyst.server.auth import caller_of
+from anomalyst.server.jobs.watches import Watches
+from anomalyst.server.service import Service
+from anomalyst.server.ui import help as help_page
+from anomalyst.server.ui import history_page as history
+from anomalyst.server.ui import inspect_page as inspecting
+from anomalyst.server.ui import live_page as live
+from anomalyst.server.ui import products_page as teaching
+from anomalyst.server.ui import review_page as reviewing
+from anomalyst.server.ui import training_page as training
+from anomalyst.server.ui.context import Bench
+from anomalyst.server.ui.gradio_startup import no_apps_in_between
 
 SIGN_IN = "Sign in with a key's name and the key, as `anomalyst store key` gave them."
-PAGES = Path(__file__).parent / "pages"
+PAGES = Path(__file__).parent
 # A system's own: nothing is fetched, and text looks as it does elsewhere on the machine.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "Consolas", "monospace")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.products import Traits
+from anomalyst.synthetic.product_constants import Traits
 
 FEW_COLOURS = 4  # a picture of so many or fewer values was thresholded
 VISIBLE = 0.05  # least mean change of a pixel's colour that counts, of [0, 1]

@@ -7,7 +7,7 @@ aspect of 0.3 to 3.3, and scars, thin and turned; brightness, contrast and colou
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.planting import Ground, Planted, changed, spot_on
+from anomalyst.synthetic.anomalies.base import Ground, Planted, changed, spot_on
 
 AREAS = (0.02, 0.15)  # of the picture
 ASPECTS = (0.3, 3.3)

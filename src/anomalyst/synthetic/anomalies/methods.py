@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import resize
-from anomalyst.synthesis import cutpaste, patch_blend, perlin, world_defects
-from anomalyst.synthesis.planting import Ground, Planted
-from anomalyst.synthesis.products import Traits, estimated
+from anomalyst.io.geometry import resize
+from anomalyst.synthetic.anomalies import cutpaste, patch_blend, perlin
+from anomalyst.synthetic.anomalies import procedural_defects as world_defects
+from anomalyst.synthetic.anomalies.base import Ground, Planted
+from anomalyst.synthetic.product_constants import Traits, estimated
 from anomalyst.types import place_of
 
 Method = Callable[[Ground, np.random.Generator], Planted | None]

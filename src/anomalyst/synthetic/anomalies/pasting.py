@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.planting import changed
-from anomalyst.synthesis.world_defects import ANYWHERE, drawn
+from anomalyst.synthetic.anomalies.base import changed
+from anomalyst.synthetic.anomalies.procedural_defects import ANYWHERE, drawn
 
 PASTED_SHARE = 0.5  # of the defects; the others are drawn
 SIDES = (0.02, 0.3)  # least and greatest side of a pasted patch, as shares of the picture's

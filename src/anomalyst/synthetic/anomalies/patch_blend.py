@@ -8,7 +8,7 @@ the product, blended by Poisson editing, labelled by how much they visibly chang
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.planting import Ground, Planted
+from anomalyst.synthetic.anomalies.base import Ground, Planted
 
 SHAPE, SCALE, LEAST_HALF = 2.0, 0.05, 0.03  # of half a side, as a share of the picture's
 OVERLAP = 0.25  # of the patch's product that must come to lie on the product

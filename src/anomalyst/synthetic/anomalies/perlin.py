@@ -8,8 +8,8 @@ textures from photographs (DTD); ours are drawn by the procedural world, as noth
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.planting import Ground, Planted, changed
-from anomalyst.synthesis.world.material import draw_material, render
+from anomalyst.synthetic.anomalies.base import Ground, Planted, changed
+from anomalyst.synthetic.procedural.material import draw_material, render
 
 OCTAVES = (1, 6)  # the lattice has 2 to 32 cells a side
 CUT = 0.5

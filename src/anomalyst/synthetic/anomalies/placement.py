@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.foreground import has_outline
-from anomalyst.synthesis.planting import spot_on
+from anomalyst.synthetic.anomalies.base import spot_on
+from anomalyst.synthetic.foreground import has_outline
 
 SCALES = (0.5, 2.0)  # of one product against another of its kind: beyond, a mask is wrong
 ELONGATED = 1.25  # least ratio of a product's axes from which it has a direction

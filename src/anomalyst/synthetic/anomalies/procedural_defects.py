@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.foreground import backdrop_colour, has_outline
-from anomalyst.synthesis.planting import Ground, Planted, spot_on
-from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
-from anomalyst.synthesis.world.render import Scene
+from anomalyst.synthetic.anomalies.base import Ground, Planted, spot_on
+from anomalyst.synthetic.foreground import backdrop_colour, has_outline
+from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
+from anomalyst.synthetic.procedural.render import Scene
 
 REACH = 0.04  # how far a defect may stick out of the product, as a share of the side
 OF_SILHOUETTES = ("broken off", "chip", "hole")

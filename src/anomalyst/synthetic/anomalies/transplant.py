@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.synthesis.anomalies import Made, centre_of
-from anomalyst.synthesis.placing import Piece, Placed, pieces_of, placed, pose_between
-from anomalyst.synthesis.planting import as_taken
-from anomalyst.synthesis.poisson import Gradients, border_steps, cloned
+from anomalyst.synthetic.anomalies.base import as_taken
+from anomalyst.synthetic.anomalies.methods import Made, centre_of
+from anomalyst.synthetic.anomalies.placement import Piece, Placed, pieces_of, placed, pose_between
+from anomalyst.synthetic.anomalies.poisson import Gradients, border_steps, cloned
 from anomalyst.types import place_of
 
 PLACES = 150  # looked at for one defect

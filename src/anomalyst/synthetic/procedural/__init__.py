@@ -1,6 +1,6 @@
 """The procedural inspection world: products that never were, their defects, and the truth."""
 
-from anomalyst.synthesis.world.episode import (
+from anomalyst.synthetic.procedural.episode import (
     Defect,
     Episode,
     Truth,

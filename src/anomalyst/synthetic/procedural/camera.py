@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.world.product import Camera
+from anomalyst.synthetic.procedural.product import Camera
 
 
 def photograph(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:

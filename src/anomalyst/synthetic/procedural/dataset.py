@@ -11,9 +11,14 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.files import write_bytes, write_text
-from anomalyst.synthesis.world.episode import Truth, WorldConfig, sound_picture, spoiled_picture
-from anomalyst.synthesis.world.families import draw_product
+from anomalyst.io.files import write_bytes, write_text
+from anomalyst.synthetic.procedural.episode import (
+    Truth,
+    WorldConfig,
+    sound_picture,
+    spoiled_picture,
+)
+from anomalyst.synthetic.procedural.families import draw_product
 
 Drawn = tuple[np.ndarray, np.ndarray, Truth]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.world import shapes
-from anomalyst.synthesis.world.material import draw_material, render
-from anomalyst.synthesis.world.render import Scene, slow_field
+from anomalyst.synthetic.procedural import shapes
+from anomalyst.synthetic.procedural.material import draw_material, render
+from anomalyst.synthetic.procedural.render import Scene, slow_field
 
 Maker = Callable[[Scene, np.random.Generator], np.ndarray]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from anomalyst.colours import colour_name
-from anomalyst.synthesis.world.camera import bending, bent, photograph
-from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
-from anomalyst.synthesis.world.families import draw_product
-from anomalyst.synthesis.world.faults import alter_layout
-from anomalyst.synthesis.world.product import ProductSpec
-from anomalyst.synthesis.world.render import Scene, draw
+from anomalyst.io.colours import colour_name
+from anomalyst.synthetic.procedural.camera import bending, bent, photograph
+from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
+from anomalyst.synthetic.procedural.families import draw_product
+from anomalyst.synthetic.procedural.faults import alter_layout
+from anomalyst.synthetic.procedural.product import ProductSpec
+from anomalyst.synthetic.procedural.render import Scene, draw
 from anomalyst.types import place_of, size_of
 
 

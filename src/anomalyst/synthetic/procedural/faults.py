@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from anomalyst.synthesis.world.material import recoloured
-from anomalyst.synthesis.world.product import Part, ProductSpec
-from anomalyst.synthesis.world.shapes import Shape
+from anomalyst.synthetic.procedural.material import recoloured
+from anomalyst.synthetic.procedural.product import Part, ProductSpec
+from anomalyst.synthetic.procedural.shapes import Shape
 
 Layout = list[tuple[int, Part]]
 

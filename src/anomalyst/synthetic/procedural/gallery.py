@@ -6,13 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anomalyst.files import write_bytes
-from anomalyst.synthesis.anomalies import METHODS, GoodParts
-from anomalyst.synthesis.world.camera import photograph
-from anomalyst.synthesis.world.defects import DEFECTS, apply_defect
-from anomalyst.synthesis.world.episode import sound_picture
-from anomalyst.synthesis.world.families import FAMILIES, draw_product
-from anomalyst.synthesis.world.render import draw
+from anomalyst.io.files import write_bytes
+from anomalyst.synthetic.anomalies.methods import METHODS, GoodParts
+from anomalyst.synthetic.procedural.camera import photograph
+from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
+from anomalyst.synthetic.procedural.episode import sound_picture
+from anomalyst.synthetic.procedural.families import FAMILIES, draw_product
+from anomalyst.synthetic.procedural.render import draw
 
 CELL_PX = 128
 LABEL_PX = 116
@@ -22,7 +22,7 @@ def write_gallery(
     folder: Path, *, seed: int = 0, on_row: Callable[[], None] = lambda: None
 ) -> None:
     """Write families.jpg (a row each: six products, and the last one again), defects.jpg and
-    planted.jpg (a row per method of `synthesis/anomalies.py`)."""
+    planted.jpg (a row per method of `synthetic/anomalies/methods.py`)."""
     sheets: list[tuple[str, Iterable[str], Callable[[str, int], list[np.ndarray]]]] = [
         ("families.jpg", FAMILIES, _family_row),
         ("defects.jpg", DEFECTS, _defect_row),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from anomalyst.synthesis.world.noise import field
+from anomalyst.synthetic.procedural.noise import field
 
 NOISE_LOOKS = (
     "plain", "grain", "cloud", "smooth", "band", "wide_band", "oriented", "brushed", "cells",

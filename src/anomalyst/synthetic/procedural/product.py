@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from anomalyst.synthesis.world.material import Material
-from anomalyst.synthesis.world.shapes import Shape
+from anomalyst.synthetic.procedural.material import Material
+from anomalyst.synthetic.procedural.shapes import Shape
 
 Colour = tuple[float, float, float]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from anomalyst.synthesis.world.material import render as render_material
-from anomalyst.synthesis.world.noise import field
-from anomalyst.synthesis.world.product import Part, ProductSpec
-from anomalyst.synthesis.world.shapes import Shape
+from anomalyst.synthetic.procedural.material import render as render_material
+from anomalyst.synthetic.procedural.noise import field
+from anomalyst.synthetic.procedural.product import Part, ProductSpec
+from anomalyst.synthetic.procedural.shapes import Shape
 
 Layout = Sequence[tuple[int, Part]]  # (stable key, part): the key seeds the part's own randomness
 SUBPIXEL_BITS = 4

@@ -9,11 +9,11 @@ from typing import cast
 
 import numpy as np
 
-from anomalyst.detection.known.gathering import Looks
-from anomalyst.detection.known.operating import best_threshold, called_anomalous
-from anomalyst.detection.known.ranking import Gain, auroc, auroc_gain, resampled_gain
-from anomalyst.detection.known.regression import even_odds, fit_head, left_out_log_odds
-from anomalyst.detection.known.rule import Costs, Findings, Rule
+from anomalyst.calibration.operating_rule import Costs, Findings, Rule
+from anomalyst.teaching.known_defects.left_out import Looks
+from anomalyst.teaching.known_defects.operating_point import best_threshold, called_anomalous
+from anomalyst.teaching.known_defects.ranking import Gain, auroc, auroc_gain, resampled_gain
+from anomalyst.teaching.known_defects.regression import even_odds, fit_head, left_out_log_odds
 
 SEED = 0
 

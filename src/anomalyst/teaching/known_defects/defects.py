@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalyst.detection.calibration import Calibration
+from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.operating_rule import Costs, Rule
 from anomalyst.detection.detector import Detector
-from anomalyst.detection.known.choice import learn_rule
-from anomalyst.detection.known.gathering import gather
-from anomalyst.detection.known.rule import Costs, Rule
-from anomalyst.detection.sameness import all_the_same, refuse_the_same
-from anomalyst.detection.teaching import Studied, calibrate
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.geometry import Frame
-from anomalyst.imaging import list_pictures, open_mask, open_picture
+from anomalyst.io.geometry import Frame
+from anomalyst.io.pictures import list_pictures, open_mask, open_picture
+from anomalyst.teaching.duplicates import all_the_same, refuse_the_same
+from anomalyst.teaching.known_defects.choice import learn_rule
+from anomalyst.teaching.known_defects.left_out import gather
+from anomalyst.teaching.references import Studied, calibrate
 
 BAD_LEAST, BAD_MOST = 3, 50
 GOOD_LEAST = 4  # fewer, each left out in turn, say nothing about good pictures to come

@@ -5,21 +5,18 @@ from dataclasses import dataclass
 from math import nan
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from anomalyst.calibration.figures import figures_of
 from anomalyst.detection.detector import Detector, Evidence, Memory, evidence_of, mixed_logits
-from anomalyst.detection.known.ranking import average_precision
-from anomalyst.detection.laying import over_query
 from anomalyst.detection.pose import UPRIGHT, Laid, Pose, Shown, laid
-from anomalyst.detection.teaching import Studied, left_out_memories, pose_of
-from anomalyst.geometry import Frame, Views, resize
-from anomalyst.imaging import shrink_mask
+from anomalyst.detection.pose_correction import over_query
+from anomalyst.io.geometry import Frame, Views, resize
+from anomalyst.io.pictures import shrink_mask
+from anomalyst.teaching.known_defects.ranking import average_precision
+from anomalyst.teaching.references import Studied, left_out_memories, pose_of
 
 TOWARDS = (0.3, 0.65)  # how far candidates lie from the shipped shares towards one size alone
-TOP_SHARES = (0.001, 0.01, 0.1)  # of the cells, whose mean logits are figures of a picture
 MAP_SIDE_PX = 256  # of the larger side, at which maps are compared with masks
-POOLED_SHARE = 0.01  # of the cells, the most anomalous, over which what was compared is pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,31 +137,6 @@ def _evidence(
         frozen = detector.frozen_distances(query.rows([t]), memory)
         found.append([evidence_of(one, one.sigmoid(), detail, frozen, placement) for one in mixed])
     return found
-
-
-def figures_of(evidence: Evidence) -> np.ndarray:
-    """What the head reads of one tile: float64 (F,); F is 0 without a pair decoder.
-
-    Score, contrast, mean logits of the most anomalous cells, quantiles, the log of the area that is
-    more likely anomalous than not, and what was compared, pooled where the map is highest.
-    """
-    if evidence.logits is None or evidence.detail is None or evidence.contrast is None:
-        return np.zeros(0)
-    flat = evidence.logits.flatten()
-    values = flat[flat.isfinite()].double()
-    ordered = values.sort(descending=True).values
-    tops = [ordered[: _count(share, values)].mean() for share in TOP_SHARES]
-    quantiles = values.quantile(torch.tensor([0.5, 0.97], dtype=torch.float64))
-    area = ((values > 0).sum() + 1).double().div(len(values)).log()
-    where = flat.topk(_count(POOLED_SHARE, values)).indices
-    pooled = evidence.detail[0].flatten(1)[:, where].double().mean(1)
-    plain = torch.stack([*tops, *quantiles, area])
-    start = torch.tensor([evidence.score, evidence.contrast], dtype=torch.float64)
-    return torch.cat([start, plain, pooled]).numpy()
-
-
-def _count(share: float, values: Tensor) -> int:
-    return max(1, int(share * len(values)))
 
 
 def _pixel_ap(

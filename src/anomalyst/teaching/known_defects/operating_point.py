@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from anomalyst.detection.known.rule import Costs
+from anomalyst.calibration.operating_rule import Costs
 
 
 def cost_of(labels: np.ndarray, scores: np.ndarray, threshold: float, costs: Costs) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from anomalyst.detection.known.rule import Head
+from anomalyst.calibration.operating_rule import Head
 
 PENALTY = 10.0  # of the squared weights of standardised figures; sklearn's 1 / C
 PLAIN_WORTH = 10.0  # how much larger the score's own figure is made: it is hardly penalised

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from anomalyst.detection.known.rule import Rule
+from anomalyst.calibration.operating_rule import Rule
 
 MOST_NAMED = 10
 

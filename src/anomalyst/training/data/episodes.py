@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.synthesis.photographs import photograph_episode
-from anomalyst.synthesis.world import Episode, WorldConfig, at_size, make_episode
-from anomalyst.training.course import Share, made_ahead
+from anomalyst.synthetic.photographs import photograph_episode
+from anomalyst.synthetic.procedural import Episode, WorldConfig, at_size, make_episode
 from anomalyst.training.recipe import DetectorRecipe
+from anomalyst.training.task import Share, made_ahead
 
 WHOLE = Share()
 PHOTOGRAPH_LOT = 1  # keeps the lot apart from the numbers an episode is made of

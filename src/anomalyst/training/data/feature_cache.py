@@ -17,16 +17,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anomalyst.detection.decoder import load_decoder
+from anomalyst.backbones.embedded import load_embedded
+from anomalyst.detection.defect_types import KIND_OF, KINDS, region_look
 from anomalyst.detection.detector import Detector
-from anomalyst.detection.kinds import KIND_OF, KINDS, region_look
+from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.detection.regions import box_iou, regions_for
-from anomalyst.detection.teaching import with_copies
-from anomalyst.encoders.embedded import load_embedded
-from anomalyst.files import written_whole
-from anomalyst.geometry import Frame
-from anomalyst.synthesis.world import Episode, WorldConfig, make_episode
-from anomalyst.synthesis.world.families import HELD_OUT
+from anomalyst.io.files import written_whole
+from anomalyst.io.geometry import Frame
+from anomalyst.synthetic.procedural import Episode, WorldConfig, make_episode
+from anomalyst.synthetic.procedural.families import HELD_OUT
+from anomalyst.teaching.references import with_copies
 from anomalyst.training.recipe import Recipe
 from anomalyst.types import Region
 

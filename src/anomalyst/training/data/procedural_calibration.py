@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from anomalyst.detection.calibration import ALONE_SCORES, PROCEDURAL_SCORES, Calibration
-from anomalyst.detection.decoder import load_decoder
+from anomalyst.backbones.embedded import load_embedded
+from anomalyst.calibration.conformal import ALONE_SCORES, PROCEDURAL_SCORES, Calibration
 from anomalyst.detection.detector import Detector, Memory
-from anomalyst.detection.teaching import with_copies
-from anomalyst.encoders.embedded import load_embedded
-from anomalyst.files import write_text
-from anomalyst.geometry import Frame
-from anomalyst.synthesis.world import WorldConfig, make_episode
+from anomalyst.detection.pair_decoder import load_decoder
+from anomalyst.io.files import write_text
+from anomalyst.io.geometry import Frame
+from anomalyst.synthetic.procedural import WorldConfig, make_episode
+from anomalyst.teaching.references import with_copies
 
 HELD_OUT = 1 << 40  # seeds from here on are never trained on
 

@@ -3,15 +3,9 @@
 import torch
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.engines.base import (
-    Engine,
-    EngineConfig,
-    EngineName,
-    Spread,
-    Stepped,
-    trained_state,
-)
-from anomalyst.training.places import Place
+from anomalyst.training.distributed.ranks import Place
+from anomalyst.training.engines.base import Engine, Spread, Stepped, trained_state
+from anomalyst.training.engines.config import EngineConfig, EngineName
 
 __all__ = [
     "Engine",

@@ -14,20 +14,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from anomalyst.training.distributed.ranks import Place
+from anomalyst.training.engines.config import EngineConfig, EngineName
 from anomalyst.training.optimization import LossScale
-from anomalyst.training.places import Place
-
-EngineName = Literal["single", "ddp", "fsdp", "deepspeed", "horovod"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineConfig:
-    """How a run is spread; nothing here changes what is learnt."""
-
-    name: EngineName = "single"
-    zero_stage: Literal[0, 1, 2, 3] = 2  # DeepSpeed: what is split; optimizer, gradients, weights
-    offload_optimizer: bool = False  # DeepSpeed: its state lives in the host's memory
-    deepspeed_json: str = ""  # DeepSpeed: your own configuration; what it lacks is filled in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,13 +145,13 @@ class Engine:
 
     def save(self, folder: Path) -> None:
         """Write the optimizer's state into a folder; every process calls."""
-        from anomalyst.training.engines.remembering import save_optimizer
+        from anomalyst.training.engines.optimizer_state import save_optimizer
 
         save_optimizer(folder, self.task, self.optimizer, spread=self.world > 1)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote, at this or at another number of processes."""
-        from anomalyst.training.engines.remembering import load_optimizer
+        from anomalyst.training.engines.optimizer_state import load_optimizer
 
         load_optimizer(folder, self.task, self.optimizer, spread=self.world > 1)
 

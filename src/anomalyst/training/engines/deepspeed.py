@@ -16,15 +16,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.distributed.ranks import Place
 from anomalyst.training.engines.base import (
-    EngineConfig,
     GroupEngine,
     Spread,
     Stepped,
     laid_out,
     trained_state,
 )
-from anomalyst.training.places import Place
+from anomalyst.training.engines.config import EngineConfig
 
 OURS = {  # what the recipe says, so a JSON may only say the same
     "train_batch_size": "batch",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.distributed.ranks import Place
 from anomalyst.training.engines.base import Engine, Spread, laid_out
-from anomalyst.training.places import Place
 
 
 class HorovodEngine(Engine):
@@ -53,7 +53,7 @@ class HorovodEngine(Engine):
 
     def save(self, folder: Path) -> None:
         """The first process's, which are all alike."""
-        from anomalyst.training.engines.remembering import save_optimizer
+        from anomalyst.training.engines.optimizer_state import save_optimizer
 
         if self.rank == 0:
             save_optimizer(folder, self.task, self.optimizer, spread=False)
@@ -61,7 +61,7 @@ class HorovodEngine(Engine):
 
     def load(self, folder: Path) -> None:
         """Every process reads all of it."""
-        from anomalyst.training.engines.remembering import load_optimizer
+        from anomalyst.training.engines.optimizer_state import load_optimizer
 
         load_optimizer(folder, self.task, self.optimizer, spread=False)
 

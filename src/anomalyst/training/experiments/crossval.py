@@ -13,12 +13,12 @@ import numpy as np
 from scipy import stats
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.tables import markdown_table
-from anomalyst.files import write_text
+from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.io.files import write_text
+from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.runs import read_run
-from anomalyst.training.stages.inspections import AnomalyGPTRecipe
+from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from anomalyst.training.runs import RunRecord
+from anomalyst.training.experiments.runs import RunRecord
 
 PANELS = (
     ("loss", "loss", False),

@@ -16,17 +16,17 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.tables import markdown_table
-from anomalyst.files import write_bytes, write_text
-from anomalyst.training.course import Share
-from anomalyst.training.curves import as_png
+from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.engines import EngineConfig, check_engine
-from anomalyst.training.log import read_log
+from anomalyst.training.experiments.curves import as_png
+from anomalyst.training.experiments.tiny import make_tiny
 from anomalyst.training.loop import train
+from anomalyst.training.monitor.log import read_log
 from anomalyst.training.optimization import learning_rate, make_optimizer
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.stages import course_of, load_recipe
-from anomalyst.training.tiny import make_tiny
+from anomalyst.training.task import Share
+from anomalyst.training.tasks import course_of, load_recipe
 
 SKIPPED = 10  # first steps, in which things are made ready
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.log import read_log
+from anomalyst.training.monitor.log import read_log
 
 PATCH_NAMES = {
     "dropout": "dropout", "layer_norm": "LayerNorm", "batch_norm": "BatchNorm",

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.tables import markdown_table
-from anomalyst.files import write_bytes, write_text
-from anomalyst.training.crossval import Interval, fold_recipes, interval, side_by_side
-from anomalyst.training.curves import as_png
+from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.io.files import write_bytes, write_text
+from anomalyst.training.experiments.crossval import Interval, fold_recipes, interval, side_by_side
+from anomalyst.training.experiments.curves import as_png
+from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
-from anomalyst.training.runs import read_run
-from anomalyst.training.stages import load_recipe
-from anomalyst.training.watchdog import TrainingStopped
+from anomalyst.training.monitor.training_monitor import TrainingStopped
+from anomalyst.training.tasks import load_recipe
 
 STORAGE = "search.db"
 LOG_FROM = 100  # a range whose ends are so far apart is searched by factors, not by differences

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from anomalyst import __version__
-from anomalyst.evaluation.tables import markdown_table
-from anomalyst.files import write_bytes, write_text
-from anomalyst.training.curves import draw_runs
-from anomalyst.training.runs import (
+from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.io.files import write_bytes, write_text
+from anomalyst.training.experiments.curves import draw_runs
+from anomalyst.training.experiments.runs import (
     RunRecord,
     accuracies,
     configuration,
     read_run,
     results,
 )
+from anomalyst.version import __version__
 
 Row = tuple[str, list[str]]
 
@@ -61,7 +61,8 @@ def _write(out: Path, runs: list[RunRecord], title: str, said: list[str], name: 
     curves = draw_runs(runs)
     heads = [run.name for run in runs]
     environment = Environment(
-        loader=PackageLoader("anomalyst.training", "."), autoescape=select_autoescape(["j2"])
+        loader=PackageLoader("anomalyst.training.experiments", "."),
+        autoescape=select_autoescape(["j2"]),
     )
     tables = [("configuration", heads, configuration(runs)), ("figures", heads, results(runs))]
     right = accuracies(runs)

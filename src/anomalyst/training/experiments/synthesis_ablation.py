@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anomalyst.backbones import load_encoder
+from anomalyst.datasets.builders.build_job import fill
+from anomalyst.datasets.builders.source_set import read_originals
+from anomalyst.datasets.builders.synthesize import plan_synthesis
 from anomalyst.detection.detector import Detector
-from anomalyst.detection.text_aligned import load_text_aligned
-from anomalyst.encoders import load_encoder
 from anomalyst.evaluation.metrics import pixel_metrics
-from anomalyst.evaluation.tables import markdown_table
-from anomalyst.files import write_text
-from anomalyst.geometry import canvas_for, resize
-from anomalyst.imaging import open_mask, open_picture, shrink_mask
-from anomalyst.making.filling import fill
-from anomalyst.making.originals import read_originals
-from anomalyst.making.synthesizing import plan_synthesis
-from anomalyst.synthesis.anomalies import METHODS
+from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.io.files import write_text
+from anomalyst.io.geometry import canvas_for, resize
+from anomalyst.io.pictures import open_mask, open_picture, shrink_mask
+from anomalyst.synthetic.anomalies.methods import METHODS
 from anomalyst.training.loop import train
-from anomalyst.training.stages.text_aligned import TextAlignedRecipe
+from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 from anomalyst.types import Sample
+from anomalyst.vlm.text_aligned import load_text_aligned
 
 DRAWN = "drawn products"  # the procedural world alone: no picture of the product
 ALL = "all methods"

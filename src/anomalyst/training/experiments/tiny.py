@@ -8,14 +8,14 @@ import torch
 import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from anomalyst.encoders.hub import quiet
-from anomalyst.language.dialogue import IMAGE_TOKEN, messages_for
-from anomalyst.model import AnomalystProcessor
-from anomalyst.synthesis.world.dataset import SetConfig, write_dataset
-from anomalyst.training.dialogues.tokenizer import learn_tokenizer
-from anomalyst.training.dialogues.writer import write_dialogue
-from anomalyst.training.stages.inspections import INTENTS, facts_about
-from anomalyst.training.stages.language import collated
+from anomalyst.backbones.huggingface import quiet
+from anomalyst.synthetic.procedural.dataset import SetConfig, write_dataset
+from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
+from anomalyst.training.data.dialogues.writer import write_dialogue
+from anomalyst.training.tasks.inspection_data import INTENTS, facts_about
+from anomalyst.training.tasks.language import collated
+from anomalyst.vlm.dialogue import IMAGE_TOKEN, messages_for
+from anomalyst.vlm.huggingface import AnomalystProcessor
 
 SIDE_PX = 96
 LAYERS = 4

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from anomalyst.training.course import Course
     from anomalyst.training.recipe import Recipe
+    from anomalyst.training.task import Course
 
 
 def review(recipe: "Recipe", course: "Course", device: torch.device) -> list[str]:

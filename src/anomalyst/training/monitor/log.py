@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomalyst.files import write_text
+from anomalyst.io.files import write_text
 from anomalyst.training.engines import Engine, Stepped
+from anomalyst.training.monitor.resources import Resources, Stopwatch
+from anomalyst.training.monitor.trackers import open_trackers
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.resources import Resources, Stopwatch
-from anomalyst.training.trackers import open_trackers
 
 Say = Callable[[dict[str, Any]], None]
 

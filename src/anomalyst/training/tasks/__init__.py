@@ -7,14 +7,14 @@ import yaml
 
 from anomalyst.config import load
 from anomalyst.errors import AnomalystError
-from anomalyst.training.course import Course
 from anomalyst.training.recipe import DetectorRecipe, Recipe
-from anomalyst.training.stages.anomalygpt import AnomalyGPTCourse
-from anomalyst.training.stages.detector import DetectorCourse
-from anomalyst.training.stages.inspections import AnomalyGPTRecipe
-from anomalyst.training.stages.kinds import KindsCourse, KindsRecipe
-from anomalyst.training.stages.language import LanguageCourse, LanguageRecipe
-from anomalyst.training.stages.text_aligned import TextAlignedCourse, TextAlignedRecipe
+from anomalyst.training.task import Course
+from anomalyst.training.tasks.anomalygpt import AnomalyGPTCourse
+from anomalyst.training.tasks.defect_types import KindsCourse, KindsRecipe
+from anomalyst.training.tasks.detector import DetectorCourse
+from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
+from anomalyst.training.tasks.language import LanguageCourse, LanguageRecipe
+from anomalyst.training.tasks.text_aligned import TextAlignedCourse, TextAlignedRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
     "detector": DetectorRecipe,

@@ -19,22 +19,16 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from anomalyst.detection.decoder import load_decoder
+from anomalyst.backbones import load_encoder
+from anomalyst.backbones.huggingface import quiet
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.losses import dice_loss, focal_loss
-from anomalyst.detection.text_aligned import text_states
-from anomalyst.encoders import load_encoder
-from anomalyst.encoders.hub import quiet
+from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
-from anomalyst.files import folder_written_whole, write_text
-from anomalyst.language.dialogue import IMAGE_TOKEN
-from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
-from anomalyst.model.loading import load_model
-from anomalyst.model.patches import as_values, blocks_of, insert
+from anomalyst.io.files import folder_written_whole, write_text
 from anomalyst.training.checkpoint import fill
-from anomalyst.training.course import Asked, Course, Share, made_ahead
-from anomalyst.training.stages.asking import asked
-from anomalyst.training.stages.inspections import (
+from anomalyst.training.task import Asked, Course, Share, made_ahead
+from anomalyst.training.tasks.inspection_data import (
     AnomalyGPTRecipe,
     Inspections,
     Instructions,
@@ -43,8 +37,14 @@ from anomalyst.training.stages.inspections import (
     facts_about,
     judged_pictures,
 )
-from anomalyst.training.stages.language import collated
+from anomalyst.training.tasks.language import collated
+from anomalyst.training.tasks.yes_no_prompt import asked
 from anomalyst.types import Features
+from anomalyst.vlm.dialogue import IMAGE_TOKEN
+from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
+from anomalyst.vlm.huggingface.layer_patches import as_values, blocks_of, insert
+from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.text_aligned import text_states
 
 
 class AnomalyGPTCourse(Course):

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anomalyst.detection.kinds import KINDS, KindClassifier
+from anomalyst.detection.defect_types import KINDS, KindClassifier
 from anomalyst.training.checkpoint import write_weights
-from anomalyst.training.course import Course, Share
-from anomalyst.training.looking import LooksRecipe, read_crops
+from anomalyst.training.data.feature_cache import LooksRecipe, read_crops
+from anomalyst.training.task import Course, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,18 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalyst.backbones.efficientnet_lite import LiteTrunk, imagenet_weights
+from anomalyst.backbones.embedded import EmbeddedEncoder, fill, read_weights
 from anomalyst.config import to_mapping
-from anomalyst.detection.decoder import PairDecoder
 from anomalyst.detection.detector import expected_share
 from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_loss
-from anomalyst.encoders.embedded import EmbeddedEncoder, fill, read_weights
-from anomalyst.encoders.lite import LiteTrunk, imagenet_weights
+from anomalyst.detection.pair_decoder import PairDecoder
 from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import write_weights
-from anomalyst.training.course import Course, Share
-from anomalyst.training.episodes import Batch, batches
-from anomalyst.training.procedural import HELD_OUT, write_procedural_calibration
+from anomalyst.training.data.episodes import Batch, batches
+from anomalyst.training.data.procedural_calibration import HELD_OUT, write_procedural_calibration
 from anomalyst.training.recipe import DetectorRecipe
+from anomalyst.training.task import Course, Share
 
 
 class DetectorStage(nn.Module):

@@ -11,23 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.data.reading import read_dataset
-from anomalyst.data.splits import folds
+from anomalyst.datasets.reading import read_dataset
+from anomalyst.datasets.splits import folds
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.regions import find_regions, joined_px
-from anomalyst.detection.text_aligned import text_states
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import canvas_for, place
-from anomalyst.imaging import open_picture
-from anomalyst.language.dialogue import IMAGE_TOKEN, messages_for
-from anomalyst.language.facts import MOST_NAMED, Facts
-from anomalyst.language.showing import shown
-from anomalyst.model import AnomalystProcessor
-from anomalyst.model.patches import Patch
-from anomalyst.synthesis.anomalies import METHODS, GoodParts
-from anomalyst.training.dialogues.writer import write_dialogue
+from anomalyst.io.geometry import canvas_for, place
+from anomalyst.io.pictures import open_picture
+from anomalyst.synthetic.anomalies.methods import METHODS, GoodParts
+from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.recipe import Recipe
 from anomalyst.types import Features, Sample
+from anomalyst.vlm.dialogue import IMAGE_TOKEN, messages_for
+from anomalyst.vlm.facts import MOST_NAMED, Facts
+from anomalyst.vlm.huggingface import AnomalystProcessor
+from anomalyst.vlm.huggingface.layer_patches import Patch
+from anomalyst.vlm.text_aligned import text_states
+from anomalyst.vlm.visual_inputs import shown
 
 INTENTS = ("presence", "sound", "where", "count")
 

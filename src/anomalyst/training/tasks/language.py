@@ -16,22 +16,22 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
-from anomalyst.detection.kinds import KINDS
-from anomalyst.encoders.hub import quiet
-from anomalyst.files import folder_written_whole
-from anomalyst.language.dialogue import messages_for
-from anomalyst.language.facts import MOST_NAMED, Facts
-from anomalyst.language.prompt import region_figures
-from anomalyst.model import AnomalystConfig, AnomalystModel, AnomalystProcessor
-from anomalyst.model.loading import load_model
-from anomalyst.model.patches import blocks_of
-from anomalyst.training.course import Asked, Course, Share, made_ahead
-from anomalyst.training.dialogues.tokenizer import learn_tokenizer
-from anomalyst.training.dialogues.writer import write_dialogue
-from anomalyst.training.looking import MAP_PX, Look, LooksRecipe, read_looks
-from anomalyst.training.procedural import HELD_OUT
-from anomalyst.training.stages.asking import asked
+from anomalyst.backbones.huggingface import quiet
+from anomalyst.detection.defect_types import KINDS
+from anomalyst.io.files import folder_written_whole
+from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
+from anomalyst.training.data.dialogues.writer import write_dialogue
+from anomalyst.training.data.feature_cache import MAP_PX, Look, LooksRecipe, read_looks
+from anomalyst.training.data.procedural_calibration import HELD_OUT
+from anomalyst.training.task import Asked, Course, Share, made_ahead
+from anomalyst.training.tasks.yes_no_prompt import asked
 from anomalyst.types import Region, Verdict, place_of
+from anomalyst.vlm.dialogue import messages_for
+from anomalyst.vlm.facts import MOST_NAMED, Facts
+from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
+from anomalyst.vlm.huggingface.layer_patches import blocks_of
+from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.prompt_learner import region_figures
 
 # What a product looks like, in words that hold for families never seen.
 LOOK_OF = {

@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomalyst.data.reading import read_dataset
-from anomalyst.data.splits import folds
+from anomalyst.backbones import load_encoder
+from anomalyst.datasets.reading import read_dataset
+from anomalyst.datasets.splits import folds
 from anomalyst.detection.losses import dice_loss, focal_loss
-from anomalyst.detection.text_aligned import TextAlignedDecoder
-from anomalyst.encoders import load_encoder
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import canvas_for, resize
-from anomalyst.imaging import open_mask, open_picture, shrink_mask
-from anomalyst.synthesis.world import WorldConfig, make_episode
+from anomalyst.io.geometry import canvas_for, resize
+from anomalyst.io.pictures import open_mask, open_picture, shrink_mask
+from anomalyst.synthetic.procedural import WorldConfig, make_episode
 from anomalyst.training.checkpoint import write_weights
-from anomalyst.training.course import Course, Share, made_ahead
-from anomalyst.training.procedural import HELD_OUT
+from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.recipe import Recipe
+from anomalyst.training.task import Course, Share, made_ahead
 from anomalyst.types import Sample
+from anomalyst.vlm.text_aligned import TextAlignedDecoder
 
 # A set and its category -> good pictures, and defective ones with masks.
 Pictures = dict[str, tuple[list[Sample], list[Sample]]]

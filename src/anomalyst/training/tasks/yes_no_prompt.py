@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
-from anomalyst.language.dialogue import messages_for
-from anomalyst.model import AnomalystModel, AnomalystProcessor
-from anomalyst.training.course import Asked
+from anomalyst.training.task import Asked
+from anomalyst.vlm.dialogue import messages_for
+from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 
 LONGEST_ANSWER = 24  # tokens; only the yes or no is read
 

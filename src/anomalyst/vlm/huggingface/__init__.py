@@ -2,9 +2,9 @@
 
 from transformers import AutoConfig, AutoModelForCausalLM, AutoProcessor
 
-from anomalyst.model.configuration import AnomalystConfig
-from anomalyst.model.modeling import AnomalystModel
-from anomalyst.model.processing import AnomalystProcessor
+from anomalyst.vlm.huggingface.configuration import AnomalystConfig
+from anomalyst.vlm.huggingface.modeling import AnomalystModel
+from anomalyst.vlm.huggingface.processing import AnomalystProcessor
 
 __all__ = ["AnomalystConfig", "AnomalystModel", "AnomalystProcessor"]
 

@@ -13,7 +13,7 @@ class AnomalystConfig(PreTrainedConfig):
     `level_widths` are those of the levels that the text-aligned decoder reads; empty: it has none.
     `facts`: whether the prompt says in words what was found; without, as AnomalyGPT, the model sees
     it by its prompt embeddings alone. `patches`: layers put into the language model
-    (`model/patches.py`).
+    (`vlm/huggingface/layer_patches.py`).
     """
 
     model_type = "anomalyst"

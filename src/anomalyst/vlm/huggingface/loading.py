@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from anomalyst.encoders.hub import quiet
+from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
-from anomalyst.language.dialogue import IMAGE_TOKEN
-from anomalyst.model import AnomalystModel, AnomalystProcessor
+from anomalyst.vlm.dialogue import IMAGE_TOKEN
+from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
 
-from anomalyst.language.dialogue import IMAGE_TOKEN, Message, template_for
-from anomalyst.language.showing import stacked
+from anomalyst.vlm.dialogue import IMAGE_TOKEN, Message, template_for
+from anomalyst.vlm.visual_inputs import stacked
 
 
 class AnomalystProcessor(ProcessorMixin):

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from anomalyst.detection.peers.base import FEW, Peer
-from anomalyst.detection.peers.nearest import AnomalyDINO, NearestPatch
-from anomalyst.detection.peers.padim import PaDiM
-from anomalyst.detection.peers.patchcore import PatchCore
-from anomalyst.detection.peers.spade import SPADE
-from anomalyst.detection.peers.subspace import Subspace
-from anomalyst.encoders.base import Encoder
+from anomalyst.backbones.base import Encoder
+from anomalyst.evaluation.baselines.methods.base import FEW, Peer
+from anomalyst.evaluation.baselines.methods.nearest import AnomalyDINO, NearestPatch
+from anomalyst.evaluation.baselines.methods.padim import PaDiM
+from anomalyst.evaluation.baselines.methods.patchcore import PatchCore
+from anomalyst.evaluation.baselines.methods.spade import SPADE
+from anomalyst.evaluation.baselines.methods.subspace import Subspace
 
 __all__ = ["FEW", "PEERS", "Peer"]
 

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Detector, Evidence, Memory, blurred, content, resized
 from anomalyst.detection.pose import Shown
-from anomalyst.encoders.base import Encoder
-from anomalyst.geometry import Placement
+from anomalyst.io.geometry import Placement
 from anomalyst.types import Features
 
 BLUR_PX = 4.0  # Gaussian sigma over the map, as SPADE, PaDiM, PatchCore and AnomalyDINO have it

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from anomalyst.detection.bank import MemoryBank, fuse
+from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Evidence, Memory, content, top_mean
-from anomalyst.detection.peers.base import Peer, evidence, grid_hw, middle, rotated
+from anomalyst.detection.memory_bank import MemoryBank, fuse
 from anomalyst.detection.pose import Shown
-from anomalyst.encoders.base import Encoder
+from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, middle, rotated
 from anomalyst.types import Features
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Evidence, Memory
-from anomalyst.detection.peers.base import Peer, evidence, grid_hw, patches
 from anomalyst.detection.pose import Shown
-from anomalyst.encoders.base import Encoder
+from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches
 from anomalyst.types import Features
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from anomalyst.detection.bank import greedy_coreset
+from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Evidence, Memory, content
-from anomalyst.detection.peers.base import Peer, evidence, grid_hw, patches
+from anomalyst.detection.memory_bank import greedy_coreset
 from anomalyst.detection.pose import Shown
-from anomalyst.encoders.base import Encoder
+from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches
 from anomalyst.types import Features
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from anomalyst.detection.bank import fuse
+from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Evidence, Memory
-from anomalyst.detection.peers.base import Peer, evidence, grid_hw, middle
+from anomalyst.detection.memory_bank import fuse
 from anomalyst.detection.pose import Shown
-from anomalyst.encoders.base import Encoder
+from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, middle
 from anomalyst.types import Features
 
 QUERIES = 256  # patches compared at once; all of them with a gallery of 50 pictures take 200 MB

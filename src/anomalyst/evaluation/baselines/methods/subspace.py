@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Evidence, Memory, content, top_mean
-from anomalyst.detection.peers.base import Peer, evidence, grid_hw, patches, rotated
 from anomalyst.detection.pose import Shown
-from anomalyst.encoders.base import Encoder
+from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches, rotated
 from anomalyst.types import Features
 
 

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalyst.backbones.base import to_pixels
+from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig, quiet
 from anomalyst.detection.detector import Evidence, content, resized
-from anomalyst.detection.peers.base import MAP_STRIDE_PX
-from anomalyst.detection.text_aligned import text_states
-from anomalyst.encoders.base import to_pixels
-from anomalyst.encoders.hub import HubEncoder, HubEncoderConfig, quiet
 from anomalyst.errors import AnomalystError
-from anomalyst.geometry import Placement
+from anomalyst.evaluation.baselines.methods.base import MAP_STRIDE_PX
+from anomalyst.io.geometry import Placement
+from anomalyst.vlm.text_aligned import text_states
 
 
 class Clip:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from anomalyst.serving.tables import Table
+from anomalyst.server.storage.tables import Table
 
 context.configure(
     connection=context.config.attributes["connection"],

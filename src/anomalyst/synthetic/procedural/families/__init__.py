@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.synthesis.world.families.assemblies import assembly
-from anomalyst.synthesis.world.families.boards import BOARDS
-from anomalyst.synthesis.world.families.mechanical import MECHANICAL
-from anomalyst.synthesis.world.families.packaging import PACKAGING
-from anomalyst.synthesis.world.families.soft import SOFT
-from anomalyst.synthesis.world.families.surfaces import SURFACES
-from anomalyst.synthesis.world.product import ProductSpec
+from anomalyst.synthetic.procedural.families.assemblies import assembly
+from anomalyst.synthetic.procedural.families.boards import BOARDS
+from anomalyst.synthetic.procedural.families.mechanical import MECHANICAL
+from anomalyst.synthetic.procedural.families.packaging import PACKAGING
+from anomalyst.synthetic.procedural.families.soft import SOFT
+from anomalyst.synthetic.procedural.families.surfaces import SURFACES
+from anomalyst.synthetic.procedural.product import ProductSpec
 
 _BY_NAME: dict[str, Callable[[np.random.Generator], ProductSpec]] = {
     **SURFACES,

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomalyst.synthesis.world import shapes
-from anomalyst.synthesis.world.families.draws import (
+from anomalyst.synthetic.procedural import shapes
+from anomalyst.synthetic.procedural.families.draws import (
     Rng,
     around,
     background,
@@ -14,8 +14,8 @@ from anomalyst.synthesis.world.families.draws import (
     lattice,
     letters,
 )
-from anomalyst.synthesis.world.material import draw_material, plain
-from anomalyst.synthesis.world.product import Part, ProductSpec, Scatter
+from anomalyst.synthetic.procedural.material import draw_material, plain
+from anomalyst.synthetic.procedural.product import Part, ProductSpec, Scatter
 
 NOUNS = ("plate", "disc", "block", "insert", "pad", "stud", "badge", "cap", "clip", "boss")
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomalyst.synthesis.world import shapes
-from anomalyst.synthesis.world.families.draws import (
+from anomalyst.synthetic.procedural import shapes
+from anomalyst.synthetic.procedural.families.draws import (
     Rng,
     background,
     clipped,
@@ -16,9 +16,9 @@ from anomalyst.synthesis.world.families.draws import (
     near,
     textured,
 )
-from anomalyst.synthesis.world.families.pieces import box, on_table, pad, printed
-from anomalyst.synthesis.world.material import plain
-from anomalyst.synthesis.world.product import Colour, Part, Pose, ProductSpec
+from anomalyst.synthetic.procedural.families.pieces import box, on_table, pad, printed
+from anomalyst.synthetic.procedural.material import plain
+from anomalyst.synthetic.procedural.product import Colour, Part, Pose, ProductSpec
 
 LINE_SCAN = {"gradient": 0.05, "shade": 0.0, "bend": 0.0}  # even light, a rigid carrier
 

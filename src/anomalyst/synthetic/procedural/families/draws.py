@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from anomalyst.synthesis.world.material import Material, draw_material, plain
-from anomalyst.synthesis.world.product import Camera, Colour, Pose
+from anomalyst.synthetic.procedural.material import Material, draw_material, plain
+from anomalyst.synthetic.procedural.product import Camera, Colour, Pose
 
 Rng = np.random.Generator
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomalyst.synthesis.world import shapes
-from anomalyst.synthesis.world.families.draws import (
+from anomalyst.synthetic.procedural import shapes
+from anomalyst.synthetic.procedural.families.draws import (
     Rng,
     around,
     background,
@@ -14,9 +14,9 @@ from anomalyst.synthesis.world.families.draws import (
     textured,
     vivid,
 )
-from anomalyst.synthesis.world.families.pieces import box, on_table, pad, printed
-from anomalyst.synthesis.world.material import plain
-from anomalyst.synthesis.world.product import Part, ProductSpec
+from anomalyst.synthetic.procedural.families.pieces import box, on_table, pad, printed
+from anomalyst.synthetic.procedural.material import plain
+from anomalyst.synthetic.procedural.product import Part, ProductSpec
 
 
 def machined(rng: Rng) -> ProductSpec:

@@ -4,16 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from anomalyst.synthesis.world import shapes
-from anomalyst.synthesis.world.families.draws import (
+from anomalyst.synthetic.procedural import shapes
+from anomalyst.synthetic.procedural.families.draws import (
     Rng,
     background,
     draw_camera,
     draw_pose,
     letters,
 )
-from anomalyst.synthesis.world.material import Material, plain
-from anomalyst.synthesis.world.product import Colour, Part, ProductSpec
+from anomalyst.synthetic.procedural.material import Material, plain
+from anomalyst.synthetic.procedural.product import Colour, Part, ProductSpec
 
 
 def printed(rng: Rng, colour: Colour, x: float, y: float, size: float) -> Part:

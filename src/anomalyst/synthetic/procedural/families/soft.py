@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomalyst.synthesis.world import shapes
-from anomalyst.synthesis.world.families.draws import (
+from anomalyst.synthetic.procedural import shapes
+from anomalyst.synthetic.procedural.families.draws import (
     Rng,
     around,
     background,
@@ -17,9 +17,9 @@ from anomalyst.synthesis.world.families.draws import (
     textured,
     vivid,
 )
-from anomalyst.synthesis.world.families.pieces import box, on_table
-from anomalyst.synthesis.world.material import plain
-from anomalyst.synthesis.world.product import Part, ProductSpec, Scatter
+from anomalyst.synthetic.procedural.families.pieces import box, on_table
+from anomalyst.synthetic.procedural.material import plain
+from anomalyst.synthetic.procedural.product import Part, ProductSpec, Scatter
 
 
 def biscuit(rng: Rng) -> ProductSpec:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from anomalyst.synthesis.world import shapes
-from anomalyst.synthesis.world.families.draws import (
+from anomalyst.synthetic.procedural import shapes
+from anomalyst.synthetic.procedural.families.draws import (
     Rng,
     clipped,
     draw_camera,
@@ -14,8 +14,8 @@ from anomalyst.synthesis.world.families.draws import (
     textured,
     vivid,
 )
-from anomalyst.synthesis.world.material import Material, draw_material, plain
-from anomalyst.synthesis.world.product import Part, ProductSpec
+from anomalyst.synthetic.procedural.material import Material, draw_material, plain
+from anomalyst.synthetic.procedural.product import Part, ProductSpec
 
 
 def _surface(rng: Rng, family: str, noun: str, material: Material, **more: object) -> ProductSpec:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyst.language.facts import MOST_NAMED, Facts, number
-from anomalyst.language.wording import (
+from anomalyst.training.data.dialogues.patterns import said
+from anomalyst.types import Region
+from anomalyst.vlm.facts import MOST_NAMED, Facts, number
+from anomalyst.vlm.wording import (
     ORDINALS,
     SHOWN,
     all_described,
@@ -17,8 +19,6 @@ from anomalyst.language.wording import (
     tag,
     with_article,
 )
-from anomalyst.training.dialogues.patterns import said
-from anomalyst.types import Region
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from anomalyst.language.dialogue import EMBEDDED_TEMPLATE, IMAGE_TOKEN
-from anomalyst.language.facts import MOST_NAMED
+from anomalyst.vlm.dialogue import EMBEDDED_TEMPLATE, IMAGE_TOKEN
+from anomalyst.vlm.facts import MOST_NAMED
 
 PAD, END = "<|pad|>", "<|end|>"
 SPECIAL = (PAD, END, "<|system|>", "<|user|>", "<|assistant|>", IMAGE_TOKEN)

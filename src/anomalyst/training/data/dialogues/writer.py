@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyst.language.facts import MOST_NAMED, Facts
-from anomalyst.language.wording import KIND_WORDS, ORDINALS, TAG
-from anomalyst.training.dialogues import questions as q
-from anomalyst.training.dialogues.answers import Asked, answered, matches
-from anomalyst.training.dialogues.patterns import said
+from anomalyst.training.data.dialogues import questions as q
+from anomalyst.training.data.dialogues.answers import Asked, answered, matches
+from anomalyst.training.data.dialogues.patterns import said
+from anomalyst.vlm.facts import MOST_NAMED, Facts
+from anomalyst.vlm.wording import KIND_WORDS, ORDINALS, TAG
 
 # How often each is asked, relative to a plain "where?"; "it" needs an earlier turn.
 _SHARES = {

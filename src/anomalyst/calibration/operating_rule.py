@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from anomalyst.calibration.figures import figures_of
 from anomalyst.detection.detector import Evidence
-from anomalyst.detection.known.gathering import figures_of
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Verdict
 
@@ -27,7 +27,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Logistic regression on the figures of the tile that stands out most (gathering.py)."""
+    """Logistic regression on the figures of the tile that stands out most (left_out.py)."""
 
     weights: tuple[float, ...]  # of each figure as it is: the scaling is in them
     bias: float

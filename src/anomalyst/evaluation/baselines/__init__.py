@@ -1,0 +1,1 @@
+"""Published methods on the same features, and the comparison with them."""

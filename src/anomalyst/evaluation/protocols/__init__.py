@@ -1,0 +1,1 @@
+"""Which runs a data set asks for, and how they are counted."""

@@ -1,0 +1,1 @@
+"""What the machine does well: precision, device, threads, memory."""

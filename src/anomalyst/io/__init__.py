@@ -1,0 +1,1 @@
+"""Pictures and files: opened, placed, tiled, coloured, written whole."""

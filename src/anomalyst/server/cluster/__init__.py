@@ -1,0 +1,1 @@
+"""The same on Ray: served in replicas, or as one job."""

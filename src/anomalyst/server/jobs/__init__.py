@@ -1,0 +1,1 @@
+"""The queue and what runs beside the server: the inference worker, trainings, watches."""

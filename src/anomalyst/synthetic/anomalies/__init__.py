@@ -1,0 +1,1 @@
+"""Anomalies planted on good pictures: NSA-style patches, CutPaste, Perlin, Poisson."""

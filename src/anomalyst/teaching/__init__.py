@@ -1,0 +1,1 @@
+"""What teaching a product decides: references, fitting, feedback, known defects."""

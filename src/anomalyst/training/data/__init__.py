@@ -1,0 +1,1 @@
+"""What training reads: episodes, cached features, dialogues."""

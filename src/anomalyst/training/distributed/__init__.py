@@ -1,0 +1,1 @@
+"""Processes: ranks, launching, all-reduce."""

@@ -1,0 +1,1 @@
+"""Runs compared, searched, cross-validated."""

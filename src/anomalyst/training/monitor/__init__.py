@@ -1,0 +1,1 @@
+"""What watches a run: figures, resources, profiles, hopeless runs."""
