@@ -11,7 +11,7 @@ DEMO = ROOT / "src" / "anomalyst" / "demo"
 
 @pytest.fixture(scope="session")
 def cookie() -> Path:
-    """Biscuits, sound and cracked: real pictures of 512x384."""
+    """Biscuits, normal and cracked: real pictures of 512x384."""
     if not (DATA / "cookie").is_dir():
         pytest.skip("../shared/data/cookie is not there; it holds the real pictures")
     return DATA / "cookie"

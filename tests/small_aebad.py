@@ -44,9 +44,9 @@ def _damaged(blade: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
     x, y = (int(v) for v in rng.integers(18, 26, 2))
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[y : y + 6, x : x + 5] = 255
-    spoiled = blade.copy()
-    spoiled[mask > 0] = 30
-    return spoiled, mask
+    defective = blade.copy()
+    defective[mask > 0] = 30
+    return defective, mask
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:

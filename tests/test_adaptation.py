@@ -42,15 +42,15 @@ def test_planted_defects_change_the_picture_where_the_mask_says(size_hw):
     seen = 0
     for seed in range(60):
         before = good[0].copy()
-        spoiled, mask = spoil(good[0], good[1:], np.random.default_rng(seed))
-        assert spoiled.shape == good[0].shape and spoiled.dtype == np.uint8
+        defective, mask = spoil(good[0], good[1:], np.random.default_rng(seed))
+        assert defective.shape == good[0].shape and defective.dtype == np.uint8
         assert mask.shape == size_hw and np.array_equal(before, good[0])
-        change = np.abs(spoiled.astype(int) - good[0]).max(2)
+        change = np.abs(defective.astype(int) - good[0]).max(2)
         assert change[mask].mean() > 8 if mask.any() else True
         seen += bool(mask.any())
     assert seen > 40
     again, _ = spoil(good[0], good[1:], np.random.default_rng(59))
-    assert np.array_equal(again, spoiled)
+    assert np.array_equal(again, defective)
 
 
 def test_fitting_is_deterministic_and_leaves_the_shipped_decoder_alone(lesson):

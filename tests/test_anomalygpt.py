@@ -15,7 +15,7 @@ from anomalyst.training.experiments.tiny import write_tiny_llama
 from anomalyst.training.loop import train
 from anomalyst.training.task import Share
 from anomalyst.training.tasks.anomalygpt import (
-    AnomalyGPTCourse,
+    AnomalyGPTTask,
     weighted_cross_entropy,
 )
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe, as_tokens
@@ -92,27 +92,27 @@ def test_it_runs_on_real_pictures_resumes_and_ships_a_model(recipe, tmp_path: Pa
 
 
 def test_first_the_language_model_is_frozen_then_lora_is_tuned(recipe, tmp_path: Path):
-    course = AnomalyGPTCourse(recipe, tmp_path)
-    trained = {n for n, p in course.module.named_parameters() if p.requires_grad}
+    task = AnomalyGPTTask(recipe, tmp_path)
+    trained = {n for n, p in task.module.named_parameters() if p.requires_grad}
     assert all("lora_" in n or not n.startswith("language_model") for n in trained)
-    batches = list(course.batches(0, Share()))
+    batches = list(task.batches(0, Share()))
     for batch, tuned in ((batches[0], False), (batches[4], True)):
-        course.module.zero_grad()
-        course.loss(dict(batch), torch.device("cpu"))[0].backward()
-        grown = {n for n, p in course.module.named_parameters() if p.grad is not None}
+        task.module.zero_grad()
+        task.loss(dict(batch), torch.device("cpu"))[0].backward()
+        grown = {n for n, p in task.module.named_parameters() if p.grad is not None}
         assert any("lora_" in n for n in grown) is tuned
         assert any("text_aligned" in n for n in grown)
         assert any("prompt_learner" in n for n in grown)
 
 
 def test_a_spoiled_picture_is_asked_about_with_its_own_places(recipe, tmp_path: Path):
-    course = AnomalyGPTCourse(replace(recipe, instructions="", few_shot_share=1.0), tmp_path)
+    task = AnomalyGPTTask(replace(recipe, instructions="", few_shot_share=1.0), tmp_path)
     rng = np.random.default_rng(0)
     for _ in range(12):
         sample = as_tokens(
-            course.inspections.sample(rng, spoiled=True), course.processor, "llama", 999
+            task.inspections.sample(rng, defective=True), task.processor, "llama", 999
         )
-        said = course.processor.tokenizer.decode(sample["labels"][sample["labels"] >= 0])
+        said = task.processor.tokenizer.decode(sample["labels"][sample["labels"] >= 0])
         # What has an empty mask is never called a defect (6 to 12 % of the predecessor's were).
         assert sample["mask"].any() or "no defect" in said.lower()
         assert sample["given"].all() and sample["anomaly_map"].max() > 0
@@ -122,10 +122,10 @@ def test_bad_recipes_are_refused(recipe, tmp_path: Path):
     with pytest.raises(ValueError, match="data and language_model are needed"):
         AnomalyGPTRecipe()
     with pytest.raises(AnomalystError, match="no language model can be read"):
-        AnomalyGPTCourse(replace(recipe, language_model=str(tmp_path / "none")), tmp_path)
+        AnomalyGPTTask(replace(recipe, language_model=str(tmp_path / "none")), tmp_path)
     (tmp_path / "bad.json").write_text('{"a": 1}')
     with pytest.raises(AnomalystError, match="no list of conversations"):
-        AnomalyGPTCourse(replace(recipe, instructions=str(tmp_path / "bad.json")), tmp_path)
+        AnomalyGPTTask(replace(recipe, instructions=str(tmp_path / "bad.json")), tmp_path)
 
 
 def test_weighted_cross_entropy_by_hand():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.drift import ALARM_AT, DriftTest
-from anomalyst.detection.nearest_normal import likest_place
+from anomalyst.detection.nearest_normal import nearest_place
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import Frame
 from anomalyst.product import Product
@@ -100,7 +100,7 @@ def test_likest_place_finds_a_patch_that_was_moved():
     good = torch.randn(3, 8, 16, 16)
     query = torch.randn(1, 8, 16, 16)
     query[:, :, 4:7, 8:12] = good[1, :, 10:13, 2:6]
-    found = likest_place(
+    found = nearest_place(
         Features([query, query], torch.zeros(1, 2)),
         Features([good, good], torch.zeros(3, 2)),
         (8 / 16, 4 / 16, 12 / 16, 7 / 16),

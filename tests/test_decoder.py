@@ -233,10 +233,10 @@ def test_of_many_good_pictures_the_likest_are_compared_with(pair):
     encoder, decoder = pair
     good = encoder(torch.rand(7, 3, 48, 48))
     references = decoder.remember(good, 7)
-    likest = decoder.likest(good.rows([5]), references, 4)
-    assert len(likest) == 4
-    assert 5 in likest
-    assert decoder.likest(good.rows([5]), references.only([3, 1]), 4) == [0, 1]
+    nearest_pictures = decoder.nearest_pictures(good.rows([5]), references, 4)
+    assert len(nearest_pictures) == 4
+    assert 5 in nearest_pictures
+    assert decoder.nearest_pictures(good.rows([5]), references.only([3, 1]), 4) == [0, 1]
 
 
 @torch.no_grad()
@@ -260,7 +260,7 @@ def test_mixed_logits_are_the_logits_of_the_mean_probability():
 def test_the_score_is_the_log_of_the_mean_probability_by_hand():
     even = torch.zeros(2, 3)
     assert float(expected_share(even.flatten())) == pytest.approx(math.log(0.5))
-    # A tenth of the picture certain, the rest certainly sound: log 0.1, in any arrangement.
+    # A tenth of the picture certain, the rest certainly normal: log 0.1, in any arrangement.
     mixed = torch.full((10, 10), -60.0)
     mixed[3, :] = 60.0
     assert float(expected_share(mixed.flatten())) == pytest.approx(math.log(0.1))

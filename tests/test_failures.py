@@ -29,8 +29,8 @@ def look(score, *spots, label="anomalous", mask=None, level=0.0, name="a.png"):
 
 def test_a_defect_that_is_found_not_seen_or_outshone():
     found = look(1, (3, 3, 0.8), (20, 20, 0.4), mask=(2, 2))
-    assert reason(found, [], 0.25).startswith("Found: 0.80 there, 0.40 elsewhere; 25% of the sound")
-    assert "no sound picture scores higher" in reason(found, [], 0.0)
+    assert reason(found, [], 0.25).startswith("Found: 0.80 there, 0.40 elsewhere; 25% of the good")
+    assert "no good picture scores higher" in reason(found, [], 0.0)
     outshone = look(1, (3, 3, 0.2), (20, 20, 0.6), mask=(2, 2))
     assert reason(outshone, [], 0.5).startswith("Outshone: 0.60 at the lower right, 0.20 in the")
     unseen = look(1, mask=(2, 2), level=0.3)
@@ -46,16 +46,16 @@ def test_a_defect_of_a_few_pixels_is_said_to_be_small():
 
 
 def test_a_sound_picture_alarms_by_a_restless_place_a_raised_map_or_a_spot_of_its_own():
-    def sound(*spots, level=0.0):
+    def normal(*spots, level=0.0):
         return look(0, *spots, label="normal", level=level)
 
-    one = sound((2, 20, 0.9))
-    restless = [sound((3, 21, 0.7)), sound((1, 19, 0.6)), sound()]
-    assert reason(one, restless, 0.4).startswith("A restless place: 67% of the sound pictures")
+    one = normal((2, 20, 0.9))
+    restless = [normal((3, 21, 0.7)), normal((1, 19, 0.6)), normal()]
+    assert reason(one, restless, 0.4).startswith("A restless place: 67% of the good pictures")
     assert "upper right" in reason(one, restless, 0.4)
-    assert reason(one, [sound(), sound()], 0.4).startswith("Only here: 0.90 at the upper right")
-    raised = sound((2, 20, 0.9), level=0.5)
-    assert reason(raised, [sound(level=0.1)] * 3, 0.4).startswith("The whole map is raised")
+    assert reason(one, [normal(), normal()], 0.4).startswith("Only here: 0.90 at the upper right")
+    raised = normal((2, 20, 0.9), level=0.5)
+    assert reason(raised, [normal(level=0.1)] * 3, 0.4).startswith("The whole map is raised")
 
 
 def test_without_a_mask_the_sentence_says_so():
@@ -63,18 +63,18 @@ def test_without_a_mask_the_sentence_says_so():
 
 
 def test_the_worst_lose_most_pairs_then_point_elsewhere():
-    sound = [look(s, label="normal", name=f"g{s}") for s in (1, 2, 3)]
+    normal = [look(s, label="normal", name=f"g{s}") for s in (1, 2, 3)]
     bad = [
         look(0, mask=(2, 2), name="below all"),
         look(2.5, mask=(2, 2), name="above two"),
         look(9, (3, 3, 0.9), mask=(2, 2), name="right"),
         look(9, (20, 3, 0.9), mask=(2, 2), name="elsewhere"),
     ]
-    found = worst([*sound, *bad], 20)
+    found = worst([*normal, *bad], 20)
     assert found[0].look.image == "below all" and found[0].pairs_lost == 1
     assert [f.pairs_lost for f in found] == sorted((f.pairs_lost for f in found), reverse=True)
     assert "elsewhere" in [f.look.image for f in found]
-    assert len(worst([*sound, *bad], 2)) == 2
+    assert len(worst([*normal, *bad], 2)) == 2
 
 
 def test_an_evaluation_leaves_a_page_of_real_failures(cookie: Path, inspector, tmp_path: Path):

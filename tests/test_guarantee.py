@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anomalyst.inspector import Inspector, InspectorConfig
-from anomalyst.synthetic.procedural.episode import sound_picture
+from anomalyst.synthetic.procedural.episode import normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
 
 RATE = 0.05
@@ -22,7 +22,7 @@ def test_realised_false_alarms_over_200_products_stay_within_the_asked_rate(taug
         paths = []
         for index in range(taught + 10):
             path = tmp_path / f"{index}.png"
-            cv2.imwrite(str(path), sound_picture(spec, rng, 96)[..., ::-1])
+            cv2.imwrite(str(path), normal_picture(spec, rng, 96)[..., ::-1])
             paths.append(path)
         # The pose is given: deciding it is not tested here, and costs half the time.
         known = inspector.teach("p", paths[:taught], pose="fixed", adapted=False)

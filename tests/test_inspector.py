@@ -161,9 +161,9 @@ def test_a_batch_goes_on_past_a_bad_picture(inspector, taught, cracked, tmp_path
 def test_large_pictures_are_tiled_and_a_small_defect_is_found_in_its_place(inspector, tmp_path):
     rng = np.random.default_rng(0)
     sheet = np.clip(rng.normal(150, 3, (2400, 2400, 3)), 0, 255).astype(np.uint8)
-    spoiled = sheet[::-1].copy()
-    spoiled[1900:1960, 300:360] = 10
-    for name, pixels in (("good", sheet), ("bad", spoiled)):
+    defective = sheet[::-1].copy()
+    defective[1900:1960, 300:360] = 10
+    for name, pixels in (("good", sheet), ("bad", defective)):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     product = inspector.teach("sheet", [tmp_path / "good.png"])
     assert len(product.frame.boxes_xyxy) > 1
@@ -174,9 +174,9 @@ def test_large_pictures_are_tiled_and_a_small_defect_is_found_in_its_place(inspe
 
 def test_a_map_peaks_where_the_defect_is_on_a_wide_picture(inspector, tmp_path):
     sheet = np.full((160, 320, 3), 170, np.uint8)
-    spoiled = sheet.copy()
-    spoiled[130:150, 290:310] = 20
-    for name, pixels in (("good", sheet), ("bad", spoiled)):
+    defective = sheet.copy()
+    defective[130:150, 290:310] = 20
+    for name, pixels in (("good", sheet), ("bad", defective)):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     product = inspector.teach("sheet", [tmp_path / "good.png"])
     found = inspector.inspect(tmp_path / "bad.png", product)

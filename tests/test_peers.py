@@ -78,8 +78,8 @@ def test_padim_is_the_mahalanobis_distance_at_each_place(encoder):
         plain = mahalanobis(patch[place], rows[:, place].mean(0), np.linalg.inv(covariance))
         gap = torch.from_numpy(patch[place]) - memory.means[place]
         assert math.sqrt(gap @ memory.precisions[place] @ gap) == pytest.approx(plain, rel=1e-3)
-    sound = padim.judge(good.rows([2]), memory, None).score
-    assert padim.judge(query, memory, None).score > sound
+    normal = padim.judge(good.rows([2]), memory, None).score
+    assert padim.judge(query, memory, None).score > normal
 
 
 @pytest.mark.parametrize("kappa", [1, 5])

@@ -29,8 +29,8 @@ def test_the_same_seed_gives_the_same_bytes_and_masks_cover_what_was_planted():
         assert one.references.shape == (2, 96, 96, 3) and one.mask.shape == (96, 96)
         visible += bool(one.mask.any())
     assert visible >= 10
-    sound = photograph_episode(5, WorldConfig(size_px=64, references=(1, 1), anomalous_share=0))
-    assert not sound.mask.any()
+    normal = photograph_episode(5, WorldConfig(size_px=64, references=(1, 1), anomalous_share=0))
+    assert not normal.mask.any()
 
 
 def test_good_pictures_of_one_thing_are_alike_and_of_another_are_not():

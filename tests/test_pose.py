@@ -30,7 +30,7 @@ from anomalyst.detection.pose import (
 from anomalyst.detection.pose_correction import over_query
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import place
-from anomalyst.synthetic.procedural.episode import sound_picture
+from anomalyst.synthetic.procedural.episode import normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
 from anomalyst.synthetic.procedural.product import Pose as DrawnPose
 
@@ -141,7 +141,7 @@ def test_map_detail_and_logits_are_laid_back_to_one_place() -> None:
 
 
 def drawn(seed: int, count: int, turned: float = 0.0) -> list[np.ndarray]:
-    """Sound pictures of a drawn product with a body, all but the first turned."""
+    """Normal pictures of a drawn product with a body, all but the first turned."""
     rng = np.random.default_rng(seed)
     spec = draw_product(rng, only=("bottle", "assembly"))
     spec = replace(
@@ -150,7 +150,7 @@ def drawn(seed: int, count: int, turned: float = 0.0) -> list[np.ndarray]:
         body_half=spec.body_half * 0.7,
         camera=replace(spec.camera, shade=0.0, gradient=0.0),
     )
-    whole = [sound_picture(spec, rng, 362) for _ in range(count)]
+    whole = [normal_picture(spec, rng, 362) for _ in range(count)]
     lies = [UPRIGHT, *[Pose(turned, (0.0, 0.0))] * (count - 1)]
     straight = [laid(one, pose.inverse(one.shape)) for one, pose in zip(whole, lies, strict=True)]
     return [np.ascontiguousarray(one[53:309, 53:309]) for one in straight]

@@ -146,8 +146,8 @@ def test_a_sound_picture_is_embedded_once_and_its_note_told_once(picture, tmp_pa
     page = tmp_path / "report.html"
     with ReportWriter(page, product="bolt", references=[], encoder="embedded") as report:
         for name in ("a.png", "b.png"):
-            sound = replace(made(Path(name), np.zeros((40, 60))), notes=("Few were taught.",))
-            report.add(sound, picture)
+            normal = replace(made(Path(name), np.zeros((40, 60))), notes=("Few were taught.",))
+            report.add(normal, picture)
     text = page.read_text()
     assert text.count("data:image/jpeg") == 2
     assert text.count("Few were taught.") == 1 and text.count('href="#note-1"') == 2

@@ -184,7 +184,7 @@ def test_a_patch_does_not_match_itself_in_parts_either(monkeypatch):
 
 @pytest.fixture
 def long_part(tmp_path):
-    """A good and a spoiled picture of a part five times as wide as high."""
+    """A good and a defective picture of a part five times as wide as high."""
     good = np.random.default_rng(0).normal(150, 3, (120, 600, 3)).clip(0, 255).astype(np.uint8)
     bad = good[::-1].copy()
     bad[50:70, 520:540] = 10

@@ -68,7 +68,7 @@ def test_compare_shows_what_differs_and_right_answers_by_class(tiny, tmp_path):
     assert "| configuration | v1 | v2 |" in text and "| learning_rate | 0.0001 | 0.001 |" in text
     assert "| effective peak learning rate | 0.0001 | 0.001 |" in text
     assert '| accuracy % | v1 | v2 | always "Yes" |' in text and "| pills |" in text
-    assert "| 50.0 |" in text  # three of the six test pictures are spoiled
+    assert "| 50.0 |" in text  # three of the six test pictures are defective
     assert "lora_rank" not in text  # what is alike is left out
     assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(AnomalystError, match=r"holds no recipe\.json"):

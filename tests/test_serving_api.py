@@ -251,20 +251,20 @@ def test_an_odd_file_is_refused_with_its_reason(client, what):
 
 
 def test_a_dead_model_process_is_replaced_and_its_work_done(client, service):
-    [model] = [p for p in psutil.Process().children() if p.pid == service.lane.pid]
+    [model] = [p for p in psutil.Process().children() if p.pid == service.queue.pid]
     threading.Timer(0.15, model.kill).start()
     files = [("pictures", (f"{i}.jpg", GOOD.read_bytes())) for i in range(12)]
     data = {"product": "flange", "wait": "true"}
     items = client.post(f"{API}/inspections/batch", data=data, files=files).json()["items"]
     assert [one["state"] for one in items] == ["done"] * 12
-    assert service.lane.ready and service.lane.pid != model.pid
+    assert service.queue.ready and service.queue.pid != model.pid
 
 
 def test_what_was_acknowledged_is_done_after_a_restart(tmp_path):
     with service_over(tmp_path) as first:
         teach_flange(first, 1)
         sent = [first.take(DEFECT.open("rb"), "a.jpg") for _ in range(3)]
-        first.lane.close(5)  # as if it ended here: what comes is acknowledged and not done
+        first.queue.close(5)  # as if it ended here: what comes is acknowledged and not done
         rows = [
             InspectionRow(
                 product="flange", picture=one.picture, name=one.name, source="api", by="me",

@@ -21,9 +21,9 @@ from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.defect_types import KindsRecipe
 from anomalyst.training.tasks.language import (
     LOOK_OF,
-    LanguageCourse,
     LanguageModelConfig,
     LanguageRecipe,
+    LanguageTask,
 )
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 from anomalyst.vlm.huggingface.loading import load_model
@@ -98,7 +98,7 @@ def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, t
     folder = train(recipe, tmp_path / "run")
     _, processor = load_model(folder)
     assert len(processor.tokenizer) == 512
-    course = LanguageCourse(recipe, tmp_path)
+    course = LanguageTask(recipe, tmp_path)
     first, second = course.batches(0, Share())
     again = next(course.batches(1, Share()))
     assert torch.equal(second["input_ids"], again["input_ids"])

@@ -74,8 +74,8 @@ def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
 
 def test_ranking_costs_what_a_wrong_order_costs_by_hand():
     mask = torch.zeros(2, 1, 2, 2)
-    mask[0, 0, 0, 0] = 1  # only the first query is spoiled
-    scores = torch.tensor([3.0, -9.0, 1.0, 5.0])  # two queries, then a sound picture of each
+    mask[0, 0, 0, 0] = 1  # only the first query is defective
+    scores = torch.tensor([3.0, -9.0, 1.0, 5.0])  # two queries, then a normal picture of each
     assert rank_loss(scores, mask) == pytest.approx(math.log(1 + math.exp(1 - 3)), rel=1e-5)
     assert rank_loss(scores, torch.zeros_like(mask)) == 0
 

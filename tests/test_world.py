@@ -83,9 +83,9 @@ def test_a_layout_fault_alters_only_the_parts_it_names():
         fault = alter_layout(spec, rng)
         assert fault is not None
         found.add(fault.kind)
-        sound = dict(enumerate(spec.parts))
-        changed = [k for k, part in fault.layout if sound.get(k) is not part]
-        missing = set(sound) - {k for k, _ in fault.layout}
+        normal = dict(enumerate(spec.parts))
+        changed = [k for k, part in fault.layout if normal.get(k) is not part]
+        missing = set(normal) - {k for k, _ in fault.layout}
         assert 1 <= len(changed) + len(missing) <= 2
     assert {"missing part", "extra part", "misplaced part", "swapped parts", "wrong print"} <= found
 

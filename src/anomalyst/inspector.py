@@ -22,7 +22,7 @@ from anomalyst.calibration.conformal import (
 from anomalyst.calibration.verdict import Decision, decide, posed
 from anomalyst.detection.defect_types import load_kinds, with_kinds
 from anomalyst.detection.detector import Detector, DetectorConfig, Evidence, Memory
-from anomalyst.detection.nearest_normal import likest_place
+from anomalyst.detection.nearest_normal import nearest_place
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.detection.pose import (
     UPRIGHT,
@@ -213,7 +213,7 @@ class Inspector:
         name: str,
         folder: Path,
     ) -> Product:
-        """The product after a person called places of a picture sound; not saved yet.
+        """The product after a person called places of a picture normal; not saved yet.
 
         The places, and what looked ordinary around them, become part of its bank; its good
         pictures calibrate it anew. `boxes` (x0, y0, x1, y1) in pixels of the picture. `name` tells
@@ -270,7 +270,7 @@ class Inspector:
             on_canvas[2] / wide,
             on_canvas[3] / high,
         )
-        found = likest_place(self.detector.encode([canvas]), product.features[tile], shares)
+        found = nearest_place(self.detector.encode([canvas]), product.features[tile], shares)
         good = [product.references[i] for i in product.chosen]
         good += [one.image for one in product.accepted]
         if found.view >= len(good):

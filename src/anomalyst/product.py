@@ -27,7 +27,7 @@ UNNAMED = "the product"  # taught for one inspection and not kept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A picture of which a person called places sound; what else looked odd on it was covered."""
+    """A picture of which a person called places normal; what else looked odd on it was covered."""
 
     name: str  # the correction's, unique in its product
     image: Path

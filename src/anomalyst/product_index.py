@@ -3,7 +3,7 @@
 bolt/
   product.json         what it is, how it was taught, its calibration
   references/0001.png  the good pictures it was taught from, as they were
-  accepted/NAME.png    pictures of which a person called a place sound
+  accepted/NAME.png    pictures of which a person called a place normal
   defective/0001.png   defective pictures it was taught with, and 0001_mask.png where known
   bank.safetensors     their features, so that loading needs no encoding, and the adapted head
 """
@@ -22,7 +22,7 @@ LONGEST_NAME = 80  # characters; with what is put before it, a file's name stays
 
 
 class UnknownProduct(AnomalystError):
-    """There is no product of that name; `near` holds those with the likest names."""
+    """There is no product of that name; `near` holds those with the most similar names."""
 
     def __init__(self, folder: Path, name: str, near: list[str]):
         hint = f"the nearest is {near[0]!r}" if near else "none is taught yet"

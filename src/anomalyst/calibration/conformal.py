@@ -21,8 +21,8 @@ Method = Literal["leave-one-out", "split", "procedural"]
 PROCEDURAL_SCORES = Path(__file__).parent.parent / "weights" / "calibration.json"
 ALONE_SCORES = PROCEDURAL_SCORES.with_name("calibration-alone.json")  # with no good picture
 
-# Spread of a drawn product's sound scores, and how many scores this knowledge is worth (60 drawn
-# products, four good pictures, five sound ones each).
+# Spread of a drawn product's normal scores, and how many scores this knowledge is worth (60 drawn
+# products, four good pictures, five normal ones each).
 USUAL_SPREAD, USUAL_WORTH = 0.75, 4
 REFERENCES_MOST = 24  # good pictures that queries are compared with, beside those that calibrate
 

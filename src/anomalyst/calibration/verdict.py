@@ -9,9 +9,9 @@ from anomalyst.calibration.operating_rule import Rule
 from anomalyst.detection.detector import Evidence
 from anomalyst.types import Verdict
 
-# Sound real parts stand out by so much more than sound drawn ones, in the units of the contrast;
-# and the contrast of a real picture that is as likely spoiled as sound. Chosen on the sets cookie,
-# ballscrew and paper_brown, looked at once on the others (docs/benchmarks.md).
+# Normal real parts stand out by so much more than normal drawn ones, in the units of the contrast;
+# and the contrast of a real picture that is as likely defective as normal. Chosen on the sets
+# cookie, ballscrew and paper_brown, looked at once on the others (docs/benchmarks.md).
 REAL_SHIFT, REAL_MIDDLE = 1.6, 1.25
 
 
@@ -42,8 +42,8 @@ def decide(
     With enough good pictures the product's own calibration decides. With 2 to 18 their scores are
     a guess; with one or none the contrasts of drawn products (`drawn`, None for an encoder they
     were not made with), by so much higher as real parts vary more. Without a guarantee, a part that
-    is no alarm but more likely spoiled than sound is "unsure": there a person should look. A `rule`
-    that known defects set decides in place of all these.
+    is no alarm but more likely defective than normal is "unsure": there a person should look. A
+    `rule` that known defects set decides in place of all these.
     """
     if rule is not None:
         return _decided_by(rule, rule.score(evidence), own)

@@ -83,7 +83,7 @@ def inspect(
     ] = False,
     workers: Annotated[int, typer.Option(help="Processes of the Ray job.")] = 2,
 ) -> None:
-    """Say whether pictures are sound and show where they are not.
+    """Say whether pictures are normal and show where they are not.
 
     Writes for each picture an overlay (PNG) and its figures (JSON), and one report.html.
 
@@ -360,7 +360,7 @@ def source(
     given = (product is not None) + bool(references) + zero_shot
     if given == 0:
         raise AnomalystError(
-            "nothing to compare with: give --reference GOOD, a picture of a sound part, "
+            "nothing to compare with: give --reference GOOD, a picture of a good part, "
             "--product NAME after `anomalyst teach NAME GOOD...`, or --zero-shot if there is none."
         )
     if given > 1:

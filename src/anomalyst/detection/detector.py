@@ -220,7 +220,8 @@ class Detector:
     ) -> References:
         """What scale `index` of a query is compared with.
 
-        The largest size with the likest good pictures only, for that is dear; the others with all.
+        The largest size with the most similar good pictures only, for that is expensive; the others
+        with all.
         """
         if not memory.references:
             return decoder.remember(query, 1, alone=True)
@@ -229,7 +230,7 @@ class Detector:
             return references
         least, most = self.config.compared
         half = min(most, max(least, references.count // 2))
-        picked = decoder.likest(query, references, half)
+        picked = decoder.nearest_pictures(query, references, half)
         return references if len(picked) == references.count else references.only(picked)
 
     def _banked(self, query: Features, memory: Memory, placement: Shown | None) -> Evidence:
@@ -319,9 +320,10 @@ def contrast(logits: Tensor) -> float:
     """How far the most anomalous place stands out, as a logit: comparable between products.
 
     A product that varies everywhere raises its score, which therefore says little beside another
-    product's; the maximum of the logits (n,) tells sound from spoiled over all products. Slope and
-    start are those of a logistic regression of "has a defect" on drawn products; neither quantiles
-    nor what varied copies of the good picture show added to it (docs/research/embedded.md).
+    product's; the maximum of the logits (n,) tells normal from defective over all products. Slope
+    and start are those of a logistic regression of "has a defect" on drawn products; neither
+    quantiles nor what varied copies of the good picture show added to it
+    (docs/research/embedded.md).
     """
     return CONTRAST_SLOPE * float(logits.max()) + CONTRAST_START
 

@@ -21,14 +21,14 @@ def dice_loss(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def rank_loss(scores: Tensor, mask: Tensor) -> Tensor:
-    """Logistic loss of ranking a spoiled picture above a sound one of the same product.
+    """Logistic loss of ranking a defective picture above a normal one of the same product.
 
-    `scores` (2 B,): of B queries with masks (B, 1, S, S), then of a sound picture of each product.
+    `scores` (2 B,): of B queries with masks (B, 1, S, S), then of a normal picture of each product.
     What it lowers is one minus AUROC within a product (Burges et al. 2005, eq. 3).
     """
-    query, sound = scores.chunk(2)
+    query, normal = scores.chunk(2)
     has = (mask.flatten(1).amax(1) > 0).float()
-    return (F.softplus(sound - query) * has).sum() / has.sum().clamp(min=1)
+    return (F.softplus(normal - query) * has).sum() / has.sum().clamp(min=1)
 
 
 def image_loss(logits: Tensor, mask: Tensor, share: float = 0.003) -> Tensor:

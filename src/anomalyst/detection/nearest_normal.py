@@ -15,14 +15,14 @@ CanvasBox = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """The likest place of the good views."""
+    """The most similar place of the good views."""
 
     view: int  # which of them
     box: CanvasBox  # (x0, y0, x1, y1) as shares of the canvas, in [0, 1]
     similarity: float  # mean cosine similarity of the patches, [-1, 1]
 
 
-def likest_place(query: Features, good: Features, box: CanvasBox) -> Likeness:
+def nearest_place(query: Features, good: Features, box: CanvasBox) -> Likeness:
     """Where in V good views the patches of a box of the query are found again, best.
 
     `query` and `good` are of one tile, (1, D, h, w) and (V, D, h, w) a level; `box` is in shares of

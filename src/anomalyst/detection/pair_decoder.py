@@ -129,7 +129,7 @@ class PairDecoder(nn.Module):
             parameter.data.copy_(head[name])
         return other
 
-    def likest(self, query: Features, references: References, most: int) -> list[int]:
+    def nearest_pictures(self, query: Features, references: References, most: int) -> list[int]:
         """Which good pictures, at most `most`, are most like one query: its patches match best."""
         if references.count <= most:
             return list(range(references.count))

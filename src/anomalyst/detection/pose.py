@@ -179,7 +179,7 @@ class Circle:
 
 
 def find_poses(query: Tensor, turned: Circle, config: PoseConfig) -> list[Pose]:
-    """The poses that a query may have beside a good picture, likest first; one if it is upright.
+    """The poses that a query may have beside a good picture, the likeliest first; one if upright.
 
     `query` (1, D, h, w) is `coarse`. Without a clear gain over the query as it is, nothing is
     turned: round things and textures look alike any way round.

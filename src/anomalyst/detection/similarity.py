@@ -43,7 +43,7 @@ class Similarities:
             yield part, _similarity(self.units[:, part], self.rows, hidden)
 
     def most(self) -> Tensor:
-        """Each good patch's to the query's likest, (B, M)."""
+        """Each good patch's to the query's most similar, (B, M)."""
         return torch.stack([part.amax(1) for _, part in self.parts()]).amax(0)
 
     def at(self, columns: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The picture with its anomaly map over it and its regions outlined.
 
-The colour scale is fixed, 0 to 1: a sound part stays as it is, whatever its own map's range.
+The colour scale is fixed, 0 to 1: a normal part stays as it is, whatever its own map's range.
 """
 
 from collections.abc import Sequence

@@ -48,7 +48,7 @@ class Corrections:
         )
 
     def fine(self, id: str, boxes: Sequence[Box] | None, *, by: str) -> CorrectionRow:
-        """Places of a picture are sound (None: all that were found): the product learns them.
+        """Places of a picture are normal (None: all that were found): the product learns them.
 
         The patches join its bank and its good pictures calibrate it anew, before this returns.
         """

@@ -20,7 +20,7 @@ from anomalyst.server.auth import Tickets
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy, Conflict, NotFound, TooLarge
 from anomalyst.server.figures import drift_test, statistics
-from anomalyst.server.jobs.queue import Lane, ProcessLane
+from anomalyst.server.jobs.queue import JobQueue, ProcessLane
 from anomalyst.server.jobs.tasks import Ask, Inspect, Resemble, Task, Teach
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.storage.database import open_database
@@ -44,12 +44,12 @@ class Sent:
 
 
 class Service:
-    """Products, inspections and dialogues over one store and one lane."""
+    """Products, inspections and dialogues over one store and one queue."""
 
     def __init__(
         self,
         config: ServingConfig,
-        lane: Lane | None = None,
+        queue: JobQueue | None = None,
         *,
         owner: str = "server",
         sinks: Sequence[str] = (),
@@ -59,7 +59,7 @@ class Service:
         self.metrics = Metrics()
         self.pictures = Pictures(config.home / "pictures")
         self.store = Store(open_database(config.database_url), self.pictures)
-        self.lane = lane or ProcessLane(config, self.metrics.batch)
+        self.queue = queue or ProcessLane(config, self.metrics.batch)
         self.tickets = Tickets()
         self.closing = False
         self._flying: dict[str, Future[InspectionRow]] = {}
@@ -70,7 +70,7 @@ class Service:
 
     def start(self) -> None:
         """Begin to read the model."""
-        self.lane.start()
+        self.queue.start()
 
     def resume(self, on_done: Done = lambda _: None) -> int:
         """Take up what an earlier server acknowledged and did not finish; returns how many."""
@@ -84,7 +84,7 @@ class Service:
     def close(self, seconds: float = 30.0) -> None:
         """Finish the batch in hand and write it down; the rest waits in the store."""
         self.closing = True
-        self.lane.close(seconds)
+        self.queue.close(seconds)
         self._writer.shutdown(wait=True)
         self.store.engine.dispose()
 
@@ -195,8 +195,8 @@ class Service:
             raise TooLarge(
                 f"{len(sent)} pictures at once; the limit is {self.config.limits.batch}."
             )
-        if self.lane.waiting + len(sent) > self.config.limits.queued:
-            raise Busy(f"{self.lane.waiting} inspections wait already; come back in a minute.")
+        if self.queue.waiting + len(sent) > self.config.limits.queued:
+            raise Busy(f"{self.queue.waiting} inspections wait already; come back in a minute.")
         asked = checked_question(question) if question is not None else None
         rate = self.store.false_alarm_rate(product)
         rows = [
@@ -288,7 +288,7 @@ class Service:
     ) -> dict[str, Any]:
         """A task's result; pictures in its errors are called as their senders call them."""
         try:
-            return self.lane.submit(task, say).result(WAIT_SECONDS)
+            return self.queue.submit(task, say).result(WAIT_SECONDS)
         except CancelledError:
             raise Busy("the server is closing; ask again when it is back.") from None
         except PictureError as error:
@@ -309,7 +309,7 @@ class Service:
             question=row.question,
         )
         try:
-            doing = self.lane.submit(task)
+            doing = self.queue.submit(task)
         except AnomalystError:
             with self._flying_lock:
                 del self._flying[row.id]

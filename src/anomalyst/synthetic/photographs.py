@@ -47,7 +47,7 @@ def photograph_episode(seed: int | Sequence[int], config: WorldConfig) -> Episod
     """Good pictures and a query of a real thing; the same seed and config give the same bytes.
 
     A crop of a photograph, and varied copies of it (`variation.varied`); of a texture, crops of
-    several places. `config` says size, number of good pictures and share of spoiled queries.
+    several places. `config` says size, number of good pictures and share of defective queries.
     Raises AnomalystError if a package with photographs is not installed.
     """
     rng = np.random.default_rng(seed)

@@ -47,7 +47,7 @@ class Traits:
         """Change in grey levels, uint8 (H, W) -> float32 (H, W) in [0, 1]: how anomalous it is.
 
         NSA: the logistic of the median-filtered change where anything changed at all, so a patch
-        that equals what it covers is sound.
+        that equals what it covers is normal.
         """
         touched = cv2.medianBlur((change > 1).astype(np.uint8), 5)
         smooth = cv2.medianBlur(change, 11).astype(np.float32)

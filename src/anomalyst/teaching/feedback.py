@@ -1,8 +1,8 @@
-"""Learning from a false alarm: what of a picture a person called sound, as one more good picture.
+"""Learning from a false alarm: what of a picture a person called normal, as one more good picture.
 
 The accepted places come from the picture, and so does all that looked ordinary on it. Whatever else
-looked odd is covered with the likest good picture, so that nothing is learnt that nobody vouched
-for.
+looked odd is covered with the most similar good picture, so that nothing is learnt that nobody
+vouched for.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Fitting the decoder's head to one product: seconds of tuning on defects planted on its pictures.
 
-Each good picture, sound and spoiled (`synthetic/anomalies/pasting.py`), is judged beside the
+Each good picture, normal and defective (`synthetic/anomalies/pasting.py`), is judged beside the
 others; the head
 learns what this product may look like. The learnt weights are taken part of the way (Wortsman et
 al. 2022), and only if planted defects it never saw are told from good pictures at least as well.
@@ -31,7 +31,7 @@ class AdaptationConfig:
     steps: int = 40
     warmup_steps: int = 8
     late_share: float = 0.4  # last share of the steps: slower, and averaged
-    products_per_step: int = 2  # pictures per step, each sound and spoiled
+    products_per_step: int = 2  # pictures per step, each normal and defective
     shown: int = 6  # good pictures each is compared with
     learning_rate: float = 3e-4
     way: float = 0.5  # how far from the shipped weights towards the fitted ones
@@ -110,7 +110,7 @@ def _loss(
     rng: np.random.Generator,
     config: AdaptationConfig,
 ) -> Tensor:
-    """Of some good pictures, sound and spoiled, each beside others: map and ranking."""
+    """Of some good pictures, normal and defective, each beside others: map and ranking."""
     count = len(lesson.canvases)
     picked = [int(i) for i in rng.integers(count, size=config.products_per_step)]
     matched, masks = [], []
@@ -124,7 +124,7 @@ def _loss(
         masks += [torch.from_numpy(mask).float(), torch.zeros(mask.shape)]
     target = torch.stack(masks)[:, None].to(
         detector.device
-    )  # (2 P, 1, h, w): spoiled, sound, spoiled, ...
+    )  # (2 P, 1, h, w): defective, normal, defective, ...
     with detector.precision():
         logits = decoder.decide(_joined(matched)).float()
     distances = [torch.cat(level) for level in zip(*(m.distances for m in matched), strict=True)]
@@ -172,8 +172,8 @@ def _rankings(
 ) -> tuple[float, float]:
     """AUROC of newly planted defects against good pictures, beside the others: before, after."""
     rng = np.random.default_rng(config.seed + 1)
-    sound: list[tuple[float, float]] = []
-    spoiled: list[tuple[float, float]] = []
+    normal: list[tuple[float, float]] = []
+    defective: list[tuple[float, float]] = []
     for number in range(config.checked):
         lesson = lessons[number % len(lessons)]
         own = number % len(lesson.canvases)
@@ -182,10 +182,10 @@ def _rankings(
         planted, mask = _planted(lesson, own, rng)
         if mask.any():
             query = detector.encode([planted])
-            spoiled.append(_both_scores(detector, query, memory, adapted))
+            defective.append(_both_scores(detector, query, memory, adapted))
         if number < len(lesson.canvases):
-            sound.append(_both_scores(detector, lesson.features.rows([own]), memory, adapted))
-    good, bad = (torch.tensor(scores).reshape(-1, 2) for scores in (sound, spoiled))
+            normal.append(_both_scores(detector, lesson.features.rows([own]), memory, adapted))
+    good, bad = (torch.tensor(scores).reshape(-1, 2) for scores in (normal, defective))
     return auroc(good[:, 0], bad[:, 0]), auroc(good[:, 1], bad[:, 1])
 
 

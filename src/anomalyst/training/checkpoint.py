@@ -142,7 +142,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, 
 
 
 def whole_state(engine: Engine, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `engine.state()` or an average of it holds, whole, by the names of the course's module.
+    """What `engine.state()` or an average of it holds, whole, by the names of the task's module.
 
     Statistics that each process kept for itself are their mean. Every process calls.
     """

@@ -23,11 +23,11 @@ from anomalyst.training.distributed.ranks import Place
 from anomalyst.training.engines import Engine, open_engine
 from anomalyst.training.monitor.log import Log, Say
 from anomalyst.training.monitor.profiling import Profiler, named
-from anomalyst.training.monitor.training_monitor import TrainingStopped, Watchdog
+from anomalyst.training.monitor.training_monitor import TrainingMonitor, TrainingStopped
 from anomalyst.training.optimization import learning_rate
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.setup import PROBE, Run, prepared
-from anomalyst.training.task import Course
+from anomalyst.training.task import Task
 
 
 class Interrupted(Exception):
@@ -48,22 +48,22 @@ def train(
     first get None. Goes on from the newest checkpoint in `out` if `resume` is true. `say` hears a
     dict of figures every `log_every` steps ({"note": ...} for a remark); the same lines are in
     `out/log.jsonl`. Raises AnomalystError when the checkpoint belongs to another recipe or the disk
-    is full, TrainingStopped when the watchdog ends the run, Interrupted after SIGTERM.
+    is full, TrainingStopped when the training monitor ends the run, Interrupted after SIGTERM.
     """
     engine = open_engine(recipe.engine.name, place or Place())
     run, found = prepared(recipe, out, engine, resume=resume, say=say)
-    course, first = run.course, found.step if found else 0
+    task, first = run.task, found.step if found else 0
     average = _average(recipe, engine, found)
     if engine.rank == 0:
         write_text(out / "recipe.json", json.dumps(to_mapping(recipe), indent=2))
         (out / "end.json").unlink(missing_ok=True)
-    watchdog = Watchdog(recipe, course, engine, out)
+    monitor = TrainingMonitor(recipe, task, engine, out)
     log = Log(out, first, recipe, engine, say)
     looked_at = recipe.profile_steps or 2 * (engine.world > 1)
     keep = bool(recipe.profile_steps)
     profiler = Profiler(out, engine.rank, first=first, steps=looked_at, keep=keep)
     save = partial(save_checkpoint, out, recipe=recipe, engine=engine)
-    stream = course.batches(first, run.share)
+    stream = task.batches(first, run.share)
 
     try:
         with log.resources, profiler, _asked_to_end() as ended:
@@ -71,25 +71,25 @@ def train(
                 with log.stopwatch.stopped():
                     profiler.at(step)
                 batches = _next(stream, run.share.count, log)
-                with watchdog.looking(watchdog.due(step)):
+                with monitor.looking(monitor.due(step)):
                     loss = _pass(run, step, batches, log)
-                if watchdog.due(step):
-                    watchdog.before_step(step)
+                if monitor.due(step):
+                    monitor.before_step(step)
                 with named("optimizer"):
                     stepped = engine.step(learning_rate(recipe, step))
                 rerun = partial(_pass, run, step, batches, None)
-                watchdog.after_step(step, loss, stepped, rerun)
+                monitor.after_step(step, loss, stepped, rerun)
                 _update_average(average, engine, recipe, step)
                 if profiler.communication_share is not None:
                     log.note({"communication_share": profiler.communication_share})
-                _look_aside(run, step, loss, watchdog, log)
+                _look_aside(run, step, loss, monitor, log)
                 log.step(step, stepped)
                 stop = bool(engine.reduce(torch.tensor([float(ended[0])]), "max"))
                 if stop or (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
                     shipped = whole_state(engine, average)
                     save(step=step + 1, average=shipped)
                     if engine.rank == 0 and step + 1 < recipe.steps:  # the last are shipped below
-                        course.ship(shipped)
+                        task.ship(shipped)
                 if stop and step + 1 < recipe.steps:
                     raise Interrupted(f"step {step + 1}")
     except (TrainingStopped, Interrupted) as error:
@@ -98,7 +98,7 @@ def train(
         raise
     shipped = whole_state(engine, average)
     engine.close()
-    return _finished(course, shipped, out, engine)
+    return _finished(task, shipped, out, engine)
 
 
 def _pass(run: Run, step: int, batches: list[Any], log: Log | None) -> float:
@@ -115,7 +115,7 @@ def _pass(run: Run, step: int, batches: list[Any], log: Log | None) -> float:
         losses.append(loss.detach().float().cpu())
         if log:
             log.add({"loss": loss, **parts})
-            log.stopwatch.did(run.course.amount(batch))
+            log.stopwatch.did(run.task.amount(batch))
     return float(run.engine.reduce(torch.stack(losses).mean()))
 
 
@@ -126,8 +126,8 @@ def _seed(number: int, device: torch.device) -> None:
         torch.cuda.manual_seed(number)
 
 
-def _look_aside(run: Run, step: int, loss: float, watchdog: Watchdog, log: Log) -> None:
-    """What is held out, and the watchdog's questions, when they are due."""
+def _look_aside(run: Run, step: int, loss: float, monitor: TrainingMonitor, log: Log) -> None:
+    """What is held out, and the training monitor's questions, when they are due."""
     recipe = run.recipe
     every = recipe.validate_every
     if every and ((step + 1) % every == 0 or step + 1 == recipe.steps):
@@ -136,7 +136,7 @@ def _look_aside(run: Run, step: int, loss: float, watchdog: Watchdog, log: Log) 
         with torch.no_grad():
             asked = run.engine.task(PROBE)
         if asked:
-            log.note(watchdog.probe(step + 1, loss, asked))
+            log.note(monitor.probe(step + 1, loss, asked))
 
 
 @torch.no_grad()
@@ -145,7 +145,7 @@ def validation_loss(run: Run) -> float:
     engine = run.engine
     engine.wrapped.eval()
     losses = []
-    for index, batch in enumerate(run.course.held_out(run.share, run.recipe.validation_batches)):
+    for index, batch in enumerate(run.task.held_out(run.share, run.recipe.validation_batches)):
         _seed(index, engine.device)
         losses.append(engine.forward(batch, last=True)[0].float().cpu())
     engine.wrapped.train()
@@ -208,11 +208,11 @@ def _asked_to_end() -> Iterator[list[bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _finished(course: Course, shipped: dict[str, Tensor], out: Path, engine: Engine) -> Path | None:
+def _finished(task: Task, shipped: dict[str, Tensor], out: Path, engine: Engine) -> Path | None:
     if engine.rank:
         return None
-    weights = course.ship(shipped)
-    course.finish(weights)
+    weights = task.ship(shipped)
+    task.finish(weights)
     _write_end(out, engine, "finished", "")
     return weights
 

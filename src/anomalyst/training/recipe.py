@@ -76,13 +76,13 @@ class DetectorRecipe(Recipe):
 
     stage: Literal["detector"] = "detector"
     sizes_px: tuple[int, ...] = (160,)  # sides of the pictures, one per step in turn
-    rank_weight: float = 0.2  # of the loss that ranks a spoiled picture above a sound one
+    rank_weight: float = 0.2  # of the loss that ranks a defective picture above a normal one
     reuse: int = 2  # how often an episode is trained on before it is forgotten
     buffer_episodes: int = 2400  # how many of each size are kept to draw from
     alone_share: float = 0.12  # of the steps in which a query has no good picture but itself
     both_share: float = 0.3  # of the steps in which it has all of the episode's good pictures
     photograph_share: float = 0.0  # of the episodes, on real photographs: synthetic/photographs.py
-    calibration_episodes: int = 1000  # sound products whose scores ship as the calibration
+    calibration_episodes: int = 1000  # normal products whose scores ship as the calibration
     world: WorldConfig = field(default_factory=lambda: WorldConfig(references=(2, 2)))
     encoder: EmbeddedConfig = field(default_factory=EmbeddedConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)

@@ -1,4 +1,4 @@
-"""Before the first step: the course, its engine, and what an earlier checkpoint left."""
+"""Before the first step: the task, its engine, and what an earlier checkpoint left."""
 
 import shutil
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from anomalyst.training.monitor.config_checks import review
 from anomalyst.training.monitor.log import Say
 from anomalyst.training.optimization import make_optimizer
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.task import Course, Share
+from anomalyst.training.task import Share, Task
 from anomalyst.training.tasks import course_of
 
-PROBE = "probe"  # in place of a batch: let the course ask its questions
+PROBE = "probe"  # in place of a batch: let the task ask its questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Run:
     """What every part of the loop needs."""
 
     recipe: Recipe
-    course: Course
+    task: Task
     engine: Engine
     share: Share
 
@@ -37,15 +37,15 @@ class Run:
 def prepared(
     recipe: Recipe, out: Path, engine: Engine, *, resume: bool, say: Say
 ) -> tuple[Run, Checkpoint | None]:
-    """The course on its engine, as the newest checkpoint left it if there is one."""
+    """The task on its engine, as the newest checkpoint left it if there is one."""
     torch.manual_seed(recipe.seed)
     parts = recipe.parts(engine.world)
     count = parts // engine.world
     share = Share(engine.rank * count, count, parts)
     if engine.rank:
         engine.barrier()  # the first process makes what all read
-    course = course_of(recipe, out)
-    if recipe.validate_every and type(course).held_out is Course.held_out:
+    task = course_of(recipe, out)
+    if recipe.validate_every and type(task).held_out is Task.held_out:
         raise AnomalystError(
             f"validate_every: stage {recipe.stage!r} holds nothing out; leave it at 0."
         )
@@ -54,43 +54,43 @@ def prepared(
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         engine.barrier()
-        for sentence in review(recipe, course, engine.device):
+        for sentence in review(recipe, task, engine.device):
             say({"note": sentence})
     found = find_checkpoint(out, recipe, engine=engine.name, world=engine.world)
     if found:
-        fill(course.module, found.tensors("model"))
+        fill(task.module, found.tensors("model"))
     if recipe.activation_checkpointing:
-        for block in course.blocks().values():
+        for block in task.blocks().values():
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     engine.prepare(
-        Task(course, recipe, engine.device), _spread(recipe, course, share, engine.device)
+        LossModule(task, recipe, engine.device), _spread(recipe, task, share, engine.device)
     )
     if found:
         engine.load(found.folder / "optimizer")
         engine.restore(found.note)
-    return Run(recipe, course, engine, share), found
+    return Run(recipe, task, engine, share), found
 
 
-class Task(nn.Module):
-    """A course as a module whose forward is its loss: what an engine can wrap."""
+class LossModule(nn.Module):
+    """A task as a module whose forward is its loss: what an engine can wrap."""
 
-    def __init__(self, course: Course, recipe: Recipe, device: torch.device):
+    def __init__(self, task: Task, recipe: Recipe, device: torch.device):
         super().__init__()
-        self.module, self.course, self.device = course.module, course, device
-        inside = {p for block in course.blocks().values() for p in block.parameters()}
-        self.outside = [n for n, p in course.module.named_parameters() if p not in inside]
+        self.module, self.task, self.device = task.module, task, device
+        inside = {p for block in task.blocks().values() for p in block.parameters()}
+        self.outside = [n for n, p in task.module.named_parameters() if p not in inside]
         self.dtype = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": None}[
             settled_precision(recipe, device)
         ]
 
     def forward(self, batch: Any) -> Any:
-        """-> (loss, its parts by name), or the answers to the course's questions."""
+        """-> (loss, its parts by name), or the answers to the task's questions."""
         if isinstance(batch, str):
-            return self.course.probe()
+            return self.task.probe()
         low = self.dtype is not None
         with torch.autocast(self.device.type, self.dtype, enabled=low):
-            loss, parts = self.course.loss(batch, self.device)
-        if self.course.leaves_out:
+            loss, parts = self.task.loss(batch, self.device)
+        if self.task.leaves_out:
             # Processes that split the weights must all send the same gradients, zeros included.
             held = dict(self.module.named_parameters())
             trained = [held[n] for n in self.outside if held[n].requires_grad]
@@ -107,7 +107,7 @@ def settled_precision(
     return "bfloat16" if precision_of("auto", device) == torch.bfloat16 else "float32"
 
 
-def _spread(recipe: Recipe, course: Course, share: Share, device: torch.device) -> Spread:
+def _spread(recipe: Recipe, task: Task, share: Share, device: torch.device) -> Spread:
     return Spread(
         config=recipe.engine,
         make_optimizer=partial(make_optimizer, recipe),
@@ -118,6 +118,6 @@ def _spread(recipe: Recipe, course: Course, share: Share, device: torch.device) 
         precision=settled_precision(recipe, device),
         loss_scale_power=recipe.loss_scale_power,
         loss_scale_window=recipe.loss_scale_window,
-        blocks=course.blocks(),
-        leaves_out=course.leaves_out,
+        blocks=task.blocks(),
+        leaves_out=task.leaves_out,
     )

@@ -37,7 +37,7 @@ class Asked:
     right: bool | None  # None: it said neither yes nor no
 
 
-class Course(ABC):
+class Task(ABC):
     """A stage of training, made of a recipe and the run's folder."""
 
     module: nn.Module  # what is trained: the parameters that require a gradient

@@ -10,7 +10,7 @@ from anomalyst.synthetic.foreground import segmenter_of
 from anomalyst.synthetic.product_constants import Traits
 
 PICTURES = 24  # the few that jobs share now
-OUTLINES = 512  # one bit a pixel, and dear to find
+OUTLINES = 512  # one bit a pixel, and expensive to find
 
 
 @lru_cache(PICTURES)

@@ -59,18 +59,18 @@ def worst(looks: Sequence[Look], count: int) -> list[Failure]:
     lost = [_pairs_lost(look, looks) for look in looks]
     order = sorted(range(len(looks)), key=lambda i: (lost[i], _misplaced(looks[i])), reverse=True)
     kept = [i for i in order if lost[i] > 0 or _misplaced(looks[i]) > 0][:count]
-    sound = [look for look in looks if look.label == "normal"]
-    return [Failure(looks[i], lost[i], reason(looks[i], sound, lost[i])) for i in kept]
+    normal = [look for look in looks if look.label == "normal"]
+    return [Failure(looks[i], lost[i], reason(looks[i], normal, lost[i])) for i in kept]
 
 
-def reason(look: Look, sound: Sequence[Look], pairs_lost: float) -> str:
-    """One sentence, from figures only. `sound`: all good pictures of the category."""
+def reason(look: Look, normal: Sequence[Look], pairs_lost: float) -> str:
+    """One sentence, from figures only. `normal`: all good pictures of the category."""
     if look.label == "normal":
-        return _why_alarmed(look, [s for s in sound if s is not look], pairs_lost)
+        return _why_alarmed(look, [s for s in normal if s is not look], pairs_lost)
     if look.mask is None or not look.mask.any():
         where, peak = _strongest(look.map)
         return (
-            f"Strongest at the {where} ({peak:.2f}); {pairs_lost:.0%} of the sound pictures score "
+            f"Strongest at the {where} ({peak:.2f}); {pairs_lost:.0%} of the good pictures score "
             "higher. No mask says where the defect is."
         )
     return _why_missed(look, pairs_lost)
@@ -84,9 +84,9 @@ def _why_missed(look: Look, pairs_lost: float) -> str:
     side = np.sqrt(look.area_share) * CANVAS_PX
     tiny = f" It is small: {side:.0f} px across on the canvas." if side < 2 * PATCH_PX else ""
     behind = (
-        f"{pairs_lost:.0%} of the sound pictures score higher"
+        f"{pairs_lost:.0%} of the good pictures score higher"
         if pairs_lost
-        else "no sound picture scores higher"
+        else "no good picture scores higher"
     )
     if peak >= elsewhere:
         return f"Found: {peak:.2f} there, {elsewhere:.2f} elsewhere; {behind}.{tiny}"
@@ -113,7 +113,7 @@ def _why_alarmed(look: Look, others: Sequence[Look], pairs_lost: float) -> str:
     level = float(np.median([np.median(other) for other in alike]))
     if (share := float((there >= 0.5 * peak).mean())) >= 0.5:
         return (
-            f"A restless place: {share:.0%} of the sound pictures light up at the {where}, too "
+            f"A restless place: {share:.0%} of the good pictures light up at the {where}, too "
             f"({peak:.2f} here); {above}."
         )
     if float(np.median(heat)) > 2 * level + 0.01:

@@ -99,4 +99,4 @@ def overall(service: Serving, who: Operator) -> dict[str, Any]:  # noqa: ARG001
     counts: dict[str, dict[str, int]] = {}
     for (product, verdict), count in service.store.verdicts().items():
         counts.setdefault(product, {})[verdict] = count
-    return {"counts": counts, "waiting": service.lane.waiting}
+    return {"counts": counts, "waiting": service.queue.waiting}

@@ -122,7 +122,7 @@ class Question(Shape):
 
 
 class Feedback(Shape):
-    """`right`, `wrong`: the verdict; `fine`: places are sound; `answer`: better words."""
+    """`right`, `wrong`: the verdict; `fine`: places are normal; `answer`: better words."""
 
     kind: Literal["right", "wrong", "fine", "answer"]
     boxes_xyxy: Annotated[list[BoxXYXY], Field(max_length=50)] | None = None

@@ -26,7 +26,7 @@ async def health() -> dict[str, Any]:
 @open_router.get("/ready", responses=responses(503), response_model=dict[str, str])
 async def ready(service: Serving) -> Any:
     """The model has been read and the server is not closing."""
-    if service.closing or not service.lane.ready:
+    if service.closing or not service.queue.ready:
         return problem(503, "the model is still being read, or the server closes.")
     return {"status": "ready"}
 
@@ -34,7 +34,7 @@ async def ready(service: Serving) -> Any:
 @open_router.get("/metrics", response_class=PlainTextResponse)
 def metrics(service: Serving) -> Response:
     """Figures for Prometheus."""
-    service.metrics.waiting.set(service.lane.waiting)
+    service.metrics.waiting.set(service.queue.waiting)
     service.metrics.undelivered.set(service.store.undelivered())
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
@@ -59,7 +59,7 @@ def list_recipes(request: Request, who: Operator) -> list[str]:  # noqa: ARG001
 
 @router.get("/runs/{name}", responses=responses(404), tags=["runs"])
 def get_run(request: Request, who: Operator, name: str) -> JSONResponse:  # noqa: ARG001
-    """A run: figures so far, what its watchdog said, its last words."""
+    """A run: figures so far, what its training monitor said, its last words."""
     return JSONResponse(runs_of(request).run(name))
 
 

@@ -25,7 +25,7 @@ IDLE_SECONDS = 2.0  # without a task, after which memory is given back
 TRIES = 2  # a task during which the model process dies is tried once more, alone
 
 
-class Lane(Protocol):
+class JobQueue(Protocol):
     """Where tasks are done: this machine's model process, or Ray's replicas (app.py)."""
 
     def start(self) -> None:

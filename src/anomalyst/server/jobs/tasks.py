@@ -45,7 +45,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
-    """Places of a picture that a person called sound."""
+    """Places of a picture that a person called normal."""
 
     product: str
     image: Path

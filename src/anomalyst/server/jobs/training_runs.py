@@ -43,7 +43,7 @@ class Runs:
         )
 
     def run(self, name: str) -> dict[str, Any]:
-        """One run: its figures so far, what its watchdog said, its last words."""
+        """One run: its figures so far, what its training monitor said, its last words."""
         folder = self._existing(name)
         lines = list(_json_lines(folder / "log.jsonl"))
         step = max(1, -(-len(lines) // LINES_MOST))

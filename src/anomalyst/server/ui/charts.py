@@ -1,4 +1,4 @@
-"""Two small charts as SVG that follow the page's colours: calibration and the course of scores."""
+"""Two small charts as SVG that follow the page's colours: calibration and the task of scores."""
 
 from collections.abc import Sequence
 from html import escape

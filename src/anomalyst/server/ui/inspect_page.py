@@ -1,4 +1,4 @@
-"""Inspect: drop a part or a hundred, see where it is not sound, ask, correct."""
+"""Inspect: drop a part or a hundred, see where it is not normal, ask, correct."""
 
 from collections.abc import Iterator
 from pathlib import Path

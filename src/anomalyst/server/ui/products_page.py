@@ -46,7 +46,7 @@ def build(bench: Bench) -> None:
                 with gr.Column(min_width=300):
                     calibration = gr.HTML()
                 with gr.Column(min_width=300):
-                    course = gr.HTML()
+                    task = gr.HTML()
             with gr.Row():
                 rate = gr.Number(
                     label="False-alarm rate",
@@ -65,7 +65,7 @@ def build(bench: Bench) -> None:
                 headers=["when", "what", "by"], label="What happened to it", interactive=False
             )
 
-    page = [figures, calibration, course, rate, references, history]
+    page = [figures, calibration, task, rate, references, history]
 
     def products(value: str | None) -> Any:
         names = bench.service.product_names()

@@ -1,4 +1,4 @@
-"""Training: runs with progress, curves and what the watchdog said; start and stop."""
+"""Training: runs with progress, curves and what the training monitor said; start and stop."""
 
 from typing import Any
 

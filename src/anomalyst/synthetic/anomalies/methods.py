@@ -98,7 +98,7 @@ class GoodParts:
         """With traits estimated from them."""
         return cls(pictures, estimated(pictures))
 
-    def spoiled(
+    def defective(
         self, own: int, method: str, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """One of the pictures with defects, and bool (H, W) where: empty if none can be seen.

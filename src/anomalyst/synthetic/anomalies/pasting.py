@@ -1,4 +1,4 @@
-"""Defects on photographs: a good picture of a real product -> a spoiled one and its mask.
+"""Defects on photographs: a good picture of a real product -> a defective one and its mask.
 
 Half are patches of other good pictures blended in elsewhere (NSA: Schlüter et al. 2022, section
 3.1; CutPaste: Li et al. 2021), half are surface defects of the procedural world.
@@ -44,14 +44,14 @@ def _pasted(
     patch = donor[v : v + h, u : u + w]
     if rng.random() < 0.5:
         patch = np.ascontiguousarray(patch[:, ::-1])
-    spoiled = image.copy()
+    defective = image.copy()
     if rng.random() < 0.5 and min(h, w) >= 8:
         centre = (x + w // 2, y + h // 2)
         whole = np.full((h, w), 255, np.uint8)
-        spoiled = cv2.seamlessClone(patch, image, whole, centre, cv2.MIXED_CLONE)
+        defective = cv2.seamlessClone(patch, image, whole, centre, cv2.MIXED_CLONE)
     else:
-        spoiled[y : y + h, x : x + w] = patch
-    return spoiled, changed(image, spoiled)
+        defective[y : y + h, x : x + w] = patch
+    return defective, changed(image, defective)
 
 
 def _drawn(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

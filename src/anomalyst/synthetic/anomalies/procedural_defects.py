@@ -64,10 +64,10 @@ def drawn(
         light_xy=(float(np.cos(turn)), float(np.sin(turn))),
     )
     one = apply_defect(scene, rng, str(rng.choice(list(kinds))))
-    spoiled, mask = image.copy(), np.zeros(image.shape[:2], bool)
-    spoiled[y : y + side, x : x + side] = np.clip(scene.image, 0, 1) * 255 + 0.5
+    defective, mask = image.copy(), np.zeros(image.shape[:2], bool)
+    defective[y : y + side, x : x + side] = np.clip(scene.image, 0, 1) * 255 + 0.5
     mask[y : y + side, x : x + side] = one
-    return spoiled, mask
+    return defective, mask
 
 
 def _window(product: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int]:

@@ -44,7 +44,7 @@ class TransplantConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """A picture, where its product is and where it is not sound."""
+    """A picture, where its product is and where it is not normal."""
 
     picture: np.ndarray  # uint8 (H, W, 3)
     product: np.ndarray  # bool (H, W)

@@ -79,7 +79,7 @@ def _light(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _dust(image: np.ndarray, amount: float, rng: np.random.Generator, unit: float) -> None:
-    """Specks too small and too faint to be a defect: a sound part may carry them."""
+    """Specks too small and too faint to be a defect: a normal part may carry them."""
     size = image.shape[0]
     for _ in range(int(rng.integers(1, 8))):
         x, y = rng.integers(0, size, 2)

@@ -15,7 +15,7 @@ from anomalyst.io.files import write_bytes, write_text
 from anomalyst.synthetic.procedural.episode import (
     Truth,
     WorldConfig,
-    sound_picture,
+    normal_picture,
     spoiled_picture,
 )
 from anomalyst.synthetic.procedural.families import draw_product
@@ -50,7 +50,7 @@ def write_dataset(folder: Path, config: SetConfig) -> None:
     for part, count in (("train/good", config.train), ("test/good", config.test_good)):
         for index in range(count):
             name = f"{part}/{index:03d}{config.suffix}"
-            _write_picture(folder / name, sound_picture(spec, rng, config.size_px))
+            _write_picture(folder / name, normal_picture(spec, rng, config.size_px))
             rows.append({"file": name, "mask": ""})
     world = WorldConfig(size_px=config.size_px)
     for index in range(config.test_bad):

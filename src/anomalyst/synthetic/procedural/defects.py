@@ -268,7 +268,7 @@ def _fracture(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     alpha = cv2.warpAffine(piece, matrix, (size, size))
     _paint_backdrop(scene, piece)
     scene.image += (moved - scene.image) * alpha[..., None]
-    # Only the crack and its lips are anomalous: the moved piece itself is sound.
+    # Only the crack and its lips are anomalous: the moved piece itself is normal.
     rim = np.clip(piece - alpha, 0, 1) + np.clip(alpha - scene.foreground, 0, 1)
     return _float(np.clip(rim, 0, 1))
 

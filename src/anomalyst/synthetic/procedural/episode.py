@@ -22,7 +22,7 @@ class WorldConfig:
 
     size_px: int = 160  # side of the square pictures
     references: tuple[int, int] = (1, 3)  # least and most good pictures per episode
-    anomalous_share: float = 0.6  # of the queries; the others are sound
+    anomalous_share: float = 0.6  # of the queries; the others are normal
     layout_share: float = 0.3  # of the anomalous queries of products with parts
     families: tuple[str, ...] = ()  # only these; empty means all
     without: tuple[str, ...] = ()  # leave these families out
@@ -52,7 +52,7 @@ class Truth:
     family: str
     noun: str
     colours: tuple[str, ...]  # of the product, then of its background if it has one
-    parts: dict[str, int]  # part noun -> how many the sound product has
+    parts: dict[str, int]  # part noun -> how many the normal product has
     pose_fixed: bool
     defects: tuple[Defect, ...] = field(default=())
 
@@ -73,16 +73,16 @@ def make_episode(seed: int | Sequence[int], config: WorldConfig | None = None) -
     rng = np.random.default_rng(seed)
     spec = draw_product(rng, only=config.families or None, without=config.without)
     count = int(rng.integers(config.references[0], config.references[1] + 1))
-    references = np.stack([sound_picture(spec, rng, config.size_px) for _ in range(count)])
+    references = np.stack([normal_picture(spec, rng, config.size_px) for _ in range(count)])
     if rng.random() < config.anomalous_share:
         query, mask, truth = spoiled_picture(spec, rng, config)
     else:
-        query = sound_picture(spec, rng, config.size_px)
+        query = normal_picture(spec, rng, config.size_px)
         mask, truth = np.zeros(query.shape[:2], bool), describe(spec)
     return Episode(references=references, query=query, mask=mask, truth=truth)
 
 
-def sound_picture(spec: ProductSpec, rng: np.random.Generator, size_px: int) -> np.ndarray:
+def normal_picture(spec: ProductSpec, rng: np.random.Generator, size_px: int) -> np.ndarray:
     """A good picture of a new instance, uint8 (S, S, 3)."""
     source = bending(spec.camera, rng, size_px)
     image = bent(draw(spec, _seed(rng), size_px).image, source)
@@ -137,14 +137,14 @@ def _spoiled(
 
 
 def _with_fault(
-    spec: ProductSpec, seed: int, sound: Scene, rng: np.random.Generator
+    spec: ProductSpec, seed: int, normal: Scene, rng: np.random.Generator
 ) -> tuple[Scene, tuple[str, np.ndarray, float]] | None:
     """The same instance with its layout altered; its mask is where the two drawings differ."""
     fault = alter_layout(spec, rng)
     if fault is None:
         return None
-    scene = draw(spec, seed, sound.image.shape[0], fault.layout)
-    change = np.abs(scene.image - sound.image).max(2)
+    scene = draw(spec, seed, normal.image.shape[0], fault.layout)
+    change = np.abs(scene.image - normal.image).max(2)
     mask = cv2.morphologyEx((change > 0.06).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
     if mask.sum() < 6:
         return None

@@ -10,7 +10,7 @@ from anomalyst.io.files import write_bytes
 from anomalyst.synthetic.anomalies.methods import METHODS, GoodParts
 from anomalyst.synthetic.procedural.camera import photograph
 from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
-from anomalyst.synthetic.procedural.episode import sound_picture
+from anomalyst.synthetic.procedural.episode import normal_picture
 from anomalyst.synthetic.procedural.families import FAMILIES, draw_product
 from anomalyst.synthetic.procedural.render import draw
 
@@ -74,9 +74,9 @@ def _planted_row(method: str, seed: int) -> list[np.ndarray]:
     while len(cells) < 7:
         rng = np.random.default_rng((seed, attempt))
         spec = draw_product(rng)
-        good = [sound_picture(spec, rng, CELL_PX) for _ in range(2)]
+        good = [normal_picture(spec, rng, CELL_PX) for _ in range(2)]
         attempt += 1
-        picture, mask = GoodParts.of(good).spoiled(0, method, rng)
+        picture, mask = GoodParts.of(good).defective(0, method, rng)
         if mask.any():
             cells.append(outlined(picture, mask))
     return cells

@@ -1,4 +1,4 @@
-"""The calibration that ships: contrasts of sound parts of products that were only ever drawn."""
+"""The calibration that ships: contrasts of normal parts of products that were only ever drawn."""
 
 import json
 from collections.abc import Callable
@@ -25,18 +25,18 @@ def write_procedural_calibration(
     count: int,
     on_episode: Callable[[], None] = lambda: None,
 ) -> None:
-    """Contrasts of `count` sound queries beside one good picture and beside none, both as JSON.
+    """Contrasts of `count` normal queries beside one good picture and beside none, both as JSON.
 
     `folder` gets calibration.json and calibration-alone.json.
     """
     encoder = load_embedded(weights)
     detector = Detector(encoder, load_decoder(weights))
-    sound = replace(world, size_px=encoder.side_px, references=(1, 1), anomalous_share=0.0)
+    normal = replace(world, size_px=encoder.side_px, references=(1, 1), anomalous_share=0.0)
     frame = Frame.of((encoder.side_px, encoder.side_px), encoder.side_px, encoder.multiple_px)
     beside: list[float] = []
     alone: list[float] = []
     for index in range(count):
-        episode = make_episode(HELD_OUT + index, sound)
+        episode = make_episode(HELD_OUT + index, normal)
         views = frame.cut(episode.query)
         good = list(episode.references)
         memory = detector.remember(with_copies(detector, detector.encode(good), good))

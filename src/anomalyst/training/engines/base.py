@@ -92,7 +92,7 @@ class Engine:
         scale = self.scale.scale if self.scale else 1.0
         norm = self._norm() / scale
         used = float(self.optimizer.param_groups[0]["lr"])
-        # Without a loss scale a broken gradient is the watchdog's to name, before it does harm.
+        # Without a loss scale the training monitor names a broken gradient, before it does harm.
         skipped = not math.isfinite(norm)
         if self.scale:
             self.scale.after(overflow=skipped)

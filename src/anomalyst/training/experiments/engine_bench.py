@@ -147,18 +147,18 @@ def _run(
 def _bare_seconds(recipe: Recipe, out: Path) -> float:
     """A loop as one writes it first."""
     torch.manual_seed(recipe.seed)
-    course = course_of(recipe, out)
-    model, device = course.module, torch.device("cpu")
+    task = course_of(recipe, out)
+    model, device = task.module, torch.device("cpu")
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(recipe, [{"params": trained}])
-    stream: Any = course.batches(0, Share())
+    stream: Any = task.batches(0, Share())
     seconds = []
     for step in range(recipe.steps):
         batch = next(stream)
         begun = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step)
-        loss, _ = course.loss(batch, device)
+        loss, _ = task.loss(batch, device)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, recipe.clip_norm)

@@ -24,7 +24,7 @@ class RunRecord:
     recipe: dict[str, Any]
     lines: list[dict[str, float]]
     end: dict[str, Any]
-    accuracy: dict[str, dict[str, int]]  # category -> asked, right, neither, spoiled
+    accuracy: dict[str, dict[str, int]]  # category -> asked, right, neither, defective
 
     @property
     def name(self) -> str:

@@ -8,13 +8,13 @@ from torch import nn
 
 if TYPE_CHECKING:
     from anomalyst.training.recipe import Recipe
-    from anomalyst.training.task import Course
+    from anomalyst.training.task import Task
 
 
-def review(recipe: "Recipe", course: "Course", device: torch.device) -> list[str]:
+def review(recipe: "Recipe", task: "Task", device: torch.device) -> list[str]:
     """A sentence for each setting without effect, and each figure that no training changes."""
     found = _settings(recipe)
-    modules = dict(course.module.named_modules())
+    modules = dict(task.module.named_modules())
     for name, module in modules.items():
         if isinstance(module, nn.Dropout) and module.p and not trains(_holder(modules, name)):
             found.append(f"{name}: dropout {module.p} where nothing is trained only adds noise.")
@@ -24,7 +24,7 @@ def review(recipe: "Recipe", course: "Course", device: torch.device) -> list[str
                 "after it was trained without it."
             )
     with torch.enable_grad():
-        outputs = course.outputs(device)
+        outputs = task.outputs(device)
     found += [
         f"{name} does not depend on anything that is trained: it stays the same to all digits."
         for name, value in outputs.items()

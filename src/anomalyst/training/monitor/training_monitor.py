@@ -21,13 +21,13 @@ from anomalyst.training.monitor.config_checks import is_norm, kind_of, trains
 if TYPE_CHECKING:
     from anomalyst.training.engines import Engine, Stepped
     from anomalyst.training.recipe import Recipe
-    from anomalyst.training.task import Asked, Course
+    from anomalyst.training.task import Asked, Task
 
 Rerun = Callable[[], object]  # the step's forward and backward passes once more
 
 
 class TrainingStopped(AnomalystError):
-    """The watchdog's sentence."""
+    """The training monitor's sentence."""
 
 
 @dataclass(slots=True)
@@ -41,13 +41,13 @@ class Look:
     gradients: dict[str, float]  # norm of the gradient of what is trained, by block
 
 
-class Watchdog:
+class TrainingMonitor:
     """Looks at a run through hooks on its blocks that sleep between looks."""
 
-    def __init__(self, recipe: "Recipe", course: "Course", engine: "Engine", out: Path):
+    def __init__(self, recipe: "Recipe", task: "Task", engine: "Engine", out: Path):
         self.recipe, self.config = recipe, recipe.watch
-        self.course, self.engine, self.path = course, engine, out / "watch.jsonl"
-        self.blocks = course.blocks() or _children(course.module)
+        self.task, self.engine, self.path = task, engine, out / "watch.jsonl"
+        self.blocks = task.blocks() or _children(task.module)
         self.groups = _groups(engine.task, [f"module.{name}" for name in self.blocks])
         self.looks: list[Look] = []
         self.rounds: list[list[Asked]] = []
@@ -186,7 +186,7 @@ class Watchdog:
 
     def _two_faced(self) -> str:
         """What behaves otherwise while it answers than while it learns."""
-        for name, module in self.course.module.named_modules():
+        for name, module in self.task.module.named_modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 return (
                     f"the likely cause is {name}, a BatchNorm: while it learns it norms by the "

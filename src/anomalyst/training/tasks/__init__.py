@@ -1,4 +1,4 @@
-"""What can be trained: each stage brings its recipe and its course."""
+"""What can be trained: each stage brings its recipe and its task."""
 
 import difflib
 from pathlib import Path
@@ -8,13 +8,13 @@ import yaml
 from anomalyst.config import load
 from anomalyst.errors import AnomalystError
 from anomalyst.training.recipe import DetectorRecipe, Recipe
-from anomalyst.training.task import Course
-from anomalyst.training.tasks.anomalygpt import AnomalyGPTCourse
-from anomalyst.training.tasks.defect_types import KindsCourse, KindsRecipe
-from anomalyst.training.tasks.detector import DetectorCourse
+from anomalyst.training.task import Task
+from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
+from anomalyst.training.tasks.defect_types import KindsRecipe, KindsTask
+from anomalyst.training.tasks.detector import DetectorTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
-from anomalyst.training.tasks.language import LanguageCourse, LanguageRecipe
-from anomalyst.training.tasks.text_aligned import TextAlignedCourse, TextAlignedRecipe
+from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
+from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
 
 RECIPES: dict[str, type[Recipe]] = {
     "detector": DetectorRecipe,
@@ -25,19 +25,19 @@ RECIPES: dict[str, type[Recipe]] = {
 }
 
 
-def course_of(recipe: Recipe, out: Path) -> Course:
-    """The course that a recipe asks for."""
+def course_of(recipe: Recipe, out: Path) -> Task:
+    """The task that a recipe asks for."""
     match recipe:
         case DetectorRecipe():
-            return DetectorCourse(recipe, out)
+            return DetectorTask(recipe, out)
         case KindsRecipe():
-            return KindsCourse(recipe, out)
+            return KindsTask(recipe, out)
         case TextAlignedRecipe():
-            return TextAlignedCourse(recipe, out)
+            return TextAlignedTask(recipe, out)
         case LanguageRecipe():
-            return LanguageCourse(recipe, out)
+            return LanguageTask(recipe, out)
         case AnomalyGPTRecipe():
-            return AnomalyGPTCourse(recipe, out)
+            return AnomalyGPTTask(recipe, out)
     raise AssertionError(type(recipe))
 
 

@@ -1,6 +1,6 @@
 """The predecessor's own recipe, on any set of pictures: map, prompt and words trained together.
 
-Good pictures and their spoiled twins, question and answer with place words; one batch of these,
+Good pictures and their defective twins, question and answer with place words; one batch of these,
 one of general instructions. Cross-entropy + focal + dice, weights 1, 1, 1 (AnomalyGPT, AAAI 2024,
 equation 8). First the language model is frozen, then LoRA is tuned with the rest.
 """
@@ -27,7 +27,7 @@ from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole, write_text
 from anomalyst.training.checkpoint import fill
-from anomalyst.training.task import Asked, Course, Share, made_ahead
+from anomalyst.training.task import Asked, Share, Task, made_ahead
 from anomalyst.training.tasks.inspection_data import (
     AnomalyGPTRecipe,
     Inspections,
@@ -47,7 +47,7 @@ from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.text_aligned import text_states
 
 
-class AnomalyGPTCourse(Course):
+class AnomalyGPTTask(Task):
     """Batches of inspections and, if there are any, of instructions in turn."""
 
     def __init__(self, recipe: AnomalyGPTRecipe, out: Path):
@@ -145,7 +145,7 @@ class AnomalyGPTCourse(Course):
             if self.instructions.entries and step % 2:
                 sample = self.instructions.sample(rng)
             else:
-                sample = inspections.sample(rng, spoiled=index % 2 == 1)
+                sample = inspections.sample(rng, defective=index % 2 == 1)
             samples.append(as_tokens(sample, self.processor, self.family, recipe.longest))
         return collated(samples) | {"step": step}
 
@@ -203,7 +203,7 @@ class AnomalyGPTCourse(Course):
             self._write_accuracy(load_model(weights)[0])
 
     def probe(self) -> list[Asked]:
-        """The fixed questions of the watchdog: good pictures and spoiled ones in turn."""
+        """The fixed questions of the training monitor: good pictures and defective ones in turn."""
         rng = np.random.default_rng(self.recipe.seed)
         names = list(self.inspections.good)
         answers = []
@@ -213,7 +213,7 @@ class AnomalyGPTCourse(Course):
             pictures, own = good.pictures, int(rng.integers(len(good.pictures)))
             picture, mask = pictures[own], np.zeros(pictures[own].shape[:2], bool)
             if index % 2:
-                picture, mask = good.spoiled(own, self.recipe.defects, rng)
+                picture, mask = good.defective(own, self.recipe.defects, rng)
             other = pictures[int(rng.integers(len(pictures)))]
             answers.append(self._ask(self.model, name, picture, mask, other))
         return answers
@@ -248,7 +248,7 @@ class AnomalyGPTCourse(Course):
         features = self.inspections.encoded(picture)
         seen = self.inspections.seen(features, self.inspections.beside(features, good), facts)
         told = facts.as_text() if self.recipe.facts else ""
-        return asked(model, self.processor, told, seen, spoiled=bool(facts.regions))
+        return asked(model, self.processor, told, seen, defective=bool(facts.regions))
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from anomalyst.detection.defect_types import KINDS, KindClassifier
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.feature_cache import LooksRecipe, read_crops
-from anomalyst.training.task import Course, Share
+from anomalyst.training.task import Share, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class KindsRecipe(LooksRecipe):
     smoothing: float = 0.05  # of the labels
 
 
-class KindsCourse(Course):
+class KindsTask(Task):
     """Regions in random order, turned, mirrored and recoloured."""
 
     def __init__(self, recipe: KindsRecipe, out: Path):

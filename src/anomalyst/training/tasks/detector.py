@@ -19,7 +19,7 @@ from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.episodes import Batch, batches
 from anomalyst.training.data.procedural_calibration import HELD_OUT, write_procedural_calibration
 from anomalyst.training.recipe import DetectorRecipe
-from anomalyst.training.task import Course, Share
+from anomalyst.training.task import Share, Task
 
 
 class DetectorStage(nn.Module):
@@ -54,7 +54,7 @@ class DetectorStage(nn.Module):
         """Logits (Q, 1, S/4, S/4) float32 and each level's nearest distance (Q, 1, h, w).
 
         Q = 2 B unless every good picture is shown: a good picture that is not shown serves as a
-        second, sound query of the same product.
+        second, normal query of the same product.
         """
         count, good = batch.references.shape[:2]
         pixels = torch.cat([batch.query, batch.references.transpose(0, 1).flatten(0, 1)])
@@ -88,7 +88,7 @@ class DetectorStage(nn.Module):
         return torch.stack(losses).mean()
 
 
-class DetectorCourse(Course):
+class DetectorTask(Task):
     """The stage as the loop drives it; ships model.safetensors and, at the end, calibrations."""
 
     leaves_out = True  # what judges a picture alone is not asked beside good ones
@@ -146,7 +146,7 @@ class DetectorCourse(Course):
         return path
 
     def finish(self, weights: Path) -> None:
-        """Write the scores of sound products that were never trained on."""
+        """Write the scores of normal products that were never trained on."""
         recipe = self.recipe
         write_procedural_calibration(
             weights, self.out, world=recipe.world, count=recipe.calibration_episodes

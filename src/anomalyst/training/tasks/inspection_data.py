@@ -1,4 +1,4 @@
-"""What the predecessor's recipe learns from: good pictures, spoiled twins, general instructions."""
+"""What the predecessor's recipe learns from: good pictures, defective twins, instructions."""
 
 import json
 import re
@@ -39,14 +39,14 @@ class AnomalyGPTRecipe(Recipe):
     stage: Literal["anomalygpt"] = "anomalygpt"
     data: tuple[str, ...] = ()  # sets in any layout `data check` knows; their good pictures train
     limit: int = 0  # good pictures of each category that are used, for a quick trial; 0: all
-    epochs: float = 0.0  # passes over the good pictures, each sound and spoiled; 0: `steps` counts
+    epochs: float = 0.0  # passes over the good pictures, once good, once defective; 0: `steps`
     folds: int = 0  # cross-validation: the good pictures in so many parts, one held out; 0: none
     fold: int = 0  # which part is held out
     fold_by: Literal["pictures", "categories"] = "pictures"
     instructions: str = ""  # LLaVA or PandaGPT JSON; every second step is one of these
     images: str = ""  # folder that the instructions' pictures lie in
     language_model: str = ""  # folder or name of a causal language model
-    defects: str = "mixed"  # how good pictures are spoiled; the predecessor: patch-blend
+    defects: str = "mixed"  # how good pictures are defective; the predecessor: patch-blend
     patches: tuple[Patch, ...] = ()  # layers put into every block of the language model
     vision: str = "embedded"  # the frozen encoder: embedded, or hf:DIR
     states: str = ""  # folder of CLIP or SigLIP whose text tower says normal and abnormal
@@ -60,12 +60,14 @@ class AnomalyGPTRecipe(Recipe):
     language_weight: float = 1.0
     focal_weight: float = 1.0
     dice_weight: float = 1.0
-    yes_weight: float = 1.0  # of the cross-entropy of answers about spoiled pictures
+    yes_weight: float = 1.0  # of the cross-entropy of answers about defective pictures
     gamma: float = 2.0  # of the focal loss
-    adaptive_gamma: float = 0.0  # added to gamma, times the share of the picture that is sound
+    adaptive_gamma: float = 0.0  # added to gamma, times the share of the picture that is normal
     side_px: int = 256
     longest: int = 1024  # tokens of a dialogue
-    probe_pictures: int = 8  # asked about in each of the watchdog's rounds, half of them spoiled
+    probe_pictures: int = (
+        8  # asked about in each of the training monitor's rounds, half of them defective
+    )
     accuracy: bool = True  # at the end, ask about every test picture of the sets
 
     def __post_init__(self) -> None:
@@ -108,15 +110,15 @@ class Inspections:
             name: text_states(recipe.states, name) for name in self.good if recipe.states
         }
 
-    def sample(self, rng: np.random.Generator, *, spoiled: bool) -> dict[str, Any]:
-        """A good picture, or a spoiled one, with a question and its true answer."""
+    def sample(self, rng: np.random.Generator, *, defective: bool) -> dict[str, Any]:
+        """A good picture, or a defective one, with a question and its true answer."""
         recipe = self.recipe
         name = str(rng.choice(list(self.good)))
         pictures = self.good[name].pictures
         own = int(rng.integers(len(pictures)))
         picture, mask = pictures[own], np.zeros(pictures[own].shape[:2], bool)
-        if spoiled:
-            picture, mask = self.good[name].spoiled(own, recipe.defects, rng)
+        if defective:
+            picture, mask = self.good[name].defective(own, recipe.defects, rng)
         features = self.encoded(picture)
         facts = facts_about(mask, name)
         one = write_dialogue(facts, "", rng, turns=1, intents=INTENTS)[0]

@@ -23,7 +23,7 @@ from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.data.feature_cache import MAP_PX, Look, LooksRecipe, read_looks
 from anomalyst.training.data.procedural_calibration import HELD_OUT
-from anomalyst.training.task import Asked, Course, Share, made_ahead
+from anomalyst.training.task import Asked, Share, Task, made_ahead
 from anomalyst.training.tasks.yes_no_prompt import asked
 from anomalyst.types import Region, Verdict, place_of
 from anomalyst.vlm.dialogue import messages_for
@@ -50,7 +50,7 @@ LOOK_OF = {
 _LOOKS = {family: look for look, families in LOOK_OF.items() for family in families}
 
 GROUP = 8  # steps whose dialogues are written together
-PROBED = 12  # scenes that the watchdog asks about
+PROBED = 12  # scenes that the training monitor asks about
 
 _TOLD = (
     "the print should read 500", "it must be white", "the cap is blue", "there are four screws",
@@ -85,7 +85,7 @@ class LanguageRecipe(LooksRecipe):
     model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
 
 
-class LanguageCourse(Course):
+class LanguageTask(Task):
     """Dialogues written anew for every step."""
 
     def __init__(self, recipe: LanguageRecipe, out: Path):
@@ -128,14 +128,14 @@ class LanguageCourse(Course):
         return {f"language_model.{k}": v for k, v in blocks_of(self.model.language_model).items()}
 
     def probe(self) -> list[Asked]:
-        """The fixed questions of the watchdog, about scenes that are never trained on."""
+        """The fixed questions of the training monitor, about scenes that are never trained on."""
         rng = np.random.default_rng((self.recipe.seed + HELD_OUT, 1))
         answers = []
         for _ in range(PROBED):
             facts, _, seen = self._scene(rng)
-            spoiled = facts.verdict != "normal"
+            defective = facts.verdict != "normal"
             answers.append(
-                asked(self.model, self.processor, facts.as_text(), seen, spoiled=spoiled)
+                asked(self.model, self.processor, facts.as_text(), seen, defective=defective)
             )
         return answers
 

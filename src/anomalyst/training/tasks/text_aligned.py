@@ -1,4 +1,4 @@
-"""The text-aligned stage: sound or damaged, told from one picture.
+"""The text-aligned stage: normal or damaged, told from one picture.
 
 It learns from the procedural world, or from the training pictures of sets: good ones, and
 defective ones with masks as `anomalyst data synthesize` makes them.
@@ -25,7 +25,7 @@ from anomalyst.synthetic.procedural import WorldConfig, make_episode
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.task import Course, Share, made_ahead
+from anomalyst.training.task import Share, Task, made_ahead
 from anomalyst.types import Sample
 from anomalyst.vlm.text_aligned import TextAlignedDecoder
 
@@ -46,7 +46,7 @@ class TextAlignedRecipe(Recipe):
     )
 
 
-class TextAlignedCourse(Course):
+class TextAlignedTask(Task):
     """Pictures of drawn parts with their masks; the good pictures are not looked at."""
 
     def __init__(self, recipe: TextAlignedRecipe, out: Path):
@@ -161,8 +161,8 @@ def _opened(
     (good, bad), canvas_hw = pictures[name], canvases_hw[name]
     found = []
     for _ in range(recipe.batch // parts):
-        spoiled = rng.random() < recipe.world.anomalous_share
-        some = bad if spoiled else good
+        defective = rng.random() < recipe.world.anomalous_share
+        some = bad if defective else good
         sample = some[int(rng.integers(len(some)))]
         picture = open_picture(sample.image)
         mask = np.zeros(canvas_hw, bool)

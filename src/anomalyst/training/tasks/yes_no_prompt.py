@@ -20,7 +20,7 @@ def asked(
     facts: str,
     seen: dict[str, Tensor],
     *,
-    spoiled: bool,
+    defective: bool,
 ) -> Asked:
     """The plain greedy answer about what is `seen`, neither checked nor mended, and if it is true.
 
@@ -40,4 +40,4 @@ def asked(
     model.train(training)
     answer = processor.tokenizer.decode(tokens[0], skip_special_tokens=True).strip()
     said = strictly_yes_or_no(answer)
-    return Asked(QUESTION, answer, None if said is None else said == spoiled)
+    return Asked(QUESTION, answer, None if said is None else said == defective)

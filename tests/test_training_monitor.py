@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM
 from anomalyst.training.distributed.ranks import Place
 from anomalyst.training.engines import open_engine
 from anomalyst.training.loop import train
-from anomalyst.training.monitor.training_monitor import Look, TrainingStopped, Watchdog
+from anomalyst.training.monitor.training_monitor import Look, TrainingMonitor, TrainingStopped
 from anomalyst.training.setup import prepared
 from anomalyst.training.tasks import load_recipe
 
@@ -93,10 +93,10 @@ def test_what_breaks_first_is_named(tiny, tmp_path, monkeypatch, break_it, told)
     made = preparing.course_of
 
     def broken(recipe, out):
-        course = made(recipe, out)
+        task = made(recipe, out)
         with torch.no_grad():
-            break_it(course.blocks()["language_model.model.layers.2"])
-        return course
+            break_it(task.blocks()["language_model.model.layers.2"])
+        return task
 
     monkeypatch.setattr(preparing, "course_of", broken)
     with pytest.raises(TrainingStopped, match=rf"{told}.*layers\.2"):
@@ -108,15 +108,15 @@ def test_blocks_that_die_or_explode_are_named_after_some_looks(tiny, tmp_path):
     recipe = load_recipe(tiny / "tiny.yaml", [])
     engine = open_engine("single", Place())
     found, _ = prepared(recipe, tmp_path, engine, resume=False, say=lambda _: None)
-    watchdog = Watchdog(recipe, found.course, engine, tmp_path)
-    first, *_, last = watchdog.blocks
+    monitor = TrainingMonitor(recipe, found.task, engine, tmp_path)
+    first, *_, last = monitor.blocks
     calm = Look(1, {first: 1.0, last: 1.0}, {first: 0.0, last: 0.5}, {}, {})
     dead = Look(2, {first: 1.0, last: 0.1}, {first: 0.0, last: 0.995}, {}, {})
     wild = Look(3, {first: 2e4, last: 1.0}, {first: 0.0, last: 0.5}, {}, {})
-    watchdog.looks = [calm]
-    assert "layers.3 is dead: 100 %" in watchdog._trouble([dead] * 3)
-    assert "layers.0 is 20000 times as large" in watchdog._trouble([wild] * 3)
-    assert not watchdog._trouble([calm, dead, wild])
+    monitor.looks = [calm]
+    assert "layers.3 is dead: 100 %" in monitor._trouble([dead] * 3)
+    assert "layers.0 is 20000 times as large" in monitor._trouble([wild] * 3)
+    assert not monitor._trouble([calm, dead, wild])
 
 
 def test_a_float16_scale_that_falls_to_its_floor_stops_the_run(tiny, tmp_path, monkeypatch):
@@ -125,10 +125,10 @@ def test_a_float16_scale_that_falls_to_its_floor_stops_the_run(tiny, tmp_path, m
     made = preparing.course_of
 
     def overflowing(recipe, out):
-        course = made(recipe, out)
-        block = course.blocks()["language_model.model.layers.3"]
+        task = made(recipe, out)
+        block = task.blocks()["language_model.model.layers.3"]
         block.register_full_backward_hook(lambda _m, given, _g: (given[0] * 1e30, *given[1:]))
-        return course
+        return task
 
     monkeypatch.setattr(preparing, "course_of", overflowing)
     with pytest.raises(TrainingStopped, match="loss scale has fallen to its floor"):
