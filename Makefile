@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := demo
-.PHONY: setup demo serve check test test-all fmt bench clean
+.PHONY: setup dev demo serve check test test-all fmt docs clean
 
 setup: .venv/.ready
 dev: .venv/.ready-dev
@@ -45,6 +45,12 @@ test: check
 # With Horovod, too, where scripts/build-horovod.sh has built it.
 test-all: check
 	$(BIN)/pytest -m ''
+
+# Pages of the docs, with search, to read offline: out/docs/index.html. The commands' page is written anew.
+docs: dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/typer anomalyst.cli.main utils docs --name anomalyst --title Commands --output docs/commands.md
+	$(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache

@@ -70,7 +70,7 @@ def export_product(
                     (part / file.name).write_bytes(file.read_bytes())
                 networks.append(path.name)
         (part / RUNNER.name).write_bytes(RUNNER.read_bytes())
-        (part / "io/geometry.py").write_bytes(Path(geometry.__file__).read_bytes())
+        (part / "geometry.py").write_bytes(Path(geometry.__file__).read_bytes())
         manifest = {
             "format": EXPORT_FORMAT,
             "engine": format,
