@@ -18,7 +18,8 @@ from anomalyst.cli.main import app
 from anomalyst.deployment.checking import check_export, open_runner
 from anomalyst.deployment.folder import RUNNER, decision_rule, export_product
 from anomalyst.errors import AnomalystError
-from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspector import Inspector
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product
 from conftest import DEMO

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspector import Inspector
 from anomalyst.synthetic.procedural.episode import normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
 

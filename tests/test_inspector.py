@@ -10,7 +10,8 @@ from PIL import Image
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspector import Inspector
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product, find_product
 from anomalyst.product_index import check_name

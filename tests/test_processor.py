@@ -11,7 +11,8 @@ from scipy.stats import spearmanr
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware import processor as module
 from anomalyst.hardware.processor import precision_of, processor, usable_cores
-from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspector import Inspector
 
 AVX2 = "processor : 0\nmodel name : An old one\nflags : fpu sse4_2 avx2 fma\n"
 

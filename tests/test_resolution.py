@@ -20,7 +20,7 @@ from anomalyst.detection.matching import (
 )
 from anomalyst.detection.similarity import Similarities
 from anomalyst.errors import AnomalystError
-from anomalyst.inspector import InspectorConfig
+from anomalyst.inspection.config import InspectorConfig
 from anomalyst.io.geometry import Frame
 from anomalyst.io.working_side import DEFECT_PX, MOST_TILES, Sizing, checked_side, finest_structure
 from anomalyst.product import Product

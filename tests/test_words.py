@@ -91,7 +91,7 @@ ASKED: list[tuple[str, Facts, tuple[str, ...], tuple[str, ...]]] = [
 
 @pytest.fixture(scope="module")
 def speaker():
-    from anomalyst.inspector import EMBEDDED_LANGUAGE
+    from anomalyst.inspection.config import EMBEDDED_LANGUAGE
     from anomalyst.vlm.generation import Speaker
 
     return Speaker.load(EMBEDDED_LANGUAGE)

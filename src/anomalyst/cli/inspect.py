@@ -388,7 +388,8 @@ def load_inspector(
     smallest_defect_px: float | None = None,
 ) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
-    from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
+    from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
+    from anomalyst.inspector import Inspector
     from anomalyst.io.working_side import checked_side
 
     config = InspectorConfig(

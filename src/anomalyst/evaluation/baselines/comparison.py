@@ -26,7 +26,8 @@ from anomalyst.evaluation.protocols.protocol import (
     evaluate,
 )
 from anomalyst.evaluation.protocols.run_records import Run
-from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspector import Inspector
 from anomalyst.types import Sample
 
 SEED = 0  # of the untrained weights

@@ -23,7 +23,8 @@ from anomalyst.hardware.processor import (
     processor,
     product_seconds,
 )
-from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspector import Inspector
 from anomalyst.runtime.engines import checked_engine, installed
 from anomalyst.types import Inspection, Sample
 

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anomalyst.errors import PictureError
 from anomalyst.hardware.processor import PEAK_SIZE, Engine, Precision, matrix_peaks, processor
-from anomalyst.inspector import Inspector, InspectorConfig
+from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspector import Inspector
 from anomalyst.types import Dialogue, Inspection
 from anomalyst.vlm.facts import facts_of
 

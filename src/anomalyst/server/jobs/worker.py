@@ -13,7 +13,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from anomalyst.errors import AnomalystError
-from anomalyst.inspector import EMBEDDED_LANGUAGE, Inspector, InspectorConfig
+from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
+from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
 from anomalyst.product import Product
 from anomalyst.product_index import RECORD, check_name, product_folder

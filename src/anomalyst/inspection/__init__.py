@@ -1,0 +1,1 @@
+"""One picture's way through an inspection, and how a product is learnt; behind inspector.py."""

@@ -1,0 +1,33 @@
+"""How pictures are looked at."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anomalyst.calibration.conformal import REFERENCES_MOST
+from anomalyst.detection.detector import DetectorConfig
+from anomalyst.hardware.processor import DeviceName, Engine, Precision
+from anomalyst.io.working_side import Side, checked_side
+
+EMBEDDED_LANGUAGE = Path(__file__).parent.parent / "weights" / "language"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectorConfig:
+    """How pictures are looked at."""
+
+    side_px: Side | None = None  # working side of a square picture, or "auto"; None: encoder's own
+    smallest_defect_px: float | None = None  # pixels of the pictures; decides the side by itself
+    device: DeviceName = "auto"  # auto: a GPU if torch sees one
+    engine: Engine = "auto"  # auto: one built for the product (`anomalyst export`), else torch
+    precision: Precision = "auto"  # of the networks' sums; auto: as the processor is quickest
+    max_references: int = REFERENCES_MOST  # most good pictures remembered; others calibrate
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    language: Path = EMBEDDED_LANGUAGE  # folder of the model that answers questions
+
+    def __post_init__(self) -> None:
+        checked_side(self.side_px, self.smallest_defect_px)
+
+    @property
+    def sized(self) -> bool:
+        """Whether a size is asked for, and not left to the encoder or the product."""
+        return self.side_px is not None or self.smallest_defect_px is not None

@@ -1,0 +1,147 @@
+"""A product learnt from good pictures, and what people say of inspections learnt into it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from anomalyst.calibration.conformal import Calibration
+from anomalyst.detection.pose import laid
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.inspection.pipeline import Pipeline
+from anomalyst.inspection.preprocessing import Stopwatch
+from anomalyst.io.files import write_bytes
+from anomalyst.io.pictures import open_picture
+from anomalyst.product import Accepted, Product
+from anomalyst.teaching.duplicates import all_the_same, remarks
+from anomalyst.teaching.feedback import covered, kept_mask, likest_picture
+from anomalyst.teaching.known_defects.defects import KnownDefects, open_defects, teach_defects
+from anomalyst.teaching.references import calibrate, circle_of, pose_of, study
+
+
+def learn(  # noqa: PLR0913 - each is one independent wish
+    pipeline: Pipeline,
+    name: str,
+    good: Sequence[Path],
+    *,
+    bad: KnownDefects | None = None,
+    product: Product | None = None,
+    pose: Literal["auto", "fixed", "free"] = "auto",
+    calibrated: bool = True,
+    adapted: bool | None | Literal["kept"] = None,
+    on_picture: Callable[[Path], None] = lambda _: None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Product:
+    """A product learnt from good pictures; what `Inspector.teach` does, and raises."""
+    paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
+    if not paths:
+        raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
+    pictures, notes = _opened(paths, on_picture)
+    bad = bad or (product.bad if product else None)
+    defects = open_defects(bad, pictures, on_picture) if bad else None
+    accepted = product.accepted if product else ()
+    kept = list(pictures)
+    frame, why = pipeline.frame_for(list(pictures.values()), product)
+    studied = study(
+        pipeline.detector,
+        frame,
+        list(pictures.values()),
+        pose=pose,
+        most=pipeline.config.max_references,
+        adapted=(product.head if product else {}) if adapted == "kept" else adapted,
+        accepted=[open_picture(one.image) for one in accepted],
+        on_step=on_step,
+    )
+    sources = dict(product.sources) if product else {}
+    named = [(sources.get(path, path.name), picture) for path, picture in pictures.items()]
+    notes += remarks(named, studied.features[0].embedding)
+    calibration, rule = Calibration(scores=(), method="leave-one-out"), None
+    if bad is not None and defects is not None:
+        bad, notes = bad.only(defects.pictures), [*notes, *defects.notes]
+        looked = iter([*kept, *defects.pictures])
+        rule, studied, calibration = teach_defects(
+            pipeline.detector, frame, studied, named, defects, bad, lambda: on_picture(next(looked))
+        )
+    elif calibrated and len(kept) > 1 and not all_the_same(list(pictures.values())):
+        calibration = calibrate(pipeline.detector, studied)
+    return Product(
+        name=name,
+        encoder=pipeline.detector.encoder.name,
+        fingerprint=pipeline.fingerprint,
+        frame=frame,
+        pose="fixed" if studied.circle is None else "free",
+        circle=studied.circle,
+        references=kept,
+        sources=sources,
+        features=studied.shown,
+        calibration=calibration,
+        head={} if studied.decoder is None else dict(studied.decoder.head()),
+        memories=studied.memories,
+        chosen=studied.chosen,
+        accepted=accepted,
+        bad=bad,
+        rule=rule,
+        notes=tuple(notes),
+        side_reason=why,
+        description=product.description if product else "",
+    )
+
+
+def accept(
+    pipeline: Pipeline,
+    product: Product,
+    image: Path,
+    boxes: Sequence[tuple[int, int, int, int]],
+    *,
+    name: str,
+    folder: Path,
+) -> Product:
+    """The product after a person called places normal; what `Inspector.accept` does."""
+    picture = open_picture(image)
+    whole = pipeline.run(image, picture, product, 0.05, Stopwatch()).map
+    assert product.frame is not None  # a taught product has one
+    good = [open_picture(path) for path in product.references]
+    below = likest_picture(pipeline.detector, product.frame, picture, good)
+    if product.circle is not None:
+        ours, theirs = (product.frame.cut(one).canvases[0] for one in (picture, below))
+        lies = pose_of(pipeline.detector, ours, circle_of(pipeline.detector, theirs))
+        below = laid(below, lies.inverse(below.shape))
+    taken = covered(picture, kept_mask(whole, boxes), below)
+    target = folder / f"{name}.png"
+    write_bytes(target, cv2.imencode(".png", taken[..., ::-1])[1].tobytes())
+    one = Accepted(name=name, image=target, boxes_xyxy=tuple(boxes))
+    return _relearnt(pipeline, product, (*product.accepted, one))
+
+
+def withdraw(pipeline: Pipeline, product: Product, name: str) -> Product:
+    """The product without a correction; what `Inspector.withdraw` does, and raises."""
+    left = tuple(one for one in product.accepted if one.name != name)
+    if len(left) == len(product.accepted):
+        raise AnomalystError(f"product {product.name!r} holds no correction {name!r}.")
+    return _relearnt(pipeline, product, left)
+
+
+def _relearnt(pipeline: Pipeline, product: Product, accepted: tuple[Accepted, ...]) -> Product:
+    """The product with other corrections; its fitted head, if it has one, stays."""
+    before = replace(product, accepted=accepted)
+    after = learn(pipeline, product.name, [], product=before, pose=product.pose, adapted="kept")
+    return replace(after, notes=product.notes)
+
+
+def _opened(
+    paths: Sequence[Path], on_picture: Callable[[Path], None]
+) -> tuple[dict[Path, np.ndarray], list[str]]:
+    pictures: dict[Path, np.ndarray] = {}
+    errors: list[PictureError] = []
+    for path in paths:
+        try:
+            pictures[path] = open_picture(path)
+        except PictureError as error:
+            errors.append(error)
+        on_picture(path)
+    if not pictures:
+        raise errors[0]
+    return pictures, [f"left out when taught: {e}" for e in errors]
