@@ -1,0 +1,1 @@
+"""`anomalyst bench ...`: what things cost and are worth on this machine."""

@@ -1,0 +1,1 @@
+"""`anomalyst data ...`: sets looked after and made."""

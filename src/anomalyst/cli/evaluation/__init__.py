@@ -1,0 +1,1 @@
+"""`anomalyst evaluate|mmad`."""

@@ -1,0 +1,1 @@
+"""`anomalyst train|search|crossval|compare`."""

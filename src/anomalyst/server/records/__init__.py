@@ -1,0 +1,1 @@
+"""What the server tells of products and inspections: lists, figures, papers."""
