@@ -12,7 +12,7 @@ from anomalyst.detection.nearest_normal import nearest_place
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import Frame
 from anomalyst.product import Product
-from anomalyst.server.figures import accepted_scores
+from anomalyst.server.records.figures import accepted_scores
 from anomalyst.teaching.feedback import covered, kept_mask
 from anomalyst.types import Features
 from conftest import DEMO

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from anomalyst.cli.data import app
+from anomalyst.cli.datasets.data import app
 from anomalyst.datasets.checks import check
 from anomalyst.datasets.findings import CategoryReport, Shortcut
 

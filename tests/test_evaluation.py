@@ -10,7 +10,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from anomalyst.cli import evaluate as command
+from anomalyst.cli.evaluation import evaluate as command
 from anomalyst.datasets import read_dataset
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.evaluation.protocols.protocol import ProtocolConfig, Results, evaluate

@@ -6,27 +6,15 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import (
-    bench_making,
-    bench_peers,
-    bench_serving,
-    bench_training,
-    chat,
-    compare,
-    data,
-    demo,
-    evaluate,
-    export,
-    inspect,
-    mmad,
-    search,
-    serve,
-    store,
-    teach,
-    train,
-    watch,
-)
-from anomalyst.cli.bench import app as bench_app
+from anomalyst.cli import chat, demo, export, inspect, serve, store, teach, watch
+from anomalyst.cli.bench import baselines as bench_peers
+from anomalyst.cli.bench import making as bench_making
+from anomalyst.cli.bench import server as bench_serving
+from anomalyst.cli.bench import training as bench_training
+from anomalyst.cli.bench.inspection import app as bench_app
+from anomalyst.cli.datasets import data
+from anomalyst.cli.evaluation import evaluate, mmad
+from anomalyst.cli.training import compare, search, train
 from anomalyst.hardware.allocator import keep_freed_memory
 
 app = typer.Typer(

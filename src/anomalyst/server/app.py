@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from anomalyst.errors import AnomalystError
 from anomalyst.server.api.app import build_app
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.gradio_startup import import_gradio_quickly
 from anomalyst.server.service import Service
 from anomalyst.server.storage.retention import prune
-from anomalyst.server.ui.gradio_startup import import_gradio_quickly
 
 log = logging.getLogger(__name__)
 DEMO = Path(__file__).parent.parent / "demo"

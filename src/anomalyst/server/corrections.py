@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from anomalyst.errors import AnomalystError
-from anomalyst.server.documents import as_png
 from anomalyst.server.errors import Conflict
 from anomalyst.server.jobs.tasks import Accept, Box, Withdraw
+from anomalyst.server.records.documents import as_png
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, now
 

@@ -15,14 +15,14 @@ from typing import IO, Any
 from anomalyst.calibration.conformal import Calibration, checked_rate
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.product_index import check_name, product_folder, product_names
-from anomalyst.server import products
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy, Conflict, NotFound, TooLarge
-from anomalyst.server.figures import drift_test, statistics
 from anomalyst.server.jobs.queue import JobQueue, ProcessLane
 from anomalyst.server.jobs.tasks import Ask, Inspect, Resemble, Task, Teach
 from anomalyst.server.metrics import Metrics
+from anomalyst.server.records import products
+from anomalyst.server.records.figures import drift_test, statistics
 from anomalyst.server.storage.database import open_database
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.store import Asked, Filter, Store

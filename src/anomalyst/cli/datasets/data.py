@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.making import augment, convert, poisson, synthesize
+from anomalyst.cli.datasets.builders import augment, convert, poisson, synthesize
 from anomalyst.cli.screen import counted, needs
 
 HELP = "Look data sets over before they are trusted, and make others from them."

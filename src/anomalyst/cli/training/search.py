@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from anomalyst.cli.screen import needs, progress, say
-from anomalyst.cli.train import Overrides, RecipeFile
+from anomalyst.cli.training.train import Overrides, RecipeFile
 
 Jobs = Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")]
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, Upl
 from fastapi.responses import StreamingResponse
 
 from anomalyst.errors import AnomalystError
-from anomalyst.server import documents
 from anomalyst.server.api.access import Operator, Serving
 from anomalyst.server.api.problems import problem, responses, status_of
 from anomalyst.server.api.schemas import (
@@ -22,7 +21,8 @@ from anomalyst.server.api.schemas import (
     Text,
     Turn,
 )
-from anomalyst.server.products import reference_paths
+from anomalyst.server.records import documents
+from anomalyst.server.records.products import reference_paths
 from anomalyst.server.service import Service
 from anomalyst.server.storage.history_export import listing
 from anomalyst.server.storage.store import Filter

@@ -11,7 +11,7 @@ from starlette.responses import FileResponse
 from anomalyst.server.api.access import Admin, Engineer, Operator, Serving
 from anomalyst.server.api.problems import responses
 from anomalyst.server.api.schemas import Change, Name, Settings, Text
-from anomalyst.server.products import pack
+from anomalyst.server.records.products import pack
 
 router = APIRouter(prefix="/products", tags=["products"])
 Pictures = Annotated[list[UploadFile], File(description="good pictures")]

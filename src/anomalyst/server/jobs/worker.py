@@ -21,7 +21,7 @@ from anomalyst.product_index import RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.jobs.tasks import Accept, Ask, Inspect, Resemble, Task, Teach, Withdraw
-from anomalyst.server.products import same_picture
+from anomalyst.server.records.products import same_picture
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
 

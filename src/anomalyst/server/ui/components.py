@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
 from anomalyst.report.overlay import shown_size
-from anomalyst.server import documents
 from anomalyst.server.auth import Caller
+from anomalyst.server.records import documents
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
 

@@ -7,7 +7,7 @@ import gradio as gr
 import numpy as np
 
 from anomalyst.io.geometry import resize
-from anomalyst.server import documents
+from anomalyst.server.records import documents
 from anomalyst.server.storage.tables import CorrectionRow
 from anomalyst.server.ui.context import Bench, told
 

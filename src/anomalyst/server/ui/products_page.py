@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from anomalyst.server.products import pack, reference_paths
+from anomalyst.server.records.products import pack, reference_paths
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import calibration_chart, course_chart, limit_of
 from anomalyst.server.ui.context import Bench, told

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.auth import caller_of
+from anomalyst.server.gradio_startup import no_apps_in_between
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.service import Service
 from anomalyst.server.ui import help as help_page
@@ -18,7 +19,6 @@ from anomalyst.server.ui import products_page as teaching
 from anomalyst.server.ui import review_page as reviewing
 from anomalyst.server.ui import training_page as training
 from anomalyst.server.ui.context import Bench
-from anomalyst.server.ui.gradio_startup import no_apps_in_between
 
 SIGN_IN = "Sign in with a key's name and the key, as `anomalyst store key` gave them."
 PAGES = Path(__file__).parent
