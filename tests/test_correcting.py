@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.drift import ALARM_AT, DriftTest
-from anomalyst.detection.nearest_normal import nearest_place
 from anomalyst.errors import AnomalystError
+from anomalyst.inspection.nearest_normal import nearest_place
 from anomalyst.io.geometry import Frame
 from anomalyst.product import Product
 from anomalyst.server.records.figures import accepted_scores

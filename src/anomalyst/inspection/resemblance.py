@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from anomalyst.detection.nearest_normal import nearest_place
 from anomalyst.detection.pose import UPRIGHT, laid, moved_box
 from anomalyst.errors import AnomalystError
+from anomalyst.inspection.nearest_normal import nearest_place
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product
