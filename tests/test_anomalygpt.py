@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.errors import AnomalystError
+from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.experiments.tiny import write_tiny_llama
 from anomalyst.training.loop import train
 from anomalyst.training.task import Share

@@ -7,7 +7,6 @@ import torch
 
 from anomalyst.backbones.embedded import EmbeddedConfig, EmbeddedEncoder, fold_batch_norm
 from anomalyst.detection.alignment import cell_places, fitted_movement, moved_places
-from anomalyst.detection.detector import expected_share, mixed_logits
 from anomalyst.detection.matching import (
     agreement,
     bell,
@@ -19,6 +18,7 @@ from anomalyst.detection.matching import (
     unit_patches,
 )
 from anomalyst.detection.pair_decoder import DecoderConfig, PairDecoder
+from anomalyst.detection.scoring import expected_share, mixed_logits
 from anomalyst.types import Features
 
 SMALL = EmbeddedConfig(detail=(8, 8), levels=(8, 12, 16))

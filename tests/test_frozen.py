@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from anomalyst.detection.detector import (
+from anomalyst.detection.frozen import FrozenPatches
+from anomalyst.detection.scoring import (
     FROZEN_LEAST,
     FROZEN_TOP_SHARE,
     FROZEN_WEIGHT,
     PEAK_WEIGHT,
     evidence_of,
 )
-from anomalyst.detection.frozen import FrozenPatches
 
 
 def test_distances_are_those_of_a_plain_loop_over_centred_patches():

@@ -17,7 +17,7 @@ from anomalyst.calibration.operating_rule import Costs, Findings, Head, Rule
 from anomalyst.cli.main import app
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.deployment.folder import export_product
-from anomalyst.detection.detector import (
+from anomalyst.detection.scoring import (
     FROZEN_TOP_SHARE,
     FROZEN_WEIGHT,
     PEAK_WEIGHT,

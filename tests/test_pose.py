@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from anomalyst.detection.detector import Evidence
 from anomalyst.detection.pose import (
     ANGLES,
     UPRIGHT,
@@ -28,6 +27,7 @@ from anomalyst.detection.pose import (
     through_circle,
 )
 from anomalyst.detection.pose_correction import over_query
+from anomalyst.detection.scoring import Evidence
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import place
 from anomalyst.synthetic.procedural.episode import normal_picture

@@ -10,10 +10,10 @@ import torch
 
 from anomalyst.backbones.embedded import EmbeddedConfig, load_embedded
 from anomalyst.calibration.conformal import Calibration
-from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_loss
 from anomalyst.detection.pair_decoder import DecoderConfig, load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
+from anomalyst.teaching.losses import dice_loss, focal_loss, image_loss, rank_loss
 from anomalyst.training.data.episodes import Batch, batches
 from anomalyst.training.loop import train
 from anomalyst.training.optimization import learning_rate

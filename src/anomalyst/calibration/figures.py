@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.detection.detector import Evidence
+from anomalyst.detection.scoring import Evidence
 
 TOP_SHARES = (0.001, 0.01, 0.1)  # of the cells, whose mean logits are figures of a picture
 POOLED_SHARE = 0.01  # of the cells, the most anomalous, over which what was compared is pooled

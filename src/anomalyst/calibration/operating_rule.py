@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from anomalyst.calibration.figures import figures_of
-from anomalyst.detection.detector import Evidence
+from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Verdict
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from anomalyst.calibration.conformal import Calibration, too_few_note
 from anomalyst.calibration.operating_rule import Rule
-from anomalyst.detection.detector import Evidence
+from anomalyst.detection.scoring import Evidence
 from anomalyst.types import Verdict
 
 # Normal real parts stand out by so much more than normal drawn ones, in the units of the contrast;

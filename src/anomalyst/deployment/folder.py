@@ -12,7 +12,7 @@ import torch
 
 from anomalyst.calibration.conformal import Calibration, checked_rate
 from anomalyst.calibration.verdict import REAL_MIDDLE, REAL_SHIFT
-from anomalyst.detection.detector import (
+from anomalyst.detection.scoring import (
     CONTRAST_SLOPE,
     CONTRAST_START,
     FROZEN_LEAST,

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.backbones.embedded import conv_bn, fold_batch_norm, read_weights
-from anomalyst.detection.detector import Evidence
+from anomalyst.detection.scoring import Evidence
 from anomalyst.io.geometry import Views
 from anomalyst.types import Region
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from anomalyst.detection.detector import Evidence
 from anomalyst.detection.pose import Laid, Pose, laid, laid_back
+from anomalyst.detection.scoring import Evidence
 from anomalyst.io.geometry import Placement
 
 

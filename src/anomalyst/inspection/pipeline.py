@@ -10,10 +10,11 @@ from anomalyst.backbones import fingerprint
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.verdict import Decision, decide, posed
 from anomalyst.detection.defect_types import load_kinds, with_kinds
-from anomalyst.detection.detector import Detector, Evidence, Memory
+from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pose import UPRIGHT, Laid, Pose, coarse, find_poses, pose_notes
 from anomalyst.detection.pose_correction import judge_laid
 from anomalyst.detection.regions import regions_for, sentence
+from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.threads import RoomForThreads
 from anomalyst.inspection.config import InspectorConfig

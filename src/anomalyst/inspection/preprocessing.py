@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anomalyst.detection.detector import Detector, Evidence
+from anomalyst.detection.detector import Detector
+from anomalyst.detection.scoring import Evidence
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.teaching.references import stacked
 from anomalyst.types import Features

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from anomalyst.config import to_mapping
-from anomalyst.detection.detector import Detector, Evidence, evidence_of
+from anomalyst.detection.detector import Detector
 from anomalyst.detection.pose import Shown
+from anomalyst.detection.scoring import Evidence, evidence_of
 from anomalyst.io.files import make_folder
 from anomalyst.product import Product
 from anomalyst.runtime.engines import ENGINE_FOLDER, SUFFIX, BuiltEngine, Run, open_engine

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anomalyst.detection.detector import Detector, Memory, blurred, by_scale, mixed_logits, resized
+from anomalyst.detection.detector import Detector, Memory, by_scale
 from anomalyst.detection.frozen import FrozenPatches
 from anomalyst.detection.matching import References, unit_patches
+from anomalyst.detection.scoring import blurred, mixed_logits, resized
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
 

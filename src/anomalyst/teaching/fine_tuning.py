@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.detection.detector import Detector, Memory, by_scale, expected_share
-from anomalyst.detection.losses import dice_loss, focal_loss
+from anomalyst.detection.detector import Detector, Memory, by_scale
 from anomalyst.detection.matching import References
 from anomalyst.detection.pair_decoder import Matched, PairDecoder
+from anomalyst.detection.scoring import expected_share
 from anomalyst.hardware.threads import RoomForThreads
 from anomalyst.synthetic.anomalies.pasting import spoil
+from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.types import Features
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from anomalyst.backbones import fingerprint
-from anomalyst.detection.detector import Evidence, Memory
+from anomalyst.detection.detector import Memory
+from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import PictureError
 from anomalyst.evaluation.baselines.methods import FEW, Peer
 from anomalyst.evaluation.baselines.methods.text import ZeroShot

@@ -7,9 +7,10 @@ from math import nan
 import numpy as np
 
 from anomalyst.calibration.figures import figures_of
-from anomalyst.detection.detector import Detector, Evidence, Memory, evidence_of, mixed_logits
+from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pose import UPRIGHT, Laid, Pose, Shown, laid
 from anomalyst.detection.pose_correction import over_query
+from anomalyst.detection.scoring import Evidence, evidence_of, mixed_logits
 from anomalyst.io.geometry import Frame, Views, resize
 from anomalyst.io.pictures import shrink_mask
 from anomalyst.teaching.known_defects.ranking import average_precision

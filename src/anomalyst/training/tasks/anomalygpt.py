@@ -22,10 +22,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from anomalyst.backbones import load_encoder
 from anomalyst.backbones.huggingface import quiet
 from anomalyst.detection.detector import Detector
-from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole, write_text
+from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import fill
 from anomalyst.training.task import Asked, Share, Task, made_ahead
 from anomalyst.training.tasks.inspection_data import (

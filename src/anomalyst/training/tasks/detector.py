@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from anomalyst.backbones.efficientnet_lite import LiteTrunk, imagenet_weights
 from anomalyst.backbones.embedded import EmbeddedEncoder, fill, read_weights
 from anomalyst.config import to_mapping
-from anomalyst.detection.detector import expected_share
-from anomalyst.detection.losses import dice_loss, focal_loss, image_loss, rank_loss
 from anomalyst.detection.pair_decoder import PairDecoder
+from anomalyst.detection.scoring import expected_share
 from anomalyst.errors import AnomalystError
+from anomalyst.teaching.losses import dice_loss, focal_loss, image_loss, rank_loss
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.episodes import Batch, batches
 from anomalyst.training.data.procedural_calibration import HELD_OUT, write_procedural_calibration

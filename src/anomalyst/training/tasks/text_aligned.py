@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from anomalyst.backbones import load_encoder
 from anomalyst.datasets.reading import read_dataset
 from anomalyst.datasets.splits import folds
-from anomalyst.detection.losses import dice_loss, focal_loss
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import canvas_for, resize
 from anomalyst.io.pictures import open_mask, open_picture, shrink_mask
 from anomalyst.synthetic.procedural import WorldConfig, make_episode
+from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.recipe import Recipe

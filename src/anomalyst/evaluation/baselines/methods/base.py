@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anomalyst.backbones.base import Encoder
-from anomalyst.detection.detector import Detector, Evidence, Memory, blurred, content, resized
+from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pose import Shown
+from anomalyst.detection.scoring import Evidence, blurred, content, resized
 from anomalyst.io.geometry import Placement
 from anomalyst.types import Features
 

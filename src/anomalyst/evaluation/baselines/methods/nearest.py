@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from anomalyst.backbones.base import Encoder
-from anomalyst.detection.detector import Evidence, Memory, content, top_mean
+from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import MemoryBank, fuse
 from anomalyst.detection.pose import Shown
+from anomalyst.detection.scoring import Evidence, content, top_mean
 from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, middle, rotated
 from anomalyst.types import Features
 

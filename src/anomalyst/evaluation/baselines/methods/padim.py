@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from anomalyst.backbones.base import Encoder
-from anomalyst.detection.detector import Evidence, Memory
+from anomalyst.detection.detector import Memory
 from anomalyst.detection.pose import Shown
+from anomalyst.detection.scoring import Evidence
 from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches
 from anomalyst.types import Features
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from anomalyst.backbones.base import Encoder
-from anomalyst.detection.detector import Evidence, Memory, content
+from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import greedy_coreset
 from anomalyst.detection.pose import Shown
+from anomalyst.detection.scoring import Evidence, content
 from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches
 from anomalyst.types import Features
 

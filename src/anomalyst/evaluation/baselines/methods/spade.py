@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from anomalyst.backbones.base import Encoder
-from anomalyst.detection.detector import Evidence, Memory
+from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import fuse
 from anomalyst.detection.pose import Shown
+from anomalyst.detection.scoring import Evidence
 from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, middle
 from anomalyst.types import Features
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from anomalyst.backbones.base import Encoder
-from anomalyst.detection.detector import Evidence, Memory, content, top_mean
+from anomalyst.detection.detector import Memory
 from anomalyst.detection.pose import Shown
+from anomalyst.detection.scoring import Evidence, content, top_mean
 from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches, rotated
 from anomalyst.types import Features
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from anomalyst.backbones.base import to_pixels
 from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig, quiet
-from anomalyst.detection.detector import Evidence, content, resized
+from anomalyst.detection.scoring import Evidence, content, resized
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.baselines.methods.base import MAP_STRIDE_PX
 from anomalyst.io.geometry import Placement

@@ -1,0 +1,109 @@
+"""Logits -> evidence: map, score (ranks within a product), contrast (between products)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anomalyst.detection.pose import Shown
+
+PEAK_WEIGHT = 0.2  # of the most anomalous place in a score: the least that ranks drawn parts best
+# Of the log of the mean of the highest distances on the frozen trunk, and of how many: what ranks
+# drawn parts best (docs/research/embedded.md). None counts as smaller than the last.
+FROZEN_WEIGHT, FROZEN_TOP_SHARE, FROZEN_LEAST = 3.0, 0.01, 0.01
+CONTRAST_SLOPE, CONTRAST_START = 0.96, 0.80
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What one tile of a query shows."""
+
+    map: np.ndarray  # float32 (h, w) in [0, 1], over the canvas
+    score: float  # unbounded, higher is more anomalous
+    contrast: float | None = None  # the most anomalous place, comparable between products
+    detail: Tensor | None = None  # (1, 2D+1, h, w): what the pair decoder compared (kinds.py)
+    logits: Tensor | None = None  # (1, 1, h, w) behind the map; -inf on padding
+
+
+def evidence_of(
+    logits: Tensor, shown: Tensor, detail: Tensor, frozen: Tensor | None, placement: Shown | None
+) -> Evidence:
+    """Logits and map (1, 1, h, w) of one tile -> its evidence; padding does not count.
+
+    `frozen`: `Detector.frozen_distances`.
+    """
+    kept = content(placement, logits)
+    values = logits[kept].double()
+    score = float(expected_share(values) + PEAK_WEIGHT * values.max())
+    if frozen is not None:
+        farthest = top_mean(frozen[content(placement, frozen)], FROZEN_TOP_SHARE)
+        score += FROZEN_WEIGHT * math.log(max(FROZEN_LEAST, farthest))
+    seen = logits.masked_fill(~kept, -math.inf)
+    return Evidence((shown * kept)[0, 0].numpy(), score, contrast(values), detail, seen)
+
+
+def expected_share(logits: Tensor) -> Tensor:
+    """Log of the mean probability over the last axis, in nats: (..., n) -> (...).
+
+    How much of the picture is expected to be anomalous. Takes the sum of many faint places and one
+    clear one alike, where the mean of a top share must first decide how large defects are
+    (docs/decisions.md).
+    """
+    return F.logsigmoid(logits).logsumexp(-1) - math.log(logits.shape[-1])
+
+
+def contrast(logits: Tensor) -> float:
+    """How far the most anomalous place stands out, as a logit: comparable between products.
+
+    A product that varies everywhere raises its score, which therefore says little beside another
+    product's; the maximum of the logits (n,) tells normal from defective over all products. Slope
+    and start are those of a logistic regression of "has a defect" on drawn products; neither
+    quantiles nor what varied copies of the good picture show added to it
+    (docs/research/embedded.md).
+    """
+    return CONTRAST_SLOPE * float(logits.max()) + CONTRAST_START
+
+
+def mixed_logits(logits: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    """Logits of the weighted mean of the probabilities behind some logits of one shape.
+
+    Takes the first of the shares, one for each, whatever their sum.
+    """
+    weights = torch.tensor(
+        list(shares[: len(logits)]), dtype=logits[0].dtype, device=logits[0].device
+    ).log()
+    stacked = torch.stack(list(logits), -1)  # (..., S)
+    yes = (F.logsigmoid(stacked) + weights).logsumexp(-1)
+    return yes - (F.logsigmoid(-stacked) + weights).logsumexp(-1)
+
+
+def top_mean(values: Tensor, share: float) -> float:
+    """Mean of the highest `share` of the values: robust where a maximum would be one pixel."""
+    flat = values.flatten()
+    return float(flat.topk(max(1, int(share * flat.numel()))).values.mean())
+
+
+def content(placement: Shown | None, like: Tensor) -> Tensor:
+    """Bool mask of a map (1, 1, h, w): False on the padding around the picture."""
+    if placement is None or not placement.padded:
+        return torch.ones_like(like, dtype=torch.bool)
+    return torch.from_numpy(placement.inside(*like.shape[-2:]))[None, None]
+
+
+def resized(x: Tensor, size_hw: tuple[int, int] | torch.Size) -> Tensor:
+    return F.interpolate(x, size=list(size_hw), mode="bilinear", align_corners=False)
+
+
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    if sigma <= 0:
+        return x
+    reach = max(1, round(3 * sigma))
+    offsets = torch.arange(-reach, reach + 1, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
