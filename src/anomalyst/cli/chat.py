@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyst.cli.inspect import source
+from anomalyst.cli.loading import source
 from anomalyst.cli.screen import (
     About,
     Device,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli.inspect import leave, run, show
+from anomalyst.cli.batch import leave, run, show
 from anomalyst.cli.screen import progress
 
 PICTURES = Path(__file__).parent.parent / "demo"

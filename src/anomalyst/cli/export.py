@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyst.cli.inspect import load_inspector
+from anomalyst.cli.loading import load_inspector
 from anomalyst.cli.screen import FalseAlarmRate, Products, progress, say
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anomalyst.cli.inspect import load_inspector
+from anomalyst.cli.loading import load_inspector
 from anomalyst.cli.screen import (
     Adapt,
     Device,

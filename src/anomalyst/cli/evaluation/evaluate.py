@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from anomalyst.cli.inspect import load_inspector
+from anomalyst.cli.loading import load_inspector
 from anomalyst.cli.screen import (
     Adapt,
     Categories,
