@@ -4,9 +4,9 @@ Only safetensors are read and only code of the transformers package is run.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,86 +17,17 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from anomalyst.backbones.base import Encoder
+from anomalyst.backbones.huggingface_families import (
+    FAMILIES,
+    LEFT_ASIDE,
+    STAGES,
+    TOKEN_DEPTHS,
+    WANTED_FILES,
+    Family,
+    Triple,
+)
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
-
-Triple = tuple[float, float, float]
-
-IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CLIP: tuple[Triple, Triple] = (
-    (0.48145466, 0.4578275, 0.40821073),
-    (0.26862954, 0.26130258, 0.27577711),
-)
-HALF: tuple[Triple, Triple] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-# The upper half of the depth, short of its end: SubspaceAD reads blocks 22-28 of 40, ANoCo 18 of
-# 24, FoundAD 10 of 12; the last block alone costs 2-3 points. A CNN: stages 2 and 3 (PatchCore).
-TOKEN_DEPTHS = (1 / 2, 2 / 3, 5 / 6)
-STAGES = (2, 3)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """What all models of one `model_type` have in common."""
-
-    model: str  # the class in transformers that is the bare image tower
-    side_px: int
-    normalisation: tuple[Triple, Triple]  # mean and std of RGB in [0, 1]
-    tokens: bool = True  # a vision transformer; else a CNN
-    class_token: bool = True  # its first token stands for the picture
-    patchified: bool = False  # wants rows of pixels instead of a picture (NaFlex)
-    build: Mapping[str, Any] = field(default_factory=dict)  # for the constructor
-    call: Mapping[str, Any] = field(default_factory=dict)  # for forward
-
-
-_ANY_SIZE = {"interpolate_pos_encoding": True}
-# A classifier has no pooler; built without one, no weight is left to chance.
-_NO_POOLER = {"add_pooling_layer": False}
-_CLIP = Family(model="CLIPVisionModel", side_px=448, normalisation=CLIP, call=_ANY_SIZE)
-_SIGLIP = Family(
-    model="SiglipVisionModel", side_px=448, normalisation=HALF, class_token=False, call=_ANY_SIZE
-)
-_SIGLIP2 = Family(
-    model="Siglip2VisionModel",
-    side_px=448,
-    normalisation=HALF,
-    class_token=False,
-    patchified=True,
-)
-
-FAMILIES: dict[str, Family] = {
-    "dinov2": Family(model="Dinov2Model", side_px=448, normalisation=IMAGENET),
-    "dinov2_with_registers": Family(
-        model="Dinov2WithRegistersModel", side_px=448, normalisation=IMAGENET
-    ),
-    "dinov3_vit": Family(model="DINOv3ViTModel", side_px=512, normalisation=IMAGENET),
-    "dinov3_convnext": Family(
-        model="DINOv3ConvNextModel", side_px=512, normalisation=IMAGENET, tokens=False
-    ),
-    "clip": _CLIP,
-    "clip_vision_model": _CLIP,
-    "siglip": _SIGLIP,
-    "siglip_vision_model": _SIGLIP,
-    "siglip2": _SIGLIP2,
-    "siglip2_vision_model": _SIGLIP2,
-    "vit": Family(
-        model="ViTModel", side_px=384, normalisation=HALF, build=_NO_POOLER, call=_ANY_SIZE
-    ),
-    "deit": Family(
-        model="DeiTModel", side_px=384, normalisation=IMAGENET, build=_NO_POOLER, call=_ANY_SIZE
-    ),
-    "convnext": Family(model="ConvNextModel", side_px=384, normalisation=IMAGENET, tokens=False),
-    "convnextv2": Family(
-        model="ConvNextV2Model", side_px=384, normalisation=IMAGENET, tokens=False
-    ),
-    "resnet": Family(model="ResNetModel", side_px=320, normalisation=IMAGENET, tokens=False),
-}
-
-# Parts of a name that mark weights an image tower does without: heads, and the text side of CLIP.
-HEADS = ("classifier", "cls_classifier", "distillation_classifier", "pooler", "decoder")
-TEXT_SIDE = ("text_model", "text_projection", "visual_projection", "logit_scale", "logit_bias")
-LEFT_ASIDE = {*HEADS, *TEXT_SIDE, "mask_token", "position_ids"}
-WANTED_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,19 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.procedural import shapes
+from anomalyst.synthetic.procedural.brushes import (
+    as_float,
+    contrasting_colour,
+    draw_blob,
+    draw_stroke,
+    grid_of,
+    paint,
+    paint_backdrop,
+    random_edge_spot,
+    random_radius,
+    random_spot,
+    random_walk,
+)
 from anomalyst.synthetic.procedural.material import draw_material, render
 from anomalyst.synthetic.procedural.render import Scene, slow_field
 
@@ -31,175 +44,77 @@ def apply_defect(scene: Scene, rng: np.random.Generator, kind: str) -> np.ndarra
     return mask
 
 
-def _grid(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    axis = np.arange(scene.image.shape[0], dtype=np.float32)
-    return axis[:, None], axis[None, :]
-
-
-def _spot(scene: Scene, rng: np.random.Generator) -> tuple[int, int]:
-    """A random pixel (x, y) of the product."""
-    size = scene.image.shape[0]
-    for _ in range(60):
-        x, y = (int(v) for v in rng.integers(0, size, 2))
-        if scene.foreground[y, x] > 0.5:
-            return x, y
-    ys, xs = np.nonzero(scene.foreground > 0.5)
-    if len(ys) == 0:
-        return size // 2, size // 2
-    pick = int(rng.integers(len(ys)))
-    return int(xs[pick]), int(ys[pick])
-
-
-def _edge_spot(
-    scene: Scene, rng: np.random.Generator, strength: np.ndarray
-) -> tuple[int, int] | None:
-    """A pixel (x, y) among the strongest edges of `strength`."""
-    grey = cv2.GaussianBlur(strength, (0, 0), 1.0)
-    slope = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    slope *= scene.foreground > 0.2
-    top = slope.max()
-    if top < 0.15:
-        return None
-    ys, xs = np.nonzero(slope > 0.5 * top)
-    pick = int(rng.integers(len(ys)))
-    return int(xs[pick]), int(ys[pick])
-
-
-def _float(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32)
-
-
-def _radius(scene: Scene, rng: np.random.Generator, low: float, high: float) -> float:
-    """Log-uniform between two shares of the side, in pixels; at least 1.2."""
-    share = np.exp(rng.uniform(np.log(low), np.log(high)))
-    return max(1.2, float(share) * scene.image.shape[0])
-
-
-def _blob(
-    scene: Scene, rng: np.random.Generator, centre: tuple[int, int], radius: float, soft: float
-) -> np.ndarray:
-    """A lumpy spot, float32 (S, S) in [0, 1]."""
-    rows, columns = _grid(scene)
-    turn, flat = rng.uniform(0, np.pi), rng.uniform(0.35, 1.0)
-    x, y = columns - centre[0], rows - centre[1]
-    u = (x * np.cos(turn) + y * np.sin(turn)) / radius
-    v = (-x * np.sin(turn) + y * np.cos(turn)) / (radius * flat)
-    distance = np.sqrt(u * u + v * v)
-    lumps = rng.uniform(0.0, 0.35)
-    if lumps > 0.05 and radius > 3:
-        scale = max(radius / 14, 0.15) * 160 / scene.image.shape[0]
-        distance = distance + lumps * slow_field(rng, scene.image.shape[0], scale)
-    return np.clip((1 - distance) / max(soft, 1 / radius) + 0.5, 0, 1).astype(np.float32)
-
-
-def _stroke(
-    scene: Scene, points: np.ndarray, width_px: float, *, tapered: bool = False
-) -> np.ndarray:
-    """A line through pixel points (N, 2), float32 (S, S) in [0, 1]."""
-    canvas = np.zeros(scene.image.shape[:2], np.uint8)
-    scaled = (points * 16).astype(np.int32)
-    if tapered:
-        for i in range(len(points) - 1):
-            width = max(1, round(width_px * (1 - abs(2 * i / (len(points) - 1) - 1)) + 0.5))
-            cv2.line(canvas, scaled[i].tolist(), scaled[i + 1].tolist(), 255, width, cv2.LINE_AA, 4)
-    else:
-        cv2.polylines(canvas, [scaled], False, 255, max(1, round(width_px)), cv2.LINE_AA, 4)
-    return canvas.astype(np.float32) / 255
-
-
-def _walk(
-    start: tuple[int, int], rng: np.random.Generator, length: float, bend: float, steps: int
-) -> np.ndarray:
-    heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(size=steps) * bend)
-    move = np.stack([np.cos(heading), np.sin(heading)], 1) * (length / steps)
-    return np.concatenate([[np.array(start, float)], start + np.cumsum(move, 0)])
-
-
-def _paint(scene: Scene, alpha: np.ndarray, colour: np.ndarray) -> None:
-    scene.image += (np.asarray(colour, np.float32) - scene.image) * alpha[..., None]
-
-
-def _contrasting(scene: Scene, at: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    here = scene.image[at[1], at[0]]
-    step = rng.uniform(0.12, 0.7) * (1 if rng.random() > here.mean() else -1)
-    return np.clip(here + step + rng.normal(size=3) * 0.05, 0, 1)
-
-
 def _scratch(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    unit, at = scene.image.shape[0] / 160, _spot(scene, rng)
-    length = _radius(scene, rng, 0.08, 0.6)
+    unit, at = scene.image.shape[0] / 160, random_spot(scene, rng)
+    length = random_radius(scene, rng, 0.08, 0.6)
     total = np.zeros(scene.image.shape[:2], np.float32)
-    colour = _contrasting(scene, at, rng)
+    colour = contrasting_colour(scene, at, rng)
     for _ in range(int(rng.choice([1, 1, 1, 2, 4]))):
-        points = _walk(at, rng, length, rng.uniform(0.0, 0.12), 10)
-        line = _stroke(
+        points = random_walk(at, rng, length, rng.uniform(0.0, 0.12), 10)
+        line = draw_stroke(
             scene, points, rng.uniform(0.8, 2.4) * unit, tapered=bool(rng.random() < 0.5)
         )
         total = np.maximum(total, line * scene.foreground)
         at = (int(at[0] + rng.normal() * 6 * unit), int(at[1] + rng.normal() * 6 * unit))
-    _paint(scene, total * rng.uniform(0.4, 1.0), colour)
+    paint(scene, total * rng.uniform(0.4, 1.0), colour)
     return total
 
 
 def _crack(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    unit, at = scene.image.shape[0] / 160, _spot(scene, rng)
-    length = _radius(scene, rng, 0.1, 0.7)
-    trunk = _walk(at, rng, length, 0.45, 22)
+    unit, at = scene.image.shape[0] / 160, random_spot(scene, rng)
+    length = random_radius(scene, rng, 0.1, 0.7)
+    trunk = random_walk(at, rng, length, 0.45, 22)
     width = rng.uniform(0.8, 4.0) * unit
-    total = _stroke(scene, trunk, width, tapered=True)
+    total = draw_stroke(scene, trunk, width, tapered=True)
     for _ in range(int(rng.integers(0, 4))):
         fork = trunk[int(rng.integers(len(trunk)))]
-        branch = _walk((int(fork[0]), int(fork[1])), rng, length * 0.4, 0.5, 10)
-        total = np.maximum(total, _stroke(scene, branch, width * 0.6, tapered=True))
+        branch = random_walk((int(fork[0]), int(fork[1])), rng, length * 0.4, 0.5, 10)
+        total = np.maximum(total, draw_stroke(scene, branch, width * 0.6, tapered=True))
     total *= scene.foreground
     depth = rng.uniform(0.35, 0.9)
-    _paint(scene, total * depth, scene.image[at[1], at[0]] * rng.uniform(0, 0.5))
+    paint(scene, total * depth, scene.image[at[1], at[0]] * rng.uniform(0, 0.5))
     return total
 
 
 def _cut(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    unit, at = scene.image.shape[0] / 160, _spot(scene, rng)
-    points = _walk(at, rng, _radius(scene, rng, 0.06, 0.4), 0.03, 8)
-    lips = _stroke(scene, points, 3.4 * unit, tapered=True) * scene.foreground
-    gap = _stroke(scene, points, rng.uniform(1.0, 2.4) * unit, tapered=True) * scene.foreground
-    _paint(scene, lips * rng.uniform(0.2, 0.6), np.clip(scene.image[at[1], at[0]] + 0.25, 0, 1))
-    _paint(scene, gap * rng.uniform(0.6, 1), np.full(3, rng.uniform(0, 0.2)))
+    unit, at = scene.image.shape[0] / 160, random_spot(scene, rng)
+    points = random_walk(at, rng, random_radius(scene, rng, 0.06, 0.4), 0.03, 8)
+    lips = draw_stroke(scene, points, 3.4 * unit, tapered=True) * scene.foreground
+    gap = draw_stroke(scene, points, rng.uniform(1.0, 2.4) * unit, tapered=True) * scene.foreground
+    paint(scene, lips * rng.uniform(0.2, 0.6), np.clip(scene.image[at[1], at[0]] + 0.25, 0, 1))
+    paint(scene, gap * rng.uniform(0.6, 1), np.full(3, rng.uniform(0, 0.2)))
     return lips
 
 
 def _stain(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    at = _spot(scene, rng)
-    spot = _blob(scene, rng, at, _radius(scene, rng, 0.02, 0.2), rng.uniform(0.1, 0.6))
+    at = random_spot(scene, rng)
+    spot = draw_blob(scene, rng, at, random_radius(scene, rng, 0.02, 0.2), rng.uniform(0.1, 0.6))
     spot *= scene.foreground
     strength = rng.uniform(0.25, 0.85)
     if rng.random() < 0.6:
         scene.image *= 1 - (spot * strength)[..., None] * np.float32(rng.uniform(0.2, 1, 3))
     else:
-        _paint(scene, spot * strength, rng.random(3))
+        paint(scene, spot * strength, rng.random(3))
     return spot
 
 
 def _hole(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    at = _spot(scene, rng)
-    radius = _radius(scene, rng, 0.012, 0.1)
-    spot = _blob(scene, rng, at, radius, 0.12) * scene.foreground
+    at = random_spot(scene, rng)
+    radius = random_radius(scene, rng, 0.012, 0.1)
+    spot = draw_blob(scene, rng, at, radius, 0.12) * scene.foreground
     if rng.random() < 0.5:
-        rim = _blob(scene, rng, at, radius * 1.35, 0.3) * scene.foreground
-        _paint(scene, rim * 0.5, _contrasting(scene, at, rng))
+        rim = draw_blob(scene, rng, at, radius * 1.35, 0.3) * scene.foreground
+        paint(scene, rim * 0.5, contrasting_colour(scene, at, rng))
     if rng.random() < 0.4:
-        _paint_backdrop(scene, spot)
+        paint_backdrop(scene, spot)
     else:
-        _paint(scene, spot, np.full(3, rng.choice([0.03, 0.1, 0.95])) + rng.normal(size=3) * 0.02)
+        paint(scene, spot, np.full(3, rng.choice([0.03, 0.1, 0.95])) + rng.normal(size=3) * 0.02)
     return spot
 
 
-def _paint_backdrop(scene: Scene, alpha: np.ndarray) -> None:
-    scene.image += (scene.backdrop - scene.image) * alpha[..., None]
-
-
 def _dent(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    at, radius = _spot(scene, rng), _radius(scene, rng, 0.03, 0.14)
-    rows, columns = _grid(scene)
+    at, radius = random_spot(scene, rng), random_radius(scene, rng, 0.03, 0.14)
+    rows, columns = grid_of(scene)
     x, y = (columns - at[0]) / radius, (rows - at[1]) / (radius * rng.uniform(0.5, 1.0))
     bowl = np.exp(-(x * x + y * y))
     pull = bowl * radius * rng.uniform(0.2, 0.8) * rng.choice([-1, 1])
@@ -212,16 +127,16 @@ def _dent(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     )
     slope = (x * scene.light_xy[0] + y * scene.light_xy[1]) * bowl
     scene.image += (slope * scene.foreground * rng.uniform(0.25, 0.8))[..., None]
-    return _float((bowl > 0.25) * scene.foreground)
+    return as_float((bowl > 0.25) * scene.foreground)
 
 
 def _chip(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    at = _edge_spot(scene, rng, scene.foreground)
+    at = random_edge_spot(scene, rng, scene.foreground)
     if at is None:
         return _hole(scene, rng)
-    spot = _blob(scene, rng, at, _radius(scene, rng, 0.025, 0.14), 0.1) * scene.foreground
+    spot = draw_blob(scene, rng, at, random_radius(scene, rng, 0.025, 0.14), 0.1) * scene.foreground
     if rng.random() < 0.65:
-        _paint_backdrop(scene, spot)
+        paint_backdrop(scene, spot)
     else:
         broken = render(draw_material(rng, looks=("grain", "cloud")), rng, spot.shape, 1.0)
         scene.image += (broken - scene.image) * spot[..., None]
@@ -230,7 +145,7 @@ def _chip(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 def _side(scene: Scene, rng: np.random.Generator, share: float) -> np.ndarray | None:
     """A rough-edged part of the product beyond a line, holding about `share` of it; (S, S)."""
-    rows, columns = _grid(scene)
+    rows, columns = grid_of(scene)
     turn = rng.uniform(0, 2 * np.pi)
     reach = columns * np.cos(turn) + rows * np.sin(turn)
     inside = scene.foreground > 0.5
@@ -245,7 +160,7 @@ def _broken_off(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     lost = _side(scene, rng, rng.uniform(0.05, 0.45))
     if lost is None:
         return _hole(scene, rng)
-    _paint_backdrop(scene, lost)
+    paint_backdrop(scene, lost)
     return lost
 
 
@@ -266,35 +181,35 @@ def _fracture(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     matrix[:, 2] += away / (np.linalg.norm(away) + 1e-6) * gap
     moved = cv2.warpAffine(before, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
     alpha = cv2.warpAffine(piece, matrix, (size, size))
-    _paint_backdrop(scene, piece)
+    paint_backdrop(scene, piece)
     scene.image += (moved - scene.image) * alpha[..., None]
     # Only the crack and its lips are anomalous: the moved piece itself is normal.
     rim = np.clip(piece - alpha, 0, 1) + np.clip(alpha - scene.foreground, 0, 1)
-    return _float(np.clip(rim, 0, 1))
+    return as_float(np.clip(rim, 0, 1))
 
 
 def _particles(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     unit, total = scene.image.shape[0] / 160, np.zeros(scene.image.shape[:2], np.float32)
-    colour = _contrasting(scene, _spot(scene, rng), rng)
+    colour = contrasting_colour(scene, random_spot(scene, rng), rng)
     for _ in range(int(rng.choice([1, 1, 2, 3, 6]))):
-        spot = _blob(scene, rng, _spot(scene, rng), rng.uniform(1.2, 4.5) * unit, 0.3)
+        spot = draw_blob(scene, rng, random_spot(scene, rng), rng.uniform(1.2, 4.5) * unit, 0.3)
         total = np.maximum(total, spot)
-    _paint(scene, total * rng.uniform(0.5, 1.0), colour)
+    paint(scene, total * rng.uniform(0.5, 1.0), colour)
     return total
 
 
 def _fibre(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    unit, at = scene.image.shape[0] / 160, _spot(scene, rng)
-    points = _walk(at, rng, _radius(scene, rng, 0.15, 0.7), rng.uniform(0.15, 0.4), 24)
-    line = _stroke(scene, points, rng.uniform(0.8, 2.0) * unit)
+    unit, at = scene.image.shape[0] / 160, random_spot(scene, rng)
+    points = random_walk(at, rng, random_radius(scene, rng, 0.15, 0.7), rng.uniform(0.15, 0.4), 24)
+    line = draw_stroke(scene, points, rng.uniform(0.8, 2.0) * unit)
     shadow = np.roll(line, (round(1.5 * unit), round(1.5 * unit)), (0, 1))
     scene.image *= 1 - 0.3 * shadow[..., None]
-    _paint(scene, line * rng.uniform(0.5, 1), _contrasting(scene, at, rng))
+    paint(scene, line * rng.uniform(0.5, 1), contrasting_colour(scene, at, rng))
     return line
 
 
 def _foreign_body(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    at, radius = _spot(scene, rng), _radius(scene, rng, 0.025, 0.13)
+    at, radius = random_spot(scene, rng), random_radius(scene, rng, 0.025, 0.13)
     turn = rng.uniform(0, 2 * np.pi)
     cos, sin = np.cos(turn) * radius, np.sin(turn) * radius
     outline = shapes.any_shape(rng).outer @ np.array([[cos, sin], [-sin, cos]]) + at
@@ -308,8 +223,12 @@ def _foreign_body(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 def _discolouration(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    spot = _blob(
-        scene, rng, _spot(scene, rng), _radius(scene, rng, 0.06, 0.3), rng.uniform(0.3, 0.8)
+    spot = draw_blob(
+        scene,
+        rng,
+        random_spot(scene, rng),
+        random_radius(scene, rng, 0.06, 0.3),
+        rng.uniform(0.3, 0.8),
     )
     spot *= scene.foreground
     scene.image *= 1 + spot[..., None] * np.float32(rng.uniform(-0.5, 0.5, 3))
@@ -317,8 +236,8 @@ def _discolouration(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 def _smear(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    at, radius = _spot(scene, rng), _radius(scene, rng, 0.05, 0.22)
-    spot = _blob(scene, rng, at, radius, 0.4) * scene.foreground
+    at, radius = random_spot(scene, rng), random_radius(scene, rng, 0.05, 0.22)
+    spot = draw_blob(scene, rng, at, radius, 0.4) * scene.foreground
     reach = max(3, int(radius))
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     turn = rng.uniform(0, np.pi)
@@ -337,23 +256,27 @@ def _smear(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 def _fold(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    unit, at = scene.image.shape[0] / 160, _spot(scene, rng)
-    rows, columns = _grid(scene)
+    unit, at = scene.image.shape[0] / 160, random_spot(scene, rng)
+    rows, columns = grid_of(scene)
     turn = rng.uniform(0, np.pi)
     across = (columns - at[0]) * np.sin(turn) - (rows - at[1]) * np.cos(turn)
     along = (columns - at[0]) * np.cos(turn) + (rows - at[1]) * np.sin(turn)
     across = across + slow_field(rng, scene.image.shape[0], 1.0) * rng.uniform(0, 3) * unit
-    length, width = _radius(scene, rng, 0.1, 0.5), rng.uniform(1.5, 4) * unit
+    length, width = random_radius(scene, rng, 0.1, 0.5), rng.uniform(1.5, 4) * unit
     ends = np.clip(1.5 - np.abs(along) / length, 0, 1) * scene.foreground
     profile = (across / width) * np.exp(-0.5 * (across / width) ** 2)
     scene.image += (profile * ends * rng.uniform(0.15, 0.6) * rng.choice([-1, 1]))[..., None]
-    return _float((np.abs(across) < 2 * width) * ends)
+    return as_float((np.abs(across) < 2 * width) * ends)
 
 
 def _wrong_texture(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """A place that looks like another place, turned, shifted or of another stuff."""
-    spot = _blob(
-        scene, rng, _spot(scene, rng), _radius(scene, rng, 0.04, 0.2), rng.uniform(0.05, 0.3)
+    spot = draw_blob(
+        scene,
+        rng,
+        random_spot(scene, rng),
+        random_radius(scene, rng, 0.04, 0.2),
+        rng.uniform(0.05, 0.3),
     )
     spot *= scene.foreground
     choice = rng.random()
@@ -370,8 +293,8 @@ def _wrong_texture(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 def _bend(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Structure pushed aside: a bent lead, a displaced weave, a squeezed edge."""
-    at, radius = _spot(scene, rng), _radius(scene, rng, 0.05, 0.16)
-    rows, columns = _grid(scene)
+    at, radius = random_spot(scene, rng), random_radius(scene, rng, 0.05, 0.16)
+    rows, columns = grid_of(scene)
     window = np.exp(-(((columns - at[0]) ** 2 + (rows - at[1]) ** 2) / radius**2))
     turn, push = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.35, 0.9)
     before = scene.image
@@ -383,13 +306,13 @@ def _bend(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         borderMode=cv2.BORDER_REFLECT,
     )
     change = np.abs(scene.image - before).max(2)
-    return _float((cv2.blur(change, (3, 3)) > 0.06) & (window > 0.05))
+    return as_float((cv2.blur(change, (3, 3)) > 0.06) & (window > 0.05))
 
 
 def _edge_fault(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """A bite out of an edge, a spur on it, a bridge or a gap: one side's colour over the other."""
     grey = scene.image.mean(2)
-    at = _edge_spot(scene, rng, grey)
+    at = random_edge_spot(scene, rng, grey)
     if at is None:
         return _particles(scene, rng)
     unit, size = scene.image.shape[0] / 160, scene.image.shape[0]
@@ -401,12 +324,14 @@ def _edge_fault(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     )
     colour = scene.image[source[1], source[0]].copy()
     if rng.random() < 0.6:
-        spot = _blob(scene, rng, at, rng.uniform(1.5, 6) * unit, 0.2)
+        spot = draw_blob(scene, rng, at, rng.uniform(1.5, 6) * unit, 0.2)
     else:
-        spot = _stroke(
-            scene, _walk(at, rng, rng.uniform(6, 22) * unit, 0.15, 6), rng.uniform(1.5, 4) * unit
+        spot = draw_stroke(
+            scene,
+            random_walk(at, rng, rng.uniform(6, 22) * unit, 0.15, 6),
+            rng.uniform(1.5, 4) * unit,
         )
-    _paint(scene, spot, colour)
+    paint(scene, spot, colour)
     return spot
 
 
