@@ -98,9 +98,9 @@ def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, t
     folder = train(recipe, tmp_path / "run")
     _, processor = load_model(folder)
     assert len(processor.tokenizer) == 512
-    course = LanguageTask(recipe, tmp_path)
-    first, second = course.batches(0, Share())
-    again = next(course.batches(1, Share()))
+    task = LanguageTask(recipe, tmp_path)
+    first, second = task.batches(0, Share())
+    again = next(task.batches(1, Share()))
     assert torch.equal(second["input_ids"], again["input_ids"])
     assert first["input_ids"].shape != second["input_ids"].shape or not torch.equal(
         first["input_ids"], second["input_ids"]

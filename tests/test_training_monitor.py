@@ -88,9 +88,9 @@ def test_settings_that_cannot_matter_are_said_before_the_first_step(tiny, tmp_pa
     ],
 )  # fmt: skip
 def test_what_breaks_first_is_named(tiny, tmp_path, monkeypatch, break_it, told):
-    from anomalyst.training import setup as preparing
+    from anomalyst.training import setup
 
-    made = preparing.course_of
+    made = setup.task_of
 
     def broken(recipe, out):
         task = made(recipe, out)
@@ -98,7 +98,7 @@ def test_what_breaks_first_is_named(tiny, tmp_path, monkeypatch, break_it, told)
             break_it(task.blocks()["language_model.model.layers.2"])
         return task
 
-    monkeypatch.setattr(preparing, "course_of", broken)
+    monkeypatch.setattr(setup, "task_of", broken)
     with pytest.raises(TrainingStopped, match=rf"{told}.*layers\.2"):
         run(tiny, tmp_path, "steps=4")
     assert not list((tmp_path / "checkpoints").glob("*"))  # no broken weights are kept
@@ -120,9 +120,9 @@ def test_blocks_that_die_or_explode_are_named_after_some_looks(tiny, tmp_path):
 
 
 def test_a_float16_scale_that_falls_to_its_floor_stops_the_run(tiny, tmp_path, monkeypatch):
-    from anomalyst.training import setup as preparing
+    from anomalyst.training import setup
 
-    made = preparing.course_of
+    made = setup.task_of
 
     def overflowing(recipe, out):
         task = made(recipe, out)
@@ -130,7 +130,7 @@ def test_a_float16_scale_that_falls_to_its_floor_stops_the_run(tiny, tmp_path, m
         block.register_full_backward_hook(lambda _m, given, _g: (given[0] * 1e30, *given[1:]))
         return task
 
-    monkeypatch.setattr(preparing, "course_of", overflowing)
+    monkeypatch.setattr(setup, "task_of", overflowing)
     with pytest.raises(TrainingStopped, match="loss scale has fallen to its floor"):
         run(tiny, tmp_path, "steps=30", "precision=float16", "loss_scale_power=3")
     lines = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -151,9 +151,9 @@ def highest(values: Tensor) -> Tensor:
     """
     lanes = next((c for c in (64, 32, 16, 8, 4) if values.shape[2] % c == 0), 1)
     folded = values.detach().float().unflatten(2, (-1, lanes))  # (B, N, M / lanes, lanes)
-    queue = folded.amax(2).argmax(2, keepdim=True)  # (B, N, 1)
-    column = folded.gather(3, queue[:, :, None].expand(-1, -1, folded.shape[2], 1))[..., 0]
-    return column.argmax(2) * lanes + queue[..., 0]
+    lane = folded.amax(2).argmax(2, keepdim=True)  # (B, N, 1)
+    column = folded.gather(3, lane[:, :, None].expand(-1, -1, folded.shape[2], 1))[..., 0]
+    return column.argmax(2) * lanes + lane[..., 0]
 
 
 def bell(

@@ -18,7 +18,7 @@ from anomalyst.product_index import check_name, product_folder, product_names
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy, Conflict, NotFound, TooLarge
-from anomalyst.server.jobs.queue import JobQueue, ProcessLane
+from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
 from anomalyst.server.jobs.tasks import Ask, Inspect, Resemble, Task, Teach
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.records import products
@@ -59,7 +59,7 @@ class Service:
         self.metrics = Metrics()
         self.pictures = Pictures(config.home / "pictures")
         self.store = Store(open_database(config.database_url), self.pictures)
-        self.queue = queue or ProcessLane(config, self.metrics.batch)
+        self.queue = queue or ProcessQueue(config, self.metrics.batch)
         self.tickets = Tickets()
         self.closing = False
         self._flying: dict[str, Future[InspectionRow]] = {}

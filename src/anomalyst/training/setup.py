@@ -19,7 +19,7 @@ from anomalyst.training.monitor.log import Say
 from anomalyst.training.optimization import make_optimizer
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task
-from anomalyst.training.tasks import course_of
+from anomalyst.training.tasks import task_of
 
 PROBE = "probe"  # in place of a batch: let the task ask its questions
 
@@ -44,7 +44,7 @@ def prepared(
     share = Share(engine.rank * count, count, parts)
     if engine.rank:
         engine.barrier()  # the first process makes what all read
-    task = course_of(recipe, out)
+    task = task_of(recipe, out)
     if recipe.validate_every and type(task).held_out is Task.held_out:
         raise AnomalystError(
             f"validate_every: stage {recipe.stage!r} holds nothing out; leave it at 0."

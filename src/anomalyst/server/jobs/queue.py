@@ -56,7 +56,7 @@ class Waiting:
     tries: int = 0
 
 
-class ProcessLane:
+class ProcessQueue:
     """A queue and one model process; if that dies, another takes its place."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Two small charts as SVG that follow the page's colours: calibration and the task of scores."""
+"""Two small charts as SVG that follow the page's colours: calibration and the trend of scores."""
 
 from collections.abc import Sequence
 from html import escape
@@ -35,7 +35,7 @@ def calibration_chart(scores: Sequence[float], limit: float | None) -> str:
     return _svg(f"{bars}{mark}{_axis(low, high)}", f"scores of {len(scores)} good pictures")
 
 
-def course_chart(recent: Sequence[dict[str, Any]], limit: float | None) -> str:
+def trend_chart(recent: Sequence[dict[str, Any]], limit: float | None) -> str:
     """Scores of the newest inspections, the oldest at the left."""
     if not recent:
         return "<p class='an-hint'>No inspection yet.</p>"

@@ -7,7 +7,7 @@ import gradio as gr
 
 from anomalyst.server.storage.store import Filter
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.charts import course_chart, limit_of
+from anomalyst.server.ui.charts import limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, told
 
 REFRESH_SECONDS = 3
@@ -21,7 +21,7 @@ def build(bench: Bench) -> None:
     with gr.Row():
         with gr.Column(scale=4, min_width=320):
             figures = gr.HTML(elem_id="live-figures")
-            task = gr.HTML()
+            trend = gr.HTML()
             newest = gr.HTML(elem_id="live-newest")
         with gr.Column(scale=3, min_width=300):
             gr.Markdown("### Watch")
@@ -68,19 +68,19 @@ def build(bench: Bench) -> None:
         bench.watches.stop(str(name))
         gr.Info("It finishes what it has, and ends.")
 
-    gr.on(None, products, None, product).then(now, product, [figures, task, newest])
+    gr.on(None, products, None, product).then(now, product, [figures, trend, newest])
     gr.on(None, listed, None, [watches, names])
-    product.change(now, product, [figures, task, newest])
+    product.change(now, product, [figures, trend, newest])
     start.click(begin, [source, product, mqtt, webhook], [watches, names])
     watches.select(choose, names, [chosen, console])
     stop.click(end, chosen, None)
     timer = gr.Timer(REFRESH_SECONDS)
-    timer.tick(now, product, [figures, task, newest], show_progress="hidden")
+    timer.tick(now, product, [figures, trend, newest], show_progress="hidden")
     timer.tick(listed, None, [watches, names], show_progress="hidden")
 
 
 def described(bench: Bench, product: str | None) -> tuple[str, str, str]:
-    """The last hour of a product in figures, the task of its scores, the newest pictures."""
+    """The last hour of a product in figures, the trend of its scores, the newest pictures."""
     if not product or product not in bench.service.product_names():
         return "", "", "<p class='an-hint'>Teach a product first.</p>"
     store, hour = bench.service.store, datetime.now(UTC) - timedelta(hours=1)
@@ -104,6 +104,6 @@ def described(bench: Bench, product: str | None) -> tuple[str, str, str]:
     rows = store.history(Filter(product=product), limit=NEWEST)
     return (
         pieces.tiles(tiles),
-        course_chart(found["recent"], limit),
+        trend_chart(found["recent"], limit),
         pieces.rows_of(bench.service, rows),
     )

@@ -9,7 +9,7 @@ import gradio as gr
 
 from anomalyst.server.records.products import pack, reference_paths
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.charts import calibration_chart, course_chart, limit_of
+from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, told
 
 GALLERY_MOST = 60
@@ -46,7 +46,7 @@ def build(bench: Bench) -> None:
                 with gr.Column(min_width=300):
                     calibration = gr.HTML()
                 with gr.Column(min_width=300):
-                    task = gr.HTML()
+                    trend = gr.HTML()
             with gr.Row():
                 rate = gr.Number(
                     label="False-alarm rate",
@@ -65,7 +65,7 @@ def build(bench: Bench) -> None:
                 headers=["when", "what", "by"], label="What happened to it", interactive=False
             )
 
-    page = [figures, calibration, task, rate, references, history]
+    page = [figures, calibration, trend, rate, references, history]
 
     def products(value: str | None) -> Any:
         names = bench.service.product_names()
@@ -158,7 +158,7 @@ def described(bench: Bench, name: str) -> list[Any]:
     return [
         pieces.tiles(tiles),
         calibration_chart(scores, limit),
-        course_chart(found["recent"], limit),
+        trend_chart(found["recent"], limit),
         rate,
         pictures,
         happened,

@@ -26,7 +26,7 @@ from anomalyst.training.monitor.log import read_log
 from anomalyst.training.optimization import learning_rate, make_optimizer
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share
-from anomalyst.training.tasks import course_of, load_recipe
+from anomalyst.training.tasks import load_recipe, task_of
 
 SKIPPED = 10  # first steps, in which things are made ready
 
@@ -147,7 +147,7 @@ def _run(
 def _bare_seconds(recipe: Recipe, out: Path) -> float:
     """A loop as one writes it first."""
     torch.manual_seed(recipe.seed)
-    task = course_of(recipe, out)
+    task = task_of(recipe, out)
     model, device = task.module, torch.device("cpu")
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(recipe, [{"params": trained}])

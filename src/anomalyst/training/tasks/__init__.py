@@ -25,7 +25,7 @@ RECIPES: dict[str, type[Recipe]] = {
 }
 
 
-def course_of(recipe: Recipe, out: Path) -> Task:
+def task_of(recipe: Recipe, out: Path) -> Task:
     """The task that a recipe asks for."""
     match recipe:
         case DetectorRecipe():
