@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from anomalyst.cli import inspect as inspect_command
+from anomalyst.cli import batch as batch_command
 from anomalyst.cli.main import app, main
 from anomalyst.inspector import Inspector
 
@@ -122,7 +122,7 @@ def test_a_bad_picture_is_skipped_listed_and_ends_with_code_2(cookie, tmp_path):
 @pytest.mark.usefixtures("shipped")
 def test_ctrl_c_keeps_what_is_done(cookie, tmp_path, monkeypatch):
     good = sorted((cookie / "train" / "good").glob("*"))
-    real, seen = inspect_command._take, []
+    real, seen = batch_command._take, []
 
     def interrupted(*words: object) -> None:
         if len(seen) == 2:
@@ -130,7 +130,7 @@ def test_ctrl_c_keeps_what_is_done(cookie, tmp_path, monkeypatch):
         seen.append(words)
         real(*words)
 
-    monkeypatch.setattr(inspect_command, "_take", interrupted)
+    monkeypatch.setattr(batch_command, "_take", interrupted)
     result = run("inspect", *good[1:6], "--reference", good[0], "--out", tmp_path / "out")
     assert result.exit_code == 130 and "2 of 5 pictures" in result.output
     assert (tmp_path / "out" / "report.html").read_text().count("<tr>") == 3

@@ -49,7 +49,7 @@ def test_it_agrees_with_anomalyst_on_every_picture(plain, exported):
     product, folder = exported
     found = check_export(plain, product, folder, PICTURES)
     assert found.pictures == len(PICTURES) and not found.verdicts
-    assert found.relative_score < 1e-3 and found.map < 1e-2
+    assert found.score < 5e-3 and found.map < 1e-2
 
 
 def test_the_command_compares_with_torch_and_says_how_far_they_are(exported, tmp_path, monkeypatch):
@@ -75,7 +75,7 @@ def test_many_good_pictures_and_a_grid_that_four_does_not_divide(plain, tmp_path
     product.save(tmp_path / "products" / "wide")
     export_product(plain, product, tmp_path / "out")
     found = check_export(plain, product, tmp_path / "out", sorted(wide.glob("[!0]*.png")))
-    assert found.pictures == 2 and not found.verdicts and found.relative_score < 1e-3
+    assert found.pictures == 2 and not found.verdicts and found.score < 5e-3
 
 
 def test_it_runs_where_there_is_neither_torch_nor_anomalyst(plain, exported, tmp_path):

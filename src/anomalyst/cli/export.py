@@ -11,9 +11,9 @@ from anomalyst.cli.screen import FalseAlarmRate, Products, progress, say
 if TYPE_CHECKING:
     from anomalyst.deployment.checking import Agreement
 
-# Of a score: engines sum in another order, and where two patches are alike to the last digits the
-# other one may win.
-LARGEST_GAP = 1e-3
+# Of two scores, in nats: engines sum in another order, and where two patches are alike to the last
+# digits the other one may win.
+LARGEST_GAP = 5e-3
 
 
 def export(
@@ -44,7 +44,7 @@ def export(
     Example: anomalyst export bolt --format onnx --out line3/bolt --check pictures/
     Example: python line3/bolt/runner.py new/*.jpg
 
-    Exit code 1: --check found a verdict that differs, or a score by more than 1e-3 of itself.
+    Exit code 1: --check found a verdict that differs, or a score by more than 0.005 nats.
     """  # fmt: skip
     from anomalyst.deployment.checking import check_export
     from anomalyst.deployment.folder import export_product
@@ -80,13 +80,13 @@ def _tell(agreed: "Agreement") -> None:
     for error in agreed.skipped:
         say(f"Skipped: {error}")
     typer.echo(
-        f"{agreed.pictures} pictures: score differs by at most {agreed.score:.2g} "
-        f"({agreed.relative_score:.2g} of itself), map by {agreed.map:.2g}, "
+        f"{agreed.pictures} pictures: score differs by at most {agreed.score:.2g} nats, "
+        f"map by {agreed.map:.2g}, "
         f"{len(agreed.verdicts)} verdicts differ."
     )
     for path in agreed.verdicts:
         say(f"Verdict differs: {path}")
-    if agreed.verdicts or agreed.relative_score > LARGEST_GAP:
+    if agreed.verdicts or agreed.score > LARGEST_GAP:
         raise typer.Exit(1)
     if agreed.skipped:
         raise typer.Exit(2)

@@ -21,8 +21,7 @@ class Agreement:
     """How far the two are from each other at most, over all pictures."""
 
     pictures: int = 0
-    score: float = 0.0
-    relative_score: float = 0.0
+    score: float = 0.0  # nats; a score is a logarithm, so no share of it means anything
     map: float = 0.0
     verdicts: list[Path] = field(default_factory=list)  # pictures whose verdict differs
     skipped: list[PictureError] = field(default_factory=list)
@@ -66,7 +65,6 @@ def check_export(
             raise AnomalystError(f"{path}: the exported network gives no numbers; report this.")
         found.pictures += 1
         found.score = max(found.score, gap)
-        found.relative_score = max(found.relative_score, gap / max(1e-9, abs(ours.score)))
         found.map = max(found.map, float(np.abs(shown - ours.map).max()))
         if theirs["verdict"] != ours.verdict:
             found.verdicts.append(path)
