@@ -95,7 +95,7 @@ def test_a_place_of_a_good_picture_is_found_where_it_is(inspector, flange):
     assert np.abs(np.subtract(same.box_xyxy, box)).max() <= 8
 
 
-def test_likest_place_finds_a_patch_that_was_moved():
+def test_nearest_place_finds_a_patch_that_was_moved():
     torch.manual_seed(0)
     good = torch.randn(3, 8, 16, 16)
     query = torch.randn(1, 8, 16, 16)

@@ -229,7 +229,7 @@ def test_alone_a_patch_is_not_explained_by_itself(pair):
 
 
 @torch.no_grad()
-def test_of_many_good_pictures_the_likest_are_compared_with(pair):
+def test_of_many_good_pictures_the_nearest_are_compared_with(pair):
     encoder, decoder = pair
     good = encoder(torch.rand(7, 3, 48, 48))
     references = decoder.remember(good, 7)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from anomalyst.detection import similarity
 from anomalyst.detection.frozen import FrozenPatches
 from anomalyst.detection.scoring import (
     FROZEN_LEAST,
@@ -39,6 +40,16 @@ def test_levels_add_up_on_the_finest_grid_and_a_good_picture_is_at_no_distance()
     coarse = FrozenPatches.of(levels[1:]).distances(other[1:])
     grown = torch.nn.functional.interpolate(coarse, (6, 8), mode="bilinear")
     torch.testing.assert_close(patches.distances(other), fine + grown)
+
+
+def test_distances_in_parts_are_those_at_once(monkeypatch):
+    torch.manual_seed(0)
+    patches = FrozenPatches.of([torch.rand(3, 4, 6, 8)])
+    query = [torch.rand(1, 4, 6, 8)]
+    once = patches.distances(query)
+    monkeypatch.setattr(similarity, "MOST_AT_ONCE", 1_000)  # 6 of 48 rows
+    assert len(similarity.row_parts(48, 144)) == 8
+    torch.testing.assert_close(patches.distances(query), once)
 
 
 def test_the_score_gains_the_log_of_the_mean_of_the_highest_distances():

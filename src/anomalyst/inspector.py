@@ -96,7 +96,7 @@ class Inspector:
         the decoder to the product, if that helps (fine_tuning.py): None, where it costs no score
         that calibrates; True, from four pictures on; False, never; "kept", as `product` is.
         `bad`: a few known defects, which replace those of `product`; they set its threshold, and
-        more where that clearly helps (known_defects.py).
+        more where that clearly helps (teaching/known_defects/).
         Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
         """
         return learn(

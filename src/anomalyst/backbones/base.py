@@ -5,9 +5,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.types import Features
+
+
+def neighbourhood_mean(level: Tensor) -> Tensor:
+    """Each place becomes the mean of its 3 x 3 neighbourhood, (B, D, h, w) -> the same.
+
+    Neighbourhoods are compared with less noise than single patches (PatchCore, section 3.1).
+    """
+    return F.avg_pool2d(level, 3, 1, 1, count_include_pad=False)
 
 
 class Encoder(nn.Module, ABC):

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from anomalyst.backbones.base import Encoder
+from anomalyst.backbones.base import Encoder, neighbourhood_mean
 from anomalyst.backbones.efficientnet_lite import LiteTrunk
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
@@ -77,8 +77,7 @@ class EmbeddedEncoder(Encoder):
         """
         seen, joined = self._seen(pixels)
         levels = [p(level) for p, level in zip(self.projections, joined, strict=True)]
-        # Neighbourhoods are compared with less noise than single patches (PatchCore, section 3.1).
-        frozen = [F.avg_pool2d(level, 3, 1, 1, count_include_pad=False) for level in seen[1:]]
+        frozen = [neighbourhood_mean(level) for level in seen[1:]]
         top = levels[-1].flatten(2).float()  # (B, D, N)
         embedding = F.normalize(torch.cat([top.mean(2), top.std(2)], 1), dim=1)
         return Features(levels, embedding, frozen)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -26,9 +26,6 @@ from anomalyst.cli.screen import (
     pictures_in,
     say,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def inspect(

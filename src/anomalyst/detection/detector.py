@@ -54,7 +54,7 @@ class Memory:
     decoder: PairDecoder | None = None  # the product's own, if it was adapted
     bank: MemoryBank | None = None  # for an encoder without a decoder
     bank_scale: float = 1.0  # the bank's distance at which its map says 0.5
-    shares: tuple[float, ...] = ()  # of each size, if chosen for the product (known/)
+    shares: tuple[float, ...] = ()  # of each size, if chosen for the product (known_defects/)
     frozen: FrozenPatches | None = None  # on the trunk's own features, where there is one
 
 
@@ -117,7 +117,7 @@ class Detector:
     def remember(self, good: Features) -> Memory:
         """Features of K good pictures of one tile -> what queries are compared with.
 
-        The smaller sizes may hold copies after the K, as many of each (teaching.py).
+        The smaller sizes may hold copies after the K, as many of each (references.py).
         """
         good = good.to(self.device)
         if self.decoder is not None:

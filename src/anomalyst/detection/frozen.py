@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.detection.scoring import resized
+from anomalyst.detection.similarity import row_parts
+
 # Of the good pictures' mean, that features keep. Without any, the noise of even surfaces would be
 # all that is compared; with all of it, drawn parts rank a little worse (docs/research/embedded.md).
 KEPT_MEAN = 0.3
@@ -37,10 +40,12 @@ class FrozenPatches:
         """
         found: list[Tensor] = []
         for level, centre, rows in zip(levels, self.centres, self.rows, strict=True):
-            nearest = (centred(level, centre)[0] @ rows.T).amax(1)
+            units = centred(level, centre)[0]  # (N, C)
+            # In parts, as the pair decoder's similarities: many large good pictures fill no memory.
+            parts = row_parts(len(units), len(rows))
+            nearest = torch.cat([(units[part] @ rows.T).amax(1) for part in parts])
             map_ = (1 - nearest).reshape(1, 1, *level.shape[-2:])
-            like = found[0].shape[-2:] if found else map_.shape[-2:]
-            found.append(F.interpolate(map_, like, mode="bilinear", align_corners=False))
+            found.append(resized(map_, found[0].shape[-2:]) if found else map_)
         return torch.stack(found).sum(0)
 
 

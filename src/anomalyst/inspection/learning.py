@@ -17,7 +17,7 @@ from anomalyst.io.files import write_bytes
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Accepted, Product
 from anomalyst.teaching.duplicates import all_the_same, remarks
-from anomalyst.teaching.feedback import covered, kept_mask, likest_picture
+from anomalyst.teaching.feedback import covered, kept_mask, most_similar_picture
 from anomalyst.teaching.known_defects.defects import KnownDefects, open_defects, teach_defects
 from anomalyst.teaching.references import calibrate, circle_of, pose_of, study
 
@@ -104,7 +104,7 @@ def accept(
     whole = pipeline.run(image, picture, product, 0.05, Stopwatch()).map
     assert product.frame is not None  # a taught product has one
     good = [open_picture(path) for path in product.references]
-    below = likest_picture(pipeline.detector, product.frame, picture, good)
+    below = most_similar_picture(pipeline.detector, product.frame, picture, good)
     if product.circle is not None:
         ours, theirs = (product.frame.cut(one).canvases[0] for one in (picture, below))
         lies = pose_of(pipeline.detector, ours, circle_of(pipeline.detector, theirs))

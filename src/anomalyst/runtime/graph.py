@@ -61,7 +61,7 @@ class WholeInspection(nn.Module):
         features = Features(levels, seen[0].embedding.float())
         found: list[Tensor] = []
         for index, (query, part) in enumerate(zip(by_scale(features), self.memory, strict=True)):
-            references = part() if index else self._likest(query, part())
+            references = part() if index else self._nearest_pictures(query, part())
             matched = self.decoder.match(query, references, None)
             logits = self.decoder.decide(matched)
             weight = self.config.nearest_weight
@@ -75,7 +75,7 @@ class WholeInspection(nn.Module):
         frozen = self.frozen([level.float() for level in seen[0].frozen])
         return logits, shown, detail, patches, features.embedding, frozen
 
-    def _likest(self, query: Features, references: References) -> References:
+    def _nearest_pictures(self, query: Features, references: References) -> References:
         """The good pictures that the full size is compared with, as Detector._compared picks."""
         count = references.count
         least, most = self.config.compared

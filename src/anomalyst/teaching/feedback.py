@@ -41,7 +41,7 @@ def covered(picture: np.ndarray, kept: np.ndarray, good: np.ndarray) -> np.ndarr
     return np.round(picture * share + below * (1 - share)).astype(np.uint8)
 
 
-def likest_picture(
+def most_similar_picture(
     detector: Detector, frame: Frame, picture: np.ndarray, good: Sequence[np.ndarray]
 ) -> np.ndarray:
     """The good picture whose embedding is nearest to the picture's."""

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.backbones.base import Encoder
+from anomalyst.backbones.base import Encoder, neighbourhood_mean
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence, blurred, content, resized
@@ -82,7 +81,7 @@ def patches(features: Features, *, smooth: bool) -> Tensor:
     """
     levels = list(middle(features))
     if smooth:
-        levels = [F.avg_pool2d(level, 3, 1, 1, count_include_pad=False) for level in levels]
+        levels = [neighbourhood_mean(level) for level in levels]
     whole = torch.cat([resized(level, grid_hw(features)) for level in levels], 1)
     return whole.flatten(2).transpose(1, 2)
 
