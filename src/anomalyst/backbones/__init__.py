@@ -63,5 +63,5 @@ def fingerprint(*modules: nn.Module | None) -> str:
     for module in modules:
         for name, value in (module.state_dict() if module is not None else {}).items():
             sample = value.detach().flatten()[:: max(1, value.numel() // 64)].float()
-            digest.update(f"{name}{tuple(value.shape)}".encode() + sample.numpy().tobytes())
+            digest.update(f"{name}{tuple(value.shape)}".encode() + sample.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -65,7 +65,7 @@ def network_key(detector: Detector, product: Product) -> str:
     said = json.dumps([*settings, to_mapping(detector.config)], default=str)
     digest = hashlib.sha256(said.encode())
     for name, value in sorted(product.head.items()):
-        digest.update(name.encode() + value.detach().float().numpy().tobytes())
+        digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
     if product.rule and product.rule.shares:
         digest.update(json.dumps(product.rule.shares).encode())
     for tile in product.features:
