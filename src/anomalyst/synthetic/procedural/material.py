@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anomalyst.synthetic.procedural.noise import field
+from anomalyst.synthetic.sampling import log_uniform, one_of, zero_or
+
+Colour = tuple[float, float, float]  # RGB in [0, 1]
 
 NOISE_LOOKS = (
     "plain", "grain", "cloud", "smooth", "band", "wide_band", "oriented", "brushed", "cells",
@@ -19,8 +22,8 @@ class Material:
     """A surface: a scalar look in [0, 1] between two colours, with relief and fine grain."""
 
     look: str = "plain"
-    colour: tuple[float, float, float] = (0.5, 0.5, 0.5)  # RGB in [0, 1]
-    second: tuple[float, float, float] = (0.6, 0.6, 0.6)
+    colour: Colour = (0.5, 0.5, 0.5)
+    second: Colour = (0.6, 0.6, 0.6)
     scale: float = 1.0  # magnification of noise looks at 160 px
     stretch: float = 1.0  # anisotropy along `angle`
     angle: float = 0.0  # radians
@@ -41,34 +44,35 @@ def draw_material(rng: np.random.Generator, *, looks: tuple[str, ...] = LOOKS) -
         colour = np.clip(rng.uniform(0.04, 0.96) + rng.normal(size=3) * 0.04, 0, 1)
     step = rng.normal(size=3) * 0.12 + rng.normal() * rng.choice([0.08, 0.2, 0.4])
     return Material(
-        look=str(rng.choice(looks)),
-        colour=_rgb(colour),
-        second=_rgb(colour + step),
-        scale=float(np.exp(rng.uniform(np.log(0.35), np.log(2.2)))),
+        look=one_of(rng, looks),
+        colour=as_colour(colour),
+        second=as_colour(colour + step),
+        scale=log_uniform(rng, 0.35, 2.2),
         stretch=float(rng.choice([1, 1, 1, 2, 4])),
         angle=float(rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)])),
-        period=float(np.exp(rng.uniform(np.log(4.5), np.log(28)))),
-        contrast=float(rng.uniform(0.15, 1.0)),
-        sharpness=float(np.exp(rng.uniform(np.log(1), np.log(8)))),
-        wobble=float(rng.choice([0.0, 0.0, rng.uniform(0, 2.5)])),
-        mottle=float(rng.choice([0.0, rng.uniform(0, 0.12)])),
-        grain=float(rng.uniform(0.0, 0.03)),
-        relief=float(rng.choice([0.0, 0.0, rng.uniform(0.05, 0.35)])),
+        period=log_uniform(rng, 4.5, 28),
+        contrast=rng.uniform(0.15, 1.0),
+        sharpness=log_uniform(rng, 1, 8),
+        wobble=zero_or(rng, 0, 2.5, zeros=2),
+        mottle=zero_or(rng, 0, 0.12),
+        grain=rng.uniform(0.0, 0.03),
+        relief=zero_or(rng, 0.05, 0.35, zeros=2),
     )
 
 
-def plain(colour: tuple[float, float, float], grain: float = 0.01) -> Material:
+def plain(colour: Colour, grain: float = 0.01) -> Material:
     """A single colour with a little grain."""
     return Material(look="plain", colour=colour, second=colour, grain=grain)
 
 
-def recoloured(material: Material, colour: tuple[float, float, float]) -> Material:
+def recoloured(material: Material, colour: Colour) -> Material:
     """The same surface in another colour."""
-    shift = np.subtract(colour, material.colour)
-    return replace(material, colour=_rgb(np.array(colour)), second=_rgb(material.second + shift))
+    second = material.second + np.subtract(colour, material.colour)
+    return replace(material, colour=as_colour(np.array(colour)), second=as_colour(second))
 
 
-def _rgb(values: np.ndarray) -> tuple[float, float, float]:
+def as_colour(values: np.ndarray) -> Colour:
+    """RGB (3,) as a tuple in [0, 1]."""
     red, green, blue = np.clip(values, 0, 1)
     return float(red), float(green), float(blue)
 

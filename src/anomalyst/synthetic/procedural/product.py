@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from anomalyst.synthetic.procedural.material import Material
 from anomalyst.synthetic.procedural.shapes import Shape
 
-Colour = tuple[float, float, float]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -25,7 +23,6 @@ class Part:
     turn_slack: float = 0.0  # normal rotation between instances, radians
     text: str = ""  # printed characters instead of the shape
     inside: bool = True  # clipped to the body
-    group: str = ""  # parts of one row or array share a group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
