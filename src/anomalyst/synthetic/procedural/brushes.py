@@ -4,67 +4,65 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.procedural.render import Scene, slow_field
+from anomalyst.synthetic.sampling import Rng, log_uniform, pixel_of
+
+Spot = tuple[int, int]  # a pixel (x, y)
 
 
-def grid_of(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    axis = np.arange(scene.image.shape[0], dtype=np.float32)
-    return axis[:, None], axis[None, :]
-
-
-def random_spot(scene: Scene, rng: np.random.Generator) -> tuple[int, int]:
-    """A random pixel (x, y) of the product."""
-    size = scene.image.shape[0]
+def random_spot(scene: Scene, rng: Rng) -> Spot:
+    """A random pixel of the product."""
     for _ in range(60):
-        x, y = (int(v) for v in rng.integers(0, size, 2))
+        x, y = (int(v) for v in rng.integers(0, scene.size_px, 2))
         if scene.foreground[y, x] > 0.5:
             return x, y
-    ys, xs = np.nonzero(scene.foreground > 0.5)
-    if len(ys) == 0:
-        return size // 2, size // 2
-    pick = int(rng.integers(len(ys)))
-    return int(xs[pick]), int(ys[pick])
+    product = scene.foreground > 0.5
+    return pixel_of(product, rng) if product.any() else (scene.size_px // 2, scene.size_px // 2)
 
 
-def random_edge_spot(
-    scene: Scene, rng: np.random.Generator, strength: np.ndarray
-) -> tuple[int, int] | None:
-    """A pixel (x, y) among the strongest edges of `strength`."""
+def random_edge_spot(scene: Scene, rng: Rng, strength: np.ndarray) -> Spot | None:
+    """A pixel among the strongest edges of `strength`; None if it has no strong one."""
     grey = cv2.GaussianBlur(strength, (0, 0), 1.0)
     slope = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     slope *= scene.foreground > 0.2
     top = slope.max()
-    if top < 0.15:
-        return None
-    ys, xs = np.nonzero(slope > 0.5 * top)
-    pick = int(rng.integers(len(ys)))
-    return int(xs[pick]), int(ys[pick])
+    return None if top < 0.15 else pixel_of(slope > 0.5 * top, rng)
 
 
 def as_float(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def random_radius(scene: Scene, rng: np.random.Generator, low: float, high: float) -> float:
+def random_radius(scene: Scene, rng: Rng, low: float, high: float) -> float:
     """Log-uniform between two shares of the side, in pixels; at least 1.2."""
-    share = np.exp(rng.uniform(np.log(low), np.log(high)))
-    return max(1.2, float(share) * scene.image.shape[0])
+    return max(1.2, log_uniform(rng, low, high) * scene.size_px)
 
 
-def draw_blob(
-    scene: Scene, rng: np.random.Generator, centre: tuple[int, int], radius: float, soft: float
-) -> np.ndarray:
+def offsets(scene: Scene, at: Spot | tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """How far each pixel lies from a place: x (1, S) to the right, y (S, 1) down."""
+    axis = np.arange(scene.size_px, dtype=np.float32)
+    return axis[None, :] - at[0], axis[:, None] - at[1]
+
+
+def draw_blob(scene: Scene, rng: Rng, centre: Spot, radius: float, soft: float) -> np.ndarray:
     """A lumpy spot, float32 (S, S) in [0, 1]."""
-    rows, columns = grid_of(scene)
     turn, flat = rng.uniform(0, np.pi), rng.uniform(0.35, 1.0)
-    x, y = columns - centre[0], rows - centre[1]
+    x, y = offsets(scene, centre)
     u = (x * np.cos(turn) + y * np.sin(turn)) / radius
     v = (-x * np.sin(turn) + y * np.cos(turn)) / (radius * flat)
     distance = np.sqrt(u * u + v * v)
     lumps = rng.uniform(0.0, 0.35)
     if lumps > 0.05 and radius > 3:
-        scale = max(radius / 14, 0.15) * 160 / scene.image.shape[0]
-        distance = distance + lumps * slow_field(rng, scene.image.shape[0], scale)
+        scale = max(radius / 14, 0.15) * 160 / scene.size_px
+        distance = distance + lumps * slow_field(rng, scene.size_px, scale)
     return np.clip((1 - distance) / max(soft, 1 / radius) + 0.5, 0, 1).astype(np.float32)
+
+
+def random_patch(
+    scene: Scene, rng: Rng, radii: tuple[float, float], softness: tuple[float, float]
+) -> np.ndarray:
+    """A blob anywhere on the product and not beside it; `radii` as shares of the side."""
+    at, radius = random_spot(scene, rng), random_radius(scene, rng, *radii)
+    return draw_blob(scene, rng, at, radius, rng.uniform(*softness)) * scene.foreground
 
 
 def draw_stroke(
@@ -82,23 +80,30 @@ def draw_stroke(
     return canvas.astype(np.float32) / 255
 
 
-def random_walk(
-    start: tuple[int, int], rng: np.random.Generator, length: float, bend: float, steps: int
-) -> np.ndarray:
+def random_walk(start: Spot, rng: Rng, length: float, bend: float, steps: int) -> np.ndarray:
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(size=steps) * bend)
     move = np.stack([np.cos(heading), np.sin(heading)], 1) * (length / steps)
     return np.concatenate([[np.array(start, float)], start + np.cumsum(move, 0)])
 
 
 def paint(scene: Scene, alpha: np.ndarray, colour: np.ndarray) -> None:
+    """Lay a colour (3,) or a picture (S, S, 3) over the scene."""
     scene.image += (np.asarray(colour, np.float32) - scene.image) * alpha[..., None]
 
 
-def contrasting_colour(scene: Scene, at: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def contrasting_colour(scene: Scene, at: Spot, rng: Rng) -> np.ndarray:
     here = scene.image[at[1], at[0]]
     step = rng.uniform(0.12, 0.7) * (1 if rng.random() > here.mean() else -1)
     return np.clip(here + step + rng.normal(size=3) * 0.05, 0, 1)
 
 
-def paint_backdrop(scene: Scene, alpha: np.ndarray) -> None:
-    scene.image += (scene.backdrop - scene.image) * alpha[..., None]
+def push_pixels(scene: Scene, dx: np.ndarray, dy: np.ndarray) -> None:
+    """Let each pixel show what lies (dx, dy) beside it."""
+    columns, rows = offsets(scene, (0.0, 0.0))
+    scene.image = cv2.remap(
+        scene.image,
+        np.float32(columns + dx),
+        np.float32(rows + dy),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )

@@ -25,6 +25,16 @@ class Scene:
     matrix: np.ndarray  # (2, 3): body units -> pixels
     light_xy: tuple[float, float]  # direction the light comes from, unit length
 
+    @property
+    def size_px(self) -> int:
+        """The side of the square picture."""
+        return int(self.image.shape[0])
+
+    @property
+    def unit(self) -> float:
+        """The side over 160 px, so that what is drawn scales with the picture."""
+        return self.size_px / 160
+
 
 def layout_of(spec: ProductSpec) -> list[tuple[int, Part]]:
     """The product's own parts with their keys."""
