@@ -25,6 +25,9 @@ class Part:
     inside: bool = True  # clipped to the body
 
 
+Layout = list[tuple[int, Part]]  # (stable key, part): the key seeds the part's own randomness
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter:
     """Parts thrown anew on each instance: chips in a biscuit, seeds, grains, flakes."""
@@ -43,6 +46,7 @@ class Pose:
 
     @property
     def fixed(self) -> bool:
+        """Whether the product lies nearly the same in every picture."""
         return self.turn_deg <= 10 and self.shift <= 0.05
 
 
