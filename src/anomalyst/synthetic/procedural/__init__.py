@@ -5,8 +5,7 @@ from anomalyst.synthetic.procedural.episode import (
     Episode,
     Truth,
     WorldConfig,
-    at_size,
     make_episode,
 )
 
-__all__ = ["Defect", "Episode", "Truth", "WorldConfig", "at_size", "make_episode"]
+__all__ = ["Defect", "Episode", "Truth", "WorldConfig", "make_episode"]

@@ -15,8 +15,8 @@ from anomalyst.io.files import write_bytes, write_text
 from anomalyst.synthetic.procedural.episode import (
     Truth,
     WorldConfig,
+    defective_picture,
     normal_picture,
-    spoiled_picture,
 )
 from anomalyst.synthetic.procedural.families import draw_product
 
@@ -54,7 +54,7 @@ def write_dataset(folder: Path, config: SetConfig) -> None:
             rows.append({"file": name, "mask": ""})
     world = WorldConfig(size_px=config.size_px)
     for index in range(config.test_bad):
-        picture, mask, truth = _seen(lambda: spoiled_picture(spec, rng, world))
+        picture, mask, truth = _seen(lambda: defective_picture(spec, rng, world))
         kind = truth.defects[0].kind.replace(" ", "_") if len(truth.defects) == 1 else "combined"
         name, mask_name = f"test/{kind}/{index:03d}", f"ground_truth/{kind}/{index:03d}_mask.png"
         _write_picture(folder / f"{name}{config.suffix}", picture)
