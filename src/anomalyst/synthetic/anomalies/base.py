@@ -22,10 +22,6 @@ class Ground:
     donor_product: np.ndarray  # bool (H, W)
     traits: Traits
 
-    def with_picture(self, picture: np.ndarray) -> "Ground":
-        """The same with a defect more on it."""
-        return replace(self, picture=picture)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
@@ -66,10 +62,3 @@ def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     change = np.abs(after.astype(np.float32) - before).mean(2) / 255
     mask = cv2.morphologyEx((change > VISIBLE).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
     return cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2))).astype(bool)
-
-
-def spot_on(product: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """A random pixel (x, y) of the product."""
-    ys, xs = np.nonzero(product)
-    pick = int(rng.integers(len(ys)))
-    return int(xs[pick]), int(ys[pick])

@@ -7,7 +7,8 @@ aspect of 0.3 to 3.3, and scars, thin and turned; brightness, contrast and colou
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.anomalies.base import Ground, Planted, changed, spot_on
+from anomalyst.synthetic.anomalies.base import Ground, Planted, changed
+from anomalyst.synthetic.sampling import log_uniform, pixel_of
 
 AREAS = (0.02, 0.15)  # of the picture
 ASPECTS = (0.3, 3.3)
@@ -25,7 +26,7 @@ def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
     x, y = int(rng.integers(0, width - wide + 1)), int(rng.integers(0, height - tall + 1))
     patch = _jittered(ground.donor[y : y + tall, x : x + wide], rng)
     turn = float(rng.uniform(-SCAR_DEGREES, SCAR_DEGREES)) if scar else 0.0
-    centre = spot_on(ground.product, rng)
+    centre = pixel_of(ground.product, rng)
     pasted, region = _pasted(ground.picture, patch, centre, turn)
     return Planted(
         picture=pasted,
@@ -43,7 +44,7 @@ def _patch_sides(ground: Ground, rng: np.random.Generator) -> tuple[int, int]:
     height, width = ground.picture.shape[:2]
     # As a share of the product: on a small part a patch of the whole picture's share would hide it.
     area = rng.uniform(*AREAS) * ground.product.sum()
-    aspect = float(np.exp(rng.uniform(*np.log(ASPECTS))))
+    aspect = log_uniform(rng, *ASPECTS)
     wide, tall = np.sqrt(area * aspect), np.sqrt(area / aspect)
     return min(width, max(3, round(float(wide)))), min(height, max(3, round(float(tall))))
 

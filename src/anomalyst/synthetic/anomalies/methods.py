@@ -5,15 +5,14 @@ defective part.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import resize
-from anomalyst.synthetic.anomalies import cutpaste, patch_blend, perlin
-from anomalyst.synthetic.anomalies import procedural_defects as world_defects
+from anomalyst.synthetic.anomalies import cutpaste, patch_blend, perlin, procedural_defects
 from anomalyst.synthetic.anomalies.base import Ground, Planted
 from anomalyst.synthetic.product_constants import Traits, estimated
 from anomalyst.types import place_of
@@ -23,7 +22,7 @@ Method = Callable[[Ground, np.random.Generator], Planted | None]
 
 def _mixed(ground: Ground, rng: np.random.Generator) -> Planted | None:
     """Cut out or drawn, by lot: what found most real defects (docs/benchmarks.md)."""
-    return (cutpaste.plant if rng.random() < 0.5 else world_defects.plant)(ground, rng)
+    return (cutpaste.plant if rng.random() < 0.5 else procedural_defects.plant)(ground, rng)
 
 
 METHODS: dict[str, Method] = {
@@ -31,7 +30,7 @@ METHODS: dict[str, Method] = {
     "patch-blend": patch_blend.plant,
     "cutpaste": cutpaste.plant,
     "perlin": perlin.plant,
-    "world": world_defects.plant,
+    "world": procedural_defects.plant,
 }
 TRIES = 30  # of one defect before the picture is given up
 SECOND_SHARE = 0.5  # of the pictures get a second defect
@@ -133,7 +132,7 @@ def _planted(method: Method, ground: Ground, rng: np.random.Generator) -> list[P
                 continue
             if taken is None or not (one.mask & taken).any():
                 found.append(one)
-                ground = ground.with_picture(one.picture)
+                ground = replace(ground, picture=one.picture)
                 break
     if not found:
         raise AnomalystError(
