@@ -174,7 +174,15 @@ def shrink_mask(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return covered > (0.5 if highest > 0.5 else highest / 2)
 
 
+def encoded(picture: np.ndarray, suffix: str = ".png", quality: int | None = None) -> bytes:
+    """A picture file of uint8 RGB (H, W, 3), grey (H, W), or bool (H, W) as 0 and 255."""
+    pixels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
+    settings = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels, settings)[
+        1
+    ].tobytes()
+
+
 def data_uri(picture: np.ndarray, quality: int = 76) -> str:
     """A picture as a JPEG data URI, so that a page needs no other file."""
-    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded(picture, ".jpg", quality)).decode()

@@ -90,8 +90,8 @@ def estimated(good: Sequence[np.ndarray]) -> Traits:
         pairs = zip(greys, greys[1:] + greys[:1], strict=True)
         changes = [cv2.medianBlur(cv2.absdiff(a, b), 5) for a, b in pairs]
         middle = float(np.clip(np.percentile(changes, 99), 5, 24))
-    sizes = {"height": (0.03, float(height)), "width": (0.03, float(width))}
-    return Traits(**sizes, steepness=2 / middle, middle=middle)
+    tall, wide = (0.03, float(height)), (0.03, float(width))
+    return Traits(height=tall, width=wide, steepness=2 / middle, middle=middle)
 
 
 def _extent(product: np.ndarray) -> tuple[float, float]:

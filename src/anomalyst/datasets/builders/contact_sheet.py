@@ -11,7 +11,7 @@ from anomalyst.datasets.builders.build_job import Filled, Row
 from anomalyst.datasets.builders.plan import HEADS, MakingPlan
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.io.geometry import resize
-from anomalyst.io.pictures import data_uri, open_mask, open_picture
+from anomalyst.io.pictures import data_uri, encoded, open_mask, open_picture
 from anomalyst.synthetic.procedural.gallery import outlined
 from anomalyst.version import __version__
 
@@ -31,7 +31,7 @@ def write_sheet(
     made = {name: [row for row in rows if _is_made(row)] for name, rows in filled.rows.items()}
     shown = {name: rows for name, rows in made.items() if rows} or filled.rows
     cells = [_cell(out, source, *one) for one in _spread(shown, ON_PAGE)]
-    write_bytes(out / "sheet.png", cv2.imencode(".png", _sheet(cells)[..., ::-1])[1].tobytes())
+    write_bytes(out / "sheet.png", encoded(_sheet(cells)))
     environment = Environment(
         loader=PackageLoader("anomalyst.datasets.builders", "."),
         autoescape=select_autoescape(["j2"]),

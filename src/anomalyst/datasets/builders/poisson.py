@@ -153,10 +153,8 @@ def _jobs(
     config: TransplantConfig,
     segmenter: str,
 ) -> list[TransplantJob]:
-    order, alike = (
-        category.rng.permutation(len(targets)),
-        defaultdict[str | None, list[Sample]](list),
-    )
+    order = category.rng.permutation(len(targets))
+    alike = defaultdict[str | None, list[Sample]](list)
     for one in bad:
         alike[one.sample.defect].append(one.sample)
     jobs = []

@@ -23,7 +23,8 @@ def alter_layout(spec: ProductSpec, rng: Rng) -> tuple[str, Layout] | None:
             altered = _OF_LAYOUTS[kind](layout, index, rng)
         else:
             changed = _OF_PARTS[kind](part, rng)
-            altered = changed and [*layout[:index], (key, changed), *layout[index + 1 :]]
+            rest = layout[index + 1 :]
+            altered = None if changed is None else [*layout[:index], (key, changed), *rest]
         if altered is not None:
             return kind, altered
     return None

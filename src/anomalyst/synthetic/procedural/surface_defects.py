@@ -130,8 +130,8 @@ def smear(scene: Scene, rng: Rng) -> np.ndarray:
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     turn = rng.uniform(0, np.pi)
     step = np.array([np.cos(turn), np.sin(turn)]) * reach
-    ends = [[int(reach + sign * step[0]), int(reach + sign * step[1])] for sign in (-1, 1)]
-    cv2.line(kernel, *ends, 1.0)
+    start, end = ([int(value) for value in reach + sign * step] for sign in (-1, 1))
+    cv2.line(kernel, start, end, 1.0)
     smeared = cv2.filter2D(scene.image, -1, kernel / kernel.sum())
     if rng.random() < 0.5:
         smeared = smeared + np.float32(rng.normal(size=3) * 0.12)

@@ -23,7 +23,7 @@ def piece(
     shape: shapes.Shape,
     look: Material | Colour,
     half_size: float,
-    centre: Sequence[float] = (0.0, 0.0),
+    centre: Sequence[float] | np.ndarray = (0.0, 0.0),
     **more: Any,
 ) -> Part:
     """A part of a material or of a plain colour; `more` are fields of `Part`."""

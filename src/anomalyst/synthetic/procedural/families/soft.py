@@ -101,8 +101,8 @@ def brush(rng: Rng) -> ProductSpec:
         t = np.linspace(-0.9, 0.5, 8)
         lean = rng.normal() * 0.04
         bristle = shapes.path(np.stack([x + lean * (0.5 - t), t], 1), 0.025)
-        varied = {"turn_slack": 0.02, "slack": 0.01, "inside": False}
-        parts.append(piece("bristle", bristle, near(rng, colour, 0.12), 1.0, **varied))
+        hair = piece("bristle", bristle, near(rng, colour, 0.12), 1.0, inside=False)
+        parts.append(replace(hair, slack=0.01, turn_slack=0.02))
     parts.append(box("handle", grey(rng), (0.0, 0.75), 1.0, 0.3, inside=False))
     table, poses = background(rng), ("fixed", "loose")
     return product(rng, "brush", "brush", table, parts, poses=poses, body_half=0.42)
