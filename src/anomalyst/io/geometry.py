@@ -82,13 +82,9 @@ class Placement:
         left, top, right, bottom = self.content_xyxy
         scale_x = self.original_hw[1] / (right - left)
         scale_y = self.original_hw[0] / (bottom - top)
-        x0, y0, x1, y1 = box_xyxy
-        return (
-            (x0 - left) * scale_x,
-            (y0 - top) * scale_y,
-            (x1 - left) * scale_x,
-            (y1 - top) * scale_y,
-        )
+        x0, x1 = ((x - left) * scale_x for x in box_xyxy[::2])
+        y0, y1 = ((y - top) * scale_y for y in box_xyxy[1::2])
+        return x0, y0, x1, y1
 
     @property
     def padded(self) -> bool:
@@ -98,11 +94,10 @@ class Placement:
     def inside(self, rows: int, columns: int) -> np.ndarray:
         """Bool (rows, columns) over the canvas at that resolution: False where it is padding."""
         x0, y0, x1, y1 = self.content_xyxy
-        inside = np.zeros((rows, columns), bool)
         scale_y, scale_x = rows / self.canvas_hw[0], columns / self.canvas_hw[1]
-        inside[
-            int(y0 * scale_y) : math.ceil(y1 * scale_y), int(x0 * scale_x) : math.ceil(x1 * scale_x)
-        ] = True
+        inside = np.zeros((rows, columns), bool)
+        tall = slice(int(y0 * scale_y), math.ceil(y1 * scale_y))
+        inside[tall, int(x0 * scale_x) : math.ceil(x1 * scale_x)] = True
         return inside
 
 
@@ -118,20 +113,13 @@ def place(picture: np.ndarray, canvas_hw: tuple[int, int]) -> tuple[np.ndarray, 
         box = (0, 0, canvas_hw[1], canvas_hw[0])
         return resize(picture, canvas_hw), Placement((height, width), canvas_hw, box)
     scale = min(canvas_hw[0] / height, canvas_hw[1] / width)
-    inner = (
-        min(canvas_hw[0], max(1, round(height * scale))),
-        min(canvas_hw[1], max(1, round(width * scale))),
-    )
-    top, left = (canvas_hw[0] - inner[0]) // 2, (canvas_hw[1] - inner[1]) // 2
-    padded = cv2.copyMakeBorder(
-        resize(picture, inner),
-        top,
-        canvas_hw[0] - inner[0] - top,
-        left,
-        canvas_hw[1] - inner[1] - left,
-        cv2.BORDER_REPLICATE,
-    )
-    box = (left, top, left + inner[1], top + inner[0])
+    tall = min(canvas_hw[0], max(1, round(height * scale)))
+    wide = min(canvas_hw[1], max(1, round(width * scale)))
+    top, left = (canvas_hw[0] - tall) // 2, (canvas_hw[1] - wide) // 2
+    below, right = canvas_hw[0] - tall - top, canvas_hw[1] - wide - left
+    inner = resize(picture, (tall, wide))
+    padded = cv2.copyMakeBorder(inner, top, below, left, right, cv2.BORDER_REPLICATE)
+    box = (left, top, left + wide, top + tall)
     return padded, Placement((height, width), canvas_hw, box)
 
 
@@ -244,12 +232,8 @@ class Views:
             x0, y0, x1, y1 = self.outer.back((x0 + left, y0 + top, x1 + left, y1 + top))
         height, width = (self.outer or self.placements[0]).original_hw
         low_x, low_y = min(width - 1, max(0, round(x0))), min(height - 1, max(0, round(y0)))
-        return (
-            low_x,
-            low_y,
-            min(width, max(low_x + 1, round(x1))),
-            min(height, max(low_y + 1, round(y1))),
-        )
+        high_x = min(width, max(low_x + 1, round(x1)))
+        return low_x, low_y, high_x, min(height, max(low_y + 1, round(y1)))
 
 
 def view_pixels(scale: float, view_px: int = VIEW_PX) -> float:
