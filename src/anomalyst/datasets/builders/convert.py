@@ -11,8 +11,8 @@ from pathlib import Path
 
 from anomalyst.datasets.builders.build_job import Copy
 from anomalyst.datasets.builders.plan import MakingPlan
-from anomalyst.datasets.builders.source_set import Originals, Progress, refuse_overlap
-from anomalyst.datasets.checks import Measured, measure
+from anomalyst.datasets.builders.source_set import Originals, refuse_overlap
+from anomalyst.datasets.checks import Measured, Progress, measure
 from anomalyst.datasets.findings import Fault
 from anomalyst.datasets.layouts import aebad
 from anomalyst.errors import AnomalystError

@@ -1,7 +1,7 @@
 """The set that another is made from: its usable pictures, and jobs that copy them as they are."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
@@ -10,13 +10,11 @@ import numpy as np
 
 from anomalyst.datasets.builders.build_job import Copy, Job, mask_name
 from anomalyst.datasets.builders.plan import Balance, MakingPlan
-from anomalyst.datasets.checks import Measured, measure
+from anomalyst.datasets.checks import Measured, Progress, measure, relative_name
 from anomalyst.datasets.findings import Fault
 from anomalyst.datasets.reading import read_categories
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Sample, Split
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +54,7 @@ class Originals:
 
     def named(self, path: Path) -> str:
         """A file of the set, relative to it."""
-        base = self.root.parent if self.root.is_file() else self.root
-        return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
+        return relative_name(path, self.root.parent if self.root.is_file() else self.root)
 
     def plan(
         self,

@@ -112,16 +112,12 @@ def bottle(neck: float, shoulder: float) -> Shape:
     y = np.linspace(-1, 1, 40)
     blend = 1 / (1 + np.exp(-(y - shoulder) * 14))
     width = 0.48 * blend + neck * (1 - blend)
-    return Shape(
-        np.concatenate([np.stack([width, y], 1), np.stack([-width, y], 1)[::-1]]).astype(
-            np.float32
-        ),
-        name="bottle",
-    )
+    outline = np.concatenate([np.stack([width, y], 1), np.stack([-width, y], 1)[::-1]])
+    return Shape(outline.astype(np.float32), name="bottle")
 
 
 def any_shape(rng: np.random.Generator) -> Shape:
-    """A shape drawn from the whole wardrobe."""
+    """Any of the shapes above, of any proportions."""
     kind = int(rng.integers(11))
     if kind == 0:
         return disc()
