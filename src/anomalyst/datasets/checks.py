@@ -49,10 +49,7 @@ class Measured:
 
 
 def check(
-    root: Path,
-    *,
-    layout: str | None = None,
-    on_progress: Progress | None = None,
+    root: Path, *, layout: str | None = None, on_progress: Progress | None = None
 ) -> DataReport:
     """Open every picture and mask of a set once and report on each category.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from anomalyst.config import load
 from anomalyst.errors import AnomalystError
+from anomalyst.synthetic.sampling import Rng
 
 Name = Literal[
     "rotate_right", "rotate", "flip_horizontal", "flip_vertical", "zoom", "brightness",
@@ -112,7 +113,7 @@ def read_plans(path: Path) -> Plans:
 Step = tuple[Name, float]  # rotate_right: the angle; translate is two steps, x then y
 
 
-def draw_steps(plan: Plan, rng: np.random.Generator) -> tuple[Step, ...]:
+def draw_steps(plan: Plan, rng: Rng) -> tuple[Step, ...]:
     """What happens to one picture, in the plan's order; never nothing."""
     while True:
         steps: list[Step] = []

@@ -16,7 +16,7 @@ from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import open_picture
 from anomalyst.synthetic.anomalies.pasting import with_defects
 from anomalyst.synthetic.procedural.episode import Episode, Truth, WorldConfig
-from anomalyst.synthetic.sampling import log_uniform
+from anomalyst.synthetic.sampling import Rng, log_uniform
 from anomalyst.synthetic.variation import varied
 
 # Where each lies, and whose it is: all are free to use, as the packages' own notes say.
@@ -68,7 +68,7 @@ def photograph_episode(seed: int | Sequence[int], config: WorldConfig) -> Episod
     return Episode(references=np.stack(pictures[1:]), query=query, mask=mask, truth=truth)
 
 
-def _crops(name: str, count: int, rng: np.random.Generator, size_px: int) -> list[np.ndarray]:
+def _crops(name: str, count: int, rng: Rng, size_px: int) -> list[np.ndarray]:
     """`count` square crops, uint8 (S, S, 3): of one place, or of as many places of a texture."""
     whole = _photograph(name)
     height, width = whole.shape[:2]

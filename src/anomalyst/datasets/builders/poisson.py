@@ -63,12 +63,7 @@ def _labelled(image: Path, mask: Path | None, segmenter: str) -> Labelled:
 
 
 def plan_transplants(
-    originals: Originals,
-    *,
-    factor: float,
-    seed: int,
-    config: TransplantConfig,
-    segmenter: str,
+    originals: Originals, *, factor: float, seed: int, config: TransplantConfig, segmenter: str
 ) -> MakingPlan:
     """The set as it is, and `factor` - 1 times as many new defective test pictures.
 

@@ -136,11 +136,7 @@ class Category:
 
 
 def read_originals(
-    root: Path,
-    out: Path,
-    *,
-    categories: Sequence[str] = (),
-    on_progress: Progress | None = None,
+    root: Path, out: Path, *, categories: Sequence[str] = (), on_progress: Progress | None = None
 ) -> Originals:
     """Open every picture and mask of a set once; what cannot be used is a fault and left out.
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.anomalies.base import Ground, Planted, changed
-from anomalyst.synthetic.sampling import log_uniform, pixel_of
+from anomalyst.synthetic.sampling import Rng, log_uniform, pixel_of
 
 AREAS = (0.02, 0.15)  # of the picture
 ASPECTS = (0.3, 3.3)
@@ -18,7 +18,7 @@ SCAR_SHARE = 0.5
 JITTER = 0.1
 
 
-def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
+def plant(ground: Ground, rng: Rng) -> Planted | None:
     """A patch or a scar of the donor on the product; None if nothing of it would be seen."""
     scar = bool(rng.random() < SCAR_SHARE)
     wide, tall = _scar_sides(ground, rng) if scar else _patch_sides(ground, rng)
@@ -40,7 +40,7 @@ def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
     )
 
 
-def _patch_sides(ground: Ground, rng: np.random.Generator) -> tuple[int, int]:
+def _patch_sides(ground: Ground, rng: Rng) -> tuple[int, int]:
     height, width = ground.picture.shape[:2]
     # As a share of the product: on a small part a patch of the whole picture's share would hide it.
     area = rng.uniform(*AREAS) * ground.product.sum()
@@ -49,13 +49,13 @@ def _patch_sides(ground: Ground, rng: np.random.Generator) -> tuple[int, int]:
     return min(width, max(3, round(float(wide)))), min(height, max(3, round(float(tall))))
 
 
-def _scar_sides(ground: Ground, rng: np.random.Generator) -> tuple[int, int]:
+def _scar_sides(ground: Ground, rng: Rng) -> tuple[int, int]:
     side = min(ground.picture.shape[:2])
     wide, tall = rng.uniform(*SCAR_WIDTHS) * side, rng.uniform(*SCAR_LENGTHS) * side
     return max(2, round(float(wide))), max(3, round(float(tall)))
 
 
-def _jittered(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _jittered(patch: np.ndarray, rng: Rng) -> np.ndarray:
     """Brightness, contrast and each channel changed by up to a tenth."""
     values = patch.astype(np.float32)
     mean = values.mean((0, 1))

@@ -15,12 +15,13 @@ from anomalyst.io.geometry import resize
 from anomalyst.synthetic.anomalies import cutpaste, patch_blend, perlin, procedural_defects
 from anomalyst.synthetic.anomalies.base import Ground, Planted
 from anomalyst.synthetic.product_constants import Traits, estimated
+from anomalyst.synthetic.sampling import Rng
 from anomalyst.types import place_of
 
-Method = Callable[[Ground, np.random.Generator], Planted | None]
+Method = Callable[[Ground, Rng], Planted | None]
 
 
-def _mixed(ground: Ground, rng: np.random.Generator) -> Planted | None:
+def _mixed(ground: Ground, rng: Rng) -> Planted | None:
     """Cut out or drawn, by lot: what found most real defects (docs/benchmarks.md)."""
     return (cutpaste.plant if rng.random() < 0.5 else procedural_defects.plant)(ground, rng)
 
@@ -97,9 +98,7 @@ class GoodParts:
         """With traits estimated from them."""
         return cls(pictures, estimated(pictures))
 
-    def defective(
-        self, own: int, method: str, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def defective(self, own: int, method: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
         """One of the pictures with defects, and bool (H, W) where: empty if none can be seen.
 
         Patches come from another of them, by lot, or from itself if it is alone.
@@ -120,7 +119,7 @@ class GoodParts:
         return self._products[index]
 
 
-def _planted(method: Method, ground: Ground, rng: np.random.Generator) -> list[Planted]:
+def _planted(method: Method, ground: Ground, rng: Rng) -> list[Planted]:
     """The first defect, and with luck a second one clear of it."""
     found: list[Planted] = []
     for wanted in range(1 + int(rng.random() < SECOND_SHARE)):

@@ -11,14 +11,14 @@ import numpy as np
 
 from anomalyst.synthetic.anomalies.base import changed
 from anomalyst.synthetic.anomalies.procedural_defects import ANYWHERE, drawn
-from anomalyst.synthetic.sampling import log_uniform
+from anomalyst.synthetic.sampling import Rng, log_uniform
 
 PASTED_SHARE = 0.5  # of the defects; the others are drawn
 SIDES = (0.02, 0.3)  # least and greatest side of a pasted patch, as shares of the picture's
 
 
 def with_defects(
-    picture: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator
+    picture: np.ndarray, donors: Sequence[np.ndarray], rng: Rng
 ) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (h, w, 3) -> the same with one or two defects, and bool (h, w) where they are.
 
@@ -34,9 +34,7 @@ def with_defects(
     return image, mask
 
 
-def _pasted(
-    image: np.ndarray, donor: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _pasted(image: np.ndarray, donor: np.ndarray, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """A patch of a donor, cut from one place and blended into another."""
     height, width = image.shape[:2]
     h, w = (max(3, round(log_uniform(rng, *SIDES) * side)) for side in (height, width))
@@ -55,7 +53,7 @@ def _pasted(
     return defective, changed(image, defective)
 
 
-def _drawn(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(image: np.ndarray, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """A surface defect of the procedural world on a random square of the picture."""
     height, width = image.shape[:2]
     side = min(height, width)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.anomalies.base import Ground, Planted
+from anomalyst.synthetic.sampling import Rng
 
 SHAPE, SCALE, LEAST_HALF = 2.0, 0.05, 0.03  # of half a side, as a share of the picture's
 OVERLAP = 0.25  # of the patch's product that must come to lie on the product
@@ -19,7 +20,7 @@ LEAST_PX = 50 / 224**2  # of product in a patch, as a share of the picture
 Box = tuple[int, int, int, int]  # x, y, width, height
 
 
-def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
+def plant(ground: Ground, rng: Rng) -> Planted | None:
     """A patch of the donor in another place; None if no place was found, or nothing is seen."""
     size_hw = ground.picture.shape[:2]
     x, y, width, height = _source_box(ground, rng)
@@ -49,7 +50,7 @@ def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
     )
 
 
-def _source_box(ground: Ground, rng: np.random.Generator) -> Box:
+def _source_box(ground: Ground, rng: Rng) -> Box:
     """A box of the donor that shows some of the product, if 200 tries find one."""
     size_hw = ground.donor.shape[:2]
     halves = LEAST_HALF + rng.gamma(SHAPE, SCALE, 2)
@@ -70,7 +71,7 @@ def _sides(wanted_wh: tuple[float, float], ground: Ground) -> tuple[int, int]:
     return min(width - 3, max(4, round(float(wide)))), min(height - 3, max(4, round(float(tall))))
 
 
-def _place(ground: Ground, shown: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
+def _place(ground: Ground, shown: np.ndarray, rng: Rng) -> tuple[int, int] | None:
     """Where (x, y) the patch's product lies enough on the product; None after 200 tries."""
     (tall, wide), (height, width) = shown.shape, ground.product.shape
     least = OVERLAP * shown.sum()

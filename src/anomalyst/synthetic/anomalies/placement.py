@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.foreground import has_outline
-from anomalyst.synthetic.sampling import pixel_of
+from anomalyst.synthetic.sampling import Rng, pixel_of
 
 SCALES = (0.5, 2.0)  # of one product against another of its kind: beyond, a mask is wrong
 ELONGATED = 1.25  # least ratio of a product's axes from which it has a direction
@@ -80,7 +80,7 @@ def placed(
     piece: Piece,
     target_product: np.ndarray,
     pose: np.ndarray,
-    rng: np.random.Generator,
+    rng: Rng,
     *,
     turn_degrees: float,
     scales: tuple[float, float],

@@ -9,14 +9,14 @@ from anomalyst.synthetic.anomalies.base import Ground, Planted
 from anomalyst.synthetic.foreground import backdrop_colour, has_outline
 from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
 from anomalyst.synthetic.procedural.render import Scene
-from anomalyst.synthetic.sampling import one_of, pixel_of
+from anomalyst.synthetic.sampling import Rng, one_of, pixel_of
 
 REACH = 0.04  # how far a defect may stick out of the product, as a share of the side
 OF_SILHOUETTES = ("broken off", "chip", "hole")
 ANYWHERE = tuple(kind for kind in DEFECTS if kind not in OF_SILHOUETTES)
 
 
-def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
+def plant(ground: Ground, rng: Rng) -> Planted | None:
     """A scratch, a stain, a chip ... on the product; None if it cannot be seen."""
     outlined = has_outline(ground.product)
     kind = one_of(rng, list(DEFECTS) if outlined else ANYWHERE)
@@ -41,7 +41,7 @@ def drawn(
     image: np.ndarray,
     window_xys: tuple[int, int, int],
     kinds: Sequence[str],
-    rng: np.random.Generator,
+    rng: Rng,
     product: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A defect of one of the kinds in a square window: (uint8 (H, W, 3), bool (H, W)).
@@ -71,7 +71,7 @@ def drawn(
     return defective, mask
 
 
-def _window(product: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int]:
+def _window(product: np.ndarray, rng: Rng) -> tuple[int, int, int]:
     """The largest square that holds a random spot of the product: x, y, side."""
     height, width = product.shape
     side = min(height, width)

@@ -12,6 +12,7 @@ from anomalyst.synthetic.anomalies.base import as_taken
 from anomalyst.synthetic.anomalies.methods import Made, centre_of
 from anomalyst.synthetic.anomalies.placement import Piece, Placed, pieces_of, placed, pose_between
 from anomalyst.synthetic.anomalies.poisson import Gradients, border_steps, cloned
+from anomalyst.synthetic.sampling import Rng
 from anomalyst.types import place_of
 
 PLACES = 150  # looked at for one defect
@@ -52,10 +53,7 @@ class Labelled:
 
 
 def transplant(
-    source: Labelled,
-    target: Labelled,
-    rng: np.random.Generator,
-    config: TransplantConfig | None = None,
+    source: Labelled, target: Labelled, rng: Rng, config: TransplantConfig | None = None
 ) -> Made:
     """The defects of `source` on the good part of `target`, with the exact new mask.
 
@@ -109,7 +107,7 @@ def _set_in(
     source: np.ndarray,
     target: Labelled,
     pose: np.ndarray,
-    rng: np.random.Generator,
+    rng: Rng,
     config: TransplantConfig,
 ) -> tuple[Labelled, np.ndarray, dict[str, object]] | None:
     """The target with the piece, its mask there and how it was done; None if nothing was good."""

@@ -17,6 +17,7 @@ from anomalyst.synthetic.procedural.episode import (
 )
 from anomalyst.synthetic.procedural.families import draw_product
 from anomalyst.synthetic.procedural.product import ProductSpec
+from anomalyst.synthetic.sampling import Rng
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def write_dataset(folder: Path, config: SetConfig) -> None:
 
 
 def _visibly_defective(
-    spec: ProductSpec, rng: np.random.Generator, world: WorldConfig
+    spec: ProductSpec, rng: Rng, world: WorldConfig
 ) -> tuple[np.ndarray, np.ndarray, Truth]:
     """Draw until a defect can be seen: a set's defective pictures must be defective."""
     while True:

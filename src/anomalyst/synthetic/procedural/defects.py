@@ -7,9 +7,10 @@ import numpy as np
 
 from anomalyst.synthetic.procedural import shape_defects, surface_defects
 from anomalyst.synthetic.procedural.render import Scene
+from anomalyst.synthetic.sampling import Rng
 
 # Each alters `scene.image` in place and says how strongly each pixel was touched.
-Maker = Callable[[Scene, np.random.Generator], np.ndarray]
+Maker = Callable[[Scene, Rng], np.ndarray]
 
 DEFECTS: dict[str, Maker] = {
     "scratch": surface_defects.scratch,
@@ -36,7 +37,7 @@ DEFECTS: dict[str, Maker] = {
 _BY_CHANGE = frozenset({"dent", "bend", "fold", "smear", "fracture", "edge fault", "broken off"})
 
 
-def apply_defect(scene: Scene, rng: np.random.Generator, kind: str) -> np.ndarray:
+def apply_defect(scene: Scene, rng: Rng, kind: str) -> np.ndarray:
     """Put one defect of `kind` on the scene -> bool (S, S), the pixels that visibly changed.
 
     An empty mask means that it could not be seen (white stain on white); the scene is unharmed.

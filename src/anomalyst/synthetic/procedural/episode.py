@@ -14,7 +14,7 @@ from anomalyst.synthetic.procedural.families import draw_product
 from anomalyst.synthetic.procedural.faults import alter_layout
 from anomalyst.synthetic.procedural.product import ProductSpec
 from anomalyst.synthetic.procedural.render import draw
-from anomalyst.synthetic.sampling import one_of
+from anomalyst.synthetic.sampling import Rng, one_of
 from anomalyst.types import place_of, size_of
 
 Found = tuple[str, np.ndarray, float]  # a defect's kind, its mask, its mean visible change
@@ -86,7 +86,7 @@ def make_episode(seed: int | Sequence[int], config: WorldConfig | None = None) -
     return Episode(references=references, query=query, mask=mask, truth=truth)
 
 
-def normal_picture(spec: ProductSpec, rng: np.random.Generator, size_px: int) -> np.ndarray:
+def normal_picture(spec: ProductSpec, rng: Rng, size_px: int) -> np.ndarray:
     """A good picture of a new instance, uint8 (S, S, 3)."""
     source = bending(spec.camera, rng, size_px)
     image = bent(draw(spec, _seed(rng), size_px).image, source)
@@ -94,7 +94,7 @@ def normal_picture(spec: ProductSpec, rng: np.random.Generator, size_px: int) ->
 
 
 def defective_picture(
-    spec: ProductSpec, rng: np.random.Generator, config: WorldConfig
+    spec: ProductSpec, rng: Rng, config: WorldConfig
 ) -> tuple[np.ndarray, np.ndarray, Truth]:
     """A picture of a new instance with one to three defects, its mask and its truth.
 
@@ -110,12 +110,12 @@ def defective_picture(
     return photograph(bent(image, source), spec.camera, rng), mask, describe(spec, found)
 
 
-def _seed(rng: np.random.Generator) -> int:
+def _seed(rng: Rng) -> int:
     return int(rng.integers(1 << 62))
 
 
 def _defective_image(
-    spec: ProductSpec, rng: np.random.Generator, config: WorldConfig
+    spec: ProductSpec, rng: Rng, config: WorldConfig
 ) -> tuple[np.ndarray, list[Found]]:
     """An instance with one to three defects, before the camera."""
     seed = _seed(rng)

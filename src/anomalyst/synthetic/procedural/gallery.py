@@ -15,6 +15,7 @@ from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
 from anomalyst.synthetic.procedural.episode import normal_picture
 from anomalyst.synthetic.procedural.families import FAMILIES, draw_product
 from anomalyst.synthetic.procedural.render import draw
+from anomalyst.synthetic.sampling import Rng
 
 CELL_PX = 128
 LABEL_PX = 116
@@ -59,7 +60,7 @@ def _family_row(name: str, seed: int) -> list[np.ndarray]:
 def _defect_row(kind: str, seed: int) -> list[np.ndarray]:
     """Seven products with the defect, outlined."""
 
-    def draw_one(attempt: int, rng: np.random.Generator) -> Pair:
+    def draw_one(attempt: int, rng: Rng) -> Pair:
         spec = draw_product(rng)
         scene = draw(spec, attempt + 1, CELL_PX)
         mask = apply_defect(scene, rng, kind)
@@ -71,7 +72,7 @@ def _defect_row(kind: str, seed: int) -> list[np.ndarray]:
 def _planted_row(method: str, seed: int) -> list[np.ndarray]:
     """Seven products with defects planted on a picture of them, outlined."""
 
-    def draw_one(_: int, rng: np.random.Generator) -> Pair:
+    def draw_one(_: int, rng: Rng) -> Pair:
         spec = draw_product(rng)
         good = [normal_picture(spec, rng, CELL_PX) for _ in range(2)]
         return GoodParts.of(good).defective(0, method, rng)
@@ -79,7 +80,7 @@ def _planted_row(method: str, seed: int) -> list[np.ndarray]:
     return _seven(seed, draw_one)
 
 
-def _seven(seed: int, draw_one: Callable[[int, np.random.Generator], Pair]) -> list[np.ndarray]:
+def _seven(seed: int, draw_one: Callable[[int, Rng], Pair]) -> list[np.ndarray]:
     """The first seven attempts that show a defect, outlined."""
     drawn = (draw_one(n, np.random.default_rng((seed, n))) for n in count())
     return [outlined(*pair) for pair in islice((pair for pair in drawn if pair[1].any()), 7)]

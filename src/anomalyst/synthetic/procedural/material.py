@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from anomalyst.synthetic.procedural.noise import field
-from anomalyst.synthetic.sampling import log_uniform, one_of, zero_or
+from anomalyst.synthetic.sampling import Rng, log_uniform, one_of, zero_or
 
 Colour = tuple[float, float, float]  # RGB in [0, 1]
 
@@ -37,7 +37,7 @@ class Material:
     fixed: bool = False  # the same pattern on every instance (printed or moulded)
 
 
-def draw_material(rng: np.random.Generator, *, looks: tuple[str, ...] = LOOKS) -> Material:
+def draw_material(rng: Rng, *, looks: tuple[str, ...] = LOOKS) -> Material:
     """A random material; half of them nearly grey, as most industrial surfaces are."""
     colour = rng.uniform(0.04, 0.96, 3)
     if rng.random() < 0.5:
@@ -77,9 +77,7 @@ def as_colour(values: np.ndarray) -> Colour:
     return float(red), float(green), float(blue)
 
 
-def render(
-    material: Material, rng: np.random.Generator, size_hw: tuple[int, int], unit: float
-) -> np.ndarray:
+def render(material: Material, rng: Rng, size_hw: tuple[int, int], unit: float) -> np.ndarray:
     """Float32 (H, W, 3) RGB around [0, 1]; `unit` is picture side / 160, so looks scale with it."""
     look = np.asarray(_look(material, rng, size_hw, unit), np.float32)
     share = np.clip(0.5 + (look - 0.5) * material.contrast, 0, 1)[..., None]
@@ -100,9 +98,7 @@ def render(
     return surface if light is None else surface + light[..., None]
 
 
-def _look(
-    m: Material, rng: np.random.Generator, size_hw: tuple[int, int], unit: float
-) -> np.ndarray:
+def _look(m: Material, rng: Rng, size_hw: tuple[int, int], unit: float) -> np.ndarray:
     """The scalar look, float32 (H, W), mostly in [0, 1]."""
     if m.look in PATTERN_LOOKS:
         return _pattern(m, rng, size_hw, unit)
@@ -133,9 +129,7 @@ def _look(
     return np.where(noise("cell_edges") < -0.9, 0.1, 0.55 + 0.25 * noise("cells"))  # terrazzo
 
 
-def _pattern(
-    m: Material, rng: np.random.Generator, size_hw: tuple[int, int], unit: float
-) -> np.ndarray:
+def _pattern(m: Material, rng: Rng, size_hw: tuple[int, int], unit: float) -> np.ndarray:
     rows = np.arange(size_hw[0], dtype=np.float32)[:, None]
     columns = np.arange(size_hw[1], dtype=np.float32)[None, :]
     phase = rng.random(2) * 50 * (0.0 if m.fixed else 1.0)

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
+from anomalyst.synthetic.sampling import Rng
+
 TILE_PX = 256
 VARIANTS = 6
 KINDS = (
@@ -42,7 +44,7 @@ def tile(kind: str, variant: int) -> np.ndarray:
     return _standardised(_spectral(rng, gain))
 
 
-def _spectral(rng: np.random.Generator, gain: np.ndarray) -> np.ndarray:
+def _spectral(rng: Rng, gain: np.ndarray) -> np.ndarray:
     phase = rng.normal(size=gain.shape) + 1j * rng.normal(size=gain.shape)
     return np.fft.irfft2(phase * gain, s=(TILE_PX, TILE_PX))
 
@@ -67,7 +69,7 @@ def _cellular(kind: str, variant: int) -> np.ndarray:
     return values.reshape(TILE_PX, TILE_PX)
 
 
-def _spots(rng: np.random.Generator) -> np.ndarray:
+def _spots(rng: Rng) -> np.ndarray:
     canvas = np.zeros((TILE_PX, TILE_PX), np.float32)
     for x, y in rng.integers(0, TILE_PX, (110, 2)):
         radius, level = int(rng.integers(1, 5)), float(rng.uniform(0.3, 1))
@@ -76,7 +78,7 @@ def _spots(rng: np.random.Generator) -> np.ndarray:
     return cv2.GaussianBlur(canvas, (0, 0), 0.7)
 
 
-def _fibres(rng: np.random.Generator) -> np.ndarray:
+def _fibres(rng: Rng) -> np.ndarray:
     canvas = np.zeros((TILE_PX, TILE_PX), np.float32)
     for _ in range(160):
         turn = np.cumsum(rng.normal(size=12) * 0.25) + rng.uniform(0, 2 * np.pi)
@@ -89,7 +91,7 @@ def _fibres(rng: np.random.Generator) -> np.ndarray:
 
 
 def field(
-    rng: np.random.Generator,
+    rng: Rng,
     size_hw: tuple[int, int],
     kind: str,
     *,

@@ -9,6 +9,7 @@ from anomalyst.synthetic.procedural.material import render as render_material
 from anomalyst.synthetic.procedural.noise import field
 from anomalyst.synthetic.procedural.product import Layout, Part, ProductSpec
 from anomalyst.synthetic.procedural.shapes import Shape
+from anomalyst.synthetic.sampling import Rng
 
 SUBPIXEL_BITS = 4
 
@@ -54,11 +55,11 @@ def draw(spec: ProductSpec, seed: int, size_px: int, layout: Layout | None = Non
     return scene
 
 
-def _child(seed: int, key: int) -> np.random.Generator:
+def _child(seed: int, key: int) -> Rng:
     return np.random.default_rng((seed, key))
 
 
-def _pose_matrix(spec: ProductSpec, rng: np.random.Generator, size_px: int) -> np.ndarray:
+def _pose_matrix(spec: ProductSpec, rng: Rng, size_px: int) -> np.ndarray:
     turn = np.deg2rad(rng.uniform(-1, 1) * spec.pose.turn_deg)
     scale = size_px * spec.body_half * (1 + rng.uniform(-1, 1) * spec.pose.zoom)
     shift = (0.5 + rng.uniform(-1, 1, 2) * spec.pose.shift) * size_px
@@ -82,7 +83,7 @@ def _draw_body(scene: Scene, spec: ProductSpec, shape: Shape, seed: int) -> None
     _draw_part(scene, body, _child(seed, 2))
 
 
-def _wobbled(shape: Shape, amount: float, rng: np.random.Generator) -> Shape:
+def _wobbled(shape: Shape, amount: float, rng: Rng) -> Shape:
     if amount <= 0:
         return shape
     angle = np.arctan2(shape.outer[:, 1], shape.outer[:, 0])
@@ -108,7 +109,7 @@ def _draw_scatters(scene: Scene, spec: ProductSpec, seed: int) -> None:
             _draw_part(scene, part, rng)
 
 
-def _draw_part(scene: Scene, part: Part, rng: np.random.Generator) -> None:
+def _draw_part(scene: Scene, part: Part, rng: Rng) -> None:
     if part.text:
         _print_text(scene, part, rng)
         return
@@ -137,7 +138,7 @@ def _draw_part(scene: Scene, part: Part, rng: np.random.Generator) -> None:
         np.maximum(front, alpha, out=front)
 
 
-def _placed(scene: Scene, part: Part, rng: np.random.Generator) -> list[np.ndarray]:
+def _placed(scene: Scene, part: Part, rng: Rng) -> list[np.ndarray]:
     """The part's contours in pixels, with its normal slack."""
     shift, turn = rng.uniform(-1, 1, 2) * part.slack, rng.uniform(-1, 1) * part.turn_slack
     angle, half = part.angle + turn, part.half_size
@@ -165,9 +166,7 @@ def _cast_shadow(scene: Scene, here: tuple[slice, slice], alpha: np.ndarray, dep
     scene.image[here] *= (1 - depth * shadow)[..., None]
 
 
-def _shade(
-    surface: np.ndarray, alpha: np.ndarray, part: Part, scene: Scene, rng: np.random.Generator
-) -> None:
+def _shade(surface: np.ndarray, alpha: np.ndarray, part: Part, scene: Scene, rng: Rng) -> None:
     """Rounded rim and highlight, added in place."""
     light_x, light_y = scene.light_xy
     if part.bevel > 0:
@@ -187,7 +186,7 @@ def _shade(
         surface += (spot * part.gloss)[..., None]
 
 
-def _print_text(scene: Scene, part: Part, rng: np.random.Generator) -> None:
+def _print_text(scene: Scene, part: Part, rng: Rng) -> None:
     height = max(4.0, part.half_size * float(np.hypot(scene.matrix[0, 0], scene.matrix[1, 0])))
     font, thick = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(height / 9))
     (width, tall), base = cv2.getTextSize(part.text, font, height / 22, thick)
@@ -208,6 +207,6 @@ def _print_text(scene: Scene, part: Part, rng: np.random.Generator) -> None:
     scene.image += (np.array(part.material.colour, np.float32) - scene.image) * ink[..., None]
 
 
-def slow_field(rng: np.random.Generator, size_px: int, scale: float) -> np.ndarray:
+def slow_field(rng: Rng, size_px: int, scale: float) -> np.ndarray:
     """A smooth field over the picture, float32 (S, S): for lighting and soft edges."""
     return field(rng, (size_px, size_px), "smooth", scale=scale * size_px / 160)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anomalyst.synthetic.sampling import Rng
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -63,7 +65,7 @@ def gear(teeth: int, depth: float, bore: float = 0.0) -> Shape:
     return Shape(_polar(radius, _turn(8 * teeth)), holes, "gear")
 
 
-def supershape(rng: np.random.Generator) -> Shape:
+def supershape(rng: Rng) -> Shape:
     """Gielis' superformula with random exponents (Gielis 2003)."""
     angle = _turn(96)
     lobes, n1 = int(rng.integers(0, 9)), rng.uniform(0.5, 3.0)
@@ -73,7 +75,7 @@ def supershape(rng: np.random.Generator) -> Shape:
     return Shape(_polar(radius / radius.max(), angle), name="form")
 
 
-def lump(rng: np.random.Generator, roughness: float = 0.15, waves: int = 6) -> Shape:
+def lump(rng: Rng, roughness: float = 0.15, waves: int = 6) -> Shape:
     """An irregular closed outline, as of a biscuit or a moulded toy."""
     angle = _turn(96)
     radius = np.ones(96)
@@ -84,7 +86,7 @@ def lump(rng: np.random.Generator, roughness: float = 0.15, waves: int = 6) -> S
     return Shape(_polar(radius / radius.max(), angle), name="lump")
 
 
-def limbed(rng: np.random.Generator) -> Shape:
+def limbed(rng: Rng) -> Shape:
     """A trunk with limbs, as of a figure, a clip or a casting: one outline with deep bays."""
     angle = _turn(192)
     limbs = int(rng.integers(3, 7))
@@ -116,7 +118,7 @@ def bottle(neck: float, shoulder: float) -> Shape:
     return Shape(outline.astype(np.float32), name="bottle")
 
 
-def any_shape(rng: np.random.Generator) -> Shape:
+def any_shape(rng: Rng) -> Shape:
     """Any of the shapes above, of any proportions."""
     kind = int(rng.integers(11))
     if kind == 0:

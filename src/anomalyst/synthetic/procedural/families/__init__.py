@@ -14,9 +14,10 @@ from anomalyst.synthetic.procedural.families import (
     surfaces,
 )
 from anomalyst.synthetic.procedural.product import ProductSpec
+from anomalyst.synthetic.sampling import Rng
 
 # The order is part of the world: a seed means another product when it changes.
-FAMILIES: dict[str, Callable[[np.random.Generator], ProductSpec]] = {
+FAMILIES: dict[str, Callable[[Rng], ProductSpec]] = {
     "surface": surfaces.surface,
     "textile": surfaces.textile,
     "paper": surfaces.paper,
@@ -54,7 +55,7 @@ WEIGHTS = {"surface": 4, "assembly": 7, "textile": 1.5, "bare board": 2, "circui
 
 
 def draw_product(
-    rng: np.random.Generator, only: Sequence[str] | None = None, without: Sequence[str] = ()
+    rng: Rng, only: Sequence[str] | None = None, without: Sequence[str] = ()
 ) -> ProductSpec:
     """A random product of a random family; AnomalystError if a named family does not exist."""
     for name in (*(only or ()), *without):
