@@ -80,7 +80,7 @@ class HubEncoder(Encoder):
         self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
 
     @classmethod
-    def load(cls, spec: str, *, local_files_only: bool = False) -> Self:
+    def load(cls, spec: str) -> Self:
         """The encoder of a specification as a user writes it, `hf:NAME_OR_DIR`, with defaults."""
         source = spec.removeprefix("hf:")
         if not source:
@@ -88,7 +88,7 @@ class HubEncoder(Encoder):
                 "--encoder hf: names no model; write a folder or a name after it, as in "
                 "hf:./dinov2-small."
             )
-        return cls(HubEncoderConfig(source=source), local_files_only=local_files_only)
+        return cls(HubEncoderConfig(source=source))
 
     def train(self, mode: bool = True) -> Self:
         """Stay as it is: a frozen encoder has no dropout and no jittered positions to turn on."""

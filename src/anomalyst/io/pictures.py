@@ -52,7 +52,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def open_picture(path: Path) -> np.ndarray:
-    """The picture as an eye sees it: uint8 RGB (H, W, 3), turned upright by its EXIF note.
+    """The picture as it is meant to be seen: uint8 RGB (H, W, 3), turned upright by its EXIF note.
 
     16-bit grey is scaled from its full range, alpha is laid over white, CMYK and palettes become
     RGB. Raises PictureError for anything broken, animated, too large or too small.

@@ -37,7 +37,7 @@ class Operation:
 
     do: Name
     chance: float = 1.0  # that it happens
-    angles: tuple[int, ...] = ()  # rotate_right: 90, 180, 270, one of them by lot
+    angles: tuple[int, ...] = ()  # rotate_right: 90, 180, 270, one of them at random
     low: float = 0.0  # the others: least and greatest value, see RANGES
     high: float = 0.0
 

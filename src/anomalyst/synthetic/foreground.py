@@ -1,7 +1,7 @@
 """Where the product is on a good picture, so that defects land on it and not beside it.
 
 Three ways: by robust thresholding and GrabCut (Rother et al., SIGGRAPH 2004), by a SAM folder, or
-by any function of the user's own with the same face.
+by any function of the user's own with the same signature.
 """
 
 from collections.abc import Callable

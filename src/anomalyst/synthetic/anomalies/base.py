@@ -57,6 +57,16 @@ def as_taken(picture: np.ndarray, before: np.ndarray) -> np.ndarray:
     return np.asarray(values[np.abs(picture[..., None] - values.astype(np.float32)).argmin(-1)])
 
 
+def blended(picture: np.ndarray, patch: np.ndarray, at_xy: tuple[int, int], how: int) -> np.ndarray:
+    """A patch set into a picture by Poisson editing (OpenCV's, `how` cv2.NORMAL_CLONE, ...)."""
+    tall, wide = patch.shape[:2]
+    centre, whole = (
+        (at_xy[0] + wide // 2, at_xy[1] + tall // 2),
+        np.full((tall, wide), 255, np.uint8),
+    )
+    return np.asarray(cv2.seamlessClone(patch, picture, whole, centre, how))
+
+
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Bool (H, W): where a picture visibly changed, without specks and small gaps."""
     change = np.abs(after.astype(np.float32) - before).mean(2) / 255

@@ -22,7 +22,7 @@ Method = Callable[[Ground, Rng], Planted | None]
 
 
 def _mixed(ground: Ground, rng: Rng) -> Planted | None:
-    """Cut out or drawn, by lot: what found most real defects (docs/benchmarks.md)."""
+    """Cut out or drawn, at random: what found most real defects (docs/benchmarks.md)."""
     return (cutpaste.plant if rng.random() < 0.5 else procedural_defects.plant)(ground, rng)
 
 
@@ -101,7 +101,7 @@ class GoodParts:
     def defective(self, own: int, method: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
         """One of the pictures with defects, and bool (H, W) where: empty if none can be seen.
 
-        Patches come from another of them, by lot, or from itself if it is alone.
+        Patches come from another of them, at random, or from itself if it is alone.
         """
         others = [i for i in range(len(self.pictures)) if i != own] or [own]
         pair = [own, others[int(rng.integers(len(others)))]]
@@ -120,7 +120,7 @@ class GoodParts:
 
 
 def _planted(method: Method, ground: Ground, rng: Rng) -> list[Planted]:
-    """The first defect, and with luck a second one clear of it."""
+    """The first defect, and for half of the pictures a second one clear of it."""
     found: list[Planted] = []
     for wanted in range(1 + int(rng.random() < SECOND_SHARE)):
         taken = np.any([one.mask for one in found], axis=0) if found else None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.anomalies.base import changed
+from anomalyst.synthetic.anomalies.base import blended, changed
 from anomalyst.synthetic.anomalies.procedural_defects import ANYWHERE, drawn
 from anomalyst.synthetic.sampling import Rng, log_uniform
 
@@ -45,9 +45,7 @@ def _pasted(image: np.ndarray, donor: np.ndarray, rng: Rng) -> tuple[np.ndarray,
         patch = np.ascontiguousarray(patch[:, ::-1])
     defective = image.copy()
     if rng.random() < 0.5 and min(h, w) >= 8:
-        centre = (x + w // 2, y + h // 2)
-        whole = np.full((h, w), 255, np.uint8)
-        defective = cv2.seamlessClone(patch, image, whole, centre, cv2.MIXED_CLONE)
+        defective = blended(image, patch, (x, y), cv2.MIXED_CLONE)
     else:
         defective[y : y + h, x : x + w] = patch
     return defective, changed(image, defective)

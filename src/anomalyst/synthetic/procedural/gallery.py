@@ -97,6 +97,10 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _labelled(name: str, cells: list[np.ndarray]) -> np.ndarray:
     label = np.full((CELL_PX, LABEL_PX, 3), 255, np.uint8)
-    at, font = (6, CELL_PX // 2), cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(label, name, at, font, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
-    return np.hstack([label, *cells])
+    return np.hstack([write_label(label, name, (6, CELL_PX // 2), 0.4), *cells])
+
+
+def write_label(sheet: np.ndarray, text: str, at_xy: tuple[int, int], size: float) -> np.ndarray:
+    """The sheet with small dark print on it, in place."""
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    return cv2.putText(sheet, text, at_xy, font, size, (40, 40, 40), 1, cv2.LINE_AA)

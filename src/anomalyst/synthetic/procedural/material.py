@@ -1,10 +1,11 @@
 """Materials: how a surface looks, drawn afresh for every instance of a product."""
 
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
-from anomalyst.synthetic.procedural.noise import field
+from anomalyst.synthetic.procedural.noise import KINDS, field
 from anomalyst.synthetic.sampling import Rng, log_uniform, one_of, zero_or
 
 Colour = tuple[float, float, float]  # RGB in [0, 1]
@@ -84,18 +85,16 @@ def render(material: Material, rng: Rng, size_hw: tuple[int, int], unit: float) 
     first = np.array(material.colour, np.float32)
     second = np.array(material.second, np.float32)
     surface = first + (second - first) * share
-    light: np.ndarray | None = None
+    lights = []
     if material.relief > 0:
         slope = np.zeros_like(look)
         slope[:, 1:] = (look[:, 1:] - look[:, :-1]) * material.relief * 2
-        light = slope
+        lights.append(slope)
     if material.grain > 0:
-        grain = field(rng, size_hw, "white") * material.grain
-        light = grain if light is None else light + grain
+        lights.append(field(rng, size_hw, "white") * material.grain)
     if material.mottle > 0:
-        mottle = field(rng, size_hw, "smooth", scale=unit) * material.mottle * 0.5
-        light = mottle if light is None else light + mottle
-    return surface if light is None else surface + light[..., None]
+        lights.append(field(rng, size_hw, "smooth", scale=unit) * material.mottle * 0.5)
+    return surface + reduce(np.add, lights)[..., None] if lights else surface
 
 
 def _look(m: Material, rng: Rng, size_hw: tuple[int, int], unit: float) -> np.ndarray:
@@ -109,10 +108,8 @@ def _look(m: Material, rng: Rng, size_hw: tuple[int, int], unit: float) -> np.nd
     def noise(kind: str, scale: float = scale, stretch: float = m.stretch) -> np.ndarray:
         return field(rng, size_hw, kind, scale=scale, stretch=stretch, angle=m.angle)
 
-    if m.look in ("grain", "cloud", "smooth", "band", "wide_band", "oriented", "fibres", "pebbles"):
-        return 0.5 + 0.22 * noise(m.look)
-    if m.look == "cells":
-        return 0.5 + 0.2 * noise("cells")
+    if m.look in KINDS and m.look != "spots":
+        return 0.5 + (0.2 if m.look == "cells" else 0.22) * noise(m.look)
     if m.look == "crackle":
         return np.clip((noise("cell_edges") + 1.2) * m.sharpness * 0.5, 0, 1)
     if m.look == "brushed":

@@ -75,11 +75,11 @@ def supershape(rng: Rng) -> Shape:
     return Shape(_polar(radius / radius.max(), angle), name="form")
 
 
-def lump(rng: Rng, roughness: float = 0.15, waves: int = 6) -> Shape:
+def lump(rng: Rng, roughness: float) -> Shape:
     """An irregular closed outline, as of a biscuit or a moulded toy."""
     angle = _turn(96)
     radius = np.ones(96)
-    for wave in range(1, waves + 1):
+    for wave in range(1, 7):
         phase = rng.uniform(0, 2 * math.pi)
         radius += roughness * rng.normal() / wave**0.8 * np.cos(wave * angle + phase)
     radius = np.maximum(radius, 0.25)
