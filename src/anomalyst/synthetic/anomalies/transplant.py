@@ -25,7 +25,7 @@ class TransplantConfig:
     """How freely defects are moved, and what counts as a good blend."""
 
     gradients: Literal["normal", "mixed", "both"] = "both"
-    """Whose gradients are kept: the defect's, or at each pixel the stronger one. Both: at random."""
+    """Whose gradients are kept: the defect's, or the stronger one at each pixel. Both: random."""
     turn_degrees: float = 15.0
     """Most that a defect is turned against the product's pose."""
     scales: tuple[float, float] = (0.85, 1.15)
