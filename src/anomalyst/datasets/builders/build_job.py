@@ -158,12 +158,8 @@ def mask_name(file: str) -> str:
 
 def _begin(out: Path, jobs: Sequence[Job], settings: Mapping[str, object]) -> None:
     """Take the folder, or find it taken by the same making."""
-    wanted = "\n".join(repr(job) for job in jobs)
-    said = {
-        **settings,
-        "pictures": len(jobs),
-        "digest": hashlib.sha256(wanted.encode()).hexdigest(),
-    }
+    digest = hashlib.sha256("\n".join(map(repr, jobs)).encode()).hexdigest()
+    said = {**settings, "pictures": len(jobs), "digest": digest}
     note = {"anomalyst": __version__, **json.loads(json.dumps(said))}
     file = out / "made.json"
     if file.is_file():

@@ -1,8 +1,7 @@
 """AeBAD-S as four categories in MVTec-AD layout, one per kind of damage, domains in the index.
 
-The successor of AnomalyGPT that first did this paired pictures and masks by sort order and tested
-on a part of the good pictures it had trained on; here pairs go by name, and no good test picture
-is among the training pictures, nor looks exactly like one.
+Pictures and masks are paired by name, not by sort order, and no good test picture equals one that
+trains: the successor of AnomalyGPT that first did this had neither.
 """
 
 import random
@@ -37,8 +36,6 @@ def plan_aebad(
     root = root.resolve()
     if not 0 < train_share < 1:
         raise AnomalystError(f"--train-share is {train_share:g}; between 0 and 1 is needed.")
-    if not root.is_dir() or not aebad.matches(root):
-        raise AnomalystError(f"{root}: is not kept as AeBAD-S is; looked for {aebad.LOOKS_FOR}.")
     source = Originals(root=root, categories={}, faults=[])
     usable = _usable(source, on_progress)
     train, rest = _split(usable, train_share, seed)
@@ -64,9 +61,12 @@ def plan_aebad(
 
 def _usable(source: Originals, on_progress: Progress | None) -> list[Measured]:
     """The pictures that can be used; the others, and masks without a picture, are faults."""
-    samples = aebad.read(source.root)
+    root = source.root
+    if not root.is_dir() or not aebad.matches(root):
+        raise AnomalystError(f"{root}: is not kept as AeBAD-S is; looked for {aebad.LOOKS_FOR}.")
+    samples = aebad.read(root)
     paired = {sample.mask for sample in samples}
-    for mask in aebad.masks(source.root):
+    for mask in aebad.masks(root):
         if mask not in paired:
             source.faults.append(Fault(path=source.named(mask), reason="belongs to no picture."))
     measured = measure(samples, on_progress)

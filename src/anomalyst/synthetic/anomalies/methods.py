@@ -142,11 +142,9 @@ def _planted(method: Method, ground: Ground, rng: Rng) -> list[Planted]:
 
 def _described(method: str, before: np.ndarray, planted: Sequence[Planted], traits: Traits) -> Made:
     picture = planted[-1].picture
-    size_hw = picture.shape[:2]
     centres = [centre_of(one.mask) for one in planted]
-    words = [
-        f"{p.what} at the {place_of(c, size_hw)}" for p, c in zip(planted, centres, strict=True)
-    ]
+    places = [place_of(centre, picture.shape) for centre in centres]
+    words = [f"{one.what} at the {place}" for one, place in zip(planted, places, strict=True)]
     change = cv2.absdiff(picture, before).mean(2).astype(np.uint8)
     return Made(
         picture=picture,
