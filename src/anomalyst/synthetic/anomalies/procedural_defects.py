@@ -8,7 +8,7 @@ import numpy as np
 from anomalyst.synthetic.anomalies.base import Ground, Planted
 from anomalyst.synthetic.foreground import backdrop_colour, has_outline
 from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
-from anomalyst.synthetic.procedural.render import Scene
+from anomalyst.synthetic.procedural.scene import Scene
 from anomalyst.synthetic.sampling import Rng, one_of, pixel_of
 
 REACH = 0.04  # how far a defect may stick out of the product, as a share of the side

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.procedural import shape_defects, surface_defects
-from anomalyst.synthetic.procedural.render import Scene
+from anomalyst.synthetic.procedural.scene import Scene
 from anomalyst.synthetic.sampling import Rng
 
 # Each alters `scene.image` in place and says how strongly each pixel was touched.

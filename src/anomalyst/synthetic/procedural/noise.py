@@ -115,3 +115,8 @@ def field(
     )
     flags, size_wh = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (size_hw[1], size_hw[0])
     return cv2.warpAffine(source, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_WRAP)
+
+
+def slow_field(rng: Rng, size_px: int, scale: float) -> np.ndarray:
+    """A smooth field over the picture, float32 (S, S): for lighting and soft edges."""
+    return field(rng, (size_px, size_px), "smooth", scale=scale * size_px / 160)

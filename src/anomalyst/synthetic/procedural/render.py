@@ -1,38 +1,17 @@
 """A product and a seed -> a scene: the picture before any defect and before the camera."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from anomalyst.synthetic.procedural.material import render as render_material
-from anomalyst.synthetic.procedural.noise import field
 from anomalyst.synthetic.procedural.product import Layout, Part, ProductSpec
+from anomalyst.synthetic.procedural.scene import Scene
 from anomalyst.synthetic.procedural.shapes import Shape
 from anomalyst.synthetic.sampling import Rng
 
 SUBPIXEL_BITS = 4
-
-
-@dataclass(slots=True)
-class Scene:
-    """One instance of a product as drawn."""
-
-    image: np.ndarray  # float32 (S, S, 3), RGB around [0, 1]
-    backdrop: np.ndarray  # the same without the product
-    foreground: np.ndarray  # float32 (S, S) in [0, 1]: where the product is
-    matrix: np.ndarray  # (2, 3): body units -> pixels
-    light_xy: tuple[float, float]  # direction the light comes from, unit length
-
-    @property
-    def size_px(self) -> int:
-        """The side of the square picture."""
-        return int(self.image.shape[0])
-
-    @property
-    def unit(self) -> float:
-        """The side over 160 px, so that what is drawn scales with the picture."""
-        return self.size_px / 160
 
 
 def draw(spec: ProductSpec, seed: int, size_px: int, layout: Layout | None = None) -> Scene:
@@ -204,9 +183,4 @@ def _print_text(scene: Scene, part: Part, rng: Rng) -> None:
     ink = cv2.warpAffine(stamp, matrix, size_wh).astype(np.float32) / 255
     if part.inside:
         ink *= scene.foreground
-    scene.image += (np.array(part.material.colour, np.float32) - scene.image) * ink[..., None]
-
-
-def slow_field(rng: Rng, size_px: int, scale: float) -> np.ndarray:
-    """A smooth field over the picture, float32 (S, S): for lighting and soft edges."""
-    return field(rng, (size_px, size_px), "smooth", scale=scale * size_px / 160)
+    scene.paint(ink, np.array(part.material.colour))

@@ -3,54 +3,43 @@
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.procedural.brushes import (
-    as_float,
-    contrasting_colour,
-    draw_blob,
-    draw_stroke,
-    offsets,
-    paint,
-    random_edge_spot,
-    random_radius,
-    random_spot,
-    random_walk,
-)
 from anomalyst.synthetic.procedural.material import draw_material, render
-from anomalyst.synthetic.procedural.render import Scene, slow_field
+from anomalyst.synthetic.procedural.noise import slow_field
+from anomalyst.synthetic.procedural.scene import Scene, as_float, random_walk
 from anomalyst.synthetic.procedural.surface_defects import crack, particles
 from anomalyst.synthetic.sampling import Rng
 
 
 def hole(scene: Scene, rng: Rng) -> np.ndarray:
-    at, radius = random_spot(scene, rng), random_radius(scene, rng, 0.012, 0.1)
-    spot = draw_blob(scene, rng, at, radius, 0.12) * scene.foreground
+    at, radius = scene.random_spot(rng), scene.random_radius(rng, 0.012, 0.1)
+    spot = scene.draw_blob(rng, at, radius, 0.12) * scene.foreground
     if rng.random() < 0.5:
-        rim = draw_blob(scene, rng, at, radius * 1.35, 0.3) * scene.foreground
-        paint(scene, rim * 0.5, contrasting_colour(scene, at, rng))
+        rim = scene.draw_blob(rng, at, radius * 1.35, 0.3) * scene.foreground
+        scene.paint(rim * 0.5, scene.contrasting_colour(at, rng))
     if rng.random() < 0.4:
-        paint(scene, spot, scene.backdrop)
+        scene.paint(spot, scene.backdrop)
     else:
-        paint(scene, spot, np.full(3, rng.choice([0.03, 0.1, 0.95])) + rng.normal(size=3) * 0.02)
+        scene.paint(spot, np.full(3, rng.choice([0.03, 0.1, 0.95])) + rng.normal(size=3) * 0.02)
     return spot
 
 
 def chip(scene: Scene, rng: Rng) -> np.ndarray:
-    at = random_edge_spot(scene, rng, scene.foreground)
+    at = scene.random_edge_spot(rng, scene.foreground)
     if at is None:
         return hole(scene, rng)
-    spot = draw_blob(scene, rng, at, random_radius(scene, rng, 0.025, 0.14), 0.1) * scene.foreground
+    spot = scene.draw_blob(rng, at, scene.random_radius(rng, 0.025, 0.14), 0.1) * scene.foreground
     if rng.random() < 0.65:
-        paint(scene, spot, scene.backdrop)
+        scene.paint(spot, scene.backdrop)
     else:
         broken = draw_material(rng, looks=("grain", "cloud"))
-        paint(scene, spot, render(broken, rng, spot.shape, 1.0))
+        scene.paint(spot, render(broken, rng, spot.shape, 1.0))
     return spot
 
 
 def _side(scene: Scene, rng: Rng, share: float) -> np.ndarray | None:
     """A rough-edged part of the product beyond a line, holding about `share` of it; (S, S)."""
     turn = rng.uniform(0, 2 * np.pi)
-    columns, rows = offsets(scene, (0, 0))
+    columns, rows = scene.offsets((0, 0))
     reach = columns * np.cos(turn) + rows * np.sin(turn)
     inside = scene.foreground > 0.5
     if inside.mean() < 0.02 or inside.mean() > 0.97:
@@ -64,7 +53,7 @@ def broken_off(scene: Scene, rng: Rng) -> np.ndarray:
     lost = _side(scene, rng, rng.uniform(0.05, 0.45))
     if lost is None:
         return hole(scene, rng)
-    paint(scene, lost, scene.backdrop)
+    scene.paint(lost, scene.backdrop)
     return lost
 
 
@@ -84,8 +73,8 @@ def fracture(scene: Scene, rng: Rng) -> np.ndarray:
     size_wh = (scene.size_px, scene.size_px)
     moved = cv2.warpAffine(scene.image, matrix, size_wh, borderMode=cv2.BORDER_REFLECT)
     alpha = cv2.warpAffine(part, matrix, size_wh)
-    paint(scene, part, scene.backdrop)
-    paint(scene, alpha, moved)
+    scene.paint(part, scene.backdrop)
+    scene.paint(alpha, moved)
     # Only the crack and its lips are anomalous: the moved piece itself is normal.
     rim = np.clip(part - alpha, 0, 1) + np.clip(alpha - scene.foreground, 0, 1)
     return as_float(np.clip(rim, 0, 1))
@@ -93,7 +82,7 @@ def fracture(scene: Scene, rng: Rng) -> np.ndarray:
 
 def edge_fault(scene: Scene, rng: Rng) -> np.ndarray:
     """A bite out of an edge, a spur on it, a bridge or a gap: one side's colour over the other."""
-    at = random_edge_spot(scene, rng, scene.image.mean(2))
+    at = scene.random_edge_spot(rng, scene.image.mean(2))
     if at is None:
         return particles(scene, rng)
     turn, reach = rng.uniform(0, 2 * np.pi), rng.uniform(3, 6) * scene.unit
@@ -101,9 +90,9 @@ def edge_fault(scene: Scene, rng: Rng) -> np.ndarray:
     x, y = (int(np.clip(value, 0, scene.size_px - 1)) for value in beside)
     colour = scene.image[y, x].copy()
     if rng.random() < 0.6:
-        spot = draw_blob(scene, rng, at, rng.uniform(1.5, 6) * scene.unit, 0.2)
+        spot = scene.draw_blob(rng, at, rng.uniform(1.5, 6) * scene.unit, 0.2)
     else:
         points = random_walk(at, rng, rng.uniform(6, 22) * scene.unit, 0.15, 6)
-        spot = draw_stroke(scene, points, rng.uniform(1.5, 4) * scene.unit)
-    paint(scene, spot, colour)
+        spot = scene.draw_stroke(points, rng.uniform(1.5, 4) * scene.unit)
+    scene.paint(spot, colour)
     return spot
