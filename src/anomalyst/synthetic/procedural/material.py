@@ -85,7 +85,7 @@ def render(material: Material, rng: Rng, size_hw: tuple[int, int], unit: float) 
     first = np.array(material.colour, np.float32)
     second = np.array(material.second, np.float32)
     surface = first + (second - first) * share
-    lights = []
+    lights: list[np.ndarray] = []
     if material.relief > 0:
         slope = np.zeros_like(look)
         slope[:, 1:] = (look[:, 1:] - look[:, :-1]) * material.relief * 2
