@@ -82,10 +82,11 @@ def test_a_layout_fault_alters_only_the_parts_it_names():
         spec = draw_product(rng, only=["circuit module", "tray", "label"])
         fault = alter_layout(spec, rng)
         assert fault is not None
-        found.add(fault.kind)
+        kind, layout = fault
+        found.add(kind)
         normal = dict(enumerate(spec.parts))
-        changed = [k for k, part in fault.layout if normal.get(k) is not part]
-        missing = set(normal) - {k for k, _ in fault.layout}
+        changed = [k for k, part in layout if normal.get(k) is not part]
+        missing = set(normal) - {k for k, _ in layout}
         assert 1 <= len(changed) + len(missing) <= 2
     assert {"missing part", "extra part", "misplaced part", "swapped parts", "wrong print"} <= found
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Label = Literal["normal", "anomalous"]
+Split = Literal["train", "test"]
 Verdict = Literal["normal", "anomalous", "unsure"]
 
 
@@ -27,7 +28,7 @@ class Sample:
 
     image: Path
     label: Label | None  # None: not known
-    split: Literal["train", "test"] = "test"
+    split: Split = "test"
     mask: Path | None = None  # None for a normal picture, or where the set has no pixel truth
     category: str = ""
     defect: str | None = None

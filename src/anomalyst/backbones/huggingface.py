@@ -3,7 +3,6 @@
 Only safetensors are read and only code of the transformers package is run.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,19 +11,16 @@ from typing import Any, Literal, Self
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download, try_to_load_from_cache
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from anomalyst.backbones.base import Encoder
-from anomalyst.backbones.huggingface_families import (
-    FAMILIES,
-    LEFT_ASIDE,
-    STAGES,
-    TOKEN_DEPTHS,
-    WANTED_FILES,
-    Family,
-    Triple,
+from anomalyst.backbones.huggingface_families import LEFT_ASIDE, STAGES, TOKEN_DEPTHS, Family
+from anomalyst.backbones.huggingface_files import (
+    family_of,
+    folder_of,
+    normalisation_of,
+    refuse_absent_weights,
 )
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Features
@@ -65,9 +61,9 @@ class HubEncoder(Encoder):
         if any weight is missing.
         """
         super().__init__()
-        folder = _folder_of(config.source, local_files_only)
-        self.family = _family_of(config.source, folder)
-        _refuse_absent_weights(config.source, folder)
+        folder = folder_of(config.source, local_files_only)
+        self.family = family_of(config.source, folder)
+        refuse_absent_weights(config.source, folder)
         self.model = _load(config, folder, self.family)
         self.requires_grad_(False).eval()
 
@@ -79,12 +75,12 @@ class HubEncoder(Encoder):
         self.multiple_px = _multiple_px(settings, self.family)
         cells = max(1, round(self.family.side_px / self.multiple_px))
         self.side_px = config.side_px or cells * self.multiple_px
-        mean, std = _normalisation(folder) or self.family.normalisation
+        mean, std = normalisation_of(folder) or self.family.normalisation
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
 
     @classmethod
-    def load(cls, spec: str, *, local_files_only: bool = False) -> Self:
+    def load(cls, spec: str) -> Self:
         """The encoder of a specification as a user writes it, `hf:NAME_OR_DIR`, with defaults."""
         source = spec.removeprefix("hf:")
         if not source:
@@ -92,7 +88,7 @@ class HubEncoder(Encoder):
                 "--encoder hf: names no model; write a folder or a name after it, as in "
                 "hf:./dinov2-small."
             )
-        return cls(HubEncoderConfig(source=source), local_files_only=local_files_only)
+        return cls(HubEncoderConfig(source=source))
 
     def train(self, mode: bool = True) -> Self:
         """Stay as it is: a frozen encoder has no dropout and no jittered positions to turn on."""
@@ -138,83 +134,6 @@ class HubEncoder(Encoder):
             "pixel_attention_mask": torch.ones(values.shape[:2], device=pixels.device).long(),
             "spatial_shapes": torch.tensor([[rows, columns]] * len(pixels), device=pixels.device),
         }
-
-
-def _folder_of(source: str, local_files_only: bool) -> Path:
-    """Where the model lies on this machine, after a download if that is needed and allowed."""
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.is_file():
-        raise AnomalystError(
-            f"hf:{source}: is a file; a folder with config.json and *.safetensors is needed."
-        )
-    reason = "the network was not asked"
-    cached = None
-    # The hub's client raises three families of exceptions (its own, httpx's, ValueError for a name
-    # it dislikes), and which ones changes with its version: any of them means "not to be had".
-    try:
-        config = try_to_load_from_cache(source, "config.json")
-        cached = Path(config).parent if isinstance(config, str) else None
-        if cached and not _absent_weights(cached):
-            return cached
-        if not local_files_only:
-            return Path(snapshot_download(source, allow_patterns=WANTED_FILES))
-    except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0].rstrip('.: ')}"
-    if cached:
-        return cached
-    raise AnomalystError(
-        f"hf:{source}: is neither a folder nor in the local cache of Hugging Face models, and was "
-        f"not downloaded ({reason}). Give the folder of a saved model, or run "
-        f"`hf download {source}` where there is a network."
-    )
-
-
-def _family_of(source: str, folder: Path) -> Family:
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = settings["model_type"]
-    except FileNotFoundError:
-        raise AnomalystError(
-            f"hf:{source}: {folder} has no config.json; the folder of a saved model is needed."
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AnomalystError(
-            f"hf:{source}: its config.json names no model_type ({error}); save the model again."
-        ) from error
-    if kind not in FAMILIES:
-        raise AnomalystError(
-            f"hf:{source}: is a {kind!r} model; one of these is needed: {', '.join(FAMILIES)}."
-        )
-    return FAMILIES[kind]
-
-
-def _absent_weights(folder: Path) -> list[str]:
-    """Names of the weight files a load would look for in vain."""
-    if (folder / "model.safetensors").is_file():
-        return []
-    try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        shards = sorted(set(index["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return ["model.safetensors"]
-    return [name for name in shards if not (folder / name).is_file()]
-
-
-def _refuse_absent_weights(source: str, folder: Path) -> None:
-    absent = _absent_weights(folder)
-    if not absent:
-        return
-    pickles = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth")]
-    if pickles and absent == ["model.safetensors"]:
-        raise AnomalystError(
-            f"hf:{source}: has its weights only as pickle ({', '.join(pickles)}), which can run "
-            "any code; save them as safetensors with save_pretrained and use that folder."
-        )
-    raise AnomalystError(
-        f"hf:{source}: {', '.join(absent)} is missing in {folder}; copy or download it again."
-    )
 
 
 def _load(config: HubEncoderConfig, folder: Path, family: Family) -> Any:
@@ -293,25 +212,3 @@ def _multiple_px(settings: Any, family: Family) -> int:
         return int(patch)
     extra = 2 if getattr(settings, "downsample_in_first_stage", False) else 1
     return int(patch) * extra * 2 ** (len(settings.hidden_sizes) - 1)
-
-
-def _normalisation(folder: Path) -> tuple[Triple, Triple] | None:
-    """Mean and std of the model's own preprocessing, or None if it came without."""
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        return None
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        if settings.get("do_normalize", True) is False:
-            return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-        if settings.get("image_mean") is None or settings.get("image_std") is None:
-            return None
-        mean, std = (tuple(map(float, settings[key])) for key in ("image_mean", "image_std"))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise AnomalystError(f"{path}: is not readable as JSON settings ({error}).") from error
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise AnomalystError(
-            f"{path}: image_mean is {list(mean)} and image_std {list(std)}; three numbers each "
-            "are needed, and no std of 0."
-        )
-    return mean, std

@@ -24,8 +24,8 @@ class Family:
     """What all models of one `model_type` have in common."""
 
     model: str  # the class in transformers that is the bare image tower
-    side_px: int
-    normalisation: tuple[Triple, Triple]  # mean and std of RGB in [0, 1]
+    side_px: int = 448
+    normalisation: tuple[Triple, Triple] = IMAGENET  # mean and std of RGB in [0, 1]
     tokens: bool = True  # a vision transformer; else a CNN
     class_token: bool = True  # its first token stands for the picture
     patchified: bool = False  # wants rows of pixels instead of a picture (NaFlex)
@@ -36,44 +36,29 @@ class Family:
 _ANY_SIZE = {"interpolate_pos_encoding": True}
 # A classifier has no pooler; built without one, no weight is left to chance.
 _NO_POOLER = {"add_pooling_layer": False}
-_CLIP = Family(model="CLIPVisionModel", side_px=448, normalisation=CLIP, call=_ANY_SIZE)
-_SIGLIP = Family(
-    model="SiglipVisionModel", side_px=448, normalisation=HALF, class_token=False, call=_ANY_SIZE
-)
+_CLIP = Family(model="CLIPVisionModel", normalisation=CLIP, call=_ANY_SIZE)
+_SIGLIP = Family(model="SiglipVisionModel", normalisation=HALF, class_token=False, call=_ANY_SIZE)
 _SIGLIP2 = Family(
-    model="Siglip2VisionModel",
-    side_px=448,
-    normalisation=HALF,
-    class_token=False,
-    patchified=True,
+    model="Siglip2VisionModel", normalisation=HALF, class_token=False, patchified=True
 )
+_SMALLER: dict[str, Any] = {"side_px": 384, "build": _NO_POOLER, "call": _ANY_SIZE}
 
 FAMILIES: dict[str, Family] = {
-    "dinov2": Family(model="Dinov2Model", side_px=448, normalisation=IMAGENET),
-    "dinov2_with_registers": Family(
-        model="Dinov2WithRegistersModel", side_px=448, normalisation=IMAGENET
-    ),
-    "dinov3_vit": Family(model="DINOv3ViTModel", side_px=512, normalisation=IMAGENET),
-    "dinov3_convnext": Family(
-        model="DINOv3ConvNextModel", side_px=512, normalisation=IMAGENET, tokens=False
-    ),
+    "dinov2": Family(model="Dinov2Model"),
+    "dinov2_with_registers": Family(model="Dinov2WithRegistersModel"),
+    "dinov3_vit": Family(model="DINOv3ViTModel", side_px=512),
+    "dinov3_convnext": Family(model="DINOv3ConvNextModel", side_px=512, tokens=False),
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
     "siglip": _SIGLIP,
     "siglip_vision_model": _SIGLIP,
     "siglip2": _SIGLIP2,
     "siglip2_vision_model": _SIGLIP2,
-    "vit": Family(
-        model="ViTModel", side_px=384, normalisation=HALF, build=_NO_POOLER, call=_ANY_SIZE
-    ),
-    "deit": Family(
-        model="DeiTModel", side_px=384, normalisation=IMAGENET, build=_NO_POOLER, call=_ANY_SIZE
-    ),
-    "convnext": Family(model="ConvNextModel", side_px=384, normalisation=IMAGENET, tokens=False),
-    "convnextv2": Family(
-        model="ConvNextV2Model", side_px=384, normalisation=IMAGENET, tokens=False
-    ),
-    "resnet": Family(model="ResNetModel", side_px=320, normalisation=IMAGENET, tokens=False),
+    "vit": Family(model="ViTModel", normalisation=HALF, **_SMALLER),
+    "deit": Family(model="DeiTModel", **_SMALLER),
+    "convnext": Family(model="ConvNextModel", side_px=384, tokens=False),
+    "convnextv2": Family(model="ConvNextV2Model", side_px=384, tokens=False),
+    "resnet": Family(model="ResNetModel", side_px=320, tokens=False),
 }
 
 # Parts of a name that mark weights an image tower does without: heads, and the text side of CLIP.

@@ -1,6 +1,6 @@
 """Any vision backbone of Hugging Face as the trunk of the embedded encoder.
 
-So that who has a DINOv2 on disk gets the pair decoder on it, and not the memory bank alone:
+With a DINOv2 on disk the pair decoder works on it, and not the memory bank alone:
 `anomalyst train recipes/embedded.yaml encoder.trunk=hf:./dinov2-small --out runs/dino`.
 """
 

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -24,14 +25,10 @@ from anomalyst.io.pictures import open_mask, open_picture
 from anomalyst.types import Sample
 
 STATISTICS = (
-    "mean brightness",
-    "spread of brightness",
-    "darkest pixel",
-    "brightest pixel",
-    "file size in bytes",
-    "width",
-    "height",
-)
+    "mean brightness", "spread of brightness", "darkest pixel", "brightest pixel",
+    "file size in bytes", "width", "height",
+)  # fmt: skip
+Progress = Callable[[int, int], None]  # told (done, total) after each picture
 SHORTCUT_AUROC = 0.8  # and its mirror image, 0.2
 # With fewer of either label, chance alone gives one number in forty an AUROC beyond 0.8 or 0.2.
 SHORTCUT_MIN_EACH = 10
@@ -52,10 +49,7 @@ class Measured:
 
 
 def check(
-    root: Path,
-    *,
-    layout: str | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    root: Path, *, layout: str | None = None, on_progress: Progress | None = None
 ) -> DataReport:
     """Open every picture and mask of a set once and report on each category.
 
@@ -70,7 +64,7 @@ def check(
         measured[one.sample.category].append(one)
     base = root.parent if root.is_file() else root
     paired = {s.mask for s in samples}
-    orphans = [_name(p, base) for p in LAYOUTS[layout].masks(root) if p not in paired]
+    orphans = [relative_name(p, base) for p in LAYOUTS[layout].masks(root) if p not in paired]
     return DataReport(
         root=str(root),
         layout=layout,
@@ -79,9 +73,7 @@ def check(
     )
 
 
-def measure(
-    samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None = None
-) -> list[Measured]:
+def measure(samples: Sequence[Sample], on_progress: Progress | None = None) -> list[Measured]:
     """Open every picture and mask once, several at a time; `on_progress` is told (done, total)."""
     found = []
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
@@ -98,21 +90,16 @@ def _measure(sample: Sample) -> Measured:
     except PictureError as error:
         return Measured(sample=sample, reason=error.reason)
     height, width = picture.shape[:2]
-    brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    statistics = (grey.mean(), grey.std(), grey.min(), grey.max())
     marks_px, mask_reason = _measure_mask(sample.mask, (height, width))
     return Measured(
         sample=sample,
         size_hw=(height, width),
         grey=bool((picture[..., :1] == picture[..., 1:]).all()),
         pixels=hashlib.blake2b(picture.data, person=f"{height}x{width}".encode()).hexdigest(),
-        statistics=(
-            float(brightness.mean()),
-            float(brightness.std()),
-            float(brightness.min()),
-            float(brightness.max()),
-            float(sample.image.stat().st_size),
-            float(width),
-            float(height),
+        statistics=tuple(
+            float(v) for v in (*statistics, sample.image.stat().st_size, width, height)
         ),
         mask_marks_px=marks_px,
         mask_reason=mask_reason,
@@ -133,6 +120,8 @@ def _judge(name: str, measured: Sequence[Measured], base: Path) -> CategoryRepor
     samples = [m.sample for m in measured]
     anomalous = [s for s in samples if s.label == "anomalous"]
     some_masks = any(s.mask for s in samples)
+    masks = [(m.sample.mask, m.mask_marks_px, m.mask_reason) for m in opened if m.sample.mask]
+    named = partial(relative_name, base=base)
     sizes = Counter(f"{m.size_hw[1]}x{m.size_hw[0]}" for m in opened if m.size_hw)
     return CategoryReport(
         name=name,
@@ -143,21 +132,13 @@ def _judge(name: str, measured: Sequence[Measured], base: Path) -> CategoryRepor
         colour=sum(not m.grey for m in opened),
         masks_read=sum(bool(m.mask_marks_px) for m in opened),
         broken=tuple(
-            Fault(path=_name(m.sample.image, base), reason=m.reason)
+            Fault(path=named(m.sample.image), reason=m.reason)
             for m in measured
             if m.size_hw is None
         ),
-        masks_missing=tuple(
-            _name(s.image, base) for s in anomalous if some_masks and s.mask is None
-        ),
-        masks_broken=tuple(
-            Fault(path=_name(m.sample.mask, base), reason=m.mask_reason)
-            for m in opened
-            if m.sample.mask and m.mask_reason
-        ),
-        masks_empty=tuple(
-            _name(m.sample.mask, base) for m in opened if m.sample.mask and m.mask_marks_px == 0
-        ),
+        masks_missing=tuple(named(s.image) for s in anomalous if some_masks and s.mask is None),
+        masks_broken=tuple(Fault(path=named(mask), reason=why) for mask, _, why in masks if why),
+        masks_empty=tuple(named(mask) for mask, marks_px, _ in masks if marks_px == 0),
         duplicates=_duplicates(opened, base),
         shortcuts=_shortcuts(opened),
     )
@@ -175,7 +156,7 @@ def _duplicates(opened: Sequence[Measured], base: Path) -> tuple[Duplicate, ...]
         alike[one.pixels].append(one.sample)
     return tuple(
         Duplicate(
-            paths=tuple(_name(s.image, base) for s in group),
+            paths=tuple(relative_name(s.image, base) for s in group),
             in_train_and_test=len({s.split for s in group}) > 1,
             labels_differ=len({s.label for s in group if s.label}) > 1,
         )
@@ -197,5 +178,6 @@ def _shortcuts(opened: Sequence[Measured]) -> tuple[Shortcut, ...]:
     return tuple(found)
 
 
-def _name(path: Path, base: Path) -> str:
+def relative_name(path: Path, base: Path) -> str:
+    """A file of a set, relative to it where it lies in it."""
     return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()

@@ -77,20 +77,15 @@ class CategoryReport:
         return found
 
     def _file_findings(self) -> Iterator[str]:
-        if self.broken:
-            broken = self.broken
-            yield f"{_number(broken, 'picture')} cannot be used: {_faults(broken)}"
-        if self.masks_broken:
-            broken = self.masks_broken
-            yield f"{_number(broken, 'mask')} cannot be used: {_faults(broken)}"
+        for broken, what in ((self.broken, "picture"), (self.masks_broken, "mask")):
+            if broken:
+                yield f"{_number(broken, what)} cannot be used: {_faults(broken)}"
         if self.masks_missing:
             yield (
                 f"{_number(self.masks_missing, 'anomalous picture')} without a mask, where others "
                 f"have one: {_named(self.masks_missing)}."
             )
-        if self.masks_empty:
-            masks = self.masks_empty
-            yield f"{_number(masks, 'mask')} marking nothing: {_named(masks)}."
+        yield from _masks("marking nothing", self.masks_empty)
 
     def _duplicate_findings(self) -> Iterator[str]:
         across = [d for d in self.duplicates if d.in_train_and_test]
@@ -118,7 +113,7 @@ class DataReport:
     def findings(self) -> list[str]:
         """One sentence for each thing to look at, over all categories."""
         found = [f"{c.name}: {f}" if c.name else f for c in self.categories for f in c.findings()]
-        return found + self._orphans()
+        return [*found, *_masks("belonging to no picture", self.masks_orphaned)]
 
     def as_dict(self) -> dict[str, Any]:
         """The whole report, and its sentences under `findings`, as plain JSON values."""
@@ -131,16 +126,11 @@ class DataReport:
         for category in self.categories:
             lines += ["", category.name or "(no category)", *_overview(category)]
             lines += [f"  ! {finding}" for finding in category.findings()]
-        lines += ["", *(f"! {orphan}" for orphan in self._orphans())]
+        orphans = _masks("belonging to no picture", self.masks_orphaned)
+        lines += ["", *(f"! {orphan}" for orphan in orphans)]
         count = len(self.findings())
         lines.append(f"{count} to look at." if count else "Nothing to look at.")
         return "\n".join(lines)
-
-    def _orphans(self) -> list[str]:
-        if not self.masks_orphaned:
-            return []
-        masks = self.masks_orphaned
-        return [f"{_number(masks, 'mask')} belonging to no picture: {_named(masks)}."]
 
 
 def _overview(category: CategoryReport) -> Iterator[str]:
@@ -159,6 +149,11 @@ def _overview(category: CategoryReport) -> Iterator[str]:
 
 def _number(things: Sequence[object], name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def _masks(what: str, masks: Sequence[str]) -> Iterator[str]:
+    if masks:
+        yield f"{_number(masks, 'mask')} {what}: {_named(masks)}."
 
 
 def _named(paths: Sequence[str]) -> str:

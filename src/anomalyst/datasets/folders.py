@@ -1,10 +1,12 @@
-"""What the folder layouts share: sub-folders, names that mean normal, masks paired by name."""
+"""What the folder layouts share: sub-folders, names that mean normal, samples with their masks."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from anomalyst.datasets.splits import by_name_order
 from anomalyst.errors import AnomalystError
 from anomalyst.io.pictures import list_pictures
+from anomalyst.types import Sample, Split
 
 NORMAL_NAMES = frozenset({"good", "ok", "normal"})
 
@@ -41,14 +43,35 @@ def pictures_below(folder: Path) -> list[Path]:
     return found
 
 
-def masks_by_stem(folder: Path) -> dict[str, Path]:
-    """File stem -> mask, for `mask_for`."""
-    return {p.stem: p for p in pictures_in(folder)}
+def samples_in(
+    folder: Path,
+    category: str,
+    *,
+    split: Split = "test",
+    defect: str = "",
+    truth: Path | None = None,
+) -> list[Sample]:
+    """The pictures directly in `folder`; normal ones unless `defect` names what is wrong.
 
-
-def mask_for(image: Path, masks: Mapping[str, Path]) -> Path | None:
-    """The mask named NAME_mask or NAME for the picture NAME, whatever the suffixes.
-
+    In the folder `truth` the mask of a picture NAME is NAME_mask or NAME, whatever the suffixes.
     Never by sort order: one missing mask would shift every pair after it.
     """
-    return masks.get(f"{image.stem}_mask") or masks.get(image.stem)
+    masks = {p.stem: p for p in pictures_in(truth)} if defect and truth else {}
+    return [
+        Sample(
+            image=image,
+            label="anomalous" if defect else "normal",
+            split=split,
+            mask=masks.get(f"{image.stem}_mask") or masks.get(image.stem),
+            category=category,
+            defect=defect or None,
+        )
+        for image in pictures_in(folder)
+    ]
+
+
+def normals_in(folder: Path, category: str) -> list[Sample]:
+    """The pictures of a folder of normal ones whose set brings no split: see `by_name_order`."""
+    samples = samples_in(folder, category)
+    train = set(by_name_order([s.image for s in samples])[0])
+    return [replace(s, split="train" if s.image in train else "test") for s in samples]

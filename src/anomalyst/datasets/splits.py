@@ -1,4 +1,4 @@
-"""Who is train and who is test, who is a reference, who is in which fold: by seed, never by luck.
+"""Who is train and who is test, who is a reference, who is in which fold: drawn by seed.
 
 Every draw depends on the pictures' paths and the seed alone, not on the order they are given in.
 """

@@ -5,8 +5,11 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from anomalyst.errors import AnomalystError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,13 @@ class Row:
     def error(self, reason: str) -> AnomalystError:
         """The error that says what is wrong with this row."""
         return AnomalystError(f"{self.file}, line {self.line}: {reason}")
+
+    def choice(self, column: str, meanings: Mapping[str, T], needed: str) -> T:
+        """What a cell's word means; AnomalystError, naming what is `needed`, for any other."""
+        word = self.cells.get(column, "")
+        if word not in meanings:
+            raise self.error(f"the {column} is {word!r}; {needed} is needed.")
+        return meanings[word]
 
     def path(self, column: str, base: Path) -> Path | None:
         """The file that a cell names, relative to `base`; None where the cell is empty.

@@ -1,10 +1,12 @@
 """Files are written whole or not at all."""
 
+import csv
 import errno
+import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +72,16 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes whole or not at all."""
     with written_whole(path) as part:
         part.write_bytes(data)
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write a table whole or not at all; its columns are those that any row has."""
+    text = io.StringIO()
+    columns = dict.fromkeys(column for row in rows for column in row)
+    table = csv.DictWriter(text, list(columns), lineterminator="\n", restval="")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 @contextmanager

@@ -17,6 +17,9 @@ LONGEST = 4.0  # longer side over shorter of one view
 MOST_ALONG = 8  # views into which a picture is cut only because it is long
 OVERLAP = 1.125  # a view's length over its share of the picture, along which it is cut
 
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1
+FloatBox = tuple[float, float, float, float]
+
 
 def resize(array: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """Resample (H, W) or (H, W, C) to `size_hw`: area-averaged when shrinking, else bilinear.
@@ -49,15 +52,14 @@ class Placement:
 
     original_hw: tuple[int, int]
     canvas_hw: tuple[int, int]
-    content_xyxy: tuple[int, int, int, int]  # the picture's box on the canvas, in canvas pixels
+    content_xyxy: Box  # the picture's box on the canvas, in canvas pixels
 
     def undo(self, canvas_map: np.ndarray) -> np.ndarray:
         """A canvas-shaped map (any resolution) -> float32 (H, W) over the original picture."""
         rows, columns = canvas_map.shape[:2]
         scale_y, scale_x = rows / self.canvas_hw[0], columns / self.canvas_hw[1]
         x0, y0, x1, y1 = self.content_xyxy
-        top, bottom = int(y0 * scale_y), math.ceil(y1 * scale_y)
-        left, right = int(x0 * scale_x), math.ceil(x1 * scale_x)
+        left, top, right, bottom = self._cells(rows, columns)
         cells = np.ascontiguousarray(canvas_map[top:bottom, left:right], dtype=np.float32)
         # The picture's edge may cut a cell: cut there, in canvas pixels, not at the next cell.
         tall, wide = round((bottom - top) / scale_y), round((right - left) / scale_x)
@@ -67,9 +69,7 @@ class Placement:
             cells = np.ascontiguousarray(cells[down : down + y1 - y0, across : across + x1 - x0])
         return resize(cells, self.original_hw)
 
-    def forward(
-        self, box_xyxy: tuple[float, float, float, float]
-    ) -> tuple[float, float, float, float]:
+    def forward(self, box_xyxy: FloatBox) -> FloatBox:
         """A box of the original picture, in canvas pixels."""
         left, top, right, bottom = self.content_xyxy
         scale_x = (right - left) / self.original_hw[1]
@@ -77,18 +77,14 @@ class Placement:
         x0, y0, x1, y1 = box_xyxy
         return left + x0 * scale_x, top + y0 * scale_y, left + x1 * scale_x, top + y1 * scale_y
 
-    def back(self, box_xyxy: tuple[float, float, float, float]) -> tuple[float, ...]:
+    def back(self, box_xyxy: FloatBox) -> FloatBox:
         """A box of the canvas, in pixels of the original picture: what `forward` undoes."""
         left, top, right, bottom = self.content_xyxy
         scale_x = self.original_hw[1] / (right - left)
         scale_y = self.original_hw[0] / (bottom - top)
-        x0, y0, x1, y1 = box_xyxy
-        return (
-            (x0 - left) * scale_x,
-            (y0 - top) * scale_y,
-            (x1 - left) * scale_x,
-            (y1 - top) * scale_y,
-        )
+        x0, x1 = ((x - left) * scale_x for x in box_xyxy[::2])
+        y0, y1 = ((y - top) * scale_y for y in box_xyxy[1::2])
+        return x0, y0, x1, y1
 
     @property
     def padded(self) -> bool:
@@ -97,13 +93,17 @@ class Placement:
 
     def inside(self, rows: int, columns: int) -> np.ndarray:
         """Bool (rows, columns) over the canvas at that resolution: False where it is padding."""
-        x0, y0, x1, y1 = self.content_xyxy
+        left, top, right, bottom = self._cells(rows, columns)
         inside = np.zeros((rows, columns), bool)
-        scale_y, scale_x = rows / self.canvas_hw[0], columns / self.canvas_hw[1]
-        inside[
-            int(y0 * scale_y) : math.ceil(y1 * scale_y), int(x0 * scale_x) : math.ceil(x1 * scale_x)
-        ] = True
+        inside[top:bottom, left:right] = True
         return inside
+
+    def _cells(self, rows: int, columns: int) -> Box:
+        """The cells of a canvas of that resolution that the picture touches."""
+        scale_y, scale_x = rows / self.canvas_hw[0], columns / self.canvas_hw[1]
+        x0, y0, x1, y1 = self.content_xyxy
+        ends = math.ceil(x1 * scale_x), math.ceil(y1 * scale_y)
+        return int(x0 * scale_x), int(y0 * scale_y), *ends
 
 
 def place(picture: np.ndarray, canvas_hw: tuple[int, int]) -> tuple[np.ndarray, Placement]:
@@ -118,20 +118,13 @@ def place(picture: np.ndarray, canvas_hw: tuple[int, int]) -> tuple[np.ndarray, 
         box = (0, 0, canvas_hw[1], canvas_hw[0])
         return resize(picture, canvas_hw), Placement((height, width), canvas_hw, box)
     scale = min(canvas_hw[0] / height, canvas_hw[1] / width)
-    inner = (
-        min(canvas_hw[0], max(1, round(height * scale))),
-        min(canvas_hw[1], max(1, round(width * scale))),
-    )
-    top, left = (canvas_hw[0] - inner[0]) // 2, (canvas_hw[1] - inner[1]) // 2
-    padded = cv2.copyMakeBorder(
-        resize(picture, inner),
-        top,
-        canvas_hw[0] - inner[0] - top,
-        left,
-        canvas_hw[1] - inner[1] - left,
-        cv2.BORDER_REPLICATE,
-    )
-    box = (left, top, left + inner[1], top + inner[0])
+    tall = min(canvas_hw[0], max(1, round(height * scale)))
+    wide = min(canvas_hw[1], max(1, round(width * scale)))
+    top, left = (canvas_hw[0] - tall) // 2, (canvas_hw[1] - wide) // 2
+    below, right = canvas_hw[0] - tall - top, canvas_hw[1] - wide - left
+    inner = resize(picture, (tall, wide))
+    padded = cv2.copyMakeBorder(inner, top, below, left, right, cv2.BORDER_REPLICATE)
+    box = (left, top, left + wide, top + tall)
     return padded, Placement((height, width), canvas_hw, box)
 
 
@@ -145,7 +138,7 @@ class Frame:
 
     size_hw: tuple[int, int]  # of the product's first reference; other sizes are placed on it
     canvas_hw: tuple[int, int]  # of one tile, as the encoder sees it
-    boxes_xyxy: tuple[tuple[int, int, int, int], ...]  # tiles, in pixels of `size_hw`
+    boxes_xyxy: tuple[Box, ...]  # tiles, in pixels of `size_hw`
 
     @classmethod
     def of(
@@ -216,9 +209,7 @@ class Views:
             np.maximum(tile, placement.undo(one), out=tile)
         return self.outer.undo(whole)
 
-    def on_canvas(
-        self, box_xyxy: tuple[int, int, int, int]
-    ) -> tuple[int, tuple[float, float, float, float]]:
+    def on_canvas(self, box_xyxy: Box) -> tuple[int, FloatBox]:
         """The tile that holds the middle of a box of the picture, and the box on its canvas."""
         box = (float(box_xyxy[0]), float(box_xyxy[1]), float(box_xyxy[2]), float(box_xyxy[3]))
         if self.outer is None:
@@ -234,9 +225,7 @@ class Views:
         moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
         return tile, self.placements[tile].forward(moved)
 
-    def from_canvas(
-        self, tile: int, box_xyxy: tuple[float, float, float, float]
-    ) -> tuple[int, int, int, int]:
+    def from_canvas(self, tile: int, box_xyxy: FloatBox) -> Box:
         """A box on the canvas of a tile, in whole pixels of the picture and inside it."""
         x0, y0, x1, y1 = self.placements[tile].back(box_xyxy)
         if self.outer is not None:
@@ -244,12 +233,8 @@ class Views:
             x0, y0, x1, y1 = self.outer.back((x0 + left, y0 + top, x1 + left, y1 + top))
         height, width = (self.outer or self.placements[0]).original_hw
         low_x, low_y = min(width - 1, max(0, round(x0))), min(height - 1, max(0, round(y0)))
-        return (
-            low_x,
-            low_y,
-            min(width, max(low_x + 1, round(x1))),
-            min(height, max(low_y + 1, round(y1))),
-        )
+        high_x = min(width, max(low_x + 1, round(x1)))
+        return low_x, low_y, high_x, min(height, max(low_y + 1, round(y1)))
 
 
 def view_pixels(scale: float, view_px: int = VIEW_PX) -> float:
@@ -257,9 +242,7 @@ def view_pixels(scale: float, view_px: int = VIEW_PX) -> float:
     return min(float(TILE_PIXELS), (view_px / scale) ** 2)
 
 
-def tile_boxes(
-    size_hw: tuple[int, int], most_pixels: float = TILE_PIXELS
-) -> Iterator[tuple[int, int, int, int]]:
+def tile_boxes(size_hw: tuple[int, int], most_pixels: float = TILE_PIXELS) -> Iterator[Box]:
     """Boxes (x0, y0, x1, y1) that cover a picture, overlapping by 1/8 of their share.
 
     Each holds at most `most_pixels` and is at most 4:1 long, in a picture of up to about 28:1. One

@@ -6,6 +6,8 @@ Pictures are uint8 RGB (H, W, 3); masks bool (H, W). Sizes are (height, width).
 import base64
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -50,18 +52,14 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def open_picture(path: Path) -> np.ndarray:
-    """The picture as an eye sees it: uint8 RGB (H, W, 3), turned upright by its EXIF note.
+    """The picture as it is meant to be seen: uint8 RGB (H, W, 3), turned upright by its EXIF note.
 
     16-bit grey is scaled from its full range, alpha is laid over white, CMYK and palettes become
     RGB. Raises PictureError for anything broken, animated, too large or too small.
     """
     with _opened(path) as image:
-        try:
-            _refuse_odd_sizes(path, image)
-            upright = ImageOps.exif_transpose(image)
-            return _as_rgb(path, upright)
-        except BROKEN as error:
-            raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
+        _refuse_odd_sizes(path, image)
+        return _as_rgb(path, ImageOps.exif_transpose(image))
 
 
 def picture_kind(path: Path, name: str = "") -> str:
@@ -71,10 +69,7 @@ def picture_kind(path: Path, name: str = "") -> str:
     """
     try:
         with _opened(path) as image:
-            try:
-                _refuse_odd_sizes(path, image)
-            except BROKEN as error:
-                raise PictureError(path, f"is broken or cut short ({error}).") from error
+            _refuse_odd_sizes(path, image)
             return SUFFIX_OF[str(image.format)]
     except PictureError as error:
         raise PictureError(name or path, error.reason) from None
@@ -92,24 +87,24 @@ def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
                 f"this mask is {image.width}x{image.height} pixels, its picture is "
                 f"{size_hw[1]}x{size_hw[0]}; masks must have the size of their picture.",
             )
-        try:
-            # A palette may list white first: what counts is the colour, not its number.
-            values = np.asarray(image.convert("RGB") if image.mode == "P" else image)
-        except BROKEN as error:
-            raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
+        # A palette may list white first: what counts is the colour, not its number.
+        values = np.asarray(image.convert("RGB") if image.mode == "P" else image)
     if values.ndim == 3:
         colours = values[..., :3] if values.shape[2] in (3, 4) else values[..., :1]
         values = colours.max(axis=2)
     return values > 0
 
 
-def _opened(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture; what is wrong with its file, seen now or as it is read, is a PictureError."""
     try:
         if path.is_dir():
             raise PictureError(path, "is a folder; a picture is needed.")
         if path.stat().st_size == 0:
             raise PictureError(path, "is an empty file; copy it again.")
-        return Image.open(path, formats=FORMATS)
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
     except FileNotFoundError:
         raise PictureError(path, "there is no such file.") from None
     except PermissionError:
@@ -174,7 +169,15 @@ def shrink_mask(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return covered > (0.5 if highest > 0.5 else highest / 2)
 
 
+def encoded(picture: np.ndarray, suffix: str = ".png", quality: int | None = None) -> bytes:
+    """A picture file of uint8 RGB (H, W, 3), grey (H, W), or bool (H, W) as 0 and 255."""
+    pixels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
+    settings = [] if quality is None else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels, settings)[
+        1
+    ].tobytes()
+
+
 def data_uri(picture: np.ndarray, quality: int = 76) -> str:
     """A picture as a JPEG data URI, so that a page needs no other file."""
-    encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(encoded(picture, ".jpg", quality)).decode()

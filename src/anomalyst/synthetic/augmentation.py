@@ -1,7 +1,6 @@
 """Good pictures once more: turned, mirrored, zoomed, lit. What differs must be no defect.
 
-The geometry and the light are Kornia's (Apache-2.0); what is drawn, what is refused and how the
-edges are filled is ours.
+Geometry and light are Kornia's (Apache-2.0).
 """
 
 import math
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from anomalyst.config import load
 from anomalyst.errors import AnomalystError
+from anomalyst.synthetic.sampling import Rng
 
 Name = Literal[
     "rotate_right", "rotate", "flip_horizontal", "flip_vertical", "zoom", "brightness",
@@ -37,7 +37,7 @@ class Operation:
 
     do: Name
     chance: float = 1.0  # that it happens
-    angles: tuple[int, ...] = ()  # rotate_right: 90, 180, 270, one of them by lot
+    angles: tuple[int, ...] = ()  # rotate_right: 90, 180, 270, one of them at random
     low: float = 0.0  # the others: least and greatest value, see RANGES
     high: float = 0.0
 
@@ -64,14 +64,17 @@ class Plan:
     """What comes in from outside: the picture mirrored, or nothing, as it is zoomed enough."""
 
     def __post_init__(self) -> None:
-        for operation in self.operations:
-            if operation.do in self.never:
-                raise ValueError(
-                    f"{operation.do} is in the plan, which also says never: {operation.do}; it "
-                    "would make a good part bad. Take one of the two out"
-                )
+        for do in self.has_any_of(self.never):
+            raise ValueError(
+                f"{do} is in the plan, which also says never: {do}; it would make a good part bad. "
+                "Take one of the two out"
+            )
         if not self.operations:
             raise ValueError("a plan without operations makes nothing")
+
+    def has_any_of(self, names: Sequence[Name]) -> list[Name]:
+        """Which of these operations the plan has."""
+        return [operation.do for operation in self.operations if operation.do in names]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +88,11 @@ class Plans:
     def __post_init__(self) -> None:
         plans = {**self.categories, **({"default": self.default} if self.default else {})}
         for category, plan in plans.items():
-            for operation in plan.operations:
-                if operation.do in self.never:
-                    raise ValueError(
-                        f"{category} has {operation.do}, which the plan says never to do; it would "
-                        "make a good part bad. Take one of the two out"
-                    )
+            for do in plan.has_any_of(self.never):
+                raise ValueError(
+                    f"{category} has {do}, which the plan says never to do; it would make a good "
+                    "part bad. Take one of the two out"
+                )
 
     def of(self, category: str) -> Plan:
         """The plan of a category; AnomalystError if there is none."""
@@ -111,7 +113,7 @@ def read_plans(path: Path) -> Plans:
 Step = tuple[Name, float]  # rotate_right: the angle; translate is two steps, x then y
 
 
-def draw_steps(plan: Plan, rng: np.random.Generator) -> tuple[Step, ...]:
+def draw_steps(plan: Plan, rng: Rng) -> tuple[Step, ...]:
     """What happens to one picture, in the plan's order; never nothing."""
     while True:
         steps: list[Step] = []
@@ -183,12 +185,8 @@ def _warped(
 ) -> np.ndarray:
     from kornia.geometry.transform import warp_affine
 
-    values = _batch(array)
-    size_hw = (array.shape[0], array.shape[1])
-    moved = warp_affine(
-        values, torch.from_numpy(matrix).float()[None], size_hw, mode, "reflection", True
-    )
-    return _picture(moved)
+    size_hw, turn = (array.shape[0], array.shape[1]), torch.from_numpy(matrix).float()[None]
+    return _picture(warp_affine(_batch(array), turn, size_hw, mode, "reflection", True))
 
 
 def _lit(picture: np.ndarray, steps: Sequence[Step]) -> np.ndarray:

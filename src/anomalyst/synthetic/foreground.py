@@ -1,7 +1,7 @@
 """Where the product is on a good picture, so that defects land on it and not beside it.
 
 Three ways: by robust thresholding and GrabCut (Rother et al., SIGGRAPH 2004), by a SAM folder, or
-by any function of the user's own with the same face.
+by any function of the user's own with the same signature.
 """
 
 from collections.abc import Callable
@@ -38,12 +38,17 @@ def product_mask(picture: np.ndarray, *, refined: bool = True) -> np.ndarray:
     levels = np.clip(distance * 4, 0, 255).astype(np.uint8)
     otsu = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0] / 4
     product = _tidied(distance > max(otsu * 0.7, EVEN * 0.8))
-    if refined and SHARES[0] < product.mean() < SHARES[1]:
+    if refined and _is_part(product):
         product = _tidied(_grab_cut(small, product))
-    if not SHARES[0] < product.mean() < SHARES[1]:
+    if not _is_part(product):
         return whole
     grown = cv2.resize(product.astype(np.float32), (picture.shape[1], picture.shape[0]))
     return grown > 0.5
+
+
+def _is_part(product: np.ndarray) -> bool:
+    """Whether it covers neither next to nothing nor everything."""
+    return bool(SHARES[0] < product.mean() < SHARES[1])
 
 
 def has_outline(product: np.ndarray) -> bool:
@@ -104,8 +109,7 @@ def _sam(folder: str) -> Segmenter:
             found.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
         )[0]  # (1, 3, H, W)
         product: np.ndarray = masks[0, int(found.iou_scores[0, 0].argmax())].numpy()
-        # An answer that covers next to nothing, or everything, is no answer.
-        return product if SHARES[0] < product.mean() < SHARES[1] else np.ones_like(product)
+        return product if _is_part(product) else np.ones_like(product)
 
     return segment
 

@@ -1,7 +1,7 @@
-"""Episodes on photographs: crops of pictures that ordinary packages ship, defects planted on them.
+"""Episodes on photographs: crops of pictures that ordinary packages ship, with planted defects.
 
-The drawn world knows no lens, no lustre and no grain of real things. What is learnt here is how two
-pictures of one real thing differ when nothing is wrong.
+The drawn world has no lens, no lustre and no grain of real things; here is learnt how two pictures
+of one real thing differ when nothing is wrong.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ import numpy as np
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import open_picture
-from anomalyst.synthetic.anomalies.pasting import spoil
+from anomalyst.synthetic.anomalies.pasting import with_defects
 from anomalyst.synthetic.procedural.episode import Episode, Truth, WorldConfig
+from anomalyst.synthetic.sampling import Rng, log_uniform
 from anomalyst.synthetic.variation import varied
 
 # Where each lies, and whose it is: all are free to use, as the packages' own notes say.
@@ -54,7 +55,7 @@ def photograph_episode(seed: int | Sequence[int], config: WorldConfig) -> Episod
     names = list(PHOTOGRAPHS)
     own, other = (names[int(i)] for i in rng.choice(len(names), 2, replace=False))
     count = int(rng.integers(config.references[0], config.references[1] + 1))
-    tone = float(np.exp(rng.uniform(*np.log(TONES))))
+    tone = log_uniform(rng, *TONES)
     crops = _crops(own, count + 1, rng, config.size_px)
     pictures = [varied(_toned(crop, tone), rng) for crop in crops]
     query, mask = pictures[0], np.zeros(pictures[0].shape[:2], bool)
@@ -62,12 +63,12 @@ def photograph_episode(seed: int | Sequence[int], config: WorldConfig) -> Episod
         # A patch of a texture pasted on itself is no defect that anybody could see.
         names = [other] if _is_texture(own) else [own, other]
         donors = [_crops(name, 1, rng, config.size_px)[0] for name in names]
-        query, mask = spoil(query, donors, rng)
+        query, mask = with_defects(query, donors, rng)
     truth = Truth(family="photograph", noun="part", colours=(), parts={}, pose_fixed=True)
     return Episode(references=np.stack(pictures[1:]), query=query, mask=mask, truth=truth)
 
 
-def _crops(name: str, count: int, rng: np.random.Generator, size_px: int) -> list[np.ndarray]:
+def _crops(name: str, count: int, rng: Rng, size_px: int) -> list[np.ndarray]:
     """`count` square crops, uint8 (S, S, 3): of one place, or of as many places of a texture."""
     whole = _photograph(name)
     height, width = whole.shape[:2]

@@ -90,18 +90,13 @@ def estimated(good: Sequence[np.ndarray]) -> Traits:
         pairs = zip(greys, greys[1:] + greys[:1], strict=True)
         changes = [cv2.medianBlur(cv2.absdiff(a, b), 5) for a, b in pairs]
         middle = float(np.clip(np.percentile(changes, 99), 5, 24))
-    return Traits(
-        height=(0.03, float(height)),
-        width=(0.03, float(width)),
-        steepness=2 / middle,
-        middle=middle,
-    )
+    tall, wide = (0.03, float(height)), (0.03, float(width))
+    return Traits(height=tall, width=wide, steepness=2 / middle, middle=middle)
 
 
 def _extent(product: np.ndarray) -> tuple[float, float]:
-    rows, columns = np.nonzero(product.any(1))[0], np.nonzero(product.any(0))[0]
-    height, width = product.shape
-    return (rows[-1] - rows[0] + 1) / height, (columns[-1] - columns[0] + 1) / width
+    _, _, wide, tall = cv2.boundingRect(product.astype(np.uint8))
+    return tall / product.shape[0], wide / product.shape[1]
 
 
 @cache

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.procedural.camera import slow_noise
+from anomalyst.synthetic.sampling import Rng
 
 TURN_DEGREES = 3.0
 ZOOM = 0.02
@@ -13,7 +14,7 @@ LIGHT = 0.05  # brightness of the whole and, slowly varying, of places
 NOISE = 3.0  # grey levels
 
 
-def varied(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def varied(picture: np.ndarray, rng: Rng) -> np.ndarray:
     """uint8 (h, w, 3) -> the same shifted, turned, zoomed, bent, lit, blurred and noisy, a little.
 
     Each change is at most the constant above it; what comes in from outside mirrors the border.
@@ -29,7 +30,7 @@ def varied(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(lit + 0.5, 0, 255).astype(np.uint8)
 
 
-def _moved(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def _moved(height: int, width: int, rng: Rng) -> np.ndarray:
     """Where each pixel comes from, float32 (h, w, 2) as (x, y)."""
     side = max(height, width)
     turn, zoom = rng.uniform(-TURN_DEGREES, TURN_DEGREES), 1 + rng.uniform(-ZOOM, ZOOM)

@@ -19,7 +19,7 @@ from anomalyst.detection.matching import References
 from anomalyst.detection.pair_decoder import Matched, PairDecoder
 from anomalyst.detection.scoring import expected_share
 from anomalyst.hardware.threads import RoomForThreads
-from anomalyst.synthetic.anomalies.pasting import spoil
+from anomalyst.synthetic.anomalies.pasting import with_defects
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.types import Features
 
@@ -162,7 +162,7 @@ def _joined(matched: Sequence[Matched]) -> Matched:
 def _planted(lesson: Lesson, own: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A good picture with defects from the other ones, and its mask."""
     donors = [canvas for i, canvas in enumerate(lesson.canvases) if i != own]
-    return spoil(lesson.canvases[own], donors, rng)
+    return with_defects(lesson.canvases[own], donors, rng)
 
 
 def _rankings(

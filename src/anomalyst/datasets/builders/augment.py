@@ -4,13 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 
-from anomalyst.datasets.builders.build_job import Job, Row, write_picture
+from anomalyst.datasets.builders.build_job import Row, write_picture
 from anomalyst.datasets.builders.plan import MakingPlan
-from anomalyst.datasets.builders.source_set import Originals, free_name
+from anomalyst.datasets.builders.source_set import Category, Originals
 from anomalyst.datasets.checks import Measured
 from anomalyst.errors import AnomalystError
 from anomalyst.io.pictures import open_mask, open_picture
@@ -53,76 +52,64 @@ def plan_augmentation(
     moved with them. Raises AnomalystError if a category has more already, no plan, or too few
     pictures for so many different ones.
     """
-    jobs: list[Job] = list(originals.copies)
-    balance = []
-    for category, pictures in originals.categories.items():
-        plan = plans.of(category)
-        good = originals.some(category, split="train", label="normal")
-        bad = [one for one in pictures if one.sample.label == "anomalous"]
-        rng = np.random.default_rng([seed, crc32(category.encode())])
-        jobs += _more(originals, category, good, target, plan, rng, seed)
+    jobs, balance = list[AugmentJob](), []
+    for name in originals.categories:
+        category, plan = Category(originals, name, seed), plans.of(name)
+        good, bad = category.good(), category.bad
+        jobs += _more(category, good, target, plan)
         if defects is not None and bad:
-            jobs += _more(originals, category, bad, defects, plan, rng, seed)
+            jobs += _more(category, bad, defects, plan)
         after = len(bad) if defects is None or not bad else defects
-        balance.append((category, len(good), target, len(bad), after))
-    return MakingPlan(
-        title=f"{originals.root.name}, augmented to {target}",
-        jobs=jobs,
-        settings={"method": "augment", "target": target, "defects": defects, "seed": seed},
-        balance=balance,
-        faults=originals.faults,
-    )
+        balance.append((name, len(good), target, len(bad), after))
+    settings = {"method": "augment", "target": target, "defects": defects, "seed": seed}
+    return originals.plan(f", augmented to {target}", jobs, balance, settings)
 
 
 def _more(
-    originals: Originals,
-    category: str,
-    pictures: Sequence[Measured],
-    target: int,
-    plan: Plan,
-    rng: np.random.Generator,
-    seed: int,
+    category: Category, pictures: Sequence[Measured], target: int, plan: Plan
 ) -> list[AugmentJob]:
     """Jobs for the pictures that are lacking: every original in turn, in an order drawn by seed."""
+    name = category.name
     what = "good training" if not pictures or pictures[0].sample.label == "normal" else "defective"
     if not pictures:
-        raise AnomalystError(f"{category}: has no {what} pictures to augment.")
+        raise AnomalystError(f"{name}: has no {what} pictures to augment.")
     if target < len(pictures):
         raise AnomalystError(
-            f"{category}: has {len(pictures)} {what} pictures, the target is {target}; augmenting "
+            f"{name}: has {len(pictures)} {what} pictures, the target is {target}; augmenting "
             f"only adds. Ask for {len(pictures)} or more."
         )
-    order = [pictures[i] for i in rng.permutation(len(pictures))]
-    taken, seen = originals.taken(category), set[tuple[Path, Effect]]()
-    jobs = []
+    order = [pictures[i] for i in category.rng.permutation(len(pictures))]
+    seen, jobs = set[tuple[Path, Effect]](), []
     for index in range(target - len(pictures)):
         one = order[index % len(order)]
-        steps = _new_steps(plan, one, rng, seen, category, target)
-        jobs.append(_job(originals, category, one, steps, plan.fill, index, taken, seed))
+        steps = _new_steps(plan, one, category.rng, seen)
+        if steps is None:
+            raise AnomalystError(
+                f"{name}: its plan has no {target} different pictures in it; add an operation with "
+                "a range (rotate, brightness), or ask for fewer."
+            )
+        _refuse_swapped_sides(steps, one, name)
+        sample = one.sample
+        file = category.new_file(f"{sample.image.stem}_aug{index:04d}.png", sample)
+        row = category.row(file, sample, method="augment", seed=(category.seed,)) | {
+            "description": ", ".join(_said(*step) for step in steps),
+            "parameters": json.dumps({"steps": steps, "fill": plan.fill}),
+        }
+        jobs.append(AugmentJob(name, file, sample.image, sample.mask, steps, plan.fill, row))
     return jobs
 
 
 def _new_steps(
-    plan: Plan,
-    one: Measured,
-    rng: np.random.Generator,
-    seen: set[tuple[Path, Effect]],
-    category: str,
-    target: int,
-) -> tuple[Step, ...]:
+    plan: Plan, one: Measured, rng: np.random.Generator, seen: set[tuple[Path, Effect]]
+) -> tuple[Step, ...] | None:
     """Steps whose picture is not there yet: the same picture twice would count double."""
     for _ in range(REDRAWN):
         steps = draw_steps(plan, rng)
         effect = _effect(steps)
-        if effect == _effect(()) or (one.sample.image, effect) in seen:
-            continue
-        seen.add((one.sample.image, effect))
-        _refuse_swapped_sides(steps, one, category)
-        return steps
-    raise AnomalystError(
-        f"{category}: its plan has no {target} different pictures in it; add an operation with a "
-        "range (rotate, brightness), or ask for fewer."
-    )
+        if effect != _effect(()) and (one.sample.image, effect) not in seen:
+            seen.add((one.sample.image, effect))
+            return steps
+    return None
 
 
 def _effect(steps: Sequence[Step]) -> Effect:
@@ -142,26 +129,6 @@ def _refuse_swapped_sides(steps: Sequence[Step], one: Measured, category: str) -
             f"{category}: a right angle would turn its {width}x{height} pictures into "
             f"{height}x{width}; leave only 180 among the angles of rotate_right."
         )
-
-
-def _job(
-    originals: Originals,
-    category: str,
-    one: Measured,
-    steps: tuple[Step, ...],
-    fill: str,
-    index: int,
-    taken: set[str],
-    seed: int,
-) -> AugmentJob:
-    sample = one.sample
-    folder = Path(originals.files[sample.image]).parent
-    file = free_name(f"{folder}/{sample.image.stem}_aug{index:04d}.png", taken)
-    row = originals.made_row(file, sample, method="augment", seed=(seed,)) | {
-        "description": ", ".join(_said(name, value) for name, value in steps),
-        "parameters": json.dumps({"steps": steps, "fill": fill}),
-    }
-    return AugmentJob(category, file, sample.image, sample.mask, steps, fill, row)
 
 
 def _said(name: str, value: float) -> str:

@@ -11,7 +11,6 @@ cores, and after any interruption.
 
 import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +27,8 @@ import numpy as np
 
 from anomalyst.datasets.findings import Fault
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.io.files import write_bytes, write_text
+from anomalyst.io.files import write_bytes, write_csv, write_text
+from anomalyst.io.pictures import encoded
 from anomalyst.synthetic.anomalies.methods import Made
 from anomalyst.types import Sample
 from anomalyst.version import __version__
@@ -125,7 +125,7 @@ def fill(
         if (job.category, job.file) in done:
             rows.setdefault(job.category, []).append(done[job.category, job.file])
     for category, of_category in rows.items():
-        write_text(out / category / "index.csv", _as_csv(of_category))
+        write_csv(out / category / "index.csv", of_category)
     (out / ".rows.jsonl").unlink()
     faults.sort(key=lambda fault: (fault.path, fault.reason))
     return Filled(rows=rows, faults=faults, made_now=len(todo) - len(faults))
@@ -133,11 +133,9 @@ def fill(
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """uint8 (H, W, 3), grey as one channel, or bool (H, W) as 0 and 255; whole, as PNG."""
-    pixels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
-    if pixels.ndim == 3:
-        grey = (pixels[..., :1] == pixels).all()
-        pixels = pixels[..., 0] if grey else pixels[..., ::-1]
-    write_bytes(path, cv2.imencode(".png", pixels)[1].tobytes())
+    if picture.ndim == 3 and (picture[..., :1] == picture).all():
+        picture = picture[..., 0]
+    write_bytes(path, encoded(picture))
 
 
 def write_made(folder: Path, row: Row, made: Made) -> Row:
@@ -160,12 +158,8 @@ def mask_name(file: str) -> str:
 
 def _begin(out: Path, jobs: Sequence[Job], settings: Mapping[str, object]) -> None:
     """Take the folder, or find it taken by the same making."""
-    wanted = "\n".join(repr(job) for job in jobs)
-    said = {
-        **settings,
-        "pictures": len(jobs),
-        "digest": hashlib.sha256(wanted.encode()).hexdigest(),
-    }
+    digest = hashlib.sha256("\n".join(map(repr, jobs)).encode()).hexdigest()
+    said = {**settings, "pictures": len(jobs), "digest": digest}
     note = {"anomalyst": __version__, **json.loads(json.dumps(said))}
     file = out / "made.json"
     if file.is_file():
@@ -253,12 +247,3 @@ def _make(job: Job, out: Path) -> Row | Fault:
         return job.make(out / job.category)
     except PictureError as error:
         return Fault(path=str(error.path), reason=f"{job.category}/{job.file}: {error.reason}")
-
-
-def _as_csv(rows: Sequence[Row]) -> str:
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()

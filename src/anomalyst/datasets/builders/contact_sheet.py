@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -11,8 +10,8 @@ from anomalyst.datasets.builders.build_job import Filled, Row
 from anomalyst.datasets.builders.plan import HEADS, MakingPlan
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.io.geometry import resize
-from anomalyst.io.pictures import data_uri, open_mask, open_picture
-from anomalyst.synthetic.procedural.gallery import outlined
+from anomalyst.io.pictures import data_uri, encoded, open_mask, open_picture
+from anomalyst.synthetic.procedural.gallery import outlined, write_label
 from anomalyst.version import __version__
 
 ON_SHEET, ON_PAGE = 24, 60  # made pictures shown, spread evenly over the categories
@@ -31,7 +30,7 @@ def write_sheet(
     made = {name: [row for row in rows if _is_made(row)] for name, rows in filled.rows.items()}
     shown = {name: rows for name, rows in made.items() if rows} or filled.rows
     cells = [_cell(out, source, *one) for one in _spread(shown, ON_PAGE)]
-    write_bytes(out / "sheet.png", cv2.imencode(".png", _sheet(cells)[..., ::-1])[1].tobytes())
+    write_bytes(out / "sheet.png", encoded(_sheet(cells)))
     environment = Environment(
         loader=PackageLoader("anomalyst.datasets.builders", "."),
         autoescape=select_autoescape(["j2"]),
@@ -88,18 +87,18 @@ def _size(picture: np.ndarray) -> tuple[int, int]:
 def _padded(picture: np.ndarray) -> np.ndarray:
     """On white, as high as a cell."""
     missing = CELL_HEIGHT_PX - picture.shape[0]
-    return np.pad(
-        picture, ((missing // 2, missing - missing // 2), (0, 0), (0, 0)), constant_values=255
-    )
+    return _on_white(picture, missing // 2, missing - missing // 2)
+
+
+def _on_white(picture: np.ndarray, above: int = 0, below: int = 0, right: int = 0) -> np.ndarray:
+    return np.pad(picture, ((above, below), (0, right), (0, 0)), constant_values=255)
 
 
 def _sheet(cells: Sequence[tuple[np.ndarray, str, Row]]) -> np.ndarray:
     shown = cells[:: max(1, -(-len(cells) // ON_SHEET))]
     blocks = [_captioned(strip, f"{name}  {row['file']}") for strip, name, row in shown]
     wide = max(block.shape[1] for block in blocks)
-    blocks = [
-        np.pad(b, ((0, 0), (0, wide - b.shape[1]), (0, 0)), constant_values=255) for b in blocks
-    ]
+    blocks = [_on_white(block, right=wide - block.shape[1]) for block in blocks]
     while len(blocks) % COLUMNS:
         blocks.append(np.full_like(blocks[0], 255))
     lines = [np.hstack(blocks[i : i + COLUMNS]) for i in range(0, len(blocks), COLUMNS)]
@@ -107,7 +106,5 @@ def _sheet(cells: Sequence[tuple[np.ndarray, str, Row]]) -> np.ndarray:
 
 
 def _captioned(strip: np.ndarray, text: str) -> np.ndarray:
-    caption = np.full((CAPTION_PX, strip.shape[1], 3), 255, np.uint8)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(caption, text, (2, CAPTION_PX - 5), font, 0.36, (40, 40, 40), 1, cv2.LINE_AA)
-    return np.vstack([strip, caption])
+    block, at = _on_white(strip, below=CAPTION_PX), (2, strip.shape[0] + CAPTION_PX - 5)
+    return write_label(block, text, at, 0.36)

@@ -1,18 +1,17 @@
 """AeBAD-S as four categories in MVTec-AD layout, one per kind of damage, domains in the index.
 
-The successor of AnomalyGPT that first did this paired pictures and masks by sort order and tested
-on a part of the good pictures it had trained on; here pairs go by name, and no good test picture
-is among the training pictures, nor looks exactly like one.
+Pictures and masks are paired by name, not by sort order, and no good test picture equals one that
+trains: the successor of AnomalyGPT that first did this had neither.
 """
 
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomalyst.datasets.builders.build_job import Copy, Job
+from anomalyst.datasets.builders.build_job import Copy
 from anomalyst.datasets.builders.plan import MakingPlan
-from anomalyst.datasets.builders.source_set import Originals, Progress, refuse_overlap
-from anomalyst.datasets.checks import Measured, measure
+from anomalyst.datasets.builders.source_set import Originals, refuse_overlap
+from anomalyst.datasets.checks import Measured, Progress, measure
 from anomalyst.datasets.findings import Fault
 from anomalyst.datasets.layouts import aebad
 from anomalyst.errors import AnomalystError
@@ -37,17 +36,8 @@ def plan_aebad(
     root = root.resolve()
     if not 0 < train_share < 1:
         raise AnomalystError(f"--train-share is {train_share:g}; between 0 and 1 is needed.")
-    if not root.is_dir() or not aebad.matches(root):
-        raise AnomalystError(f"{root}: is not kept as AeBAD-S is; looked for {aebad.LOOKS_FOR}.")
-    samples = aebad.read(root)
-    faults: list[Fault] = []
-    source = Originals(root=root, categories={}, faults=faults)
-    paired = {sample.mask for sample in samples}
-    for mask in aebad.masks(root):
-        if mask not in paired:
-            faults.append(Fault(path=source.named(mask), reason="belongs to no picture."))
-    measured = measure(samples, on_progress)
-    usable = [one for one in measured if not source.refused(one, needs_mask=True)]
+    source = Originals(root=root, categories={}, faults=[])
+    usable = _usable(source, on_progress)
     train, rest = _split(usable, train_share, seed)
     good = _unknown([*rest, *_of(usable, "test", "normal")], train, source)
     bad = _of(usable, "test", "anomalous")
@@ -57,23 +47,30 @@ def plan_aebad(
             f"{root}: {len(train)} good training pictures and {len(bad)} defective ones can be "
             "used; some of each are needed."
         )
-    jobs: list[Job] = []
-    balance = []
+    jobs, balance = list[Copy](), []
     for kind in kinds:
         mine = [one for one in bad if one.sample.defect == kind]
         for folder, some in (("train/good", train), ("test/good", good), (f"test/{kind}", mine)):
             jobs += _copies(source, kind, folder, some)
         balance.append((kind, len(train), len(train), len(mine), len(mine)))
-    return MakingPlan(
-        title=f"{root.name} as {len(kinds)} categories",
-        jobs=jobs,
-        settings={"method": "convert aebad", "train_share": train_share, "seed": seed},
-        balance=balance,
-        faults=sorted(faults, key=lambda fault: fault.path),
-        notes=[
-            f"Every category has the same {len(train)} good pictures to train, {len(good)} to test."
-        ],
-    )
+    source.faults.sort(key=lambda fault: fault.path)
+    settings = {"method": "convert aebad", "train_share": train_share, "seed": seed}
+    note = f"Every category has the same {len(train)} good pictures to train, {len(good)} to test."
+    return source.plan(f" as {len(kinds)} categories", jobs, balance, settings, [note])
+
+
+def _usable(source: Originals, on_progress: Progress | None) -> list[Measured]:
+    """The pictures that can be used; the others, and masks without a picture, are faults."""
+    root = source.root
+    if not root.is_dir() or not aebad.matches(root):
+        raise AnomalystError(f"{root}: is not kept as AeBAD-S is; looked for {aebad.LOOKS_FOR}.")
+    samples = aebad.read(root)
+    paired = {sample.mask for sample in samples}
+    for mask in aebad.masks(root):
+        if mask not in paired:
+            source.faults.append(Fault(path=source.named(mask), reason="belongs to no picture."))
+    measured = measure(samples, on_progress)
+    return [one for one in measured if not source.refused(one, needs_mask=True)]
 
 
 def _unknown(
@@ -96,9 +93,8 @@ def _split(
     pictures = _of(usable, "train", "normal")
     for domain in sorted({one.sample.extra["domain"] for one in pictures}):
         mine = [one for one in pictures if one.sample.extra["domain"] == domain]
-        chosen = set(
-            random.Random(f"{seed} {domain}").sample(range(len(mine)), round(share * len(mine)))
-        )
+        draw = random.Random(f"{seed} {domain}")
+        chosen = set(draw.sample(range(len(mine)), round(share * len(mine))))
         for index, one in enumerate(mine):
             (train if index in chosen else rest).append(one)
     return train, rest

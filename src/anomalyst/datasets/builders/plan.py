@@ -9,6 +9,7 @@ from anomalyst.datasets.findings import Fault
 from anomalyst.errors import AnomalystError
 
 HEADS = ("category", "good to train", "after", "defective", "after")
+Balance = tuple[str, int, int, int, int]  # HEADS: pictures before and after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class MakingPlan:
     title: str
     jobs: Sequence[Job]
     settings: Mapping[str, object]
-    balance: Sequence[tuple[str, int, int, int, int]]  # HEADS: pictures before and after
+    balance: Sequence[Balance]
     faults: Sequence[Fault] = ()
     notes: Sequence[str] = ()
 

@@ -1,18 +1,18 @@
 """More defective test pictures: labelled defects blended onto good parts by Poisson editing."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 from scipy.stats import ks_2samp
 
 from anomalyst.config import to_mapping
-from anomalyst.datasets.builders.build_job import Filled, Job, Row, write_made
+from anomalyst.datasets.builders.build_job import Filled, Row, write_made
 from anomalyst.datasets.builders.picture_cache import opened, product_on
 from anomalyst.datasets.builders.plan import MakingPlan, refuse_mixed
-from anomalyst.datasets.builders.source_set import Originals, free_name
+from anomalyst.datasets.builders.source_set import Category, Originals
 from anomalyst.datasets.checks import Measured
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.pictures import open_mask, open_picture
@@ -63,12 +63,7 @@ def _labelled(image: Path, mask: Path | None, segmenter: str) -> Labelled:
 
 
 def plan_transplants(
-    originals: Originals,
-    *,
-    factor: float,
-    seed: int,
-    config: TransplantConfig,
-    segmenter: str,
+    originals: Originals, *, factor: float, seed: int, config: TransplantConfig, segmenter: str
 ) -> MakingPlan:
     """The set as it is, and `factor` - 1 times as many new defective test pictures.
 
@@ -79,51 +74,40 @@ def plan_transplants(
     if factor < 1:
         raise AnomalystError(f"--factor is {factor:g}; 1 or more is needed, and 2 doubles.")
     segmenter_of(segmenter)  # an unknown one is told before anything is made
-    jobs: list[Job] = list(originals.copies)
-    balance, notes = [], []
-    for category, pictures in originals.categories.items():
-        bad = [one for one in pictures if one.sample.label == "anomalous"]
+    jobs, balance, notes = list[TransplantJob](), [], []
+    for name in originals.categories:
+        category = Category(originals, name, seed)
+        good, bad = len(category.good()), category.bad
         masked = [one for one in bad if one.sample.mask is not None]
-        good = originals.some(category, split="train", label="normal")
         count = round((factor - 1) * len(masked))
-        targets, note = _targets(originals, category, bad)
-        notes += [f"{category}: {note}"] if note else []
+        targets, note = _targets(category)
+        notes += [f"{name}: {note}"] if note else []
         if count and not targets:
-            raise AnomalystError(f"{category}: has no good picture to put defects on.")
+            raise AnomalystError(f"{name}: has no good picture to put defects on.")
         if count:
-            refuse_mixed(category, [*masked, *targets])
-            found = _found(segmenter, targets)
-            jobs += _jobs(originals, category, masked, targets, count, seed, config, found)
-        balance.append((category, len(good), len(good), len(bad), len(bad) + count))
+            refuse_mixed(name, [*masked, *targets])
+            jobs += _jobs(category, masked, targets, count, config, _found(segmenter, targets))
+        balance.append((name, good, good, len(bad), len(bad) + count))
     if not any(one.sample.mask for some in originals.categories.values() for one in some):
         raise AnomalystError(
             f"{originals.root}: no defective picture has a mask; Poisson editing needs to know "
             "where the defects are. Keep masks in ground_truth/DEFECT/NAME_mask.png."
         )
     settings = {"method": "poisson", "factor": factor, "seed": seed, "segmenter": segmenter}
-    return MakingPlan(
-        title=f"{originals.root.name}, defects on other good parts",
-        jobs=jobs,
-        settings=settings | to_mapping(config),
-        balance=balance,
-        faults=originals.faults,
-        notes=notes,
-    )
+    settings |= to_mapping(config)
+    return originals.plan(", defects on other good parts", jobs, balance, settings, notes)
 
 
-def _targets(
-    originals: Originals, category: str, bad: Sequence[Measured]
-) -> tuple[list[Measured], str]:
+def _targets(category: Category) -> tuple[list[Measured], str]:
     """The good pictures that take defects, and what a person should know of the choice."""
-    targets = originals.some(category, split="test", label="normal")
+    targets, bad = category.good("test"), category.bad
     if bad and not any(one.sample.mask for one in bad):
         return targets, (
             f"none of its {len(bad)} defective pictures has a mask, so it is left as it is."
         )
     if targets or not bad:
         return targets, ""
-    good = originals.some(category, split="train", label="normal")
-    return good, "has no good test picture, so defects lie on training ones."
+    return category.good(), "has no good test picture, so defects lie on training ones."
 
 
 def seam_note(out: Path, filled: Filled) -> str:
@@ -157,20 +141,17 @@ def seam_note(out: Path, filled: Filled) -> str:
 
 
 def _jobs(
-    originals: Originals,
-    category: str,
+    category: Category,
     bad: Sequence[Measured],
     targets: Sequence[Measured],
     count: int,
-    seed: int,
     config: TransplantConfig,
     segmenter: str,
 ) -> list[TransplantJob]:
-    number = crc32(category.encode())
-    order = np.random.default_rng([seed, number]).permutation(len(targets))
-    taken, alike = originals.taken(category), dict[str | None, list[Sample]]()
+    order = category.rng.permutation(len(targets))
+    alike = defaultdict[str | None, list[Sample]](list)
     for one in bad:
-        alike.setdefault(one.sample.defect, []).append(one.sample)
+        alike[one.sample.defect].append(one.sample)
     jobs = []
     for index in range(count):
         sample = bad[in_turn(index, count, len(bad))].sample
@@ -178,26 +159,11 @@ def _jobs(
         at = kin.index(sample)
         sources = [sample] * TARGETS + [kin[(at + k + 1) % len(kin)] for k in range(STAND_INS)]
         goods = [targets[order[(index + k) % len(order)]].sample for k in range(len(sources))]
-        folder = Path(originals.files[sample.image]).parent.as_posix()
-        file, mine = free_name(f"{folder}/poisson_{index:04d}.png", taken), (seed, number, index)
-        jobs.append(
-            TransplantJob(
-                category,
-                file,
-                tuple(
-                    (s.image, s.mask, g.image)
-                    for s, g in zip(sources, goods, strict=True)
-                    if s.mask is not None
-                ),
-                mine,
-                config,
-                segmenter,
-                tuple(
-                    originals.made_row(file, good, source, method="poisson", seed=mine)
-                    for source, good in zip(sources, goods, strict=True)
-                ),
-            )
-        )
+        file = category.new_file(f"poisson_{index:04d}.png", sample)
+        both, mine = list(zip(sources, goods, strict=True)), category.seed_of(index)
+        pairs = tuple((s.image, s.mask, good.image) for s, good in both if s.mask is not None)
+        rows = tuple(category.row(file, g, s, method="poisson", seed=mine) for s, g in both)
+        jobs.append(TransplantJob(category.name, file, pairs, mine, config, segmenter, rows))
     return jobs
 
 

@@ -1,18 +1,20 @@
 """The set that another is made from: its usable pictures, and jobs that copy them as they are."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
-from anomalyst.datasets.builders.build_job import Copy, mask_name
-from anomalyst.datasets.checks import Measured, measure
+import numpy as np
+
+from anomalyst.datasets.builders.build_job import Copy, Job, mask_name
+from anomalyst.datasets.builders.plan import Balance, MakingPlan
+from anomalyst.datasets.checks import Measured, Progress, measure, relative_name
 from anomalyst.datasets.findings import Fault
 from anomalyst.datasets.reading import read_categories
 from anomalyst.errors import AnomalystError
-from anomalyst.types import Sample
-
-Progress = Callable[[int, int], None]
+from anomalyst.types import Sample, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,43 +27,12 @@ class Originals:
     files: dict[Path, str] = field(default_factory=dict)  # picture -> its name in the new set
     copies: list[Copy] = field(default_factory=list)
 
-    def some(self, category: str, *, split: str, label: str) -> list[Measured]:
-        """The pictures of one kind, in the set's order."""
-        return [
-            one
-            for one in self.categories[category]
-            if one.sample.split == split and one.sample.label == label
-        ]
-
     def extra(self, sample: Sample) -> dict[str, str]:
         """What the set's own index says about a picture: domain, position, golden sample ..."""
         said = dict(sample.extra)
         if sample.reference in self.files:
             said["template"] = self.files[sample.reference]
         return said
-
-    def made_row(
-        self,
-        file: str,
-        sample: Sample,
-        donor: Sample | None = None,
-        *,
-        method: str,
-        seed: Sequence[int],
-    ) -> dict[str, str]:
-        """The row of a picture made from `sample`, with what the set's index says of that one.
-
-        It has a mask if it has a `donor` of its defect, or the sample itself is defective.
-        """
-        row = {"file": file} | ({"mask": mask_name(file)} if donor or sample.mask else {})
-        row |= self.extra(sample) | {"method": method, "seed": " ".join(map(str, seed))}
-        row["source"] = self.named(sample.image)
-        return row | ({"defect_from": self.named(donor.image)} if donor else {})
-
-    def taken(self, category: str) -> set[str]:
-        """What a new picture of the category may not be called, for `free_name`."""
-        mine = (copy.file for copy in self.copies if copy.category == category)
-        return set[str]().union(*map(_places, mine))
 
     def refused(self, one: Measured, *, needs_mask: bool = False) -> bool:
         """Whether a picture cannot be used; then it is among the faults."""
@@ -83,16 +54,89 @@ class Originals:
 
     def named(self, path: Path) -> str:
         """A file of the set, relative to it."""
-        base = self.root.parent if self.root.is_file() else self.root
-        return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
+        return relative_name(path, self.root.parent if self.root.is_file() else self.root)
+
+    def plan(
+        self,
+        title: str,
+        jobs: Sequence[Job],
+        balance: Sequence[Balance],
+        settings: Mapping[str, object],
+        notes: Sequence[str] = (),
+    ) -> MakingPlan:
+        """The copies, then these jobs; title and faults are the set's."""
+        return MakingPlan(
+            title=f"{self.root.name}{title}",
+            jobs=[*self.copies, *jobs],
+            settings=settings,
+            balance=balance,
+            faults=self.faults,
+            notes=notes,
+        )
+
+
+@dataclass(slots=True)
+class Category:
+    """One category for which more pictures are planned; name and seed decide every draw."""
+
+    originals: Originals
+    name: str
+    seed: int
+    number: int = field(init=False)
+    rng: np.random.Generator = field(init=False)
+    _taken: set[str] = field(init=False)  # places that new pictures may not take
+
+    def __post_init__(self) -> None:
+        self.number = crc32(self.name.encode())
+        self.rng = np.random.default_rng([self.seed, self.number])
+        mine = (copy.file for copy in self.originals.copies if copy.category == self.name)
+        self._taken = set[str]().union(*map(_places, mine))
+
+    def good(self, split: Split = "train") -> list[Measured]:
+        """Its normal pictures of a split, in the set's order."""
+        return [
+            one
+            for one in self.originals.categories[self.name]
+            if (one.sample.split, one.sample.label) == (split, "normal")
+        ]
+
+    @property
+    def bad(self) -> list[Measured]:
+        """Its anomalous pictures of both splits, in the set's order."""
+        pictures = self.originals.categories[self.name]
+        return [one for one in pictures if one.sample.label == "anomalous"]
+
+    def seed_of(self, index: int) -> tuple[int, int, int]:
+        """What one new picture is drawn from."""
+        return self.seed, self.number, index
+
+    def new_file(self, name: str, beside: Sample | None = None) -> str:
+        """A free place for a new picture: `name`, in the folder of the one it lies `beside`."""
+        folder = Path(self.originals.files[beside.image]).parent if beside else Path()
+        return free_name((folder / name).as_posix(), self._taken)
+
+    def row(
+        self,
+        file: str,
+        sample: Sample,
+        donor: Sample | None = None,
+        *,
+        method: str,
+        seed: Sequence[int],
+    ) -> dict[str, str]:
+        """The row of a picture made from `sample`, with what the set's index says of that one.
+
+        It has a mask if it has a `donor` of its defect, or the sample itself is defective.
+        """
+        named, extra = self.originals.named, self.originals.extra(sample)
+        row = {"file": file} | ({"mask": mask_name(file)} if donor or sample.mask else {})
+        row |= extra | {"method": method, "seed": " ".join(map(str, seed))}
+        row["source"] = named(sample.image)
+        return row | ({"defect_from": named(donor.image)} if donor else {})
 
 
 def read_originals(
-    root: Path,
-    out: Path,
-    *,
-    categories: Sequence[str] = (),
-    on_progress: Progress | None = None,
+    root: Path, out: Path, *, categories: Sequence[str] = (), on_progress: Progress | None = None
 ) -> Originals:
     """Open every picture and mask of a set once; what cannot be used is a fault and left out.
 
@@ -132,7 +176,7 @@ def _name(found: Originals, pictures: Sequence[Measured]) -> None:
 def free_name(wanted: str, taken: set[str]) -> str:
     """`wanted`, or with underscores before its last part until picture and mask are free.
 
-    `taken` holds what `_places` says of every picture, and gains what it says of this one.
+    `taken` holds the places of every picture, and gains those of this one.
     """
     while taken & _places(wanted):
         wanted = re.sub(r"([^/]+)$", r"_\1", wanted)

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
-import numpy as np
-
-from anomalyst.datasets.builders.build_job import Job, Row, write_made
+from anomalyst.datasets.builders.build_job import Row, write_made
 from anomalyst.datasets.builders.picture_cache import opened, product_on
 from anomalyst.datasets.builders.plan import MakingPlan, refuse_mixed
-from anomalyst.datasets.builders.source_set import Originals, free_name
+from anomalyst.datasets.builders.source_set import Category, Originals
 from anomalyst.datasets.checks import Measured
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.synthetic.anomalies.methods import METHODS, make_anomaly
@@ -53,48 +50,31 @@ def plan_synthesis(
         raise AnomalystError(f"There is no method {method!r}; there are {', '.join(METHODS)}.")
     if count is not None and count < 1:
         raise AnomalystError(f"--count is {count}; at least 1 is needed.")
-    jobs: list[Job] = list(originals.copies)
-    balance = []
-    for category, pictures in originals.categories.items():
-        good = originals.some(category, split="train", label="normal")
+    jobs, balance = list[SynthesizeJob](), []
+    for name in originals.categories:
+        category = Category(originals, name, seed)
+        good, bad = category.good(), len(category.bad)
         if not good:
-            raise AnomalystError(f"{category}: has no good training picture to plant defects on.")
-        refuse_mixed(category, good)
+            raise AnomalystError(f"{name}: has no good training picture to plant defects on.")
+        refuse_mixed(name, good)
         wanted = len(good) if count is None else count
         shown = [opened(one.sample.image) for one in good[:COMPARED]]
-        traits = traits_for(category, constants, shown)
-        jobs += _jobs(originals, category, good, wanted, method, traits, seed)
-        bad = sum(one.sample.label == "anomalous" for one in pictures)
-        balance.append((category, len(good), len(good), bad, bad + wanted))
-    return MakingPlan(
-        title=f"{originals.root.name}, defects planted by {method}",
-        jobs=jobs,
-        settings={"method": method, "count": count, "constants": constants, "seed": seed},
-        balance=balance,
-        faults=originals.faults,
-    )
+        jobs += _jobs(category, good, wanted, method, traits_for(name, constants, shown))
+        balance.append((name, len(good), len(good), bad, bad + wanted))
+    settings = {"method": method, "count": count, "constants": constants, "seed": seed}
+    return originals.plan(f", defects planted by {method}", jobs, balance, settings)
 
 
 def _jobs(
-    originals: Originals,
-    category: str,
-    good: Sequence[Measured],
-    count: int,
-    method: str,
-    traits: Traits,
-    seed: int,
+    category: Category, good: Sequence[Measured], count: int, method: str, traits: Traits
 ) -> list[SynthesizeJob]:
-    number = crc32(category.encode())
-    rng = np.random.default_rng([seed, number])
-    taken = originals.taken(category)
     jobs = []
     for index in range(count):
         at = index % len(good)
-        other = (at + 1 + int(rng.integers(max(1, len(good) - 1)))) % len(good)
+        other = (at + 1 + int(category.rng.integers(max(1, len(good) - 1)))) % len(good)
         one, donor = good[at].sample, good[other].sample
-        file = free_name(f"train/{method}/{index:04d}.png", taken)
-        mine = (seed, number, index)
-        row = originals.made_row(file, one, donor, method=method, seed=mine)
+        file, mine = category.new_file(f"train/{method}/{index:04d}.png"), category.seed_of(index)
+        row = category.row(file, one, donor, method=method, seed=mine)
         images = (one.image, donor.image)
-        jobs.append(SynthesizeJob(category, file, method, images, traits, mine, row))
+        jobs.append(SynthesizeJob(category.name, file, method, images, traits, mine, row))
     return jobs

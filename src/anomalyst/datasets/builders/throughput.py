@@ -32,12 +32,7 @@ class Speed:
 
 
 def bench_making(
-    dataset: Path,
-    categories: Sequence[str],
-    out: Path,
-    *,
-    count: int,
-    say: Callable[[str], None],
+    dataset: Path, categories: Sequence[str], out: Path, *, count: int, say: Callable[[str], None]
 ) -> list[Speed]:
     """Make `count` pictures a category by every method at 256 px on all cores, and time it.
 

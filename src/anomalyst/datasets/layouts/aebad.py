@@ -9,18 +9,11 @@ domain of each picture in `extra["domain"]`, because a score that holds in one d
 the next is what this set is for. Masks without a picture and pictures without a mask both occur.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from anomalyst.datasets.folders import (
-    mask_for,
-    masks_by_stem,
-    pictures_below,
-    pictures_in,
-    says_normal,
-    subfolders,
-)
-from anomalyst.types import Sample
+from anomalyst.datasets.folders import pictures_below, samples_in, says_normal, subfolders
+from anomalyst.types import Sample, Split
 
 LOOKS_FOR = "train/good/DOMAIN and test/DEFECT/DOMAIN, DOMAIN one of same, background, ..."
 CATEGORY = "AeBAD_S"
@@ -54,22 +47,12 @@ def _base(root: Path) -> Path | None:
     return None
 
 
-def _read_split(base: Path, split: Literal["train", "test"]) -> list[Sample]:
-    samples = []
+def _read_split(base: Path, split: Split) -> list[Sample]:
+    found = []
     for kind in subfolders(base / split):
-        normal = says_normal(kind)
+        defect = "" if says_normal(kind) else kind.name
         for domain in subfolders(kind):
-            truth = masks_by_stem(base / "ground_truth" / kind.name / domain.name)
-            for image in pictures_in(domain):
-                samples.append(
-                    Sample(
-                        image=image,
-                        label="normal" if normal else "anomalous",
-                        split=split,
-                        mask=None if normal else mask_for(image, truth),
-                        category=CATEGORY,
-                        defect=None if normal else kind.name,
-                        extra={"domain": domain.name},
-                    )
-                )
-    return samples
+            truth = base / "ground_truth" / kind.name / domain.name
+            samples = samples_in(domain, CATEGORY, split=split, defect=defect, truth=truth)
+            found += [replace(sample, extra={"domain": domain.name}) for sample in samples]
+    return found

@@ -14,14 +14,13 @@ only where one of them is named good, ok or normal.
 from pathlib import Path
 
 from anomalyst.datasets.folders import (
-    mask_for,
-    masks_by_stem,
+    normals_in,
     pictures_below,
     pictures_in,
+    samples_in,
     says_normal,
     subfolders,
 )
-from anomalyst.datasets.splits import by_name_order
 from anomalyst.types import Sample
 
 LOOKS_FOR = "pictures directly in the folder, or in sub-folders of which one is named good"
@@ -38,14 +37,15 @@ def read(root: Path) -> list[Sample]:
     name = root.resolve().name
     samples: list[Sample] = []
     for kind in _kinds(root):
-        samples += _read_normals(kind, name) if says_normal(kind) else _read_defects(kind, name)
-    alone = not samples and says_normal(root.resolve())
-    for image in pictures_in(root):
-        if alone:
-            samples.append(Sample(image=image, label="normal", split="train", category=name))
-        else:
-            samples.append(Sample(image=image, label=None, category=name))
-    return samples
+        truth = root / TRUTH / kind.name
+        samples += (
+            normals_in(kind, name)
+            if says_normal(kind)
+            else samples_in(kind, name, defect=kind.name, truth=truth)
+        )
+    if not samples and says_normal(root.resolve()):
+        return samples_in(root, name, split="train")
+    return samples + [Sample(image=p, label=None, category=name) for p in pictures_in(root)]
 
 
 def masks(root: Path) -> list[Path]:
@@ -57,25 +57,3 @@ def _kinds(root: Path) -> list[Path]:
     kinds = [f for f in subfolders(root) if f.name != TRUTH]
     normals = [f for f in kinds if says_normal(f)]
     return normals + [f for f in kinds if f not in normals] if normals else []
-
-
-def _read_normals(folder: Path, category: str) -> list[Sample]:
-    train, test = by_name_order(pictures_in(folder))
-    return [
-        *(Sample(image=p, label="normal", split="train", category=category) for p in train),
-        *(Sample(image=p, label="normal", split="test", category=category) for p in test),
-    ]
-
-
-def _read_defects(folder: Path, category: str) -> list[Sample]:
-    truth = masks_by_stem(folder.parent / TRUTH / folder.name)
-    return [
-        Sample(
-            image=p,
-            label="anomalous",
-            mask=mask_for(p, truth),
-            category=category,
-            defect=folder.name,
-        )
-        for p in pictures_in(folder)
-    ]

@@ -13,14 +13,16 @@ Any other column is kept in `Sample.extra`.
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from anomalyst.datasets.tables import Row, read_csv, read_text
 from anomalyst.errors import AnomalystError
-from anomalyst.types import Label, Sample
+from anomalyst.types import Label, Sample, Split
 
 LOOKS_FOR = "a .csv or .jsonl file with a column 'image'"
 COLUMNS = ("image", "label", "mask", "split", "category", "defect", "reference")
+LABELS: dict[str, Label | None] = {"normal": "normal", "anomalous": "anomalous", "": None}
+SPLITS: dict[str, Split] = {"train": "train", "test": "test", "": "test"}
 
 
 def matches(root: Path) -> bool:
@@ -56,39 +58,20 @@ def _sample(row: Row) -> Sample:
     image = row.path("image", base)
     if image is None:
         raise row.error("names no image.")
-    label, mask = _label(row), row.path("mask", base)
+    label = row.choice("label", LABELS, "normal, anomalous or nothing")
+    mask = row.path("mask", base)
     if label == "normal" and mask:
         raise row.error("is normal and has a mask; only an anomalous picture has one.")
     return Sample(
         image=image,
         label=label,
-        split=_split(row),
+        split=row.choice("split", SPLITS, "train or test"),
         mask=mask,
         category=row.cells.get("category", ""),
         defect=row.cells.get("defect") or None,
         reference=row.path("reference", base),
         extra={k: v for k, v in row.cells.items() if v and k not in COLUMNS},
     )
-
-
-def _label(row: Row) -> Label | None:
-    label = row.cells.get("label", "")
-    if label == "normal":
-        return "normal"
-    if label == "anomalous":
-        return "anomalous"
-    if label:
-        raise row.error(f"the label is {label!r}; normal, anomalous or nothing is needed.")
-    return None
-
-
-def _split(row: Row) -> Literal["train", "test"]:
-    split = row.cells.get("split", "")
-    if split == "train":
-        return "train"
-    if split in ("", "test"):
-        return "test"
-    raise row.error(f"the split is {split!r}; train or test is needed.")
 
 
 def _read_jsonl(file: Path) -> list[Row]:

@@ -10,20 +10,12 @@ category; its column `template` names the golden sample of that picture, further
 in `Sample.extra`.
 """
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from anomalyst.datasets.folders import (
-    mask_for,
-    masks_by_stem,
-    pictures_below,
-    pictures_in,
-    says_normal,
-    subfolders,
-)
+from anomalyst.datasets.folders import pictures_below, samples_in, says_normal, subfolders
 from anomalyst.datasets.tables import Row, read_csv
-from anomalyst.types import Sample
+from anomalyst.types import Sample, Split
 
 LOOKS_FOR = "CATEGORY/train/good and CATEGORY/test/DEFECT, or one such category"
 
@@ -56,44 +48,24 @@ def _is_category(folder: Path) -> bool:
 
 
 def _read_category(category: Path) -> list[Sample]:
-    notes = _read_index(category)
-    return _read_split(category, "train", notes) + _read_split(category, "test", notes)
+    index, notes = category / "index.csv", dict[Path, Row]()
+    if index.exists():
+        notes = {category / row.cells["file"]: row for row in read_csv(index, needs=["file"])}
+    samples = _read_split(category, "train") + _read_split(category, "test")
+    return [_noted(s, category, notes[s.image]) if s.image in notes else s for s in samples]
 
 
-def _read_split(
-    category: Path, split: Literal["train", "test"], notes: Mapping[Path, Row]
-) -> list[Sample]:
-    samples = []
+def _read_split(category: Path, split: Split) -> list[Sample]:
+    name, samples = category.resolve().name, list[Sample]()
     for folder in subfolders(category / split):
-        normal = says_normal(folder)
-        truth = {} if normal else masks_by_stem(category / "ground_truth" / folder.name)
-        for image in pictures_in(folder):
-            row = notes.get(image)
-            samples.append(
-                Sample(
-                    image=image,
-                    label="normal" if normal else "anomalous",
-                    split=split,
-                    mask=mask_for(image, truth),
-                    category=category.resolve().name,
-                    defect=None if normal else folder.name,
-                    reference=row.path("template", category) if row else None,
-                    extra=_extra(row),
-                )
-            )
+        defect = "" if says_normal(folder) else folder.name
+        truth = category / "ground_truth" / folder.name
+        samples += samples_in(folder, name, split=split, defect=defect, truth=truth)
     return samples
 
 
-def _read_index(category: Path) -> dict[Path, Row]:
-    file = category / "index.csv"
-    if not file.exists():
-        return {}
-    return {category / row.cells["file"]: row for row in read_csv(file, needs=["file"])}
-
-
-def _extra(row: Row | None) -> dict[str, str]:
-    if row is None:
-        return {}
+def _noted(sample: Sample, category: Path, row: Row) -> Sample:
     # The mask is found by name, with or without an index.
     known = {"file", "template", "mask"}
-    return {k: v for k, v in row.cells.items() if v and k not in known}
+    extra = {k: v for k, v in row.cells.items() if v and k not in known}
+    return replace(sample, reference=row.path("template", category), extra=extra)

@@ -10,21 +10,16 @@ out. Without it, the first four fifths of the normal pictures by name are train;
 and all anomalous pictures are test.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from anomalyst.datasets.folders import (
-    mask_for,
-    masks_by_stem,
-    pictures_below,
-    pictures_in,
-    subfolders,
-)
-from anomalyst.datasets.splits import by_name_order
-from anomalyst.datasets.tables import Row, read_csv
-from anomalyst.types import Sample
+from anomalyst.datasets.folders import normals_in, pictures_below, samples_in, subfolders
+from anomalyst.datasets.tables import read_csv
+from anomalyst.types import Label, Sample, Split
 
 LOOKS_FOR = "CATEGORY/Data/Images/Normal, with or without split_csv/1cls.csv"
+LABELS: dict[str, Label] = {"normal": "normal", "anomaly": "anomalous"}
+SPLITS: dict[str, Split] = {"train": "train", "test": "test"}
 
 
 def matches(root: Path) -> bool:
@@ -62,14 +57,15 @@ def _read_split_file(root: Path) -> list[Sample]:
     for row in read_csv(_split_file(root), needs=["object", "split", "label", "image", "mask"]):
         if not (root / row.cells["object"]).is_dir():
             continue
-        anomalous = _is_anomalous(row)
+        label = row.choice("label", LABELS, "'normal' or 'anomaly'")
         # A missing file stays in the list: whoever opens it reports it by name.
         image, mask = root / row.cells["image"], row.cells["mask"]
+        anomalous = label == "anomalous"
         samples.append(
             Sample(
                 image=image,
-                label="anomalous" if anomalous else "normal",
-                split=_split_of(row),
+                label=label,
+                split=row.choice("split", SPLITS, "'train' or 'test'"),
                 mask=root / mask if anomalous and mask else None,
                 category=row.cells["object"],
                 defect=kinds.get(image, "anomaly") if anomalous else None,
@@ -78,39 +74,12 @@ def _read_split_file(root: Path) -> list[Sample]:
     return samples
 
 
-def _is_anomalous(row: Row) -> bool:
-    label = row.cells["label"]
-    if label not in ("normal", "anomaly"):
-        raise row.error(f"the label is {label!r}; 'normal' or 'anomaly' is needed.")
-    return label == "anomaly"
-
-
-def _split_of(row: Row) -> Literal["train", "test"]:
-    split = row.cells["split"]
-    if split == "train":
-        return "train"
-    if split == "test":
-        return "test"
-    raise row.error(f"the split is {split!r}; 'train' or 'test' is needed.")
-
-
 def _read_category(category: Path) -> list[Sample]:
-    name, data = category.resolve().name, category / "Data"
-    train, test = by_name_order(pictures_in(data / "Images" / "Normal"))
-    samples = [Sample(image=p, label="normal", split="train", category=name) for p in train]
-    samples += [Sample(image=p, label="normal", split="test", category=name) for p in test]
-    truth, kinds = masks_by_stem(data / "Masks" / "Anomaly"), _defects(category)
-    for image in pictures_in(data / "Images" / "Anomaly"):
-        samples.append(
-            Sample(
-                image=image,
-                label="anomalous",
-                mask=mask_for(image, truth),
-                category=name,
-                defect=kinds.get(image, "anomaly"),
-            )
-        )
-    return samples
+    name, data, kinds = category.resolve().name, category / "Data", _defects(category)
+    truth, pictures = data / "Masks" / "Anomaly", data / "Images"
+    bad = samples_in(pictures / "Anomaly", name, defect="anomaly", truth=truth)
+    bad = [replace(s, defect=kinds.get(s.image, s.defect)) for s in bad]
+    return normals_in(pictures / "Normal", name) + bad
 
 
 def _defects(category: Path) -> dict[Path, str]:

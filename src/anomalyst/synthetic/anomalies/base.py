@@ -22,10 +22,6 @@ class Ground:
     donor_product: np.ndarray  # bool (H, W)
     traits: Traits
 
-    def with_picture(self, picture: np.ndarray) -> "Ground":
-        """The same with a defect more on it."""
-        return replace(self, picture=picture)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
@@ -61,15 +57,18 @@ def as_taken(picture: np.ndarray, before: np.ndarray) -> np.ndarray:
     return np.asarray(values[np.abs(picture[..., None] - values.astype(np.float32)).argmin(-1)])
 
 
+def blended(picture: np.ndarray, patch: np.ndarray, at_xy: tuple[int, int], how: int) -> np.ndarray:
+    """A patch set into a picture by Poisson editing (OpenCV's, `how` cv2.NORMAL_CLONE, ...)."""
+    tall, wide = patch.shape[:2]
+    centre, whole = (
+        (at_xy[0] + wide // 2, at_xy[1] + tall // 2),
+        np.full((tall, wide), 255, np.uint8),
+    )
+    return np.asarray(cv2.seamlessClone(patch, picture, whole, centre, how))
+
+
 def changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Bool (H, W): where a picture visibly changed, without specks and small gaps."""
     change = np.abs(after.astype(np.float32) - before).mean(2) / 255
     mask = cv2.morphologyEx((change > VISIBLE).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5)))
     return cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2))).astype(bool)
-
-
-def spot_on(product: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """A random pixel (x, y) of the product."""
-    ys, xs = np.nonzero(product)
-    pick = int(rng.integers(len(ys)))
-    return int(xs[pick]), int(ys[pick])

@@ -7,7 +7,8 @@ aspect of 0.3 to 3.3, and scars, thin and turned; brightness, contrast and colou
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.anomalies.base import Ground, Planted, changed, spot_on
+from anomalyst.synthetic.anomalies.base import Ground, Planted, changed
+from anomalyst.synthetic.sampling import Rng, log_uniform, pixel_of
 
 AREAS = (0.02, 0.15)  # of the picture
 ASPECTS = (0.3, 3.3)
@@ -17,7 +18,7 @@ SCAR_SHARE = 0.5
 JITTER = 0.1
 
 
-def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
+def plant(ground: Ground, rng: Rng) -> Planted | None:
     """A patch or a scar of the donor on the product; None if nothing of it would be seen."""
     scar = bool(rng.random() < SCAR_SHARE)
     wide, tall = _scar_sides(ground, rng) if scar else _patch_sides(ground, rng)
@@ -25,7 +26,7 @@ def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
     x, y = int(rng.integers(0, width - wide + 1)), int(rng.integers(0, height - tall + 1))
     patch = _jittered(ground.donor[y : y + tall, x : x + wide], rng)
     turn = float(rng.uniform(-SCAR_DEGREES, SCAR_DEGREES)) if scar else 0.0
-    centre = spot_on(ground.product, rng)
+    centre = pixel_of(ground.product, rng)
     pasted, region = _pasted(ground.picture, patch, centre, turn)
     return Planted(
         picture=pasted,
@@ -39,22 +40,22 @@ def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
     )
 
 
-def _patch_sides(ground: Ground, rng: np.random.Generator) -> tuple[int, int]:
+def _patch_sides(ground: Ground, rng: Rng) -> tuple[int, int]:
     height, width = ground.picture.shape[:2]
     # As a share of the product: on a small part a patch of the whole picture's share would hide it.
     area = rng.uniform(*AREAS) * ground.product.sum()
-    aspect = float(np.exp(rng.uniform(*np.log(ASPECTS))))
+    aspect = log_uniform(rng, *ASPECTS)
     wide, tall = np.sqrt(area * aspect), np.sqrt(area / aspect)
     return min(width, max(3, round(float(wide)))), min(height, max(3, round(float(tall))))
 
 
-def _scar_sides(ground: Ground, rng: np.random.Generator) -> tuple[int, int]:
+def _scar_sides(ground: Ground, rng: Rng) -> tuple[int, int]:
     side = min(ground.picture.shape[:2])
     wide, tall = rng.uniform(*SCAR_WIDTHS) * side, rng.uniform(*SCAR_LENGTHS) * side
     return max(2, round(float(wide))), max(3, round(float(tall)))
 
 
-def _jittered(patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _jittered(patch: np.ndarray, rng: Rng) -> np.ndarray:
     """Brightness, contrast and each channel changed by up to a tenth."""
     values = patch.astype(np.float32)
     mean = values.mean((0, 1))

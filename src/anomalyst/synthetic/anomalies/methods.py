@@ -5,25 +5,25 @@ defective part.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import resize
-from anomalyst.synthetic.anomalies import cutpaste, patch_blend, perlin
-from anomalyst.synthetic.anomalies import procedural_defects as world_defects
+from anomalyst.synthetic.anomalies import cutpaste, patch_blend, perlin, procedural_defects
 from anomalyst.synthetic.anomalies.base import Ground, Planted
 from anomalyst.synthetic.product_constants import Traits, estimated
+from anomalyst.synthetic.sampling import Rng
 from anomalyst.types import place_of
 
-Method = Callable[[Ground, np.random.Generator], Planted | None]
+Method = Callable[[Ground, Rng], Planted | None]
 
 
-def _mixed(ground: Ground, rng: np.random.Generator) -> Planted | None:
-    """Cut out or drawn, by lot: what found most real defects (docs/benchmarks.md)."""
-    return (cutpaste.plant if rng.random() < 0.5 else world_defects.plant)(ground, rng)
+def _mixed(ground: Ground, rng: Rng) -> Planted | None:
+    """Cut out or drawn, at random: what found most real defects (docs/benchmarks.md)."""
+    return (cutpaste.plant if rng.random() < 0.5 else procedural_defects.plant)(ground, rng)
 
 
 METHODS: dict[str, Method] = {
@@ -31,7 +31,7 @@ METHODS: dict[str, Method] = {
     "patch-blend": patch_blend.plant,
     "cutpaste": cutpaste.plant,
     "perlin": perlin.plant,
-    "world": world_defects.plant,
+    "world": procedural_defects.plant,
 }
 TRIES = 30  # of one defect before the picture is given up
 SECOND_SHARE = 0.5  # of the pictures get a second defect
@@ -98,12 +98,10 @@ class GoodParts:
         """With traits estimated from them."""
         return cls(pictures, estimated(pictures))
 
-    def defective(
-        self, own: int, method: str, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def defective(self, own: int, method: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
         """One of the pictures with defects, and bool (H, W) where: empty if none can be seen.
 
-        Patches come from another of them, by lot, or from itself if it is alone.
+        Patches come from another of them, at random, or from itself if it is alone.
         """
         others = [i for i in range(len(self.pictures)) if i != own] or [own]
         pair = [own, others[int(rng.integers(len(others)))]]
@@ -121,8 +119,8 @@ class GoodParts:
         return self._products[index]
 
 
-def _planted(method: Method, ground: Ground, rng: np.random.Generator) -> list[Planted]:
-    """The first defect, and with luck a second one clear of it."""
+def _planted(method: Method, ground: Ground, rng: Rng) -> list[Planted]:
+    """The first defect, and for half of the pictures a second one clear of it."""
     found: list[Planted] = []
     for wanted in range(1 + int(rng.random() < SECOND_SHARE)):
         taken = np.any([one.mask for one in found], axis=0) if found else None
@@ -133,7 +131,7 @@ def _planted(method: Method, ground: Ground, rng: np.random.Generator) -> list[P
                 continue
             if taken is None or not (one.mask & taken).any():
                 found.append(one)
-                ground = ground.with_picture(one.picture)
+                ground = replace(ground, picture=one.picture)
                 break
     if not found:
         raise AnomalystError(
@@ -144,11 +142,9 @@ def _planted(method: Method, ground: Ground, rng: np.random.Generator) -> list[P
 
 def _described(method: str, before: np.ndarray, planted: Sequence[Planted], traits: Traits) -> Made:
     picture = planted[-1].picture
-    size_hw = picture.shape[:2]
     centres = [centre_of(one.mask) for one in planted]
-    words = [
-        f"{p.what} at the {place_of(c, size_hw)}" for p, c in zip(planted, centres, strict=True)
-    ]
+    places = [place_of(centre, picture.shape) for centre in centres]
+    words = [f"{one.what} at the {place}" for one, place in zip(planted, places, strict=True)]
     change = cv2.absdiff(picture, before).mean(2).astype(np.uint8)
     return Made(
         picture=picture,

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.anomalies.base import changed
+from anomalyst.synthetic.anomalies.base import blended, changed
 from anomalyst.synthetic.anomalies.procedural_defects import ANYWHERE, drawn
+from anomalyst.synthetic.sampling import Rng, log_uniform
 
 PASTED_SHARE = 0.5  # of the defects; the others are drawn
 SIDES = (0.02, 0.3)  # least and greatest side of a pasted patch, as shares of the picture's
 
 
-def spoil(
-    picture: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator
+def with_defects(
+    picture: np.ndarray, donors: Sequence[np.ndarray], rng: Rng
 ) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (h, w, 3) -> the same with one or two defects, and bool (h, w) where they are.
 
@@ -33,12 +34,10 @@ def spoil(
     return image, mask
 
 
-def _pasted(
-    image: np.ndarray, donor: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _pasted(image: np.ndarray, donor: np.ndarray, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """A patch of a donor, cut from one place and blended into another."""
     height, width = image.shape[:2]
-    h, w = (_side(rng, side) for side in (height, width))
+    h, w = (max(3, round(log_uniform(rng, *SIDES) * side)) for side in (height, width))
     y, x = int(rng.integers(1, height - h)), int(rng.integers(1, width - w))
     v, u = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
     patch = donor[v : v + h, u : u + w]
@@ -46,23 +45,15 @@ def _pasted(
         patch = np.ascontiguousarray(patch[:, ::-1])
     defective = image.copy()
     if rng.random() < 0.5 and min(h, w) >= 8:
-        centre = (x + w // 2, y + h // 2)
-        whole = np.full((h, w), 255, np.uint8)
-        defective = cv2.seamlessClone(patch, image, whole, centre, cv2.MIXED_CLONE)
+        defective = blended(image, patch, (x, y), cv2.MIXED_CLONE)
     else:
         defective[y : y + h, x : x + w] = patch
     return defective, changed(image, defective)
 
 
-def _drawn(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(image: np.ndarray, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """A surface defect of the procedural world on a random square of the picture."""
     height, width = image.shape[:2]
     side = min(height, width)
     y, x = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - side + 1))
     return drawn(image, (x, y, side), ANYWHERE, rng)
-
-
-def _side(rng: np.random.Generator, whole: int) -> int:
-    """Log-uniform between two shares of a side, in pixels; at least 3."""
-    share = np.exp(rng.uniform(np.log(SIDES[0]), np.log(SIDES[1])))
-    return max(3, round(float(share) * whole))

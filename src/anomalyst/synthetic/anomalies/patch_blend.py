@@ -8,7 +8,8 @@ the product, blended by Poisson editing, labelled by how much they visibly chang
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.anomalies.base import Ground, Planted
+from anomalyst.synthetic.anomalies.base import Ground, Planted, blended
+from anomalyst.synthetic.sampling import Rng
 
 SHAPE, SCALE, LEAST_HALF = 2.0, 0.05, 0.03  # of half a side, as a share of the picture's
 OVERLAP = 0.25  # of the patch's product that must come to lie on the product
@@ -19,14 +20,14 @@ LEAST_PX = 50 / 224**2  # of product in a patch, as a share of the picture
 Box = tuple[int, int, int, int]  # x, y, width, height
 
 
-def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
+def plant(ground: Ground, rng: Rng) -> Planted | None:
     """A patch of the donor in another place; None if no place was found, or nothing is seen."""
     size_hw = ground.picture.shape[:2]
     x, y, width, height = _source_box(ground, rng)
-    if not ground.donor_product[y : y + height, x : x + width].any():
+    window = np.s_[y : y + height, x : x + width]
+    patch, shown = ground.donor[window], ground.donor_product[window].astype(np.uint8)
+    if not shown.any():
         return None
-    patch = ground.donor[y : y + height, x : x + width]
-    shown = ground.donor_product[y : y + height, x : x + width].astype(np.uint8)
     factor = float(np.clip(rng.normal(1, 0.5), *ground.traits.resize))
     wide, tall = _sides((width * factor, height * factor), ground)
     patch = cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_LINEAR)
@@ -38,18 +39,18 @@ def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
     either = shown | ground.product[v : v + tall, u : u + wide]
     if either.sum() < LEAST_PX * size_hw[0] * size_hw[1]:
         return None
-    blended = _blended(ground.picture, patch, (u, v))
-    change = cv2.absdiff(blended, ground.picture).mean(2).astype(np.uint8)
+    picture = blended(ground.picture, patch, (u, v), cv2.NORMAL_CLONE)
+    change = cv2.absdiff(picture, ground.picture).mean(2).astype(np.uint8)
     mask = ground.traits.soft_label(change) > ANOMALOUS_FROM
     return Planted(
-        picture=blended,
+        picture=picture,
         mask=mask,
         what="a patch that belongs elsewhere",
         parameters={"from_xywh": [x, y, width, height], "to_xywh": [u, v, wide, tall]},
     )
 
 
-def _source_box(ground: Ground, rng: np.random.Generator) -> Box:
+def _source_box(ground: Ground, rng: Rng) -> Box:
     """A box of the donor that shows some of the product, if 200 tries find one."""
     size_hw = ground.donor.shape[:2]
     halves = LEAST_HALF + rng.gamma(SHAPE, SCALE, 2)
@@ -70,7 +71,7 @@ def _sides(wanted_wh: tuple[float, float], ground: Ground) -> tuple[int, int]:
     return min(width - 3, max(4, round(float(wide)))), min(height - 3, max(4, round(float(tall))))
 
 
-def _place(ground: Ground, shown: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
+def _place(ground: Ground, shown: np.ndarray, rng: Rng) -> tuple[int, int] | None:
     """Where (x, y) the patch's product lies enough on the product; None after 200 tries."""
     (tall, wide), (height, width) = shown.shape, ground.product.shape
     least = OVERLAP * shown.sum()
@@ -79,10 +80,3 @@ def _place(ground: Ground, shown: np.ndarray, rng: np.random.Generator) -> tuple
         if (shown & ground.product[y : y + tall, x : x + wide]).sum() > least:
             return x, y
     return None
-
-
-def _blended(picture: np.ndarray, patch: np.ndarray, at_xy: tuple[int, int]) -> np.ndarray:
-    tall, wide = patch.shape[:2]
-    whole = np.full((tall, wide), 255, np.uint8)
-    centre = (at_xy[0] + wide // 2, at_xy[1] + tall // 2)
-    return np.asarray(cv2.seamlessClone(patch, picture, whole, centre, cv2.NORMAL_CLONE))

@@ -10,6 +10,7 @@ import numpy as np
 
 from anomalyst.synthetic.anomalies.base import Ground, Planted, changed
 from anomalyst.synthetic.procedural.material import draw_material, render
+from anomalyst.synthetic.sampling import Rng
 
 OCTAVES = (1, 6)  # the lattice has 2 to 32 cells a side
 CUT = 0.5
@@ -17,7 +18,7 @@ OPACITIES = (0.2, 1.0)
 LARGEST = 0.3  # of the product: more would be another product
 
 
-def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
+def plant(ground: Ground, rng: Rng) -> Planted | None:
     """Patches of another texture on the product; None if they are too large, or not seen."""
     size_hw = ground.picture.shape[:2]
     cells = [2 ** int(rng.integers(*OCTAVES)) for _ in "yx"]
@@ -41,9 +42,7 @@ def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
     )
 
 
-def perlin_noise(
-    size_hw: tuple[int, int], cells_yx: tuple[int, int], rng: np.random.Generator
-) -> np.ndarray:
+def perlin_noise(size_hw: tuple[int, int], cells_yx: tuple[int, int], rng: Rng) -> np.ndarray:
     """Gradient noise of a lattice of `cells_yx`, float32 (H, W), about [-1, 1].
 
     Perlin, SIGGRAPH 1985, with the quintic fade of 2002: zero at every lattice point.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.anomalies.base import spot_on
 from anomalyst.synthetic.foreground import has_outline
+from anomalyst.synthetic.sampling import Rng, pixel_of
 
 SCALES = (0.5, 2.0)  # of one product against another of its kind: beyond, a mask is wrong
 ELONGATED = 1.25  # least ratio of a product's axes from which it has a direction
@@ -69,7 +69,7 @@ def pose_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     outlined = has_outline(source) and has_outline(target)
     shapes = [mask if outlined else np.ones_like(mask) for mask in (source, target)]
     here, there = (_moments(mask) for mask in shapes)
-    scale = float(np.clip(here.scale_to(there), *SCALES))
+    scale = float(np.clip(np.sqrt(there.area / here.area), *SCALES))
     turned = outlined and min(here.elongation, there.elongation) > ELONGATED
     turn = np.degrees(here.angle - there.angle) if turned else 0.0
     ways = [_similarity(here, there, turn + half, scale) for half in ((0, 180) if turned else (0,))]
@@ -80,7 +80,7 @@ def placed(
     piece: Piece,
     target_product: np.ndarray,
     pose: np.ndarray,
-    rng: np.random.Generator,
+    rng: Rng,
     *,
     turn_degrees: float,
     scales: tuple[float, float],
@@ -92,14 +92,11 @@ def placed(
     `at_its_place`: at the same place of the product instead. None where it would stick out of the
     picture, overlap `taken`, or lie among other surroundings (see AGREEMENT).
     """
-    extra = cv2.getRotationMatrix2D(
-        tuple(piece.centre_xy),
-        float(rng.uniform(-turn_degrees, turn_degrees)),
-        rng.uniform(*scales),
-    )
+    degrees, scale = rng.uniform(-turn_degrees, turn_degrees), rng.uniform(*scales)
+    extra = cv2.getRotationMatrix2D(tuple(piece.centre_xy), degrees, scale)
     matrix = pose @ np.vstack([extra, [0, 0, 1]])  # (2, 3)
     if not at_its_place:
-        matrix[:, 2] += spot_on(target_product, rng) - matrix @ [*piece.centre_xy, 1]
+        matrix[:, 2] += pixel_of(target_product, rng) - matrix @ [*piece.centre_xy, 1]
     if _sticks_out(piece.mask, matrix, target_product.shape):
         return None
     mask, ring, product = (
@@ -120,9 +117,6 @@ class _Moments:
     area: float
     angle: float  # of the long axis, radians
     elongation: float  # long axis / short axis
-
-    def scale_to(self, other: "_Moments") -> float:
-        return float(np.sqrt(other.area / self.area))
 
 
 def _moments(mask: np.ndarray) -> _Moments:

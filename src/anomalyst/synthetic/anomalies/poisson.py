@@ -59,10 +59,7 @@ def _solve(count: int, pairs: list[tuple[np.ndarray, np.ndarray]], known: np.nda
     matrix = csc_matrix((values, (first, second)), shape=(count, count))
     # Symmetric and diagonally dominant: no pivoting is needed, and an ordering for that is faster.
     factors = splu(
-        matrix,
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
+        matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
     )
     return np.asarray(factors.solve(known))
 

@@ -5,20 +5,21 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.anomalies.base import Ground, Planted, spot_on
+from anomalyst.synthetic.anomalies.base import Ground, Planted
 from anomalyst.synthetic.foreground import backdrop_colour, has_outline
 from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
-from anomalyst.synthetic.procedural.render import Scene
+from anomalyst.synthetic.procedural.scene import Scene
+from anomalyst.synthetic.sampling import Rng, one_of, pixel_of
 
 REACH = 0.04  # how far a defect may stick out of the product, as a share of the side
 OF_SILHOUETTES = ("broken off", "chip", "hole")
 ANYWHERE = tuple(kind for kind in DEFECTS if kind not in OF_SILHOUETTES)
 
 
-def plant(ground: Ground, rng: np.random.Generator) -> Planted | None:
+def plant(ground: Ground, rng: Rng) -> Planted | None:
     """A scratch, a stain, a chip ... on the product; None if it cannot be seen."""
     outlined = has_outline(ground.product)
-    kind = str(rng.choice(list(DEFECTS) if outlined else ANYWHERE))
+    kind = one_of(rng, list(DEFECTS) if outlined else ANYWHERE)
     x, y, side = _window(ground.product, rng)
     inside = (slice(y, y + side), slice(x, x + side))
     product = ground.product[inside].astype(np.float32)
@@ -40,7 +41,7 @@ def drawn(
     image: np.ndarray,
     window_xys: tuple[int, int, int],
     kinds: Sequence[str],
-    rng: np.random.Generator,
+    rng: Rng,
     product: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A defect of one of the kinds in a square window: (uint8 (H, W, 3), bool (H, W)).
@@ -63,18 +64,18 @@ def drawn(
         matrix=np.array([[0.4, 0, 0.5], [0, 0.4, 0.5]], np.float32) * side,
         light_xy=(float(np.cos(turn)), float(np.sin(turn))),
     )
-    one = apply_defect(scene, rng, str(rng.choice(list(kinds))))
+    one = apply_defect(scene, rng, one_of(rng, kinds))
     defective, mask = image.copy(), np.zeros(image.shape[:2], bool)
     defective[y : y + side, x : x + side] = np.clip(scene.image, 0, 1) * 255 + 0.5
     mask[y : y + side, x : x + side] = one
     return defective, mask
 
 
-def _window(product: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int]:
+def _window(product: np.ndarray, rng: Rng) -> tuple[int, int, int]:
     """The largest square that holds a random spot of the product: x, y, side."""
     height, width = product.shape
     side = min(height, width)
-    x, y = spot_on(product, rng)
+    x, y = pixel_of(product, rng)
     left = int(np.clip(x - rng.integers(side), 0, width - side))
     top = int(np.clip(y - rng.integers(side), 0, height - side))
     return left, top, side

@@ -1,7 +1,7 @@
 """Real defects on other good parts: labelled pieces of one picture blended into another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -12,6 +12,7 @@ from anomalyst.synthetic.anomalies.base import as_taken
 from anomalyst.synthetic.anomalies.methods import Made, centre_of
 from anomalyst.synthetic.anomalies.placement import Piece, Placed, pieces_of, placed, pose_between
 from anomalyst.synthetic.anomalies.poisson import Gradients, border_steps, cloned
+from anomalyst.synthetic.sampling import Rng
 from anomalyst.types import place_of
 
 PLACES = 150  # looked at for one defect
@@ -24,7 +25,7 @@ class TransplantConfig:
     """How freely defects are moved, and what counts as a good blend."""
 
     gradients: Literal["normal", "mixed", "both"] = "both"
-    """Whose gradients are kept: the defect's, or at each pixel the stronger one. Both: by lot."""
+    """Whose gradients are kept: the defect's, or the stronger one at each pixel. Both: random."""
     turn_degrees: float = 15.0
     """Most that a defect is turned against the product's pose."""
     scales: tuple[float, float] = (0.85, 1.15)
@@ -52,10 +53,7 @@ class Labelled:
 
 
 def transplant(
-    source: Labelled,
-    target: Labelled,
-    rng: np.random.Generator,
-    config: TransplantConfig | None = None,
+    source: Labelled, target: Labelled, rng: Rng, config: TransplantConfig | None = None
 ) -> Made:
     """The defects of `source` on the good part of `target`, with the exact new mask.
 
@@ -69,21 +67,28 @@ def transplant(
     pieces = _pieces(source, target)
     pose = pose_between(source.product, target.product)
     taken = target.mask if target.mask is not None else np.zeros(target.picture.shape[:2], bool)
-    whole, picture, notes, masks = np.zeros_like(taken), target.picture, [], []
+    now, masks, notes = replace(target, mask=taken), [], []
     for piece in pieces[:MOST_PIECES]:
-        set_in = _set_in(piece, source.picture, picture, target.product, pose, taken, rng, config)
-        if set_in is None:
-            continue
-        picture, mask, note = set_in
-        taken, whole = taken | mask, whole | mask
-        masks.append(mask)
-        notes.append(note)
+        set_in = _set_in(piece, source.picture, now, pose, rng, config)
+        if set_in is not None:
+            now, mask, note = set_in
+            masks.append(mask)
+            notes.append(note)
     if not masks:
         raise AnomalystError(
             "no place was found where this defect blends in; it is too large, or its surroundings "
             "are unlike this picture's."
         )
-    return _made(target.picture, picture, whole, masks, notes)
+    centres = tuple(centre_of(one) for one in masks)
+    places = dict.fromkeys(place_of(centre, taken.shape) for centre in centres)
+    return Made(
+        picture=now.picture,
+        mask=np.any(masks, axis=0),
+        soft=np.abs(now.picture.astype(np.float32) - target.picture).mean(2) / 255,
+        centres_xy=centres,
+        description=f"a real defect at the {' and the '.join(places)}",
+        parameters={"method": "poisson", "defects": notes},
+    )
 
 
 def _pieces(source: Labelled, target: Labelled) -> list[Piece]:
@@ -100,38 +105,38 @@ def _pieces(source: Labelled, target: Labelled) -> list[Piece]:
 def _set_in(
     piece: Piece,
     source: np.ndarray,
-    target: np.ndarray,
-    product: np.ndarray,
+    target: Labelled,
     pose: np.ndarray,
-    taken: np.ndarray,
-    rng: np.random.Generator,
+    rng: Rng,
     config: TransplantConfig,
-) -> tuple[np.ndarray, np.ndarray, dict[str, object]] | None:
+) -> tuple[Labelled, np.ndarray, dict[str, object]] | None:
     """The target with the piece, its mask there and how it was done; None if nothing was good."""
+    assert target.mask is not None
     # A pixel further in, too: moving a mask by parts of a pixel may cut into the defect.
     inner = cv2.erode(piece.mask.astype(np.uint8), np.ones((3, 3))) > 0
     outlines = [border_steps(source, mask) for mask in (piece.mask, inner)]
     usual = max(float(steps.mean()) for steps in outlines if len(steps))
+    ways: Sequence[Gradients] = ("normal", "mixed")
     blends = 0
     for attempt in range(PLACES):
         there = placed(
             piece,
-            product,
+            target.product,
             pose,
             rng,
             turn_degrees=config.turn_degrees,
             scales=config.scales,
-            taken=taken,
+            taken=target.mask,
             # A defect of an outline fits best where it was; a new place is tried for all others.
             at_its_place=attempt % 5 == 4,
         )
         if there is None:
             continue
-        ways: Sequence[Gradients] = ("normal", "mixed")
         way = ways[int(rng.integers(2))] if config.gradients == "both" else config.gradients
-        picture, note = _blended(usual, source, target, there, way)
+        picture, note = _blended(usual, source, target.picture, there, way)
         if _good(note, config):
-            return picture, there.mask, note
+            set_in = replace(target, picture=picture, mask=target.mask | there.mask)
+            return set_in, there.mask, note
         blends += 1
         if blends == BLENDS:
             return None
@@ -171,22 +176,3 @@ def _blended(
 def _good(note: dict[str, object], config: TransplantConfig) -> bool:
     seam, tint, change = (float(str(note[key])) for key in ("seam", "tint", "change"))
     return seam <= config.seam and tint <= config.tint and change >= config.visible
-
-
-def _made(
-    before: np.ndarray,
-    picture: np.ndarray,
-    mask: np.ndarray,
-    masks: Sequence[np.ndarray],
-    notes: Sequence[dict[str, object]],
-) -> Made:
-    centres = tuple(centre_of(one) for one in masks)
-    places = list(dict.fromkeys(place_of(centre, mask.shape) for centre in centres))
-    return Made(
-        picture=picture,
-        mask=mask,
-        soft=(np.abs(picture.astype(np.float32) - before).mean(2) / 255),
-        centres_xy=centres,
-        description=f"a real defect at the {' and the '.join(places)}",
-        parameters={"method": "poisson", "defects": list(notes)},
-    )

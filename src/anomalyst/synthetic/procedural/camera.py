@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.procedural.product import Camera
+from anomalyst.synthetic.sampling import Rng
 
 
-def photograph(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+def photograph(image: np.ndarray, camera: Camera, rng: Rng) -> np.ndarray:
     """Float32 (S, S, 3) scene -> uint8 (S, S, 3) picture."""
     size = image.shape[0]
     unit = size / 160
@@ -35,7 +36,7 @@ def photograph(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> n
     return picture
 
 
-def bending(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray | None:
+def bending(camera: Camera, rng: Rng, size: int) -> np.ndarray | None:
     """Where each pixel of a picture comes from, float32 (S, S, 2) as (x, y); None: from itself.
 
     No two instances of a soft or loose product have one shape, and no two views one perspective.
@@ -59,13 +60,13 @@ def bent(image: np.ndarray, source: np.ndarray | None) -> np.ndarray:
     return cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def slow_noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def slow_noise(rng: Rng, height: int, width: int) -> np.ndarray:
     """A field of noise that changes over a quarter of the picture, about unit variance."""
     coarse = rng.standard_normal((5, 5), np.float32)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _light(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray:
+def _light(camera: Camera, rng: Rng, size: int) -> np.ndarray:
     """Brightness factor over the picture, float32 (S, S)."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.uniform(-1, 1, 2) * camera.gradient * 0.5
@@ -78,7 +79,7 @@ def _light(camera: Camera, rng: np.random.Generator, size: int) -> np.ndarray:
     return light.astype(np.float32)
 
 
-def _dust(image: np.ndarray, amount: float, rng: np.random.Generator, unit: float) -> None:
+def _dust(image: np.ndarray, amount: float, rng: Rng, unit: float) -> None:
     """Specks too small and too faint to be a defect: a normal part may carry them."""
     size = image.shape[0]
     for _ in range(int(rng.integers(1, 8))):

@@ -1,7 +1,8 @@
 """One episode: good pictures of a product, a query, its mask, and the truth in words."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -12,8 +13,11 @@ from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
 from anomalyst.synthetic.procedural.families import draw_product
 from anomalyst.synthetic.procedural.faults import alter_layout
 from anomalyst.synthetic.procedural.product import ProductSpec
-from anomalyst.synthetic.procedural.render import Scene, draw
+from anomalyst.synthetic.procedural.render import draw
+from anomalyst.synthetic.sampling import Rng, one_of
 from anomalyst.types import place_of, size_of
+
+Found = tuple[str, np.ndarray, float]  # a defect's kind, its mask, its mean visible change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ class Truth:
     colours: tuple[str, ...]  # of the product, then of its background if it has one
     parts: dict[str, int]  # part noun -> how many the normal product has
     pose_fixed: bool
-    defects: tuple[Defect, ...] = field(default=())
+    defects: tuple[Defect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,98 +79,84 @@ def make_episode(seed: int | Sequence[int], config: WorldConfig | None = None) -
     count = int(rng.integers(config.references[0], config.references[1] + 1))
     references = np.stack([normal_picture(spec, rng, config.size_px) for _ in range(count)])
     if rng.random() < config.anomalous_share:
-        query, mask, truth = spoiled_picture(spec, rng, config)
+        query, mask, truth = defective_picture(spec, rng, config)
     else:
         query = normal_picture(spec, rng, config.size_px)
         mask, truth = np.zeros(query.shape[:2], bool), describe(spec)
     return Episode(references=references, query=query, mask=mask, truth=truth)
 
 
-def normal_picture(spec: ProductSpec, rng: np.random.Generator, size_px: int) -> np.ndarray:
+def normal_picture(spec: ProductSpec, rng: Rng, size_px: int) -> np.ndarray:
     """A good picture of a new instance, uint8 (S, S, 3)."""
     source = bending(spec.camera, rng, size_px)
     image = bent(draw(spec, _seed(rng), size_px).image, source)
     return photograph(image, spec.camera, rng)
 
 
-def spoiled_picture(
-    spec: ProductSpec, rng: np.random.Generator, config: WorldConfig
+def defective_picture(
+    spec: ProductSpec, rng: Rng, config: WorldConfig
 ) -> tuple[np.ndarray, np.ndarray, Truth]:
     """A picture of a new instance with one to three defects, its mask and its truth.
 
     Now and then no defect could be seen; then the mask is empty and the truth says so.
     """
-    scene, planted = _spoiled(spec, rng, config)
+    image, planted = _defective_image(spec, rng, config)
     source = bending(spec.camera, rng, config.size_px)
     moved = [(kind, bent(one, source), severity) for kind, one, severity in planted]
     found = [defect for defect in moved if defect[1].any()]
-    mask = np.zeros(scene.image.shape[:2], bool)
+    mask = np.zeros(image.shape[:2], bool)
     for _, one, _ in found:
         mask |= one
-    image = bent(scene.image, source)
-    return photograph(image, spec.camera, rng), mask, describe(spec, found)
+    return photograph(bent(image, source), spec.camera, rng), mask, describe(spec, found)
 
 
-def _seed(rng: np.random.Generator) -> int:
+def _seed(rng: Rng) -> int:
     return int(rng.integers(1 << 62))
 
 
-def _spoiled(
-    spec: ProductSpec, rng: np.random.Generator, config: WorldConfig
-) -> tuple[Scene, list[tuple[str, np.ndarray, float]]]:
-    """An instance with one to three defects: (scene, [(kind, mask, severity)])."""
+def _defective_image(
+    spec: ProductSpec, rng: Rng, config: WorldConfig
+) -> tuple[np.ndarray, list[Found]]:
+    """An instance with one to three defects, before the camera."""
     seed = _seed(rng)
-    found: list[tuple[str, np.ndarray, float]] = []
     scene = draw(spec, seed, config.size_px)
-    if rng.random() < config.layout_share:
-        altered = _with_fault(spec, seed, scene, rng)
-        if altered is not None:
-            scene, one = altered
-            found.append(one)
+    found: list[Found] = []
+    if rng.random() < config.layout_share and (fault := alter_layout(spec, rng)):
+        kind, layout = fault
+        altered = draw(spec, seed, config.size_px, layout)
+        change = np.abs(altered.image - scene.image).max(2)
+        mask = cv2.morphologyEx((change > 0.06).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
+        if mask.sum() >= 6:
+            scene = altered
+            found.append(_found(kind, mask.astype(bool), change))
     wanted = int(rng.choice([1, 1, 1, 2, 3])) if not found else int(rng.random() < 0.15)
     for _ in range(wanted * 3):
-        if len(found) >= wanted + (1 if wanted == 0 else 0):
+        if len(found) >= wanted:
             break
-        kind = str(rng.choice(list(DEFECTS)))
+        kind = one_of(rng, list(DEFECTS))
         before = scene.image.copy()
         mask = apply_defect(scene, rng, kind)
         if mask.any():
-            change = np.abs(scene.image - before).max(2)
-            found.append((kind, mask, float(change[mask].mean())))
-    return scene, found
+            found.append(_found(kind, mask, np.abs(scene.image - before).max(2)))
+    return scene.image, found
 
 
-def _with_fault(
-    spec: ProductSpec, seed: int, normal: Scene, rng: np.random.Generator
-) -> tuple[Scene, tuple[str, np.ndarray, float]] | None:
-    """The same instance with its layout altered; its mask is where the two drawings differ."""
-    fault = alter_layout(spec, rng)
-    if fault is None:
-        return None
-    scene = draw(spec, seed, normal.image.shape[0], fault.layout)
-    change = np.abs(scene.image - normal.image).max(2)
-    mask = cv2.morphologyEx((change > 0.06).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
-    if mask.sum() < 6:
-        return None
-    where = mask.astype(bool)
-    return scene, (fault.kind, where, float(change[where].mean()))
+def _found(kind: str, mask: np.ndarray, change: np.ndarray) -> Found:
+    return kind, mask, float(change[mask].mean())
 
 
-def describe(spec: ProductSpec, found: Sequence[tuple[str, np.ndarray, float]] = ()) -> Truth:
-    """What is true of a picture of this product with the defects (kind, mask, severity)."""
+def describe(spec: ProductSpec, found: Sequence[Found] = ()) -> Truth:
+    """What is true of a picture of this product with these defects."""
     colours = [colour_name((spec.body_material or spec.background).colour)]
     if spec.body is not None:
         colours.append(colour_name(spec.background.colour))
-    parts: dict[str, int] = {}
-    for part in spec.parts:
-        parts[part.name] = parts.get(part.name, 0) + 1
     return Truth(
         family=spec.family,
         noun=spec.noun,
         colours=tuple(colours),
-        parts=parts,
+        parts=dict(Counter(part.name for part in spec.parts)),
         pose_fixed=spec.pose.fixed,
-        defects=tuple(_defect(spec.noun, kind, mask, level) for kind, mask, level in found),
+        defects=tuple(_defect(spec.noun, *one) for one in found),
     )
 
 
@@ -184,8 +174,3 @@ def _defect(noun: str, kind: str, mask: np.ndarray, severity: float) -> Defect:
         severity=min(1.0, severity),
         sentence=f"The {noun} has a {word} {kind} at the {place}.",
     )
-
-
-def at_size(config: WorldConfig, size_px: int) -> WorldConfig:
-    """The same world drawn at another size."""
-    return replace(config, size_px=size_px)

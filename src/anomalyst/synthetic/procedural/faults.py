@@ -1,82 +1,69 @@
 """Faults of the layout: a part missing, extra, swapped, misplaced, bent, broken, misprinted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from anomalyst.synthetic.procedural.material import recoloured
-from anomalyst.synthetic.procedural.product import Part, ProductSpec
-from anomalyst.synthetic.procedural.shapes import Shape
-
-Layout = list[tuple[int, Part]]
+from anomalyst.synthetic.procedural.material import as_colour, recoloured
+from anomalyst.synthetic.procedural.product import Layout, Part, ProductSpec
+from anomalyst.synthetic.sampling import Rng
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What was altered in the layout."""
-
-    kind: str
-    noun: str
-    layout: Layout
-
-
-def alter_layout(spec: ProductSpec, rng: np.random.Generator) -> Fault | None:
-    """One random fault of a product's layout; None when the product has no part to alter."""
+def alter_layout(spec: ProductSpec, rng: Rng) -> tuple[str, Layout] | None:
+    """The kind of a random fault and the layout that has it; None where no part can be altered."""
     if not spec.parts:
         return None
     layout: Layout = list(enumerate(spec.parts))
     index = int(rng.integers(len(layout)))
-    for kind in rng.permutation(list(_FAULTS)):
-        altered = _FAULTS[str(kind)](layout, index, rng)
+    key, part = layout[index]
+    for name in rng.permutation([*_OF_LAYOUTS, *_OF_PARTS]):
+        kind = str(name)
+        if kind in _OF_LAYOUTS:
+            altered = _OF_LAYOUTS[kind](layout, index, rng)
+        else:
+            changed = _OF_PARTS[kind](part, rng)
+            rest = layout[index + 1 :]
+            altered = None if changed is None else [*layout[:index], (key, changed), *rest]
         if altered is not None:
-            return Fault(str(kind).replace("_", " "), spec.parts[index].name, altered)
+            return kind, altered
     return None
 
 
-def _with(layout: Layout, index: int, **changes: object) -> Layout:
-    key, part = layout[index]
-    return [*layout[:index], (key, replace(part, **changes)), *layout[index + 1 :]]  # type: ignore[arg-type]
-
-
-def _missing(layout: Layout, index: int, rng: np.random.Generator) -> Layout:  # noqa: ARG001
+def _missing(layout: Layout, index: int, rng: Rng) -> Layout:  # noqa: ARG001
     return layout[:index] + layout[index + 1 :]
 
 
-def _extra(layout: Layout, index: int, rng: np.random.Generator) -> Layout | None:
+def _extra(layout: Layout, index: int, rng: Rng) -> Layout | None:
     part = layout[index][1]
     x, y = rng.uniform(-0.75, 0.75, 2)
     if np.hypot(x - part.centre_xy[0], y - part.centre_xy[1]) < part.half_size:
         return None
-    twin = replace(part, centre_xy=(float(x), float(y)), angle=float(rng.uniform(0, 6.3)))
+    twin = replace(part, centre_xy=(float(x), float(y)), angle=rng.uniform(0, 6.3))
     return [*layout, (len(layout) + 500, twin)]
 
 
-def _swapped(layout: Layout, index: int, rng: np.random.Generator) -> Layout | None:
+def _swapped(layout: Layout, index: int, rng: Rng) -> Layout | None:
     part = layout[index][1]
     others = [i for i, (_, p) in enumerate(layout) if p.material != part.material and not p.text]
     if part.text or not others:
         return None
-    other = int(rng.choice(others))
-    mine, theirs = part.centre_xy, layout[other][1].centre_xy
-    return _with(_with(layout, index, centre_xy=theirs), other, centre_xy=mine)
+    swapped, other = list(layout), int(rng.choice(others))
+    for i, j in ((index, other), (other, index)):
+        swapped[i] = (layout[i][0], replace(layout[i][1], centre_xy=layout[j][1].centre_xy))
+    return swapped
 
 
-def _misplaced(layout: Layout, index: int, rng: np.random.Generator) -> Layout:
-    part = layout[index][1]
+def _misplaced(part: Part, rng: Rng) -> Part:
     if rng.random() < 0.35 and part.shape.name not in ("disc", "ring"):
-        return _with(layout, index, angle=part.angle + float(rng.uniform(0.35, 2.8)))
+        return replace(part, angle=part.angle + rng.uniform(0.35, 2.8))
     turn = rng.uniform(0, 2 * np.pi)
     step = max(0.08, part.half_size * rng.uniform(0.4, 1.5), 3 * part.slack)
-    centre = (
-        part.centre_xy[0] + float(step * np.cos(turn)),
-        part.centre_xy[1] + float(step * np.sin(turn)),
-    )
-    return _with(layout, index, centre_xy=centre)
+    x, y = part.centre_xy
+    return replace(part, centre_xy=(x + float(step * np.cos(turn)), y + float(step * np.sin(turn))))
 
 
-def _bent(layout: Layout, index: int, rng: np.random.Generator) -> Layout | None:
-    part = layout[index][1]
+def _bent(part: Part, rng: Rng) -> Part | None:
     extent = np.ptp(part.shape.outer, axis=0)
     if part.text or max(extent) < 2.2 * min(extent):
         return None
@@ -89,14 +76,11 @@ def _bent(layout: Layout, index: int, rng: np.random.Generator) -> Layout | None
         bowed[:, 1 - along] += bend * reach**2 / max(extent) ** 2 * max(extent)
         return bowed
 
-    shape = part.shape
-    return _with(
-        layout, index, shape=Shape(bow(shape.outer), tuple(map(bow, shape.holes)), shape.name)
-    )
+    holes = tuple(map(bow, part.shape.holes))
+    return replace(part, shape=replace(part.shape, outer=bow(part.shape.outer), holes=holes))
 
 
-def _broken(layout: Layout, index: int, rng: np.random.Generator) -> Layout | None:
-    part = layout[index][1]
+def _broken(part: Part, rng: Rng) -> Part | None:
     if part.text or part.half_size < 0.08:
         return None
     turn = rng.uniform(0, 2 * np.pi)
@@ -106,13 +90,11 @@ def _broken(layout: Layout, index: int, rng: np.random.Generator) -> Layout | No
     limit = reach.min() + np.ptp(reach) * rng.uniform(0.3, 0.75)
     jagged = limit + rng.normal(size=len(outer)) * 0.04
     over = np.maximum(reach - jagged, 0)[:, None]
-    return _with(
-        layout, index, shape=replace(part.shape, outer=(outer - over * normal).astype(np.float32))
-    )
+    left = (outer - over * normal).astype(np.float32)
+    return replace(part, shape=replace(part.shape, outer=left))
 
 
-def _wrong_print(layout: Layout, index: int, rng: np.random.Generator) -> Layout | None:
-    part = layout[index][1]
+def _wrong_print(part: Part, rng: Rng) -> Part | None:
     if not part.text:
         return None
     letters = list(part.text)
@@ -121,30 +103,30 @@ def _wrong_print(layout: Layout, index: int, rng: np.random.Generator) -> Layout
     else:
         letters[int(rng.integers(len(letters)))] = str(rng.choice(list("ABCEHKMNRSTXZ0123456789")))
     text = "".join(letters)
-    return None if text == part.text else _with(layout, index, text=text)
+    return None if text == part.text else replace(part, text=text)
 
 
-def _wrong_colour(layout: Layout, index: int, rng: np.random.Generator) -> Layout:
-    part = layout[index][1]
-    old = np.array(part.material.colour)
-    new = np.clip(old + rng.choice([-1, 1], 3) * rng.uniform(0.15, 0.6, 3), 0, 1)
-    colour = (float(new[0]), float(new[1]), float(new[2]))
-    return _with(layout, index, material=recoloured(part.material, colour))
+def _wrong_colour(part: Part, rng: Rng) -> Part:
+    change = rng.choice([-1, 1], 3) * rng.uniform(0.15, 0.6, 3)
+    colour = as_colour(np.array(part.material.colour) + change)
+    return replace(part, material=recoloured(part.material, colour))
 
 
-def _wrong_size(layout: Layout, index: int, rng: np.random.Generator) -> Layout:
+def _wrong_size(part: Part, rng: Rng) -> Part:
     factor = float(rng.choice([rng.uniform(0.4, 0.75), rng.uniform(1.35, 1.9)]))
-    return _with(layout, index, half_size=layout[index][1].half_size * factor)
+    return replace(part, half_size=part.half_size * factor)
 
 
-_FAULTS: dict[str, Callable[[Layout, int, np.random.Generator], Layout | None]] = {
-    "missing_part": _missing,
-    "extra_part": _extra,
-    "swapped_parts": _swapped,
-    "misplaced_part": _misplaced,
-    "bent_part": _bent,
-    "broken_part": _broken,
-    "wrong_print": _wrong_print,
-    "wrong_colour": _wrong_colour,
-    "wrong_size": _wrong_size,
+_OF_LAYOUTS: dict[str, Callable[[Layout, int, Rng], Layout | None]] = {
+    "missing part": _missing,
+    "extra part": _extra,
+    "swapped parts": _swapped,
+}
+_OF_PARTS: dict[str, Callable[[Part, Rng], Part | None]] = {
+    "misplaced part": _misplaced,
+    "bent part": _bent,
+    "broken part": _broken,
+    "wrong print": _wrong_print,
+    "wrong colour": _wrong_colour,
+    "wrong size": _wrong_size,
 }

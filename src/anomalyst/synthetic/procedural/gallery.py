@@ -1,21 +1,25 @@
 """Sheets of the world to look at: every family, every defect."""
 
 from collections.abc import Callable, Iterable
+from itertools import count, islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from anomalyst.io.files import write_bytes
+from anomalyst.io.pictures import encoded
 from anomalyst.synthetic.anomalies.methods import METHODS, GoodParts
 from anomalyst.synthetic.procedural.camera import photograph
 from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
 from anomalyst.synthetic.procedural.episode import normal_picture
 from anomalyst.synthetic.procedural.families import FAMILIES, draw_product
 from anomalyst.synthetic.procedural.render import draw
+from anomalyst.synthetic.sampling import Rng
 
 CELL_PX = 128
 LABEL_PX = 116
+Pair = tuple[np.ndarray, np.ndarray]  # a picture and its mask
 
 
 def write_gallery(
@@ -35,7 +39,8 @@ def write_gallery(
             on_row()
         half = (len(rows) + 1) // 2
         rows += [np.full_like(rows[0], 255)] * (2 * half - len(rows))
-        _write(folder / name, np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])]))
+        sheet = np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:])])
+        write_bytes(folder / name, encoded(sheet, ".jpg", 82))
 
 
 def num_rows() -> int:
@@ -54,32 +59,31 @@ def _family_row(name: str, seed: int) -> list[np.ndarray]:
 
 def _defect_row(kind: str, seed: int) -> list[np.ndarray]:
     """Seven products with the defect, outlined."""
-    cells: list[np.ndarray] = []
-    attempt = 0
-    while len(cells) < 7:
-        rng = np.random.default_rng((seed, attempt))
-        attempt += 1
+
+    def draw_one(attempt: int, rng: Rng) -> Pair:
         spec = draw_product(rng)
-        scene = draw(spec, attempt, CELL_PX)
+        scene = draw(spec, attempt + 1, CELL_PX)
         mask = apply_defect(scene, rng, kind)
-        if mask.any():
-            cells.append(outlined(photograph(scene.image, spec.camera, rng), mask))
-    return cells
+        return photograph(scene.image, spec.camera, rng), mask
+
+    return _seven(seed, draw_one)
 
 
 def _planted_row(method: str, seed: int) -> list[np.ndarray]:
     """Seven products with defects planted on a picture of them, outlined."""
-    cells: list[np.ndarray] = []
-    attempt = 0
-    while len(cells) < 7:
-        rng = np.random.default_rng((seed, attempt))
+
+    def draw_one(_: int, rng: Rng) -> Pair:
         spec = draw_product(rng)
         good = [normal_picture(spec, rng, CELL_PX) for _ in range(2)]
-        attempt += 1
-        picture, mask = GoodParts.of(good).defective(0, method, rng)
-        if mask.any():
-            cells.append(outlined(picture, mask))
-    return cells
+        return GoodParts.of(good).defective(0, method, rng)
+
+    return _seven(seed, draw_one)
+
+
+def _seven(seed: int, draw_one: Callable[[int, Rng], Pair]) -> list[np.ndarray]:
+    """The first seven attempts that show a defect, outlined."""
+    drawn = (draw_one(n, np.random.default_rng((seed, n))) for n in count())
+    return [outlined(*pair) for pair in islice((pair for pair in drawn if pair[1].any()), 7)]
 
 
 def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -93,11 +97,10 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _labelled(name: str, cells: list[np.ndarray]) -> np.ndarray:
     label = np.full((CELL_PX, LABEL_PX, 3), 255, np.uint8)
-    at, font = (6, CELL_PX // 2), cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(label, name, at, font, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
-    return np.hstack([label, *cells])
+    return np.hstack([write_label(label, name, (6, CELL_PX // 2), 0.4), *cells])
 
 
-def _write(path: Path, sheet: np.ndarray) -> None:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 82]
-    write_bytes(path, cv2.imencode(".jpg", sheet[..., ::-1], quality)[1].tobytes())
+def write_label(sheet: np.ndarray, text: str, at_xy: tuple[int, int], size: float) -> np.ndarray:
+    """The sheet with small dark print on it, in place."""
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    return cv2.putText(sheet, text, at_xy, font, size, (40, 40, 40), 1, cv2.LINE_AA)

@@ -1,10 +1,14 @@
 """Materials: how a surface looks, drawn afresh for every instance of a product."""
 
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 
-from anomalyst.synthetic.procedural.noise import field
+from anomalyst.synthetic.procedural.noise import KINDS, field
+from anomalyst.synthetic.sampling import Rng, log_uniform, one_of, zero_or
+
+Colour = tuple[float, float, float]  # RGB in [0, 1]
 
 NOISE_LOOKS = (
     "plain", "grain", "cloud", "smooth", "band", "wide_band", "oriented", "brushed", "cells",
@@ -19,8 +23,8 @@ class Material:
     """A surface: a scalar look in [0, 1] between two colours, with relief and fine grain."""
 
     look: str = "plain"
-    colour: tuple[float, float, float] = (0.5, 0.5, 0.5)  # RGB in [0, 1]
-    second: tuple[float, float, float] = (0.6, 0.6, 0.6)
+    colour: Colour = (0.5, 0.5, 0.5)
+    second: Colour = (0.6, 0.6, 0.6)
     scale: float = 1.0  # magnification of noise looks at 160 px
     stretch: float = 1.0  # anisotropy along `angle`
     angle: float = 0.0  # radians
@@ -34,71 +38,66 @@ class Material:
     fixed: bool = False  # the same pattern on every instance (printed or moulded)
 
 
-def draw_material(rng: np.random.Generator, *, looks: tuple[str, ...] = LOOKS) -> Material:
+def draw_material(rng: Rng, *, looks: tuple[str, ...] = LOOKS) -> Material:
     """A random material; half of them nearly grey, as most industrial surfaces are."""
     colour = rng.uniform(0.04, 0.96, 3)
     if rng.random() < 0.5:
         colour = np.clip(rng.uniform(0.04, 0.96) + rng.normal(size=3) * 0.04, 0, 1)
     step = rng.normal(size=3) * 0.12 + rng.normal() * rng.choice([0.08, 0.2, 0.4])
     return Material(
-        look=str(rng.choice(looks)),
-        colour=_rgb(colour),
-        second=_rgb(colour + step),
-        scale=float(np.exp(rng.uniform(np.log(0.35), np.log(2.2)))),
+        look=one_of(rng, looks),
+        colour=as_colour(colour),
+        second=as_colour(colour + step),
+        scale=log_uniform(rng, 0.35, 2.2),
         stretch=float(rng.choice([1, 1, 1, 2, 4])),
         angle=float(rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)])),
-        period=float(np.exp(rng.uniform(np.log(4.5), np.log(28)))),
-        contrast=float(rng.uniform(0.15, 1.0)),
-        sharpness=float(np.exp(rng.uniform(np.log(1), np.log(8)))),
-        wobble=float(rng.choice([0.0, 0.0, rng.uniform(0, 2.5)])),
-        mottle=float(rng.choice([0.0, rng.uniform(0, 0.12)])),
-        grain=float(rng.uniform(0.0, 0.03)),
-        relief=float(rng.choice([0.0, 0.0, rng.uniform(0.05, 0.35)])),
+        period=log_uniform(rng, 4.5, 28),
+        contrast=rng.uniform(0.15, 1.0),
+        sharpness=log_uniform(rng, 1, 8),
+        wobble=zero_or(rng, 0, 2.5, zeros=2),
+        mottle=zero_or(rng, 0, 0.12),
+        grain=rng.uniform(0.0, 0.03),
+        relief=zero_or(rng, 0.05, 0.35, zeros=2),
     )
 
 
-def plain(colour: tuple[float, float, float], grain: float = 0.01) -> Material:
+def plain(colour: Colour, grain: float = 0.01) -> Material:
     """A single colour with a little grain."""
     return Material(look="plain", colour=colour, second=colour, grain=grain)
 
 
-def recoloured(material: Material, colour: tuple[float, float, float]) -> Material:
+def recoloured(material: Material, colour: Colour) -> Material:
     """The same surface in another colour."""
-    shift = np.subtract(colour, material.colour)
-    return replace(material, colour=_rgb(np.array(colour)), second=_rgb(material.second + shift))
+    second = material.second + np.subtract(colour, material.colour)
+    return replace(material, colour=as_colour(np.array(colour)), second=as_colour(second))
 
 
-def _rgb(values: np.ndarray) -> tuple[float, float, float]:
+def as_colour(values: np.ndarray) -> Colour:
+    """RGB (3,) as a tuple in [0, 1]."""
     red, green, blue = np.clip(values, 0, 1)
     return float(red), float(green), float(blue)
 
 
-def render(
-    material: Material, rng: np.random.Generator, size_hw: tuple[int, int], unit: float
-) -> np.ndarray:
+def render(material: Material, rng: Rng, size_hw: tuple[int, int], unit: float) -> np.ndarray:
     """Float32 (H, W, 3) RGB around [0, 1]; `unit` is picture side / 160, so looks scale with it."""
     look = np.asarray(_look(material, rng, size_hw, unit), np.float32)
     share = np.clip(0.5 + (look - 0.5) * material.contrast, 0, 1)[..., None]
     first = np.array(material.colour, np.float32)
     second = np.array(material.second, np.float32)
     surface = first + (second - first) * share
-    light: np.ndarray | None = None
+    lights: list[np.ndarray] = []
     if material.relief > 0:
         slope = np.zeros_like(look)
         slope[:, 1:] = (look[:, 1:] - look[:, :-1]) * material.relief * 2
-        light = slope
+        lights.append(slope)
     if material.grain > 0:
-        grain = field(rng, size_hw, "white") * material.grain
-        light = grain if light is None else light + grain
+        lights.append(field(rng, size_hw, "white") * material.grain)
     if material.mottle > 0:
-        mottle = field(rng, size_hw, "smooth", scale=unit) * material.mottle * 0.5
-        light = mottle if light is None else light + mottle
-    return surface if light is None else surface + light[..., None]
+        lights.append(field(rng, size_hw, "smooth", scale=unit) * material.mottle * 0.5)
+    return surface + reduce(np.add, lights)[..., None] if lights else surface
 
 
-def _look(
-    m: Material, rng: np.random.Generator, size_hw: tuple[int, int], unit: float
-) -> np.ndarray:
+def _look(m: Material, rng: Rng, size_hw: tuple[int, int], unit: float) -> np.ndarray:
     """The scalar look, float32 (H, W), mostly in [0, 1]."""
     if m.look in PATTERN_LOOKS:
         return _pattern(m, rng, size_hw, unit)
@@ -109,10 +108,8 @@ def _look(
     def noise(kind: str, scale: float = scale, stretch: float = m.stretch) -> np.ndarray:
         return field(rng, size_hw, kind, scale=scale, stretch=stretch, angle=m.angle)
 
-    if m.look in ("grain", "cloud", "smooth", "band", "wide_band", "oriented", "fibres", "pebbles"):
-        return 0.5 + 0.22 * noise(m.look)
-    if m.look == "cells":
-        return 0.5 + 0.2 * noise("cells")
+    if m.look in KINDS and m.look != "spots":
+        return 0.5 + (0.2 if m.look == "cells" else 0.22) * noise(m.look)
     if m.look == "crackle":
         return np.clip((noise("cell_edges") + 1.2) * m.sharpness * 0.5, 0, 1)
     if m.look == "brushed":
@@ -129,9 +126,7 @@ def _look(
     return np.where(noise("cell_edges") < -0.9, 0.1, 0.55 + 0.25 * noise("cells"))  # terrazzo
 
 
-def _pattern(
-    m: Material, rng: np.random.Generator, size_hw: tuple[int, int], unit: float
-) -> np.ndarray:
+def _pattern(m: Material, rng: Rng, size_hw: tuple[int, int], unit: float) -> np.ndarray:
     rows = np.arange(size_hw[0], dtype=np.float32)[:, None]
     columns = np.arange(size_hw[1], dtype=np.float32)[None, :]
     phase = rng.random(2) * 50 * (0.0 if m.fixed else 1.0)

@@ -9,54 +9,42 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
+from anomalyst.synthetic.sampling import Rng
+
 TILE_PX = 256
 VARIANTS = 6
 KINDS = (
-    "white",
-    "grain",
-    "cloud",
-    "smooth",
-    "band",
-    "wide_band",
-    "oriented",
-    "cells",
-    "cell_edges",
-    "pebbles",
-    "spots",
-    "fibres",
-)
+    "white", "grain", "cloud", "smooth", "band", "wide_band", "oriented", "cells", "cell_edges",
+    "pebbles", "spots", "fibres",
+)  # fmt: skip
+EXPONENTS = {"white": 0.25, "grain": 0.8, "cloud": 1.3, "smooth": 1.9}  # of the falling spectrum
+WRAPS = [(x, y) for x in (-TILE_PX, 0, TILE_PX) for y in (-TILE_PX, 0, TILE_PX)]
 
 
 @cache
 def tile(kind: str, variant: int) -> np.ndarray:
     """One periodic tile, float32 (256, 256), zero mean and unit deviation ("cells": any)."""
     rng = np.random.default_rng([KINDS.index(kind), variant])
-    if kind in ("white", "grain", "cloud", "smooth"):
-        exponent = {"white": 0.25, "grain": 0.8, "cloud": 1.3, "smooth": 1.9}[kind]
-        return _standardised(_spectral(rng, _frequency() ** -exponent))
-    if kind in ("band", "wide_band", "oriented"):
-        centre = 1 / 12
-        width = centre * (0.15 if kind == "band" else 0.5)
-        gain = np.exp(-0.5 * ((_frequency() - centre) / width) ** 2)
-        if kind == "oriented":
-            fy, fx = np.fft.fftfreq(TILE_PX)[:, None], np.fft.rfftfreq(TILE_PX)[None, :]
-            gain = gain * np.exp(-((np.arctan2(fy, fx + 1e-9) / 0.25) ** 2))
-        return _standardised(_spectral(rng, gain))
     if kind in ("cells", "cell_edges", "pebbles"):
-        return _cellular(kind, variant)
+        return _standardised(_cellular(kind, variant))
     if kind == "spots":
         return _standardised(_spots(rng))
-    return _standardised(_fibres(rng))
-
-
-def _frequency() -> np.ndarray:
+    if kind == "fibres":
+        return _standardised(_fibres(rng))
     fy, fx = np.fft.fftfreq(TILE_PX)[:, None], np.fft.rfftfreq(TILE_PX)[None, :]
     frequency = np.hypot(fy, fx)
     frequency[0, 0] = 1.0
-    return frequency
+    if kind in EXPONENTS:
+        return _standardised(_spectral(rng, frequency ** -EXPONENTS[kind]))
+    centre = 1 / 12
+    width = centre * (0.15 if kind == "band" else 0.5)
+    gain = np.exp(-0.5 * ((frequency - centre) / width) ** 2)
+    if kind == "oriented":
+        gain = gain * np.exp(-((np.arctan2(fy, fx + 1e-9) / 0.25) ** 2))
+    return _standardised(_spectral(rng, gain))
 
 
-def _spectral(rng: np.random.Generator, gain: np.ndarray) -> np.ndarray:
+def _spectral(rng: Rng, gain: np.ndarray) -> np.ndarray:
     phase = rng.normal(size=gain.shape) + 1j * rng.normal(size=gain.shape)
     return np.fft.irfft2(phase * gain, s=(TILE_PX, TILE_PX))
 
@@ -78,36 +66,32 @@ def _cellular(kind: str, variant: int) -> np.ndarray:
         values = np.minimum(distance[:, 1] - distance[:, 0], 6.0)
     else:
         values = -distance[:, 0]
-    return _standardised(values.reshape(TILE_PX, TILE_PX))
+    return values.reshape(TILE_PX, TILE_PX)
 
 
-def _spots(rng: np.random.Generator) -> np.ndarray:
+def _spots(rng: Rng) -> np.ndarray:
     canvas = np.zeros((TILE_PX, TILE_PX), np.float32)
     for x, y in rng.integers(0, TILE_PX, (110, 2)):
         radius, level = int(rng.integers(1, 5)), float(rng.uniform(0.3, 1))
-        for dx in (-TILE_PX, 0, TILE_PX):
-            for dy in (-TILE_PX, 0, TILE_PX):
-                cv2.circle(canvas, (int(x + dx), int(y + dy)), radius, level, -1)
+        for dx, dy in WRAPS:
+            cv2.circle(canvas, (int(x + dx), int(y + dy)), radius, level, -1)
     return cv2.GaussianBlur(canvas, (0, 0), 0.7)
 
 
-def _fibres(rng: np.random.Generator) -> np.ndarray:
+def _fibres(rng: Rng) -> np.ndarray:
     canvas = np.zeros((TILE_PX, TILE_PX), np.float32)
     for _ in range(160):
         turn = np.cumsum(rng.normal(size=12) * 0.25) + rng.uniform(0, 2 * np.pi)
-        path = np.cumsum(np.stack([np.cos(turn), np.sin(turn)], 1) * 3.5, 0) + rng.random(2) * (
-            TILE_PX
-        )
+        steps = np.stack([np.cos(turn), np.sin(turn)], 1) * 3.5
+        path = np.cumsum(steps, 0) + rng.random(2) * TILE_PX
         level = float(rng.uniform(-1, 1))
-        for dx in (-TILE_PX, 0, TILE_PX):
-            for dy in (-TILE_PX, 0, TILE_PX):
-                points = np.int32((path + (dx, dy)) * 8)
-                cv2.polylines(canvas, [points], False, level, 1, cv2.LINE_AA, 3)
+        copies = [np.int32((path + wrap) * 8) for wrap in WRAPS]
+        cv2.polylines(canvas, copies, False, level, 1, cv2.LINE_AA, 3)
     return cv2.GaussianBlur(canvas, (0, 0), 0.6)
 
 
 def field(
-    rng: np.random.Generator,
+    rng: Rng,
     size_hw: tuple[int, int],
     kind: str,
     *,
@@ -127,15 +111,12 @@ def field(
     along, across = 1 / (scale * stretch), 1 / scale
     offset = rng.random(2) * TILE_PX
     matrix = np.array(
-        [
-            [cos * along, sin * along, offset[0]],
-            [-sin * across, cos * across, offset[1]],
-        ]
+        [[cos * along, sin * along, offset[0]], [-sin * across, cos * across, offset[1]]]
     )
-    return cv2.warpAffine(
-        source,
-        matrix,
-        (size_hw[1], size_hw[0]),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_WRAP,
-    )
+    flags, size_wh = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (size_hw[1], size_hw[0])
+    return cv2.warpAffine(source, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_WRAP)
+
+
+def slow_field(rng: Rng, size_px: int, scale: float) -> np.ndarray:
+    """A smooth field over the picture, float32 (S, S): for lighting and soft edges."""
+    return field(rng, (size_px, size_px), "smooth", scale=scale * size_px / 160)

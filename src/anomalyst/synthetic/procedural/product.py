@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from anomalyst.synthetic.procedural.material import Material
 from anomalyst.synthetic.procedural.shapes import Shape
 
-Colour = tuple[float, float, float]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -25,7 +23,9 @@ class Part:
     turn_slack: float = 0.0  # normal rotation between instances, radians
     text: str = ""  # printed characters instead of the shape
     inside: bool = True  # clipped to the body
-    group: str = ""  # parts of one row or array share a group
+
+
+Layout = list[tuple[int, Part]]  # (stable key, part): the key seeds the part's own randomness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Pose:
 
     @property
     def fixed(self) -> bool:
+        """Whether the product lies nearly the same in every picture."""
         return self.turn_deg <= 10 and self.shift <= 0.05
 
 

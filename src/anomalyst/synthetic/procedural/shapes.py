@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from anomalyst.synthetic.sampling import Rng
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -63,7 +65,7 @@ def gear(teeth: int, depth: float, bore: float = 0.0) -> Shape:
     return Shape(_polar(radius, _turn(8 * teeth)), holes, "gear")
 
 
-def supershape(rng: np.random.Generator) -> Shape:
+def supershape(rng: Rng) -> Shape:
     """Gielis' superformula with random exponents (Gielis 2003)."""
     angle = _turn(96)
     lobes, n1 = int(rng.integers(0, 9)), rng.uniform(0.5, 3.0)
@@ -73,18 +75,18 @@ def supershape(rng: np.random.Generator) -> Shape:
     return Shape(_polar(radius / radius.max(), angle), name="form")
 
 
-def lump(rng: np.random.Generator, roughness: float = 0.15, waves: int = 6) -> Shape:
+def lump(rng: Rng, roughness: float) -> Shape:
     """An irregular closed outline, as of a biscuit or a moulded toy."""
     angle = _turn(96)
     radius = np.ones(96)
-    for wave in range(1, waves + 1):
+    for wave in range(1, 7):
         phase = rng.uniform(0, 2 * math.pi)
         radius += roughness * rng.normal() / wave**0.8 * np.cos(wave * angle + phase)
     radius = np.maximum(radius, 0.25)
     return Shape(_polar(radius / radius.max(), angle), name="lump")
 
 
-def limbed(rng: np.random.Generator) -> Shape:
+def limbed(rng: Rng) -> Shape:
     """A trunk with limbs, as of a figure, a clip or a casting: one outline with deep bays."""
     angle = _turn(192)
     limbs = int(rng.integers(3, 7))
@@ -112,16 +114,12 @@ def bottle(neck: float, shoulder: float) -> Shape:
     y = np.linspace(-1, 1, 40)
     blend = 1 / (1 + np.exp(-(y - shoulder) * 14))
     width = 0.48 * blend + neck * (1 - blend)
-    return Shape(
-        np.concatenate([np.stack([width, y], 1), np.stack([-width, y], 1)[::-1]]).astype(
-            np.float32
-        ),
-        name="bottle",
-    )
+    outline = np.concatenate([np.stack([width, y], 1), np.stack([-width, y], 1)[::-1]])
+    return Shape(outline.astype(np.float32), name="bottle")
 
 
-def any_shape(rng: np.random.Generator) -> Shape:
-    """A shape drawn from the whole wardrobe."""
+def any_shape(rng: Rng) -> Shape:
+    """Any of the shapes above, of any proportions."""
     kind = int(rng.integers(11))
     if kind == 0:
         return disc()

@@ -6,7 +6,7 @@ filled again first, as far as fifty steps back), and so does a run of more proce
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anomalyst.synthetic.photographs import photograph_episode
-from anomalyst.synthetic.procedural import Episode, WorldConfig, at_size, make_episode
+from anomalyst.synthetic.procedural import Episode, WorldConfig, make_episode
 from anomalyst.training.recipe import DetectorRecipe
 from anomalyst.training.task import Share, made_ahead
 
@@ -35,7 +35,7 @@ class Batch:
 def drawn(recipe: DetectorRecipe, parts: int, step: int, part: int) -> tuple[Tensor, Tensor]:
     """The fresh episodes of a part of a step, uint8 ((n, K + 1, S, S, 3), (n, S, S))."""
     count = recipe.fresh_at(step, parts)
-    world = at_size(recipe.world, recipe.size_at(step))
+    world = replace(recipe.world, size_px=recipe.size_at(step))
     pictures, masks = [], []
     for offset in range(part * count, (part + 1) * count):
         episode = _episode(recipe, world, (recipe.seed, step, offset))

@@ -5,44 +5,57 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.synthetic.procedural.families.assemblies import assembly
-from anomalyst.synthetic.procedural.families.boards import BOARDS
-from anomalyst.synthetic.procedural.families.mechanical import MECHANICAL
-from anomalyst.synthetic.procedural.families.packaging import PACKAGING
-from anomalyst.synthetic.procedural.families.soft import SOFT
-from anomalyst.synthetic.procedural.families.surfaces import SURFACES
+from anomalyst.synthetic.procedural.families import (
+    assemblies,
+    boards,
+    mechanical,
+    packaging,
+    soft,
+    surfaces,
+)
 from anomalyst.synthetic.procedural.product import ProductSpec
+from anomalyst.synthetic.sampling import Rng
 
-_BY_NAME: dict[str, Callable[[np.random.Generator], ProductSpec]] = {
-    **SURFACES,
-    "assembly": assembly,
-    **BOARDS,
-    **MECHANICAL,
-    **PACKAGING,
-    **SOFT,
-}
 # The order is part of the world: a seed means another product when it changes.
-_ORDER = (
-    "surface", "textile", "paper", "leather", "wood", "stone", "metal sheet", "tiles", "ridges",
-    "assembly", "bare board", "circuit module", "machined part", "screw", "moulded figure",
-    "casting", "bottle", "cap", "pill", "tray", "biscuit", "loose goods", "label", "cable",
-    "zipper", "brush", "seal", "cell panel", "lens",
-)  # fmt: skip
-FAMILIES = {name: _BY_NAME[name] for name in _ORDER}
+FAMILIES: dict[str, Callable[[Rng], ProductSpec]] = {
+    "surface": surfaces.surface,
+    "textile": surfaces.textile,
+    "paper": surfaces.paper,
+    "leather": surfaces.leather,
+    "wood": surfaces.wood,
+    "stone": surfaces.stone,
+    "metal sheet": surfaces.metal_sheet,
+    "tiles": surfaces.tiles,
+    "ridges": surfaces.ridges,
+    "assembly": assemblies.assembly,
+    "bare board": boards.bare_board,
+    "circuit module": boards.circuit_module,
+    "machined part": mechanical.machined_part,
+    "screw": mechanical.screw,
+    "moulded figure": mechanical.moulded_figure,
+    "casting": mechanical.casting,
+    "bottle": packaging.bottle,
+    "cap": packaging.cap,
+    "pill": packaging.pill,
+    "tray": packaging.tray,
+    "biscuit": soft.biscuit,
+    "loose goods": soft.loose_goods,
+    "label": packaging.label,
+    "cable": soft.cable,
+    "zipper": soft.zipper,
+    "brush": soft.brush,
+    "seal": mechanical.seal,
+    "cell panel": boards.cell_panel,
+    "lens": mechanical.lens,
+}
 # Words are not learnt from these, but judged on them.
 HELD_OUT = ("leather", "casting", "cap", "tray", "cable", "lens", "biscuit")
 # How often each is drawn, relative to a made thing: textures a quarter, assemblies a fifth.
-WEIGHTS = {
-    "surface": 4.0,
-    "assembly": 7.0,
-    "textile": 1.5,
-    "bare board": 2.0,
-    "circuit module": 1.5,
-}
+WEIGHTS = {"surface": 4, "assembly": 7, "textile": 1.5, "bare board": 2, "circuit module": 1.5}
 
 
 def draw_product(
-    rng: np.random.Generator, only: Sequence[str] | None = None, without: Sequence[str] = ()
+    rng: Rng, only: Sequence[str] | None = None, without: Sequence[str] = ()
 ) -> ProductSpec:
     """A random product of a random family; AnomalystError if a named family does not exist."""
     for name in (*(only or ()), *without):

@@ -5,67 +5,72 @@ from typing import Any
 
 import numpy as np
 
-from anomalyst.synthetic.procedural.material import Material, draw_material, plain
-from anomalyst.synthetic.procedural.product import Camera, Colour, Pose
-
-Rng = np.random.Generator
+from anomalyst.synthetic.procedural.material import (
+    Colour,
+    Material,
+    as_colour,
+    draw_material,
+    plain,
+)
+from anomalyst.synthetic.procedural.product import Camera, Pose
+from anomalyst.synthetic.sampling import Rng, log_uniform, one_of, zero_or
 
 
 def draw_pose(rng: Rng, kinds: Sequence[str] = ("fixed", "loose", "free")) -> Pose:
     """A pose of one of the kinds: held in a fixture, laid down by hand, or any way round."""
-    kind = str(rng.choice(list(kinds)))
+    kind = one_of(rng, kinds)
     if kind == "fixed":
-        return Pose(turn_deg=float(rng.uniform(0, 2)), shift=float(rng.uniform(0, 0.015)))
+        return Pose(turn_deg=rng.uniform(0, 2), shift=rng.uniform(0, 0.015))
     if kind == "loose":
-        return Pose(
-            turn_deg=float(rng.uniform(3, 14)),
-            shift=float(rng.uniform(0.02, 0.06)),
-            zoom=float(rng.uniform(0, 0.05)),
-        )
-    return Pose(turn_deg=180.0, shift=float(rng.uniform(0.02, 0.07)), zoom=0.04)
+        turn, shift = rng.uniform(3, 14), rng.uniform(0.02, 0.06)
+        return Pose(turn_deg=turn, shift=shift, zoom=rng.uniform(0, 0.05))
+    return Pose(turn_deg=180.0, shift=rng.uniform(0.02, 0.07), zoom=0.04)
 
 
 def draw_camera(rng: Rng, **overrides: Any) -> Camera:
     """A camera and its light; `overrides` are fields of `Camera`, passed on whole."""
     drawn: dict[str, Any] = {
-        "gradient": float(rng.uniform(0, 0.35)),
-        "exposure": float(rng.uniform(0, 0.12)),
-        "tint": float(rng.uniform(0, 0.05)),
+        "gradient": rng.uniform(0, 0.35),
+        "exposure": rng.uniform(0, 0.12),
+        "tint": rng.uniform(0, 0.05),
         "noise": float(rng.choice([0.004, rng.uniform(0, 0.03)])),
-        "defocus_px": float(rng.choice([0.0, rng.uniform(0.2, 1.2)])),
-        "vignette": float(rng.choice([0.0, rng.uniform(0, 0.35)])),
+        "defocus_px": zero_or(rng, 0.2, 1.2),
+        "vignette": zero_or(rng, 0, 0.35),
         "jpeg_quality": int(rng.choice([0, 0, 55, 75, 90])),
-        "grey": bool(rng.random() < 0.2),
-        "dust": float(rng.uniform(0.3, 1)) if rng.random() < 0.25 else 0.0,
-        "shade": float(rng.uniform(0.02, 0.15)) if rng.random() < 0.5 else 0.0,
-        "bend": float(np.exp(rng.uniform(np.log(0.002), np.log(0.02))))
-        if rng.random() < 0.5
-        else 0.0,
+        "grey": rng.random() < 0.2,
+        "dust": rng.uniform(0.3, 1) if rng.random() < 0.25 else 0.0,
+        "shade": rng.uniform(0.02, 0.15) if rng.random() < 0.5 else 0.0,
+        "bend": log_uniform(rng, 0.002, 0.02) if rng.random() < 0.5 else 0.0,
     }
     return Camera(**(drawn | overrides))
 
 
-def grey(rng: Rng, low: float = 0.05, high: float = 0.95, spread: float = 0.02) -> Colour:
+def grey(rng: Rng, low: float = 0.05, high: float = 0.95) -> Colour:
     """A nearly neutral colour."""
-    return clipped(rng.uniform(low, high) + rng.normal(size=3) * spread)
+    return as_colour(rng.uniform(low, high) + rng.normal(size=3) * 0.02)
 
 
 def vivid(rng: Rng) -> Colour:
     """A strong colour."""
     colour = rng.uniform(0.03, 0.3, 3)
     colour[rng.permutation(3)[: int(rng.integers(1, 3))]] = rng.uniform(0.55, 0.95)
-    return clipped(colour)
+    return as_colour(colour)
+
+
+def vivid_or_grey(rng: Rng, vivid_share: float = 0.6) -> Colour:
+    """A strong colour in so many cases, else a nearly neutral one."""
+    return vivid(rng) if rng.random() < vivid_share else grey(rng)
 
 
 def near(rng: Rng, colour: Sequence[float], spread: float = 0.06) -> Colour:
     """A colour close to another."""
-    return clipped(np.array(colour) + rng.normal() * spread + rng.normal(size=3) * spread * 0.5)
+    return as_colour(np.array(colour) + rng.normal() * spread + rng.normal(size=3) * spread * 0.5)
 
 
-def clipped(colour: np.ndarray) -> Colour:
-    """RGB as a tuple in [0, 1]."""
-    red, green, blue = np.clip(colour, 0, 1)
-    return float(red), float(green), float(blue)
+def shade_of(rng: Rng, colour: Colour, low: float, high: float, spread: float = 0.0) -> Colour:
+    """A colour darker or brighter by a factor, each channel changed by about `spread`."""
+    shade = np.array(colour) * rng.uniform(low, high)
+    return as_colour(shade + rng.normal(size=3) * spread if spread else shade)
 
 
 def background(rng: Rng) -> Material:
@@ -87,25 +92,25 @@ def textured(
 ) -> Material:
     """A material of that colour with one of the looks; `overrides` are fields of `Material`."""
     drawn: dict[str, Any] = {
-        "look": str(rng.choice(list(looks))),
+        "look": one_of(rng, looks),
         "colour": colour,
         "second": near(rng, colour, spread),
         "scale": float(np.exp(rng.uniform(-1.0, 0.7))),
         "stretch": float(rng.choice([1, 1, 2, 4])),
         "angle": float(rng.choice([0.0, np.pi / 2, rng.uniform(0, np.pi)])),
-        "period": float(np.exp(rng.uniform(np.log(4.5), np.log(22)))),
-        "contrast": float(rng.uniform(0.3, 1.0)),
+        "period": log_uniform(rng, 4.5, 22),
+        "contrast": rng.uniform(0.3, 1.0),
         "sharpness": float(np.exp(rng.uniform(0, 2))),
-        "wobble": float(rng.choice([0.0, rng.uniform(0, 2)])),
-        "mottle": float(rng.choice([0.0, rng.uniform(0, 0.1)])),
-        "grain": float(rng.uniform(0.0, 0.03)),
-        "relief": float(rng.choice([0.0, rng.uniform(0.05, 0.3)])),
+        "wobble": zero_or(rng, 0, 2),
+        "mottle": zero_or(rng, 0, 0.1),
+        "grain": rng.uniform(0.0, 0.03),
+        "relief": zero_or(rng, 0.05, 0.3),
     }
     return Material(**(drawn | overrides))
 
 
 def lattice(
-    rng: Rng, rows: int, columns: int, width: float = 0.8, height: float = 0.8
+    rng: Rng, rows: int, columns: int, width: float, height: float
 ) -> list[tuple[float, float]]:
     """Centres of a rows x columns grid inside +-width, +-height; sometimes staggered."""
     stagger = 0.5 if rows > 1 and rng.random() < 0.2 else 0.0
@@ -115,13 +120,13 @@ def lattice(
         for column in range(columns):
             offset = stagger * (row % 2)
             x = 0.0 if columns == 1 else width * (2 * (column + offset) / (columns - 0.5) - 1)
-            found.append((float(np.clip(x, -1, 1)), float(y)))
+            found.append((float(np.clip(x, -1, 1)), y))
     return found
 
 
-def around(count: int, radius: float, start: float = 0.0) -> list[tuple[float, float, float]]:
+def around(count: int, radius: float) -> list[tuple[float, float, float]]:
     """(x, y, angle) of `count` places on a circle."""
-    turns = start + 2 * np.pi * np.arange(count) / count
+    turns = 2 * np.pi * np.arange(count) / count
     return [(float(radius * np.cos(t)), float(radius * np.sin(t)), float(t)) for t in turns]
 
 
