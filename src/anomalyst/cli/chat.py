@@ -4,46 +4,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
+from anomalyst.cli import options as opt
 from anomalyst.cli.loading import source
-from anomalyst.cli.screen import (
-    About,
-    Device,
-    EncoderName,
-    EngineOption,
-    FalseAlarmRate,
-    Language,
-    Precision,
-    ProductName,
-    Products,
-    References,
-    say,
-)
+from anomalyst.cli.screen import say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.inspector import Inspector
-    from anomalyst.types import Dialogue
+    from anomalyst.types import Dialogue, Inspection
 
 
+@opt.grouped
 def chat(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.", show_default=False)],
-    product: ProductName = None,
-    reference: References = None,
+    image: Annotated[Path, Argument(metavar="IMAGE", help="A picture.", show_default=False)],
+    *,
+    product: opt.ProductName = None,
+    reference: opt.References = None,
     zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="No good picture: judge the picture by itself.")
+        bool, Option("--zero-shot", help="No good picture: judge the picture by itself.")
     ] = False,
     ask: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="Ask this and leave; may be repeated."),
+        list[str] | None, Option(metavar="TEXT", help="Ask this and leave; may be repeated.")
     ] = None,
-    about: About = "",
-    false_alarm_rate: FalseAlarmRate = 0.05,
-    products: Products = Path("products"),
-    encoder: EncoderName = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    engine: EngineOption = "auto",
-    language: Language = None,
+    about: opt.About = "",
+    false_alarm_rate: opt.FalseAlarmRate = 0.05,
+    products: opt.Products = Path("products"),
+    encoder: opt.EncoderName = None,
+    compute: opt.Compute,
+    language: opt.Language = None,
 ) -> None:
     """Ask about a picture, turn by turn; an empty line or Ctrl-D ends it.
 
@@ -54,30 +44,28 @@ def chat(
     Example: anomalyst chat part.png --reference good.png --ask "How many defects?" --ask "Where?"
     """
     from anomalyst.calibration.conformal import checked_rate
-    from anomalyst.types import Dialogue
 
     checked_rate(false_alarm_rate)
     inspector, taught = source(
-        product, reference or [], zero_shot, products, encoder, language, precision, device, engine
+        product, reference or [], zero_shot, products, encoder, compute, language=language
     )
     taught.description = about or taught.description
-    found = inspector.inspect(image, taught, false_alarm_rate=false_alarm_rate)
+    _talk(inspector, inspector.inspect(image, taught, false_alarm_rate=false_alarm_rate), ask or [])
+
+
+def _talk(inspector: "Inspector", found: "Inspection", questions: list[str]) -> None:
+    """Answer the questions; without any, those from the terminal until an empty one."""
+    from anomalyst.types import Dialogue
+
     dialogue = Dialogue(found)
-    if ask:
-        for question in ask:
-            typer.echo(f"> {question}")
-            _answer(inspector, question, dialogue)
+    for question in questions:
+        typer.echo(f"> {question}")
+        _answer(inspector, question, dialogue)
+    if questions:
         return
-    say(f"{image.name}: {found.answer}")
+    say(f"{found.image.name}: {found.answer}")
     for note in found.notes:
         say(f"Note: {note}")
-    _talk(inspector, dialogue)
-
-
-def _talk(inspector: "Inspector", dialogue: "Dialogue") -> None:
-    """Questions from the terminal until an empty one; a bad one is told and asked for again."""
-    from anomalyst.errors import AnomalystError
-
     while True:
         try:
             question = input("> ")

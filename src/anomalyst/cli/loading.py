@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalyst.cli.screen import (
-    pictures_in,
-    progress,
-)
+from anomalyst.cli.options import OWN_SIZE, Compute, Size
+from anomalyst.cli.screen import pictures_in, progress
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.inspector import Inspector
@@ -20,16 +19,12 @@ def source(
     zero_shot: bool,
     products: Path,
     encoder: str | None,
+    compute: Compute,
+    size: Size = OWN_SIZE,
     language: Path | None = None,
-    precision: str = "auto",
-    device: str = "auto",
-    engine: str = "auto",
-    side: str | None = None,
-    smallest_defect_px: float | None = None,
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
-    from anomalyst.errors import AnomalystError
-    from anomalyst.product import find_product
+    from anomalyst.product import UNNAMED, find_product
 
     given = (product is not None) + bool(references) + zero_shot
     if given == 0:
@@ -43,23 +38,17 @@ def source(
         )
     if product is not None:
         found = find_product(product, products)
-        return load_inspector(encoder or found.encoder, language, precision, device, engine), found
-    inspector = load_inspector(
-        encoder or "embedded", language, precision, device, engine, side, smallest_defect_px
-    )
+        return load_inspector(encoder or found.encoder, compute, language=language), found
+    inspector = load_inspector(encoder or "embedded", compute, size, language)
     if zero_shot:
         return inspector, inspector.untaught()
-    return inspector, _taught(inspector, references)
+    pictures = pictures_in(references)
+    with progress("Looking at good pictures", len(pictures)) as bar:
+        return inspector, inspector.teach(UNNAMED, pictures, on_picture=bar.advance)
 
 
 def load_inspector(
-    encoder: str,
-    language: Path | None = None,
-    precision: str = "auto",
-    device: str = "auto",
-    engine: str = "auto",
-    side: str | None = None,
-    smallest_defect_px: float | None = None,
+    encoder: str, compute: Compute, size: Size = OWN_SIZE, language: Path | None = None
 ) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
     from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
@@ -67,24 +56,11 @@ def load_inspector(
     from anomalyst.io.working_side import checked_side
 
     config = InspectorConfig(
-        precision=precision,  # type: ignore[arg-type]
-        device=device,  # type: ignore[arg-type]
-        engine=engine,  # type: ignore[arg-type]
-        side_px=checked_side(side, smallest_defect_px),
-        smallest_defect_px=smallest_defect_px,
+        precision=compute.precision,  # type: ignore[arg-type]
+        device=compute.device,  # type: ignore[arg-type]
+        engine=compute.engine,  # type: ignore[arg-type]
+        side_px=checked_side(size.side, size.smallest_defect_px),
+        smallest_defect_px=size.smallest_defect_px,
         language=language or EMBEDDED_LANGUAGE,
     )
     return Inspector.load(encoder, config)
-
-
-def _taught(inspector: "Inspector", references: Sequence[Path]) -> "Product":
-    """A product taught from the references, for this inspection only."""
-    from anomalyst.product import UNNAMED
-
-    pictures = pictures_in(references)
-    with progress("Looking at good pictures", len(pictures)) as (bar, task):
-        return inspector.teach(
-            UNNAMED,
-            pictures,
-            on_picture=lambda _: bar.advance(task),  # type: ignore[arg-type]
-        )

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
-from anomalyst.cli.screen import Categories, Dataset, Encoder, needs, progress
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import needs, progress
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.evaluation.baselines.comparison import Shots
@@ -13,35 +16,33 @@ if TYPE_CHECKING:
 
 
 def peers(
-    dataset: Dataset,
+    dataset: opt.Dataset,
     shots: Annotated[
-        str, typer.Option(metavar="N,N,...|all", help="Good pictures to teach, a table for each.")
+        str, Option(metavar="N,N,...|all", help="Good pictures to teach, a table for each.")
     ] = "1,2,4,all",
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of these pictures.")] = 5,
-    encoder: Encoder = "embedded",
-    category: Categories = None,
+    seeds: Annotated[int, Option(min=1, help="Draws of these pictures.")] = 5,
+    encoder: opt.Encoder = "embedded",
+    category: opt.Categories = None,
     halves: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="NAME,NAME,...",
             help="Categories of the first half; the rest are the second.",
             show_default="no halves",
         ),
     ] = "",
-    max_pictures: Annotated[
-        int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
-    ] = None,
+    max_pictures: opt.MaxPictures = None,
     clip: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="DIR", help="Folder of a CLIP model: also WinCLIP and AnomalyGPT's prompts."
         ),
     ] = None,
     untrained: Annotated[
-        bool, typer.Option("--untrained", help="Peers also on a ResNet and a ViT never trained.")
+        bool, Option("--untrained", help="Peers also on a ResNet and a ViT never trained.")
     ] = False,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where results go, and where they are gone on with.")
+        Path, Option(metavar="DIR", help="Where results go, and where they are gone on with.")
     ] = Path("out/peers"),
 ) -> None:
     """Compare the pair decoder with PatchCore, PaDiM, SPADE, AnomalyDINO and PCA on its own trunk.
@@ -70,15 +71,11 @@ def peers(
         untrained=untrained,
     )
     samples = read_categories(dataset, category or [])
-    with progress("Comparing", None) as (bar, task):
+    with progress("Comparing") as bar:
 
         def show(name: str, step: "Progress") -> None:
-            bar.update(
-                task,  # type: ignore[arg-type]
-                description=name,
-                completed=step.pictures_done,
-                total=step.pictures_total,
-            )
+            bar.describe(name)
+            bar.show(step.pictures_done, step.pictures_total)
 
         found = compare_peers(samples, config, out=out, progress=show)
     typer.echo(as_markdown(found))
@@ -87,8 +84,6 @@ def peers(
 
 def _shots(text: str) -> "tuple[Shots, ...]":
     """What --shots says. Raises AnomalystError."""
-    from anomalyst.errors import AnomalystError
-
     found: list[Shots] = []
     for word in (part.strip() for part in text.split(",")):
         if word != "all" and not (word.isdecimal() and int(word) > 0):
