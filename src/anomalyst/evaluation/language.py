@@ -10,7 +10,6 @@ import numpy as np
 from anomalyst.detection.regions import box_iou, find_regions, joined_px
 from anomalyst.errors import PictureError
 from anomalyst.inspector import Inspector
-from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Dialogue, Inspection
 
 QUESTION = "Is there any anomaly in the image?"  # the predecessor's
@@ -22,21 +21,7 @@ class Speaking:
     def __init__(self, inspector: Inspector):
         self.inspector = inspector
         self.name, self.fingerprint = inspector.name, inspector.fingerprint
-
-    def teach(
-        self,
-        name: str,
-        good: Sequence[Path],
-        *,
-        adapted: bool | None = None,
-        bad: KnownDefects | None = None,
-    ) -> Any:
-        """A product from good pictures, and a few defective ones."""
-        return self.inspector.teach(name, good, adapted=adapted, bad=bad)
-
-    def untaught(self) -> Any:
-        """A product of which no good picture is known."""
-        return self.inspector.untaught()
+        self.teach, self.untaught = inspector.teach, inspector.untaught
 
     def inspect_many(
         self, images: Sequence[Path], product: Any, *, false_alarm_rate: float

@@ -172,7 +172,8 @@ def _print(results: "Results") -> None:
     """The metrics that fit the terminal, a row per category."""
     from rich.console import Console
 
-    from anomalyst.evaluation.reports.tables import HEADINGS, summarise
+    from anomalyst.evaluation.protocols.run_records import METRICS
+    from anomalyst.evaluation.reports.tables import summarise
 
     lines, mean = summarise(results)
     width = Console().width
@@ -182,5 +183,5 @@ def _print(results: "Results") -> None:
         for line in lines
     ]
     last = (mean.title, *(mean.metrics[m].text(m) for m in shown)) if len(lines) > 1 else None
-    heads = ["category", *(HEADINGS[metric] for metric in shown)]
+    heads = ["category", *(METRICS[metric] for metric in shown)]
     print_table(f"{results.inspector}, percent ± s.d. over draws", heads, rows, last)

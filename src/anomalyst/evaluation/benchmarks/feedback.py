@@ -10,6 +10,7 @@ import numpy as np
 from anomalyst.datasets.reading import read_categories
 from anomalyst.detection.regions import box_iou
 from anomalyst.evaluation.metrics import auroc
+from anomalyst.evaluation.protocols.run_records import by_category
 from anomalyst.inspector import Inspector
 from anomalyst.product import Product
 from anomalyst.types import Inspection, Sample
@@ -47,10 +48,7 @@ def bench_corrections(
     A category without enough pictures is told to `say` and left out.
     """
     inspector = Inspector.load()
-    by_category: dict[str, list[Sample]] = {}
-    for sample in read_categories(dataset, categories):
-        by_category.setdefault(sample.category, []).append(sample)
-    for name, samples in by_category.items():
+    for name, samples in by_category(read_categories(dataset, categories)).items():
         train = [s.image for s in samples if s.split == "train" and s.label == "normal"]
         tests = [*_first(samples, "normal", most), *_first(samples, "anomalous", most)]
         if len(train) < good or len({s.label for s in tests}) < 2:
