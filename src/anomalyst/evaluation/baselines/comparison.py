@@ -25,7 +25,7 @@ from anomalyst.evaluation.protocols.protocol import (
     Results,
     evaluate,
 )
-from anomalyst.evaluation.protocols.run_records import Run
+from anomalyst.evaluation.protocols.run_records import by_category
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspector import Inspector
 from anomalyst.types import Sample
@@ -122,17 +122,13 @@ class _Compared:
 
     def _by_words(self, method: ZeroShot) -> Entry:
         """One evaluation per category, for each has sentences of its own."""
-        runs: list[Run] = []
-        whole: Results | None = None
-        for category in sorted({sample.category for sample in self.samples}):
+        found: list[Results] = []
+        for category, own in sorted(by_category(self.samples).items()):
             inspector = TextInspector(method, category.replace("_", " ") or "object")
-            own = [sample for sample in self.samples if sample.category == category]
             name = Contender(method.name, "CLIP", inspector).folder
             folder = self.out / "0-shot" / name / (category or "all")
-            whole = self._results(inspector, own, 0, folder, f"{method.name}: {category}")
-            runs += whole.runs
-        assert whole is not None  # a data set has a category
-        results = replace(whole, runs=tuple(runs))
+            found.append(self._results(inspector, own, 0, folder, f"{method.name}: {category}"))
+        results = replace(found[-1], runs=tuple(run for one in found for run in one.runs))
         features = f"CLIP {Path(method.clip.source).name}"
         return Entry.of(method.name, features, results, self.config.first_half)
 
@@ -168,42 +164,34 @@ def contenders(config: PeersConfig) -> list[Contender]:
 def untrained(kind: str, side_px: int = 256) -> Encoder:
     """A ResNet-18 or a small ViT with the weights it starts its training from (seed 0)."""
     torch.manual_seed(SEED)
+    model: ResNetModel | ViTModel
     if kind == "ResNet":
-        settings = ResNetConfig(
-            embedding_size=64,
-            hidden_sizes=[64, 128, 256, 512],
-            depths=[2, 2, 2, 2],
-            layer_type="basic",
+        sizes = [64, 128, 256, 512]
+        model = ResNetModel(
+            ResNetConfig(
+                embedding_size=64, hidden_sizes=sizes, depths=[2, 2, 2, 2], layer_type="basic"
+            )
         )
-        model: ResNetModel | ViTModel = ResNetModel(settings)
     else:
-        model = ViTModel(
-            ViTConfig(
-                hidden_size=384,
-                num_hidden_layers=12,
-                num_attention_heads=6,
-                intermediate_size=1536,
-                image_size=224,
-                patch_size=16,
-            ),
-            add_pooling_layer=False,
-        )
+        settings = ViTConfig(
+            hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536,
+            image_size=224, patch_size=16,
+        )  # fmt: skip
+        model = ViTModel(settings, add_pooling_layer=False)
     with TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        encoder = HubEncoder(
-            HubEncoderConfig(source=folder, side_px=side_px), local_files_only=True
-        )
+        config = HubEncoderConfig(source=folder, side_px=side_px)
+        encoder = HubEncoder(config, local_files_only=True)
     encoder.name = f"untrained {kind}"
     return encoder
 
 
 def _check(samples: Sequence[Sample], config: PeersConfig) -> None:
     known = sorted({sample.category for sample in samples})
-    for name in config.first_half:
-        if name not in known:
-            raise AnomalystError(
-                f"--halves: {name!r} is no category of this set; it has {', '.join(known)}."
-            )
+    if unknown := [name for name in config.first_half if name not in known]:
+        raise AnomalystError(
+            f"--halves: {unknown[0]!r} is no category of this set; it has {', '.join(known)}."
+        )
     if config.first_half and set(config.first_half) == set(known):
         raise AnomalystError(
             "--halves: names every category, which leaves none for the second half."

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import MemoryBank, fuse
 from anomalyst.detection.pose import Shown
@@ -29,9 +28,7 @@ class NearestPatch(Peer):
     """
 
     recipe: NearestConfig
-
-    def __init__(self, encoder: Encoder, recipe: NearestConfig | None = None):
-        super().__init__(encoder, recipe or NearestConfig())
+    paper = NearestConfig()
 
     def views(self, picture: np.ndarray) -> list[np.ndarray]:
         """The picture, turned by each of the angles."""
@@ -58,9 +55,7 @@ class AnomalyDINO(NearestPatch):
     On other features than DINOv2's, and without the mask that its first principal component gives.
     """
 
-    def __init__(self, encoder: Encoder, recipe: NearestConfig | None = None):
-        turns = tuple(float(angle) for angle in range(0, 360, 45))
-        super().__init__(encoder, recipe or NearestConfig(angles=turns))
+    paper = NearestConfig(angles=tuple(float(angle) for angle in range(0, 360, 45)))
 
 
 def _compared(features: Features) -> Features:

@@ -1,11 +1,10 @@
 """SPADE (Cohen and Hoshen 2020, arXiv:2005.02357): like pictures first, then their patches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import fuse
 from anomalyst.detection.pose import Shown
@@ -24,11 +23,11 @@ class SPADEConfig:
     patches: int = 1  # nearest patches of these whose squared distances are averaged, kappa
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class GalleryMemory(Memory):
     """The good pictures' features as they are."""
 
-    good: Features = field(default_factory=lambda: Features([], torch.empty(0)))
+    good: Features
 
 
 class SPADE(Peer):
@@ -41,9 +40,7 @@ class SPADE(Peer):
     """
 
     recipe: SPADEConfig
-
-    def __init__(self, encoder: Encoder, recipe: SPADEConfig | None = None):
-        super().__init__(encoder, recipe or SPADEConfig())
+    paper = SPADEConfig()
 
     @torch.inference_mode()
     def remember(self, good: Features) -> Memory:
