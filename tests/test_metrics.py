@@ -11,7 +11,6 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.metrics import (
-    aupro,
     auroc,
     image_metrics,
     pixel_metrics,
@@ -91,7 +90,6 @@ def test_pixel_metrics_agree_with_scikit_learn_and_the_plain_loop(digits):
     assert found.f1_max == pytest.approx(image_metrics(labels, scores).f1_max, abs=1e-12)
     assert found.aupro_30 == pytest.approx(plain_aupro(maps, masks, 0.3), abs=1e-12)
     assert found.aupro_05 == pytest.approx(plain_aupro(maps, masks, 0.05), abs=1e-12)
-    assert aupro(maps, masks, 1.0) == pytest.approx(plain_aupro(maps, masks, 1.0), abs=1e-12)
 
 
 def test_aupro_of_one_region_by_hand():
@@ -99,14 +97,16 @@ def test_aupro_of_one_region_by_hand():
     mask = np.zeros((2, 5), bool)
     mask[0, :2] = True
     # (rate, overlap): (0, 1/2) at 0.9, (1/8, 1/2) at 0.5, (1/8, 1) at 0.4, (1, 1) at 0.3.
-    assert aupro([scores], [mask], 0.3) == pytest.approx((0.125 * 0.5 + 0.175 * 1) / 0.3)
-    assert aupro([scores], [mask], 0.05) == pytest.approx(0.5)
+    found = pixel_metrics([scores], [mask])
+    assert found.aupro_30 == pytest.approx((0.125 * 0.5 + 0.175 * 1) / 0.3)
+    assert found.aupro_05 == pytest.approx(0.5)
 
 
 def test_aupro_is_cut_at_the_limit_inside_a_tie():
     # (0, 0), (1/4, 0), then all others at once: (1, 1). At 0.3 the line has risen to 0.05 / 0.75.
     scores, mask = np.array([[0.1, 0.5, 0.1, 0.1, 0.1]]), np.array([[True] + [False] * 4])
-    assert aupro([scores], [mask], 0.3) == pytest.approx(0.5 * 0.05 * (0.05 / 0.75) / 0.3)
+    found = pixel_metrics([scores], [mask])
+    assert found.aupro_30 == pytest.approx(0.5 * 0.05 * (0.05 / 0.75) / 0.3)
 
 
 def test_every_region_weighs_the_same_and_corners_join_pixels():
@@ -116,7 +116,7 @@ def test_every_region_weighs_the_same_and_corners_join_pixels():
     scores = np.zeros((10, 10))
     scores[8, 8] = scores[9, 9] = 1.0
     # Overlap is 1/2 from rate 0 (1 of 2 regions), then a straight line to (1, 1).
-    assert aupro([scores], [mask], 1.0) == pytest.approx(0.75)
+    assert pixel_metrics([scores], [mask]).aupro_30 == pytest.approx(0.5 + 0.3 / 4)
 
 
 def test_pixels_of_normal_pictures_are_good_pixels():
@@ -166,8 +166,6 @@ def test_wrong_input_is_refused_with_a_sentence():
         auroc([-1, 1], [0.5, 0.6])
     with pytest.raises(AnomalystError, match="1 of 2 scores are not numbers"):
         auroc([0, 1], [0.5, float("nan")])
-    with pytest.raises(AnomalystError, match="limit is 0"):
-        aupro([square], [square], 0)
 
 
 @pytest.mark.slow

@@ -123,19 +123,6 @@ def image_metrics(labels: Labels, scores: Scores) -> ImageMetrics:
     return ImageMetrics(**rank(labels, scores).figures())
 
 
-def aupro(maps: Maps, masks: Maps, limit: float = PRO_LIMIT) -> float:
-    """Area under the per-region overlap curve up to a false alarm rate of `limit`, over `limit`.
-
-    Bergmann et al. 2021, IJCV 129, section 5.2. Each 8-connected region of the masks weighs the
-    same whatever its size; good pixels of all pictures, the normal ones too, make the rate. Input
-    as for `pixel_metrics`. Raises AnomalystError if `limit` is not in (0, 1].
-    """
-    if not 0 < limit <= 1:
-        raise AnomalystError(f"limit is {limit}; a false alarm rate above 0, at most 1, is needed.")
-    ranking, overlap = _rank_pixels(maps, masks)
-    return _area_up_to(limit, ranking, overlap)
-
-
 def pixel_metrics(maps: Maps, masks: Maps) -> PixelMetrics:
     """All metrics of the maps, with one sort of all pixels.
 
@@ -232,16 +219,18 @@ def _from_zero(curve: np.ndarray) -> np.ndarray:
 
 
 def _area_up_to(limit: float, ranking: Ranking, overlap: np.ndarray) -> float:
+    """Area under the per-region overlap curve up to a false alarm rate of `limit`, over `limit`.
+
+    Bergmann et al. 2021, IJCV 129, section 5.2. Each 8-connected region of the masks weighs the
+    same whatever its size; good pixels of all pictures, the normal ones too, make the rate.
+    """
     if not ranking.has_both():
         return float("nan")
-    rates, shares = _from_zero(ranking.alarms / ranking.alarms[-1]), _from_zero(overlap)
+    rates, _ = ranking.roc()
+    shares = _from_zero(overlap)
     beyond = int(np.searchsorted(rates, limit, side="right"))
-    at_limit = shares[-1]
-    if beyond < len(rates):
-        left, right = rates[beyond - 1], rates[beyond]
-        part = (limit - left) / (right - left)
-        at_limit = shares[beyond - 1] + part * (shares[beyond] - shares[beyond - 1])
-    area = np.trapezoid(
-        np.append(shares[:beyond], at_limit), np.append(rates[:beyond], min(limit, 1.0))
-    )
+    left, right = rates[beyond - 1], rates[beyond]
+    part = (limit - left) / (right - left)
+    at_limit = shares[beyond - 1] + part * (shares[beyond] - shares[beyond - 1])
+    area = np.trapezoid(np.append(shares[:beyond], at_limit), np.append(rates[:beyond], limit))
     return min(1.0, float(area / limit))  # summing may end a rounding above 1

@@ -22,11 +22,6 @@ GOOD, TEST = PICTURES / "circuit-module" / "good", PICTURES / "circuit-module" /
 app = typer.Typer(no_args_is_help=True, help="Speed and memory on this machine.")
 
 
-@app.callback()
-def bench() -> None:
-    """Speed and memory on this machine."""
-
-
 @app.command()
 def inspect(
     image: Annotated[

@@ -12,15 +12,12 @@ from anomalyst.cli.datasets.builders import augment, convert, poisson, synthesiz
 from anomalyst.cli.screen import needs, progress
 from anomalyst.io.files import write_text
 
-HELP = "Look data sets over before they are trusted, and make others from them."
-app = typer.Typer(no_args_is_help=True, help=HELP)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look data sets over before they are trusted, and make others from them.",
+)
 for command in (convert, augment, poisson, synthesize):
     app.command()(command)
-
-
-@app.callback(help=HELP)
-def data() -> None:
-    """Look data sets over, and make others from them."""
 
 
 @app.command()
