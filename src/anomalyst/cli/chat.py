@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
 @opt.grouped
 def chat(
-    image: Annotated[Path, Argument(metavar="IMAGE", help="A picture.", show_default=False)],
+    image: Annotated[Path, Argument(metavar="IMAGE", help="A picture.")],
     *,
     product: opt.ProductName = None,
     reference: opt.References = None,
-    zero_shot: Annotated[
-        bool, Option("--zero-shot", help="No good picture: judge the picture by itself.")
-    ] = False,
+    zero_shot: opt.ZeroShot = False,
     ask: Annotated[
         list[str] | None, Option(metavar="TEXT", help="Ask this and leave; may be repeated.")
     ] = None,

@@ -17,17 +17,15 @@ if TYPE_CHECKING:
 # Of two scores, in nats: engines sum in another order, and where two patches are alike to the last
 # digits the other one may win.
 LARGEST_GAP = 5e-3
-_PRODUCT = "A product made with `anomalyst teach`."
 
 
 def export(
-    product: Annotated[str, Argument(metavar="PRODUCT", help=_PRODUCT, show_default=False)],
+    product: Annotated[str, Argument(metavar="PRODUCT", help="Made with `anomalyst teach`.")],
     format: Annotated[
         str, Option(metavar="onnx|openvino", help="What runs it: ONNX Runtime, OpenVINO.")
     ] = "onnx",
     out: Annotated[
-        Path | None,
-        Option(metavar="DIR", help="Where it goes.", show_default="out/export/PRODUCT"),
+        Path | None, Option(metavar="DIR", help="Where it goes.", show_default="out/export/PRODUCT")
     ] = None,
     check: Annotated[
         Path | None, Option(metavar="DATASET", help="Then inspect all its pictures with both.")

@@ -15,15 +15,11 @@ from anomalyst.cli.screen import needs, pictures_in, progress, say
 
 @opt.grouped
 def inspect(
-    image: Annotated[
-        list[Path], Argument(metavar="IMAGE...", help="Pictures, or folders.", show_default=False)
-    ],
+    image: Annotated[list[Path], Argument(metavar="IMAGE...", help="Pictures, or folders.")],
     *,
     product: opt.ProductName = None,
     reference: opt.References = None,
-    zero_shot: Annotated[
-        bool, Option("--zero-shot", help="No good picture: judge each picture by itself.")
-    ] = False,
+    zero_shot: opt.ZeroShot = False,
     out: Annotated[
         Path | None,
         Option(
@@ -32,9 +28,7 @@ def inspect(
             show_default="out/inspect; nothing with --json",
         ),
     ] = None,
-    ask: Annotated[
-        str | None, Option(metavar="TEXT", help="A question about each picture, answered in words.")
-    ] = None,
+    ask: Annotated[str | None, Option(metavar="TEXT", help="A question on each picture.")] = None,
     about: opt.About = "",
     false_alarm_rate: opt.FalseAlarmRate = 0.05,
     products: opt.Products = Path("products"),

@@ -14,28 +14,20 @@ Dataset = Annotated[
     Argument(
         metavar="DATASET",
         help="The set: a folder (MVTec-AD, VisA, AeBAD-S or plain), or a .csv/.jsonl table.",
-        show_default=False,
     ),
 ]
 Categories = Annotated[
     list[str] | None, Option(metavar="NAME", help="Only this one; may be repeated.")
 ]
-MaxPictures = Annotated[
-    int | None, Option(metavar="N", help="At most N test pictures per category.")
-]
-ProductName = Annotated[
-    str | None, Option(metavar="NAME", help="A product made with `anomalyst teach`.")
-]
+MaxPictures = Annotated[int | None, Option(metavar="N", help="At most N test pictures a category.")]
+ProductName = Annotated[str | None, Option(metavar="NAME", help="Made with `anomalyst teach`.")]
 References = Annotated[
     list[Path] | None,
     Option(metavar="GOOD", help="A good picture to compare with; may be repeated."),
 ]
-About = Annotated[
-    str, Option(metavar="TEXT", help="What to know of the product, as in 'the print is 500'.")
-]
-FalseAlarmRate = Annotated[
-    float, Option(help="The share of good pictures a verdict may call anomalous.")
-]
+ZeroShot = Annotated[bool, Option("--zero-shot", help="No good picture: judge by itself.")]
+About = Annotated[str, Option(metavar="TEXT", help="What to know of it, as in 'the print is 500'.")]
+FalseAlarmRate = Annotated[float, Option(help="Share of good pictures it may call anomalous.")]
 Adapt = Annotated[
     bool | None,
     Option(
@@ -90,9 +82,7 @@ Database = Annotated[
         show_default="SQLite in --home",
     ),
 ]
-RecipeFile = Annotated[
-    Path, Argument(metavar="RECIPE.yaml", help="What to train.", show_default=False)
-]
+RecipeFile = Annotated[Path, Argument(metavar="RECIPE.yaml", help="What to train.")]
 Overrides = Annotated[
     list[str] | None,
     Argument(metavar="key=value...", help="Change keys of the recipe, as in steps=100."),

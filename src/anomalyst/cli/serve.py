@@ -27,16 +27,12 @@ def serve(
     encoder: opt.Encoder = "embedded",
     compute: opt.Compute,
     language: opt.Language = None,
-    keys: Annotated[
-        bool, Option("--keys", help="Every request needs a key (`anomalyst store key`).")
-    ] = False,
+    keys: Annotated[bool, Option("--keys", help="Requests need a key (`store key`).")] = False,
     keep_days: Annotated[
         int | None, Option(metavar="DAYS", help="Forget older inspections; corrected ones stay.")
     ] = None,
     upload_mb: Annotated[int, Option(help="Largest request.")] = 64,
-    ray: Annotated[
-        bool, Option("--ray", help="On Ray Serve: the model in replicas that come and go.")
-    ] = False,
+    ray: Annotated[bool, Option("--ray", help="On Ray Serve: replicas come and go.")] = False,
     replicas: Annotated[int, Option(help="Most replicas of the model, with --ray.")] = 2,
 ) -> None:
     """Open the workbench in the browser; REST under /api/v1, its documentation at /docs.

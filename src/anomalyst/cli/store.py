@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="The record of inspections: backup,
 
 @app.command()
 def backup(
-    target: Annotated[Path, Argument(metavar="FILE.tar.gz", show_default=False)],
+    target: Annotated[Path, Argument(metavar="FILE.tar.gz")],
     home: opt.Home = Path("workbench"),
     products: opt.Products = Path("products"),
     database: opt.Database = None,
@@ -38,7 +38,7 @@ def backup(
 
 @app.command()
 def restore(
-    source: Annotated[Path, Argument(metavar="FILE.tar.gz", show_default=False)],
+    source: Annotated[Path, Argument(metavar="FILE.tar.gz")],
     home: opt.Home = Path("workbench"),
     products: opt.Products = Path("products"),
     database: opt.Database = None,
@@ -73,7 +73,7 @@ def prune(
 @app.command()
 @opt.grouped
 def key(
-    name: Annotated[str, Argument(help="Whose it is, as 'line 3'.", show_default=False)],
+    name: Annotated[str, Argument(help="Whose it is, as 'line 3'.")],
     role: Annotated[str, Option(metavar="operator|engineer|admin")] = "operator",
     *,
     record: opt.Record,
@@ -107,10 +107,7 @@ def keys(record: opt.Record) -> None:
 
 @app.command()
 @opt.grouped
-def revoke(
-    name: Annotated[str, Argument(show_default=False)],
-    record: opt.Record,
-) -> None:
+def revoke(name: Annotated[str, Argument(show_default=False)], record: opt.Record) -> None:
     """From now on the key opens nothing.
 
     Example: anomalyst store revoke "line 3"
@@ -124,7 +121,7 @@ def revoke(
 @app.command()
 @opt.grouped
 def preferences(
-    target: Annotated[Path, Argument(metavar="FILE.jsonl", show_default=False)],
+    target: Annotated[Path, Argument(metavar="FILE.jsonl")],
     product: Annotated[str | None, Option(metavar="NAME", help="Only of this one.")] = None,
     *,
     record: opt.Record,

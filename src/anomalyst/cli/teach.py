@@ -44,24 +44,17 @@ class Defects:
 
 @opt.grouped
 def teach(
-    name: Annotated[str, Argument(help="What to call the product.", show_default=False)],
-    good: Annotated[
-        list[Path],
-        Argument(metavar="GOOD...", help="Good pictures, or folders.", show_default=False),
-    ],
+    name: Annotated[str, Argument(help="What to call the product.")],
+    good: Annotated[list[Path], Argument(metavar="GOOD...", help="Good pictures, or folders.")],
     *,
     products: opt.Products = Path("products"),
-    pose: Annotated[
-        str, Option(metavar="auto|fixed|free", help="Does it lie any way round?")
-    ] = "auto",
+    pose: Annotated[str, Option(metavar="auto|fixed|free", help="May it lie turned?")] = "auto",
     encoder: opt.EncoderName = None,
     precision: opt.Precision = "auto",
     device: opt.Device = "auto",
     size: opt.Size,
     adapt: opt.Adapt = None,
-    describe: Annotated[
-        str, Option(metavar="TEXT", help="What to know of it, as in 'the print should read 500'.")
-    ] = "",
+    describe: opt.About = "",
     defects: Defects,
     replace: Annotated[bool, Option("--replace", help="Forget what it was taught before.")] = False,
 ) -> None:

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 def watch(
     source: Annotated[
-        str,
-        Argument(metavar="DIR|rtsp://...|0", help="A folder, a stream, or a camera's number."),
+        str, Argument(metavar="DIR|rtsp://...|0", help="A folder, a stream, or a camera's number.")
     ],
-    product: Annotated[str, Option(metavar="NAME", help="A product made with `anomalyst teach`.")],
+    product: Annotated[str, Option(metavar="NAME", help="Made with `anomalyst teach`.")],
     mqtt: Annotated[
         list[str] | None,
         Option(metavar="HOST[:PORT]", help="A broker; mqtt://USER:PASSWORD@HOST/PREFIX too."),

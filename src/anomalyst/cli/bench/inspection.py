@@ -28,9 +28,7 @@ def inspect(
         list[Path] | None,
         Argument(metavar="IMAGE...", help="Pictures or folders; the bundled ones if none."),
     ] = None,
-    reference: Annotated[
-        list[Path] | None, Option(metavar="GOOD", help="Good pictures or folders.")
-    ] = None,
+    reference: opt.References = None,
     side: Annotated[int, Option(min=64, max=1024, help="Working side; tiles above 512.")] = 256,
     references: Annotated[int, Option(min=1, help="How many good pictures to compare with.")] = 1,
     pictures: Annotated[int, Option(min=1, help="How many pictures to inspect.")] = 50,

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from anomalyst.datasets.builders.plan import MakingPlan
     from anomalyst.datasets.builders.source_set import Originals
 
-Out = Annotated[
-    Path,
-    Option(metavar="DIR", help="The new set; the same command goes on there.", show_default=False),
-]
+Out = Annotated[Path, Option(metavar="DIR", help="The new set; the same command goes on there.")]
 
 
 def convert(
@@ -54,9 +51,7 @@ def augment(
     dataset: opt.Dataset,
     *,
     out: Out,
-    plan: Annotated[
-        Path, Option(metavar="FILE.yaml", help="Operations by category.", show_default=False)
-    ],
+    plan: Annotated[Path, Option(metavar="FILE.yaml", help="Operations by category.")],
     target: Annotated[int, Option(min=1, help="Good training pictures a category, exactly.")] = 400,
     defects: Annotated[
         int | None, Option(min=1, help="Defective pictures a category, too, masks moved.")
@@ -86,9 +81,7 @@ def poisson(
     dataset: opt.Dataset,
     *,
     out: Out,
-    factor: Annotated[
-        float, Option(help="Defective pictures after, against before; 2 doubles.")
-    ] = 2.0,
+    factor: Annotated[float, Option(help="Defective pictures after / before; 2 doubles.")] = 2.0,
     gradients: Annotated[
         str, Option(metavar="normal|mixed|both", help="Whose gradients a blend keeps.")
     ] = "both",
@@ -129,16 +122,13 @@ def synthesize(
     *,
     out: Out,
     method: Annotated[
-        str,
-        Option(metavar="mixed|patch-blend|cutpaste|perlin|world", help="How they are made."),
+        str, Option(metavar="mixed|patch-blend|cutpaste|perlin|world", help="How they are made.")
     ] = "mixed",
     count: Annotated[
-        int | None,
-        Option(help="Made pictures a category.", show_default="as many as train"),
+        int | None, Option(help="Made pictures a category.", show_default="as many as train")
     ] = None,
     constants: Annotated[
-        str,
-        Option(metavar="estimated|mvtec|visa|aebad", help="What is known of the product."),
+        str, Option(metavar="estimated|mvtec|visa|aebad", help="What is known of the product.")
     ] = "estimated",
     making: opt.Making,
 ) -> None:

@@ -26,9 +26,7 @@ def check(
     out: Annotated[
         Path | None, Option(metavar="FILE.json", help="Write the whole report here as JSON, too.")
     ] = None,
-    as_json: Annotated[
-        bool, Option("--json", help="Print the whole report as JSON and nothing else.")
-    ] = False,
+    as_json: opt.JsonObject = False,
 ) -> None:
     """Count, open every picture and mask, and name leaks and shortcuts.
 
@@ -52,7 +50,7 @@ def check(
 
 @app.command()
 def world(
-    out: Annotated[Path, Argument(metavar="DIR", help="An empty folder.", show_default=False)],
+    out: Annotated[Path, Argument(metavar="DIR", help="An empty folder.")],
     family: Annotated[str, Option(metavar="NAME", help="Which kind of product.")] = "biscuit",
     seed: Annotated[int, Option(help="Another seed is another product.")] = 0,
     size: Annotated[int, Option(help="Side of the pictures in pixels.")] = 320,

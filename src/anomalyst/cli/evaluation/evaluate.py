@@ -54,9 +54,7 @@ def evaluate(
     bad_shots: Annotated[
         int, Option(metavar="B", help="Defective test pictures to teach, too: 0, or 3 to 50.")
     ] = 0,
-    worst: Annotated[
-        int, Option(min=0, metavar="N", help="Worst pictures shown per category.")
-    ] = 20,
+    worst: Annotated[int, Option(min=0, metavar="N", help="Worst pictures per category.")] = 20,
     max_pictures: opt.MaxPictures = None,
     false_alarm_rate: opt.FalseAlarmRate = 0.05,
     language: Annotated[
@@ -70,9 +68,7 @@ def evaluate(
             show_default="out/evaluate/DATASET-SHOTS-shot[-side]",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, Option("--json", help="Print the results as JSON and nothing else.")
-    ] = False,
+    as_json: opt.JsonObject = False,
 ) -> None:
     """Teach and inspect a whole data set, and say how well it went.
 

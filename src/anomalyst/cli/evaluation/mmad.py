@@ -14,9 +14,7 @@ from anomalyst.io.files import write_text
 
 
 def mmad(
-    questions: Annotated[
-        Path, Argument(metavar="MMAD.json", help="The benchmark's file.", show_default=False)
-    ],
+    questions: Annotated[Path, Argument(metavar="MMAD.json", help="The benchmark's file.")],
     root: Annotated[
         Path | None,
         Option(metavar="DIR", help="Where its pictures lie.", show_default="beside the file"),

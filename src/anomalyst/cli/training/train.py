@@ -36,15 +36,9 @@ class Processes:
         "1"
     )
     node_rank: Annotated[int, Option(help="Which machine this is, from 0.")] = 0
-    master: Annotated[
-        str, Option(metavar="HOST:PORT", help="Where the machines meet: the first one.")
-    ] = ""
-    hostfile: Annotated[
-        str, Option(metavar="FILE", help="Machines as `host slots=N` lines instead.")
-    ] = ""
-    max_restarts: Annotated[
-        int, Option(min=0, help="Start again so often when a process dies.")
-    ] = 0
+    master: Annotated[str, Option(metavar="HOST:PORT", help="The first machine's address.")] = ""
+    hostfile: Annotated[str, Option(metavar="FILE", help="Machines, as `host slots=N` lines.")] = ""
+    max_restarts: Annotated[int, Option(min=0, help="Start again so often if a process dies.")] = 0
 
 
 @opt.grouped
@@ -55,9 +49,7 @@ def train(
     out: Annotated[
         Path | None, Option(metavar="DIR", help="The run's folder.", show_default="runs/RECIPE")
     ] = None,
-    fresh: Annotated[
-        bool, Option("--fresh/--resume", help="Start over, or go on where it stopped.")
-    ] = False,
+    fresh: Annotated[bool, Option("--fresh/--resume", help="Start over, or continue.")] = False,
     engine: Annotated[
         Literal["single", "ddp", "fsdp", "deepspeed", "horovod"] | None,
         Option(help="How it is spread.", show_default="the recipe's, or single"),

@@ -71,11 +71,7 @@ class Contender:
 
 
 def compare_peers(
-    samples: Sequence[Sample],
-    config: PeersConfig,
-    *,
-    out: Path,
-    progress: Tell = lambda *_: None,
+    samples: Sequence[Sample], config: PeersConfig, *, out: Path, progress: Tell = lambda *_: None
 ) -> list[Contest]:
     """Every contender on the same draws, for each number of good pictures in turn.
 
