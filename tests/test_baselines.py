@@ -30,7 +30,7 @@ from anomalyst.evaluation.protocols.run_records import METRICS
 from anomalyst.evaluation.reports.tables import Line, Spread
 from anomalyst.types import Features, Sample
 from conftest import DEMO
-from test_peers_text import save_clip
+from test_baselines_text import save_clip
 
 SMALL = EmbeddedConfig(detail=(8, 8), levels=(8, 8, 8))
 
