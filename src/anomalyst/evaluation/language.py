@@ -15,7 +15,7 @@ from anomalyst.types import Dialogue, Inspection
 QUESTION = "Is there any anomaly in the image?"  # the predecessor's
 
 
-class Speaking:
+class AskingInspector:
     """An inspector that is asked `QUESTION` about each picture."""
 
     def __init__(self, inspector: Inspector):
@@ -52,7 +52,7 @@ def strictly_yes_or_no(text: str) -> bool | None:
     return None if other in words else words[0] == "yes"
 
 
-def said_of(inspection: Inspection, mask: np.ndarray | None) -> dict[str, str]:
+def answer_columns(inspection: Inspection, mask: np.ndarray | None) -> dict[str, str]:
     """What a row of results says of the words: text, place and box against a bool mask (H, W)."""
     words = inspection.words
     if words is None:

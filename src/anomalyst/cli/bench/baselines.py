@@ -39,7 +39,7 @@ def peers(
         ),
     ] = None,
     untrained: Annotated[
-        bool, Option("--untrained", help="Peers also on a ResNet and a ViT never trained.")
+        bool, Option("--untrained", help="Baselines also on a ResNet and a ViT never trained.")
     ] = False,
     out: Annotated[
         Path, Option(metavar="DIR", help="Where results go, and where they are gone on with.")
@@ -47,8 +47,8 @@ def peers(
 ) -> None:
     """Compare the pair decoder with PatchCore, PaDiM, SPADE, AnomalyDINO and PCA on its own trunk.
 
-    All peers, and the plain nearest patch, see EfficientNet-Lite0's features at strides 8 and 16 of
-    the detector under test (ImageNet's, from the package, if it has another trunk), at its size,
+    All of them, and the plain nearest patch, see EfficientNet-Lite0's features at strides 8 and 16
+    of the detector under test (ImageNet's, from the package, if it has another trunk), at its size,
     and learn from all good pictures. The tables are in DIR/peers.md, the bars in DIR/peers.png; the
     same command again goes on where an interrupted one stopped.
 
@@ -58,10 +58,10 @@ def peers(
     """
     needs("evaluate", "matplotlib")
     from anomalyst.datasets.reading import read_categories
-    from anomalyst.evaluation.baselines.comparison import PeersConfig, compare_peers
+    from anomalyst.evaluation.baselines.comparison import ComparisonConfig, compare_baselines
     from anomalyst.evaluation.baselines.report import as_markdown
 
-    config = PeersConfig(
+    config = ComparisonConfig(
         shots=_shots(shots),
         seeds=seeds,
         max_pictures=max_pictures,
@@ -77,7 +77,7 @@ def peers(
             bar.describe(name)
             bar.show(step.pictures_done, step.pictures_total)
 
-        found = compare_peers(samples, config, out=out, progress=show)
+        found = compare_baselines(samples, config, out=out, progress=show)
     typer.echo(as_markdown(found))
     typer.echo(f"Written to {out}: peers.md, peers.png")
 

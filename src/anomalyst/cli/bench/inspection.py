@@ -114,12 +114,12 @@ def beside(
 
     Example: anomalyst bench beside --jobs 2 --pictures 100
     """
-    from anomalyst.evaluation.benchmarks.concurrent import bench_beside
+    from anomalyst.evaluation.benchmarks.concurrent import bench_concurrent
 
     good = pictures_in([GOOD])
     before = [] if threads is None else ["--threads", str(threads)]
     with progress("Inspecting", rounds) as bar:
-        alone_s, together_s = bench_beside(
+        alone_s, together_s = bench_concurrent(
             good[:1],
             _repeated(good, pictures),
             jobs=jobs,

@@ -88,7 +88,7 @@ def evaluate(
     needs("evaluate", "matplotlib")
     from anomalyst.datasets.reading import read_categories
     from anomalyst.datasets.splits import by_column
-    from anomalyst.evaluation.language import Speaking
+    from anomalyst.evaluation.language import AskingInspector
     from anomalyst.evaluation.protocols.protocol import ProtocolConfig
 
     config = ProtocolConfig(
@@ -108,7 +108,7 @@ def evaluate(
     bad = f"{bad_shots}-bad" if bad_shots else ""
     name = "-".join(filter(None, (dataset.resolve().stem, shots, "shot", bad, size.asked())))
     results = run(
-        Speaking(inspector) if language else inspector,
+        AskingInspector(inspector) if language else inspector,
         samples,
         config,
         out=out or Path("out/evaluate") / name,

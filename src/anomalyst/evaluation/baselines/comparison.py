@@ -14,8 +14,8 @@ from anomalyst.backbones.base import Encoder
 from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
 from anomalyst.backbones.raw_trunk import trunk_beside
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.baselines.inspectors import PeerInspector, TextInspector
-from anomalyst.evaluation.baselines.methods import PEERS
+from anomalyst.evaluation.baselines.inspectors import FewShotInspector, ZeroShotInspector
+from anomalyst.evaluation.baselines.methods import BASELINES
 from anomalyst.evaluation.baselines.methods.text import Clip, PromptMap, WinCLIP, ZeroShot
 from anomalyst.evaluation.baselines.report import OURS, Contest, Entry, write_report
 from anomalyst.evaluation.protocols.protocol import (
@@ -37,7 +37,7 @@ Tell = Callable[[str, Progress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeersConfig:
+class ComparisonConfig:
     """What is compared, and on which draws."""
 
     shots: tuple[Shots, ...] = (1, 2, 4, "all")
@@ -47,13 +47,13 @@ class PeersConfig:
     max_pictures: int | None = None
     """At most so many test pictures per category."""
     encoder: str = "embedded"
-    """The detector under test; its trunk's features, if it has one, are what peers see."""
+    """The detector under test; its trunk's features, if it has one, are what baselines see."""
     first_half: tuple[str, ...] = ()
     """Categories shown as one half, the others as the second; none: no halves."""
     clip: str | None = None
-    """Folder of a CLIP model, for the peers that need words and no good picture."""
+    """Folder of a CLIP model, for the baselines that need words and no good picture."""
     untrained: bool = False
-    """Whether the peers also score a ResNet and a ViT that never saw a picture."""
+    """Whether the baselines also score a ResNet and a ViT that never saw a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,12 @@ class Contender:
         return "".join(c if c.isalnum() else "-" for c in f"{self.scorer} on {self.features}")
 
 
-def compare_peers(
-    samples: Sequence[Sample], config: PeersConfig, *, out: Path, progress: Tell = lambda *_: None
+def compare_baselines(
+    samples: Sequence[Sample],
+    config: ComparisonConfig,
+    *,
+    out: Path,
+    progress: Tell = lambda *_: None,
 ) -> list[Contest]:
     """Every contender on the same draws, for each number of good pictures in turn.
 
@@ -97,7 +101,7 @@ def compare_peers(
 class _Compared:
     """The contenders, and what they are evaluated on."""
 
-    def __init__(self, samples: Sequence[Sample], config: PeersConfig, out: Path, tell: Tell):
+    def __init__(self, samples: Sequence[Sample], config: ComparisonConfig, out: Path, tell: Tell):
         self.samples, self.config, self.out, self.tell = samples, config, out, tell
         self.contenders = contenders(config)
 
@@ -110,7 +114,7 @@ class _Compared:
 
     @cached_property
     def without_pictures(self) -> list[Entry]:
-        """The zero-shot peers, if there is a CLIP folder; the same for any number of pictures."""
+        """The zero-shot baselines, if there is a CLIP folder; equal for any number of shots."""
         if self.config.clip is None:
             return []
         clip = Clip(self.config.clip)
@@ -120,7 +124,7 @@ class _Compared:
         """One evaluation per category, for each has sentences of its own."""
         found: list[Results] = []
         for category, own in sorted(by_category(self.samples).items()):
-            inspector = TextInspector(method, category.replace("_", " ") or "object")
+            inspector = ZeroShotInspector(method, category.replace("_", " ") or "object")
             name = Contender(method.name, "CLIP", inspector).folder
             folder = self.out / "0-shot" / name / (category or "all")
             found.append(self._results(inspector, own, 0, folder, f"{method.name}: {category}"))
@@ -138,13 +142,13 @@ class _Compared:
         )
 
 
-def contenders(config: PeersConfig) -> list[Contender]:
-    """The detector under test first, then every peer on its trunk; then on untrained networks."""
+def contenders(config: ComparisonConfig) -> list[Contender]:
+    """The detector under test, then every baseline on its trunk, then on untrained networks."""
     ours = Inspector.load(config.encoder, InspectorConfig())
     detector = ours.detector
     if detector.decoder is None:
         raise AnomalystError(
-            f"--encoder {config.encoder}: has no pair decoder to compare with peers; take "
+            f"--encoder {config.encoder}: has no pair decoder to compare with baselines; take "
             "`embedded`, or `run:` and the folder of a trained detector."
         )
     encoders: list[Encoder] = [trunk_beside(detector.encoder)]
@@ -152,8 +156,10 @@ def contenders(config: PeersConfig) -> list[Contender]:
         encoders += [untrained(kind, detector.encoder.side_px) for kind in ("ResNet", "ViT")]
     found = [Contender(OURS, ours.name, ours)]
     for encoder in encoders:
-        for scorer, peer in PEERS.items():
-            found.append(Contender(scorer, encoder.name, PeerInspector(scorer, peer(encoder))))
+        for scorer, baseline in BASELINES.items():
+            found.append(
+                Contender(scorer, encoder.name, FewShotInspector(scorer, baseline(encoder)))
+            )
     return found
 
 
@@ -182,7 +188,7 @@ def untrained(kind: str, side_px: int = 256) -> Encoder:
     return encoder
 
 
-def _check(samples: Sequence[Sample], config: PeersConfig) -> None:
+def _check(samples: Sequence[Sample], config: ComparisonConfig) -> None:
     known = sorted({sample.category for sample in samples})
     if unknown := [name for name in config.first_half if name not in known]:
         raise AnomalystError(

@@ -15,7 +15,7 @@ from anomalyst.backbones import fingerprint
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import PictureError
-from anomalyst.evaluation.baselines.methods import FEW, Peer
+from anomalyst.evaluation.baselines.methods import FEW, Baseline
 from anomalyst.evaluation.baselines.methods.text import ZeroShot
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.pictures import open_picture
@@ -26,7 +26,7 @@ from anomalyst.types import Inspection
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What a peer keeps of its good pictures: their frame, and a memory per tile."""
+    """What a baseline keeps of its good pictures: their frame, and a memory per tile."""
 
     frame: Frame
     memories: list[Memory]
@@ -93,26 +93,26 @@ class BaselineInspector(ABC):
             )
 
 
-class PeerInspector(BaselineInspector):
-    """A peer taught from *all* good pictures it is given, in the poses they have.
+class FewShotInspector(BaselineInspector):
+    """A baseline taught from *all* good pictures it is given, in the poses they have.
 
     It sees them at the working side of the detector it stands beside.
     """
 
-    def __init__(self, scorer: str, peer: Peer):
-        self.peer = peer
-        self.name = f"{scorer} on {peer.encoder.name}"
-        self.fingerprint = _digest(fingerprint(peer.encoder), peer.recipe, peer.encoder.side_px)
+    def __init__(self, scorer: str, method: Baseline):
+        self.method, encoder = method, method.encoder
+        self.name = f"{scorer} on {encoder.name}"
+        self.fingerprint = _digest(fingerprint(encoder), method.recipe, encoder.side_px)
 
     def learn(self, good: Sequence[Path]) -> Remembered:
-        """A memory per tile; of few good pictures their copies join (`Peer.views`)."""
+        """A memory per tile; of few good pictures their copies join (`Baseline.views`)."""
         pictures = [open_picture(path) for path in good]
-        encoder = self.peer.encoder
+        encoder = self.method.encoder
         frame = Frame.of(pictures[0].shape[:2], encoder.side_px, encoder.multiple_px)
         few = len(pictures) <= FEW
-        views = [v for p in pictures for v in self.peer.views(p)] if few else pictures
-        tiles = encoded(self.peer, [frame.cut(view).canvases for view in views])
-        return Remembered(frame, [self.peer.remember(tile) for tile in tiles])
+        views = [v for p in pictures for v in self.method.views(p)] if few else pictures
+        tiles = encoded(self.method, [frame.cut(view).canvases for view in views])
+        return Remembered(frame, [self.method.remember(tile) for tile in tiles])
 
     def frame(self, picture: np.ndarray, product: Remembered) -> Frame:  # noqa: ARG002
         """That of the first good picture."""
@@ -120,16 +120,16 @@ class PeerInspector(BaselineInspector):
 
     def judge(self, views: Views, product: Remembered) -> list[Evidence]:
         """Each tile against its own memory."""
-        features = self.peer.encode(views.canvases)
+        features = self.method.encode(views.canvases)
         parts = zip(product.memories, views.placements, strict=True)
         return [
-            self.peer.judge(features.rows([tile]), memory, placement)
+            self.method.judge(features.rows([tile]), memory, placement)
             for tile, (memory, placement) in enumerate(parts)
         ]
 
 
-class TextInspector(BaselineInspector):
-    """A zero-shot peer asked about one product, whose name its sentences hold."""
+class ZeroShotInspector(BaselineInspector):
+    """A zero-shot baseline asked about one product, whose name its sentences hold."""
 
     def __init__(self, method: ZeroShot, product: str):
         self.method, self.product = method, product

@@ -10,7 +10,7 @@ from pathlib import Path
 from anomalyst.errors import AnomalystError
 
 
-def bench_beside(
+def bench_concurrent(
     references: Sequence[Path],
     pictures: Sequence[Path],
     *,

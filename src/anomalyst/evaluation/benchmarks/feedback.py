@@ -19,7 +19,7 @@ Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Corrected:
+class FeedbackEffect:
     """One product before and after; figures are of the pictures that were not corrected."""
 
     category: str
@@ -41,7 +41,7 @@ def bench_corrections(
     most: int = 20,
     seed: int = 0,
     say: Told = lambda _: None,
-) -> Iterator[Corrected]:
+) -> Iterator[FeedbackEffect]:
     """Teach from `good` pictures, call what is found on the worst good test pictures fine.
 
     Of good and of defective test pictures at most `most` are taken, the first by name.
@@ -66,7 +66,7 @@ def _first(samples: Sequence[Sample], label: str, most: int) -> list[Sample]:
 
 def _corrected(
     inspector: Inspector, product: Product, tests: Sequence[Sample], corrections: int
-) -> Corrected:
+) -> FeedbackEffect:
     before = _inspected(inspector, product, tests)
     alarmed = [found for sample, found in before if sample.label == "normal" and found.regions]
     chosen = sorted(alarmed, key=lambda found: -found.score)[:corrections]
@@ -82,7 +82,7 @@ def _corrected(
         rest = [sample for sample in tests if sample.image not in images]
         then = _inspected(inspector, after, rest)
     left = [pair for pair in before if pair[0].image not in images]
-    return Corrected(
+    return FeedbackEffect(
         category=product.name,
         corrections=len(chosen),
         gone=sum(not _touches(again[found.image], found) for found in chosen),

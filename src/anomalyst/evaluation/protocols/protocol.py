@@ -224,7 +224,7 @@ class _Evaluation:
         if plan.seed == 0:
             title = f"{plan.category or 'all'}: {self.inspector.name}"
             draw_sheet(tally.extremes.groups(), out / "sheets" / f"{name}.png", title)
-            keep_failures(out, name, worst(tally.looks, self.config.worst))
+            keep_failures(out, name, worst(tally.judged, self.config.worst))
         place = {sample.image.as_posix(): number for number, sample in enumerate(plan.test)}
         self.folder.save(run, sorted(tally.rows, key=lambda row: place[row.path]))
 

@@ -30,7 +30,7 @@ FARTHEST = 1e5
 FEW = 16
 
 
-class Peer(Detector, ABC):
+class Baseline(Detector, ABC):
     """A published method on the features of a frozen encoder.
 
     `recipe`: its settings, the paper's by default; two runs of other settings are not mixed.

@@ -9,7 +9,7 @@ from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import MemoryBank, fuse
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence, content, top_mean
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, middle, rotated
+from anomalyst.evaluation.baselines.methods.base import Baseline, evidence, grid_hw, middle, rotated
 from anomalyst.types import Features
 
 
@@ -21,7 +21,7 @@ class NearestConfig:
     angles: tuple[float, ...] = (0.0,)  # degrees by which each of few good pictures is turned
 
 
-class NearestPatch(Peer):
+class NearestPatch(Baseline):
     """Cosine distance to the nearest of all good patches, the mean over levels; nothing else.
 
     The score is the mean of the farthest 1 % of the patches.

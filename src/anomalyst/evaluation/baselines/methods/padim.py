@@ -8,7 +8,7 @@ from torch import Tensor
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches
+from anomalyst.evaluation.baselines.methods.base import Baseline, evidence, grid_hw, patches
 from anomalyst.types import Features
 
 
@@ -29,7 +29,7 @@ class GaussianMemory(Memory):
     precisions: Tensor
 
 
-class PaDiM(Peer):
+class PaDiM(Baseline):
     """Mahalanobis distance to the Gaussian of the good pictures at the same place.
 
     With one good picture nothing is left of a covariance but the ridge, and the distance is ten

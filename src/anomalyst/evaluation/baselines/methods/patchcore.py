@@ -9,7 +9,7 @@ from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import greedy_coreset
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence, content
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches
+from anomalyst.evaluation.baselines.methods.base import Baseline, evidence, grid_hw, patches
 from anomalyst.types import Features
 
 
@@ -28,7 +28,7 @@ class PatchMemory(Memory):
     rows: Tensor
 
 
-class PatchCore(Peer):
+class PatchCore(Baseline):
     """Nearest of all good patches; the picture's score is re-weighted by how crowded that one is.
 
     Patches are averages of 3 x 3 features, the levels concatenated on the finer grid (section 3.1);

@@ -9,7 +9,7 @@ from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import fuse
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, middle
+from anomalyst.evaluation.baselines.methods.base import Baseline, evidence, grid_hw, middle
 from anomalyst.types import Features
 
 QUERIES = 256  # patches compared at once; all of them with a gallery of 50 pictures take 200 MB
@@ -30,7 +30,7 @@ class GalleryMemory(Memory):
     good: Features
 
 
-class SPADE(Peer):
+class SPADE(Baseline):
     """How far the picture is from its K most like good ones; their patches give the map.
 
     Picture: mean squared distance of the embeddings to the K nearest (section 3.2). Patch: mean

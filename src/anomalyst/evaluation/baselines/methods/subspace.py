@@ -9,7 +9,13 @@ from torch import Tensor
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence, content, top_mean
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches, rotated
+from anomalyst.evaluation.baselines.methods.base import (
+    Baseline,
+    evidence,
+    grid_hw,
+    patches,
+    rotated,
+)
 from anomalyst.types import Features
 
 
@@ -32,7 +38,7 @@ class SubspaceMemory(Memory):
     directions: Tensor
 
 
-class Subspace(Peer):
+class Subspace(Baseline):
     """Squared residual of a patch outside the principal subspace of the good pictures' patches.
 
     The levels are concatenated on the finer grid, where the paper averages blocks of DINOv2. The

@@ -1,4 +1,4 @@
-"""Zero-shot peers on a CLIP folder: a picture against words for "sound" and "damaged".
+"""Zero-shot baselines on a CLIP folder: a picture against words for "sound" and "damaged".
 
 WinCLIP (Jeong et al., CVPR 2023) whole, as far as no good picture is given, and the scoring by
 prompts of AnomalyGPT (Gu et al., AAAI 2024) without what that trained. Both with this package's
