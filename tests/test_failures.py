@@ -71,7 +71,7 @@ def test_the_worst_lose_most_pairs_then_point_elsewhere():
         look(9, (20, 3, 0.9), mask=(2, 2), name="elsewhere"),
     ]
     found = worst([*normal, *bad], 20)
-    assert found[0].look.image == "below all" and found[0].pairs_lost == 1
+    assert found[0].judged.image == "below all" and found[0].pairs_lost == 1
     assert [f.pairs_lost for f in found] == sorted((f.pairs_lost for f in found), reverse=True)
     assert "elsewhere" in [f.judged.image for f in found]
     assert len(worst([*normal, *bad], 2)) == 2

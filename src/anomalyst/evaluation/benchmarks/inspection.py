@@ -54,17 +54,15 @@ def bench_inspect(
     engine: Engine = "auto",
     on_picture: Callable[[], None] = lambda: None,
 ) -> BenchResult:
-    """Teach from `references`, inspect `pictures` one by one and then as a stream.
+    """Teach from all `references`, inspect `pictures` one by one and then as a stream.
 
-    Every reference is remembered, however many they are. Raises PictureError for a bad picture.
+    Raises PictureError for a bad picture.
     """
     config = InspectorConfig(
         side_px=side_px, max_references=len(references), precision=precision, engine=engine
     )
     load_ms, inspector = _timed(lambda: Inspector.load(encoder, config))
-    inspector.teach("warm-up", references[:1])
-    teach_ms, _ = _timed(lambda: inspector.teach("bench", references, adapted=False))
-    adapt_ms, product = _timed(lambda: inspector.teach("bench", references, adapted=True))
+    product, teaching = _taught(inspector, references)
     first_ms, _ = _timed(lambda: inspector.inspect(pictures[0], product))
     stages = _stages(inspector, pictures, product, on_picture)
     stream_ms, _ = _timed(lambda: _drain(inspector.inspect_many(pictures, product)))
@@ -74,9 +72,8 @@ def bench_inspect(
     median = {stage: statistics.median(values) for stage, values in stages.items()}
     busy = sum(median.get(stage, 0.0) for stage in ("encode", "decode", "network")) / 1e3
     return BenchResult(
+        **teaching,
         load_ms=load_ms,
-        teach_ms=teach_ms,
-        adapt_ms=adapt_ms,
         first_ms=first_ms,
         median_ms=median,
         p95_ms={stage: float(np.quantile(values, 0.95)) for stage, values in stages.items()},
@@ -112,6 +109,14 @@ def _setting(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def _taught(inspector: Inspector, references: Sequence[Path]) -> tuple[Product, dict[str, float]]:
+    """The product that is inspected with; milliseconds to teach it without and with fitting."""
+    inspector.teach("warm-up", references[:1])
+    teach_ms, _ = _timed(lambda: inspector.teach("bench", references, adapted=False))
+    adapt_ms, product = _timed(lambda: inspector.teach("bench", references, adapted=True))
+    return product, {"teach_ms": teach_ms, "adapt_ms": adapt_ms}
 
 
 def _stages(
