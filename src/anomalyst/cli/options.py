@@ -156,14 +156,10 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     }
     spread: list[inspect.Parameter] = []
     for name, parameter in signature.parameters.items():
-        spread += (
-            [
-                parameter.replace(name=field.name, default=field.default, annotation=field.type)
-                for field in fields(groups[name])
-            ]
-            if name in groups
-            else [parameter]
-        )
+        spread += [
+            parameter.replace(name=field.name, default=field.default, annotation=field.type)
+            for field in (fields(groups[name]) if name in groups else ())
+        ] or [parameter]
 
     @wraps(command)
     def run(**values: Any) -> None:

@@ -38,17 +38,17 @@ class Bar:
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Bar]:
     """A progress bar on stderr; silent where nobody watches."""
-    from rich import progress as rich
+    from rich import progress as bars
     from rich.console import Console
 
     columns = (
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TimeRemainingColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with rich.Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+    with bars.Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
         yield Bar(bar, bar.add_task(description, total=total))
 
 
