@@ -1,4 +1,4 @@
-"""A batch of inspections on the terminal: run, shown, left with its exit code."""
+"""A batch of inspections on the terminal: run, shown, ended with its exit code."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch came to."""
+    """The results of a batch."""
 
     rows: list[Row] = field(default_factory=list)
     skipped: list["PictureError"] = field(default_factory=list)
@@ -166,7 +166,7 @@ def _names(images: Sequence[Path]) -> dict[Path, str]:
     return {image: name.encode("utf-8", "replace").decode() for image, name in names.items()}
 
 
-def leave(outcome: Outcome) -> None:
+def exit_if_incomplete(outcome: Outcome) -> None:
     """End with the code that a stopped batch or a skipped picture asks for; else go on."""
     if outcome.stopped:
         done = len(outcome.rows)

@@ -7,7 +7,7 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.loading import source
+from anomalyst.cli.loading import inspector_and_product
 from anomalyst.cli.screen import say
 from anomalyst.errors import AnomalystError
 
@@ -44,7 +44,7 @@ def chat(
     from anomalyst.calibration.conformal import checked_rate
 
     checked_rate(false_alarm_rate)
-    inspector, taught = source(
+    inspector, taught = inspector_and_product(
         product, reference or [], zero_shot, products, encoder, compute, language=language
     )
     taught.description = about or taught.description

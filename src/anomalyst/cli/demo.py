@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from anomalyst.cli.batch import leave, run, show
+from anomalyst.cli.batch import exit_if_incomplete, run, show
 from anomalyst.cli.screen import progress
 
 PICTURES = Path(__file__).parent.parent / "demo"
@@ -37,4 +37,4 @@ def demo(
             batches.append((product, list_pictures(folder / "test")))
     outcome = run(inspector, batches, out)
     show(outcome, out)
-    leave(outcome)
+    exit_if_incomplete(outcome)

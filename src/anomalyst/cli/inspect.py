@@ -8,8 +8,8 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.batch import leave, run, show
-from anomalyst.cli.loading import source
+from anomalyst.cli.batch import exit_if_incomplete, run, show
+from anomalyst.cli.loading import inspector_and_product
 from anomalyst.cli.screen import needs, pictures_in, progress, say
 
 
@@ -75,7 +75,7 @@ def inspect(
             raise typer.BadParameter("--ray takes pictures, --product and --out, and no question.")
         _inspect_on_ray(pictures, products / product, target, false_alarm_rate, workers)
         return
-    inspector, taught = source(
+    inspector, taught = inspector_and_product(
         product, reference or [], zero_shot, products, encoder, compute, size, language
     )
     if taught.side_reason:
@@ -85,7 +85,7 @@ def inspect(
     outcome = run(inspector, [(taught, pictures)], written, as_json, false_alarm_rate, asked)
     if not as_json:
         show(outcome, target)
-    leave(outcome)
+    exit_if_incomplete(outcome)
     if fail_on_anomaly and any(row.verdict == "anomalous" for row in outcome.rows):
         raise typer.Exit(1)
 

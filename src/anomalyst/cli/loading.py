@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from anomalyst.product import Product
 
 
-def source(
+def inspector_and_product(
     product: str | None,
     references: Sequence[Path],
     zero_shot: bool,

@@ -44,11 +44,11 @@ Language = Annotated[
     Path | None,
     Option(
         metavar="DIR",
-        help="What answers: the folder of a model trained with the encoder.",
+        help="Language model: the folder of one trained with the encoder.",
         show_default="shipped, for the embedded encoder",
     ),
 ]
-_ENCODERS, _ENCODER_HELP = "embedded|run:DIR|hf:DIR", "What sees: shipped, of a run, or a model."
+_ENCODERS, _ENCODER_HELP = "embedded|run:DIR|hf:DIR", "The encoder: shipped, of a run, or a model."
 Encoder = Annotated[str, Option(metavar=_ENCODERS, help=_ENCODER_HELP)]
 EncoderName = Annotated[
     str | None,
@@ -58,7 +58,7 @@ Precision = Annotated[
     str,
     Option(
         metavar="auto|float32|bfloat16",
-        help="Of the networks' sums; auto: as the processor is quickest.",
+        help="Number format of the networks; auto: the fastest here.",
     ),
 ]
 Device = Annotated[
@@ -112,13 +112,11 @@ class Size:
     ] = None
     smallest_defect_px: Annotated[
         float | None,
-        Option(
-            metavar="N", help="Look so closely that a defect of N pixels of the picture is seen."
-        ),
+        Option(metavar="N", help="Work at a size that shows a defect of N picture pixels."),
     ] = None
 
     def asked(self) -> str | None:
-        """What was asked for, in a word; None: the encoder's own size."""
+        """The size asked for as one word; None: the encoder's own."""
         defect = self.smallest_defect_px
         return self.side or (None if defect is None else f"defect{defect:g}")
 

@@ -37,7 +37,7 @@ class Bar:
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Bar]:
-    """A progress bar on stderr; silent where nobody watches."""
+    """A progress bar on stderr; silent unless stderr is a terminal."""
     from rich import progress as bars
     from rich.console import Console
 

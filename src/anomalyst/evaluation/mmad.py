@@ -102,7 +102,7 @@ def _question(value: Mapping[str, Any]) -> Question:
 def run_mmad(
     inspector: Inspector, entries: Sequence[Entry], *, on_entry: Callable[[], None] = lambda: None
 ) -> Iterator[Choice | PictureError]:
-    """Every question of every picture, beside one good picture; of a bad one the error."""
+    """Every question of every picture, beside a good one; for a broken picture its error."""
     for entry in entries:
         good = [entry.template] if entry.template else []
         try:

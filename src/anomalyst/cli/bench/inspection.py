@@ -103,7 +103,7 @@ def ways(
 def beside(
     jobs: Annotated[int, Option(min=2, help="How many at once.")] = 2,
     pictures: Annotated[int, Option(min=1, help="Pictures of each.")] = 60,
-    rounds: Annotated[int, Option(min=1, help="Turns; medians are told.")] = 3,
+    rounds: Annotated[int, Option(min=1, help="Rounds; medians are printed.")] = 3,
     threads: Annotated[
         int | None,
         Option(min=1, metavar="N", help="Of each.", show_default="as `inspect` by itself"),

@@ -57,7 +57,7 @@ def world(
     good: Annotated[int, Option(help="Good pictures to train on.")] = 20,
     bad: Annotated[int, Option(help="Defective pictures to test with.")] = 20,
 ) -> None:
-    """Draw a product that never was as a data set, with masks and the truth in words.
+    """Draw an invented product as a data set, with masks and the truth in words.
 
     Example: anomalyst data world sets/module --family "circuit module" --seed 3
     """

@@ -1,4 +1,4 @@
-"""What `bench peers` compares, each behind the face that an evaluation drives."""
+"""What `bench peers` compares, each with the interface that an evaluation needs."""
 
 import hashlib
 from abc import ABC, abstractmethod

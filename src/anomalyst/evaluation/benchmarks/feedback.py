@@ -15,8 +15,6 @@ from anomalyst.inspector import Inspector
 from anomalyst.product import Product
 from anomalyst.types import Inspection, Sample
 
-Told = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackEffect:
@@ -39,8 +37,7 @@ def bench_corrections(
     good: int = 8,
     corrections: int = 2,
     most: int = 20,
-    seed: int = 0,
-    say: Told = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[FeedbackEffect]:
     """Teach from `good` pictures, call what is found on the worst good test pictures fine.
 
@@ -55,7 +52,7 @@ def bench_corrections(
             say(f"{name}: left out; {good} good pictures to learn from, and good and defective "
                 "ones to test with, are needed.")  # fmt: skip
             continue
-        order = np.random.default_rng(seed).permutation(len(train))[:good]
+        order = np.random.default_rng(0).permutation(len(train))[:good]
         product = inspector.teach(name, [train[i] for i in order])
         yield _corrected(inspector, product, tests, corrections)
 
@@ -98,7 +95,7 @@ Pairs = Sequence[tuple[Sample, Inspection]]
 
 
 def _inspected(inspector: Inspector, product: Product, tests: Sequence[Sample]) -> Pairs:
-    nothing = np.zeros((0, 0), np.float32)  # maps are large, and nobody looks at them
+    nothing = np.zeros((0, 0), np.float32)  # maps are large and not needed
     found = ((sample, inspector.inspect(sample.image, product)) for sample in tests)
     return [(sample, replace(one, map=nothing, shown={})) for sample, one in found]
 

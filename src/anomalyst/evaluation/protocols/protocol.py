@@ -1,4 +1,4 @@
-"""Data set x references x seeds -> metrics, through the same front door a user takes."""
+"""Data set x references x seeds -> metrics, through the same `Inspector` as the user."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

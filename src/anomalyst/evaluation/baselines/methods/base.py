@@ -1,4 +1,4 @@
-"""The face that others' methods share here, and how their distances become a map.
+"""The interface of the baselines, and how their distances become a map.
 
 Each is what its paper says about features of a frozen network, without any training of its own, so
 that several can be measured on the features of one network (`anomalyst bench peers`).
