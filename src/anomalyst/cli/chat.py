@@ -20,16 +20,11 @@ if TYPE_CHECKING:
 def chat(
     image: Annotated[Path, Argument(metavar="IMAGE", help="A picture.")],
     *,
-    product: opt.ProductName = None,
-    reference: opt.References = None,
-    zero_shot: opt.ZeroShot = False,
+    comparison: opt.Comparison,
     ask: Annotated[
         list[str] | None, Option(metavar="TEXT", help="Ask this and leave; may be repeated.")
     ] = None,
-    about: opt.About = "",
-    false_alarm_rate: opt.FalseAlarmRate = 0.05,
-    products: opt.Products = Path("products"),
-    encoder: opt.EncoderName = None,
+    judging: opt.Judging,
     compute: opt.Compute,
     language: opt.Language = None,
 ) -> None:
@@ -43,12 +38,9 @@ def chat(
     """
     from anomalyst.calibration.conformal import checked_rate
 
-    checked_rate(false_alarm_rate)
-    inspector, taught = inspector_and_product(
-        product, reference or [], zero_shot, products, encoder, compute, language=language
-    )
-    taught.description = about or taught.description
-    _talk(inspector, inspector.inspect(image, taught, false_alarm_rate=false_alarm_rate), ask or [])
+    rate = checked_rate(judging.false_alarm_rate)
+    inspector, product = inspector_and_product(comparison, judging, compute, language=language)
+    _talk(inspector, inspector.inspect(image, product, false_alarm_rate=rate), ask or [])
 
 
 def _talk(inspector: "Inspector", found: "Inspection", questions: list[str]) -> None:

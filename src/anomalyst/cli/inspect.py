@@ -17,9 +17,7 @@ from anomalyst.cli.screen import needs, pictures_in, progress, say
 def inspect(
     image: Annotated[list[Path], Argument(metavar="IMAGE...", help="Pictures, or folders.")],
     *,
-    product: opt.ProductName = None,
-    reference: opt.References = None,
-    zero_shot: opt.ZeroShot = False,
+    comparison: opt.Comparison,
     out: Annotated[
         Path | None,
         Option(
@@ -29,10 +27,7 @@ def inspect(
         ),
     ] = None,
     ask: Annotated[str | None, Option(metavar="TEXT", help="A question on each picture.")] = None,
-    about: opt.About = "",
-    false_alarm_rate: opt.FalseAlarmRate = 0.05,
-    products: opt.Products = Path("products"),
-    encoder: opt.EncoderName = None,
+    judging: opt.Judging,
     compute: opt.Compute,
     size: opt.Size,
     language: opt.Language = None,
@@ -61,28 +56,25 @@ def inspect(
     from anomalyst.calibration.conformal import checked_rate
     from anomalyst.vlm.dialogue import checked_question
 
-    checked_rate(false_alarm_rate)
+    rate = checked_rate(judging.false_alarm_rate)
     asked = checked_question(ask) if ask is not None else None
     pictures = pictures_in(image)
-    if product is not None and size != opt.OWN_SIZE:
+    name, target = comparison.product, out or Path("out/inspect")
+    if name is not None and size != opt.OWN_SIZE:
         raise typer.BadParameter(
             "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
             "the size it was taught at. Give them to `anomalyst teach`."
         )
-    target = out or Path("out/inspect")
     if ray:
-        if reference or zero_shot or ask or product is None:
+        if comparison.reference or comparison.zero_shot or ask or name is None:
             raise typer.BadParameter("--ray takes pictures, --product and --out, and no question.")
-        _inspect_on_ray(pictures, products / product, target, false_alarm_rate, workers)
+        _inspect_on_ray(pictures, judging.products / name, target, rate, workers)
         return
-    inspector, taught = inspector_and_product(
-        product, reference or [], zero_shot, products, encoder, compute, size, language
-    )
-    if taught.side_reason:
-        say(taught.side_reason)
-    taught.description = about or taught.description
+    inspector, product = inspector_and_product(comparison, judging, compute, size, language)
+    if product.side_reason:
+        say(product.side_reason)
     written = None if as_json and out is None else target
-    outcome = run(inspector, [(taught, pictures)], written, as_json, false_alarm_rate, asked)
+    outcome = run(inspector, [(product, pictures)], written, as_json, rate, asked)
     if not as_json:
         show(outcome, target)
     exit_if_incomplete(outcome)

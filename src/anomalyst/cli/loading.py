@@ -1,10 +1,9 @@
 """What a command inspects with: the inspector, and the product that is named or taught at once."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalyst.cli.options import OWN_SIZE, Compute, Size
+from anomalyst.cli.options import OWN_SIZE, Comparison, Compute, Judging, Size
 from anomalyst.cli.screen import pictures_in, progress
 from anomalyst.errors import AnomalystError
 
@@ -14,11 +13,8 @@ if TYPE_CHECKING:
 
 
 def inspector_and_product(
-    product: str | None,
-    references: Sequence[Path],
-    zero_shot: bool,
-    products: Path,
-    encoder: str | None,
+    comparison: Comparison,
+    judging: Judging,
     compute: Compute,
     size: Size = OWN_SIZE,
     language: Path | None = None,
@@ -26,7 +22,8 @@ def inspector_and_product(
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.product import UNNAMED, find_product
 
-    given = (product is not None) + bool(references) + zero_shot
+    product, references = comparison.product, comparison.reference or []
+    given = (product is not None) + bool(references) + comparison.zero_shot
     if given == 0:
         raise AnomalystError(
             "nothing to compare with: give --reference GOOD, a picture of a good part, "
@@ -36,15 +33,17 @@ def inspector_and_product(
         raise AnomalystError(
             "--product, --reference and --zero-shot exclude each other; give one of them."
         )
-    if product is not None:
-        found = find_product(product, products)
-        return load_inspector(encoder or found.encoder, compute, language=language), found
-    inspector = load_inspector(encoder or "embedded", compute, size, language)
-    if zero_shot:
-        return inspector, inspector.untaught()
-    pictures = pictures_in(references)
-    with progress("Looking at good pictures", len(pictures)) as bar:
-        return inspector, inspector.teach(UNNAMED, pictures, on_picture=bar.advance)
+    known = find_product(product, judging.products) if product is not None else None
+    encoder = judging.encoder or (known.encoder if known else "embedded")
+    inspector = load_inspector(encoder, compute, size, language)
+    if comparison.zero_shot:
+        known = inspector.untaught()
+    elif known is None:
+        pictures = pictures_in(references)
+        with progress("Looking at good pictures", len(pictures)) as bar:
+            known = inspector.teach(UNNAMED, pictures, on_picture=bar.advance)
+    known.description = judging.about or known.description
+    return inspector, known
 
 
 def load_inspector(

@@ -20,12 +20,10 @@ Categories = Annotated[
     list[str] | None, Option(metavar="NAME", help="Only this one; may be repeated.")
 ]
 MaxPictures = Annotated[int | None, Option(metavar="N", help="At most N test pictures a category.")]
-ProductName = Annotated[str | None, Option(metavar="NAME", help="Made with `anomalyst teach`.")]
 References = Annotated[
     list[Path] | None,
     Option(metavar="GOOD", help="A good picture to compare with; may be repeated."),
 ]
-ZeroShot = Annotated[bool, Option("--zero-shot", help="No good picture: judge by itself.")]
 About = Annotated[str, Option(metavar="TEXT", help="What to know of it, as in 'the print is 500'.")]
 FalseAlarmRate = Annotated[float, Option(help="Share of good pictures it may call anomalous.")]
 Adapt = Annotated[
@@ -122,6 +120,29 @@ class Size:
 
 
 OWN_SIZE = Size()  # the product's, or the encoder's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What pictures are compared with: one of these."""
+
+    product: Annotated[
+        str | None, Option(metavar="NAME", help="A product made with `anomalyst teach`.")
+    ] = None
+    reference: References = None
+    zero_shot: Annotated[bool, Option("--zero-shot", help="No good picture: judge by itself.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What is known, and how pictures are judged."""
+
+    about: About = ""
+    false_alarm_rate: FalseAlarmRate = 0.05
+    products: Products = Path("products")
+    encoder: EncoderName = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
