@@ -150,13 +150,14 @@ def test_pictures_are_inspected_without_any_good_one_only_when_asked(cookie, tmp
     assert "or --zero-shot" in refused("inspect", picture)
 
 
-def test_bench_reports_every_stage():
-    result = run("bench", "inspect", "--pictures", 3, "--json")
+def test_bench_reports_every_stage_with_as_many_references_as_asked():
+    result = run("bench", "inspect", "--pictures", 3, "--references", 2, "--json")
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert set(figures["median_ms"]) == {"open", "encode", "decode", "score", "total"}
     assert figures["teach_ms"] > 0 and figures["adapt_ms"] > 0
     assert figures["gflop_per_picture"] > 0.5 and figures["peak_gflops"]["float32"] > 1
+    assert figures["setting"]["references"] == 2
 
 
 def test_a_world_product_is_drawn_as_a_data_set_that_we_can_read(tmp_path):
@@ -209,12 +210,6 @@ def test_teaching_never_deletes_a_folder_that_is_no_product(refused, tmp_path):
     words = ("teach", "bolt", tmp_path / "bolt", "--products", tmp_path, "--replace")
     said = refused(*words)
     assert "is no product" in said and (tmp_path / "bolt" / "a.png").exists()
-
-
-@pytest.mark.usefixtures("shipped")
-def test_bench_compares_with_as_many_references_as_asked():
-    result = run("bench", "inspect", "--pictures", 1, "--references", 2, "--side", 64, "--json")
-    assert json.loads(result.stdout)["setting"]["references"] == 2
 
 
 def test_keys_backup_and_preferences_from_the_command_line(tmp_path, refused):

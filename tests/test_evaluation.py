@@ -361,17 +361,13 @@ def test_means_and_spreads_are_those_worked_out_by_hand(tmp_path):
     assert lines[2].startswith("nut,1,True,10,0.5,0.0,,,")
 
 
-def test_json_prints_only_json(two, tmp_path, capsys):
+def test_the_command_prints_json_alone_or_a_table_and_the_folder(two, tmp_path, capsys):
     command.run(PixelDifference(), two, CONFIG, out=tmp_path, as_json=True)
     printed = capsys.readouterr()
     assert json.loads(printed.out) == json.loads((tmp_path / "results.json").read_text())
-
-
-def test_the_table_names_categories_and_the_folder(two, tmp_path, capsys):
     command.run(PixelDifference(), two, CONFIG, out=tmp_path, as_json=False)
     printed = capsys.readouterr().out
-    assert "washer" in printed
-    assert "mean" in printed
+    assert "washer" in printed and "mean" in printed
     assert str(tmp_path) in printed.replace("\n", "")
 
 
