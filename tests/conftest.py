@@ -1,5 +1,6 @@
 """What several tests need: real pictures beside the project, and the shipped inspector."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,19 @@ def server():
     with served() as found:
         found.await_ready()
         yield found
+
+
+@pytest.fixture
+def refused(capsys, monkeypatch):
+    """Runs a command by the real entry point; the sentence it ends with, on stderr alone."""
+    from anomalyst.cli.main import main
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["anomalyst", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        assert stop.value.code == 2 and not printed.out, printed
+        return printed.err
+
+    return run

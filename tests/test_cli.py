@@ -30,16 +30,6 @@ def run(*words: object):
     return CliRunner().invoke(app, [str(w) for w in words])
 
 
-def refused(*words: object, capsys, monkeypatch) -> str:
-    """Run the real entry point; the sentence it prints and exit code 2."""
-    monkeypatch.setattr(sys, "argv", ["anomalyst", *map(str, words)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    printed = capsys.readouterr()
-    assert stop.value.code == 2, printed
-    return printed.err
-
-
 @pytest.fixture
 def shipped(inspector, monkeypatch):
     """Commands in this process share one inspector, loaded once."""
@@ -150,26 +140,24 @@ def test_fail_on_anomaly_ends_with_code_1(tmp_path):
 
 
 @pytest.mark.usefixtures("shipped")
-@pytest.mark.usefixtures("shipped")
-def test_pictures_are_inspected_without_any_good_one_only_when_asked(
-    cookie, tmp_path, capsys, monkeypatch
-):
+def test_pictures_are_inspected_without_any_good_one_only_when_asked(cookie, tmp_path, refused):
     picture = sorted((cookie / "test" / "cracked").glob("*.jpg"))[0]
     result = run("inspect", picture, "--zero-shot", "--out", tmp_path)
     assert result.exit_code == 0 and "No good picture is known" in result.output
     assert (tmp_path / "report.html").is_file()
     asked = ("inspect", picture, "--zero-shot", "--reference", picture)
-    assert "exclude each other" in refused(*asked, capsys=capsys, monkeypatch=monkeypatch)
-    assert "or --zero-shot" in refused("inspect", picture, capsys=capsys, monkeypatch=monkeypatch)
+    assert "exclude each other" in refused(*asked)
+    assert "or --zero-shot" in refused("inspect", picture)
 
 
-def test_bench_reports_every_stage():
-    result = run("bench", "inspect", "--pictures", 3, "--json")
+def test_bench_reports_every_stage_with_as_many_references_as_asked():
+    result = run("bench", "inspect", "--pictures", 3, "--references", 2, "--json")
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert set(figures["median_ms"]) == {"open", "encode", "decode", "score", "total"}
     assert figures["teach_ms"] > 0 and figures["adapt_ms"] > 0
     assert figures["gflop_per_picture"] > 0.5 and figures["peak_gflops"]["float32"] > 1
+    assert figures["setting"]["references"] == 2
 
 
 def test_a_world_product_is_drawn_as_a_data_set_that_we_can_read(tmp_path):
@@ -182,7 +170,7 @@ def test_a_world_product_is_drawn_as_a_data_set_that_we_can_read(tmp_path):
     assert all(s.mask is not None for s in samples if s.label == "anomalous")
 
 
-def test_wrong_use_is_one_sentence(capsys, monkeypatch, tmp_path):
+def test_wrong_use_is_one_sentence(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     for words, sentence in (
         (("inspect", "a.png"), "nothing to compare with"),
@@ -194,7 +182,7 @@ def test_wrong_use_is_one_sentence(capsys, monkeypatch, tmp_path):
         (("train", tmp_path / "no.yaml"), "no such recipe"),
         (("data", "world", tmp_path / "w", "--family", "sofa"), "no family 'sofa'"),
     ):
-        said = refused(*words, capsys=capsys, monkeypatch=monkeypatch)
+        said = refused(*words)
         assert sentence in said and "Traceback" not in said
 
 
@@ -216,21 +204,15 @@ def test_an_unknown_command_names_the_nearest():
     assert result.exit_code == 2 and "'inspect'" in result.output
 
 
-def test_teaching_never_deletes_a_folder_that_is_no_product(capsys, monkeypatch, tmp_path):
+def test_teaching_never_deletes_a_folder_that_is_no_product(refused, tmp_path):
     (tmp_path / "bolt").mkdir()
     (tmp_path / "bolt" / "a.png").write_text("somebody's picture")
     words = ("teach", "bolt", tmp_path / "bolt", "--products", tmp_path, "--replace")
-    said = refused(*words, capsys=capsys, monkeypatch=monkeypatch)
+    said = refused(*words)
     assert "is no product" in said and (tmp_path / "bolt" / "a.png").exists()
 
 
-@pytest.mark.usefixtures("shipped")
-def test_bench_compares_with_as_many_references_as_asked():
-    result = run("bench", "inspect", "--pictures", 1, "--references", 2, "--side", 64, "--json")
-    assert json.loads(result.stdout)["setting"]["references"] == 2
-
-
-def test_keys_backup_and_preferences_from_the_command_line(tmp_path, capsys, monkeypatch):
+def test_keys_backup_and_preferences_from_the_command_line(tmp_path, refused):
     home = ("--home", tmp_path / "home")
     made = run("store", "key", "line 3", "--role", "engineer", *home)
     assert made.exit_code == 0 and made.output.startswith("any_")
@@ -243,15 +225,13 @@ def test_keys_backup_and_preferences_from_the_command_line(tmp_path, capsys, mon
     other = ("--home", tmp_path / "new", "--products", tmp_path / "newer")
     assert "0 inspections are back" in run("store", "restore", tmp_path / "b.tar.gz", *other).output
     assert run("store", "prune", "--days", "30", *home).output.startswith("0 inspections")
-    said = refused(
-        "store", "key", "x", "--role", "boss", *home, capsys=capsys, monkeypatch=monkeypatch
-    )
+    said = refused("store", "key", "x", "--role", "boss", *home)
     assert "none of operator, engineer, admin" in said
-    said = refused("serve", "--host", "0.0.0.0", *home, capsys=capsys, monkeypatch=monkeypatch)
+    said = refused("serve", "--host", "0.0.0.0", *home)
     assert "needs --keys" in said
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused("serve", "--port", port, *home, capsys=capsys, monkeypatch=monkeypatch)
+        said = refused("serve", "--port", port, *home)
     assert "another server may run there" in said
 
 

@@ -184,8 +184,5 @@ def test_the_command_prints_text_or_json_alone_and_writes_the_same_json(bolt, tm
     assert json.loads(answer.stdout)["categories"][0]["counts"]["train"] == {"normal": 12}
 
 
-def test_the_command_ends_with_2_and_a_sentence_where_there_is_no_set(tmp_path):
-    answer = CliRunner().invoke(app, ["check", str(tmp_path)])
-    assert answer.exit_code == 2
-    assert answer.stdout == ""
-    assert "is an empty folder. Looked for" in answer.stderr
+def test_the_command_ends_with_2_and_a_sentence_where_there_is_no_set(tmp_path, refused):
+    assert "is an empty folder. Looked for" in refused("data", "check", tmp_path)

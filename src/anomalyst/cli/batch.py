@@ -1,8 +1,8 @@
-"""A batch of inspections on the terminal: run, shown, left with its exit code."""
+"""A batch of inspections on the terminal: run, shown, ended with its exit code."""
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from anomalyst.cli.screen import (
-    progress,
-    say,
-)
+from anomalyst.cli.screen import progress, say
 
 if TYPE_CHECKING:
     from anomalyst.errors import PictureError
@@ -22,6 +19,8 @@ if TYPE_CHECKING:
     from anomalyst.report.page import ReportWriter
     from anomalyst.report.record import Records
     from anomalyst.types import Inspection
+
+COLOURS = {"anomalous": "red", "unsure": "yellow", "normal": "green"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Row:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch came to."""
+    """The results of a batch."""
 
     rows: list[Row] = field(default_factory=list)
     skipped: list["PictureError"] = field(default_factory=list)
@@ -49,7 +48,6 @@ class Outcome:
 def run(
     inspector: "Inspector",
     batches: "Sequence[tuple[Product, Sequence[Path]]]",
-    *,
     out: Path | None,
     as_json: bool = False,
     false_alarm_rate: float = 0.05,
@@ -59,57 +57,51 @@ def run(
 
     `ask`: a question about each picture.
     """
-    from anomalyst.report.page import ReportWriter
-    from anomalyst.report.record import Records
-    from anomalyst.types import Inspection
+    from anomalyst.types import Dialogue, Inspection
 
-    total = sum(len(pictures) for _, pictures in batches)
-    outcome, keep = Outcome(total=total), _Keep()
+    outcome = Outcome(total=sum(len(pictures) for _, pictures in batches))
     with ExitStack() as stack:
-        if out is not None:
-            good = [path for product, _ in batches for path in product.references]
-            inspected = [path for _, pictures in batches for path in pictures]
-            keep.records = Records(out, keep=[*good, *inspected])
-            keep.report = stack.enter_context(
-                ReportWriter(
-                    out / "report.html",
-                    product=", ".join(product.name for product, _ in batches),
-                    references=good,
-                    encoder=inspector.name,
-                )
-            )
-        bar, task = stack.enter_context(progress("Inspecting", total))
+        writers = _writers(inspector, batches, out, stack) if out is not None else None
+        bar = stack.enter_context(progress("Inspecting", outcome.total))
         try:
             for product, pictures in batches:
                 for result in inspector.inspect_many(
                     pictures, product, false_alarm_rate=false_alarm_rate
                 ):
                     if ask is not None and isinstance(result, Inspection):
-                        result = asked_about(inspector, ask, result)
-                    _take(result, outcome, keep, as_json)
-                    bar.advance(task)  # type: ignore[arg-type]
+                        result = replace(result, words=inspector.ask(ask, Dialogue(result)))
+                    _take(result, outcome, writers, as_json)
+                    bar.advance()
         except KeyboardInterrupt:
             outcome.stopped = True
     return outcome
 
 
-def asked_about(inspector: "Inspector", question: str, found: "Inspection") -> "Inspection":
-    """The inspection with the answer to a question."""
-    from anomalyst.types import Dialogue
+def _writers(
+    inspector: "Inspector",
+    batches: "Sequence[tuple[Product, Sequence[Path]]]",
+    out: Path,
+    stack: ExitStack,
+) -> "tuple[ReportWriter, Records]":
+    """What writes the page and the records; the page ends with the stack."""
+    from anomalyst.report.page import ReportWriter
+    from anomalyst.report.record import Records
 
-    return replace(found, words=inspector.ask(question, Dialogue(found)))
-
-
-@dataclass(slots=True)
-class _Keep:
-    """Where results are written, if anywhere."""
-
-    report: "ReportWriter | None" = None
-    records: "Records | None" = None
+    good = [path for product, _ in batches for path in product.references]
+    inspected = [path for _, pictures in batches for path in pictures]
+    records = Records(out, keep=[*good, *inspected])
+    names = ", ".join(product.name for product, _ in batches)
+    report = ReportWriter(
+        out / "report.html", product=names, references=good, encoder=inspector.name
+    )
+    return stack.enter_context(report), records
 
 
 def _take(
-    result: "Inspection | PictureError", outcome: Outcome, keep: _Keep, as_json: bool
+    result: "Inspection | PictureError",
+    outcome: Outcome,
+    writers: "tuple[ReportWriter, Records] | None",
+    as_json: bool,
 ) -> None:
     """Count, print and write one result."""
     from anomalyst.errors import PictureError
@@ -119,30 +111,19 @@ def _take(
         if isinstance(result, PictureError):
             raise result
         # Opened again, rather than kept in every result; it may be gone by now.
-        picture = open_picture(result.image) if keep.report is not None else None
+        picture = open_picture(result.image) if writers else None
     except PictureError as error:
         outcome.skipped.append(error)
         say(f"Skipped: {error}")
-        if keep.report is not None:
-            keep.report.skip(error)
+        if writers:
+            writers[0].skip(error)
         return
-    if picture is not None and keep.report is not None and keep.records is not None:
-        drawn = keep.records.add(result, picture)
-        keep.report.add(result, picture, full_size=drawn)
-    _note(outcome, result, as_json)
-
-
-def _note(outcome: Outcome, result: "Inspection", as_json: bool) -> None:
+    if writers and picture is not None:
+        report, records = writers
+        report.add(result, picture, full_size=records.add(result, picture))
     outcome.notes |= dict.fromkeys(result.notes)
-    outcome.rows.append(
-        Row(
-            result.image,
-            result.verdict,
-            result.score,
-            result.p_value,
-            result.words.text if result.words else result.answer,
-        )
-    )
+    answer = result.words.text if result.words else result.answer
+    outcome.rows.append(Row(result.image, result.verdict, result.score, result.p_value, answer))
     if as_json:
         typer.echo(json.dumps(result.as_dict()))
 
@@ -153,18 +134,16 @@ def show(outcome: Outcome, out: Path | None, most: int = 40) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    colour = {"anomalous": "red", "unsure": "yellow", "normal": "green"}
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("picture", "verdict", "score", "p", "answer"):
         table.add_column(heading, overflow="fold")
-    common = _common_folder([row.image for row in outcome.rows])
+    names = _names([row.image for row in outcome.rows])
     # Names are broken last: they are what is copied from a terminal.
-    longest = max((len(_shown(row.image, common)) for row in outcome.rows), default=0)
-    table.columns[0].min_width = min(30, longest)
-    for row in _worst_first(outcome.rows, most):
+    table.columns[0].min_width = min(30, max(map(len, names.values()), default=0))
+    for row in sorted(outcome.rows, key=lambda row: -row.score)[:most]:
         table.add_row(
-            escape(_shown(row.image, common)),
-            f"[{colour[row.verdict]}]{row.verdict}[/]",
+            escape(names[row.image]),
+            f"[{COLOURS[row.verdict]}]{row.verdict}[/]",
             f"{row.score:.3f}",
             f"{row.p_value:.3g}",
             escape(row.answer),
@@ -179,23 +158,15 @@ def show(outcome: Outcome, out: Path | None, most: int = 40) -> None:
         console.print(f"Report: {escape(str(out / 'report.html'))}", soft_wrap=True)
 
 
-def _worst_first(rows: Sequence[Row], most: int) -> Iterator[Row]:
-    yield from sorted(rows, key=lambda row: -row.score)[:most]
-
-
-def _common_folder(images: Sequence[Path]) -> Path:
-    """The folder that holds them all."""
-    return Path(os.path.commonpath([image.resolve().parent for image in images] or [Path.cwd()]))
-
-
-def _shown(image: Path, common: Path) -> str:
-    """A picture's name with as much of its folder as tells it from the others."""
-    name = image.resolve().relative_to(common).as_posix()
+def _names(images: Sequence[Path]) -> dict[Path, str]:
+    """Each picture's name with as much of its folder as tells it from the others."""
+    common = os.path.commonpath([image.resolve().parent for image in images] or [Path.cwd()])
+    names = {image: image.resolve().relative_to(common).as_posix() for image in images}
     # A name that is no UTF-8 on disk cannot be printed as it is.
-    return name.encode("utf-8", "replace").decode("utf-8")
+    return {image: name.encode("utf-8", "replace").decode() for image, name in names.items()}
 
 
-def leave(outcome: Outcome) -> None:
+def exit_if_incomplete(outcome: Outcome) -> None:
     """End with the code that a stopped batch or a skipped picture asks for; else go on."""
     if outcome.stopped:
         done = len(outcome.rows)

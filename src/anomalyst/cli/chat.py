@@ -4,46 +4,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from anomalyst.cli.loading import source
-from anomalyst.cli.screen import (
-    About,
-    Device,
-    EncoderName,
-    EngineOption,
-    FalseAlarmRate,
-    Language,
-    Precision,
-    ProductName,
-    Products,
-    References,
-    say,
-)
+from anomalyst.cli import options as opt
+from anomalyst.cli.loading import inspector_and_product
+from anomalyst.cli.screen import say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.inspector import Inspector
-    from anomalyst.types import Dialogue
+    from anomalyst.types import Dialogue, Inspection
 
 
+@opt.grouped
 def chat(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A picture.", show_default=False)],
-    product: ProductName = None,
-    reference: References = None,
-    zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="No good picture: judge the picture by itself.")
-    ] = False,
+    image: Annotated[Path, Argument(metavar="IMAGE", help="A picture.")],
+    *,
+    comparison: opt.Comparison,
     ask: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="Ask this and leave; may be repeated."),
+        list[str] | None, Option(metavar="TEXT", help="Ask this and leave; may be repeated.")
     ] = None,
-    about: About = "",
-    false_alarm_rate: FalseAlarmRate = 0.05,
-    products: Products = Path("products"),
-    encoder: EncoderName = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    engine: EngineOption = "auto",
-    language: Language = None,
+    judging: opt.Judging,
+    compute: opt.Compute,
+    language: opt.Language = None,
 ) -> None:
     """Ask about a picture, turn by turn; an empty line or Ctrl-D ends it.
 
@@ -54,30 +37,25 @@ def chat(
     Example: anomalyst chat part.png --reference good.png --ask "How many defects?" --ask "Where?"
     """
     from anomalyst.calibration.conformal import checked_rate
+
+    rate = checked_rate(judging.false_alarm_rate)
+    inspector, product = inspector_and_product(comparison, judging, compute, language=language)
+    _talk(inspector, inspector.inspect(image, product, false_alarm_rate=rate), ask or [])
+
+
+def _talk(inspector: "Inspector", found: "Inspection", questions: list[str]) -> None:
+    """Answer the questions; without any, those from the terminal until an empty one."""
     from anomalyst.types import Dialogue
 
-    checked_rate(false_alarm_rate)
-    inspector, taught = source(
-        product, reference or [], zero_shot, products, encoder, language, precision, device, engine
-    )
-    taught.description = about or taught.description
-    found = inspector.inspect(image, taught, false_alarm_rate=false_alarm_rate)
     dialogue = Dialogue(found)
-    if ask:
-        for question in ask:
-            typer.echo(f"> {question}")
-            _answer(inspector, question, dialogue)
+    for question in questions:
+        typer.echo(f"> {question}")
+        _answer(inspector, question, dialogue)
+    if questions:
         return
-    say(f"{image.name}: {found.answer}")
+    say(f"{found.image.name}: {found.answer}")
     for note in found.notes:
         say(f"Note: {note}")
-    _talk(inspector, dialogue)
-
-
-def _talk(inspector: "Inspector", dialogue: "Dialogue") -> None:
-    """Questions from the terminal until an empty one; a bad one is told and asked for again."""
-    from anomalyst.errors import AnomalystError
-
     while True:
         try:
             question = input("> ")

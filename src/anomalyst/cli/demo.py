@@ -3,18 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from anomalyst.cli.batch import leave, run, show
+from anomalyst.cli.batch import exit_if_incomplete, run, show
 from anomalyst.cli.screen import progress
 
 PICTURES = Path(__file__).parent.parent / "demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reports go.")] = Path(
-        "out/demo"
-    ),
+    out: Annotated[Path, Option(metavar="DIR", help="Where the reports go.")] = Path("out/demo"),
 ) -> None:
     """Teach three products from twenty bundled good pictures each, inspect others, write a report.
 
@@ -26,18 +24,17 @@ def demo(
     from anomalyst.io.pictures import list_pictures
 
     inspector = Inspector.load()
-    folders = sorted(p for p in PICTURES.iterdir() if (p / "good").is_dir())
-    good = [list_pictures(folder / "good") for folder in folders]
+    good = {
+        folder: list_pictures(folder / "good")
+        for folder in sorted(PICTURES.iterdir())
+        if (folder / "good").is_dir()
+    }
     batches = []
-    with progress("Looking at good pictures", sum(map(len, good))) as (bar, task):
-        for folder, pictures in zip(folders, good, strict=True):
-            bar.update(task, description=f"Learning {folder.name}")  # type: ignore[arg-type]
-            product = inspector.teach(
-                folder.name,
-                pictures,
-                on_picture=lambda _: bar.advance(task),  # type: ignore[arg-type]
-            )
+    with progress("Looking at good pictures", sum(map(len, good.values()))) as bar:
+        for folder, pictures in good.items():
+            bar.describe(f"Learning {folder.name}")
+            product = inspector.teach(folder.name, pictures, on_picture=bar.advance)
             batches.append((product, list_pictures(folder / "test")))
-    outcome = run(inspector, batches, out=out)
+    outcome = run(inspector, batches, out)
     show(outcome, out)
-    leave(outcome)
+    exit_if_incomplete(outcome)

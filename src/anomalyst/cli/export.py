@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
+from anomalyst.cli import options as opt
 from anomalyst.cli.loading import load_inspector
-from anomalyst.cli.screen import FalseAlarmRate, Products, progress, say
+from anomalyst.cli.screen import progress, say
 
 if TYPE_CHECKING:
-    from anomalyst.deployment.checking import Agreement
+    from anomalyst.inspector import Inspector
+    from anomalyst.product import Product
 
 # Of two scores, in nats: engines sum in another order, and where two patches are alike to the last
 # digits the other one may win.
@@ -17,25 +20,18 @@ LARGEST_GAP = 5e-3
 
 
 def export(
-    product: Annotated[
-        str,
-        typer.Argument(
-            metavar="PRODUCT", help="A product made with `anomalyst teach`.", show_default=False
-        ),
-    ],
+    product: Annotated[str, Argument(metavar="PRODUCT", help="Made with `anomalyst teach`.")],
     format: Annotated[
-        str, typer.Option(metavar="onnx|openvino", help="What runs it: ONNX Runtime, OpenVINO.")
+        str, Option(metavar="onnx|openvino", help="What runs it: ONNX Runtime, OpenVINO.")
     ] = "onnx",
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where it goes.", show_default="out/export/PRODUCT"),
+        Path | None, Option(metavar="DIR", help="Where it goes.", show_default="out/export/PRODUCT")
     ] = None,
     check: Annotated[
-        Path | None,
-        typer.Option(metavar="DATASET", help="Then inspect all its pictures with both."),
+        Path | None, Option(metavar="DATASET", help="Then inspect all its pictures with both.")
     ] = None,
-    false_alarm_rate: FalseAlarmRate = 0.05,
-    products: Products = Path("products"),
+    false_alarm_rate: opt.FalseAlarmRate = 0.05,
+    products: opt.Products = Path("products"),
 ) -> None:
     """Write the whole inspection of a product: network, memory, calibration, manifest, runner.
 
@@ -46,43 +42,37 @@ def export(
 
     Exit code 1: --check found a verdict that differs, or a score by more than 0.005 nats.
     """  # fmt: skip
-    from anomalyst.deployment.checking import check_export
     from anomalyst.deployment.folder import export_product
     from anomalyst.product import find_product
 
     found = find_product(product, products)
     # An exported network computes in float32, and so does what it is compared with: torch, not
     # the network that this very export leaves with the product.
-    inspector = load_inspector(found.encoder, None, "float32", "cpu", "torch")
+    compute = opt.Compute(precision="float32", device="cpu", engine="torch")
+    inspector = load_inspector(found.encoder, compute)
     target = out or Path("out/export") / product
     manifest = export_product(inspector, found, target, format=format, rate=false_alarm_rate)
     size = sum(path.stat().st_size for path in target.iterdir()) / 1e6
     typer.echo(f"{product}: exported for {manifest['engine']}, {size:.1f} MB. In {target}.")
     if manifest["pose"] == "free":
         typer.echo("It judges parts as they lie: a turned one counts as different (see README.md).")
-    if check is None:
-        return
+    if check is not None:
+        _check(inspector, found, target, check)
+
+
+def _check(inspector: "Inspector", product: "Product", folder: Path, dataset: Path) -> None:
+    """Inspect a data set with both; tell how far they differ, and end with 1 if that is too far."""
     from anomalyst.datasets.reading import read_dataset
+    from anomalyst.deployment.checking import check_export
 
-    pictures = [sample.image for sample in read_dataset(check)]
-    with progress("Checking", len(pictures)) as (bar, task):
-        agreed = check_export(
-            inspector,
-            found,
-            target,
-            pictures,
-            lambda: bar.advance(task),  # type: ignore[arg-type]
-        )
-    _tell(agreed)
-
-
-def _tell(agreed: "Agreement") -> None:
+    pictures = [sample.image for sample in read_dataset(dataset)]
+    with progress("Checking", len(pictures)) as bar:
+        agreed = check_export(inspector, product, folder, pictures, bar.advance)
     for error in agreed.skipped:
         say(f"Skipped: {error}")
     typer.echo(
         f"{agreed.pictures} pictures: score differs by at most {agreed.score:.2g} nats, "
-        f"map by {agreed.map:.2g}, "
-        f"{len(agreed.verdicts)} verdicts differ."
+        f"map by {agreed.map:.2g}, {len(agreed.verdicts)} verdicts differ."
     )
     for path in agreed.verdicts:
         say(f"Verdict differs: {path}")

@@ -5,72 +5,40 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from anomalyst.cli.batch import leave, run, show
-from anomalyst.cli.loading import source
-from anomalyst.cli.screen import (
-    About,
-    Device,
-    EncoderName,
-    EngineOption,
-    FalseAlarmRate,
-    Language,
-    Precision,
-    ProductName,
-    Products,
-    References,
-    SideOption,
-    SmallestDefect,
-    counted,
-    needs,
-    pictures_in,
-    say,
-)
+from anomalyst.cli import options as opt
+from anomalyst.cli.batch import exit_if_incomplete, run, show
+from anomalyst.cli.loading import inspector_and_product
+from anomalyst.cli.screen import needs, pictures_in, progress, say
 
 
+@opt.grouped
 def inspect(
-    image: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE...", help="Pictures, or folders.", show_default=False),
-    ],
-    product: ProductName = None,
-    reference: References = None,
-    zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="No good picture: judge each picture by itself.")
-    ] = False,
+    image: Annotated[list[Path], Argument(metavar="IMAGE...", help="Pictures, or folders.")],
+    *,
+    comparison: opt.Comparison,
     out: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="DIR",
             help="Where overlays, JSON and report.html go.",
             show_default="out/inspect; nothing with --json",
         ),
     ] = None,
-    ask: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="A question about each picture, answered in words."),
-    ] = None,
-    about: About = "",
-    false_alarm_rate: FalseAlarmRate = 0.05,
-    products: Products = Path("products"),
-    encoder: EncoderName = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    engine: EngineOption = "auto",
-    side: SideOption = None,
-    smallest_defect_px: SmallestDefect = None,
-    language: Language = None,
+    ask: Annotated[str | None, Option(metavar="TEXT", help="A question on each picture.")] = None,
+    judging: opt.Judging,
+    compute: opt.Compute,
+    size: opt.Size,
+    language: opt.Language = None,
     fail_on_anomaly: Annotated[
-        bool, typer.Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
+        bool, Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line and nothing else.")
-    ] = False,
+    as_json: opt.JsonLines = False,
     ray: Annotated[
-        bool,
-        typer.Option("--ray", help="As a Ray Data job: figures as Parquet in --out; resumes."),
+        bool, Option("--ray", help="As a Ray Data job: figures as Parquet in --out; resumes.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Processes of the Ray job.")] = 2,
+    workers: Annotated[int, Option(help="Processes of the Ray job.")] = 2,
 ) -> None:
     """Say whether pictures are normal and show where they are not.
 
@@ -88,43 +56,35 @@ def inspect(
     from anomalyst.calibration.conformal import checked_rate
     from anomalyst.vlm.dialogue import checked_question
 
-    checked_rate(false_alarm_rate)
+    rate = checked_rate(judging.false_alarm_rate)
     asked = checked_question(ask) if ask is not None else None
     pictures = pictures_in(image)
-    if product is not None and (side is not None or smallest_defect_px is not None):
+    name, target = comparison.product, out or Path("out/inspect")
+    if name is not None and size != opt.OWN_SIZE:
         raise typer.BadParameter(
             "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
             "the size it was taught at. Give them to `anomalyst teach`."
         )
     if ray:
-        if reference or zero_shot or ask or product is None:
+        if comparison.reference or comparison.zero_shot or ask or name is None:
             raise typer.BadParameter("--ray takes pictures, --product and --out, and no question.")
-        on_ray(pictures, products / product, out or Path("out/inspect"), false_alarm_rate, workers)
+        _inspect_on_ray(pictures, judging.products / name, target, rate, workers)
         return
-    inspector, taught = source(
-        product, reference or [], zero_shot, products, encoder, language, precision, device, engine,
-        side, smallest_defect_px,
-    )  # fmt: skip
-    if taught.side_reason:
-        say(taught.side_reason)
-    taught.description = about or taught.description
-    target = out if out is not None or as_json else Path("out/inspect")
-    outcome = run(
-        inspector,
-        [(taught, pictures)],
-        out=target,
-        as_json=as_json,
-        false_alarm_rate=false_alarm_rate,
-        ask=asked,
-    )
+    inspector, product = inspector_and_product(comparison, judging, compute, size, language)
+    if product.side_reason:
+        say(product.side_reason)
+    written = None if as_json and out is None else target
+    outcome = run(inspector, [(product, pictures)], written, as_json, rate, asked)
     if not as_json:
         show(outcome, target)
-    leave(outcome)
+    exit_if_incomplete(outcome)
     if fail_on_anomaly and any(row.verdict == "anomalous" for row in outcome.rows):
         raise typer.Exit(1)
 
 
-def on_ray(pictures: Sequence[Path], product: Path, out: Path, rate: float, workers: int) -> None:
+def _inspect_on_ray(
+    pictures: Sequence[Path], product: Path, out: Path, rate: float, workers: int
+) -> None:
     """Many pictures as a Ray Data job; what could not be read is listed, and ends with code 2."""
     from anomalyst.product_index import product_folder, read_record
 
@@ -133,10 +93,9 @@ def on_ray(pictures: Sequence[Path], product: Path, out: Path, rate: float, work
 
     folder = product_folder(product.name, product.parent).resolve()
     job = Job(product=folder, encoder=read_record(folder)["encoder"], false_alarm_rate=rate)
-    with counted("Inspecting on Ray") as told:
-        found = inspect_on_ray(
-            [path.resolve() for path in pictures], job, out, workers=workers, told=told
-        )
+    with progress("Inspecting on Ray") as bar:
+        images = [path.resolve() for path in pictures]
+        found = inspect_on_ray(images, job, out, workers=workers, told=bar.show)
     for image, problem in found.bad:
         say(f"Skipped: {problem or image}")
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(found.counts.items()))

@@ -1,20 +1,19 @@
 """The command line: one file per verb; here they meet, and every error becomes one sentence."""
 
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from anomalyst.cli import chat, demo, export, inspect, serve, store, teach, watch
-from anomalyst.cli.bench import baselines as bench_peers
-from anomalyst.cli.bench import making as bench_making
-from anomalyst.cli.bench import server as bench_serving
-from anomalyst.cli.bench import training as bench_training
-from anomalyst.cli.bench.inspection import app as bench_app
+from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.training import compare, search, train
+from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory
 
 app = typer.Typer(
@@ -27,33 +26,21 @@ app = typer.Typer(
     epilog="First steps: `anomalyst demo`, then `anomalyst teach bolt good/` and "
     "`anomalyst inspect new/ --product bolt`.",
 )
-app.command()(demo.demo)
-app.command()(teach.teach)
-app.command()(inspect.inspect)
-app.command()(chat.chat)
-app.command()(serve.serve)
-app.command()(watch.watch)
-app.command()(export.export)
-app.command()(evaluate.evaluate)
-app.command()(mmad.mmad)
-app.command()(train.train)
-app.command()(compare.compare)
-app.command()(search.search)
-app.command()(search.crossval)
-for command in (
-    bench_peers.peers,
-    bench_training.engines,
-    bench_training.loop,
-    bench_training.allreduce,
-    bench_making.making,
-    bench_making.defects,
-    bench_serving.serve,
-    bench_serving.corrections,
-):
-    bench_app.command()(command)
+COMMANDS = (
+    *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
+    *(evaluate.evaluate, mmad.mmad, train.train, compare.compare, search.search, search.crossval),
+)
+BENCHES = (
+    *(baselines.peers, training.engines, training.loop, training.allreduce),
+    *(making.making, making.defects, server.serve, server.corrections),
+)
+for command in COMMANDS:
+    app.command()(command)
+for command in BENCHES:
+    inspection.app.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
-app.add_typer(bench_app, name="bench")
+app.add_typer(inspection.app, name="bench")
 
 
 def _show_version(wanted: bool) -> None:
@@ -67,15 +54,13 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[  # noqa: ARG001
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
     threads: Annotated[
         int | None,
         typer.Option(
-            "--threads",
-            metavar="N",
-            help="Processors to compute with.",
-            show_default="all this process may use",
+            metavar="N", help="Processors to compute with.", show_default="all this process may use"
         ),
     ] = None,
     debug: Annotated[  # noqa: ARG001
@@ -90,8 +75,6 @@ def options(
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 anomaly found, 2 bad input, 3 our fault."""
-    from anomalyst.errors import AnomalystError
-
     keep_freed_memory()
     try:
         app()
@@ -108,9 +91,6 @@ def main() -> None:
 
 def _tell_internal(error: Exception) -> None:
     """One sentence and where the traceback lies; all of it on the screen with --debug."""
-    import tempfile
-    import traceback
-
     if "--debug" in sys.argv:
         traceback.print_exception(error)
         return

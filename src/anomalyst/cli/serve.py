@@ -1,52 +1,39 @@
 """`anomalyst serve`: the workbench and the REST API."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from anomalyst.cli.screen import (
-    Database,
-    Device,
-    Encoder,
-    EngineOption,
-    Home,
-    Language,
-    Precision,
-    Products,
-    needs,
-    say,
-)
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import needs, say
+
+if TYPE_CHECKING:
+    from anomalyst.server.config import ServingConfig
 
 
+@opt.grouped
 def serve(
+    *,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; any but this machine's own needs --keys.")
+        str, Option(help="Address to listen at; any but this machine's own needs --keys.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at.")] = 7860,
-    home: Home = Path("workbench"),
-    products: Products = Path("products"),
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Training runs to show.")] = Path(
-        "runs"
-    ),
-    database: Database = None,
-    encoder: Encoder = "embedded",
-    precision: Precision = "auto",
-    device: Device = "auto",
-    engine: EngineOption = "auto",
-    language: Language = None,
-    keys: Annotated[
-        bool, typer.Option("--keys", help="Every request needs a key (`anomalyst store key`).")
-    ] = False,
+    port: Annotated[int, Option(help="Port to listen at.")] = 7860,
+    home: opt.Home = Path("workbench"),
+    products: opt.Products = Path("products"),
+    runs: Annotated[Path, Option(metavar="DIR", help="Training runs to show.")] = Path("runs"),
+    database: opt.Database = None,
+    encoder: opt.Encoder = "embedded",
+    compute: opt.Compute,
+    language: opt.Language = None,
+    keys: Annotated[bool, Option("--keys", help="Requests need a key (`store key`).")] = False,
     keep_days: Annotated[
-        int | None,
-        typer.Option(metavar="DAYS", help="Forget older inspections; corrected ones stay."),
+        int | None, Option(metavar="DAYS", help="Forget older inspections; corrected ones stay.")
     ] = None,
-    upload_mb: Annotated[int, typer.Option(help="Largest request.")] = 64,
-    ray: Annotated[
-        bool, typer.Option("--ray", help="On Ray Serve: the model in replicas that come and go.")
-    ] = False,
-    replicas: Annotated[int, typer.Option(help="Most replicas of the model, with --ray.")] = 2,
+    upload_mb: Annotated[int, Option(help="Largest request.")] = 64,
+    ray: Annotated[bool, Option("--ray", help="On Ray Serve: replicas come and go.")] = False,
+    replicas: Annotated[int, Option(help="Most replicas of the model, with --ray.")] = 2,
 ) -> None:
     """Open the workbench in the browser; REST under /api/v1, its documentation at /docs.
 
@@ -65,9 +52,7 @@ def serve(
         runs=runs,
         database=database,
         encoder=encoder,
-        precision=precision,
-        device=device,
-        engine=engine,
+        **asdict(compute),
         language=language,
         host=host,
         port=port,
@@ -80,12 +65,16 @@ def serve(
         from anomalyst.server.cluster.app import serve_on_ray
 
         serve_on_ray(config, replicas)
-        return
+    else:
+        _serve(config)
+
+
+def _serve(config: "ServingConfig") -> None:
     from anomalyst.server.app import check_address
     from anomalyst.server.app import serve as run
     from anomalyst.server.logs import write_json_logs
 
-    check_address(host, port)
+    check_address(config.host, config.port)
     write_json_logs()
-    say(f"Anomalyst opens at http://{host}:{port} (Ctrl-C ends it).")
+    say(f"Anomalyst opens at http://{config.host}:{config.port} (Ctrl-C ends it).")
     run(config)

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from anomalyst.cli.screen import Database, Home, Products, counted, needs, say
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import needs, progress, say
+from anomalyst.io.files import write_text
 
 if TYPE_CHECKING:
     from anomalyst.server.config import ServingConfig
@@ -17,10 +20,10 @@ app = typer.Typer(no_args_is_help=True, help="The record of inspections: backup,
 
 @app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(metavar="FILE.tar.gz", show_default=False)],
-    home: Home = Path("workbench"),
-    products: Products = Path("products"),
-    database: Database = None,
+    target: Annotated[Path, Argument(metavar="FILE.tar.gz")],
+    home: opt.Home = Path("workbench"),
+    products: opt.Products = Path("products"),
+    database: opt.Database = None,
 ) -> None:
     """Write everything as one file: inspections, pictures, products. The server may go on.
 
@@ -28,17 +31,17 @@ def backup(
     """
     from anomalyst.server.storage.retention import back_up
 
-    with counted("Packing") as told:
-        count = back_up(_config(home, products, database), target, told)
+    with progress("Packing") as bar:
+        count = back_up(_config(home, products, database), target, bar.show)
     typer.echo(f"{target}: {count} files and all tables ({target.stat().st_size / 1e6:.1f} MB).")
 
 
 @app.command()
 def restore(
-    source: Annotated[Path, typer.Argument(metavar="FILE.tar.gz", show_default=False)],
-    home: Home = Path("workbench"),
-    products: Products = Path("products"),
-    database: Database = None,
+    source: Annotated[Path, Argument(metavar="FILE.tar.gz")],
+    home: opt.Home = Path("workbench"),
+    products: opt.Products = Path("products"),
+    database: opt.Database = None,
 ) -> None:
     """Bring a backup into an empty installation, of either kind of database.
 
@@ -46,16 +49,16 @@ def restore(
     """
     from anomalyst.server.storage.retention import restore as bring_back
 
-    with counted("Restoring") as told:
-        count = bring_back(_config(home, products, database), source, told)
+    with progress("Restoring") as bar:
+        count = bring_back(_config(home, products, database), source, bar.show)
     typer.echo(f"{count} inspections are back in {home}.")
 
 
 @app.command()
+@opt.grouped
 def prune(
-    days: Annotated[int, typer.Option(help="Forget inspections older than this.", min=1)],
-    home: Home = Path("workbench"),
-    database: Database = None,
+    days: Annotated[int, Option(help="Forget inspections older than this.", min=1)],
+    record: opt.Record,
 ) -> None:
     """Forget old inspections; those that somebody corrected stay.
 
@@ -63,16 +66,17 @@ def prune(
     """
     from anomalyst.server.storage.retention import prune as forget
 
-    count = forget(_store(home, database), days)
+    count = forget(_store(record), days)
     typer.echo(f"{count} inspections older than {days} days are forgotten.")
 
 
 @app.command()
+@opt.grouped
 def key(
-    name: Annotated[str, typer.Argument(help="Whose it is, as 'line 3'.", show_default=False)],
-    role: Annotated[str, typer.Option(metavar="operator|engineer|admin")] = "operator",
-    home: Home = Path("workbench"),
-    database: Database = None,
+    name: Annotated[str, Argument(help="Whose it is, as 'line 3'.")],
+    role: Annotated[str, Option(metavar="operator|engineer|admin")] = "operator",
+    *,
+    record: opt.Record,
 ) -> None:
     """Make an API key; it is shown this once.
 
@@ -83,54 +87,52 @@ def key(
     """
     from anomalyst.server.auth import make_key
 
-    typer.echo(make_key(_store(home, database), name, role))
+    typer.echo(make_key(_store(record), name, role))
     say("Keep it well: only its digest is stored. It is sent as X-API-Key, or as a bearer token.")
 
 
 @app.command()
-def keys(home: Home = Path("workbench"), database: Database = None) -> None:
-    """List the keys, without what opens.
+@opt.grouped
+def keys(record: opt.Record) -> None:
+    """List the keys: role, state, name.
 
     Example: anomalyst store keys
     """
     from anomalyst.server.auth import list_keys
 
-    for row in list_keys(_store(home, database)):
+    for row in list_keys(_store(record)):
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
         typer.echo(f"{row.role:<9} {state:<19} {row.name}")
 
 
 @app.command()
-def revoke(
-    name: Annotated[str, typer.Argument(show_default=False)],
-    home: Home = Path("workbench"),
-    database: Database = None,
-) -> None:
+@opt.grouped
+def revoke(name: Annotated[str, Argument(show_default=False)], record: opt.Record) -> None:
     """From now on the key opens nothing.
 
     Example: anomalyst store revoke "line 3"
     """
     from anomalyst.server.auth import revoke_key
 
-    revoke_key(_store(home, database), name)
+    revoke_key(_store(record), name)
     typer.echo(f"{name}: revoked.")
 
 
 @app.command()
+@opt.grouped
 def preferences(
-    target: Annotated[Path, typer.Argument(metavar="FILE.jsonl", show_default=False)],
-    product: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this one.")] = None,
-    home: Home = Path("workbench"),
-    database: Database = None,
+    target: Annotated[Path, Argument(metavar="FILE.jsonl")],
+    product: Annotated[str | None, Option(metavar="NAME", help="Only of this one.")] = None,
+    *,
+    record: opt.Record,
 ) -> None:
     """Write what people corrected as preference pairs, in the form TRL's DPO trainer reads.
 
     Example: anomalyst store preferences pairs.jsonl
     """
-    from anomalyst.io.files import write_text
     from anomalyst.server.storage.preferences import preference_pairs
 
-    pairs = list(preference_pairs(_store(home, database), product))
+    pairs = list(preference_pairs(_store(record), product))
     write_text(target, "".join(json.dumps(pair) + "\n" for pair in pairs))
     typer.echo(f"{target}: {len(pairs)} pairs.")
 
@@ -142,8 +144,8 @@ def _config(home: Path, products: Path, database: str | None) -> "ServingConfig"
     return ServingConfig(home=home, products=products, database=database)
 
 
-def _store(home: Path, database: str | None) -> "Store":
-    config = _config(home, Path("products"), database)
+def _store(record: opt.Record) -> "Store":
+    config = _config(record.home, Path("products"), record.database)
     from anomalyst.server.storage.database import open_database
     from anomalyst.server.storage.pictures import Pictures
     from anomalyst.server.storage.store import Store

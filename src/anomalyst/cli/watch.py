@@ -6,39 +6,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from anomalyst.cli.screen import Database, Home, Language, Products, needs, say
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import needs, say
 
 if TYPE_CHECKING:
     from anomalyst.server.storage.tables import InspectionRow
-    from anomalyst.server.streaming.watch import Tally
+    from anomalyst.server.streaming.watch import Tally, Watch
 
 
 def watch(
     source: Annotated[
-        str,
-        typer.Argument(
-            metavar="DIR|rtsp://...|0", help="A folder, a stream, or a camera's number."
-        ),
+        str, Argument(metavar="DIR|rtsp://...|0", help="A folder, a stream, or a camera's number.")
     ],
-    product: Annotated[
-        str, typer.Option(metavar="NAME", help="A product made with `anomalyst teach`.")
-    ],
+    product: Annotated[str, Option(metavar="NAME", help="Made with `anomalyst teach`.")],
     mqtt: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST[:PORT]", help="A broker; mqtt://USER:PASSWORD@HOST/PREFIX too."),
+        Option(metavar="HOST[:PORT]", help="A broker; mqtt://USER:PASSWORD@HOST/PREFIX too."),
     ] = None,
     webhook: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="Takes each result by POST.")
+        list[str] | None, Option(metavar="URL", help="Takes each result by POST.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Only what is there now, then end.")] = False,
-    home: Home = Path("workbench"),
-    products: Products = Path("products"),
-    database: Database = None,
-    language: Language = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line and nothing else.")
-    ] = False,
+    once: Annotated[bool, Option("--once", help="Only what is there now, then end.")] = False,
+    home: opt.Home = Path("workbench"),
+    products: opt.Products = Path("products"),
+    database: opt.Database = None,
+    language: opt.Language = None,
+    as_json: opt.JsonLines = False,
 ) -> None:
     """Inspect pictures as they come and tell MQTT brokers and webhooks, each at least once.
 
@@ -54,18 +49,19 @@ def watch(
     from anomalyst.server.streaming.sources import open_source
     from anomalyst.server.streaming.watch import Watch
 
-    sinks: list[Sink] = [
-        *(Mqtt(one) for one in mqtt or []),
-        *(Webhook(one) for one in webhook or []),
-    ]
+    sinks: list[Sink] = [*map(Mqtt, mqtt or []), *map(Webhook, webhook or [])]
     config = ServingConfig(home=home, products=products, database=database, language=language)
     place = str(Path(source).resolve()) if Path(source).exists() else source
-    watching = Watch(
-        config, product, open_source(source), place, sinks, _tell_json if as_json else _tell
-    )
+    tell = _tell_json if as_json else _tell
+    watching = Watch(config, product, open_source(source), place, sinks, tell)
+    say(f"Watching {source} for {product!r}; Ctrl-C ends it.")
+    _run(watching, once)
+
+
+def _run(watching: "Watch", once: bool) -> None:
+    """Watch until the end, and tell what came; ends with code 2 if something could not be read."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: watching.ended.set())
-    say(f"Watching {source} for {product!r}; Ctrl-C ends it.")
     try:
         tally = watching.run(once=once)
     finally:

@@ -10,33 +10,18 @@ import numpy as np
 from anomalyst.detection.regions import box_iou, find_regions, joined_px
 from anomalyst.errors import PictureError
 from anomalyst.inspector import Inspector
-from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Dialogue, Inspection
 
 QUESTION = "Is there any anomaly in the image?"  # the predecessor's
 
 
-class Speaking:
+class AskingInspector:
     """An inspector that is asked `QUESTION` about each picture."""
 
     def __init__(self, inspector: Inspector):
         self.inspector = inspector
         self.name, self.fingerprint = inspector.name, inspector.fingerprint
-
-    def teach(
-        self,
-        name: str,
-        good: Sequence[Path],
-        *,
-        adapted: bool | None = None,
-        bad: KnownDefects | None = None,
-    ) -> Any:
-        """A product from good pictures, and a few defective ones."""
-        return self.inspector.teach(name, good, adapted=adapted, bad=bad)
-
-    def untaught(self) -> Any:
-        """A product of which no good picture is known."""
-        return self.inspector.untaught()
+        self.teach, self.untaught = inspector.teach, inspector.untaught
 
     def inspect_many(
         self, images: Sequence[Path], product: Any, *, false_alarm_rate: float
@@ -67,7 +52,7 @@ def strictly_yes_or_no(text: str) -> bool | None:
     return None if other in words else words[0] == "yes"
 
 
-def said_of(inspection: Inspection, mask: np.ndarray | None) -> dict[str, str]:
+def answer_columns(inspection: Inspection, mask: np.ndarray | None) -> dict[str, str]:
     """What a row of results says of the words: text, place and box against a bool mask (H, W)."""
     words = inspection.words
     if words is None:

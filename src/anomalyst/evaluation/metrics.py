@@ -12,6 +12,9 @@ import numpy as np
 
 from anomalyst.errors import AnomalystError
 
+Labels = Sequence[int] | np.ndarray  # (n,) of 0 good, 1 anomalous
+Scores = Sequence[float] | np.ndarray  # (n,), higher is worse
+Maps = Sequence[np.ndarray]  # (H, W) each; sizes may differ
 PRO_LIMIT = 0.3  # MVTec AD, Bergmann et al. 2021, IJCV 129, section 5.2
 STRICT_PRO_LIMIT = 0.05  # MVTec LOCO and MVTec AD 2
 
@@ -26,12 +29,9 @@ class ImageMetrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PixelMetrics:
-    """One number per question about the maps, over all pixels of all maps, in [0, 1] or nan."""
+class PixelMetrics(ImageMetrics):
+    """The same of all pixels of all maps, and the areas under the per-region overlap curve."""
 
-    auroc: float
-    ap: float
-    f1_max: float
     aupro_30: float
     aupro_05: float
 
@@ -75,6 +75,11 @@ class Ranking:
         # F1 = 2 TP / (TP + FP + P), which needs no division by a precision of 0 / 0.
         return float(np.max(2 * self.hits / (self.hits + self.alarms + self.hits[-1])))
 
+    def figures(self) -> dict[str, float]:
+        """The fields of `ImageMetrics`."""
+        precision = self.average_precision()
+        return {"auroc": self.auroc(), "ap": precision, "f1_max": self.f1_max()}
+
     def roc(self) -> tuple[np.ndarray, np.ndarray]:
         """(false alarm rate, recall), float64 (S + 1,) each, from (0, 0) to (1, 1)."""
         return _from_zero(self.alarms / self.alarms[-1]), _from_zero(self.hits / self.hits[-1])
@@ -84,8 +89,8 @@ class Ranking:
         return self.hits / self.hits[-1], self.hits / (self.hits + self.alarms)
 
 
-def rank(labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray) -> Ranking:
-    """Sort once, ask often: labels (n,) of 0 good, 1 anomalous; scores (n,), higher is worse.
+def rank(labels: Labels, scores: Scores) -> Ranking:
+    """Sort once, ask often.
 
     Raises AnomalystError for unequal lengths, other labels, or scores that are not numbers.
     """
@@ -108,49 +113,17 @@ def rank(labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarra
     return Ranking(hits, ends + 1 - hits)
 
 
-def auroc(labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray) -> float:
+def auroc(labels: Labels, scores: Scores) -> float:
     """Area under the ROC curve, see `Ranking.auroc`; input as for `rank`."""
     return rank(labels, scores).auroc()
 
 
-def average_precision(
-    labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray
-) -> float:
-    """Average precision, see `Ranking.average_precision`; input as for `rank`."""
-    return rank(labels, scores).average_precision()
-
-
-def f1_max(labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray) -> float:
-    """Highest F1 over all thresholds, see `Ranking.f1_max`; input as for `rank`."""
-    return rank(labels, scores).f1_max()
-
-
-def image_metrics(
-    labels: Sequence[int] | np.ndarray, scores: Sequence[float] | np.ndarray
-) -> ImageMetrics:
+def image_metrics(labels: Labels, scores: Scores) -> ImageMetrics:
     """All metrics of picture scores with one sort; input as for `rank`."""
-    ranking = rank(labels, scores)
-    return ImageMetrics(
-        auroc=ranking.auroc(), ap=ranking.average_precision(), f1_max=ranking.f1_max()
-    )
+    return ImageMetrics(**rank(labels, scores).figures())
 
 
-def aupro(
-    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray], limit: float = PRO_LIMIT
-) -> float:
-    """Area under the per-region overlap curve up to a false alarm rate of `limit`, over `limit`.
-
-    Bergmann et al. 2021, IJCV 129, section 5.2. Each 8-connected region of the masks weighs the
-    same whatever its size; good pixels of all pictures, the normal ones too, make the rate. Input
-    as for `pixel_metrics`. Raises AnomalystError if `limit` is not in (0, 1].
-    """
-    if not 0 < limit <= 1:
-        raise AnomalystError(f"limit is {limit}; a false alarm rate above 0, at most 1, is needed.")
-    ranking, overlap = _rank_pixels(maps, masks)
-    return _area_up_to(limit, ranking, overlap)
-
-
-def pixel_metrics(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> PixelMetrics:
+def pixel_metrics(maps: Maps, masks: Maps) -> PixelMetrics:
     """All metrics of the maps, with one sort of all pixels.
 
     maps: float (H, W) each, compared as float32, higher is more anomalous; masks: (H, W) each,
@@ -159,17 +132,13 @@ def pixel_metrics(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> Pi
     """
     ranking, overlap = _rank_pixels(maps, masks)
     return PixelMetrics(
-        auroc=ranking.auroc(),
-        ap=ranking.average_precision(),
-        f1_max=ranking.f1_max(),
+        **ranking.figures(),
         aupro_30=_area_up_to(PRO_LIMIT, ranking, overlap),
         aupro_05=_area_up_to(STRICT_PRO_LIMIT, ranking, overlap),
     )
 
 
-def _rank_pixels(
-    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]
-) -> tuple[Ranking, np.ndarray]:
+def _rank_pixels(maps: Maps, masks: Maps) -> tuple[Ranking, np.ndarray]:
     """(ranking of all pixels, mean share of a region at or above each score: float64 (S,))."""
     keys, areas_px = _keyed_pixels(maps, masks)
     keys.sort()
@@ -184,9 +153,7 @@ def _rank_pixels(
     return Ranking(hits, ends + 1 - hits), overlap
 
 
-def _keyed_pixels(
-    maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]
-) -> tuple[np.ndarray, list[int]]:
+def _keyed_pixels(maps: Maps, masks: Maps) -> tuple[np.ndarray, list[int]]:
     """(one uint64 per pixel: falling score | number of its region, 0 if good; pixels per region).
 
     Sorting these sorts scores and regions together: numpy sorts plain integers several times
@@ -252,16 +219,18 @@ def _from_zero(curve: np.ndarray) -> np.ndarray:
 
 
 def _area_up_to(limit: float, ranking: Ranking, overlap: np.ndarray) -> float:
+    """Area under the per-region overlap curve up to a false alarm rate of `limit`, over `limit`.
+
+    Bergmann et al. 2021, IJCV 129, section 5.2. Each 8-connected region of the masks weighs the
+    same whatever its size; good pixels of all pictures, the normal ones too, make the rate.
+    """
     if not ranking.has_both():
         return float("nan")
-    rates, shares = _from_zero(ranking.alarms / ranking.alarms[-1]), _from_zero(overlap)
+    rates, _ = ranking.roc()
+    shares = _from_zero(overlap)
     beyond = int(np.searchsorted(rates, limit, side="right"))
-    at_limit = shares[-1]
-    if beyond < len(rates):
-        left, right = rates[beyond - 1], rates[beyond]
-        part = (limit - left) / (right - left)
-        at_limit = shares[beyond - 1] + part * (shares[beyond] - shares[beyond - 1])
-    area = np.trapezoid(
-        np.append(shares[:beyond], at_limit), np.append(rates[:beyond], min(limit, 1.0))
-    )
+    left, right = rates[beyond - 1], rates[beyond]
+    part = (limit - left) / (right - left)
+    at_limit = shares[beyond - 1] + part * (shares[beyond] - shares[beyond - 1])
+    area = np.trapezoid(np.append(shares[:beyond], at_limit), np.append(rates[:beyond], limit))
     return min(1.0, float(area / limit))  # summing may end a rounding above 1

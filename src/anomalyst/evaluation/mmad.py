@@ -52,6 +52,17 @@ class Choice:
         """Whether it is the right one."""
         return self.chosen == self.question.right
 
+    def as_dict(self) -> dict[str, Any]:
+        """As a line of answers.jsonl."""
+        return {
+            "image": str(self.entry.image),
+            "type": self.question.kind,
+            "question": self.question.text,
+            "chosen": self.question.options[self.chosen],
+            "right": self.question.options[self.question.right],
+            "correct": self.correct,
+        }
+
 
 def read_mmad(path: Path, root: Path) -> list[Entry]:
     """The entries of `mmad.json`, pictures under `root`. Raises AnomalystError for other files."""
@@ -89,19 +100,13 @@ def _question(value: Mapping[str, Any]) -> Question:
 
 
 def run_mmad(
-    inspector: Inspector,
-    entries: Sequence[Entry],
-    *,
-    on_entry: Callable[[], None] = lambda: None,
+    inspector: Inspector, entries: Sequence[Entry], *, on_entry: Callable[[], None] = lambda: None
 ) -> Iterator[Choice | PictureError]:
-    """Every question of every picture, beside one good picture; of a bad one the error."""
+    """Every question of every picture, beside a good one; for a broken picture its error."""
     for entry in entries:
+        good = [entry.template] if entry.template else []
         try:
-            product = (
-                inspector.teach(entry.dataset, [entry.template])
-                if entry.template
-                else inspector.untaught()
-            )
+            product = inspector.teach(entry.dataset, good) if good else inspector.untaught()
             found = inspector.inspect(entry.image, product)
         except PictureError as error:
             yield error

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
-from anomalyst.cli.screen import Categories, Dataset, Encoder, needs, progress
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import needs, progress
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.evaluation.baselines.comparison import Shots
@@ -13,41 +16,39 @@ if TYPE_CHECKING:
 
 
 def peers(
-    dataset: Dataset,
+    dataset: opt.Dataset,
     shots: Annotated[
-        str, typer.Option(metavar="N,N,...|all", help="Good pictures to teach, a table for each.")
+        str, Option(metavar="N,N,...|all", help="Good pictures to teach, a table for each.")
     ] = "1,2,4,all",
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of these pictures.")] = 5,
-    encoder: Encoder = "embedded",
-    category: Categories = None,
+    seeds: Annotated[int, Option(min=1, help="Draws of these pictures.")] = 5,
+    encoder: opt.Encoder = "embedded",
+    category: opt.Categories = None,
     halves: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="NAME,NAME,...",
             help="Categories of the first half; the rest are the second.",
             show_default="no halves",
         ),
     ] = "",
-    max_pictures: Annotated[
-        int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
-    ] = None,
+    max_pictures: opt.MaxPictures = None,
     clip: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="DIR", help="Folder of a CLIP model: also WinCLIP and AnomalyGPT's prompts."
         ),
     ] = None,
     untrained: Annotated[
-        bool, typer.Option("--untrained", help="Peers also on a ResNet and a ViT never trained.")
+        bool, Option("--untrained", help="Baselines also on a ResNet and a ViT never trained.")
     ] = False,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where results go, and where they are gone on with.")
+        Path, Option(metavar="DIR", help="Where results go, and where they are gone on with.")
     ] = Path("out/peers"),
 ) -> None:
     """Compare the pair decoder with PatchCore, PaDiM, SPADE, AnomalyDINO and PCA on its own trunk.
 
-    All peers, and the plain nearest patch, see EfficientNet-Lite0's features at strides 8 and 16 of
-    the detector under test (ImageNet's, from the package, if it has another trunk), at its size,
+    All of them, and the plain nearest patch, see EfficientNet-Lite0's features at strides 8 and 16
+    of the detector under test (ImageNet's, from the package, if it has another trunk), at its size,
     and learn from all good pictures. The tables are in DIR/peers.md, the bars in DIR/peers.png; the
     same command again goes on where an interrupted one stopped.
 
@@ -57,10 +58,10 @@ def peers(
     """
     needs("evaluate", "matplotlib")
     from anomalyst.datasets.reading import read_categories
-    from anomalyst.evaluation.baselines.comparison import PeersConfig, compare_peers
+    from anomalyst.evaluation.baselines.comparison import ComparisonConfig, compare_baselines
     from anomalyst.evaluation.baselines.report import as_markdown
 
-    config = PeersConfig(
+    config = ComparisonConfig(
         shots=_shots(shots),
         seeds=seeds,
         max_pictures=max_pictures,
@@ -70,25 +71,19 @@ def peers(
         untrained=untrained,
     )
     samples = read_categories(dataset, category or [])
-    with progress("Comparing", None) as (bar, task):
+    with progress("Comparing") as bar:
 
         def show(name: str, step: "Progress") -> None:
-            bar.update(
-                task,  # type: ignore[arg-type]
-                description=name,
-                completed=step.pictures_done,
-                total=step.pictures_total,
-            )
+            bar.describe(name)
+            bar.show(step.pictures_done, step.pictures_total)
 
-        found = compare_peers(samples, config, out=out, progress=show)
+        found = compare_baselines(samples, config, out=out, progress=show)
     typer.echo(as_markdown(found))
     typer.echo(f"Written to {out}: peers.md, peers.png")
 
 
 def _shots(text: str) -> "tuple[Shots, ...]":
     """What --shots says. Raises AnomalystError."""
-    from anomalyst.errors import AnomalystError
-
     found: list[Shots] = []
     for word in (part.strip() for part in text.split(",")):
         if word != "all" and not (word.isdecimal() and int(word) > 0):

@@ -8,44 +8,34 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
+from anomalyst.cli import options as opt
 from anomalyst.cli.demo import PICTURES
-from anomalyst.cli.screen import Encoder, EngineOption, Precision, needs, pictures_in, progress
+from anomalyst.cli.screen import needs, pictures_in, print_table, progress
 from anomalyst.errors import PictureError
 
 if TYPE_CHECKING:
     from anomalyst.evaluation.benchmarks.inspection import BenchResult
 
+GOOD, TEST = PICTURES / "circuit-module" / "good", PICTURES / "circuit-module" / "test"
 app = typer.Typer(no_args_is_help=True, help="Speed and memory on this machine.")
-
-
-@app.callback()
-def bench() -> None:
-    """Speed and memory on this machine."""
 
 
 @app.command()
 def inspect(
     image: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="IMAGE...", help="Pictures or folders; the bundled ones if none."),
+        Argument(metavar="IMAGE...", help="Pictures or folders; the bundled ones if none."),
     ] = None,
-    reference: Annotated[
-        list[Path] | None, typer.Option(metavar="GOOD", help="Good pictures or folders.")
-    ] = None,
-    side: Annotated[
-        int, typer.Option(min=64, max=1024, help="Working side in pixels; tiles above 512.")
-    ] = 256,
-    references: Annotated[
-        int, typer.Option(min=1, help="How many good pictures to compare with.")
-    ] = 1,
-    pictures: Annotated[int, typer.Option(min=1, help="How many pictures to inspect.")] = 50,
-    encoder: Encoder = "embedded",
-    precision: Precision = "auto",
-    engine: EngineOption = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False,
+    reference: opt.References = None,
+    side: Annotated[int, Option(min=64, max=1024, help="Working side; tiles above 512.")] = 256,
+    references: Annotated[int, Option(min=1, help="How many good pictures to compare with.")] = 1,
+    pictures: Annotated[int, Option(min=1, help="How many pictures to inspect.")] = 50,
+    encoder: opt.Encoder = "embedded",
+    precision: opt.Precision = "auto",
+    engine: opt.Engine = "auto",
+    as_json: opt.JsonObject = False,
 ) -> None:
     """Time teaching and inspecting, stage by stage; count memory and operations.
 
@@ -54,21 +44,17 @@ def inspect(
     """
     from anomalyst.evaluation.benchmarks.inspection import bench_inspect
 
-    folder = PICTURES / "circuit-module"
-    good = pictures_in(reference or [folder / "good"])
-    some = _repeated(pictures_in(image or [folder / "test"]), pictures)
-    with (
-        TemporaryDirectory() as copies,
-        progress("Inspecting", len(some)) as (bar, task),
-    ):
+    good = _repeated(pictures_in(reference or [GOOD]), references)
+    some = _repeated(pictures_in(image or [TEST]), pictures)
+    with TemporaryDirectory() as copies, progress("Inspecting", len(some)) as bar:
         result = bench_inspect(
-            _copied(_repeated(good, references), Path(copies)),
+            _copied(good, Path(copies)),
             some,
             side_px=side,
             encoder=encoder,
             precision=precision,  # type: ignore[arg-type]
             engine=engine,  # type: ignore[arg-type]
-            on_picture=lambda: bar.advance(task),  # type: ignore[arg-type]
+            on_picture=bar.advance,
         )
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result)))
@@ -78,20 +64,16 @@ def inspect(
 
 @app.command()
 def ways(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The set, as for `evaluate`.")],
-    shots: Annotated[int, typer.Option(min=1, help="Good training pictures to teach.")] = 1,
-    category: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this one; may be repeated.")
-    ] = None,
-    max_pictures: Annotated[
-        int | None, typer.Option(metavar="N", help="At most N test pictures per category.")
-    ] = None,
+    dataset: opt.Dataset,
+    shots: Annotated[int, Option(min=1, help="Good training pictures to teach.")] = 1,
+    category: opt.Categories = None,
+    max_pictures: opt.MaxPictures = None,
     way: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="ENGINE:PRECISION",
-            help="As torch:float32; may be repeated; the first is the "
-            "one the others are compared with.",
+            help="As torch:float32; may be repeated; the first is the one the others are compared "
+            "with.",
             show_default="all that are here",
         ),
     ] = None,
@@ -110,42 +92,45 @@ def ways(
     plans = plan_runs(samples, shots, 1, max_pictures=max_pictures)
     chosen = list(dict.fromkeys(map(Way.read, way))) if way else ways_here()
     total = len(chosen) * sum(len(plan.test) for plan in plans)
-    with progress("Comparing", total) as (bar, task):
+    with progress("Comparing", total) as bar:
         found = compare_ways(
-            samples, chosen, shots=shots, max_pictures=max_pictures,
-            on_picture=lambda: bar.advance(task),  # type: ignore[arg-type]
-        )  # fmt: skip
+            samples, chosen, shots=shots, max_pictures=max_pictures, on_picture=bar.advance
+        )
     typer.echo(ways_table(found))
 
 
 @app.command()
 def beside(
-    jobs: Annotated[int, typer.Option(min=2, help="How many at once.")] = 2,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 60,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns; medians are told.")] = 3,
+    jobs: Annotated[int, Option(min=2, help="How many at once.")] = 2,
+    pictures: Annotated[int, Option(min=1, help="Pictures of each.")] = 60,
+    rounds: Annotated[int, Option(min=1, help="Rounds; medians are printed.")] = 3,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Of each.", show_default="as `inspect` by itself"),
+        Option(min=1, metavar="N", help="Of each.", show_default="as `inspect` by itself"),
     ] = None,
-    engine: EngineOption = "auto",
+    engine: opt.Engine = "auto",
 ) -> None:
     """Run `inspect` alone, then several times at once: what jobs on one machine cost each other.
 
     Example: anomalyst bench beside --jobs 2 --pictures 100
     """
-    from anomalyst.evaluation.benchmarks.concurrent import bench_beside
+    from anomalyst.evaluation.benchmarks.concurrent import bench_concurrent
 
-    folder = PICTURES / "circuit-module"
-    good = pictures_in([folder / "good"])
+    good = pictures_in([GOOD])
     before = [] if threads is None else ["--threads", str(threads)]
-    with progress("Inspecting", rounds) as (bar, task):
-        result = bench_beside(
-            good[:1], _repeated(good, pictures), jobs=jobs, rounds=rounds, before=before,
-            options=["--engine", engine], on_round=lambda: bar.advance(task),  # type: ignore[arg-type]
-        )  # fmt: skip
+    with progress("Inspecting", rounds) as bar:
+        alone_s, together_s = bench_concurrent(
+            good[:1],
+            _repeated(good, pictures),
+            jobs=jobs,
+            rounds=rounds,
+            before=before,
+            options=["--engine", engine],
+            on_round=bar.advance,
+        )
     typer.echo(
-        f"{result.pictures} pictures: alone {result.alone_s:.2f} s; {jobs} jobs at once "
-        f"{result.together_s:.2f} s, {result.ratio:.2f} times as long"
+        f"{pictures} pictures: alone {alone_s:.2f} s; {jobs} jobs at once {together_s:.2f} s, "
+        f"{together_s / alone_s:.2f} times as long"
     )
 
 
@@ -165,21 +150,12 @@ def _copied(paths: list[Path], folder: Path) -> list[Path]:
 
 
 def _show(result: "BenchResult") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Per picture, milliseconds")
-    table.add_column("")
-    for stage in result.median_ms:
-        table.add_column(stage, justify="right")
-    table.add_row("median", *(f"{v:.1f}" for v in result.median_ms.values()))
-    table.add_row("p95", *(f"{v:.1f}" for v in result.p95_ms.values()))
-    console = Console()
-    console.print(table)
-    console.print(
+    rows = [("median", *map("{:.1f}".format, result.median_ms.values()))]
+    rows += [("p95", *map("{:.1f}".format, result.p95_ms.values()))]
+    print_table("Per picture, milliseconds", ["", *result.median_ms], rows)
+    typer.echo(
         f"load {result.load_ms:.0f} ms, teach {result.teach_ms:.0f} ms "
-        f"({result.adapt_ms:.0f} with fitting), "
-        f"first picture {result.first_ms:.0f} ms\n"
+        f"({result.adapt_ms:.0f} with fitting), first picture {result.first_ms:.0f} ms\n"
         f"stream {result.pictures_per_second:.1f} pictures/s, "
         f"peak memory {result.peak_memory_mb:.0f} MiB\n"
         f"{result.gflop_per_picture:.2f} GFLOP a picture; matrix-product peak "
@@ -193,10 +169,8 @@ def _show(result: "BenchResult") -> None:
 
 @app.command()
 def words(
-    episodes: Annotated[int, typer.Option(min=1, help="Drawn pictures to ask about.")] = 1000,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False,
+    episodes: Annotated[int, Option(min=1, help="Drawn pictures to ask about.")] = 1000,
+    as_json: opt.JsonObject = False,
 ) -> None:
     """Ask about drawn parts of families that words were never learnt from; count right answers.
 
@@ -206,8 +180,8 @@ def words(
     from anomalyst.inspector import Inspector
 
     inspector = Inspector.load()
-    with progress("Asking", episodes) as (bar, task):
-        scores = judge_words(inspector, episodes, lambda: bar.advance(task))  # type: ignore[arg-type]
+    with progress("Asking", episodes) as bar:
+        scores = judge_words(inspector, episodes, bar.advance)
     if as_json:
         typer.echo(json.dumps({name: dataclasses.asdict(s) for name, s in scores.items()}))
         return
@@ -221,9 +195,9 @@ def words(
 
 @app.command()
 def ask(
-    pictures: Annotated[int, typer.Option(min=1, help="How many pictures to ask about.")] = 30,
+    pictures: Annotated[int, Option(min=1, help="How many pictures to ask about.")] = 30,
     question: Annotated[
-        str, typer.Option(metavar="TEXT", help="What to ask.")
+        str, Option(metavar="TEXT", help="What to ask.")
     ] = "Is there a defect, and where?",
 ) -> None:
     """Time the whole answer about a new picture: map, verdict and words.
@@ -232,12 +206,10 @@ def ask(
     """
     from anomalyst.evaluation.benchmarks.inspection import bench_ask
 
-    folder = PICTURES / "circuit-module"
-    good = pictures_in([folder / "good"])[:1]
-    some = _repeated(pictures_in([folder / "test"]), pictures)
-    with progress("Asking", len(some)) as (bar, task):
-        result = bench_ask(good, some, question, lambda: bar.advance(task))  # type: ignore[arg-type]
+    some = _repeated(pictures_in([TEST]), pictures)
+    with progress("Asking", len(some)) as bar:
+        ms = bench_ask(pictures_in([GOOD])[:1], some, question, bar.advance)
     typer.echo(
-        f"map {result.map_ms:.0f} ms, words {result.words_ms:.0f} ms, both {result.both_ms:.0f} ms "
-        f"(medians of {len(some)}); {result.forty_tokens_ms:.0f} ms for 40 tokens"
+        f"map {ms['map']:.0f} ms, words {ms['words']:.0f} ms, both {ms['both']:.0f} ms "
+        f"(medians of {len(some)}); {ms['forty tokens']:.0f} ms for 40 tokens"
     )

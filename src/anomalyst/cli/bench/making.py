@@ -1,48 +1,49 @@
 """`anomalyst bench making|defects`: how fast pictures are made, and what they are worth."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
+from typer import Option
 
-from anomalyst.cli.screen import Categories, Dataset, needs, say
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import needs, say
 
 
 def making(
-    dataset: Dataset,
-    category: Categories = None,
-    count: Annotated[int, typer.Option(min=20, help="Pictures a category and method.")] = 200,
+    dataset: opt.Dataset,
+    category: opt.Categories = None,
+    count: Annotated[int, Option(min=20, help="Pictures a category and method.")] = 200,
 ) -> None:
     """Make pictures by every method at 256 px on all cores and time it.
 
     Example: anomalyst bench making sets/bolts --category m8 --count 200
     """
     needs("train", "matplotlib", "sklearn", "kornia")
-    from tempfile import TemporaryDirectory
-
     from anomalyst.datasets.builders.throughput import bench_making
     from anomalyst.evaluation.reports.tables import markdown_table
 
     with TemporaryDirectory() as folder:
         found = bench_making(dataset, category or (), Path(folder), count=count, say=say)
-        rows = [
-            (one.method, one.pictures, one.not_made, f"{one.whole:.1f}", f"{one.steady:.1f}")
-            for one in found
-        ]
-        heads = ["method", "pictures", "not made", "pictures/s", "once running"]
-        typer.echo(markdown_table(heads, rows, words=1))
+    rows = [
+        (one.method, one.pictures, one.not_made, f"{one.whole:.1f}", f"{one.steady:.1f}")
+        for one in found
+    ]
+    heads = ["method", "pictures", "not made", "pictures/s", "once running"]
+    typer.echo(markdown_table(heads, rows, words=1))
 
 
 def defects(
-    dataset: Dataset,
-    category: Categories = None,
-    recipe: Annotated[
-        Path, typer.Option(metavar="FILE.yaml", help="Of the text-aligned stage.")
-    ] = Path("recipes/defects.yaml"),
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method.")] = 3,
-    count: Annotated[int, typer.Option(min=1, help="Made pictures a category and method.")] = 120,
+    dataset: opt.Dataset,
+    category: opt.Categories = None,
+    recipe: Annotated[Path, Option(metavar="FILE.yaml", help="Of the text-aligned stage.")] = Path(
+        "recipes/defects.yaml"
+    ),
+    seeds: Annotated[int, Option(min=1, help="Trainings of each method.")] = 3,
+    count: Annotated[int, Option(min=1, help="Made pictures a category and method.")] = 120,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where sets and runs go, and where it goes on.")
+        Path, Option(metavar="DIR", help="Where sets and runs go, and where it goes on.")
     ] = Path("out/defects"),
 ) -> None:
     """Train one small decoder per method of planting defects, and look for real ones with it.
@@ -56,14 +57,9 @@ def defects(
     from anomalyst.training.experiments.synthesis_ablation import as_markdown, bench_methods
     from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 
+    made = load(TextAlignedRecipe, recipe)
     found = bench_methods(
-        dataset,
-        category or (),
-        out,
-        recipe=load(TextAlignedRecipe, recipe),
-        seeds=seeds,
-        count=count,
-        say=say,
+        dataset, category or (), out, recipe=made, seeds=seeds, count=count, say=say
     )
     typer.echo(as_markdown(found))
     typer.echo(f"Written to {out}")

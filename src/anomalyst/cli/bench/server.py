@@ -3,14 +3,16 @@
 from typing import Annotated
 
 import typer
+from typer import Option
 
-from anomalyst.cli.screen import Categories, Dataset, counted, needs, say
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import needs, progress, say
 
 
 def serve(
-    inspections: Annotated[int, typer.Option(help="How many in each run.", min=10)] = 1000,
-    clients: Annotated[int, typer.Option(help="How many send at once.", min=1)] = 16,
-    kills: Annotated[int, typer.Option(help="SIGKILLs in the second run; 0: no second run.")] = 1,
+    inspections: Annotated[int, Option(help="How many in each run.", min=10)] = 1000,
+    clients: Annotated[int, Option(help="How many send at once.", min=1)] = 16,
+    kills: Annotated[int, Option(help="SIGKILLs in the second run; 0: no second run.")] = 1,
 ) -> None:
     """Inspections by many clients: first page, memory, throughput, p95; nothing lost or doubled.
 
@@ -27,8 +29,8 @@ def serve(
     loads = []
     for name, killed in (("in peace", 0), ("killed", kills)):
         if name == "in peace" or killed:
-            with counted(f"Inspecting, {name}") as told:
-                loads.append((name, measure(inspections, clients, kills=killed, told=told)))
+            with progress(f"Inspecting, {name}") as bar:
+                loads.append((name, measure(inspections, clients, kills=killed, told=bar.show)))
     head, *rows = table(loads)
     shown = Table(*head, box=None, pad_edge=False, header_style="dim")
     for row in rows:
@@ -39,11 +41,11 @@ def serve(
 
 
 def corrections(
-    dataset: Dataset,
-    category: Categories = None,
-    good: Annotated[int, typer.Option(min=2, help="Good pictures each product learns from.")] = 8,
-    count: Annotated[int, typer.Option(min=1, help="False alarms called fine.")] = 2,
-    most: Annotated[int, typer.Option(min=2, help="Test pictures of each label.")] = 20,
+    dataset: opt.Dataset,
+    category: opt.Categories = None,
+    good: Annotated[int, Option(min=2, help="Good pictures each product learns from.")] = 8,
+    count: Annotated[int, Option(min=1, help="False alarms called fine.")] = 2,
+    most: Annotated[int, Option(min=2, help="Test pictures of each label.")] = 20,
 ) -> None:
     """Call the worst false alarms of real products fine, and see what that changes elsewhere.
 

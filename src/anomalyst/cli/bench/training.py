@@ -1,32 +1,32 @@
 """`anomalyst bench engines|loop|allreduce`: what spreading a run costs on this machine."""
 
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
+from typer import Option
 
+from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, say
-
-Worlds = Annotated[
-    list[int] | None,
-    typer.Option("--nproc", metavar="N", help="Processes; may be repeated.", show_default="1 2 4"),
-]
 
 
 def engines(
     engine: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             metavar="ddp|fsdp|deepspeed|horovod",
             help="May be repeated.",
             show_default="all that are installed",
         ),
     ] = None,
-    nproc: Worlds = None,
-    steps: Annotated[int, typer.Option(min=20, help="Of each run.")] = 50,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results go.")] = Path(
-        "out/engines"
-    ),
+    nproc: Annotated[
+        list[int] | None,
+        Option(metavar="N", help="Processes; may be repeated.", show_default="1 2 4"),
+    ] = None,
+    steps: Annotated[int, Option(min=20, help="Of each run.")] = 50,
+    out: opt.Results = Path("out/engines"),
 ) -> None:
     """Run one tiny recipe on every engine: same loss curve, time, memory, bytes sent.
 
@@ -44,17 +44,14 @@ def engines(
 
 
 def loop(
-    width: Annotated[int, typer.Option(help="Of the tiny language model.")] = 256,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each loop.")] = 5,
+    width: Annotated[int, Option(help="Of the tiny language model.")] = 256,
+    rounds: Annotated[int, Option(min=1, help="Turns of each loop.")] = 5,
 ) -> None:
     """Time our training loop beside a bare torch loop on the same model and batches.
 
     Example: anomalyst bench loop --rounds 7
     """
     needs("train", "matplotlib", "psutil")
-    import json
-    from tempfile import TemporaryDirectory
-
     from anomalyst.training.experiments.engine_bench import bench_loop
 
     with TemporaryDirectory() as folder:
@@ -64,11 +61,9 @@ def loop(
 def allreduce(
     nproc: Annotated[
         list[int] | None,
-        typer.Option(metavar="N", help="Processes; may be repeated.", show_default="2 4"),
+        Option(metavar="N", help="Processes; may be repeated.", show_default="2 4"),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results go.")] = Path(
-        "out/allreduce"
-    ),
+    out: opt.Results = Path("out/allreduce"),
 ) -> None:
     """Measure all-reduce (gloo; MPI and NCCL where there) beside naive, driver and ring.
 

@@ -5,38 +5,28 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
+from anomalyst.cli import options as opt
 from anomalyst.cli.datasets.builders import augment, convert, poisson, synthesize
-from anomalyst.cli.screen import counted, needs
+from anomalyst.cli.screen import needs, progress
+from anomalyst.io.files import write_text
 
-HELP = "Look data sets over before they are trusted, and make others from them."
-app = typer.Typer(no_args_is_help=True, help=HELP)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Look data sets over before they are trusted, and make others from them.",
+)
 for command in (convert, augment, poisson, synthesize):
     app.command()(command)
 
 
-@app.callback(help=HELP)
-def data() -> None:
-    """Look data sets over, and make others from them."""
-
-
 @app.command()
 def check(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR",
-            help="The set: a folder (MVTec-AD, VisA, AeBAD-S or plain), or a .csv/.jsonl table.",
-            show_default=False,
-        ),
-    ],
+    source: opt.Dataset,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.json", help="Write the whole report here as JSON, too."),
+        Path | None, Option(metavar="FILE.json", help="Write the whole report here as JSON, too.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole report as JSON and nothing else.")
-    ] = False,
+    as_json: opt.JsonObject = False,
 ) -> None:
     """Count, open every picture and mask, and name leaks and shortcuts.
 
@@ -48,21 +38,10 @@ def check(
     Ends with exit code 0 whatever is found; with 2 if the set itself cannot be read.
     """
     needs("evaluate", "sklearn")
-    from anomalyst.errors import AnomalystError
-
-    try:
-        _check(source, out, as_json)
-    except AnomalystError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from error
-
-
-def _check(source: Path, out: Path | None, as_json: bool) -> None:
     from anomalyst.datasets.checks import check as check_dataset
-    from anomalyst.io.files import write_text
 
-    with counted("Opening pictures") as tell:
-        report = check_dataset(source, on_progress=tell)
+    with progress("Opening pictures") as bar:
+        report = check_dataset(source, on_progress=bar.show)
     text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
     if out is not None:
         write_text(out, text + "\n")
@@ -71,16 +50,14 @@ def _check(source: Path, out: Path | None, as_json: bool) -> None:
 
 @app.command()
 def world(
-    out: Annotated[
-        Path, typer.Argument(metavar="DIR", help="An empty folder.", show_default=False)
-    ],
-    family: Annotated[str, typer.Option(metavar="NAME", help="Which kind of product.")] = "biscuit",
-    seed: Annotated[int, typer.Option(help="Another seed is another product.")] = 0,
-    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 320,
-    good: Annotated[int, typer.Option(help="Good pictures to train on.")] = 20,
-    bad: Annotated[int, typer.Option(help="Defective pictures to test with.")] = 20,
+    out: Annotated[Path, Argument(metavar="DIR", help="An empty folder.")],
+    family: Annotated[str, Option(metavar="NAME", help="Which kind of product.")] = "biscuit",
+    seed: Annotated[int, Option(help="Another seed is another product.")] = 0,
+    size: Annotated[int, Option(help="Side of the pictures in pixels.")] = 320,
+    good: Annotated[int, Option(help="Good pictures to train on.")] = 20,
+    bad: Annotated[int, Option(help="Defective pictures to test with.")] = 20,
 ) -> None:
-    """Draw a product that never was as a data set, with masks and the truth in words.
+    """Draw an invented product as a data set, with masks and the truth in words.
 
     Example: anomalyst data world sets/module --family "circuit module" --seed 3
     """
@@ -93,18 +70,15 @@ def world(
 
 @app.command()
 def gallery(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the sheets go.")] = Path(
-        "out/gallery"
-    ),
-    seed: Annotated[int, typer.Option(help="Another seed, other products.")] = 0,
+    out: opt.Results = Path("out/gallery"),
+    seed: Annotated[int, Option(help="Another seed, other products.")] = 0,
 ) -> None:
     """Draw sheets of every product family, every defect and every way of planting defects.
 
     Example: anomalyst data gallery --out out/gallery
     """
-    from anomalyst.cli.screen import progress
     from anomalyst.synthetic.procedural.gallery import num_rows, write_gallery
 
-    with progress("Drawing", num_rows()) as (bar, task):
-        write_gallery(out, seed=seed, on_row=lambda: bar.advance(task))  # type: ignore[arg-type]
+    with progress("Drawing", num_rows()) as bar:
+        write_gallery(out, seed=seed, on_row=bar.advance)
     typer.echo(f"Sheets: families.jpg, defects.jpg and planted.jpg in {out}")

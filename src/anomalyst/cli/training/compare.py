@@ -4,17 +4,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument
 
+from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, say
 
 
 def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders that `train` wrote.")
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where table, page and curves go.")
-    ] = Path("out/compare"),
+    runs: Annotated[list[Path], Argument(metavar="RUN...", help="Folders that `train` wrote.")],
+    out: opt.Results = Path("out/compare"),
 ) -> None:
     """Compare runs: what differs in their recipes, their figures, right answers by category.
 

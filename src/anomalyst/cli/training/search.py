@@ -1,31 +1,41 @@
 """`anomalyst search` and `anomalyst crossval`: many runs of one recipe."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
-from anomalyst.cli.screen import needs, progress, say
-from anomalyst.cli.training.train import Overrides, RecipeFile
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import Bar, needs, progress, say
 
-Jobs = Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")]
+Jobs = Annotated[int, Option(min=1, help="Runs at a time, each in a process of its own.")]
+
+
+def _heard(bar: Bar) -> Callable[[str], None]:
+    """Says each sentence, and counts it."""
+
+    def hear(sentence: str) -> None:
+        bar.advance()
+        say(sentence)
+
+    return hear
 
 
 def search(
-    recipe: RecipeFile,
+    recipe: opt.RecipeFile,
     key: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="key=LOW..HIGH|key=A,B|key=value...",
             help="What is searched: a range or values. One value changes the recipe.",
         ),
     ],
-    trials: Annotated[int, typer.Option(min=1, help="Runs in all, those before included.")] = 20,
-    folds: Annotated[int, typer.Option(help="Mean of so many folds for each; 0: one run.")] = 0,
+    trials: Annotated[int, Option(min=1, help="Runs in all, those before included.")] = 20,
+    folds: Annotated[int, Option(help="Mean of so many folds for each; 0: one run.")] = 0,
     jobs: Jobs = 1,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", show_default="out/search/RECIPE")
-    ] = None,
+    out: Annotated[Path | None, Option(metavar="DIR", show_default="out/search/RECIPE")] = None,
 ) -> None:
     """Search the keys of a recipe for the lowest (validation) loss; goes on where it stopped.
 
@@ -44,28 +54,21 @@ def search(
         recipe=recipe, overrides=overrides, space=space, trials=trials, folds=folds
     )
     target = out or Path("out/search") / recipe.stem
-    with progress("Searching", trials) as (bar, task):
-
-        def hear(sentence: str) -> None:
-            bar.advance(task)  # type: ignore[arg-type]
-            say(sentence)
-
-        text = run_search(config, target, jobs=jobs, on_trial=hear)
+    with progress("Searching", trials) as bar:
+        text = run_search(config, target, jobs=jobs, on_trial=_heard(bar))
     typer.echo(text)
     typer.echo(f"Written to {target}; the best recipe is {target / 'best.yaml'}")
 
 
 def crossval(
-    recipe: RecipeFile,
-    override: Overrides = None,
-    folds: Annotated[int, typer.Option(min=2, help="Parts; each is held out once.")] = 5,
+    recipe: opt.RecipeFile,
+    override: opt.Overrides = None,
+    folds: Annotated[int, Option(min=2, help="Parts; each is held out once.")] = 5,
     by: Annotated[
-        Literal["pictures", "categories"], typer.Option(help="What is dealt into parts.")
+        Literal["pictures", "categories"], Option(help="What is dealt into parts.")
     ] = "pictures",
     jobs: Jobs = 1,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", show_default="out/crossval/RECIPE")
-    ] = None,
+    out: Annotated[Path | None, Option(metavar="DIR", show_default="out/crossval/RECIPE")] = None,
 ) -> None:
     """Train a recipe once for every part of its good pictures that is held out.
 
@@ -79,12 +82,7 @@ def crossval(
 
     read = load_recipe(recipe, override or [])
     target = out or Path("out/crossval") / recipe.stem
-    with progress("Folds", folds) as (bar, task):
-
-        def hear(sentence: str) -> None:
-            bar.advance(task)  # type: ignore[arg-type]
-            say(sentence)
-
-        text = cross_validate(read, folds, target, by=by, jobs=jobs, on_fold=hear)
+    with progress("Folds", folds) as bar:
+        text = cross_validate(read, folds, target, by=by, jobs=jobs, on_fold=_heard(bar))
     typer.echo(text)
     typer.echo(f"Written to {target}")

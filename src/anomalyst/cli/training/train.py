@@ -1,13 +1,18 @@
 """`anomalyst train`: run a recipe, in one process or many."""
 
+import json
 import os
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Option
 
+from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.training.distributed.ranks import Place
@@ -21,43 +26,35 @@ LOST = (
     "remote process exited",
 )
 
-RecipeFile = Annotated[
-    Path, typer.Argument(metavar="RECIPE.yaml", help="What to train.", show_default=False)
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="key=value...", help="Change keys of the recipe, as in steps=100."),
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """How many, and where the others are: `training.distributed.launching.Launch` as options."""
+
+    nproc: Annotated[int, Option(min=1, help="Processes on this machine.")] = 1
+    nnodes: Annotated[str, Option(metavar="N|MIN:MAX", help="Machines; two numbers: elastic.")] = (
+        "1"
+    )
+    node_rank: Annotated[int, Option(help="Which machine this is, from 0.")] = 0
+    master: Annotated[str, Option(metavar="HOST:PORT", help="The first machine's address.")] = ""
+    hostfile: Annotated[str, Option(metavar="FILE", help="Machines, as `host slots=N` lines.")] = ""
+    max_restarts: Annotated[int, Option(min=0, help="Start again so often if a process dies.")] = 0
 
 
+@opt.grouped
 def train(
-    recipe: RecipeFile,
-    override: Overrides = None,
+    recipe: opt.RecipeFile,
+    override: opt.Overrides = None,
+    *,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The run's folder.", show_default="runs/RECIPE"),
+        Path | None, Option(metavar="DIR", help="The run's folder.", show_default="runs/RECIPE")
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="Start over, or go on where it stopped.")
-    ] = False,
+    fresh: Annotated[bool, Option("--fresh/--resume", help="Start over, or continue.")] = False,
     engine: Annotated[
         Literal["single", "ddp", "fsdp", "deepspeed", "horovod"] | None,
-        typer.Option(help="How it is spread.", show_default="the recipe's, or single"),
+        Option(help="How it is spread.", show_default="the recipe's, or single"),
     ] = None,
-    nproc: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
-    nnodes: Annotated[
-        str, typer.Option(metavar="N|MIN:MAX", help="Machines; two numbers: elastic.")
-    ] = "1",
-    node_rank: Annotated[int, typer.Option(help="Which machine this is, from 0.")] = 0,
-    master: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where the machines meet: the first one.")
-    ] = "",
-    hostfile: Annotated[
-        str, typer.Option(metavar="FILE", help="Machines as `host slots=N` lines instead.")
-    ] = "",
-    max_restarts: Annotated[
-        int, typer.Option(min=0, help="Start again so often when a process dies.")
-    ] = 0,
+    processes: Processes,
 ) -> None:
     """Train by a recipe; the same command goes on with an interrupted run.
 
@@ -70,61 +67,51 @@ def train(
     On two processes: anomalyst train recipes/anomalygpt.yaml --engine ddp --nproc 2
     """
     needs("train", "matplotlib", "peft", "psutil")
-    from anomalyst.training.distributed.launching import Launch, checked, read_launch, run_processes
     from anomalyst.training.distributed.ranks import place_of
     from anomalyst.training.tasks import load_recipe
 
-    named = [f"engine.name={engine}"] if engine else []
-    read = load_recipe(recipe, [*(override or []), *named])
+    changes = [*(override or []), *([f"engine.name={engine}"] if engine else [])]
+    read = load_recipe(recipe, changes)
     target = out or Path("runs") / recipe.stem
     place = place_of(os.environ)
     if place:
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler prints when it starts
         _work(read, target, place, fresh=fresh)
-        return
-    launch = read_launch(
-        Launch(
-            nproc=nproc,
-            nnodes=nnodes,
-            node_rank=node_rank,
-            master=master,
-            hostfile=hostfile,
-            max_restarts=max_restarts,
-        )
-    )
-    resolved = checked(read, target, world=launch.world, here=launch.nproc, resume=not fresh)
-    if read.engine.name == "single":
-        _run(resolved, target, None, resume=not fresh)
-        return
-    arguments = ["train", str(recipe), *(override or []), *named, "--out", str(target)]
-    status = run_processes(launch, read.engine.name, arguments + ["--fresh"] * fresh)
-    if status:
+    else:
+        words = ["train", str(recipe), *changes, "--out", str(target)]
+        _launch(read, target, processes, words, fresh=fresh)
+
+
+def _launch(
+    recipe: "Recipe", out: Path, processes: Processes, words: list[str], *, fresh: bool
+) -> None:
+    """Train here, or start the processes that do, each with these words of the command line."""
+    from anomalyst.training.distributed.launching import Launch, checked, read_launch, run_processes
+
+    launch = read_launch(Launch(**asdict(processes)))
+    resolved = checked(recipe, out, world=launch.world, here=launch.nproc, resume=not fresh)
+    if recipe.engine.name == "single":
+        _run(resolved, out, None, resume=not fresh)
+    elif status := run_processes(launch, recipe.engine.name, words + ["--fresh"] * fresh):
         raise typer.Exit(status)
 
 
 def _work(recipe: "Recipe", out: Path, place: "Place", *, fresh: bool) -> None:
     """One process of several: the first speaks for all."""
-    import json
-
-    from anomalyst.errors import AnomalystError
     from anomalyst.training.distributed.launching import checked
     from anomalyst.training.monitor.training_monitor import TrainingStopped
 
     end = out / "end.json"
     if place.restart and end.exists():
-        how = json.loads(end.read_text(encoding="utf-8"))
-        if how["how"] != "interrupted":  # a finished run is not begun again, nor a hopeless one
-            raise typer.Exit(0 if how["how"] == "finished" else 2)
+        how = json.loads(end.read_text(encoding="utf-8"))["how"]
+        if how != "interrupted":  # a finished run is not begun again, nor a hopeless one
+            raise typer.Exit(0 if how == "finished" else 2)
     if place.restart and not place.rank:
         say(f"Started again ({place.restart}).")
+    resume = not fresh or bool(place.restart)
     try:
-        resume = not fresh or bool(place.restart)
-        _run(
-            checked(recipe, out, world=place.world, here=1, resume=resume),
-            out,
-            place,
-            resume=resume,
-        )
+        resolved = checked(recipe, out, world=place.world, here=1, resume=resume)
+        _run(resolved, out, place, resume=resume)
     except TrainingStopped:
         if place.rank:
             raise typer.Exit(2) from None
@@ -152,13 +139,13 @@ def _run(recipe: "Recipe", out: Path, place: "Place | None", *, resume: bool) ->
     from anomalyst.training.loop import train as run_training
 
     first = not place or not place.rank
-    with progress(f"Training {out.name}", recipe.steps if first else None) as (bar, task):
+    with progress(f"Training {out.name}", recipe.steps if first else None) as bar:
 
         def hear(line: dict[str, Any]) -> None:
             if "note" in line:
                 say(f"Note: {line['note']}")
                 return
-            bar.update(task, completed=line["step"])  # type: ignore[arg-type]
+            bar.show(line["step"])
             say(
                 f"step {line['step']}/{line['steps']}  loss {line['loss']:.4f}  "
                 f"{line['steps_per_second']:.2f} steps/s"

@@ -14,8 +14,8 @@ from anomalyst.backbones.base import Encoder
 from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
 from anomalyst.backbones.raw_trunk import trunk_beside
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.baselines.inspectors import PeerInspector, TextInspector
-from anomalyst.evaluation.baselines.methods import PEERS
+from anomalyst.evaluation.baselines.inspectors import FewShotInspector, ZeroShotInspector
+from anomalyst.evaluation.baselines.methods import BASELINES
 from anomalyst.evaluation.baselines.methods.text import Clip, PromptMap, WinCLIP, ZeroShot
 from anomalyst.evaluation.baselines.report import OURS, Contest, Entry, write_report
 from anomalyst.evaluation.protocols.protocol import (
@@ -25,7 +25,7 @@ from anomalyst.evaluation.protocols.protocol import (
     Results,
     evaluate,
 )
-from anomalyst.evaluation.protocols.run_records import Run
+from anomalyst.evaluation.protocols.run_records import by_category
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspector import Inspector
 from anomalyst.types import Sample
@@ -37,7 +37,7 @@ Tell = Callable[[str, Progress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeersConfig:
+class ComparisonConfig:
     """What is compared, and on which draws."""
 
     shots: tuple[Shots, ...] = (1, 2, 4, "all")
@@ -47,13 +47,13 @@ class PeersConfig:
     max_pictures: int | None = None
     """At most so many test pictures per category."""
     encoder: str = "embedded"
-    """The detector under test; its trunk's features, if it has one, are what peers see."""
+    """The detector under test; its trunk's features, if it has one, are what baselines see."""
     first_half: tuple[str, ...] = ()
     """Categories shown as one half, the others as the second; none: no halves."""
     clip: str | None = None
-    """Folder of a CLIP model, for the peers that need words and no good picture."""
+    """Folder of a CLIP model, for the baselines that need words and no good picture."""
     untrained: bool = False
-    """Whether the peers also score a ResNet and a ViT that never saw a picture."""
+    """Whether the baselines also score a ResNet and a ViT that never saw a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Contender:
         return "".join(c if c.isalnum() else "-" for c in f"{self.scorer} on {self.features}")
 
 
-def compare_peers(
+def compare_baselines(
     samples: Sequence[Sample],
-    config: PeersConfig,
+    config: ComparisonConfig,
     *,
     out: Path,
     progress: Tell = lambda *_: None,
@@ -101,7 +101,7 @@ def compare_peers(
 class _Compared:
     """The contenders, and what they are evaluated on."""
 
-    def __init__(self, samples: Sequence[Sample], config: PeersConfig, out: Path, tell: Tell):
+    def __init__(self, samples: Sequence[Sample], config: ComparisonConfig, out: Path, tell: Tell):
         self.samples, self.config, self.out, self.tell = samples, config, out, tell
         self.contenders = contenders(config)
 
@@ -114,7 +114,7 @@ class _Compared:
 
     @cached_property
     def without_pictures(self) -> list[Entry]:
-        """The zero-shot peers, if there is a CLIP folder; the same for any number of pictures."""
+        """The zero-shot baselines, if there is a CLIP folder; equal for any number of shots."""
         if self.config.clip is None:
             return []
         clip = Clip(self.config.clip)
@@ -122,17 +122,13 @@ class _Compared:
 
     def _by_words(self, method: ZeroShot) -> Entry:
         """One evaluation per category, for each has sentences of its own."""
-        runs: list[Run] = []
-        whole: Results | None = None
-        for category in sorted({sample.category for sample in self.samples}):
-            inspector = TextInspector(method, category.replace("_", " ") or "object")
-            own = [sample for sample in self.samples if sample.category == category]
+        found: list[Results] = []
+        for category, own in sorted(by_category(self.samples).items()):
+            inspector = ZeroShotInspector(method, category.replace("_", " ") or "object")
             name = Contender(method.name, "CLIP", inspector).folder
             folder = self.out / "0-shot" / name / (category or "all")
-            whole = self._results(inspector, own, 0, folder, f"{method.name}: {category}")
-            runs += whole.runs
-        assert whole is not None  # a data set has a category
-        results = replace(whole, runs=tuple(runs))
+            found.append(self._results(inspector, own, 0, folder, f"{method.name}: {category}"))
+        results = replace(found[-1], runs=tuple(run for one in found for run in one.runs))
         features = f"CLIP {Path(method.clip.source).name}"
         return Entry.of(method.name, features, results, self.config.first_half)
 
@@ -146,13 +142,13 @@ class _Compared:
         )
 
 
-def contenders(config: PeersConfig) -> list[Contender]:
-    """The detector under test first, then every peer on its trunk; then on untrained networks."""
+def contenders(config: ComparisonConfig) -> list[Contender]:
+    """The detector under test, then every baseline on its trunk, then on untrained networks."""
     ours = Inspector.load(config.encoder, InspectorConfig())
     detector = ours.detector
     if detector.decoder is None:
         raise AnomalystError(
-            f"--encoder {config.encoder}: has no pair decoder to compare with peers; take "
+            f"--encoder {config.encoder}: has no pair decoder to compare with baselines; take "
             "`embedded`, or `run:` and the folder of a trained detector."
         )
     encoders: list[Encoder] = [trunk_beside(detector.encoder)]
@@ -160,50 +156,44 @@ def contenders(config: PeersConfig) -> list[Contender]:
         encoders += [untrained(kind, detector.encoder.side_px) for kind in ("ResNet", "ViT")]
     found = [Contender(OURS, ours.name, ours)]
     for encoder in encoders:
-        for scorer, peer in PEERS.items():
-            found.append(Contender(scorer, encoder.name, PeerInspector(scorer, peer(encoder))))
+        for scorer, baseline in BASELINES.items():
+            found.append(
+                Contender(scorer, encoder.name, FewShotInspector(scorer, baseline(encoder)))
+            )
     return found
 
 
 def untrained(kind: str, side_px: int = 256) -> Encoder:
     """A ResNet-18 or a small ViT with the weights it starts its training from (seed 0)."""
     torch.manual_seed(SEED)
+    model: ResNetModel | ViTModel
     if kind == "ResNet":
-        settings = ResNetConfig(
-            embedding_size=64,
-            hidden_sizes=[64, 128, 256, 512],
-            depths=[2, 2, 2, 2],
-            layer_type="basic",
+        sizes = [64, 128, 256, 512]
+        model = ResNetModel(
+            ResNetConfig(
+                embedding_size=64, hidden_sizes=sizes, depths=[2, 2, 2, 2], layer_type="basic"
+            )
         )
-        model: ResNetModel | ViTModel = ResNetModel(settings)
     else:
-        model = ViTModel(
-            ViTConfig(
-                hidden_size=384,
-                num_hidden_layers=12,
-                num_attention_heads=6,
-                intermediate_size=1536,
-                image_size=224,
-                patch_size=16,
-            ),
-            add_pooling_layer=False,
-        )
+        settings = ViTConfig(
+            hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536,
+            image_size=224, patch_size=16,
+        )  # fmt: skip
+        model = ViTModel(settings, add_pooling_layer=False)
     with TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        encoder = HubEncoder(
-            HubEncoderConfig(source=folder, side_px=side_px), local_files_only=True
-        )
+        config = HubEncoderConfig(source=folder, side_px=side_px)
+        encoder = HubEncoder(config, local_files_only=True)
     encoder.name = f"untrained {kind}"
     return encoder
 
 
-def _check(samples: Sequence[Sample], config: PeersConfig) -> None:
+def _check(samples: Sequence[Sample], config: ComparisonConfig) -> None:
     known = sorted({sample.category for sample in samples})
-    for name in config.first_half:
-        if name not in known:
-            raise AnomalystError(
-                f"--halves: {name!r} is no category of this set; it has {', '.join(known)}."
-            )
+    if unknown := [name for name in config.first_half if name not in known]:
+        raise AnomalystError(
+            f"--halves: {unknown[0]!r} is no category of this set; it has {', '.join(known)}."
+        )
     if config.first_half and set(config.first_half) == set(known):
         raise AnomalystError(
             "--halves: names every category, which leaves none for the second half."

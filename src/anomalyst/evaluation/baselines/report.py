@@ -7,12 +7,13 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from anomalyst.evaluation.protocols.protocol import Results
-from anomalyst.evaluation.reports.tables import HEADINGS, Line, Spread, markdown_table, summarise
-from anomalyst.io.files import write_text, written_whole
+from anomalyst.evaluation.protocols.run_records import METRICS
+from anomalyst.evaluation.reports.plots import save_figure
+from anomalyst.evaluation.reports.tables import Line, Spread, markdown_table, summarise
+from anomalyst.io.files import write_text
 
 OURS = "pair decoder"
 OTHERS = ("pixel_auroc", "pixel_ap", "pixel_aupro_30")  # beside image AUROC, over all sets
@@ -52,9 +53,7 @@ class Contest:
     @property
     def title(self) -> str:
         """As a heading."""
-        if self.shots == "all":
-            return "all good pictures"
-        return f"{self.shots} good picture{'s' if self.shots > 1 else ''}"
+        return f"{self.shots} good picture{'' if self.shots == 1 else 's'}"
 
     def leads(self) -> Iterator[tuple[str, float, str]]:
         """(part, points of image AUROC ahead of the best other, which that is)."""
@@ -86,7 +85,7 @@ def as_markdown(contests: Sequence[Contest]) -> str:
 def _section(contest: Contest) -> str:
     parts = PARTS if contest.halves else PARTS[:1]
     heads = ["scoring", "features", *(f"image AUROC, {part}" for part in parts)]
-    heads += [HEADINGS[name] for name in OTHERS]
+    heads += [METRICS[name] for name in OTHERS]
     rows = [
         [entry.scorer, entry.features, *(spread.text(name) for name, spread in _cells(entry))]
         for entry in contest.entries
@@ -116,8 +115,7 @@ def draw(contests: Sequence[Contest], path: Path) -> None:
     for axes, contest in zip(panels, contests, strict=True):
         _bars(axes, contest)
         axes.set(ylim=(most - 0.5, -0.5), xlim=(max(0.0, min(45.0, lowest - 5)), 107))
-    with written_whole(path) as part:
-        FigureCanvasAgg(figure).print_png(str(part))
+    save_figure(figure, path)
 
 
 def _bars(axes: Axes, contest: Contest) -> None:

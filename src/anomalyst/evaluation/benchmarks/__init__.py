@@ -1,1 +1,1 @@
-"""How fast, how alike on every engine, what corrections and words are worth."""
+"""Speed, agreement of the engines, the worth of feedback and the truth of answers."""

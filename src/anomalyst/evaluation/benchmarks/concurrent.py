@@ -5,28 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BesideResult:
-    """Seconds from the first start to the last end; starting Python counts."""
-
-    jobs: int
-    pictures: int  # of each job
-    alone_s: float  # one job, the median of the rounds
-    together_s: float  # all jobs at once, the median of the rounds
-
-    @property
-    def ratio(self) -> float:
-        """How many times as long all take together; with one core each, as many as there are."""
-        return self.together_s / self.alone_s
-
-
-def bench_beside(
+def bench_concurrent(
     references: Sequence[Path],
     pictures: Sequence[Path],
     *,
@@ -35,8 +19,10 @@ def bench_beside(
     before: Sequence[str] = (),
     options: Sequence[str] = (),
     on_round: Callable[[], None] = lambda: None,
-) -> BesideResult:
-    """Inspect the same pictures in one process, then in `jobs` at once, turn by turn.
+) -> tuple[float, float]:
+    """Seconds of one process, and of `jobs` at once on the same pictures: medians of the rounds.
+
+    From the first start to the last end; starting Python counts.
 
     `before` stands before the word inspect in each command, `options` after it. Raises
     AnomalystError if one of them fails.
@@ -49,12 +35,7 @@ def bench_beside(
         alone.append(_seconds(command, 1))
         together.append(_seconds(command, jobs))
         on_round()
-    return BesideResult(
-        jobs=jobs,
-        pictures=len(pictures),
-        alone_s=statistics.median(alone),
-        together_s=statistics.median(together),
-    )
+    return statistics.median(alone), statistics.median(together)
 
 
 def _seconds(command: Sequence[str], jobs: int) -> float:

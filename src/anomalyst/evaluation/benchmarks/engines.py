@@ -49,7 +49,7 @@ class Way:
 
 
 @dataclass(slots=True)
-class Found:
+class Measured:
     """What one way gave, by category: scores, labels, verdicts; and its times."""
 
     scores: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -86,13 +86,13 @@ def compare_ways(
     shots: int = 1,
     max_pictures: int | None = None,
     on_picture: Callable[[], None] = lambda: None,
-) -> dict[Way, Found]:
+) -> dict[Way, Measured]:
     """Inspect the same pictures each way, beside the same good ones (the first draw).
 
     Of a paired set a picture is inspected beside its own reference. Raises PictureError for a
     picture that cannot be used.
     """
-    found = {way: Found() for way in ways}
+    found = {way: Measured() for way in ways}
     for way in ways:
         config = InspectorConfig(precision=way.precision, engine=way.engine, device="cpu")
         inspector = Inspector.load(config=config)
@@ -107,7 +107,7 @@ def compare_ways(
     return found
 
 
-def ways_table(found: dict[Way, Found]) -> str:
+def ways_table(found: dict[Way, Measured]) -> str:
     """Markdown: a row a way; what differs is against the first one."""
     first = next(iter(found.values()))
     product = 1e3 * product_seconds(torch.float32)

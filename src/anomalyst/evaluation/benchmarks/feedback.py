@@ -10,15 +10,14 @@ import numpy as np
 from anomalyst.datasets.reading import read_categories
 from anomalyst.detection.regions import box_iou
 from anomalyst.evaluation.metrics import auroc
+from anomalyst.evaluation.protocols.run_records import by_category
 from anomalyst.inspector import Inspector
 from anomalyst.product import Product
 from anomalyst.types import Inspection, Sample
 
-Told = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Corrected:
+class FeedbackEffect:
     """One product before and after; figures are of the pictures that were not corrected."""
 
     category: str
@@ -38,26 +37,22 @@ def bench_corrections(
     good: int = 8,
     corrections: int = 2,
     most: int = 20,
-    seed: int = 0,
-    say: Told = lambda _: None,
-) -> Iterator[Corrected]:
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[FeedbackEffect]:
     """Teach from `good` pictures, call what is found on the worst good test pictures fine.
 
     Of good and of defective test pictures at most `most` are taken, the first by name.
     A category without enough pictures is told to `say` and left out.
     """
     inspector = Inspector.load()
-    by_category: dict[str, list[Sample]] = {}
-    for sample in read_categories(dataset, categories):
-        by_category.setdefault(sample.category, []).append(sample)
-    for name, samples in by_category.items():
+    for name, samples in by_category(read_categories(dataset, categories)).items():
         train = [s.image for s in samples if s.split == "train" and s.label == "normal"]
         tests = [*_first(samples, "normal", most), *_first(samples, "anomalous", most)]
         if len(train) < good or len({s.label for s in tests}) < 2:
             say(f"{name}: left out; {good} good pictures to learn from, and good and defective "
                 "ones to test with, are needed.")  # fmt: skip
             continue
-        order = np.random.default_rng(seed).permutation(len(train))[:good]
+        order = np.random.default_rng(0).permutation(len(train))[:good]
         product = inspector.teach(name, [train[i] for i in order])
         yield _corrected(inspector, product, tests, corrections)
 
@@ -68,7 +63,7 @@ def _first(samples: Sequence[Sample], label: str, most: int) -> list[Sample]:
 
 def _corrected(
     inspector: Inspector, product: Product, tests: Sequence[Sample], corrections: int
-) -> Corrected:
+) -> FeedbackEffect:
     before = _inspected(inspector, product, tests)
     alarmed = [found for sample, found in before if sample.label == "normal" and found.regions]
     chosen = sorted(alarmed, key=lambda found: -found.score)[:corrections]
@@ -84,7 +79,7 @@ def _corrected(
         rest = [sample for sample in tests if sample.image not in images]
         then = _inspected(inspector, after, rest)
     left = [pair for pair in before if pair[0].image not in images]
-    return Corrected(
+    return FeedbackEffect(
         category=product.name,
         corrections=len(chosen),
         gone=sum(not _touches(again[found.image], found) for found in chosen),
@@ -100,7 +95,7 @@ Pairs = Sequence[tuple[Sample, Inspection]]
 
 
 def _inspected(inspector: Inspector, product: Product, tests: Sequence[Sample]) -> Pairs:
-    nothing = np.zeros((0, 0), np.float32)  # maps are large, and nobody looks at them
+    nothing = np.zeros((0, 0), np.float32)  # maps are large and not needed
     found = ((sample, inspector.inspect(sample.image, product)) for sample in tests)
     return [(sample, replace(one, map=nothing, shown={})) for sample, one in found]
 

@@ -5,7 +5,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from anomalyst.errors import PictureError
 from anomalyst.hardware.processor import PEAK_SIZE, Engine, Precision, matrix_peaks, processor
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspector import Inspector
+from anomalyst.product import Product
 from anomalyst.types import Dialogue, Inspection
 from anomalyst.vlm.facts import facts_of
 
@@ -39,7 +41,7 @@ class BenchResult:
     peak_gflops: dict[str, float]  # measured matrix product, by precision
     share_of_peak: float  # of that of the precision in use, during encode and decode
     products: float  # median time of a whole inspection in float32 products of 1024 x 1024
-    setting: dict[str, Any] = field(default_factory=dict)
+    setting: dict[str, Any]
 
 
 def bench_inspect(
@@ -52,40 +54,25 @@ def bench_inspect(
     engine: Engine = "auto",
     on_picture: Callable[[], None] = lambda: None,
 ) -> BenchResult:
-    """Teach from `references`, inspect `pictures` one by one and then as a stream.
+    """Teach from all `references`, inspect `pictures` one by one and then as a stream.
 
-    Every reference is remembered, however many they are. Raises PictureError for a bad picture.
+    Raises PictureError for a bad picture.
     """
     config = InspectorConfig(
         side_px=side_px, max_references=len(references), precision=precision, engine=engine
     )
     load_ms, inspector = _timed(lambda: Inspector.load(encoder, config))
-    inspector.teach("warm-up", references[:1])
-    teach_ms, _ = _timed(lambda: inspector.teach("bench", references, adapted=False))
-    adapt_ms, product = _timed(lambda: inspector.teach("bench", references, adapted=True))
-    first_ms, _ = _timed(lambda: inspector.inspect(pictures[0], product))
-    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    for picture in pictures:
-        total, result = _timed(lambda p=picture: inspector.inspect(p, product))  # type: ignore[misc]
-        for stage, seconds in result.seconds.items():
-            stages[stage].append(seconds * 1e3)
-        stages["total"].append(total)
-        on_picture()
+    product, first_times = _first_steps(inspector, references, pictures[0])
+    stages = _stages(inspector, pictures, product, on_picture)
     stream_ms, _ = _timed(lambda: _drain(inspector.inspect_many(pictures, product)))
     memory_mb = peak_memory_mb()  # before anything is loaded that an inspection does without
     gflop = _gflop(Inspector.load(encoder, replace(config, engine="torch")), pictures[0], product)
-    peaks = matrix_peaks()
-    used = str(inspector.detector.dtype).removeprefix("torch.")
-    if stages["network"]:  # an engine computes in float32 unless asked
-        used = "bfloat16" if precision == "bfloat16" else "float32"
-    stages = {stage: values for stage, values in stages.items() if values}
+    peaks, used = matrix_peaks(), _computed_in(inspector, precision, stages)
     median = {stage: statistics.median(values) for stage, values in stages.items()}
     busy = sum(median.get(stage, 0.0) for stage in ("encode", "decode", "network")) / 1e3
     return BenchResult(
+        **first_times,
         load_ms=load_ms,
-        teach_ms=teach_ms,
-        adapt_ms=adapt_ms,
-        first_ms=first_ms,
         median_ms=median,
         p95_ms={stage: float(np.quantile(values, 0.95)) for stage, values in stages.items()},
         pictures_per_second=len(pictures) / (stream_ms / 1e3),
@@ -94,19 +81,57 @@ def bench_inspect(
         peak_gflops=peaks,
         share_of_peak=gflop / busy / peaks[used],
         products=median["total"] / (2 * PEAK_SIZE**3 / peaks["float32"] / 1e6),
-        setting={
-            "encoder": encoder,
-            "side_px": side_px,
-            "references": product.num_references,
-            "pose": product.pose,
-            "pictures": len(pictures),
-            **processor().as_dict(),
-            "precision": used,
-            "engine": engine,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        },
+        setting=_setting(encoder, side_px, product, len(pictures), used, engine),
     )
+
+
+def _computed_in(inspector: Inspector, asked: Precision, stages: Iterable[str]) -> str:
+    """The precision of the networks; an engine computes in float32 unless asked."""
+    if "network" in stages:
+        return "bfloat16" if asked == "bfloat16" else "float32"
+    return str(inspector.detector.dtype).removeprefix("torch.")
+
+
+def _setting(
+    encoder: str, side_px: int, product: Product, pictures: int, precision: str, engine: Engine
+) -> dict[str, Any]:
+    return {
+        "encoder": encoder,
+        "side_px": side_px,
+        "references": product.num_references,
+        "pose": product.pose,
+        "pictures": pictures,
+        **processor().as_dict(),
+        "precision": precision,
+        "engine": engine,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _first_steps(
+    inspector: Inspector, references: Sequence[Path], picture: Path
+) -> tuple[Product, dict[str, float]]:
+    """The product; milliseconds to teach it without and with fitting, and of a first picture."""
+    inspector.teach("warm-up", references[:1])
+    teach_ms, _ = _timed(lambda: inspector.teach("bench", references, adapted=False))
+    adapt_ms, product = _timed(lambda: inspector.teach("bench", references, adapted=True))
+    first_ms, _ = _timed(lambda: inspector.inspect(picture, product))
+    return product, {"teach_ms": teach_ms, "adapt_ms": adapt_ms, "first_ms": first_ms}
+
+
+def _stages(
+    inspector: Inspector, pictures: Sequence[Path], product: Any, on_picture: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Milliseconds of each picture by stage; a stage that nothing went through is left out."""
+    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    for picture in pictures:
+        total, result = _timed(lambda p=picture: inspector.inspect(p, product))  # type: ignore[misc]
+        for stage, seconds in result.seconds.items():
+            stages[stage].append(seconds * 1e3)
+        stages["total"].append(total)
+        on_picture()
+    return {stage: values for stage, values in stages.items() if values}
 
 
 def peak_memory_mb() -> float:
@@ -135,48 +160,37 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return (time.perf_counter() - started) * 1e3, result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskResult:
-    """Medians over pictures, in milliseconds."""
-
-    map_ms: float
-    words_ms: float
-    both_ms: float
-    forty_tokens_ms: float  # reading the prompt and 40 greedy tokens, nothing checked
-
-
 def bench_ask(
     good: Sequence[Path],
     pictures: Sequence[Path],
     question: str,
     on_picture: Callable[[], None] = lambda: None,
-) -> AskResult:
-    """Ask the embedded default one question about each picture."""
+) -> dict[str, float]:
+    """Ask the embedded default one question about each picture: medians in milliseconds.
+
+    "map", "words", "both"; "forty tokens": reading the prompt and 40 greedy tokens, unchecked.
+    """
     inspector = Inspector.load()
     product = inspector.teach("part", good)
     warm = inspector.inspect(pictures[0], product)
     inspector.ask(question, Dialogue(warm))
-    maps, words = [], []
+    times: dict[str, list[float]] = {"map": [], "words": [], "both": []}
     for picture in pictures:
-        started = time.perf_counter()
-        found = inspector.inspect(picture, product)
-        maps.append(time.perf_counter() - started)
-        inspector.ask(question, Dialogue(found))
-        words.append(time.perf_counter() - started - maps[-1])
+        looked, found = _timed(lambda p=picture: inspector.inspect(p, product))  # type: ignore[misc]
+        asked, _ = _timed(lambda f=found: inspector.ask(question, Dialogue(f)))  # type: ignore[misc]
+        for name, taken in zip(times, (looked, asked, looked + asked), strict=True):
+            times[name].append(taken)
         on_picture()
-    both = [m + w for m, w in zip(maps, words, strict=True)]
-    forty = [_forty_tokens(inspector, question, warm) for _ in range(5)]
-    middle = [1000 * statistics.median(values) for values in (maps, words, both, forty)]
-    return AskResult(
-        map_ms=middle[0], words_ms=middle[1], both_ms=middle[2], forty_tokens_ms=middle[3]
-    )
+    times["forty tokens"] = [_forty_tokens(inspector, question, warm) for _ in range(5)]
+    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def _forty_tokens(inspector: Inspector, question: str, found: Inspection) -> float:
-    """Seconds of a greedy answer of exactly 40 tokens."""
+    """Milliseconds of a greedy answer of exactly 40 tokens."""
     speaker = inspector.speaker
     inputs = speaker.processor(speaker.prompt(question, facts_of(found)), dict(found.shown))
-    started = time.perf_counter()
+    generate = partial(
+        speaker.model.generate, max_new_tokens=40, min_new_tokens=40, do_sample=False
+    )
     with torch.inference_mode():
-        speaker.model.generate(**inputs, max_new_tokens=40, min_new_tokens=40, do_sample=False)
-    return time.perf_counter() - started
+        return _timed(lambda: generate(**inputs))[0]

@@ -4,7 +4,7 @@ Twice over: through the whole inspector, and given the true map, which tells the
 errors from the detector's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,12 +24,7 @@ from anomalyst.vlm.facts import MOST_NAMED, number
 from anomalyst.vlm.prompt_learner import region_figures
 
 EPISODE_SEED = 1 << 42  # nothing was ever trained on these
-WORLD = WorldConfig(
-    size_px=256,
-    references=(1, 1),
-    anomalous_share=0.5,
-    families=HELD_OUT,
-)
+WORLD = WorldConfig(size_px=256, references=(1, 1), anomalous_share=0.5, families=HELD_OUT)
 QUESTIONS = {
     "presence": "Is there any anomaly in the image?",
     "place": "Where is it?",
@@ -63,17 +58,13 @@ def judge_words(
 ) -> dict[str, Score]:
     """Scores "inspected" and "given the true map" over so many episodes."""
     scores = {"inspected": Score(), "given the true map": Score()}
-    for episode in _episodes(episodes):
+    for index in range(episodes):
+        episode = make_episode(EPISODE_SEED + index, WORLD)
         found = _inspected(inspector, episode)
         _judge(inspector, found, episode, scores["inspected"])
         _judge(inspector, _truly(found, episode), episode, scores["given the true map"])
         on_episode()
     return scores
-
-
-def _episodes(count: int) -> Iterator[Episode]:
-    for index in range(count):
-        yield make_episode(EPISODE_SEED + index, WORLD)
 
 
 def _inspected(inspector: Inspector, episode: Episode) -> Inspection:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.protocols.run_records import folder_name
+from anomalyst.evaluation.protocols.run_records import by_category, folder_name
 from anomalyst.types import Sample
 
 
@@ -37,16 +37,13 @@ def plan_runs(
     """Every run of every category, by name, then seed.
 
     One run, not `seeds`, where nothing is drawn: paired, or `shots` is 0 or "all"; with 0 nothing
-    is paired either. With `bad_shots` so many defective test pictures are drawn by seed, to teach
-    and not to test. `max_pictures` thins the test pictures of each category evenly over labels and
-    defect kinds. Raises AnomalystError
-    for a category without labelled test pictures, one of which only some are paired, and two whose
-    names make the same folder.
+    is paired either. `bad_shots` defective test pictures are drawn by seed, to teach and not to
+    test. `max_pictures` thins the test pictures of each category evenly over labels and defects.
+    Raises AnomalystError for a category without labelled test pictures, one of which only some are
+    paired, and two whose names make the same folder.
     """
-    by_category: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_category.setdefault(sample.category, []).append(sample)
-    folders = Counter(folder_name(category) for category in by_category)
+    categories = by_category(samples)
+    folders = Counter(map(folder_name, categories))
     if clash := [name for name, count in folders.items() if count > 1]:
         raise AnomalystError(
             f"{folders[clash[0]]} categories would both be kept as {clash[0]!r}; rename one."
@@ -54,10 +51,8 @@ def plan_runs(
     draws = 1 if shots in (0, "all") and not bad_shots else seeds
     return [
         _with_bad(plan, bad_shots) if bad_shots else plan
-        for category in sorted(by_category)
-        for plan in _plans_of(
-            category, by_category[category], draws, max_pictures, alone=shots == 0
-        )
+        for category in sorted(categories)
+        for plan in _plans_of(category, categories[category], draws, max_pictures, alone=shots == 0)
     ]
 
 
@@ -127,17 +122,11 @@ def _spread(test: list[Sample], max_pictures: int | None) -> list[Sample]:
 
 def _digest(samples: list[Sample]) -> str:
     """Names and labels of the pictures, not their folder: a data set may be moved between runs."""
-    lines = sorted(
-        "|".join(
-            (
-                sample.split,
-                sample.label or "",
-                sample.defect or "",
-                sample.image.name,
-                sample.mask.name if sample.mask else "",
-                sample.reference.name if sample.reference else "",
-            )
-        )
-        for sample in samples
-    )
+
+    def line(sample: Sample) -> str:
+        files = (sample.image, sample.mask, sample.reference)
+        names = [file.name if file else "" for file in files]
+        return "|".join([sample.split, sample.label or "", sample.defect or "", *names])
+
+    lines = sorted(map(line, samples))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Data set x references x seeds -> metrics, through the same front door a user takes."""
+"""Data set x references x seeds -> metrics, through the same `Inspector` as the user."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -77,29 +77,31 @@ class ProtocolConfig:
     """Defective test pictures drawn by seed and taught, too; the figures are of the others."""
 
     def __post_init__(self) -> None:
-        if self.shots != "all" and self.shots < 0:
-            raise AnomalystError(f'shots is {self.shots}; 0 or more, or "all", is needed.')
-        if self.seeds < 1:
-            raise AnomalystError(f"seeds is {self.seeds}; at least 1 is needed.")
-        if self.map_side_px < 32:
-            raise AnomalystError(f"map_side_px is {self.map_side_px}; at least 32 is needed.")
-        if not 0 < self.false_alarm_rate < 1:
-            raise AnomalystError(
-                f"false_alarm_rate is {self.false_alarm_rate}; a share between 0 and 1 is needed."
-            )
-        if self.max_pictures is not None and self.max_pictures < 2:
-            raise AnomalystError(
-                f"max_pictures is {self.max_pictures}; at least 2 are needed, one of each label."
-            )
-        if self.bad_shots and not BAD_LEAST <= self.bad_shots <= BAD_MOST:
-            raise AnomalystError(
-                f"bad_shots is {self.bad_shots}; 0, or {BAD_LEAST} to {BAD_MOST}, is needed."
-            )
-        if self.bad_shots and self.shots != "all" and self.shots < GOOD_LEAST:
-            raise AnomalystError(
+        shots = GOOD_LEAST if self.shots == "all" else self.shots
+        for wrong, sentence in (
+            (shots < 0, f'shots is {shots}; 0 or more, or "all", is needed.'),
+            (self.seeds < 1, f"seeds is {self.seeds}; at least 1 is needed."),
+            (self.map_side_px < 32, f"map_side_px is {self.map_side_px}; at least 32 is needed."),
+            (
+                not 0 < self.false_alarm_rate < 1,
+                f"false_alarm_rate is {self.false_alarm_rate}; a share between 0 and 1 is needed.",
+            ),
+            (
+                self.max_pictures is not None and self.max_pictures < 2,
+                f"max_pictures is {self.max_pictures}; at least 2 are needed, one of each label.",
+            ),
+            (
+                self.bad_shots and not BAD_LEAST <= self.bad_shots <= BAD_MOST,
+                f"bad_shots is {self.bad_shots}; 0, or {BAD_LEAST} to {BAD_MOST}, is needed.",
+            ),
+            (
+                self.bad_shots and shots < GOOD_LEAST,
                 f"bad_shots needs {GOOD_LEAST} shots or more, for good pictures are judged by the "
-                f"others; shots is {self.shots}."
-            )
+                f"others; shots is {shots}.",
+            ),
+        ):
+            if wrong:
+                raise AnomalystError(sentence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,32 +128,13 @@ class Results:
         return tuple(dict.fromkeys(s for run in self.runs for s in run.skipped))
 
 
-class _Meter:
-    """Counts pictures over all runs and tells whoever wants to know."""
-
-    def __init__(self, total: int, tell: Callable[[Progress], None] | None):
-        self._done, self._total, self._tell = 0, total, tell
-
-    def tick(self, plan: Plan, pictures: int = 1) -> None:
-        self._done += pictures
-        if self._tell is not None:
-            self._tell(
-                Progress(
-                    category=plan.category,
-                    seed=plan.seed,
-                    pictures_done=self._done,
-                    pictures_total=self._total,
-                )
-            )
-
-
 def evaluate(
     inspector: Evaluable,
     samples: Sequence[Sample],
     config: ProtocolConfig,
     *,
     out: Path,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
 ) -> Results:
     """Teach and inspect every category under every seed; go on where an earlier call stopped.
 
@@ -159,12 +142,9 @@ def evaluate(
     against a product taught from its reference alone. Any other is taught `config.shots` normal
     training pictures drawn by seed. Test pictures without a label are left out. A picture that
     cannot be used is listed and skipped; a reference that cannot be is replaced by another draw.
+    Anomalous pictures without a mask count in the picture metrics only.
 
-    For the pixel metrics maps and masks are brought to the picture's aspect and the area of a
-    `config.map_side_px` square; a mask's pixel is anomalous where more than half of it is (see
-    `imaging.shrink_mask`). Anomalous pictures without a mask count in the picture metrics only.
-
-    Each finished run is kept in `out` (see `records`), the first of each category with a sheet of
+    Each finished run is kept in `out` (run_records.py), the first of each category with a sheet of
     its best and worst cases; `progress` is called after every picture. Raises AnomalystError if
     `out` holds another evaluation, or a category cannot be run: too few references, no test
     pictures with a label, only some of them paired.
@@ -176,118 +156,136 @@ def evaluate(
         max_pictures=config.max_pictures,
         bad_shots=config.bad_shots,
     )
-    folder = RunFolder(
-        out,
-        {
-            "anomalyst": __version__,
-            "inspector": inspector.name,
-            "fingerprint": inspector.fingerprint,
-            **to_mapping(config),
-        },
-    )
+    protocol = {
+        "anomalyst": __version__,
+        "inspector": inspector.name,
+        "fingerprint": inspector.fingerprint,
+        **to_mapping(config),
+    }
+    folder = RunFolder(out, protocol)
     found = [folder.finished(plan.category, plan.seed, plan.digest) for plan in plans]
-    todo = [plan for plan, run in zip(plans, found, strict=True) if run is None]
-    meter = _Meter(sum(len(plan.test) for plan in todo), progress)
-    runs = []
-    for plan, before in zip(plans, found, strict=True):
-        runs.append(before or _run(inspector, plan, config, folder=folder, meter=meter))
+    total = sum(len(plan.test) for plan, run in zip(plans, found, strict=True) if run is None)
+    evaluation = _Evaluation(inspector, config, folder, total, progress)
+    runs = [run or evaluation.run(plan) for plan, run in zip(plans, found, strict=True)]
     return Results(inspector=inspector.name, config=config, runs=tuple(runs))
 
 
-def _run(
-    inspector: Evaluable, plan: Plan, config: ProtocolConfig, *, folder: RunFolder, meter: _Meter
-) -> Run:
-    """Teach, inspect every test picture, count, and keep the run."""
-    tally = Tally(config.map_side_px)
-    references: list[Path] = []
-    teach_seconds, started = 0.0, perf_counter()
-    for product, good, queries in _lessons(inspector, plan, config, tally, meter):
-        teach_seconds += perf_counter() - started
-        references += good
-        answers = inspector.inspect_many(
-            [query.image for query in queries], product, false_alarm_rate=config.false_alarm_rate
+class _Evaluation:
+    """What the runs of one evaluation share, and how many pictures are done."""
+
+    def __init__(
+        self,
+        inspector: Evaluable,
+        config: ProtocolConfig,
+        folder: RunFolder,
+        total: int,
+        tell: Callable[[Progress], None],
+    ):
+        self.inspector, self.config, self.folder = inspector, config, folder
+        self._done, self._total, self._tell = 0, total, tell
+
+    def run(self, plan: Plan) -> Run:
+        """Teach, inspect every test picture, count, and keep the run."""
+        tally = Tally(self.config.map_side_px)
+        references: list[Path] = []
+        teach_seconds, started = 0.0, perf_counter()
+        for product, good, queries in self._lessons(plan, tally):
+            teach_seconds += perf_counter() - started
+            references += good
+            images = [query.image for query in queries]
+            answers = self.inspector.inspect_many(
+                images, product, false_alarm_rate=self.config.false_alarm_rate
+            )
+            for query, answer in zip(queries, answers, strict=True):
+                if isinstance(answer, PictureError):
+                    tally.skip(answer)
+                else:
+                    tally.add(query, answer)
+                self._tick(plan)
+            started = perf_counter()
+        run = Run(
+            category=plan.category,
+            seed=plan.seed,
+            paired=plan.paired,
+            references=tuple(path.as_posix() for path in references),
+            pictures=len(tally.rows),
+            pixel_pictures=tally.num_maps,
+            metrics=tally.metrics(),
+            teach_seconds=teach_seconds,
+            digest=plan.digest,
+            skipped=tuple(tally.skipped),
+            notes=tuple(tally.notes),
         )
-        for query, answer in zip(queries, answers, strict=True):
-            if isinstance(answer, PictureError):
-                tally.skip(answer)
+        self._keep(run, plan, tally)
+        return run
+
+    def _keep(self, run: Run, plan: Plan, tally: Tally) -> None:
+        out, name = self.folder.out, folder_name(plan.category)
+        if plan.seed == 0:
+            title = f"{plan.category or 'all'}: {self.inspector.name}"
+            draw_sheet(tally.extremes.groups(), out / "sheets" / f"{name}.png", title)
+            keep_failures(out, name, worst(tally.judged, self.config.worst))
+        place = {sample.image.as_posix(): number for number, sample in enumerate(plan.test)}
+        self.folder.save(run, sorted(tally.rows, key=lambda row: place[row.path]))
+
+    def _tick(self, plan: Plan, pictures: int = 1) -> None:
+        self._done += pictures
+        self._tell(
+            Progress(
+                category=plan.category,
+                seed=plan.seed,
+                pictures_done=self._done,
+                pictures_total=self._total,
+            )
+        )
+
+    def _lessons(self, plan: Plan, tally: Tally) -> Iterator[tuple[Any, list[Path], list[Sample]]]:
+        """(product, its references, the pictures to inspect with it), one product at a time."""
+        if self.config.shots == 0:
+            yield self.inspector.untaught(), [], plan.test
+            return
+        if not plan.paired:
+            yield *self._teach_draw(plan, tally), plan.test
+            return
+        # By reference, so that each is taught once and its product need not be kept.
+        by_reference: dict[Path, list[Sample]] = {}
+        for sample in plan.test:
+            assert sample.reference is not None
+            by_reference.setdefault(sample.reference, []).append(sample)
+        for reference, queries in by_reference.items():
+            try:
+                product = self._teach(plan, [reference])
+            except PictureError as error:
+                tally.skip(error)
+                reason = f"its reference {reference} is not usable."
+                for query in queries:
+                    tally.skip(PictureError(query.image, reason))
+                self._tick(plan, len(queries))
             else:
-                tally.add(query, answer)
-            meter.tick(plan)
-        started = perf_counter()
-    run = Run(
-        category=plan.category,
-        seed=plan.seed,
-        paired=plan.paired,
-        references=tuple(path.as_posix() for path in references),
-        pictures=len(tally.rows),
-        pixel_pictures=tally.num_maps,
-        metrics=tally.metrics(),
-        teach_seconds=teach_seconds,
-        digest=plan.digest,
-        skipped=tuple(tally.skipped),
-        notes=tuple(tally.notes),
-    )
-    if plan.seed == 0:
-        sheet = folder.out / "sheets" / f"{folder_name(plan.category)}.png"
-        draw_sheet(tally.extremes.groups(), sheet, f"{plan.category or 'all'}: {inspector.name}")
-        keep_failures(folder.out, folder_name(plan.category), worst(tally.looks, config.worst))
-    place = {sample.image.as_posix(): number for number, sample in enumerate(plan.test)}
-    folder.save(run, sorted(tally.rows, key=lambda row: place[row.path]))
-    return run
+                yield product, [reference], queries
 
+    def _teach_draw(self, plan: Plan, tally: Tally) -> tuple[Any, list[Path]]:
+        """(product, its references); a broken picture leaves the pool, and others are drawn."""
+        pool, shots = list(plan.train), self.config.shots
+        while True:
+            count = max(1, len(pool)) if shots == "all" else shots
+            good = [sample.image for sample in k_shot(pool, count, plan.seed)]
+            try:
+                return self._teach(plan, good), good
+            except PictureError as error:
+                if error.path not in good:
+                    raise
+                tally.skip(error)
+                pool = [sample for sample in pool if sample.image != error.path]
 
-def _lessons(
-    inspector: Evaluable, plan: Plan, config: ProtocolConfig, tally: Tally, meter: _Meter
-) -> Iterator[tuple[Any, list[Path], list[Sample]]]:
-    """(product, its references, the pictures to inspect with it), one product at a time."""
-    if config.shots == 0:
-        yield inspector.untaught(), [], plan.test
-        return
-    if not plan.paired:
-        yield *_teach_draw(inspector, plan, config, tally), plan.test
-        return
-    # By reference, so that each is taught once and its product need not be kept.
-    by_reference: dict[Path, list[Sample]] = {}
-    for sample in plan.test:
-        assert sample.reference is not None
-        by_reference.setdefault(sample.reference, []).append(sample)
-    for reference, queries in by_reference.items():
-        try:
-            product = _teach(inspector, plan, config, [reference])
-        except PictureError as error:
-            tally.skip(error)
-            for query in queries:
-                tally.skip(PictureError(query.image, f"its reference {reference} is not usable."))
-            meter.tick(plan, len(queries))
-        else:
-            yield product, [reference], queries
-
-
-def _teach_draw(
-    inspector: Evaluable, plan: Plan, config: ProtocolConfig, tally: Tally
-) -> tuple[Any, list[Path]]:
-    """(product, its references); a broken picture leaves the pool and the draw is made again."""
-    pool = list(plan.train)
-    while True:
-        count = max(1, len(pool)) if config.shots == "all" else config.shots
-        good = [sample.image for sample in k_shot(pool, count, plan.seed)]
-        try:
-            return _teach(inspector, plan, config, good), good
-        except PictureError as error:
-            if error.path not in good:
-                raise
-            tally.skip(error)
-            pool = [sample for sample in pool if sample.image != error.path]
-
-
-def _teach(inspector: Evaluable, plan: Plan, config: ProtocolConfig, good: Sequence[Path]) -> Any:
-    """A product of exactly these pictures; PictureError for the first that cannot be used."""
-    # Whoever teaches for work may leave a broken one out; "4-shot" must not mean three.
-    for path in good:
-        open_picture(path)
-    name = folder_name(plan.category)
-    if not plan.bad:
-        return inspector.teach(name, good, adapted=config.adapted)
-    masks = {sample.image: sample.mask for sample in plan.bad if sample.mask}
-    bad = KnownDefects(pictures=tuple(sample.image for sample in plan.bad), masks=masks)
-    return inspector.teach(name, good, adapted=config.adapted, bad=bad)
+    def _teach(self, plan: Plan, good: Sequence[Path]) -> Any:
+        """A product of exactly these pictures; PictureError for the first that cannot be used."""
+        # Whoever teaches for work may leave a broken one out; "4-shot" must not mean three.
+        for path in good:
+            open_picture(path)
+        name, adapted = folder_name(plan.category), self.config.adapted
+        if not plan.bad:
+            return self.inspector.teach(name, good, adapted=adapted)
+        masks = {sample.image: sample.mask for sample in plan.bad if sample.mask}
+        bad = KnownDefects(pictures=tuple(sample.image for sample in plan.bad), masks=masks)
+        return self.inspector.teach(name, good, adapted=adapted, bad=bad)

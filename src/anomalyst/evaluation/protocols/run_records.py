@@ -12,27 +12,28 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
-from anomalyst.types import Label, Verdict
+from anomalyst.types import Label, Sample, Verdict
 
-METRICS = (
-    "image_auroc",
-    "image_ap",
-    "image_f1_max",
-    "pixel_auroc",
-    "pixel_ap",
-    "pixel_f1_max",
-    "pixel_aupro_30",
-    "pixel_aupro_05",
-    "false_alarm_rate",
-    "miss_rate",
-    "unsure_rate",
-    "seconds_per_picture",
-)
+C = TypeVar("C", Sample, "Run")
+METRICS = {  # name -> heading of the tables
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1_max": "image F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "pixel_f1_max": "pixel F1-max",
+    "pixel_aupro_30": "AUPRO 0.3",
+    "pixel_aupro_05": "AUPRO 0.05",
+    "false_alarm_rate": "false alarms",
+    "miss_rate": "missed",
+    "unsure_rate": "unsure",
+    "seconds_per_picture": "s/picture",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,14 @@ def read_rows(out: Path, run: Run) -> list[Row]:
             return [from_mapping(Row, row, where=str(file)) for row in csv.DictReader(text)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AnomalystError(f"{file}: cannot be read ({error}); delete this run.") from error
+
+
+def by_category(items: Iterable[C]) -> dict[str, list[C]]:
+    """Samples or runs of each category, in the order they come."""
+    found: dict[str, list[C]] = {}
+    for item in items:
+        found.setdefault(item.category, []).append(item)
+    return found
 
 
 def folder_name(category: str) -> str:

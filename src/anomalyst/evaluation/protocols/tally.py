@@ -6,11 +6,11 @@ from math import isnan
 import numpy as np
 
 from anomalyst.errors import PictureError
-from anomalyst.evaluation.language import said_of
+from anomalyst.evaluation.language import answer_columns
 from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
 from anomalyst.evaluation.protocols.run_records import Row, Skipped
 from anomalyst.evaluation.reports.cases import Extremes
-from anomalyst.evaluation.reports.failures import Look, looked_at
+from anomalyst.evaluation.reports.failures import Judged
 from anomalyst.io.geometry import canvas_for, resize
 from anomalyst.io.pictures import open_mask, shrink_mask
 from anomalyst.types import Inspection, Label, Sample, Verdict
@@ -24,7 +24,7 @@ class Tally:
         self.skipped: list[Skipped] = []
         self.notes: dict[str, None] = {}  # in the order they were first said
         self.extremes = Extremes()
-        self.looks: list[Look] = []
+        self.judged: list[Judged] = []
         self._map_side_px = map_side_px
         self._maps: list[np.ndarray] = []
         self._masks: list[np.ndarray] = []
@@ -51,12 +51,12 @@ class Tally:
                 p_value=float(inspection.p_value),
                 verdict=inspection.verdict,
                 seconds=sum(inspection.seconds.values()),
-                **said_of(inspection, mask),
+                **answer_columns(inspection, mask),
             )
         )
         self.notes.update(dict.fromkeys(inspection.notes))
         self.extremes.offer(sample, inspection, mask)
-        self.looks.append(looked_at(sample, inspection, mask))
+        self.judged.append(Judged.of(sample, inspection, mask))
         if mask is not None:
             canvas_hw = canvas_for(inspection.size_hw, self._map_side_px)
             self._maps.append(resize(np.asarray(inspection.map, dtype=np.float32), canvas_hw))

@@ -44,9 +44,9 @@ class Extremes:
             return
         case = self._shrunk(sample, inspection, mask)
         if is_low:
-            lowest[:] = sorted([*lowest, case], key=_score)[: self._num_each]
+            lowest[:] = sorted([*lowest, case], key=lambda c: c.score)[: self._num_each]
         if is_high:
-            highest[:] = sorted([*highest, case], key=_score, reverse=True)[: self._num_each]
+            highest[:] = sorted([*highest, case], key=lambda c: -c.score)[: self._num_each]
 
     def groups(self) -> Mapping[str, list[Case]]:
         """Heading -> cases, worst first; a picture among the worst is not shown as best too."""
@@ -68,10 +68,6 @@ class Extremes:
             map=resize(np.asarray(inspection.map, dtype=np.float32), size_hw),
             mask=None if mask is None else resize(mask.astype(np.float32), size_hw) > 0,
         )
-
-
-def _score(case: Case) -> float:
-    return case.score
 
 
 def _without(cases: list[Case], others: list[Case]) -> list[Case]:

@@ -15,7 +15,7 @@ CANVAS_PX = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Judged:
     """What is kept of one answer: enough to say why it fails."""
 
     image: str
@@ -26,62 +26,63 @@ class Look:
     mask: np.ndarray | None  # bool (h, w); None where the pixel truth is not known
     area_share: float  # of the picture that the mask covers
 
+    @classmethod
+    def of(cls, sample: Sample, inspection: Inspection, mask: np.ndarray | None) -> "Judged":
+        """The facts of one answer; `mask` bool, the picture's size."""
+        size_hw = canvas_for(inspection.size_hw, MAP_SIDE_PX, 1)
+        small = None if mask is None else resize(mask.astype(np.float32), size_hw)
+        return cls(
+            image=sample.image.as_posix(),
+            label=sample.label or "",
+            defect=sample.defect or "",
+            score=float(inspection.score),
+            map=resize(np.asarray(inspection.map, np.float32), size_hw).astype(np.float16),
+            mask=None if small is None else small > min(0.5, float(small.max()) / 2),
+            area_share=0.0 if mask is None else float(mask.mean()),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One of the worst pictures."""
 
-    look: Look
+    judged: Judged
     pairs_lost: float  # share of the pictures of the other label ranked on the wrong side
     reason: str
 
 
-def looked_at(sample: Sample, inspection: Inspection, mask: np.ndarray | None) -> Look:
-    """The facts of one answer; `mask` bool, the picture's size."""
-    size_hw = canvas_for(inspection.size_hw, MAP_SIDE_PX, 1)
-    small = None if mask is None else resize(mask.astype(np.float32), size_hw)
-    return Look(
-        image=sample.image.as_posix(),
-        label=sample.label or "",
-        defect=sample.defect or "",
-        score=float(inspection.score),
-        map=resize(np.asarray(inspection.map, np.float32), size_hw).astype(np.float16),
-        mask=None if small is None else small > min(0.5, float(small.max()) / 2),
-        area_share=0.0 if mask is None else float(mask.mean()),
-    )
-
-
-def worst(looks: Sequence[Look], count: int) -> list[Failure]:
+def worst(pictures: Sequence[Judged], count: int) -> list[Failure]:
     """At most `count` pictures, those on the wrong side of most others first.
 
     Where no pair is lost, the defects whose map points elsewhere follow.
     """
-    lost = [_pairs_lost(look, looks) for look in looks]
-    order = sorted(range(len(looks)), key=lambda i: (lost[i], _misplaced(looks[i])), reverse=True)
-    kept = [i for i in order if lost[i] > 0 or _misplaced(looks[i]) > 0][:count]
-    normal = [look for look in looks if look.label == "normal"]
-    return [Failure(looks[i], lost[i], reason(looks[i], normal, lost[i])) for i in kept]
+    lost = [_pairs_lost(judged, pictures) for judged in pictures]
+    elsewhere = [_misplaced(judged) for judged in pictures]
+    order = sorted(range(len(pictures)), key=lambda i: (lost[i], elsewhere[i]), reverse=True)
+    kept = [i for i in order if lost[i] > 0 or elsewhere[i] > 0][:count]
+    normal = [judged for judged in pictures if judged.label == "normal"]
+    return [Failure(pictures[i], lost[i], reason(pictures[i], normal, lost[i])) for i in kept]
 
 
-def reason(look: Look, normal: Sequence[Look], pairs_lost: float) -> str:
+def reason(judged: Judged, normal: Sequence[Judged], pairs_lost: float) -> str:
     """One sentence, from figures only. `normal`: all good pictures of the category."""
-    if look.label == "normal":
-        return _why_alarmed(look, [s for s in normal if s is not look], pairs_lost)
-    if look.mask is None or not look.mask.any():
-        where, peak = _strongest(look.map)
+    if judged.label == "normal":
+        return _why_alarmed(judged, [s for s in normal if s is not judged], pairs_lost)
+    if judged.mask is None or not judged.mask.any():
+        where, peak = _strongest(judged.map)
         return (
             f"Strongest at the {where} ({peak:.2f}); {pairs_lost:.0%} of the good pictures score "
             "higher. No mask says where the defect is."
         )
-    return _why_missed(look, pairs_lost)
+    return _why_missed(judged, pairs_lost)
 
 
-def _why_missed(look: Look, pairs_lost: float) -> str:
-    assert look.mask is not None
-    heat = look.map.astype(np.float32)
-    inside, outside = heat[look.mask], heat[~look.mask]
+def _why_missed(judged: Judged, pairs_lost: float) -> str:
+    assert judged.mask is not None
+    heat = judged.map.astype(np.float32)
+    inside, outside = heat[judged.mask], heat[~judged.mask]
     peak, elsewhere = float(inside.max()), float(outside.max(initial=0.0))
-    side = np.sqrt(look.area_share) * CANVAS_PX
+    side = np.sqrt(judged.area_share) * CANVAS_PX
     tiny = f" It is small: {side:.0f} px across on the canvas." if side < 2 * PATCH_PX else ""
     behind = (
         f"{pairs_lost:.0%} of the good pictures score higher"
@@ -91,7 +92,7 @@ def _why_missed(look: Look, pairs_lost: float) -> str:
     if peak >= elsewhere:
         return f"Found: {peak:.2f} there, {elsewhere:.2f} elsewhere; {behind}.{tiny}"
     usual = float(np.quantile(outside, 0.9))
-    where, _ = _strongest(np.where(look.mask, 0, heat))
+    where, _ = _strongest(np.where(judged.mask, 0, heat))
     if peak <= usual:
         return (
             f"Not seen: the map reaches {peak:.2f} in the defect, and a tenth of the rest is above "
@@ -100,11 +101,11 @@ def _why_missed(look: Look, pairs_lost: float) -> str:
     return f"Outshone: {elsewhere:.2f} at the {where}, {peak:.2f} in the defect; {behind}.{tiny}"
 
 
-def _why_alarmed(look: Look, others: Sequence[Look], pairs_lost: float) -> str:
-    heat = look.map.astype(np.float32)
+def _why_alarmed(judged: Judged, others: Sequence[Judged], pairs_lost: float) -> str:
+    heat = judged.map.astype(np.float32)
     where, peak = _strongest(heat)
     above = f"scores above {pairs_lost:.0%} of the defects"
-    alike = [other.map.astype(np.float32) for other in others if other.map.shape == look.map.shape]
+    alike = [o.map.astype(np.float32) for o in others if o.map.shape == judged.map.shape]
     if not alike:
         return f"Strongest at the {where} ({peak:.2f}); {above}."
     y, x = np.unravel_index(int(heat.argmax()), heat.shape)
@@ -124,20 +125,20 @@ def _why_alarmed(look: Look, others: Sequence[Look], pairs_lost: float) -> str:
     return f"Only here: {peak:.2f} at the {where}, usually {np.median(there):.2f}; {above}."
 
 
-def _pairs_lost(look: Look, looks: Sequence[Look]) -> float:
-    others = np.array([other.score for other in looks if other.label != look.label])
+def _pairs_lost(judged: Judged, pictures: Sequence[Judged]) -> float:
+    others = np.array([other.score for other in pictures if other.label != judged.label])
     if not len(others):
         return 0.0
-    wrong = others >= look.score if look.label == "anomalous" else others <= look.score
+    wrong = others >= judged.score if judged.label == "anomalous" else others <= judged.score
     return float(wrong.mean())
 
 
-def _misplaced(look: Look) -> float:
+def _misplaced(judged: Judged) -> float:
     """One minus the AUROC of the pixels of one defect; 0 without a mask."""
-    if look.label == "normal" or look.mask is None or not 0 < look.mask.mean() < 1:
+    if judged.label == "normal" or judged.mask is None or not 0 < judged.mask.mean() < 1:
         return 0.0
-    labels = look.mask.ravel().astype(int)
-    return 1 - image_metrics(labels.tolist(), look.map.astype(float).ravel().tolist()).auroc
+    labels = judged.mask.ravel().astype(int)
+    return 1 - image_metrics(labels.tolist(), judged.map.astype(float).ravel().tolist()).auroc
 
 
 def _strongest(heat: np.ndarray) -> tuple[str, float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no, yes_or_no
 from anomalyst.evaluation.protocols.protocol import Results
-from anomalyst.evaluation.protocols.run_records import Row, Run, read_rows
+from anomalyst.evaluation.protocols.run_records import Row, Run, by_category, read_rows
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_text
 
@@ -17,10 +17,7 @@ COLUMNS = (
 
 def write_language_table(results: Results, out: Path) -> str:
     """Write language.md and language.csv, all draws of a class together; returns the table."""
-    by_class: dict[str, list[tuple[Run, list[Row]]]] = {}
-    for run in results.runs:
-        by_class.setdefault(run.category or "all", []).append((run, read_rows(out, run)))
-    lines = [_line(name, runs) for name, runs in by_class.items()]
+    lines = [_line(name or "all", runs, out) for name, runs in by_category(results.runs).items()]
     lines.append(_mean(lines))
     table = markdown_table(COLUMNS, lines)
     text = (
@@ -30,13 +27,13 @@ def write_language_table(results: Results, out: Path) -> str:
         f"of the defect's cells.\n\n{table}\n"
     )
     write_text(out / "language.md", text)
-    rows = [",".join(COLUMNS), *(",".join(line) for line in lines)]
-    write_text(out / "language.csv", "\n".join(rows) + "\n")
+    rows = "".join(",".join(line) + "\n" for line in (COLUMNS, *lines))
+    write_text(out / "language.csv", rows)
     return table
 
 
-def _line(name: str, runs: Sequence[tuple[Run, list[Row]]]) -> list[str]:
-    rows = [row for _, some in runs for row in some]
+def _line(name: str, runs: Sequence[Run], out: Path) -> list[str]:
+    rows = [row for run in runs for row in read_rows(out, run)]
     truth = [row.label == "anomalous" for row in rows]
     said = [yes_or_no(row.words) for row in rows]
     strict = [strictly_yes_or_no(row.words) for row in rows]
@@ -46,15 +43,15 @@ def _line(name: str, runs: Sequence[tuple[Run, list[Row]]]) -> list[str]:
     ious = [float(row.box_iou) for row in rows if row.box_iou]
     return [
         name,
-        _percent(_metric(runs, "image_auroc")),
-        _percent(_metric(runs, "pixel_auroc")),
+        _percent(_average([run.metrics["image_auroc"] for run in runs])),
+        _percent(_average([run.metrics["pixel_auroc"] for run in runs])),
         str(right),
         str(len(rows) - right),
         _percent(right / len(rows)),
         _percent(_share(strict, truth)),
         _percent(_share(verdicts, truth)),
-        _percent(sum(places) / len(places) if places else None),
-        _percent(sum(ious) / len(ious) if ious else None),
+        _percent(_average(places)),
+        _percent(_average(ious)),
         str(sum(contradicts(row) for row in rows)),
     ]
 
@@ -69,8 +66,7 @@ def _share(said: Sequence[bool | None], truth: Sequence[bool]) -> float:
     return sum(s is t for s, t in zip(said, truth, strict=True)) / len(truth)
 
 
-def _metric(runs: Sequence[tuple[Run, list[Row]]], name: str) -> float | None:
-    values = [run.metrics[name] for run, _ in runs]
+def _average(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 

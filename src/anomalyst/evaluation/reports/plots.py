@@ -30,7 +30,7 @@ def draw_curves(runs: Iterable[Run], out: Path) -> list[Path]:
     written = []
     for category, lines in rankings.items():
         path = out / "curves" / f"{folder_name(category)}.png"
-        _save(_curves(category, lines), path)
+        save_figure(_curves(category, lines), path)
         written.append(path)
     return written
 
@@ -58,7 +58,7 @@ def draw_sheet(groups: Mapping[str, Sequence[Case]], path: Path, title: str) -> 
             _draw_case(axes, case, top)
         for axes in strip.axes:
             axes.set_axis_off()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_case(axes: Axes, case: Case, top: float) -> None:
@@ -92,7 +92,8 @@ def _curves(category: str, rankings: Sequence[Ranking]) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """The figure as PNG. Raises AnomalystError if the file cannot be written."""
     # A name from the data set is text to show, not mathematics to set: "$" is a plain dollar.
     with matplotlib.rc_context({"text.parse_math": False}), written_whole(path) as part:
         FigureCanvasAgg(figure).print_png(str(part))

@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst.evaluation.protocols.protocol import Results
-from anomalyst.evaluation.protocols.run_records import folder_name
-from anomalyst.evaluation.reports.tables import HEADINGS, summarise
+from anomalyst.evaluation.protocols.run_records import METRICS, folder_name
+from anomalyst.evaluation.reports.tables import summarise
 from anomalyst.io.files import write_text
 from anomalyst.version import __version__
 
@@ -34,7 +34,7 @@ def write_results_page(results: Results, out: Path) -> None:
         inspector=results.inspector,
         shots=results.config.shots,
         seeds=results.config.seeds,
-        heads=[HEADINGS[name] for name in SHOWN],
+        heads=[METRICS[name] for name in SHOWN],
         rows=[
             (line.title, [line.metrics[name].text(name) for name in SHOWN])
             for line in ([*lines, mean] if len(lines) > 1 else lines)

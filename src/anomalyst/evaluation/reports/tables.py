@@ -11,24 +11,9 @@ from typing import Any
 
 from anomalyst.config import to_mapping
 from anomalyst.evaluation.protocols.protocol import Results
-from anomalyst.evaluation.protocols.run_records import METRICS, Run
+from anomalyst.evaluation.protocols.run_records import METRICS, Run, by_category
 from anomalyst.io.files import write_text
 from anomalyst.version import __version__
-
-HEADINGS = {
-    "image_auroc": "image AUROC",
-    "image_ap": "image AP",
-    "image_f1_max": "image F1-max",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_ap": "pixel AP",
-    "pixel_f1_max": "pixel F1-max",
-    "pixel_aupro_30": "AUPRO 0.3",
-    "pixel_aupro_05": "AUPRO 0.05",
-    "false_alarm_rate": "false alarms",
-    "miss_rate": "missed",
-    "unsure_rate": "unsure",
-    "seconds_per_picture": "s/picture",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +51,21 @@ def summarise(results: Results) -> tuple[list[Line], Line]:
     the categories are averaged, one that has a single run (paired, or taught everything) with
     that run; a category that does not define a metric is left out of its mean.
     """
-    by_category: dict[str, list[Run]] = {}
-    for run in results.runs:
-        by_category.setdefault(run.category, []).append(run)
-    lines = [_line(category or "all", runs) for category, runs in by_category.items()]
-    seeds = range(max((len(runs) for runs in by_category.values()), default=0))
-    overall = {}
-    for metric in METRICS:
-        means = [
-            _mean([_under(runs, seed).metrics.get(metric) for runs in by_category.values()])
-            for seed in seeds
-        ]
-        overall[metric] = _spread(means)
-    pictures = sum(line.pictures for line in lines)
-    paired = bool(lines) and all(line.paired for line in lines)
-    mean = Line(title="mean", runs=len(seeds), paired=paired, pictures=pictures, metrics=overall)
+    categories = by_category(results.runs)
+    lines = [_line(category or "all", runs) for category, runs in categories.items()]
+    seeds = range(max(map(len, categories.values()), default=0))
+    under = [[runs[seed if len(runs) > 1 else 0] for runs in categories.values()] for seed in seeds]
+    overall = {
+        metric: _spread([_mean([run.metrics.get(metric) for run in runs]) for runs in under])
+        for metric in METRICS
+    }
+    mean = Line(
+        title="mean",
+        runs=len(seeds),
+        paired=bool(lines) and all(line.paired for line in lines),
+        pictures=sum(line.pictures for line in lines),
+        metrics=overall,
+    )
     return lines, mean
 
 
@@ -122,7 +107,7 @@ def as_markdown(results: Results) -> str:
     """A table in percent, and below it what the reader must know to compare it."""
     lines, mean = summarise(results)
     shown = [*lines, mean] if len(lines) > 1 else lines
-    heads = ["category", "runs", "pictures", *HEADINGS.values()]
+    heads = ["category", "runs", "pictures", *METRICS.values()]
     rows = []
     for line in shown:
         cells = [line.metrics[metric].text(metric) for metric in METRICS]
@@ -145,12 +130,8 @@ def _shots(results: Results) -> str:
 
 
 def _notes(results: Results) -> str:
-    config = results.config
-    some = (
-        ""
-        if config.max_pictures is None
-        else f" At most {config.max_pictures} test pictures per category."
-    )
+    config, most = results.config, results.config.max_pictures
+    some = "" if most is None else f" At most {most} test pictures per category."
     return (
         "In percent, mean ± standard deviation (n - 1) over draws of the references; paired: each "
         "picture against its own reference, one run.\nPixel metrics over all pixels of all "
@@ -182,10 +163,6 @@ def _line(title: str, runs: Sequence[Run]) -> Line:
         pictures=max(run.pictures for run in runs),
         metrics={metric: _spread([run.metrics.get(metric) for run in runs]) for metric in METRICS},
     )
-
-
-def _under(runs: Sequence[Run], seed: int) -> Run:
-    return runs[seed] if len(runs) > 1 else runs[0]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

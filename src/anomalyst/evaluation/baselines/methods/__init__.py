@@ -3,16 +3,16 @@
 from collections.abc import Callable
 
 from anomalyst.backbones.base import Encoder
-from anomalyst.evaluation.baselines.methods.base import FEW, Peer
+from anomalyst.evaluation.baselines.methods.base import FEW, Baseline
 from anomalyst.evaluation.baselines.methods.nearest import AnomalyDINO, NearestPatch
 from anomalyst.evaluation.baselines.methods.padim import PaDiM
 from anomalyst.evaluation.baselines.methods.patchcore import PatchCore
 from anomalyst.evaluation.baselines.methods.spade import SPADE
 from anomalyst.evaluation.baselines.methods.subspace import Subspace
 
-__all__ = ["FEW", "PEERS", "Peer"]
+__all__ = ["FEW", "BASELINES", "Baseline"]
 
-PEERS: dict[str, Callable[[Encoder], Peer]] = {
+BASELINES: dict[str, Callable[[Encoder], Baseline]] = {
     "PatchCore": PatchCore,
     "PaDiM": PaDiM,
     "SPADE": SPADE,

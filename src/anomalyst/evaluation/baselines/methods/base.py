@@ -1,4 +1,4 @@
-"""The face that others' methods share here, and how their distances become a map.
+"""The interface of the baselines, and how their distances become a map.
 
 Each is what its paper says about features of a frozen network, without any training of its own, so
 that several can be measured on the features of one network (`anomalyst bench peers`).
@@ -6,6 +6,7 @@ that several can be measured on the features of one network (`anomalyst bench pe
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -29,15 +30,17 @@ FARTHEST = 1e5
 FEW = 16
 
 
-class Peer(Detector, ABC):
+class Baseline(Detector, ABC):
     """A published method on the features of a frozen encoder.
 
-    `recipe`: its settings, those of the paper; two runs of other settings are not mixed.
+    `recipe`: its settings, the paper's by default; two runs of other settings are not mixed.
     """
 
-    def __init__(self, encoder: Encoder, recipe: object):
+    paper: ClassVar[object]
+
+    def __init__(self, encoder: Encoder, recipe: object = None):
         super().__init__(encoder)
-        self.recipe = recipe
+        self.recipe = recipe or self.paper
 
     def views(self, picture: np.ndarray) -> list[np.ndarray]:
         """What is remembered of one of few good pictures, uint8 (H, W, 3): itself, and copies."""

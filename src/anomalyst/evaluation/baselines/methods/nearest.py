@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import MemoryBank, fuse
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence, content, top_mean
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, middle, rotated
+from anomalyst.evaluation.baselines.methods.base import Baseline, evidence, grid_hw, middle, rotated
 from anomalyst.types import Features
 
 
@@ -22,16 +21,14 @@ class NearestConfig:
     angles: tuple[float, ...] = (0.0,)  # degrees by which each of few good pictures is turned
 
 
-class NearestPatch(Peer):
+class NearestPatch(Baseline):
     """Cosine distance to the nearest of all good patches, the mean over levels; nothing else.
 
     The score is the mean of the farthest 1 % of the patches.
     """
 
     recipe: NearestConfig
-
-    def __init__(self, encoder: Encoder, recipe: NearestConfig | None = None):
-        super().__init__(encoder, recipe or NearestConfig())
+    paper = NearestConfig()
 
     def views(self, picture: np.ndarray) -> list[np.ndarray]:
         """The picture, turned by each of the angles."""
@@ -58,9 +55,7 @@ class AnomalyDINO(NearestPatch):
     On other features than DINOv2's, and without the mask that its first principal component gives.
     """
 
-    def __init__(self, encoder: Encoder, recipe: NearestConfig | None = None):
-        turns = tuple(float(angle) for angle in range(0, 360, 45))
-        super().__init__(encoder, recipe or NearestConfig(angles=turns))
+    paper = NearestConfig(angles=tuple(float(angle) for angle in range(0, 360, 45)))
 
 
 def _compared(features: Features) -> Features:

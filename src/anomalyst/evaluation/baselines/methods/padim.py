@@ -1,15 +1,14 @@
 """PaDiM (Defard et al., ICPR 2021): a Gaussian of the good patches at every place."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches
+from anomalyst.evaluation.baselines.methods.base import Baseline, evidence, grid_hw, patches
 from anomalyst.types import Features
 
 
@@ -22,15 +21,15 @@ class PaDiMConfig:
     seed: int = 0  # of the pick
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class GaussianMemory(Memory):
     """A Gaussian at every place of the grid: means (N, D), inverse covariances (N, D, D)."""
 
-    means: Tensor = field(default_factory=lambda: torch.empty(0))
-    precisions: Tensor = field(default_factory=lambda: torch.empty(0))
+    means: Tensor
+    precisions: Tensor
 
 
-class PaDiM(Peer):
+class PaDiM(Baseline):
     """Mahalanobis distance to the Gaussian of the good pictures at the same place.
 
     With one good picture nothing is left of a covariance but the ridge, and the distance is ten
@@ -38,9 +37,7 @@ class PaDiM(Peer):
     """
 
     recipe: PaDiMConfig
-
-    def __init__(self, encoder: Encoder, recipe: PaDiMConfig | None = None):
-        super().__init__(encoder, recipe or PaDiMConfig())
+    paper = PaDiMConfig()
 
     @torch.inference_mode()
     def remember(self, good: Features) -> Memory:

@@ -1,16 +1,15 @@
 """PatchCore (Roth et al., CVPR 2022): the nearest of a coreset of good patches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import greedy_coreset
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence, content
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches
+from anomalyst.evaluation.baselines.methods.base import Baseline, evidence, grid_hw, patches
 from anomalyst.types import Features
 
 
@@ -22,14 +21,14 @@ class PatchCoreConfig:
     neighbours: int = 9  # of the nearest patch, for the score's weight (equation 7)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class PatchMemory(Memory):
     """Patches of the good pictures, (M, D)."""
 
-    rows: Tensor = field(default_factory=lambda: torch.empty(0))
+    rows: Tensor
 
 
-class PatchCore(Peer):
+class PatchCore(Baseline):
     """Nearest of all good patches; the picture's score is re-weighted by how crowded that one is.
 
     Patches are averages of 3 x 3 features, the levels concatenated on the finer grid (section 3.1);
@@ -37,9 +36,7 @@ class PatchCore(Peer):
     """
 
     recipe: PatchCoreConfig
-
-    def __init__(self, encoder: Encoder, recipe: PatchCoreConfig | None = None):
-        super().__init__(encoder, recipe or PatchCoreConfig())
+    paper = PatchCoreConfig()
 
     @torch.inference_mode()
     def remember(self, good: Features) -> Memory:

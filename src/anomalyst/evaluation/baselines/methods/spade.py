@@ -1,16 +1,15 @@
 """SPADE (Cohen and Hoshen 2020, arXiv:2005.02357): like pictures first, then their patches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.memory_bank import fuse
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, middle
+from anomalyst.evaluation.baselines.methods.base import Baseline, evidence, grid_hw, middle
 from anomalyst.types import Features
 
 QUERIES = 256  # patches compared at once; all of them with a gallery of 50 pictures take 200 MB
@@ -24,14 +23,14 @@ class SPADEConfig:
     patches: int = 1  # nearest patches of these whose squared distances are averaged, kappa
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class GalleryMemory(Memory):
     """The good pictures' features as they are."""
 
-    good: Features = field(default_factory=lambda: Features([], torch.empty(0)))
+    good: Features
 
 
-class SPADE(Peer):
+class SPADE(Baseline):
     """How far the picture is from its K most like good ones; their patches give the map.
 
     Picture: mean squared distance of the embeddings to the K nearest (section 3.2). Patch: mean
@@ -41,9 +40,7 @@ class SPADE(Peer):
     """
 
     recipe: SPADEConfig
-
-    def __init__(self, encoder: Encoder, recipe: SPADEConfig | None = None):
-        super().__init__(encoder, recipe or SPADEConfig())
+    paper = SPADEConfig()
 
     @torch.inference_mode()
     def remember(self, good: Features) -> Memory:

@@ -1,16 +1,21 @@
 """What SubspaceAD (CVPR 2026) does: the part of a patch that the good ones' subspace lacks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.backbones.base import Encoder
 from anomalyst.detection.detector import Memory
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence, content, top_mean
-from anomalyst.evaluation.baselines.methods.base import Peer, evidence, grid_hw, patches, rotated
+from anomalyst.evaluation.baselines.methods.base import (
+    Baseline,
+    evidence,
+    grid_hw,
+    patches,
+    rotated,
+)
 from anomalyst.types import Features
 
 
@@ -25,15 +30,15 @@ class SubspaceConfig:
     seed: int = 0  # of the angles
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SubspaceMemory(Memory):
     """The good patches' mean (D,) and principal directions (R, D)."""
 
-    mean: Tensor = field(default_factory=lambda: torch.empty(0))
-    directions: Tensor = field(default_factory=lambda: torch.empty(0))
+    mean: Tensor
+    directions: Tensor
 
 
-class Subspace(Peer):
+class Subspace(Baseline):
     """Squared residual of a patch outside the principal subspace of the good pictures' patches.
 
     The levels are concatenated on the finer grid, where the paper averages blocks of DINOv2. The
@@ -41,9 +46,7 @@ class Subspace(Peer):
     """
 
     recipe: SubspaceConfig
-
-    def __init__(self, encoder: Encoder, recipe: SubspaceConfig | None = None):
-        super().__init__(encoder, recipe or SubspaceConfig())
+    paper = SubspaceConfig()
 
     def views(self, picture: np.ndarray) -> list[np.ndarray]:
         """The picture, and copies turned by random angles, the same for every picture."""

@@ -1,4 +1,4 @@
-"""Zero-shot peers on a CLIP folder: a picture against words for "sound" and "damaged".
+"""Zero-shot baselines on a CLIP folder: a picture against words for "sound" and "damaged".
 
 WinCLIP (Jeong et al., CVPR 2023) whole, as far as no good picture is given, and the scoring by
 prompts of AnomalyGPT (Gu et al., AAAI 2024) without what that trained. Both with this package's
@@ -8,6 +8,7 @@ sentences (text_aligned.py): like the papers' they cross states with templates, 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -93,9 +94,10 @@ class ZeroShot(ABC):
     """A way of scoring one picture by words alone."""
 
     name: str
+    paper: ClassVar[object]
 
-    def __init__(self, clip: Clip, recipe: object):
-        self.clip, self.recipe = clip, recipe
+    def __init__(self, clip: Clip, recipe: object = None):
+        self.clip, self.recipe = clip, recipe or self.paper
 
     @torch.inference_mode()
     def judge(self, canvas: np.ndarray, states: Tensor, placement: Placement | None) -> Evidence:
@@ -135,9 +137,7 @@ class WinCLIP(ZeroShot):
 
     name = "WinCLIP, no good picture"
     recipe: WinCLIPConfig
-
-    def __init__(self, clip: Clip, recipe: WinCLIPConfig | None = None):
-        super().__init__(clip, recipe or WinCLIPConfig())
+    paper = WinCLIPConfig()
 
     def scored(
         self, tokens: Tensor, states: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
@@ -191,9 +191,7 @@ class PromptMap(ZeroShot):
 
     name = "AnomalyGPT's prompts, no good picture"
     recipe: PromptConfig
-
-    def __init__(self, clip: Clip, recipe: PromptConfig | None = None):
-        super().__init__(clip, recipe or PromptConfig())
+    paper = PromptConfig()
 
     def scored(
         self, tokens: Tensor, states: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]

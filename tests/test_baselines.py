@@ -16,8 +16,8 @@ from anomalyst.backbones.embedded import EmbeddedConfig, EmbeddedEncoder
 from anomalyst.backbones.raw_trunk import trunk_beside
 from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.baselines.comparison import PeersConfig, compare_peers, untrained
-from anomalyst.evaluation.baselines.inspectors import PeerInspector
+from anomalyst.evaluation.baselines.comparison import ComparisonConfig, compare_baselines, untrained
+from anomalyst.evaluation.baselines.inspectors import FewShotInspector
 from anomalyst.evaluation.baselines.methods import FEW
 from anomalyst.evaluation.baselines.methods.base import patches, rotated
 from anomalyst.evaluation.baselines.methods.nearest import AnomalyDINO, NearestPatch
@@ -30,7 +30,7 @@ from anomalyst.evaluation.protocols.run_records import METRICS
 from anomalyst.evaluation.reports.tables import Line, Spread
 from anomalyst.types import Features, Sample
 from conftest import DEMO
-from test_peers_text import save_clip
+from test_baselines_text import save_clip
 
 SMALL = EmbeddedConfig(detail=(8, 8), levels=(8, 8, 8))
 
@@ -133,8 +133,8 @@ def test_turned_copies_are_made_of_few_good_pictures_only(encoder):
     assert np.array_equal(eighths[4], picture[::-1, ::-1])  # by 180 degrees
     assert len(Subspace(encoder).views(picture)) == 31
     good = sorted((DEMO / "flange" / "good").glob("*.jpg"))[:1]
-    few = PeerInspector("a", AnomalyDINO(encoder)).teach("flange", good)
-    many = PeerInspector("a", AnomalyDINO(encoder)).teach("flange", good * (FEW + 1))
+    few = FewShotInspector("a", AnomalyDINO(encoder)).teach("flange", good)
+    many = FewShotInspector("a", AnomalyDINO(encoder)).teach("flange", good * (FEW + 1))
     one, more = (len(found.memories[0].bank.levels[0]) for found in (few, many))
     assert more / one == (FEW + 1) / 8  # every good picture is remembered
 
@@ -203,16 +203,16 @@ def test_all_are_compared_in_one_run_which_goes_on(cookie, tmp_path):
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
     samples = [Sample(image=tmp_path / "a.png", label="normal", category="bolt")]
-    config = PeersConfig(first_half=("nut",))
+    config = ComparisonConfig(first_half=("nut",))
     with pytest.raises(AnomalystError, match="'nut' is no category of this set; it has bolt"):
-        compare_peers(samples, config, out=tmp_path)
+        compare_baselines(samples, config, out=tmp_path)
     with pytest.raises(AnomalystError, match="leaves none for the second half"):
-        compare_peers(samples, replace(config, first_half=("bolt",)), out=tmp_path)
+        compare_baselines(samples, replace(config, first_half=("bolt",)), out=tmp_path)
     ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
                        intermediate_size=32, image_size=32, patch_size=8),
              add_pooling_layer=False).save_pretrained(tmp_path / "vit")  # fmt: skip
     with pytest.raises(AnomalystError, match=r"--encoder hf:.*has no pair decoder"):
-        compare_peers(samples, PeersConfig(encoder=f"hf:{tmp_path / 'vit'}"), out=tmp_path)
+        compare_baselines(samples, ComparisonConfig(encoder=f"hf:{tmp_path / 'vit'}"), out=tmp_path)
     (tmp_path / "set").mkdir()
     with pytest.raises(AnomalystError, match=r"--shots 1,0: '0' is no number of good pictures"):
         CliRunner().invoke(
