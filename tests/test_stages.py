@@ -1,4 +1,4 @@
-"""The stages that teach words: tiny runs of the real thing."""
+"""The tasks that teach words: tiny runs of the real thing."""
 
 import json
 from dataclasses import replace
@@ -13,8 +13,10 @@ from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig, make_episode
 from anomalyst.synthetic.procedural.defects import DEFECTS
 from anomalyst.synthetic.procedural.families import FAMILIES
+from anomalyst.training.checkpoint import find_checkpoint
 from anomalyst.training.data.dialogues.patterns import said
 from anomalyst.training.data.feature_cache import gather, read_crops, read_looks, true_kind
+from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
@@ -75,9 +77,9 @@ def test_kinds_are_learnt_and_shipped(looks: Path, tmp_path: Path):
     assert logits.shape == (len(crops["kinds"]), len(KINDS))
 
 
-def test_a_stage_that_holds_nothing_out_says_so(looks: Path, tmp_path: Path):
+def test_a_task_that_holds_nothing_out_says_so(looks: Path, tmp_path: Path):
     recipe = KindsRecipe(**SHORT, looks=str(looks), episodes=8, world=WORLD, validate_every=1)
-    with pytest.raises(AnomalystError, match="stage 'kinds' holds nothing out"):
+    with pytest.raises(AnomalystError, match="task 'kinds' holds nothing out"):
         train(recipe, tmp_path)
 
 
@@ -119,10 +121,24 @@ def test_every_recipe_that_ships_can_be_read(name: str):
     assert load_recipe(ROOT / "recipes" / f"{name}.yaml").steps > 0
 
 
-def test_an_unknown_stage_names_the_nearest(tmp_path: Path):
-    (tmp_path / "r.yaml").write_text("stage: languag\n")
+def test_an_unknown_task_names_the_nearest(tmp_path: Path):
+    (tmp_path / "r.yaml").write_text("task: languag\n")
     with pytest.raises(AnomalystError, match="perhaps 'language'"):
         load_recipe(tmp_path / "r.yaml")
+
+
+def test_an_old_recipe_and_its_checkpoint_open_and_its_key_is_named(tmp_path: Path, caplog):
+    old = tmp_path / "old.yaml"
+    old.write_text("{stage: text_aligned, steps: 2, batch: 2, workers: 0, world: {size_px: 48}}")
+    recipe = load_recipe(old)
+    assert isinstance(recipe, TextAlignedRecipe) and recipe.task == "text_aligned"
+    assert "old.yaml: stage is now called task" in caplog.text
+    train(recipe, tmp_path / "run")
+    state = tmp_path / "run" / "checkpoints" / "step-00000002" / "state.json"
+    for path in (state, tmp_path / "run" / "recipe.json"):
+        path.write_text(path.read_text().replace('"task":', '"stage":'))
+    assert find_checkpoint(tmp_path / "run", recipe, engine="single", world=1).step == 2
+    assert read_run(tmp_path / "run").recipe["task"] == "text_aligned"
 
 
 def test_patterns_are_said_in_every_way():

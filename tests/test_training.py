@@ -19,7 +19,7 @@ from anomalyst.training.loop import train
 from anomalyst.training.optimization import learning_rate
 from anomalyst.training.recipe import DetectorRecipe
 from anomalyst.training.tasks import load_recipe
-from anomalyst.training.tasks.detector import DetectorStage
+from anomalyst.training.tasks.detector import DetectorModel
 
 TINY = DetectorRecipe(
     steps=6,
@@ -92,13 +92,13 @@ def test_batches_are_a_function_of_the_step_and_their_sizes_take_turns():
 
 @pytest.mark.parametrize(("shown", "queries"), [(0, 4), (1, 4), (2, 2)])
 def test_a_good_picture_that_is_not_shown_is_a_second_query(shown: int, queries: int):
-    stage = DetectorStage(TINY)
+    model = DetectorModel(TINY)
     batch = Batch(
         torch.rand(2, 2, 3, 48, 48), torch.rand(2, 3, 48, 48), torch.ones(2, 1, 48, 48), shown
     )
-    logits, _ = stage.predict(batch)
+    logits, _ = model.predict(batch)
     assert logits.shape == (queries, 1, 12, 12)
-    _, parts = stage(batch)
+    _, parts = model(batch)
     assert ("rank" in parts) == (queries == 4)
 
 

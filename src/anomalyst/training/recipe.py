@@ -1,7 +1,8 @@
 """A training run, written down: everything that decides its outcome."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from anomalyst.backbones.embedded import EmbeddedConfig
 from anomalyst.detection.pair_decoder import DecoderConfig
@@ -20,12 +21,12 @@ TrainingPrecision = Literal["auto", "bfloat16", "float32", "float16"]
 class Recipe:
     """What every run has: how long, how fast, how often it is written down."""
 
-    stage: str = ""  # what is trained: training/tasks/
+    task: str = ""  # what is trained: training/tasks/
     seed: int = 0
     steps: int = 8000
-    batch: int = 16  # of whatever the stage trains on; of a step, over all processes
+    batch: int = 16  # of whatever the task trains on; of a step, over all processes
     micro_batch: int = 0  # what goes through the model at once; 0: a process's whole share
-    initial: str = ""  # weights to start from, as the stage writes them; empty: from scratch
+    initial: str = ""  # weights to start from, as the task writes them; empty: from scratch
     optimizer: OptimizerName = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam and AdamW
     momentum: float = 0.9  # of the optimizer `momentum`
@@ -70,11 +71,18 @@ class Recipe:
         return self
 
 
+def with_task(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's plain values by today's keys: `task` was once called `stage`."""
+    if "task" in recipe or "stage" not in recipe:
+        return dict(recipe)
+    return {"task" if key == "stage" else key: value for key, value in recipe.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorRecipe(Recipe):
     """Encoder and pair decoder, on episodes of the procedural world; `batch` counts episodes."""
 
-    stage: Literal["detector"] = "detector"
+    task: Literal["detector"] = "detector"
     sizes_px: tuple[int, ...] = (160,)  # sides of the pictures, one per step in turn
     rank_weight: float = 0.2  # of the loss that ranks a defective picture above a normal one
     reuse: int = 2  # how often an episode is trained on before it is forgotten

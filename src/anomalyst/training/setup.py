@@ -47,7 +47,7 @@ def prepared(
     task = task_of(recipe, out)
     if recipe.validate_every and type(task).held_out is Task.held_out:
         raise AnomalystError(
-            f"validate_every: stage {recipe.stage!r} holds nothing out; leave it at 0."
+            f"validate_every: task {recipe.task!r} holds nothing out; leave it at 0."
         )
     if engine.rank == 0:
         if not resume:

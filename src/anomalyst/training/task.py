@@ -1,4 +1,4 @@
-"""What the loop asks of a stage, and what most stages answer alike."""
+"""What the loop asks of a task, and what most tasks answer alike."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +38,7 @@ class Asked:
 
 
 class Task(ABC):
-    """A stage of training, made of a recipe and the run's folder."""
+    """What is trained, with which data and loss: made of a recipe and the run's folder."""
 
     module: nn.Module  # what is trained: the parameters that require a gradient
     leaves_out = False  # whether a step may leave trained parameters without a gradient

@@ -37,7 +37,7 @@ def defects(
     dataset: Dataset,
     category: Categories = None,
     recipe: Annotated[
-        Path, typer.Option(metavar="FILE.yaml", help="Of the text-aligned stage.")
+        Path, typer.Option(metavar="FILE.yaml", help="Of the text-aligned task.")
     ] = Path("recipes/defects.yaml"),
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each method.")] = 3,
     count: Annotated[int, typer.Option(min=1, help="Made pictures a category and method.")] = 120,

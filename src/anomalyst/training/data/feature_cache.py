@@ -37,7 +37,7 @@ MAP_PX = 64  # side of the maps kept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LooksRecipe(Recipe):
-    """What a stage has that learns from looks."""
+    """What a task has that learns from looks."""
 
     looks: str = ""  # folder of looks that are there or will be; empty: `looks` in the run's folder
     episodes: int = 4000  # to look at, where the folder has fewer

@@ -47,11 +47,11 @@ def interval(values: Sequence[float]) -> Interval:
 def fold_recipes(recipe: Recipe, folds: int) -> list[AnomalyGPTRecipe]:
     """The recipe once for each part that is held out, with a look at it in the end at least.
 
-    Raises AnomalystError for a stage without pictures of its own.
+    Raises AnomalystError for a task without pictures of its own.
     """
     if not isinstance(recipe, AnomalyGPTRecipe):
         raise AnomalystError(
-            f"folds: stage {recipe.stage!r} draws its pictures anew and has none to hold out; set "
+            f"folds: task {recipe.task!r} draws its pictures anew and has none to hold out; set "
             "validate_every instead, which looks at episodes never trained on."
         )
     every = recipe.validate_every or recipe.resolved().steps

@@ -7,13 +7,14 @@ from typing import Any
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.monitor.log import read_log
+from anomalyst.training.recipe import with_task
 
 PATCH_NAMES = {
     "dropout": "dropout", "layer_norm": "LayerNorm", "batch_norm": "BatchNorm",
     "residual": "residual layer",
 }  # fmt: skip
 ALWAYS = ("optimizer", "learning_rate", "schedule", "batch", "micro_batch", "steps", "precision")
-HIDDEN = ("stage", "log_every", "checkpoint_every", "keep_checkpoints", "workers", "watch.every")
+HIDDEN = ("task", "log_every", "checkpoint_every", "keep_checkpoints", "workers", "watch.every")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def read_run(folder: Path) -> RunRecord:
         )
     return RunRecord(
         folder,
-        _json(folder / "recipe.json"),
+        with_task(_json(folder / "recipe.json")),
         read_log(folder / "log.jsonl"),
         _json(folder / "end.json"),
         _json(folder / "accuracy.json"),

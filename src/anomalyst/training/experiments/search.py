@@ -19,6 +19,7 @@ from anomalyst.training.experiments.curves import as_png
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.training_monitor import TrainingStopped
+from anomalyst.training.recipe import with_task
 from anomalyst.training.tasks import load_recipe
 
 STORAGE = "search.db"
@@ -169,6 +170,8 @@ def _refuse_another(study: Any, config: SearchConfig, out: Path) -> None:
     asked = {"recipe": to_mapping(load_recipe(config.recipe, list(config.overrides))),
              "space": [str(choice) for choice in config.space], "folds": config.folds}  # fmt: skip
     before = study.user_attrs.get("asked")
+    if before is not None:
+        before = before | {"recipe": with_task(before["recipe"])}
     if before is not None and before != asked:
         different = ", ".join(key for key in asked if before.get(key) != asked[key])
         raise AnomalystError(

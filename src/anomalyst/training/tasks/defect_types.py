@@ -1,4 +1,4 @@
-"""The kinds stage: what kind of defect a found region is, learnt on drawn products."""
+"""The kinds task: what kind of defect a found region is, learnt on drawn products."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from anomalyst.training.task import Share, Task
 class KindsRecipe(LooksRecipe):
     """The kind classifier; `batch` counts regions."""
 
-    stage: Literal["kinds"] = "kinds"
+    task: Literal["kinds"] = "kinds"
     episodes: int = 16000  # to look at, where the folder has fewer
     smoothing: float = 0.05  # of the labels
 

@@ -36,7 +36,7 @@ INTENTS = ("presence", "sound", "where", "count")
 class AnomalyGPTRecipe(Recipe):
     """A language model of any size that reads a map; `batch` counts pictures or instructions."""
 
-    stage: Literal["anomalygpt"] = "anomalygpt"
+    task: Literal["anomalygpt"] = "anomalygpt"
     data: tuple[str, ...] = ()  # sets in any layout `data check` knows; their good pictures train
     limit: int = 0  # good pictures of each category that are used, for a quick trial; 0: all
     epochs: float = 0.0  # passes over the good pictures, once good, once defective; 0: `steps`
@@ -71,7 +71,7 @@ class AnomalyGPTRecipe(Recipe):
     accuracy: bool = True  # at the end, ask about every test picture of the sets
 
     def __post_init__(self) -> None:
-        if self.stage == "anomalygpt" and not (self.data and self.language_model):
+        if self.task == "anomalygpt" and not (self.data and self.language_model):
             raise ValueError("data and language_model are needed: a set, and a model's folder")
         if self.defects not in METHODS:
             raise ValueError(f"defects is {self.defects!r}; one of {', '.join(METHODS)}")

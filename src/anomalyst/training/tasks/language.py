@@ -1,4 +1,4 @@
-"""The language stage: the embedded language model, from scratch, on dialogues about drawn parts.
+"""The language task: the embedded language model, from scratch, on dialogues about drawn parts.
 
 Half of the dialogues are about what the detector truly saw, half about regions that never were, so
 that no habit of the detector is learnt instead of reading.
@@ -78,7 +78,7 @@ class LanguageModelConfig:
 class LanguageRecipe(LooksRecipe):
     """The embedded language model; `batch` counts dialogues."""
 
-    stage: Literal["language"] = "language"
+    task: Literal["language"] = "language"
     turns: int = 4  # of each dialogue
     compiled: bool = False  # torch.compile: 1.7 times as fast on a CPU with a C++ compiler
     imagined: float = 0.5  # share of dialogues about regions that never were

@@ -1,4 +1,4 @@
-"""The text-aligned stage: normal or damaged, told from one picture.
+"""The text-aligned task: normal or damaged, told from one picture.
 
 It learns from the procedural world, or from the training pictures of sets: good ones, and
 defective ones with masks as `anomalyst data synthesize` makes them.
@@ -37,7 +37,7 @@ Pictures = dict[str, tuple[list[Sample], list[Sample]]]
 class TextAlignedRecipe(Recipe):
     """Linear layers and two learned states on a frozen encoder; `batch` counts pictures."""
 
-    stage: Literal["text_aligned"] = "text_aligned"
+    task: Literal["text_aligned"] = "text_aligned"
     encoder: str = "embedded"
     width: int = 64  # of the space that levels and states share
     data: tuple[str, ...] = ()  # sets whose training pictures are learnt from; empty: the world
