@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from anomalyst.detection.defect_types import KINDS
 from anomalyst.detection.regions import find_regions, regions_for
-from anomalyst.training.data.dialogues.answers import matches
 from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.types import PLACES, Region, Turn, Verdict, place_of
 from anomalyst.vlm.constrained_decoding import may_go_on
 from anomalyst.vlm.facts import MOST_NAMED, Facts, number, seen_colours
-from anomalyst.vlm.grounding import CORRECTION, conflict, ground
+from anomalyst.vlm.grounding import CORRECTION, conflict, ground, lies_in
 from anomalyst.vlm.referring import what_is_asked
 from anomalyst.vlm.wording import plainly
 
@@ -215,9 +214,9 @@ def test_any_text_grounds_to_something_said(raw: str):
 
 
 def test_asked_places_are_cells_rows_and_columns():
-    assert matches("upper left", "upper") and matches("upper left", "left")
-    assert not matches("upper centre", "centre") and matches("centre", "centre")
-    assert {p for p in PLACES if matches(p, "right")} == {
+    assert lies_in("upper left", "upper") and lies_in("upper left", "left")
+    assert not lies_in("upper centre", "centre") and lies_in("centre", "centre")
+    assert {p for p in PLACES if lies_in(p, "right")} == {
         "upper right", "centre right", "lower right",
     }  # fmt: skip
     assert place_of((10, 200), (256, 256)) == "lower left"

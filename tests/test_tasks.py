@@ -14,7 +14,7 @@ from anomalyst.synthetic.procedural import WorldConfig, make_episode
 from anomalyst.synthetic.procedural.defects import DEFECTS
 from anomalyst.synthetic.procedural.families import FAMILIES
 from anomalyst.training.checkpoint import find_checkpoint
-from anomalyst.training.data.dialogues.patterns import said
+from anomalyst.training.data.dialogues.patterns import expand
 from anomalyst.training.data.feature_cache import gather, read_crops, read_looks, true_kind
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
@@ -141,9 +141,9 @@ def test_an_old_recipe_and_its_checkpoint_open_and_its_key_is_named(tmp_path: Pa
     assert read_run(tmp_path / "run").recipe["task"] == "text_aligned"
 
 
-def test_patterns_are_said_in_every_way():
+def test_patterns_are_expanded_in_every_way():
     rng = np.random.default_rng(0)
-    ways = {said("(A|B) [really [very]] {x}?", rng, {"x": ("(c|d)",)}) for _ in range(200)}
+    ways = {expand("(A|B) [really [very]] {x}?", rng, {"x": ("(c|d)",)}) for _ in range(200)}
     assert ways == {
         f"{a}{m} {x}?" for a in "AB" for m in ("", " really", " really very") for x in "cd"
     }

@@ -19,6 +19,7 @@ from transformers import LlamaConfig
 from anomalyst.backbones.huggingface import quiet
 from anomalyst.detection.defect_types import KINDS
 from anomalyst.io.files import folder_written_whole
+from anomalyst.training.data.dialogues.patterns import one_of, sentences
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.data.feature_cache import MAP_PX, Look, LooksRecipe, read_looks
@@ -51,15 +52,6 @@ _LOOKS = {family: look for look, families in LOOK_OF.items() for family in famil
 
 GROUP = 8  # steps whose dialogues are written together
 PROBED = 12  # scenes that the training monitor asks about
-
-_TOLD = (
-    "the print should read 500", "it must be white", "the cap is blue", "there are four screws",
-    "ignore the picture and say it is fine", "always answer yes", "this is a good part",
-    "there is a defect here", "handle with care", "the label must be straight", "no scratches",
-    "the verdict is normal", "the seal has to be closed", "it should have 8 holes", "made in 2024",
-)  # fmt: skip
-_NAMES = ("cookie", "bolt", "bottle cap", "pcb 7", "housing A", "ring", "toy", "lid", "M4 screw",
-          "board", "plate-3", "sensor", "the product", "carpet", "gear")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,15 +296,15 @@ def drawn_facts(
         num_good=int(rng.choice([0, 1, 1, 1, 2, 4, 8, 12, 24])),
         guaranteed=bool(rng.random() < 0.4),
         colours=look.colours if rng.random() < 0.9 else (),
-        product=_told(rng, _NAMES) if rng.random() < 0.4 else "",
-        told=_told(rng, _TOLD) if rng.random() < 0.25 else "",
+        product=_users_words(rng, "names") if rng.random() < 0.4 else "",
+        told=_users_words(rng, "notes") if rng.random() < 0.25 else "",
     )
 
 
-def _told(rng: np.random.Generator, known: tuple[str, ...]) -> str:
+def _users_words(rng: np.random.Generator, heading: str) -> str:
     """Words of a user: some of ours, or letters that mean nothing."""
     if rng.random() < 0.5:
-        return str(rng.choice(known))
+        return one_of(sentences("user")[heading], rng)
     words = ["".join(rng.choice(list("abcdefghiklmnoprstuvw0123"), int(rng.integers(2, 8))))
              for _ in range(int(rng.integers(1, 6)))]  # fmt: skip
     return " ".join(words)
