@@ -8,13 +8,34 @@ from anomalyst.backbones.embedded import EmbeddedConfig
 from anomalyst.detection.pair_decoder import DecoderConfig
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
-from anomalyst.training.engines.config import EngineConfig
-from anomalyst.training.monitor.config import WatchConfig
 
+EngineName = Literal["single", "ddp", "fsdp", "deepspeed", "horovod"]
 OptimizerName = Literal["adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop"]
 Schedule = Literal["cosine", "linear", "constant"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 TrainingPrecision = Literal["auto", "bfloat16", "float32", "float16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How a run is spread; nothing here changes what is learnt."""
+
+    name: EngineName = "single"
+    zero_stage: Literal[0, 1, 2, 3] = 2  # DeepSpeed: what is split; optimizer, gradients, weights
+    offload_optimizer: bool = False  # DeepSpeed: its state lives in the host's memory
+    deepspeed_json: str = ""  # DeepSpeed: your own configuration; what it lacks is filled in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchConfig:
+    """When to look, and what is too much."""
+
+    every: int = 50  # steps between looks at gradients and activations; 0: never
+    probe_every: int = 0  # steps between rounds of questions with known answers; 0: never
+    patience: int = 3  # looks or rounds in a row before a run is stopped
+    vanishing: float = 5e-3  # a block's gradient, as a share of the largest block's
+    exploding: float = 1e4  # a block's output, against its first look
+    dead: float = 0.99  # share of a block's output that is exactly zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,10 +13,10 @@ from torch.utils.checkpoint import checkpoint
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import precision_of
 from anomalyst.training.checkpoint import Checkpoint, fill, find_checkpoint
-from anomalyst.training.engines import Engine, Spread
+from anomalyst.training.engines import Engine, EngineSetup
+from anomalyst.training.engines.base import Precision
 from anomalyst.training.monitor.config_checks import review
 from anomalyst.training.monitor.log import Say
-from anomalyst.training.optimization import make_optimizer
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task
 from anomalyst.training.tasks import task_of
@@ -62,9 +62,14 @@ def prepared(
     if recipe.activation_checkpointing:
         for block in task.blocks().values():
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
-    engine.prepare(
-        LossModule(task, recipe, engine.device), _spread(recipe, task, share, engine.device)
+    setup = EngineSetup(
+        recipe=recipe,
+        share=share,
+        precision=settled_precision(recipe, engine.device),
+        blocks=task.blocks(),
+        leaves_out=task.leaves_out,
     )
+    engine.prepare(LossModule(task, recipe, engine.device), setup)
     if found:
         engine.load(found.folder / "optimizer")
         engine.restore(found.note)
@@ -98,26 +103,8 @@ class LossModule(nn.Module):
         return loss, {name: value.detach() for name, value in parts.items()}
 
 
-def settled_precision(
-    recipe: Recipe, device: torch.device
-) -> Literal["bfloat16", "float32", "float16"]:
+def settled_precision(recipe: Recipe, device: torch.device) -> Precision:
     """What the recipe's precision comes to on a device: hardware/processor.py decides `auto`."""
     if recipe.precision != "auto":
         return recipe.precision
     return "bfloat16" if precision_of("auto", device) == torch.bfloat16 else "float32"
-
-
-def _spread(recipe: Recipe, task: Task, share: Share, device: torch.device) -> Spread:
-    return Spread(
-        config=recipe.engine,
-        make_optimizer=partial(make_optimizer, recipe),
-        batch=recipe.batch,
-        micro_batch=recipe.batch // share.of,
-        accumulation=share.count,
-        clip_norm=recipe.clip_norm,
-        precision=settled_precision(recipe, device),
-        loss_scale_power=recipe.loss_scale_power,
-        loss_scale_window=recipe.loss_scale_window,
-        blocks=task.blocks(),
-        leaves_out=task.leaves_out,
-    )

@@ -29,7 +29,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProbeAnswer:
     """A question whose answer is known, and what the model in training said to it."""
 
     question: str
@@ -70,7 +70,7 @@ class Task(ABC):
     def amount(self, batch: Any) -> dict[str, int]:
         """How much a micro-batch is: samples, and tokens where there are any."""
 
-    def probe(self) -> list[Asked]:
+    def probe(self) -> list[ProbeAnswer]:
         """Questions with known answers, asked now; empty where nothing can be asked."""
         return []
 

@@ -52,15 +52,16 @@ def defects(
     Example: anomalyst bench defects sets/mvtec --category bottle --category screw --seeds 3
     """
     needs("train", "matplotlib", "sklearn", "kornia")
-    from anomalyst.config import load
+    from anomalyst.config import from_mapping
     from anomalyst.training.experiments.synthesis_ablation import as_markdown, bench_methods
+    from anomalyst.training.tasks import read_recipe
     from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 
     found = bench_methods(
         dataset,
         category or (),
         out,
-        recipe=load(TextAlignedRecipe, recipe),
+        recipe=from_mapping(TextAlignedRecipe, read_recipe(recipe), where=str(recipe)),
         seeds=seeds,
         count=count,
         say=say,

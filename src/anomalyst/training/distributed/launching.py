@@ -13,9 +13,9 @@ from pathlib import Path
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import find_checkpoint
-from anomalyst.training.engines import EngineName, check_engine
+from anomalyst.training.engines import check_engine
 from anomalyst.training.monitor.trackers import check_trackers
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import EngineName, Recipe
 
 DEFAULT_PORT = 29500
 SAVED = 128 + signal.SIGTERM  # exit status of a process that was asked to end, and saved first

@@ -4,19 +4,10 @@ import torch
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.distributed.ranks import Place
-from anomalyst.training.engines.base import Engine, Spread, Stepped, trained_state
-from anomalyst.training.engines.config import EngineConfig, EngineName
+from anomalyst.training.engines.base import Engine, EngineSetup, StepResult, trained_state
+from anomalyst.training.recipe import EngineConfig, EngineName
 
-__all__ = [
-    "Engine",
-    "EngineConfig",
-    "EngineName",
-    "Spread",
-    "Stepped",
-    "check_engine",
-    "open_engine",
-    "trained_state",
-]
+__all__ = ["Engine", "EngineSetup", "StepResult", "check_engine", "open_engine", "trained_state"]
 
 
 def open_engine(name: EngineName, place: Place) -> Engine:

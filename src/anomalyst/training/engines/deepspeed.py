@@ -18,20 +18,14 @@ from torch import Tensor, nn
 from anomalyst.errors import AnomalystError
 from anomalyst.training.distributed.ranks import Place
 from anomalyst.training.engines.base import (
+    EngineSetup,
     GroupEngine,
-    Spread,
-    Stepped,
+    StepResult,
     laid_out,
     trained_state,
 )
-from anomalyst.training.engines.config import EngineConfig
-
-OURS = {  # what the recipe says, so a JSON may only say the same
-    "train_batch_size": "batch",
-    "train_micro_batch_size_per_gpu": "micro_batch",
-    "gradient_accumulation_steps": "accumulation",
-    "gradient_clipping": "clip_norm",
-}
+from anomalyst.training.optimization import make_optimizer
+from anomalyst.training.recipe import EngineConfig
 
 
 class DeepSpeedEngine(GroupEngine):
@@ -50,22 +44,23 @@ class DeepSpeedEngine(GroupEngine):
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         super().__init__(place)
 
-    def prepare(self, task: nn.Module, spread: Spread) -> None:
+    def prepare(self, task: nn.Module, setup: EngineSetup) -> None:
         """Hand the module to DeepSpeed; refuses a stage it did not take."""
         import deepspeed
 
-        self.task, self.spread, self.scale = laid_out(task.to(self.device)), spread, None
-        config = deepspeed_config(spread)
+        self.task, self.setup, self.scale = laid_out(task.to(self.device)), setup, None
+        config = deepspeed_config(setup)
         # It cannot send a single number; as a row of one it can.
         self.single = {n for n, p in task.named_parameters() if p.ndim == 0}
         for name in self.single:
             task.get_parameter(name).data = task.get_parameter(name).data[None]
         self.trained = [p for p in task.parameters() if p.requires_grad]
         own = "optimizer" in config
+        groups = [{"params": self.trained}]
         self.wrapped, self.optimizer, _, _ = deepspeed.initialize(
             model=task,
             model_parameters=self.trained,
-            optimizer=None if own else spread.make_optimizer([{"params": self.trained}]),
+            optimizer=None if own else make_optimizer(setup.recipe, groups),
             config=config,
             dist_init_required=False,
         )
@@ -80,7 +75,7 @@ class DeepSpeedEngine(GroupEngine):
         if not last:
             self.wrapped.step()
 
-    def step(self, learning_rate: float) -> Stepped:
+    def step(self, learning_rate: float) -> StepResult:
         """One step of the optimizer."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -88,7 +83,7 @@ class DeepSpeedEngine(GroupEngine):
         plain = self._norm() if self.stage == 0 else 0.0  # ZeRO-0 in float32 does not say it
         self.wrapped.step()
         norm = float(self.wrapped.get_global_grad_norm() or plain)
-        return Stepped(
+        return StepResult(
             norm,
             float(self.optimizer.param_groups[0]["lr"]),
             float(getattr(self.optimizer, "cur_scale", 1.0) or 1.0),
@@ -175,33 +170,39 @@ class DeepSpeedEngine(GroupEngine):
         sys.stderr.flush()
 
 
-def deepspeed_config(spread: Spread) -> dict[str, Any]:
+def deepspeed_config(setup: EngineSetup) -> dict[str, Any]:
     """The recipe as DeepSpeed's configuration, over the user's own JSON where one is named.
 
     Raises AnomalystError where both say different things, or the JSON brings a scheduler: a second
     one would silently overrule the recipe's learning rate.
     """
-    config = _own_json(spread.config)
-    for key, ours in OURS.items():
-        wanted = getattr(spread, ours)
+    recipe, engine = setup.recipe, setup.recipe.engine
+    config = _own_json(engine)
+    decided = {  # by the recipe, so a JSON may only say the same
+        "train_batch_size": recipe.batch,
+        "train_micro_batch_size_per_gpu": recipe.batch // setup.share.of,
+        "gradient_accumulation_steps": setup.share.count,
+        "gradient_clipping": recipe.clip_norm,
+    }
+    for key, wanted in decided.items():
         if config.setdefault(key, wanted) not in (wanted, "auto"):
             raise AnomalystError(
-                f"{spread.config.deepspeed_json}: {key} is {config[key]}, the recipe makes it "
+                f"{engine.deepspeed_json}: {key} is {config[key]}, the recipe makes it "
                 f"{wanted}; leave it out, or say 'auto'."
             )
         config[key] = wanted
-    zero = config.setdefault("zero_optimization", {"stage": spread.config.zero_stage})
-    zero.setdefault("stage", spread.config.zero_stage)
-    if spread.config.offload_optimizer:
+    zero = config.setdefault("zero_optimization", {"stage": engine.zero_stage})
+    zero.setdefault("stage", engine.zero_stage)
+    if engine.offload_optimizer:
         zero.setdefault("offload_optimizer", {"device": "cpu"})
     config.setdefault("zero_allow_untested_optimizer", True)
     config.setdefault("zero_force_ds_cpu_optimizer", False)
     config.setdefault("steps_per_print", 1 << 60)
-    if spread.precision == "bfloat16":
+    if setup.precision == "bfloat16":
         config.setdefault("bf16", {"enabled": True})
-    elif spread.precision == "float16":
-        scale = {"initial_scale_power": spread.loss_scale_power,
-                 "loss_scale_window": spread.loss_scale_window}  # fmt: skip
+    elif setup.precision == "float16":
+        scale = {"initial_scale_power": recipe.loss_scale_power,
+                 "loss_scale_window": recipe.loss_scale_window}  # fmt: skip
         config.setdefault("fp16", {"enabled": True, **scale})
     return config
 

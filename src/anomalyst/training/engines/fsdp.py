@@ -24,7 +24,7 @@ class FSDPEngine(GroupEngine):
         # A single number cannot be split: every process keeps it, and its gradient is averaged.
         self.single = {p for p in task.parameters() if p.ndim == 0}
         laid_out(task)
-        for block in self.spread.blocks.values():
+        for block in self.setup.blocks.values():
             fully_shard(block, mesh=mesh, ignored_params=self.single & set(block.parameters()))
         fully_shard(task, mesh=mesh, ignored_params=self.single)
         assert isinstance(task, FSDPModule)

@@ -18,13 +18,13 @@ from torch import nn
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
-from anomalyst.training.engines import EngineConfig, check_engine
+from anomalyst.training.engines import check_engine
 from anomalyst.training.experiments.curves import as_png
 from anomalyst.training.experiments.tiny import make_tiny
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import read_log
 from anomalyst.training.optimization import learning_rate, make_optimizer
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import EngineConfig, Recipe
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe, task_of
 

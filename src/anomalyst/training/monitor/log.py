@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from anomalyst.io.files import write_text
-from anomalyst.training.engines import Engine, Stepped
+from anomalyst.training.engines import Engine, StepResult
 from anomalyst.training.monitor.resources import Resources, Stopwatch
 from anomalyst.training.monitor.trackers import open_trackers
 from anomalyst.training.recipe import Recipe
@@ -42,7 +42,7 @@ class Log:
         """Say these in the next line, as they are."""
         self.extra |= figures
 
-    def step(self, step: int, stepped: Stepped) -> None:
+    def step(self, step: int, stepped: StepResult) -> None:
         """Count one step; speak when it is time."""
         self.stopwatch.steps += 1
         self.add({"gradient_norm": torch.tensor(stepped.gradient_norm)})

@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.engines import Engine, StepResult
 from anomalyst.training.monitor.config_checks import is_norm, kind_of, trains
-
-if TYPE_CHECKING:
-    from anomalyst.training.engines import Engine, Stepped
-    from anomalyst.training.recipe import Recipe
-    from anomalyst.training.task import Asked, Task
+from anomalyst.training.recipe import Recipe
+from anomalyst.training.task import ProbeAnswer, Task
 
 Rerun = Callable[[], object]  # the step's forward and backward passes once more
 
@@ -44,13 +42,13 @@ class Look:
 class TrainingMonitor:
     """Looks at a run through hooks on its blocks that sleep between looks."""
 
-    def __init__(self, recipe: "Recipe", task: "Task", engine: "Engine", out: Path):
+    def __init__(self, recipe: Recipe, task: Task, engine: Engine, out: Path):
         self.recipe, self.config = recipe, recipe.watch
         self.task, self.engine, self.path = task, engine, out / "watch.jsonl"
         self.blocks = task.blocks() or _children(task.module)
         self.groups = _groups(engine.task, [f"module.{name}" for name in self.blocks])
         self.looks: list[Look] = []
-        self.rounds: list[list[Asked]] = []
+        self.rounds: list[list[ProbeAnswer]] = []
         self.first_loss = math.nan
         self.awake = False
         self._seen: dict[str, list[Tensor]] = {}
@@ -80,7 +78,7 @@ class TrainingMonitor:
         self.looks.append(look)
         self._note(asdict(look))
 
-    def after_step(self, step: int, loss: float, stepped: "Stepped", rerun: Rerun) -> None:
+    def after_step(self, step: int, loss: float, stepped: StepResult, rerun: Rerun) -> None:
         """Raises TrainingStopped when the run cannot go on."""
         if math.isnan(self.first_loss):
             self.first_loss = loss
@@ -101,7 +99,7 @@ class TrainingMonitor:
             if trouble:
                 self._stop(f"{at}{trouble}")
 
-    def probe(self, step: int, loss: float, asked: "list[Asked]") -> dict[str, float]:
+    def probe(self, step: int, loss: float, asked: list[ProbeAnswer]) -> dict[str, float]:
         """Take the answers of a round; figures of it. Raises TrainingStopped for empty words."""
         self.rounds.append(asked)
         answered = sum(a.right is not None for a in asked) / len(asked)

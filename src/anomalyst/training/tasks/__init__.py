@@ -32,10 +32,7 @@ def task_of(recipe: Recipe, out: Path) -> Task:
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     """The recipe of a YAML file with `key=value` overrides; AnomalystError names what is wrong."""
-    values = read_mapping(path)
-    if "stage" in values:
-        logging.getLogger(__name__).warning("%s: stage is now called task.", path)
-        values = with_task(values)
+    values = read_recipe(path)
     task = str(values.get("task", "detector"))
     if task not in TASKS:
         near = difflib.get_close_matches(task, TASKS, n=1, cutoff=0.0)[0]
@@ -43,3 +40,11 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
             f"{path}: task is {task!r}; one of {', '.join(TASKS)} is needed, perhaps {near!r}."
         )
     return from_mapping(TASKS[task][0], with_overrides(values, overrides or []), where=str(path))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The plain values of a recipe's file, by today's keys."""
+    values = read_mapping(path)
+    if "stage" in values:
+        logging.getLogger(__name__).warning("%s: stage is now called task.", path)
+    return with_task(values)

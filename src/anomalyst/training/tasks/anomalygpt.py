@@ -27,7 +27,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole, write_text
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import fill
-from anomalyst.training.task import Asked, Share, Task, made_ahead
+from anomalyst.training.task import ProbeAnswer, Share, Task, made_ahead
 from anomalyst.training.tasks.inspection_data import (
     AnomalyGPTRecipe,
     Inspections,
@@ -202,7 +202,7 @@ class AnomalyGPTTask(Task):
         if self.recipe.accuracy:
             self._write_accuracy(load_model(weights)[0])
 
-    def probe(self) -> list[Asked]:
+    def probe(self) -> list[ProbeAnswer]:
         """The fixed questions of the training monitor: good pictures and defective ones in turn."""
         rng = np.random.default_rng(self.recipe.seed)
         names = list(self.inspections.good)
@@ -242,7 +242,7 @@ class AnomalyGPTTask(Task):
         picture: np.ndarray,
         mask: np.ndarray,
         good: np.ndarray,
-    ) -> Asked:
+    ) -> ProbeAnswer:
         """A question about a picture beside a good one."""
         facts = facts_about(mask, product)
         features = self.inspections.encoded(picture)

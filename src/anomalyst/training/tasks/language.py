@@ -24,7 +24,7 @@ from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.data.feature_cache import MAP_PX, Look, LooksRecipe, read_looks
 from anomalyst.training.data.procedural_calibration import HELD_OUT
-from anomalyst.training.task import Asked, Share, Task, made_ahead
+from anomalyst.training.task import ProbeAnswer, Share, Task, made_ahead
 from anomalyst.training.tasks.yes_no_prompt import asked
 from anomalyst.types import Region, Verdict, place_of
 from anomalyst.vlm.dialogue import messages_for
@@ -119,7 +119,7 @@ class LanguageTask(Task):
         """The decoder layers."""
         return {f"language_model.{k}": v for k, v in blocks_of(self.model.language_model).items()}
 
-    def probe(self) -> list[Asked]:
+    def probe(self) -> list[ProbeAnswer]:
         """The fixed questions of the training monitor, about scenes that are never trained on."""
         rng = np.random.default_rng((self.recipe.seed + HELD_OUT, 1))
         answers = []

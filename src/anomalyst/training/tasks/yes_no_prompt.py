@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
-from anomalyst.training.task import Asked
+from anomalyst.training.task import ProbeAnswer
 from anomalyst.vlm.dialogue import messages_for
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 
@@ -21,7 +21,7 @@ def asked(
     seen: dict[str, Tensor],
     *,
     defective: bool,
-) -> Asked:
+) -> ProbeAnswer:
     """The plain greedy answer about what is `seen`, neither checked nor mended, and if it is true.
 
     `facts`: what the model is told in words; empty for a model that only sees.
@@ -40,4 +40,4 @@ def asked(
     model.train(training)
     answer = processor.tokenizer.decode(tokens[0], skip_special_tokens=True).strip()
     said = strictly_yes_or_no(answer)
-    return Asked(QUESTION, answer, None if said is None else said == defective)
+    return ProbeAnswer(QUESTION, answer, None if said is None else said == defective)
