@@ -1,7 +1,5 @@
 """A few early steps under torch's profiler: a trace to look at, and how much of it was talking."""
 
-import gzip
-import shutil
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,16 +8,20 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from anomalyst.training.engines import Engine
+
 WARM = 3  # steps that are not looked at
 TALK = ("gloo:", "nccl:", "ncclDevKernel", "c10d::", "mpi:")
 
 
 class Profiler:
-    """Looks at `steps` steps after the first `WARM`; writes the trace where `keep` is true."""
+    """Looks at some steps after the first `WARM`: `steps`, which leave a trace, or two of several
+    processes, for how much they talk."""
 
-    def __init__(self, out: Path, rank: int, *, first: int, steps: int, keep: bool):
-        self.path = out / "traces" / f"rank{rank}.json.gz"
-        self.begins, self.ends, self.keep = first + WARM, first + WARM + steps, keep
+    def __init__(self, out: Path, steps: int, engine: Engine, first: int):
+        self.path, self.keep = out / "traces" / f"rank{engine.rank}.json.gz", bool(steps)
+        self.begins = first + WARM
+        self.ends = self.begins + (steps or 2 * (engine.world > 1))
         self.running: Any = None
         self.communication_share: float | None = None
 
@@ -49,11 +51,7 @@ class Profiler:
         self.communication_share = _share(events)
         if self.keep:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            plain = self.path.with_suffix("")
-            running.export_chrome_trace(str(plain))
-            with plain.open("rb") as source, gzip.open(self.path, "wb") as target:
-                shutil.copyfileobj(source, target)
-            plain.unlink()
+            running.export_chrome_trace(str(self.path))
 
 
 def named(name: str) -> AbstractContextManager[Any]:
