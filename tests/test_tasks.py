@@ -15,18 +15,14 @@ from anomalyst.synthetic.procedural.defects import DEFECTS
 from anomalyst.synthetic.procedural.families import FAMILIES
 from anomalyst.training.checkpoint import find_checkpoint
 from anomalyst.training.data.dialogues.patterns import expand
+from anomalyst.training.data.dialogues.scenes import LOOK_OF
 from anomalyst.training.data.feature_cache import gather, read_crops, read_looks, true_kind
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.defect_types import KindsRecipe
-from anomalyst.training.tasks.language import (
-    LOOK_OF,
-    LanguageModelConfig,
-    LanguageRecipe,
-    LanguageTask,
-)
+from anomalyst.training.tasks.language import LanguageModelConfig, LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 from anomalyst.vlm.huggingface.loading import load_model
 

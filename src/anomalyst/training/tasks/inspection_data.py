@@ -201,7 +201,7 @@ def as_tokens(
 
 def judged_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
     """The labelled test pictures of the recipe's sets."""
-    found = [s for folder in recipe.data for s in _read(folder)]
+    found = [s for folder in recipe.data for s in read_dataset(Path(folder))]
     return [s for s in found if s.split == "test" and s.label is not None]
 
 
@@ -212,7 +212,7 @@ def _good_samples(recipe: AnomalyGPTRecipe, *, held_out: bool) -> dict[str, list
     """
     found: dict[str, list[Sample]] = {}
     for folder in recipe.data:
-        for sample in _read(folder):
+        for sample in read_dataset(Path(folder)):
             if sample.split == "train" and sample.label == "normal":
                 found.setdefault(sample.category or Path(folder).name, []).append(sample)
     if recipe.limit:
@@ -243,10 +243,6 @@ def _fold(
         kept = [s for i, part in enumerate(apart) if i != recipe.fold for s in part]
         parts[name] = apart[recipe.fold] if held_out else kept
     return parts
-
-
-def _read(folder: str) -> list[Sample]:
-    return read_dataset(Path(folder))
 
 
 def canvas_of(path: Path, side_px: int, multiple_px: int) -> np.ndarray:

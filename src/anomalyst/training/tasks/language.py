@@ -5,50 +5,30 @@ that no habit of the detector is learnt instead of reading.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from anomalyst.backbones.huggingface import quiet
-from anomalyst.detection.defect_types import KINDS
 from anomalyst.io.files import folder_written_whole
-from anomalyst.training.data.dialogues.patterns import one_of, sentences
+from anomalyst.training.data.dialogues.scenes import draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import write_dialogue
-from anomalyst.training.data.feature_cache import MAP_PX, Look, LooksRecipe, read_looks
+from anomalyst.training.data.feature_cache import LooksRecipe, read_looks
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.task import ProbeAnswer, Share, Task, made_ahead
 from anomalyst.training.tasks.yes_no_prompt import asked
-from anomalyst.types import Region, Verdict, place_of
 from anomalyst.vlm.dialogue import messages_for
-from anomalyst.vlm.facts import MOST_NAMED, Facts
+from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.layer_patches import blocks_of
 from anomalyst.vlm.huggingface.loading import load_model
-from anomalyst.vlm.prompt_learner import region_figures
-
-# What a product looks like, in words that hold for families never seen.
-LOOK_OF = {
-    "a flat surface": (
-        "surface", "textile", "paper", "leather", "wood", "stone", "metal sheet", "tiles", "ridges",
-        "cell panel", "label",
-    ),
-    "a circuit board": ("bare board", "circuit module"),
-    "an assembly of several parts": ("assembly",),
-    "several loose pieces": ("tray", "loose goods"),
-    "a single part": (
-        "machined part", "screw", "moulded figure", "casting", "seal", "lens", "bottle", "cap",
-        "pill", "biscuit", "cable", "zipper", "brush",
-    ),
-}  # fmt: skip
-_LOOKS = {family: look for look, families in LOOK_OF.items() for family in families}
 
 GROUP = 8  # steps whose dialogues are written together
 PROBED = 12  # scenes that the training monitor asks about
@@ -77,7 +57,31 @@ class LanguageRecipe(LooksRecipe):
     model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
 
 
-class LanguageTask(Task):
+class DialogueTask(Task):
+    """A model that reads what it is shown of a picture and answers: what its tasks share."""
+
+    out: Path
+    model: AnomalystModel
+    processor: AnomalystProcessor
+
+    def amount(self, batch: dict[str, Any]) -> dict[str, int]:
+        """Dialogues and tokens count."""
+        return {"samples": len(batch["input_ids"]), "tokens": batch["input_ids"].numel()}
+
+    def blocks(self) -> dict[str, nn.Module]:
+        """The decoder layers of the language model."""
+        return {f"language_model.{k}": v for k, v in blocks_of(self.model.language_model).items()}
+
+    def write_model(self, model: AnomalystModel) -> Path:
+        """A folder as `AnomalystModel.from_pretrained` reads it."""
+        folder = self.out / "model"
+        with folder_written_whole(folder) as part, quiet():
+            model.save_pretrained(part)
+            self.processor.save_pretrained(part)
+        return folder
+
+
+class LanguageTask(DialogueTask):
     """Dialogues written anew for every step."""
 
     def __init__(self, recipe: LanguageRecipe, out: Path):
@@ -111,25 +115,20 @@ class LanguageTask(Task):
         """Dialogues of another seed."""
         return self._written(self.recipe.seed + HELD_OUT, range(count), share)
 
-    def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
-        """Dialogues and tokens count."""
-        return {"samples": len(batch["input_ids"]), "tokens": batch["input_ids"].numel()}
-
-    def blocks(self) -> dict[str, nn.Module]:
-        """The decoder layers."""
-        return {f"language_model.{k}": v for k, v in blocks_of(self.model.language_model).items()}
-
     def probe(self) -> list[ProbeAnswer]:
         """The fixed questions of the training monitor, about scenes that are never trained on."""
         rng = np.random.default_rng((self.recipe.seed + HELD_OUT, 1))
-        answers = []
-        for _ in range(PROBED):
-            facts, _, seen = self._scene(rng)
-            defective = facts.verdict != "normal"
-            answers.append(
-                asked(self.model, self.processor, facts.as_text(), seen, defective=defective)
+        scenes = [self._scene(rng) for _ in range(PROBED)]
+        return [
+            asked(
+                self.model,
+                self.processor,
+                facts.as_text(),
+                seen,
+                defective=facts.verdict != "normal",
             )
-        return answers
+            for facts, _, seen in scenes
+        ]
 
     def _written(self, seed: int, steps: range, share: Share) -> Iterator[dict[str, Tensor]]:
         make = partial(self._micro_batch, seed, share.of)
@@ -161,14 +160,14 @@ class LanguageTask(Task):
         return nn.functional.cross_entropy(logits.float(), labels[labels >= 0]), {}
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
-        """A folder as `AnomalystModel.from_pretrained` reads it."""
-        folder = self.out / "model"
+        """A folder as `AnomalystModel.from_pretrained` reads it, in half precision."""
         shipped = AnomalystModel(self.model.config)
         shipped.load_state_dict(average)
-        with folder_written_whole(folder) as part, quiet():
-            shipped.to(torch.bfloat16).save_pretrained(part)
-            self.processor.save_pretrained(part)
-        return folder
+        return self.write_model(shipped.to(torch.bfloat16))
+
+    def _scene(self, rng: np.random.Generator) -> tuple[Facts, str, dict[str, Tensor]]:
+        size_px = self.recipe.world.size_px
+        return draw_scene(self.looks, rng, imagined=self.recipe.imagined, size_px=size_px)
 
     def _texts(self, step: int) -> Iterator[str]:
         rng = np.random.default_rng((self.recipe.seed, 1 << 40, step))
@@ -188,28 +187,6 @@ class LanguageTask(Task):
             messages.append({"role": "assistant", "content": one.answer})
         ids, labels = self.processor.training_ids(messages, "llama")
         return {"input_ids": ids, "labels": labels} | shown
-
-    def _scene(self, rng: np.random.Generator) -> tuple[Facts, str, dict[str, Tensor]]:
-        """Facts, what the product looks like, and what is shown."""
-        look = self.looks[int(rng.integers(len(self.looks)))]
-        size_hw = (self.recipe.world.size_px,) * 2
-        verdict: Verdict = str(rng.choice(["normal", "anomalous", "unsure"], p=[0.3, 0.48, 0.22]))  # type: ignore[assignment]
-        anomaly_map, regions = look.map, look.regions
-        if rng.random() < self.recipe.imagined:
-            anomaly_map, regions = imagined(rng, size_hw)
-        if verdict == "normal":
-            regions = ()
-        elif not regions:
-            verdict = "normal"
-        regions = tuple(replace(r, kind=str(rng.choice(KINDS))) for r in regions)
-        facts = drawn_facts(verdict, regions, size_hw, look, rng)
-        shown = {
-            "anomaly_map": anomaly_map[None],
-            "regions": region_figures(regions, size_hw, most=MOST_NAMED)[None],
-            "image_embedding": look.embedding[None],
-            "patches": look.patches[None],
-        }
-        return facts, _LOOKS[look.family], shown
 
 
 def model_config(config: LanguageModelConfig, tokenizer: Any) -> AnomalystConfig:
@@ -245,66 +222,3 @@ def collated(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
     batch = {"input_ids": filled("input_ids", 0), "labels": filled("labels", -100)}
     others = samples[0].keys() - {"input_ids", "labels"}
     return batch | {name: torch.cat([s[name] for s in samples]) for name in sorted(others)}
-
-
-def imagined(
-    rng: np.random.Generator, size_hw: tuple[int, int]
-) -> tuple[Tensor, tuple[Region, ...]]:
-    """A map (1, 64, 64) with up to seven places that never were, and these as regions."""
-    height, width = size_hw
-    canvas = rng.random((MAP_PX, MAP_PX), np.float32) * 0.1
-    regions = []
-    for _ in range(int(rng.choice([1, 1, 1, 2, 2, 3, 4, 5, 7]))):
-        w, h = (float(v) for v in np.exp(rng.uniform(np.log(0.02), np.log(0.4), 2)))
-        x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
-        box = (int(x * width), int(y * height), int((x + w) * width) + 1, int((y + h) * height) + 1)
-        peak = float(rng.uniform(0.5, 1.0))
-        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        area = max(4, int((box[2] - box[0]) * (box[3] - box[1]) * rng.uniform(0.3, 1.0)))
-        scaled = [round(v * MAP_PX / s) for v, s in zip(box, (width, height) * 2, strict=True)]
-        cv2.rectangle(canvas, scaled[:2], scaled[2:], peak, -1)
-        regions.append(
-            Region(
-                box_xyxy=box,
-                area_px=area,
-                peak=peak,
-                centre_xy=centre,
-                place=place_of(centre, size_hw),
-            )
-        )
-    return torch.from_numpy(canvas)[None], tuple(sorted(regions, key=lambda r: -r.peak))
-
-
-_P_VALUES = {"anomalous": (0.002, 0.05), "unsure": (0.03, 0.6), "normal": (0.1, 1.0)}
-
-
-def drawn_facts(
-    verdict: Verdict,
-    regions: tuple[Region, ...],
-    size_hw: tuple[int, int],
-    look: Look,
-    rng: np.random.Generator,
-) -> Facts:
-    """Facts about a verdict and its regions, the rest drawn."""
-    low, high = _P_VALUES[verdict]
-    return Facts(
-        verdict=verdict,
-        p_value=float(np.exp(rng.uniform(np.log(low), np.log(high)))),
-        confidence=0.5,
-        regions=regions,
-        size_hw=size_hw,
-        num_good=int(rng.choice([0, 1, 1, 1, 2, 4, 8, 12, 24])),
-        guaranteed=bool(rng.random() < 0.4),
-        colours=look.colours if rng.random() < 0.9 else (),
-        product=_users_words(rng, "names") if rng.random() < 0.4 else "",
-        told=_users_words(rng, "notes") if rng.random() < 0.25 else "",
-    )
-
-
-def _users_words(rng: np.random.Generator, heading: str) -> str:
-    """Words of a user: some of ours, or letters that mean nothing."""
-    if rng.random() < 0.5:
-        return one_of(sentences("user")[heading], rng)
-    words = ["".join(rng.choice(list("abcdefghiklmnoprstuvw0123"), int(rng.integers(2, 8))))
-             for _ in range(int(rng.integers(1, 6)))]  # fmt: skip
-    return " ".join(words)
