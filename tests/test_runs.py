@@ -17,8 +17,8 @@ from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.training import checkpoint
-from anomalyst.training.distributed.allreduce import SIZES, WAYS, Wire, theory
 from anomalyst.training.distributed.launching import Launch, run_module
+from anomalyst.training.experiments.allreduce_bench import SIZES, WAYS, Wire, theory
 from anomalyst.training.experiments.crossval import interval
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.experiments.search import read_space
@@ -244,7 +244,7 @@ def test_ranges_and_values_of_a_space_are_read():
 def test_every_way_to_add_up_sends_what_the_theory_says(tmp_path):
     run_module(
         Launch(nproc=2),
-        ["anomalyst.training.distributed.allreduce", "torch", str(tmp_path / "two.json")],
+        ["anomalyst.training.experiments.allreduce_bench", "torch", str(tmp_path / "two.json")],
     )
     rows = json.loads((tmp_path / "two.json").read_text())
     for row in (r for r in rows if r["way"] in WAYS):

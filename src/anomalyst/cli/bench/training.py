@@ -75,7 +75,7 @@ def allreduce(
     Example: anomalyst bench allreduce --nproc 2
     """
     needs("train", "matplotlib", "psutil")
-    from anomalyst.training.distributed.allreduce import bench_allreduce
+    from anomalyst.training.experiments.allreduce_bench import bench_allreduce
 
     found = bench_allreduce(out, nproc or [2, 4], say)
     largest = max(one.numbers for one in found)

@@ -19,7 +19,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.engines import check_engine
-from anomalyst.training.experiments.curves import as_png
+from anomalyst.training.experiments.plots import as_png
 from anomalyst.training.experiments.tiny import make_tiny
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import read_log

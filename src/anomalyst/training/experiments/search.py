@@ -15,7 +15,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.experiments.crossval import Interval, fold_recipes, interval, side_by_side
-from anomalyst.training.experiments.curves import as_png
+from anomalyst.training.experiments.plots import as_png
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.training_monitor import TrainingStopped

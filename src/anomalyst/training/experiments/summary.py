@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
-from anomalyst.training.experiments.curves import draw_runs
+from anomalyst.training.experiments.plots import draw_runs
 from anomalyst.training.experiments.runs import (
     RunRecord,
     accuracies,

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.distributed.launching import Launch, run_module
-from anomalyst.training.experiments.curves import as_png
+from anomalyst.training.experiments.plots import as_png
 
 SIZES = tuple(4**k for k in range(4, 12))  # numbers of four bytes: 1 KiB to 16 MiB
 REPEATS = 15
@@ -141,7 +141,8 @@ def bench_allreduce(
     for world in worlds:
         out = folder / f"processes-{world}.json"
         run_module(
-            Launch(nproc=world), ["anomalyst.training.distributed.allreduce", "torch", str(out)]
+            Launch(nproc=world),
+            ["anomalyst.training.experiments.allreduce_bench", "torch", str(out)],
         )
         if which("mpirun") or (Path(sys.executable).parent / "mpirun").exists():
             _run_mpi(world, folder / f"mpi-{world}.json")
@@ -235,7 +236,7 @@ def _run_mpi(world: int, out: Path) -> None:
     own = Path(sys.executable).parent / "mpirun"
     tool = str(own) if own.exists() else "mpirun"
     words = [tool, "--allow-run-as-root", "--oversubscribe", "-np", str(world), sys.executable,
-             "-m", "anomalyst.training.distributed.allreduce", "mpi", str(out)]  # fmt: skip
+             "-m", "anomalyst.training.experiments.allreduce_bench", "mpi", str(out)]  # fmt: skip
     subprocess.run(words, capture_output=True, check=False)
 
 
