@@ -19,10 +19,10 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training import checkpoint
 from anomalyst.training.distributed.launching import Launch, run_module
 from anomalyst.training.experiments.allreduce_bench import SIZES, WAYS, Wire, theory
-from anomalyst.training.experiments.crossval import interval
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.experiments.search import read_space
 from anomalyst.training.experiments.summary import compare_runs
+from anomalyst.training.experiments.tables import interval
 from anomalyst.training.loop import train
 from anomalyst.training.optimization import LossScale, learning_rate, make_optimizer
 from anomalyst.training.recipe import Recipe

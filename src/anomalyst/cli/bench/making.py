@@ -53,7 +53,8 @@ def defects(
     """
     needs("train", "matplotlib", "sklearn", "kornia")
     from anomalyst.config import from_mapping
-    from anomalyst.training.experiments.synthesis_ablation import as_markdown, bench_methods
+    from anomalyst.training.experiments.synthesis_ablation import bench_methods
+    from anomalyst.training.experiments.tables import method_table
     from anomalyst.training.tasks import read_recipe
     from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 
@@ -66,5 +67,5 @@ def defects(
         count=count,
         say=say,
     )
-    typer.echo(as_markdown(found))
+    typer.echo(method_table(found))
     typer.echo(f"Written to {out}")

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anomalyst.backbones.embedded import load_embedded
+from anomalyst.config import from_mapping
 from anomalyst.detection.defect_types import KIND_OF, KINDS, region_look
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
@@ -33,6 +33,9 @@ from anomalyst.types import Region
 LOOKS_SEED = 1 << 41  # episodes of this room; the detector was never trained on these
 SHARD = 250  # episodes
 MAP_PX = 64  # side of the maps kept
+PICTURED = ("map", "embedding", "patches")  # of a look, kept as tensors
+CROPPED = ("pixels", "maps", "details", "figures", "kinds")  # of the regions
+KNOWN = ("family", "colours", "anomalous")  # and as JSON, beside its regions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,7 @@ class Watcher:
         evidence = self.detector.judge(features, memory, views.placements[0])
         regions = regions_for(views.join([evidence.map]), "anomalous")
         look = Look(
-            map=torch.from_numpy(_small(evidence.map)),
+            map=F.adaptive_avg_pool2d(torch.from_numpy(evidence.map)[None], MAP_PX),
             embedding=features.embedding[0],
             patches=F.adaptive_avg_pool2d(features.levels[2], 4)[0],
             regions=regions,
@@ -141,27 +144,15 @@ def write_shard(
     """One shard, whole: pictures in half precision, crops in 8 bit."""
     tensors: dict[str, Tensor] = {}
     if looks:
-        tensors |= {
-            "map": torch.stack([look.map for look in looks]).half(),
-            "embedding": torch.stack([look.embedding for look in looks]).half(),
-            "patches": torch.stack([look.patches for look in looks]).half(),
-        }
+        for name in PICTURED:
+            tensors[name] = torch.stack([getattr(look, name) for look in looks]).half()
     if seen:
         pixels, maps, details, figures = (torch.cat(part) for part in zip(*seen, strict=True))
-        tensors |= {
-            "pixels": pixels.round().byte(),
-            "maps": maps.half(),
-            "details": details.half(),
-            "figures": figures,
-            "kinds": torch.tensor(kinds),
-        }
+        held = (pixels.round().byte(), maps.half(), details.half(), figures, torch.tensor(kinds))
+        tensors |= zip(CROPPED, held, strict=True)
     known = [
-        {
-            "regions": [asdict(r) for r in look.regions],
-            "family": look.family,
-            "colours": look.colours,
-            "anomalous": look.anomalous,
-        }
+        {"regions": [asdict(region) for region in look.regions]}
+        | {name: getattr(look, name) for name in KNOWN}
         for look in looks
     ]
     with written_whole(path) as part:
@@ -170,28 +161,21 @@ def write_shard(
 
 def read_looks(folder: Path) -> list[Look]:
     """All looks of a folder, in order."""
-    found = []
-    for tensors, known in _shards(folder):
-        for index, one in enumerate(known):
-            found.append(
-                Look(
-                    map=tensors["map"][index].float(),
-                    embedding=tensors["embedding"][index].float(),
-                    patches=tensors["patches"][index].float(),
-                    regions=tuple(_region(r) for r in one["regions"]),
-                    family=one["family"],
-                    colours=tuple(one["colours"]),
-                    anomalous=one["anomalous"],
-                )
-            )
-    return found
+    return [
+        Look(
+            **{name: tensors[name][index].float() for name in PICTURED},
+            regions=tuple(from_mapping(Region, region) for region in one["regions"]),
+            **{name: one[name] for name in KNOWN} | {"colours": tuple(one["colours"])},
+        )
+        for tensors, known in _shards(folder)
+        for index, one in enumerate(known)
+    ]
 
 
 def read_crops(folder: Path) -> dict[str, Tensor]:
     """What the kind classifier learns from: pixels, maps, details, figures, kinds."""
-    names = ("pixels", "maps", "details", "figures", "kinds")
     shards = [tensors for tensors, _ in _shards(folder) if "kinds" in tensors]
-    return {name: torch.cat([tensors[name] for tensors in shards]) for name in names}
+    return {name: torch.cat([tensors[name] for tensors in shards]) for name in CROPPED}
 
 
 def _shards(folder: Path) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
@@ -201,14 +185,3 @@ def _shards(folder: Path) -> Iterator[tuple[dict[str, Tensor], list[dict[str, An
                 {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
                 json.loads(file.metadata()["looks"]),
             )
-
-
-def _region(values: dict[str, Any]) -> Region:
-    x0, y0, x1, y1 = values["box_xyxy"]
-    x, y = values["centre_xy"]
-    return Region(**(values | {"box_xyxy": (x0, y0, x1, y1), "centre_xy": (x, y)}))
-
-
-def _small(anomaly_map: np.ndarray) -> np.ndarray:
-    pooled = F.adaptive_avg_pool2d(torch.from_numpy(anomaly_map)[None, None], MAP_PX)
-    return pooled[0].numpy()

@@ -1,7 +1,8 @@
-"""Curves of one run or of many: loss, learning rate, gradient, time. PNG, no window."""
+"""Drawings of all experiments, as PNG and without a window."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from anomalyst.training.experiments.runs import RunRecord
+from anomalyst.training.experiments.tables import AllReduceRow, EngineRow, MessageCost
 
 PANELS = (
     ("loss", "loss", False),
@@ -18,6 +20,7 @@ PANELS = (
     ("seconds_per_step", "seconds per step", False),
 )
 SMOOTH = 15  # lines of a log in one point of a smooth curve
+LOG_FROM = 100  # a range whose ends are so far apart is searched and drawn by factors
 FIGURES = ("loss", "validation_loss", "learning_rate", "gradient_norm", "seconds_per_step")
 
 
@@ -44,6 +47,79 @@ def draw_runs(runs: Sequence[RunRecord]) -> bytes:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if len(labels) > 1:
         figure.axes[0].legend(handles, labels, fontsize="small")
+    return as_png(figure)
+
+
+def draw_search(trials: Sequence[Any], keys: Sequence[str]) -> bytes:
+    """A search: the loss over time, and against each key."""
+    figure = Figure(figsize=(3.6 * (len(keys) + 1), 3.4), layout="constrained")
+    over_time, *panels = figure.subplots(1, len(keys) + 1, squeeze=False)[0]
+    numbers = sorted((t.number, t.value) for t in trials)
+    over_time.plot([n for n, _ in numbers], [v for _, v in numbers], "o", alpha=0.6)
+    lowest = [min(v for _, v in numbers[: i + 1]) for i in range(len(numbers))]
+    over_time.step([n for n, _ in numbers], lowest, where="post", label="best so far")
+    over_time.set(xlabel="trial", ylabel="loss")
+    over_time.legend(fontsize="small")
+    for axes, key in zip(panels, keys, strict=True):
+        values = [t.params[key] for t in trials]
+        words = any(isinstance(v, str | bool) for v in values)
+        axes.plot([str(v) if words else v for v in values], [t.value for t in trials], "o")
+        if not words and min(values) > 0 and max(values) / min(values) >= LOG_FROM:
+            axes.set_xscale("log")
+        axes.set(xlabel=key)
+    return as_png(figure)
+
+
+def draw_engines(rows: Sequence[EngineRow], losses: Mapping[str, Sequence[float]]) -> bytes:
+    """Engines: loss curves over each other, time and bytes beside each other."""
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    curve, times, sent = figure.subplots(1, 3)
+    for name, values in losses.items():
+        curve.plot(range(1, len(values) + 1), values, label=name, linewidth=1, alpha=0.8)
+    curve.set_title("loss: one line, all engines")
+    curve.set_xlabel("step")
+    curve.legend(fontsize="x-small", ncols=2)
+    names = [f"{r.engine} x {r.processes}" for r in rows]
+    times.barh(names, [1000 * r.seconds_per_step for r in rows])
+    times.set_title("ms per step")
+    sent.barh(names, [r.sent_kb_per_step for r in rows])
+    sent.set_title("KB sent per step")
+    for axes in (times, sent):
+        axes.invert_yaxis()
+    return as_png(figure)
+
+
+def draw_allreduce(
+    rows: Sequence[AllReduceRow], expected: Callable[[str, int, int], MessageCost]
+) -> bytes:
+    """All-reduce: time against size for each number of processes, then bytes as theory has them.
+
+    `expected`: what is sent, of an algorithm, processes and numbers.
+    """
+    worlds = sorted({row.processes for row in rows})
+    figure = Figure(figsize=(5 * (len(worlds) + 1), 4.4), layout="constrained")
+    *panels, last = figure.subplots(1, len(worlds) + 1)
+    for axes, world in zip(panels, worlds, strict=True):
+        for way in dict.fromkeys(row.way for row in rows):
+            some = [row for row in rows if row.way == way and row.processes == world]
+            axes.plot([4 * x.numbers for x in some], [1000 * x.seconds for x in some], "o-",
+                      markersize=3, label=way)  # fmt: skip
+        axes.set(xscale="log", yscale="log", xlabel="bytes", ylabel="ms, median")
+        axes.set_title(f"{world} processes")
+    numbers = max(row.numbers for row in rows)
+    counts = range(2, 17)
+    for index, way in enumerate(dict.fromkeys(row.way for row in rows if row.sent)):
+        shares = [expected(way, p, numbers).most_bytes / 4 / numbers for p in counts]
+        style = "--" if way == "driver" else "-"  # as much as naive: one line over the other
+        last.plot(counts, shares, style, color=f"C{index}", label=f"{way}, theory")
+        some = [row for row in rows if row.way == way and row.numbers == numbers and row.sent]
+        counted = [row.sent.most_bytes / 4 / numbers for row in some if row.sent]
+        last.plot([row.processes for row in some], counted, "o", color=f"C{index}")
+    last.set(xlabel="processes", ylabel="messages' bytes / bytes of the numbers")
+    last.set_title("sent by the busiest process; dots: counted")
+    for axes in (*panels, last):
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
     return as_png(figure)
 
 

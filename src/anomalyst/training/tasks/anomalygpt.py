@@ -37,8 +37,7 @@ from anomalyst.training.tasks.inspection_data import (
     facts_about,
     judged_pictures,
 )
-from anomalyst.training.tasks.language import DialogueTask, collated
-from anomalyst.training.tasks.yes_no_prompt import asked
+from anomalyst.training.tasks.language import DialogueTask, ask_yes_or_no, collated
 from anomalyst.types import Features
 from anomalyst.vlm.dialogue import IMAGE_TOKEN
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
@@ -216,7 +215,7 @@ class AnomalyGPTTask(DialogueTask):
         features = self.inspections.encoded(picture)
         seen = self.inspections.seen(features, self.inspections.beside(features, good), facts)
         told = facts.as_text() if self.recipe.facts else ""
-        return asked(model, self.processor, told, seen, defective=bool(facts.regions))
+        return ask_yes_or_no(model, self.processor, told, seen, defective=bool(facts.regions))
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:

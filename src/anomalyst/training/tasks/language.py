@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from anomalyst.backbones.huggingface import quiet
+from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
 from anomalyst.io.files import folder_written_whole
 from anomalyst.training.data.dialogues.scenes import draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
@@ -23,7 +24,6 @@ from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.data.feature_cache import LooksRecipe, read_looks
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.task import ProbeAnswer, Share, Task, made_ahead
-from anomalyst.training.tasks.yes_no_prompt import asked
 from anomalyst.vlm.dialogue import messages_for
 from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
@@ -31,6 +31,7 @@ from anomalyst.vlm.huggingface.layer_patches import blocks_of
 from anomalyst.vlm.huggingface.loading import load_model
 
 GROUP = 8  # steps whose dialogues are written together
+LONGEST_ANSWER = 24  # tokens of an answer in training; only its yes or no is read
 PROBED = 12  # scenes that the training monitor asks about
 
 
@@ -120,7 +121,7 @@ class LanguageTask(DialogueTask):
         rng = np.random.default_rng((self.recipe.seed + HELD_OUT, 1))
         scenes = [self._scene(rng) for _ in range(PROBED)]
         return [
-            asked(
+            ask_yes_or_no(
                 self.model,
                 self.processor,
                 facts.as_text(),
@@ -187,6 +188,36 @@ class LanguageTask(DialogueTask):
             messages.append({"role": "assistant", "content": one.answer})
         ids, labels = self.processor.training_ids(messages, "llama")
         return {"input_ids": ids, "labels": labels} | shown
+
+
+@torch.no_grad()
+def ask_yes_or_no(
+    model: AnomalystModel,
+    processor: AnomalystProcessor,
+    facts: str,
+    seen: dict[str, Tensor],
+    *,
+    defective: bool,
+) -> ProbeAnswer:
+    """The plain greedy answer about what is `seen`, neither checked nor mended, and if it is true.
+
+    `facts`: what the model is told in words; empty for a model that only sees.
+    """
+    family = str(model.config.text_config.model_type)
+    text = processor.prompt(messages_for(facts, (), QUESTION), family)
+    device = next(model.parameters()).device
+    inputs: dict[str, Any] = {k: v.to(device) for k, v in processor(text, seen).items()}
+    training = model.training
+    tokens = model.eval().generate(
+        **inputs,
+        max_new_tokens=LONGEST_ANSWER,
+        do_sample=False,
+        pad_token_id=processor.tokenizer.pad_token_id,
+    )
+    model.train(training)
+    answer = processor.tokenizer.decode(tokens[0], skip_special_tokens=True).strip()
+    said = strictly_yes_or_no(answer)
+    return ProbeAnswer(QUESTION, answer, None if said is None else said == defective)
 
 
 def model_config(config: LanguageModelConfig, tokenizer: Any) -> AnomalystConfig:
