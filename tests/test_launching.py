@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.distributed.launching import Launch, checked, read_launch, run_module
-from anomalyst.training.distributed.ranks import Place, hosts_of, place_of
+from anomalyst.training.distributed.launching import Launch, checked_recipe, read_launch, run_module
+from anomalyst.training.distributed.ranks import RankContext, hosts_of, read_context
 from anomalyst.training.engines import EngineSetup
 from anomalyst.training.engines.deepspeed import deepspeed_config
 from anomalyst.training.recipe import EngineConfig, Recipe
@@ -21,22 +21,22 @@ from anomalyst.training.tasks import load_recipe
 
 
 def test_the_place_of_a_process_is_read_from_its_launcher():
-    assert place_of({}) is None
+    assert read_context({}) is None
     torchrun = {
         "RANK": "3",
         "WORLD_SIZE": "4",
         "LOCAL_RANK": "1",
         "TORCHELASTIC_RESTART_COUNT": "2",
     }
-    assert place_of(torchrun) == Place(rank=3, world=4, local_rank=1, restart=2)
+    assert read_context(torchrun) == RankContext(rank=3, world=4, local_rank=1, restart=2)
     horovod = {"HOROVOD_RANK": "1", "HOROVOD_SIZE": "2", "HOROVOD_LOCAL_RANK": "1"}
-    assert place_of(horovod) == Place(rank=1, world=2, local_rank=1)
+    assert read_context(horovod) == RankContext(rank=1, world=2, local_rank=1)
     slurm = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "0",
              "SLURM_JOB_NODELIST": "gpu[03-06]", "SLURM_JOB_ID": "77"}  # fmt: skip
-    assert place_of(slurm) == Place(rank=5, world=8, local_rank=1, master="gpu03:20077")
-    assert place_of({k: v for k, v in slurm.items() if k != "SLURM_STEP_ID"}) is None
+    assert read_context(slurm) == RankContext(rank=5, world=8, local_rank=1, master="gpu03:20077")
+    assert read_context({k: v for k, v in slurm.items() if k != "SLURM_STEP_ID"}) is None
     with pytest.raises(AnomalystError, match="LOCAL_RANK is None"):
-        place_of({"RANK": "0", "WORLD_SIZE": "2"})
+        read_context({"RANK": "0", "WORLD_SIZE": "2"})
 
 
 @given(
@@ -99,7 +99,7 @@ def test_a_recipe_is_checked_before_it_is_begun(tiny: Path, tmp_path: Path, monk
 
     def check(world: int = 1, here: int = 1, **changes) -> None:
         one = replace(recipe, **changes)
-        checked(one, tmp_path / "run", world=world, here=here, resume=True)
+        checked_recipe(one, tmp_path / "run", world=world, here=here, resume=True)
 
     check()
     check(language_model="somebody/llama-7b")  # a hub's name is looked up when it is loaded

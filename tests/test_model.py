@@ -225,7 +225,7 @@ def test_untrained_words_never_beat_the_verdict(folder: Path):
     speaker = Speaker.load(folder)
     for facts in (NONE, TWO):
         heard: list[str] = []
-        answer = speaker.answer("Is there a defect?", facts, shown(), say=heard.append)
+        answer = speaker.answer("Is there a defect?", facts, shown(), on_sentence=heard.append)
         check(answer.text, facts)
         assert " ".join(heard) == answer.text
 

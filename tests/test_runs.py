@@ -27,7 +27,7 @@ from anomalyst.training.loop import train
 from anomalyst.training.optimization import LossScale, learning_rate, make_optimizer
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.tasks import load_recipe
-from anomalyst.training.tasks.inspection_data import Inspections
+from anomalyst.training.tasks.inspection_data import InspectionSamples
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,9 +77,9 @@ def test_compare_shows_what_differs_and_right_answers_by_class(tiny, tmp_path):
 
 def test_the_effective_learning_rate_is_what_the_optimizer_had(tiny, tmp_path):
     recipe = load_recipe(tiny / "tiny.yaml", ["steps=6", "warmup_steps=2", "schedule=linear"])
-    heard: list[dict] = []
-    train(recipe, tmp_path, say=heard.append)
-    rates = [line["learning_rate"] for line in heard if "note" not in line]
+    logged: list[dict] = []
+    train(recipe, tmp_path, on_log=logged.append)
+    rates = [line["learning_rate"] for line in logged if "note" not in line]
     assert rates == [learning_rate(recipe, step) for step in range(6)]
 
 
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tiny, tmp_path, monkeypatch
             monkeypatch.setattr(checkpoint.shutil, "disk_usage", full)
 
     with pytest.raises(AnomalystError, match="the last one is untouched"):
-        train(recipe, tmp_path, say=fill_up)
+        train(recipe, tmp_path, on_log=fill_up)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", real)
     train(recipe, tmp_path)
@@ -183,7 +183,8 @@ def test_folds_hold_out_every_picture_once(tiny):
     for fold in range(4):
         one = load_recipe(tiny / "tiny.yaml", ["folds=4", f"fold={fold}"])
         out, kept = (
-            Inspections(one, detector, held_out=h).good["pills"].pictures for h in (True, False)
+            InspectionSamples(one, detector, held_out=h).good["pills"].pictures
+            for h in (True, False)
         )
         assert len(out) == 2 and len(kept) == 6
         assert not {p.tobytes() for p in out} & {p.tobytes() for p in kept}

@@ -16,7 +16,7 @@ from anomalyst.synthetic.procedural.families import FAMILIES
 from anomalyst.training.checkpoint import find_checkpoint
 from anomalyst.training.data.dialogues.patterns import expand
 from anomalyst.training.data.dialogues.scenes import LOOK_OF
-from anomalyst.training.data.feature_cache import gather, read_crops, read_looks, true_kind
+from anomalyst.training.data.feature_cache import fill_cache, read_crops, read_features, true_kind
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.task import Share
@@ -35,16 +35,16 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def looks(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("looks")
-    gather(folder, WORLD, 8)
+    fill_cache(folder, WORLD, 8)
     return folder
 
 
 def test_what_was_seen_is_kept_and_not_looked_at_again(looks: Path):
-    seen = read_looks(looks)
+    seen = read_features(looks)
     assert len(seen) == 8 and seen[0].map.shape == (1, 64, 64)
     assert all(look.regions and look.patches.shape == (128, 4, 4) for look in seen)
     before = {p: p.stat().st_mtime_ns for p in looks.iterdir()}
-    gather(looks, WORLD, 8, on_episode=lambda: pytest.fail("it looked again"))
+    fill_cache(looks, WORLD, 8, on_episode=lambda: pytest.fail("it looked again"))
     assert before == {p: p.stat().st_mtime_ns for p in looks.iterdir()}
     crops = read_crops(looks)
     assert crops["pixels"].shape[1:] == (3, 64, 64) and crops["details"].shape[1:] == (97, 16, 16)
@@ -83,11 +83,11 @@ def test_what_is_held_out_is_looked_at(tmp_path: Path):
     recipe = TextAlignedRecipe(
         **SHORT, workers=0, world=replace(WORLD, size_px=48), validate_every=1, validation_batches=1
     )
-    heard: list[dict] = []
-    train(recipe, tmp_path, say=heard.append)
-    assert all(line["validation_loss"] > 0 for line in heard if "note" not in line)
-    train(replace(recipe, validate_every=9), tmp_path / "seldom", say=heard.append)
-    assert heard[-1]["step"] == 2 and heard[-1]["validation_loss"] > 0  # the end is always seen
+    logged: list[dict] = []
+    train(recipe, tmp_path, on_log=logged.append)
+    assert all(line["validation_loss"] > 0 for line in logged if "note" not in line)
+    train(replace(recipe, validate_every=9), tmp_path / "seldom", on_log=logged.append)
+    assert logged[-1]["step"] == 2 and logged[-1]["validation_loss"] > 0  # the end is always seen
 
 
 def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, tmp_path: Path):

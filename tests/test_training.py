@@ -116,18 +116,18 @@ def test_a_run_starts_from_weights_that_fit_and_refuses_others(tmp_path: Path):
 
 def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(tmp_path: Path):
     weights = train(TINY, tmp_path / "whole")
-    heard = []
+    logged = []
 
     class Interrupt(Exception):
         pass
 
     def stop(line: dict) -> None:
-        heard.append(line)
+        logged.append(line)
         if line["step"] == 4:
             raise Interrupt
 
     with pytest.raises(Interrupt):
-        train(TINY, tmp_path / "cut", say=stop)
+        train(TINY, tmp_path / "cut", on_log=stop)
     resumed = train(TINY, tmp_path / "cut")
     one, other = load_embedded(weights), load_embedded(resumed)
     for a, b in zip(one.parameters(), other.parameters(), strict=True):

@@ -14,14 +14,14 @@ from anomalyst.config import to_mapping
 from anomalyst.io.files import write_text
 from anomalyst.training.averaging import AveragedWeights
 from anomalyst.training.checkpoint import save_checkpoint, whole_state
-from anomalyst.training.distributed.ranks import Place
+from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines import Engine, StepResult, open_engine
-from anomalyst.training.monitor.log import Log, Say
-from anomalyst.training.monitor.profiling import Profiler, named
+from anomalyst.training.monitor.log import Log, LogCallback
+from anomalyst.training.monitor.profiling import Profiler, trace_range
 from anomalyst.training.monitor.training_monitor import TrainingMonitor, TrainingStopped
 from anomalyst.training.optimization import learning_rate
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.setup import PROBE, Run, prepared
+from anomalyst.training.setup import PROBE, Run, prepare_run
 
 
 class Interrupted(Exception):
@@ -32,26 +32,26 @@ def train(
     recipe: Recipe,
     out: Path,
     *,
-    place: Place | None = None,
+    context: RankContext | None = None,
     resume: bool = True,
-    say: Say = lambda _: None,
+    on_log: LogCallback = lambda _: None,
 ) -> Path | None:
     """Run a recipe to its end in folder `out`; returns the path of the weights to ship.
 
-    `place`: where this process stands among several; every one of them calls, and all but the
-    first get None. Goes on from the newest checkpoint in `out` if `resume` is true. `say` hears a
+    `context`: where this process stands among several; every one of them calls, and all but the
+    first get None. Goes on from the newest checkpoint in `out` if `resume` is true. `on_log` gets a
     dict of figures every `log_every` steps ({"note": ...} for a remark); the same lines are in
     `out/log.jsonl`. Raises AnomalystError when the checkpoint belongs to another recipe or the disk
     is full, TrainingStopped when the training monitor ends the run, Interrupted after SIGTERM.
     """
-    engine = open_engine(recipe.engine.name, place or Place())
-    run, found = prepared(recipe, out, engine, resume=resume, say=say)
+    engine = open_engine(recipe.engine.name, context or RankContext())
+    run, found = prepare_run(recipe, out, engine, resume=resume, on_log=on_log)
     average = AveragedWeights(recipe.ema_decay, engine, found)
     if engine.rank == 0:
         write_text(out / "recipe.json", json.dumps(to_mapping(recipe), indent=2))
         (out / "end.json").unlink(missing_ok=True)
     try:
-        _run_steps(run, out, found.step if found else 0, average, say)
+        _run_steps(run, out, found.step if found else 0, average, on_log)
     except (TrainingStopped, Interrupted) as error:
         how = "stopped" if isinstance(error, TrainingStopped) else "interrupted"
         _write_end(out, engine, how, str(error))
@@ -66,18 +66,20 @@ def train(
     return weights
 
 
-def _run_steps(run: Run, out: Path, first: int, average: AveragedWeights, say: Say) -> None:
+def _run_steps(
+    run: Run, out: Path, first: int, average: AveragedWeights, on_log: LogCallback
+) -> None:
     """Every step from `first`: batches, forward and backward, step, average, log, checkpoint."""
     recipe, engine = run.recipe, run.engine
     monitor = TrainingMonitor(recipe, run.task, engine, out)
-    log = Log(out, first, recipe, engine, say)
+    log = Log(out, first, recipe, engine, on_log)
     profiler = Profiler(out, recipe.profile_steps, engine, first)
     stream = run.task.batches(first, run.share)
-    with log.resources, profiler, _asked_to_end() as ended:
+    with log.resources, profiler, _termination_requested() as ended:
         for step in range(first, recipe.steps):
             with log.stopwatch.stopped():
                 profiler.at(step)
-            with log.stopwatch.waiting(), named("data"):
+            with log.stopwatch.waiting(), trace_range("data"):
                 batches = [next(stream) for _ in run.share.parts]
             loss, stepped = _step(run, step, batches, monitor, log)
             average.update(step)
@@ -92,11 +94,11 @@ def _step(
     run: Run, step: int, batches: list[Any], monitor: TrainingMonitor, log: Log
 ) -> tuple[float, StepResult]:
     """One step of the optimizer under the eyes of the training monitor: loss and what it did."""
-    with monitor.looking(monitor.due(step)):
+    with monitor.recording(monitor.due(step)):
         loss = _pass(run, step, batches, log)
     if monitor.due(step):
         monitor.before_step(step)
-    with named("optimizer"):
+    with trace_range("optimizer"):
         stepped = run.engine.step(learning_rate(run.recipe, step))
     monitor.after_step(step, loss, stepped, partial(_pass, run, step, batches, None))
     return loss, stepped
@@ -109,9 +111,9 @@ def _pass(run: Run, step: int, batches: list[Any], log: Log | None) -> float:
         # Dropout is a function of step and part, not of who computes it or what came before.
         _seed((run.recipe.seed * 1_000_003 + step) * 4096 + part, run.engine.device)
         last = part == run.share.parts[-1]
-        with named("forward"):
+        with trace_range("forward"):
             loss, parts = run.engine.forward(batch, last=last)
-        with named("backward"):
+        with trace_range("backward"):
             run.engine.backward(loss, last=last)
         losses.append(loss.detach().float().cpu())
         if log:
@@ -169,17 +171,17 @@ def _save_if_due(run: Run, out: Path, step: int, average: AveragedWeights, *, en
 
 
 @contextmanager
-def _asked_to_end() -> Iterator[list[bool]]:
+def _termination_requested() -> Iterator[list[bool]]:
     """A flag that SIGTERM raises instead of ending the process."""
     ended = [False]
 
-    def heard(number: int, frame: object) -> None:
+    def on_sigterm(number: int, frame: object) -> None:
         del number, frame
         ended[0] = True
 
     try:
-        before = signal.signal(signal.SIGTERM, heard)
-    except ValueError:  # not the main thread: somebody else hears signals
+        before = signal.signal(signal.SIGTERM, on_sigterm)
+    except ValueError:  # not the main thread: somebody else handles signals
         yield ended
         return
     try:

@@ -15,8 +15,8 @@ from anomalyst.hardware.processor import precision_of
 from anomalyst.training.checkpoint import Checkpoint, fill, find_checkpoint
 from anomalyst.training.engines import Engine, EngineSetup
 from anomalyst.training.engines.base import Precision
-from anomalyst.training.monitor.config_checks import review
-from anomalyst.training.monitor.log import Say
+from anomalyst.training.monitor.config_checks import ineffective_settings
+from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task
 from anomalyst.training.tasks import task_of
@@ -34,8 +34,8 @@ class Run:
     share: Share
 
 
-def prepared(
-    recipe: Recipe, out: Path, engine: Engine, *, resume: bool, say: Say
+def prepare_run(
+    recipe: Recipe, out: Path, engine: Engine, *, resume: bool, on_log: LogCallback
 ) -> tuple[Run, Checkpoint | None]:
     """The task on its engine, as the newest checkpoint left it if there is one."""
     torch.manual_seed(recipe.seed)
@@ -54,8 +54,8 @@ def prepared(
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         engine.barrier()
-        for sentence in review(recipe, task, engine.device):
-            say({"note": sentence})
+        for sentence in ineffective_settings(recipe, task, engine.device):
+            on_log({"note": sentence})
     found = find_checkpoint(out, recipe, engine=engine.name, world=engine.world)
     if found:
         fill(task.module, found.tensors("model"))

@@ -80,7 +80,7 @@ class Task(ABC):
         return {}
 
 
-def made_ahead(
+def prefetched(
     make: Callable[[int, int], Any], steps: range, share: Share, workers: int
 ) -> Iterator[Any]:
     """`make(step, part)` for the share's parts of every step, in order, in worker processes."""

@@ -30,7 +30,7 @@ from anomalyst.teaching.references import with_copies
 from anomalyst.training.recipe import Recipe
 from anomalyst.types import Region
 
-LOOKS_SEED = 1 << 41  # episodes of this room; the detector was never trained on these
+CACHE_SEED = 1 << 41  # episodes of the cache; the detector was never trained on these
 SHARD = 250  # episodes
 MAP_PX = 64  # side of the maps kept
 PICTURED = ("map", "embedding", "patches")  # of a look, kept as tensors
@@ -39,7 +39,7 @@ KNOWN = ("family", "colours", "anomalous")  # and as JSON, beside its regions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LooksRecipe(Recipe):
+class FeatureCacheRecipe(Recipe):
     """What a task has that learns from looks."""
 
     looks: str = ""  # folder of looks that are there or will be; empty: `looks` in the run's folder
@@ -50,15 +50,15 @@ class LooksRecipe(Recipe):
         )
     )
 
-    def gathered(self, out: Path) -> Path:
+    def feature_folder(self, out: Path) -> Path:
         """The folder of looks, filled where it has too few; `out`: the run's folder."""
         folder = Path(self.looks) if self.looks else out / "looks"
-        gather(folder, self.world, self.episodes)
+        fill_cache(folder, self.world, self.episodes)
         return folder
 
 
 @dataclass(slots=True)
-class Look:
+class CachedFeatures:
     """One episode as the inspector saw it."""
 
     map: Tensor  # (1, 64, 64) in [0, 1]
@@ -70,15 +70,19 @@ class Look:
     anomalous: bool
 
 
-class Watcher:
-    """The embedded detector beside one good picture, as an inspection uses it."""
+# Features, and of each region on a defect what the kind classifier sees, and its kind.
+Seen = tuple[CachedFeatures, list[tuple[Tensor, ...]], list[int]]
+
+
+class FeatureExtractor:
+    """The embedded detector beside one good picture, as an inspection uses it: episode -> seen."""
 
     def __init__(self) -> None:
         self.detector = Detector(load_embedded(), load_decoder())
 
     @torch.inference_mode()
-    def watch(self, episode: Episode) -> tuple[Look, list[tuple[Tensor, ...]], list[int]]:
-        """The look, and for each region on a defect what the kind classifier sees, and its kind."""
+    def __call__(self, episode: Episode) -> Seen:
+        """What is seen beside the episode's first good picture."""
         query, good = episode.query, list(episode.references[:1])
         frame = Frame.of(query.shape[:2], query.shape[0], self.detector.encoder.multiple_px)
         views = frame.cut(query)
@@ -88,7 +92,7 @@ class Watcher:
         features = self.detector.encode(views.canvases)
         evidence = self.detector.judge(features, memory, views.placements[0])
         regions = regions_for(views.join([evidence.map]), "anomalous")
-        look = Look(
+        look = CachedFeatures(
             map=F.adaptive_avg_pool2d(torch.from_numpy(evidence.map)[None], MAP_PX),
             embedding=features.embedding[0],
             patches=F.adaptive_avg_pool2d(features.levels[2], 4)[0],
@@ -118,19 +122,19 @@ def true_kind(region: Region, episode: Episode) -> str | None:
     return KIND_OF[kind] if best > 0.05 else None
 
 
-def gather(
+def fill_cache(
     folder: Path, world: WorldConfig, count: int, on_episode: Callable[[], None] = lambda: None
 ) -> None:
-    """Look at `count` episodes and keep them in `folder`; shards that are there are kept."""
-    watcher: Watcher | None = None
+    """Look at `count` episodes and keep what is seen; shards that are in `folder` are kept."""
+    extractor: FeatureExtractor | None = None
     for start in range(0, count, SHARD):
         path = folder / f"looks-{start:06d}.safetensors"
         if path.exists():
             continue
-        watcher = watcher or Watcher()
+        extractor = extractor or FeatureExtractor()
         looks, seen, kinds = [], [], []
         for index in range(start, min(count, start + SHARD)):
-            look, some, named = watcher.watch(make_episode(LOOKS_SEED + index, world))
+            look, some, named = extractor(make_episode(CACHE_SEED + index, world))
             looks.append(look)
             seen += some
             kinds += named
@@ -139,7 +143,7 @@ def gather(
 
 
 def write_shard(
-    path: Path, looks: list[Look], seen: list[tuple[Tensor, ...]], kinds: list[int]
+    path: Path, looks: list[CachedFeatures], seen: list[tuple[Tensor, ...]], kinds: list[int]
 ) -> None:
     """One shard, whole: pictures in half precision, crops in 8 bit."""
     tensors: dict[str, Tensor] = {}
@@ -159,13 +163,15 @@ def write_shard(
         save_file(tensors, part, {"format": "pt", "looks": json.dumps(known)})
 
 
-def read_looks(folder: Path) -> list[Look]:
+def read_features(folder: Path) -> list[CachedFeatures]:
     """All looks of a folder, in order."""
     return [
-        Look(
-            **{name: tensors[name][index].float() for name in PICTURED},
+        CachedFeatures(
+            *(tensors[name][index].float() for name in PICTURED),
             regions=tuple(from_mapping(Region, region) for region in one["regions"]),
-            **{name: one[name] for name in KNOWN} | {"colours": tuple(one["colours"])},
+            family=one["family"],
+            colours=tuple(one["colours"]),
+            anomalous=one["anomalous"],
         )
         for tensors, known in _shards(folder)
         for index, one in enumerate(known)

@@ -64,7 +64,7 @@ def read_launch(launch: Launch) -> Launch:
     return launch
 
 
-def checked(recipe: Recipe, out: Path, *, world: int, here: int, resume: bool) -> Recipe:
+def checked_recipe(recipe: Recipe, out: Path, *, world: int, here: int, resume: bool) -> Recipe:
     """The recipe with what its data decides, after all that can be known beforehand was looked at.
 
     Raises AnomalystError for a batch that cannot be shared, an engine or a tracker that is not

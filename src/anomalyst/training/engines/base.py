@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from anomalyst.training.distributed.ranks import Place
+from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines.optimizer_state import load_optimizer, save_optimizer
 from anomalyst.training.optimization import LossScale, make_optimizer
 from anomalyst.training.recipe import EngineName, Recipe
@@ -53,10 +53,10 @@ class Engine:
     optimizer: Any
     trained: list[nn.Parameter]  # found once: walking a model costs a millisecond
 
-    def __init__(self, place: Place):
-        self.rank, self.world = place.rank, place.world
+    def __init__(self, context: RankContext):
+        self.rank, self.world = context.rank, context.world
         cuda = torch.cuda.is_available()
-        self.device = torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
+        self.device = torch.device("cuda", context.local_rank) if cuda else torch.device("cpu")
         if cuda:
             torch.cuda.set_device(self.device)
 
@@ -193,14 +193,14 @@ class Engine:
 class GroupEngine(Engine):
     """Processes that talk through torch.distributed."""
 
-    def __init__(self, place: Place):
-        super().__init__(place)
-        self.in_group = place.world > 1
+    def __init__(self, context: RankContext):
+        super().__init__(context)
+        self.in_group = context.world > 1
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
-            store = place.rendezvous()
-            dist.init_process_group(backend, rank=place.rank, world_size=place.world, **store)
-        assert dist.get_world_size() == place.world, "the group is not the one asked for"
+            store = context.rendezvous()
+            dist.init_process_group(backend, rank=context.rank, world_size=context.world, **store)
+        assert dist.get_world_size() == context.world, "the group is not the one asked for"
 
     def reduce(self, values: Tensor, op: Literal["mean", "sum", "max"] = "mean") -> Tensor:
         """The same over all processes."""
@@ -232,7 +232,7 @@ def trained_state(module: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in module.state_dict().items() if name not in frozen}
 
 
-def laid_out(module: nn.Module) -> nn.Module:
+def with_plain_strides(module: nn.Module) -> nn.Module:
     """The module with its weights in the plain order that some libraries can only send."""
     for parameter in module.parameters():
         # `contiguous` leaves the strides of sides of length one as they are.

@@ -16,13 +16,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.distributed.ranks import Place
+from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines.base import (
     EngineSetup,
     GroupEngine,
     StepResult,
-    laid_out,
     trained_state,
+    with_plain_strides,
 )
 from anomalyst.training.optimization import make_optimizer
 from anomalyst.training.recipe import EngineConfig
@@ -33,22 +33,22 @@ class DeepSpeedEngine(GroupEngine):
 
     name = "deepspeed"
 
-    def __init__(self, place: Place):
+    def __init__(self, context: RankContext):
         if not torch.cuda.is_available():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
             # It builds what it sends with, by the ninja that came with it.
             os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         for name in ("rank", "world", "local_rank"):  # under srun nobody has told it
             variable = {"world": "WORLD_SIZE"}.get(name, name.upper())
-            os.environ.setdefault(variable, str(getattr(place, name)))
+            os.environ.setdefault(variable, str(getattr(context, name)))
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-        super().__init__(place)
+        super().__init__(context)
 
     def prepare(self, task: nn.Module, setup: EngineSetup) -> None:
         """Hand the module to DeepSpeed; refuses a stage it did not take."""
         import deepspeed
 
-        self.task, self.setup, self.scale = laid_out(task.to(self.device)), setup, None
+        self.task, self.setup, self.scale = with_plain_strides(task.to(self.device)), setup, None
         config = deepspeed_config(setup)
         # It cannot send a single number; as a row of one it can.
         self.single = {n for n, p in task.named_parameters() if p.ndim == 0}
@@ -177,7 +177,7 @@ def deepspeed_config(setup: EngineSetup) -> dict[str, Any]:
     one would silently overrule the recipe's learning rate.
     """
     recipe, engine = setup.recipe, setup.recipe.engine
-    config = _own_json(engine)
+    config = _user_json(engine)
     decided = {  # by the recipe, so a JSON may only say the same
         "train_batch_size": recipe.batch,
         "train_micro_batch_size_per_gpu": recipe.batch // setup.share.of,
@@ -223,10 +223,10 @@ def check_deepspeed(config: EngineConfig, precision: str) -> None:
         raise AnomalystError(
             "precision float16: DeepSpeed has it on a GPU only; say precision=bfloat16."
         )
-    _own_json(config)
+    _user_json(config)
 
 
-def _own_json(config: EngineConfig) -> dict[str, Any]:
+def _user_json(config: EngineConfig) -> dict[str, Any]:
     if not config.deepspeed_json:
         return {}
     path = Path(config.deepspeed_json)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.distributed.ranks import Place
-from anomalyst.training.engines.base import Engine, EngineSetup, laid_out
+from anomalyst.training.distributed.ranks import RankContext
+from anomalyst.training.engines.base import Engine, EngineSetup, with_plain_strides
 
 
 class HorovodEngine(Engine):
@@ -17,17 +17,21 @@ class HorovodEngine(Engine):
 
     name = "horovod"
 
-    def __init__(self, place: Place):
+    def __init__(self, context: RankContext):
         import horovod.torch as hvd
 
         hvd.init()
         self.hvd = hvd
-        super().__init__(Place(rank=hvd.rank(), world=hvd.size(), local_rank=hvd.local_rank()))
-        assert self.world == place.world, f"Horovod has {self.world} processes, not {place.world}"
+        super().__init__(
+            RankContext(rank=hvd.rank(), world=hvd.size(), local_rank=hvd.local_rank())
+        )
+        assert self.world == context.world, (
+            f"Horovod has {self.world} processes, not {context.world}"
+        )
 
     def prepare(self, task: nn.Module, setup: EngineSetup) -> None:
         """Wrap the optimizer, and start everywhere from the first process's weights."""
-        super().prepare(laid_out(task), setup)
+        super().prepare(with_plain_strides(task), setup)
         named = [(n, p) for n, p in self.task.named_parameters() if p.requires_grad]
         self.optimizer = self.hvd.DistributedOptimizer(
             self.optimizer,

@@ -138,13 +138,13 @@ def _value(config: SearchConfig, chosen: dict[str, Any], folder: Path, trial: An
         out = folder / f"fold-{index}" if config.folds else folder
         goal = "validation_loss" if one.validate_every else "loss"
 
-        def hear(line: dict[str, Any], goal: str = goal, first: bool = index == 0) -> None:
+        def report(line: dict[str, Any], goal: str = goal, first: bool = index == 0) -> None:
             if first and goal in line:
                 trial.report(line[goal], int(line["step"]))
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-        train(one.resolved(), out, say=hear)
+        train(one.resolved(), out, on_log=report)
         value = read_run(out).last(goal)
         assert value is not None  # a run ends with a line, and looks aside before it
         values.append(value)

@@ -9,7 +9,7 @@ from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Task
 
 
-def review(recipe: Recipe, task: Task, device: torch.device) -> list[str]:
+def ineffective_settings(recipe: Recipe, task: Task, device: torch.device) -> list[str]:
     """A sentence for each setting without effect, and each figure that no training changes."""
     found = _settings(recipe)
     modules = dict(task.module.named_modules())

@@ -10,17 +10,19 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from anomalyst.training.engines import Engine
 
-WARM = 3  # steps that are not looked at
-TALK = ("gloo:", "nccl:", "ncclDevKernel", "c10d::", "mpi:")
+WARMUP_STEPS = 3  # steps that are not looked at
+COMMUNICATION = ("gloo:", "nccl:", "ncclDevKernel", "c10d::", "mpi:")
 
 
 class Profiler:
-    """Looks at some steps after the first `WARM`: `steps`, which leave a trace, or two of several
-    processes, for how much they talk."""
+    """Profiles `steps` steps after the first few and keeps the trace.
+
+    With 0 and several processes, two steps for the share of communication only.
+    """
 
     def __init__(self, out: Path, steps: int, engine: Engine, first: int):
         self.path, self.keep = out / "traces" / f"rank{engine.rank}.json.gz", bool(steps)
-        self.begins = first + WARM
+        self.begins = first + WARMUP_STEPS
         self.ends = self.begins + (steps or 2 * (engine.world > 1))
         self.running: Any = None
         self.communication_share: float | None = None
@@ -54,7 +56,7 @@ class Profiler:
             running.export_chrome_trace(str(self.path))
 
 
-def named(name: str) -> AbstractContextManager[Any]:
+def trace_range(name: str) -> AbstractContextManager[Any]:
     """A range of that name in torch's traces, and on CUDA in Nsight's."""
     if torch.cuda.is_available():
         return torch.cuda.nvtx.range(name)
@@ -67,7 +69,7 @@ def _share(events: Iterable[Any]) -> float | None:
     for event in events:
         begin, end = event.time_range.start, event.time_range.end
         first, last = min(first, begin), max(last, end)
-        if event.name.startswith(TALK):
+        if event.name.startswith(COMMUNICATION):
             spans.append((begin, end))
     if not spans:
         return None  # Horovod's talk, for one, is not seen

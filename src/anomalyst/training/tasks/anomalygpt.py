@@ -27,15 +27,15 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import fill
-from anomalyst.training.task import ProbeAnswer, Share, made_ahead
+from anomalyst.training.task import ProbeAnswer, Share, prefetched
 from anomalyst.training.tasks.inspection_data import (
     AnomalyGPTRecipe,
-    Inspections,
-    Instructions,
+    InspectionSamples,
+    InstructionSamples,
     as_tokens,
     canvas_of,
     facts_about,
-    judged_pictures,
+    labelled_test_pictures,
 )
 from anomalyst.training.tasks.language import DialogueTask, ask_yes_or_no, collated
 from anomalyst.types import Features
@@ -54,16 +54,16 @@ class AnomalyGPTTask(DialogueTask):
         encoder = load_encoder(recipe.vision)
         embedded = recipe.vision == "embedded"
         self.detector = Detector(encoder, load_decoder() if embedded else None)
-        self.inspections = Inspections(recipe, self.detector)
-        self.instructions = Instructions(recipe, self.detector)
-        self.model, self.processor = self._built()
+        self.inspections = InspectionSamples(recipe, self.detector)
+        self.instructions = InstructionSamples(recipe, self.detector)
+        self.model, self.processor = self._build_model()
         self.family = str(self.model.config.text_config.model_type)
         self.adapted = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
         self.module: nn.Module = self.model
         # Instructions have no map, and LoRA may be tuned later only.
         self.leaves_out = bool(self.instructions.entries or recipe.lora_from)
 
-    def _built(self) -> tuple[AnomalystModel, AnomalystProcessor]:
+    def _build_model(self) -> tuple[AnomalystModel, AnomalystProcessor]:
         """The model as it starts: the language model as it is on disk, all else new."""
         recipe = self.recipe
         tokenizer, language = _read_language_model(recipe.language_model)
@@ -93,20 +93,20 @@ class AnomalyGPTTask(DialogueTask):
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Any]]:
         """Inspections in even steps and instructions in odd ones, each drawn by its own numbers."""
         make = partial(self._micro_batch, self.inspections, share.of)
-        return made_ahead(make, range(first_step, self.recipe.steps), share, self.recipe.workers)
+        return prefetched(make, range(first_step, self.recipe.steps), share, self.recipe.workers)
 
     def held_out(self, share: Share, count: int) -> Iterator[dict[str, Any]]:
         """Pictures of the fold that is held out."""
         make = partial(self._micro_batch, self._held, share.of)
-        for batch in made_ahead(make, range(0, 2 * count, 2), share, 0):
+        for batch in prefetched(make, range(0, 2 * count, 2), share, 0):
             yield batch | {"step": self.recipe.steps}
 
     @cached_property
-    def _held(self) -> Inspections:
-        return Inspections(self.recipe, self.detector, held_out=True)
+    def _held(self) -> InspectionSamples:
+        return InspectionSamples(self.recipe, self.detector, held_out=True)
 
     def _micro_batch(
-        self, inspections: Inspections, parts: int, step: int, part: int
+        self, inspections: InspectionSamples, parts: int, step: int, part: int
     ) -> dict[str, Any]:
         recipe = self.recipe
         count = recipe.batch // parts
@@ -158,7 +158,7 @@ class AnomalyGPTTask(DialogueTask):
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A folder as `AnomalystModel.from_pretrained` reads it, LoRA merged into the words."""
-        whole, _ = self._built()  # from the disk: the model in training may lie in shards
+        whole, _ = self._build_model()  # from the disk: the model in training may lie in shards
         fill(whole, average)
         merged = AnomalystModel(self.model.config)
         merged.load_state_dict(_merged(whole))
@@ -187,7 +187,7 @@ class AnomalyGPTTask(DialogueTask):
 
     def _write_accuracy(self, model: AnomalystModel) -> None:
         counts: dict[str, dict[str, int]] = {}
-        for sample in judged_pictures(self.recipe):
+        for sample in labelled_test_pictures(self.recipe):
             name = sample.category if sample.category in self.inspections.good else None
             name = name or next(iter(self.inspections.good))
             picture = canvas_of(
@@ -212,8 +212,10 @@ class AnomalyGPTTask(DialogueTask):
     ) -> ProbeAnswer:
         """A question about a picture beside a good one."""
         facts = facts_about(mask, product)
-        features = self.inspections.encoded(picture)
-        seen = self.inspections.seen(features, self.inspections.beside(features, good), facts)
+        features = self.inspections.encode(picture)
+        seen = self.inspections.visual_inputs(
+            features, self.inspections.few_shot_map(features, good), facts
+        )
         told = facts.as_text() if self.recipe.facts else ""
         return ask_yes_or_no(model, self.processor, told, seen, defective=bool(facts.regions))
 

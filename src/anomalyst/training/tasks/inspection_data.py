@@ -96,7 +96,7 @@ class AnomalyGPTRecipe(Recipe):
         return replace(self, steps=max(1, int(2 * self.epochs * count / self.batch)))
 
 
-class Inspections:
+class InspectionSamples:
     """Samples of the recipe: what is shown, a question and its true answer."""
 
     def __init__(self, recipe: AnomalyGPTRecipe, detector: Detector, *, held_out: bool = False):
@@ -119,14 +119,14 @@ class Inspections:
         picture, mask = pictures[own], np.zeros(pictures[own].shape[:2], bool)
         if defective:
             picture, mask = self.good[name].defective(own, recipe.defects, rng)
-        features = self.encoded(picture)
+        features = self.encode(picture)
         facts = facts_about(mask, name)
         one = write_dialogue(facts, "", rng, turns=1, intents=INTENTS)[0]
         messages = messages_for(facts.as_text() if recipe.facts else "", (), one.question)
         messages.append({"role": "assistant", "content": one.answer})
         given = bool(rng.random() < recipe.few_shot_share) and len(pictures) > 1
         other = pictures[int(rng.integers(len(pictures)))]
-        anomaly_map = self.beside(features, other) if given else torch.zeros(8, 8)
+        anomaly_map = self.few_shot_map(features, other) if given else torch.zeros(8, 8)
         small = F.interpolate(
             torch.from_numpy(mask)[None, None].float(), (64, 64), mode="area"
         )  # (1, 1, 64, 64)
@@ -138,28 +138,30 @@ class Inspections:
         }
         if self.states:
             extra["states"] = self.states[name][None]
-        seen = self.seen(features, anomaly_map, facts)
+        seen = self.visual_inputs(features, anomaly_map, facts)
         return {"messages": messages} | seen | extra
 
     @torch.no_grad()
-    def encoded(self, picture: np.ndarray) -> Features:
+    def encode(self, picture: np.ndarray) -> Features:
         """What the frozen encoder sees."""
         return self.detector.encode([picture])
 
     @torch.no_grad()
-    def beside(self, query: Features, good: np.ndarray) -> Tensor:
+    def few_shot_map(self, query: Features, good: np.ndarray) -> Tensor:
         """The few-shot map beside a good picture of the product."""
         memory: Memory = self.detector.remember(self.detector.encode([good]))
         return torch.from_numpy(self.detector.judge(query, memory, None).map)
 
-    def seen(self, features: Features, anomaly_map: Tensor, facts: Facts) -> dict[str, Tensor]:
+    def visual_inputs(
+        self, features: Features, anomaly_map: Tensor, facts: Facts
+    ) -> dict[str, Tensor]:
         """What a picture is shown as."""
         small = F.interpolate(anomaly_map[None, None], (64, 64), mode="bilinear")[0, 0]
         regions = facts.regions if self.recipe.facts else ()
         return shown(small, regions, facts.size_hw, features, most=MOST_NAMED)
 
 
-class Instructions:
+class InstructionSamples:
     """General questions and answers, about a picture or about none."""
 
     def __init__(self, recipe: AnomalyGPTRecipe, detector: Detector):
@@ -199,7 +201,7 @@ def as_tokens(
     return {"input_ids": ids[:longest], "labels": labels[:longest]} | sample
 
 
-def judged_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
+def labelled_test_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
     """The labelled test pictures of the recipe's sets."""
     found = [s for folder in recipe.data for s in read_dataset(Path(folder))]
     return [s for s in found if s.split == "test" and s.label is not None]

@@ -21,9 +21,9 @@ from anomalyst.io.files import folder_written_whole
 from anomalyst.training.data.dialogues.scenes import draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import write_dialogue
-from anomalyst.training.data.feature_cache import LooksRecipe, read_looks
+from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.procedural_calibration import HELD_OUT
-from anomalyst.training.task import ProbeAnswer, Share, Task, made_ahead
+from anomalyst.training.task import ProbeAnswer, Share, Task, prefetched
 from anomalyst.vlm.dialogue import messages_for
 from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
@@ -48,7 +48,7 @@ class LanguageModelConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageRecipe(LooksRecipe):
+class LanguageRecipe(FeatureCacheRecipe):
     """The embedded language model; `batch` counts dialogues."""
 
     task: Literal["language"] = "language"
@@ -87,7 +87,7 @@ class LanguageTask(DialogueTask):
 
     def __init__(self, recipe: LanguageRecipe, out: Path):
         self.recipe, self.out = recipe, out
-        self.looks = read_looks(recipe.gathered(out))
+        self.looks = read_features(recipe.feature_folder(out))
         self._group: tuple[Any, list[dict[str, Any]], Any] = (None, [], None)  # the last written
         self.model, self.processor = self._start()
         self.module: nn.Module = self.model
@@ -134,7 +134,7 @@ class LanguageTask(DialogueTask):
     def _written(self, seed: int, steps: range, share: Share) -> Iterator[dict[str, Tensor]]:
         make = partial(self._micro_batch, seed, share.of)
         # One worker: a second would write every group of steps once more.
-        return made_ahead(make, steps, share, min(1, self.recipe.workers))
+        return prefetched(make, steps, share, min(1, self.recipe.workers))
 
     def _micro_batch(self, seed: int, parts: int, step: int, part: int) -> dict[str, Tensor]:
         if self._group[0] != (seed, step // GROUP):

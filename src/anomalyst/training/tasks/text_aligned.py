@@ -25,7 +25,7 @@ from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.task import Share, Task, made_ahead
+from anomalyst.training.task import Share, Task, prefetched
 from anomalyst.types import Sample
 from anomalyst.vlm.text_aligned import TextAlignedDecoder
 
@@ -71,14 +71,14 @@ class TextAlignedTask(Task):
     def batches(self, first_step: int, share: Share) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixels (B, 3, S, S) in [0, 1] and masks (B, 1, S, S)."""
         steps = range(first_step, self.recipe.steps)
-        return made_ahead(
+        return prefetched(
             self._maker(self.recipe, self.shown, share), steps, share, self.recipe.workers
         )
 
     def held_out(self, share: Share, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Pictures of other seeds; of sets, the fifth that is never trained on."""
         other = replace(self.recipe, seed=self.recipe.seed + HELD_OUT)
-        return made_ahead(self._maker(other, self.kept_back, share), range(count), share, 0)
+        return prefetched(self._maker(other, self.kept_back, share), range(count), share, 0)
 
     def _maker(
         self, recipe: TextAlignedRecipe, pictures: Pictures, share: Share

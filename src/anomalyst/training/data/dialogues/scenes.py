@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anomalyst.detection.defect_types import KINDS
 from anomalyst.training.data.dialogues.patterns import one_of, sentences
-from anomalyst.training.data.feature_cache import MAP_PX, Look
+from anomalyst.training.data.feature_cache import MAP_PX, CachedFeatures
 from anomalyst.types import Region, Verdict, place_of
 from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.prompt_learner import region_figures
@@ -33,7 +33,7 @@ _LOOKS = {family: look for look, families in LOOK_OF.items() for family in famil
 
 
 def draw_scene(
-    looks: Sequence[Look], rng: np.random.Generator, *, imagined: float, size_px: int
+    looks: Sequence[CachedFeatures], rng: np.random.Generator, *, imagined: float, size_px: int
 ) -> tuple[Facts, str, dict[str, Tensor]]:
     """Facts, what the product looks like, and what is shown.
 
@@ -88,7 +88,7 @@ def _drawn_facts(
     verdict: Verdict,
     regions: tuple[Region, ...],
     size_hw: tuple[int, int],
-    look: Look,
+    look: CachedFeatures,
     rng: np.random.Generator,
 ) -> Facts:
     """Facts about a verdict and its regions, the rest drawn."""
