@@ -84,6 +84,9 @@ def test_the_effective_learning_rate_is_what_the_optimizer_had(tiny, tmp_path):
 
 
 def test_schedules_by_hand():
+    cosine = Recipe(steps=1000, warmup_steps=100, learning_rate=1.0)
+    assert [learning_rate(cosine, s) for s in (0, 99, 550)] == pytest.approx([0.01, 1.0, 0.505])
+    assert learning_rate(cosine, 999) == pytest.approx(0.01, abs=1e-3)
     line = Recipe(steps=110, warmup_steps=10, learning_rate=2.0, schedule="linear", final_share=0.1)
     assert [learning_rate(line, s) for s in (0, 9, 10, 60, 110)] == pytest.approx(
         [0.2, 2.0, 2.0, 1.1, 0.2]

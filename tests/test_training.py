@@ -16,7 +16,6 @@ from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.teaching.losses import dice_loss, focal_loss, image_loss, rank_loss
 from anomalyst.training.data.episodes import Batch, batches
 from anomalyst.training.loop import train
-from anomalyst.training.optimization import learning_rate
 from anomalyst.training.recipe import DetectorRecipe
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.detector import DetectorModel
@@ -62,14 +61,6 @@ def test_a_batch_loss_is_the_mean_of_its_singles_and_perfection_costs_nothing():
         singles = [loss(logits[i : i + 1], mask[i : i + 1]) for i in range(3)]
         assert loss(logits, mask) == pytest.approx(float(torch.stack(singles).mean()), rel=1e-5)
         assert float(loss((mask - 0.5) * 40, mask)) < 1e-3
-
-
-def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
-    recipe = DetectorRecipe(steps=1000, warmup_steps=100, learning_rate=1.0)
-    assert learning_rate(recipe, 0) == pytest.approx(0.01)
-    assert learning_rate(recipe, 99) == pytest.approx(1.0)
-    assert learning_rate(recipe, 550) == pytest.approx(0.505)
-    assert learning_rate(recipe, 999) == pytest.approx(0.01, abs=1e-3)
 
 
 def test_ranking_costs_what_a_wrong_order_costs_by_hand():

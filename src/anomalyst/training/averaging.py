@@ -25,7 +25,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after a step; young at first, so it warms up."""
+        """Take in the weights after a step; early steps count more, so that it warms up."""
         if not self.decay:
             return
         decay = min(self.decay, (step + 1) / (step + 10))

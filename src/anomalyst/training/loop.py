@@ -93,7 +93,7 @@ def _run_steps(
 def _step(
     run: Run, step: int, batches: list[Any], monitor: TrainingMonitor, log: Log
 ) -> tuple[float, StepResult]:
-    """One step of the optimizer under the eyes of the training monitor: loss and what it did."""
+    """One watched step of the optimizer: its loss, and what the step did."""
     with monitor.recording(monitor.due(step)):
         loss = _pass(run, step, batches, log)
     if monitor.due(step):
@@ -191,7 +191,7 @@ def _termination_requested() -> Iterator[list[bool]]:
 
 
 def _write_end(out: Path, engine: Engine, how: str, why: str) -> None:
-    """How a run ended, so that nobody starts a finished or a stopped one again."""
+    """How a run ended, so that a finished or stopped one is not started again."""
     if engine.rank == 0:
         note = {"how": how, "why": why, "engine": engine.name, "world": engine.world}
         write_text(out / "end.json", json.dumps(note, indent=2) + "\n")

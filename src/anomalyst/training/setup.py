@@ -69,7 +69,7 @@ def prepare_run(
         blocks=task.blocks(),
         leaves_out=task.leaves_out,
     )
-    engine.prepare(LossModule(task, recipe, engine.device), setup)
+    engine.prepare(LossModule(task, setup.precision, engine.device), setup)
     if found:
         engine.load(found.folder / "optimizer")
         engine.restore(found.note)
@@ -79,14 +79,12 @@ def prepare_run(
 class LossModule(nn.Module):
     """A task as a module whose forward is its loss: what an engine can wrap."""
 
-    def __init__(self, task: Task, recipe: Recipe, device: torch.device):
+    def __init__(self, task: Task, precision: Precision, device: torch.device):
         super().__init__()
         self.module, self.task, self.device = task.module, task, device
         inside = {p for block in task.blocks().values() for p in block.parameters()}
         self.outside = [n for n, p in task.module.named_parameters() if p not in inside]
-        self.dtype = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": None}[
-            settled_precision(recipe, device)
-        ]
+        self.dtype = None if precision == "float32" else getattr(torch, precision)
 
     def forward(self, batch: Any) -> Any:
         """-> (loss, its parts by name), or the answers to the task's questions."""

@@ -23,6 +23,7 @@ from anomalyst.vlm.referring import QuestionScope, question_scope
 from anomalyst.vlm.wording import plainly
 
 LONGEST_ANSWER = 160  # tokens
+CANDIDATES = 2048  # likeliest tokens of which one that agrees is looked for
 ENDS = (".", "!", "?", ">")  # of a whole sentence
 SentenceCallback = Callable[[str], None]
 
@@ -83,7 +84,7 @@ class Speaker:
             logits_processor=LogitsProcessorList([logits]),
         )
         raw = self.processor.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
-        if len(ids[0]) >= LONGEST_ANSWER:  # it babbles
+        if len(ids[0]) >= LONGEST_ANSWER:  # it does not come to an end
             raw = ""
         return ground(raw, facts, time.perf_counter() - started)
 
@@ -120,8 +121,8 @@ class GroundedLogits:
     agrees the model goes its way, and the sentence is cut when it is checked.
     """
 
-    def __init__(self, tokenizer: Any, facts: Facts, asked: QuestionScope, most: int = 2048):
-        self.tokenizer, self.facts, self.asked, self.most = tokenizer, facts, asked, most
+    def __init__(self, tokenizer: Any, facts: Facts, asked: QuestionScope):
+        self.tokenizer, self.facts, self.asked = tokenizer, facts, asked
         begins = tokenizer(asked.begins, add_special_tokens=False) if asked.begins else {}
         self.lost = False  # no token fitted: what follows is left to the check
         self.first: list[int] = list(begins.get("input_ids", ()))
@@ -134,7 +135,7 @@ class GroundedLogits:
             return scores
         so_far = self.tokenizer.decode(before, skip_special_tokens=True)
         short: int | None = None
-        for token in scores[0].topk(min(self.most, scores.shape[1])).indices.tolist():
+        for token in scores[0].topk(min(CANDIDATES, scores.shape[1])).indices.tolist():
             text = self.tokenizer.decode([*before, token], skip_special_tokens=True)
             if not self._fits(token, text, so_far):
                 continue

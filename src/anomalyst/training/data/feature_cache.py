@@ -5,7 +5,7 @@ so each is looked at once. Shards of safetensors; a stopped gathering goes on.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,7 @@ def true_kind(region: Region, episode: Episode) -> str | None:
     return KIND_OF[kind] if best > 0.05 else None
 
 
-def fill_cache(
-    folder: Path, world: WorldConfig, count: int, on_episode: Callable[[], None] = lambda: None
-) -> None:
+def fill_cache(folder: Path, world: WorldConfig, count: int) -> None:
     """Look at `count` episodes and keep what is seen; shards that are in `folder` are kept."""
     extractor: FeatureExtractor | None = None
     for start in range(0, count, SHARD):
@@ -138,7 +136,6 @@ def fill_cache(
             looks.append(look)
             seen += some
             kinds += named
-            on_episode()
         write_shard(path, looks, seen, kinds)
 
 
@@ -167,7 +164,9 @@ def read_features(folder: Path) -> list[CachedFeatures]:
     """All looks of a folder, in order."""
     return [
         CachedFeatures(
-            *(tensors[name][index].float() for name in PICTURED),
+            map=tensors["map"][index].float(),
+            embedding=tensors["embedding"][index].float(),
+            patches=tensors["patches"][index].float(),
             regions=tuple(from_mapping(Region, region) for region in one["regions"]),
             family=one["family"],
             colours=tuple(one["colours"]),

@@ -45,7 +45,7 @@ class StepResult:
 
 
 class Engine:
-    """One process; the others change what spreading changes."""
+    """One process; subclasses override what several processes change."""
 
     name: EngineName = "single"
     in_group = False  # whether torch.distributed connects the processes
@@ -81,7 +81,7 @@ class Engine:
         (loss * (scale / self.setup.share.count)).backward()
 
     def step(self, learning_rate: float) -> StepResult:
-        """Clip, change the weights, forget the gradient."""
+        """Clip the gradient, change the weights, clear the gradient."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if self.setup.leaves_out:
@@ -191,7 +191,7 @@ class Engine:
 
 
 class GroupEngine(Engine):
-    """Processes that talk through torch.distributed."""
+    """Processes connected by torch.distributed."""
 
     def __init__(self, context: RankContext):
         super().__init__(context)

@@ -38,7 +38,7 @@ class DeepSpeedEngine(GroupEngine):
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
             # It builds what it sends with, by the ninja that came with it.
             os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        for name in ("rank", "world", "local_rank"):  # under srun nobody has told it
+        for name in ("rank", "world", "local_rank"):  # srun does not set them
             variable = {"world": "WORLD_SIZE"}.get(name, name.upper())
             os.environ.setdefault(variable, str(getattr(context, name)))
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
@@ -105,7 +105,8 @@ class DeepSpeedEngine(GroupEngine):
         """Whole weights, or this process's part of each under ZeRO-3."""
         if self.stage < 3:
             return super().state()
-        parts = {n: p.ds_tensor for n, p in self._parameters if p.requires_grad}
+        parameters: dict[str, Any] = dict(self.task.named_parameters())  # with a ds_tensor
+        parts = {n: p.ds_tensor for n, p in parameters.items() if p.requires_grad}
         held = trained_state(self.task)
         return {name: parts.get(name, value) for name, value in held.items()}
 
@@ -113,7 +114,7 @@ class DeepSpeedEngine(GroupEngine):
         """Put the parts of ZeRO-3 together; every process calls."""
         if self.stage < 3:
             return {n: v[0] if n in self.single else v for n, v in super().whole(tensors).items()}
-        by_name = dict(self._parameters)
+        by_name: dict[str, Any] = dict(self.task.named_parameters())  # with a ds_shape
         found = {}
         for name, value in tensors.items():
             if name not in by_name:
@@ -133,7 +134,7 @@ class DeepSpeedEngine(GroupEngine):
                 n: v[None] if n in self.single else v for n, v in super().share(tensors).items()
             }
         held, shared = self.state(), {}
-        trained = {n for n, p in self._parameters if p.requires_grad}
+        trained = {n for n, p in self.task.named_parameters() if p.requires_grad}
         for name, value in tensors.items():
             size = held[name].numel()
             if name not in trained:
@@ -143,11 +144,6 @@ class DeepSpeedEngine(GroupEngine):
             padded = torch.cat([flat, flat.new_zeros(size * self.world - flat.numel())])
             shared[name] = padded[self.rank * size : (self.rank + 1) * size].to(self.device)
         return shared
-
-    @property
-    def _parameters(self) -> list[tuple[str, Any]]:
-        """With what ZeRO-3 hangs onto each: ds_tensor, ds_shape."""
-        return list(self.task.named_parameters())
 
     def optimizer_bytes(self) -> int:
         """Two moments and the weights themselves, in float32."""

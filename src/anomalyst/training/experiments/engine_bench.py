@@ -67,15 +67,13 @@ def bench_engines(
     return rows, left_out
 
 
-def bench_loop(
-    folder: Path, *, steps: int = 40, rounds: int = 5, width: int = 256
-) -> dict[str, float]:
+def bench_loop(folder: Path, *, rounds: int, width: int) -> dict[str, float]:
     """Our loop beside a bare one on the same model and batches: medians of seconds per step.
 
     The turns alternate; waiting for data counts in neither.
     """
     path = make_tiny(folder / "made", batch=4, micro_batch=4, width=width)
-    recipe = load_recipe(path, ["ema_decay=0", f"steps={steps}", "log_every=20", "batch=4"])
+    recipe = load_recipe(path, ["ema_decay=0", "steps=40", "log_every=20", "batch=4"])
     ours, bare = [], []
     for turn in range(rounds):
         bare.append(_bare_seconds(recipe, folder / "bare"))
@@ -103,7 +101,7 @@ def _run(
     sent = psutil.net_io_counters(pernic=True)["lo"].bytes_sent - before
     lines = read_log(out / "log.jsonl")
     losses = [line["loss"] for line in lines]
-    talk = [x["communication_share"] for x in lines if "communication_share" in x]
+    share = [x["communication_share"] for x in lines if "communication_share" in x]
     return EngineRow(
         engine,
         world,
@@ -111,7 +109,7 @@ def _run(
         statistics.median(line["seconds_per_step"] for line in lines[SKIPPED:]),
         lines[-1]["memory_mb"],
         sent / 1000 / len(lines),
-        100 * talk[-1] if talk else None,
+        100 * share[-1] if share else None,
         100 * statistics.mean(line["waiting_share"] for line in lines[SKIPPED:]),
         wall,
     )

@@ -146,7 +146,7 @@ def _draw(
 
 
 def _draw_parts(axes: Axes, run: RunRecord) -> None:
-    """What the loss is made of, apart: mixed they are a band that nobody can read."""
+    """The parts of the loss, each as a line of its own."""
     known = {*FIGURES, "step", "steps", "skipped", "loss_scale", "answered", "answers_right"}
     parts = [n for n in (run.lines[0] if run.lines else {}) if n not in known]
     parts = [n for n in parts if not n.endswith(("_second", "_share", "_mb", "_percent"))]

@@ -1,4 +1,4 @@
-"""A few early steps under torch's profiler: a trace to look at, and how much of it was talking."""
+"""A few early steps under torch's profiler: a trace, and the share of communication."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -72,9 +72,9 @@ def _share(events: Iterable[Any]) -> float | None:
         if event.name.startswith(COMMUNICATION):
             spans.append((begin, end))
     if not spans:
-        return None  # Horovod's talk, for one, is not seen
-    talked, reached = 0.0, 0.0
+        return None  # Horovod's communication, for one, is not recorded
+    communicating, reached = 0.0, 0.0
     for begin, end in sorted(spans):
-        talked += max(0.0, end - max(begin, reached))
+        communicating += max(0.0, end - max(begin, reached))
         reached = max(reached, end)
-    return round(talked / (last - first), 4)
+    return round(communicating / (last - first), 4)

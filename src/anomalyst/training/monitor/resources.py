@@ -1,4 +1,4 @@
-"""What a run uses: time, processor, memory, and the share that goes into waiting and talking."""
+"""What a run uses: time, processor, memory, and the share spent waiting for data."""
 
 import threading
 import time

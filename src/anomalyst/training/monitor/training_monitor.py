@@ -110,7 +110,7 @@ class TrainingMonitor:
             self._stop(
                 f"Step {step}: the loss fell from {self.first_loss:.2f} to {loss:.2f}, but of "
                 f"{len(asked)} questions none is answered with yes or no (as in "
-                f"{asked[0].answer[:60]!r}); {self._two_faced()}."
+                f"{asked[0].answer[:60]!r}); {self._answers_differently()}."
             )
         return {"answered": answered, "answers_right": right}
 
@@ -172,7 +172,7 @@ class TrainingMonitor:
         return "the loss itself breaks: look at the batch and at learning_rate"
 
     def _cause(self, name: str, otherwise: str = "learning_rate or the data") -> str:
-        """What is in a block that should not be, else the usual suspect."""
+        """A layer in a block that should not be there, else the most common cause."""
         for inner, module in self.blocks[name].named_modules():
             if "patched_" in inner and is_norm(module):
                 state = "" if trains(module) else "frozen "
@@ -183,8 +183,8 @@ class TrainingMonitor:
                 )
         return f"the likely cause is {otherwise}"
 
-    def _two_faced(self) -> str:
-        """What behaves otherwise while it answers than while it learns."""
+    def _answers_differently(self) -> str:
+        """A layer that behaves differently in evaluation than in training."""
         for name, module in self.task.module.named_modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 return (

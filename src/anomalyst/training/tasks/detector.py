@@ -100,7 +100,7 @@ class DetectorTask(Task):
             start_from(model, Path(recipe.initial))
         elif isinstance(model.encoder.trunk, LiteTrunk):
             imagenet_weights(model.encoder.trunk)
-        # Kept aside, for the average knows only what is trained and an engine may cut up the rest.
+        # Kept apart: the average has only what is trained, and an engine may split the rest.
         # A trunk of hf: stays in its own folder.
         still = (
             (name, parameter)

@@ -65,9 +65,7 @@ class AnomalyGPTRecipe(Recipe):
     adaptive_gamma: float = 0.0  # added to gamma, times the share of the picture that is normal
     side_px: int = 256
     longest: int = 1024  # tokens of a dialogue
-    probe_pictures: int = (
-        8  # asked about in each of the training monitor's rounds, half of them defective
-    )
+    probe_pictures: int = 8  # of each of the training monitor's rounds, half of them defective
     accuracy: bool = True  # at the end, ask about every test picture of the sets
 
     def __post_init__(self) -> None:

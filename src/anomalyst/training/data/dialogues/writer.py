@@ -152,7 +152,7 @@ def _slipped(text: str, rng: np.random.Generator) -> str:
 
 
 def _with_word(text: str, rng: np.random.Generator) -> str:
-    """A word that nobody knows, somewhere in between."""
+    """An invented word somewhere in between."""
     words = text.split(" ")
     words.insert(int(rng.integers(len(words))), _nonsense(rng).split(" ")[0])
     return " ".join(words)
