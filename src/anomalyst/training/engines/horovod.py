@@ -34,9 +34,7 @@ class HorovodEngine(Engine):
         super().prepare(with_plain_strides(task), setup)
         named = [(n, p) for n, p in self.task.named_parameters() if p.requires_grad]
         self.optimizer = self.hvd.DistributedOptimizer(
-            self.optimizer,
-            named_parameters=named,
-            backward_passes_per_step=setup.share.count,
+            self.optimizer, named_parameters=named, backward_passes_per_step=setup.share.count
         )
         assert hasattr(self.optimizer, "synchronize"), "the optimizer is not Horovod's"
         self.hvd.broadcast_parameters(self.task.state_dict(), root_rank=0)

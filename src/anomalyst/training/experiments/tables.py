@@ -16,15 +16,7 @@ PATCH_NAMES = {
     "dropout": "dropout", "layer_norm": "LayerNorm", "batch_norm": "BatchNorm",
     "residual": "residual layer",
 }  # fmt: skip
-ALWAYS = (
-    "optimizer",
-    "learning_rate",
-    "schedule",
-    "batch",
-    "micro_batch",
-    "steps",
-    "precision",
-)
+ALWAYS = ("optimizer", "learning_rate", "schedule", "batch", "micro_batch", "steps", "precision")
 HIDDEN = ("task", "log_every", "checkpoint_every", "keep_checkpoints", "workers", "watch.every")
 METRICS = ("auroc", "ap", "aupro_30")
 

@@ -24,9 +24,7 @@ def sentences(*names: str) -> Mapping[str, Sequence[str]]:
 
 
 def expand(
-    pattern: str,
-    rng: np.random.Generator,
-    words: Mapping[str, Sequence[str]] | None = None,
+    pattern: str, rng: np.random.Generator, words: Mapping[str, Sequence[str]] | None = None
 ) -> str:
     """One way to say a pattern: `(a|b)` is one of them, `[a|b]` one or nothing, `{x}` a word of x.
 
