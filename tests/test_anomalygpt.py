@@ -78,11 +78,11 @@ def recipe(cookie: Path, language_model: Path, tmp_path: Path) -> AnomalyGPTReci
 
 
 def test_it_runs_on_real_pictures_resumes_and_ships_a_model(recipe, tmp_path: Path):
-    heard: list[dict] = []
-    folder = train(recipe, tmp_path / "run", say=heard.append)
-    heard = [line for line in heard if "note" not in line]
-    assert [("focal" in line) for line in heard] == [True, False] * 3  # instructions have no map
-    assert all(np.isfinite(line["loss"]) for line in heard)
+    logged: list[dict] = []
+    folder = train(recipe, tmp_path / "run", on_log=logged.append)
+    logged = [line for line in logged if "note" not in line]
+    assert [("focal" in line) for line in logged] == [True, False] * 3  # instructions have no map
+    assert all(np.isfinite(line["loss"]) for line in logged)
     model, processor = load_model(folder)
     assert model.config.level_widths == [48, 96, 128] and not model.config.facts
     assert not [n for n, _ in model.named_parameters() if "lora" in n]

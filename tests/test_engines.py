@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.engines import EngineConfig, check_engine
+from anomalyst.training.engines import check_engine
 from anomalyst.training.loop import train
+from anomalyst.training.recipe import EngineConfig
 from anomalyst.training.tasks import load_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from anomalyst.detection.defect_types import KINDS
 from anomalyst.detection.regions import find_regions, regions_for
-from anomalyst.training.data.dialogues.answers import matches
 from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.types import PLACES, Region, Turn, Verdict, place_of
 from anomalyst.vlm.constrained_decoding import may_go_on
 from anomalyst.vlm.facts import MOST_NAMED, Facts, number, seen_colours
-from anomalyst.vlm.grounding import CORRECTION, conflict, ground
-from anomalyst.vlm.referring import what_is_asked
+from anomalyst.vlm.grounding import CORRECTION, conflict, ground, lies_in
+from anomalyst.vlm.referring import question_scope
 from anomalyst.vlm.wording import plainly
 
 
@@ -215,9 +214,9 @@ def test_any_text_grounds_to_something_said(raw: str):
 
 
 def test_asked_places_are_cells_rows_and_columns():
-    assert matches("upper left", "upper") and matches("upper left", "left")
-    assert not matches("upper centre", "centre") and matches("centre", "centre")
-    assert {p for p in PLACES if matches(p, "right")} == {
+    assert lies_in("upper left", "upper") and lies_in("upper left", "left")
+    assert not lies_in("upper centre", "centre") and lies_in("centre", "centre")
+    assert {p for p in PLACES if lies_in(p, "right")} == {
         "upper right", "centre right", "lower right",
     }  # fmt: skip
     assert place_of((10, 200), (256, 256)) == "lower left"
@@ -276,15 +275,15 @@ def test_a_sentence_may_only_go_on_to_something_true():
     ],
 )
 def test_what_a_question_singles_out(question: str, regions: tuple[int, ...] | None):
-    assert what_is_asked(question, TWO, ()).regions == regions
+    assert question_scope(question, TWO, ()).regions == regions
 
 
 def test_it_is_what_the_last_answer_spoke_of():
     spoke = ground("The second one is a large deformation at the lower right <region 2>.", TWO)
     turns = [Turn("What about the second one?", spoke)]
-    assert what_is_asked("How large is it?", TWO, turns).regions == (1,)
-    assert what_is_asked("And what kind?", TWO, turns).regions == (1,)
-    assert what_is_asked("Where are they?", TWO, turns).regions is None
-    assert what_is_asked("Is it sound?", TWO, turns).regions is None
+    assert question_scope("How large is it?", TWO, turns).regions == (1,)
+    assert question_scope("And what kind?", TWO, turns).regions == (1,)
+    assert question_scope("Where are they?", TWO, turns).regions is None
+    assert question_scope("Is it sound?", TWO, turns).regions is None
     both = ground("They are <region 1> and <region 2>.", TWO)
-    assert what_is_asked("How large is it?", TWO, [Turn("?", both)]).regions is None
+    assert question_scope("How large is it?", TWO, [Turn("?", both)]).regions is None

@@ -11,31 +11,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.distributed.launching import Launch, checked, read_launch, run_module
-from anomalyst.training.distributed.ranks import Place, hosts_of, place_of
-from anomalyst.training.engines import EngineConfig, Spread
+from anomalyst.training.distributed.launching import Launch, checked_recipe, read_launch, run_module
+from anomalyst.training.distributed.ranks import RankContext, hosts_of, read_context
+from anomalyst.training.engines import EngineSetup
 from anomalyst.training.engines.deepspeed import deepspeed_config
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import EngineConfig, Recipe
+from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
 
 
 def test_the_place_of_a_process_is_read_from_its_launcher():
-    assert place_of({}) is None
+    assert read_context({}) is None
     torchrun = {
         "RANK": "3",
         "WORLD_SIZE": "4",
         "LOCAL_RANK": "1",
         "TORCHELASTIC_RESTART_COUNT": "2",
     }
-    assert place_of(torchrun) == Place(rank=3, world=4, local_rank=1, restart=2)
+    assert read_context(torchrun) == RankContext(rank=3, world=4, local_rank=1, restart=2)
     horovod = {"HOROVOD_RANK": "1", "HOROVOD_SIZE": "2", "HOROVOD_LOCAL_RANK": "1"}
-    assert place_of(horovod) == Place(rank=1, world=2, local_rank=1)
+    assert read_context(horovod) == RankContext(rank=1, world=2, local_rank=1)
     slurm = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "0",
              "SLURM_JOB_NODELIST": "gpu[03-06]", "SLURM_JOB_ID": "77"}  # fmt: skip
-    assert place_of(slurm) == Place(rank=5, world=8, local_rank=1, master="gpu03:20077")
-    assert place_of({k: v for k, v in slurm.items() if k != "SLURM_STEP_ID"}) is None
+    assert read_context(slurm) == RankContext(rank=5, world=8, local_rank=1, master="gpu03:20077")
+    assert read_context({k: v for k, v in slurm.items() if k != "SLURM_STEP_ID"}) is None
     with pytest.raises(AnomalystError, match="LOCAL_RANK is None"):
-        place_of({"RANK": "0", "WORLD_SIZE": "2"})
+        read_context({"RANK": "0", "WORLD_SIZE": "2"})
 
 
 @given(
@@ -98,7 +99,7 @@ def test_a_recipe_is_checked_before_it_is_begun(tiny: Path, tmp_path: Path, monk
 
     def check(world: int = 1, here: int = 1, **changes) -> None:
         one = replace(recipe, **changes)
-        checked(one, tmp_path / "run", world=world, here=here, resume=True)
+        checked_recipe(one, tmp_path / "run", world=world, here=here, resume=True)
 
     check()
     check(language_model="somebody/llama-7b")  # a hub's name is looked up when it is loaded
@@ -126,24 +127,24 @@ def test_a_recipe_is_checked_before_it_is_begun(tiny: Path, tmp_path: Path, monk
         check(world=2, here=2, engine=ddp)
 
 
-def spread(config: EngineConfig, **changes) -> Spread:
-    whole = {"batch": 16, "micro_batch": 2, "accumulation": 4, "clip_norm": 1.0,
-             "precision": "bfloat16", "loss_scale_power": 12, "loss_scale_window": 1000,
-             "blocks": {}, "leaves_out": False, "make_optimizer": None}  # fmt: skip
-    return Spread(config=config, **(whole | changes))
+def setup_of(config: EngineConfig, precision: str = "bfloat16") -> EngineSetup:
+    recipe = Recipe(batch=16, engine=config, loss_scale_power=12, loss_scale_window=1000)
+    share = Share(count=4, of=8)
+    return EngineSetup(recipe=recipe, share=share, precision=precision, blocks={}, leaves_out=False)
 
 
 def test_deepspeeds_configuration_is_the_recipe_over_the_users_own(tmp_path: Path):
-    made = deepspeed_config(spread(EngineConfig(zero_stage=3, offload_optimizer=True)))
+    made = deepspeed_config(setup_of(EngineConfig(zero_stage=3, offload_optimizer=True)))
     assert made["train_batch_size"] == 16 and made["gradient_accumulation_steps"] == 4
+    assert made["train_micro_batch_size_per_gpu"] == 2 and made["gradient_clipping"] == 1
     assert made["zero_optimization"] == {"stage": 3, "offload_optimizer": {"device": "cpu"}}
     assert made["bf16"] == {"enabled": True}
-    half = deepspeed_config(spread(EngineConfig(), precision="float16"))
+    half = deepspeed_config(setup_of(EngineConfig(), precision="float16"))
     assert half["fp16"] == {"enabled": True, "initial_scale_power": 12, "loss_scale_window": 1000}
     own = tmp_path / "ds.json"
     config = EngineConfig(deepspeed_json=str(own))
     own.write_text('{"zero_optimization": {"stage": 1}, "train_batch_size": "auto"}')
-    made = deepspeed_config(spread(config))
+    made = deepspeed_config(setup_of(config))
     assert made["zero_optimization"]["stage"] == 1 and made["train_batch_size"] == 16
     for text, said in (
         ('{"train_batch_size": 8}', "train_batch_size is 8, the recipe makes it 16"),
@@ -153,7 +154,7 @@ def test_deepspeeds_configuration_is_the_recipe_over_the_users_own(tmp_path: Pat
     ):
         own.write_text(text)
         with pytest.raises(AnomalystError, match=said):
-            deepspeed_config(spread(config))
+            deepspeed_config(setup_of(config))
 
 
 @given(st.integers(1, 64), st.integers(0, 16), st.integers(1, 8))

@@ -183,7 +183,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
 def test_a_frozen_trunk_ships_whole_from_two_processes(imagenet, tmp_path):
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(
-        "{stage: detector, steps: 2, batch: 2, sizes_px: [64], buffer_episodes: 4, workers: 0, "
+        "{task: detector, steps: 2, batch: 2, sizes_px: [64], buffer_episodes: 4, workers: 0, "
         "precision: float32, calibration_episodes: 2, encoder: {trunk: lite0}, "
         "world: {size_px: 64, references: [2, 2]}}\n"
     )

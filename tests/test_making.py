@@ -501,7 +501,7 @@ def test_a_decoder_learns_from_a_made_set_and_a_set_without_defects_is_refused(s
 @pytest.mark.slow
 def test_the_benches_of_making_print_their_tables(small, tmp_path):
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("stage: text_aligned\nsteps: 2\nbatch: 4\nworkers: 0\n")
+    recipe.write_text("task: text_aligned\nsteps: 2\nbatch: 4\nworkers: 0\n")
     words = ["bench", "defects", str(small), "--recipe", str(recipe), "--seeds", "1", "--count",
              "3", "--out", str(tmp_path / "defects")]  # fmt: skip
     result = CliRunner().invoke(app, words)

@@ -146,7 +146,7 @@ def test_a_prompt_must_hold_as_many_places_as_the_picture_fills(tokenizer):
 def test_the_prompt_learner_takes_maps_of_any_size(size_hw: tuple[int, int]):
     learner = PromptLearner(32, base_tokens=4, regions=6)
     tokens = learner(torch.rand(2, 1, *size_hw), torch.zeros(2, 6, 8))
-    assert tokens.shape == (2, learner.num_tokens, 32) == (2, 19, 32)
+    assert tokens.shape == (2, 19, 32)
     # The scale of word embeddings from the start, unlike the predecessor's 1.0 beside 0.018.
     assert 0.05 < float(tokens.std()) < 0.2
 
@@ -225,7 +225,7 @@ def test_untrained_words_never_beat_the_verdict(folder: Path):
     speaker = Speaker.load(folder)
     for facts in (NONE, TWO):
         heard: list[str] = []
-        answer = speaker.answer("Is there a defect?", facts, shown(), say=heard.append)
+        answer = speaker.answer("Is there a defect?", facts, shown(), on_sentence=heard.append)
         check(answer.text, facts)
         assert " ".join(heard) == answer.text
 

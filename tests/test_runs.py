@@ -17,17 +17,17 @@ from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.training import checkpoint
-from anomalyst.training.distributed.allreduce import SIZES, WAYS, Wire, theory
 from anomalyst.training.distributed.launching import Launch, run_module
-from anomalyst.training.experiments.crossval import interval
+from anomalyst.training.experiments.allreduce_bench import SIZES, WAYS, Wire, theory
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.experiments.search import read_space
 from anomalyst.training.experiments.summary import compare_runs
+from anomalyst.training.experiments.tables import interval
 from anomalyst.training.loop import train
 from anomalyst.training.optimization import LossScale, learning_rate, make_optimizer
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.tasks import load_recipe
-from anomalyst.training.tasks.inspection_data import Inspections
+from anomalyst.training.tasks.inspection_data import InspectionSamples
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,13 +77,16 @@ def test_compare_shows_what_differs_and_right_answers_by_class(tiny, tmp_path):
 
 def test_the_effective_learning_rate_is_what_the_optimizer_had(tiny, tmp_path):
     recipe = load_recipe(tiny / "tiny.yaml", ["steps=6", "warmup_steps=2", "schedule=linear"])
-    heard: list[dict] = []
-    train(recipe, tmp_path, say=heard.append)
-    rates = [line["learning_rate"] for line in heard if "note" not in line]
+    logged: list[dict] = []
+    train(recipe, tmp_path, on_log=logged.append)
+    rates = [line["learning_rate"] for line in logged if "note" not in line]
     assert rates == [learning_rate(recipe, step) for step in range(6)]
 
 
 def test_schedules_by_hand():
+    cosine = Recipe(steps=1000, warmup_steps=100, learning_rate=1.0)
+    assert [learning_rate(cosine, s) for s in (0, 99, 550)] == pytest.approx([0.01, 1.0, 0.505])
+    assert learning_rate(cosine, 999) == pytest.approx(0.01, abs=1e-3)
     line = Recipe(steps=110, warmup_steps=10, learning_rate=2.0, schedule="linear", final_share=0.1)
     assert [learning_rate(line, s) for s in (0, 9, 10, 60, 110)] == pytest.approx(
         [0.2, 2.0, 2.0, 1.1, 0.2]
@@ -140,7 +143,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tiny, tmp_path, monkeypatch
             monkeypatch.setattr(checkpoint.shutil, "disk_usage", full)
 
     with pytest.raises(AnomalystError, match="the last one is untouched"):
-        train(recipe, tmp_path, say=fill_up)
+        train(recipe, tmp_path, on_log=fill_up)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", real)
     train(recipe, tmp_path)
@@ -183,7 +186,8 @@ def test_folds_hold_out_every_picture_once(tiny):
     for fold in range(4):
         one = load_recipe(tiny / "tiny.yaml", ["folds=4", f"fold={fold}"])
         out, kept = (
-            Inspections(one, detector, held_out=h).good["pills"].pictures for h in (True, False)
+            InspectionSamples(one, detector, held_out=h).good["pills"].pictures
+            for h in (True, False)
         )
         assert len(out) == 2 and len(kept) == 6
         assert not {p.tobytes() for p in out} & {p.tobytes() for p in kept}
@@ -244,7 +248,7 @@ def test_ranges_and_values_of_a_space_are_read():
 def test_every_way_to_add_up_sends_what_the_theory_says(tmp_path):
     run_module(
         Launch(nproc=2),
-        ["anomalyst.training.distributed.allreduce", "torch", str(tmp_path / "two.json")],
+        ["anomalyst.training.experiments.allreduce_bench", "torch", str(tmp_path / "two.json")],
     )
     rows = json.loads((tmp_path / "two.json").read_text())
     for row in (r for r in rows if r["way"] in WAYS):

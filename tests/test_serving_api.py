@@ -397,13 +397,13 @@ def test_too_many_waiting_are_told_to_come_back(tmp_path):
 def test_runs_are_read_started_and_stopped(tmp_path):
     folder = tmp_path / "runs" / "first"
     folder.mkdir(parents=True)
-    (folder / "recipe.json").write_text('{"stage": "detector"}')
+    (folder / "recipe.json").write_text('{"task": "detector"}')
     lines = [{"step": i, "steps": 50, "loss": 1 / i} for i in range(1, 6)]
     (folder / "log.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines) + '{"step"')
     (folder / "watch.jsonl").write_text('{"stopped": "gradient has vanished"}\n')
     recipes = tmp_path / "recipes"
     recipes.mkdir()
-    (recipes / "odd.yaml").write_text("stage: detector\nno_such_key: 1\n")
+    (recipes / "odd.yaml").write_text("task: detector\nno_such_key: 1\n")
     with (
         service_over(tmp_path, runs=tmp_path / "runs", recipes=recipes) as service,
         client_of(service) as client,

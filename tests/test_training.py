@@ -16,10 +16,9 @@ from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.teaching.losses import dice_loss, focal_loss, image_loss, rank_loss
 from anomalyst.training.data.episodes import Batch, batches
 from anomalyst.training.loop import train
-from anomalyst.training.optimization import learning_rate
 from anomalyst.training.recipe import DetectorRecipe
 from anomalyst.training.tasks import load_recipe
-from anomalyst.training.tasks.detector import DetectorStage
+from anomalyst.training.tasks.detector import DetectorModel
 
 TINY = DetectorRecipe(
     steps=6,
@@ -64,14 +63,6 @@ def test_a_batch_loss_is_the_mean_of_its_singles_and_perfection_costs_nothing():
         assert float(loss((mask - 0.5) * 40, mask)) < 1e-3
 
 
-def test_the_learning_rate_warms_up_and_falls_to_a_hundredth():
-    recipe = DetectorRecipe(steps=1000, warmup_steps=100, learning_rate=1.0)
-    assert learning_rate(recipe, 0) == pytest.approx(0.01)
-    assert learning_rate(recipe, 99) == pytest.approx(1.0)
-    assert learning_rate(recipe, 550) == pytest.approx(0.505)
-    assert learning_rate(recipe, 999) == pytest.approx(0.01, abs=1e-3)
-
-
 def test_ranking_costs_what_a_wrong_order_costs_by_hand():
     mask = torch.zeros(2, 1, 2, 2)
     mask[0, 0, 0, 0] = 1  # only the first query is defective
@@ -92,13 +83,13 @@ def test_batches_are_a_function_of_the_step_and_their_sizes_take_turns():
 
 @pytest.mark.parametrize(("shown", "queries"), [(0, 4), (1, 4), (2, 2)])
 def test_a_good_picture_that_is_not_shown_is_a_second_query(shown: int, queries: int):
-    stage = DetectorStage(TINY)
+    model = DetectorModel(TINY)
     batch = Batch(
         torch.rand(2, 2, 3, 48, 48), torch.rand(2, 3, 48, 48), torch.ones(2, 1, 48, 48), shown
     )
-    logits, _ = stage.predict(batch)
+    logits, _ = model.predict(batch)
     assert logits.shape == (queries, 1, 12, 12)
-    _, parts = stage(batch)
+    _, parts = model(batch)
     assert ("rank" in parts) == (queries == 4)
 
 
@@ -116,18 +107,18 @@ def test_a_run_starts_from_weights_that_fit_and_refuses_others(tmp_path: Path):
 
 def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(tmp_path: Path):
     weights = train(TINY, tmp_path / "whole")
-    heard = []
+    logged = []
 
     class Interrupt(Exception):
         pass
 
     def stop(line: dict) -> None:
-        heard.append(line)
+        logged.append(line)
         if line["step"] == 4:
             raise Interrupt
 
     with pytest.raises(Interrupt):
-        train(TINY, tmp_path / "cut", say=stop)
+        train(TINY, tmp_path / "cut", on_log=stop)
     resumed = train(TINY, tmp_path / "cut")
     one, other = load_embedded(weights), load_embedded(resumed)
     for a, b in zip(one.parameters(), other.parameters(), strict=True):

@@ -8,11 +8,15 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from anomalyst.training.distributed.ranks import Place
+from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines import open_engine
 from anomalyst.training.loop import train
-from anomalyst.training.monitor.training_monitor import Look, TrainingMonitor, TrainingStopped
-from anomalyst.training.setup import prepared
+from anomalyst.training.monitor.training_monitor import (
+    BlockStatistics,
+    TrainingMonitor,
+    TrainingStopped,
+)
+from anomalyst.training.setup import prepare_run
 from anomalyst.training.tasks import load_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -24,10 +28,10 @@ V3 = "patches=[{layer: batch_norm, at: after_attention, momentum: 0},{layer: bat
 
 def run(tiny: Path, out: Path, *overrides: str) -> list[dict]:
     """Train the tiny recipe; what it said, the remarks included."""
-    heard: list[dict] = []
+    logged: list[dict] = []
     recipe = load_recipe(tiny / "tiny.yaml", ["watch.every=5", *overrides])
-    train(recipe, out, say=heard.append)
-    return heard
+    train(recipe, out, on_log=logged.append)
+    return logged
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +62,16 @@ def test_v3_fluent_words_that_answer_nothing_are_stopped_and_the_batchnorm_named
     asked = ("learning_rate=0.012", "lora_rank=16", EVERYWHERE, "watch.probe_every=20")
     with pytest.raises(TrainingStopped, match=r"none is answered with yes or no.*BatchNorm"):
         run(tiny, tmp_path / "v3", "steps=80", *asked, V3)
-    heard = run(tiny, tmp_path / "sound", "steps=60", *asked)
-    rounds = [line["answered"] for line in heard if "answered" in line]
+    logged = run(tiny, tmp_path / "sound", "steps=60", *asked)
+    rounds = [line["answered"] for line in logged if "answered" in line]
     # How well so short a training ends is this processor's rounding; that it answers is not.
     assert len(rounds) == 3 and all(share > 0 for share in rounds)
 
 
 def test_settings_that_cannot_matter_are_said_before_the_first_step(tiny, tmp_path):
     patches = "patches=[{layer: dropout, at: inside_mlp},{layer: batch_norm, at: after_mlp}]"
-    heard = run(tiny, tmp_path, "steps=2", "lora_from=9", patches)
-    notes = " ".join(line["note"] for line in heard if "note" in line)
+    logged = run(tiny, tmp_path, "steps=2", "lora_from=9", patches)
+    notes = " ".join(line["note"] for line in logged if "note" in line)
     for said in (
         "dropout 0.1 where nothing is trained only adds noise (and so in 3 more)",
         "a BatchNorm put into a frozen block cannot learn",
@@ -106,14 +110,14 @@ def test_what_breaks_first_is_named(tiny, tmp_path, monkeypatch, break_it, told)
 
 def test_blocks_that_die_or_explode_are_named_after_some_looks(tiny, tmp_path):
     recipe = load_recipe(tiny / "tiny.yaml", [])
-    engine = open_engine("single", Place())
-    found, _ = prepared(recipe, tmp_path, engine, resume=False, say=lambda _: None)
+    engine = open_engine("single", RankContext())
+    found, _ = prepare_run(recipe, tmp_path, engine, resume=False, on_log=lambda _: None)
     monitor = TrainingMonitor(recipe, found.task, engine, tmp_path)
     first, *_, last = monitor.blocks
-    calm = Look(1, {first: 1.0, last: 1.0}, {first: 0.0, last: 0.5}, {}, {})
-    dead = Look(2, {first: 1.0, last: 0.1}, {first: 0.0, last: 0.995}, {}, {})
-    wild = Look(3, {first: 2e4, last: 1.0}, {first: 0.0, last: 0.5}, {}, {})
-    monitor.looks = [calm]
+    calm = BlockStatistics(1, {first: 1.0, last: 1.0}, {first: 0.0, last: 0.5}, {}, {})
+    dead = BlockStatistics(2, {first: 1.0, last: 0.1}, {first: 0.0, last: 0.995}, {}, {})
+    wild = BlockStatistics(3, {first: 2e4, last: 1.0}, {first: 0.0, last: 0.5}, {}, {})
+    monitor.history = [calm]
     assert "layers.3 is dead: 100 %" in monitor._trouble([dead] * 3)
     assert "layers.0 is 20000 times as large" in monitor._trouble([wild] * 3)
     assert not monitor._trouble([calm, dead, wild])

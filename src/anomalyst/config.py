@@ -34,6 +34,11 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str = "confi
 
 def load(cls: type[T], path: Path, overrides: Iterable[str] = ()) -> T:
     """Read a YAML file into `cls`, then apply `key=value` overrides (`a.b=3`)."""
+    return from_mapping(cls, with_overrides(read_mapping(path), overrides), where=str(path))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The plain values of a YAML file; AnomalystError where it holds anything but a mapping."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -44,7 +49,7 @@ def load(cls: type[T], path: Path, overrides: Iterable[str] = ()) -> T:
         values = {}
     if not isinstance(values, dict):
         raise AnomalystError(f"{path}: holds a {type(values).__name__}; a mapping is needed.")
-    return from_mapping(cls, with_overrides(values, overrides), where=str(path))
+    return values
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import written_whole
 from anomalyst.training.engines import Engine, trained_state
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import Recipe, with_task
 
 FREE_TO_CHANGE = (
     "workers", "log_every", "checkpoint_every", "keep_checkpoints", "calibration_episodes",
@@ -104,7 +104,7 @@ def find_checkpoint(out: Path, recipe: Recipe, *, engine: str, world: int) -> Ch
         with safe_open(str(folder / "trained.safetensors"), framework="pt"):
             pass
         found = Checkpoint(folder, read["step"], read["engine"], read["world"], read["note"])
-        old = read["recipe"]
+        old = with_task(read["recipe"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         before = f"delete it to go on from {folders[-2].name}" if folders[1:] else "use --fresh"
         raise AnomalystError(

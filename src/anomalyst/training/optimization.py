@@ -1,15 +1,14 @@
 """Optimizers by name, the learning rate of every step, and the scale of a float16 loss."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import Recipe
 
 
-def make_optimizer(recipe: "Recipe", groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def make_optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """The recipe's optimizer over groups {"params": [...]}, at its peak learning rate.
 
     AdamW decays weights apart from the gradient (Loshchilov and Hutter 2019), the others with it.
@@ -30,7 +29,7 @@ def make_optimizer(recipe: "Recipe", groups: list[dict[str, Any]]) -> torch.opti
             return torch.optim.RMSprop(groups, **given)
 
 
-def learning_rate(recipe: "Recipe", step: int) -> float:
+def learning_rate(recipe: Recipe, step: int) -> float:
     """Linear warm-up, then a cosine or a line down to `final_share` of the peak, or the peak."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps

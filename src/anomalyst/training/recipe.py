@@ -1,15 +1,15 @@
 """A training run, written down: everything that decides its outcome."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from anomalyst.backbones.embedded import EmbeddedConfig
 from anomalyst.detection.pair_decoder import DecoderConfig
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
-from anomalyst.training.engines.config import EngineConfig
-from anomalyst.training.monitor.config import WatchConfig
 
+EngineName = Literal["single", "ddp", "fsdp", "deepspeed", "horovod"]
 OptimizerName = Literal["adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop"]
 Schedule = Literal["cosine", "linear", "constant"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
@@ -17,15 +17,37 @@ TrainingPrecision = Literal["auto", "bfloat16", "float32", "float16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How a run is spread; nothing here changes what is learnt."""
+
+    name: EngineName = "single"
+    zero_stage: Literal[0, 1, 2, 3] = 2  # DeepSpeed: what is split; optimizer, gradients, weights
+    offload_optimizer: bool = False  # DeepSpeed: its state lives in the host's memory
+    deepspeed_json: str = ""  # DeepSpeed: your own configuration; what it lacks is filled in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchConfig:
+    """When to look, and what is too much."""
+
+    every: int = 50  # steps between looks at gradients and activations; 0: never
+    probe_every: int = 0  # steps between rounds of questions with known answers; 0: never
+    patience: int = 3  # looks or rounds in a row before a run is stopped
+    vanishing: float = 5e-3  # a block's gradient, as a share of the largest block's
+    exploding: float = 1e4  # a block's output, against its first look
+    dead: float = 0.99  # share of a block's output that is exactly zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What every run has: how long, how fast, how often it is written down."""
 
-    stage: str = ""  # what is trained: training/tasks/
+    task: str = ""  # what is trained: training/tasks/
     seed: int = 0
     steps: int = 8000
-    batch: int = 16  # of whatever the stage trains on; of a step, over all processes
+    batch: int = 16  # of whatever the task trains on; of a step, over all processes
     micro_batch: int = 0  # what goes through the model at once; 0: a process's whole share
-    initial: str = ""  # weights to start from, as the stage writes them; empty: from scratch
+    initial: str = ""  # weights to start from, as the task writes them; empty: from scratch
     optimizer: OptimizerName = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam and AdamW
     momentum: float = 0.9  # of the optimizer `momentum`
@@ -70,11 +92,18 @@ class Recipe:
         return self
 
 
+def with_task(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's plain values by today's keys: `task` was once called `stage`."""
+    if "task" in recipe or "stage" not in recipe:
+        return dict(recipe)
+    return {"task" if key == "stage" else key: value for key, value in recipe.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorRecipe(Recipe):
     """Encoder and pair decoder, on episodes of the procedural world; `batch` counts episodes."""
 
-    stage: Literal["detector"] = "detector"
+    task: Literal["detector"] = "detector"
     sizes_px: tuple[int, ...] = (160,)  # sides of the pictures, one per step in turn
     rank_weight: float = 0.2  # of the loss that ranks a defective picture above a normal one
     reuse: int = 2  # how often an episode is trained on before it is forgotten

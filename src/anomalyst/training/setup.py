@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,10 +13,10 @@ from torch.utils.checkpoint import checkpoint
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import precision_of
 from anomalyst.training.checkpoint import Checkpoint, fill, find_checkpoint
-from anomalyst.training.engines import Engine, Spread
-from anomalyst.training.monitor.config_checks import review
-from anomalyst.training.monitor.log import Say
-from anomalyst.training.optimization import make_optimizer
+from anomalyst.training.engines import Engine, EngineSetup
+from anomalyst.training.engines.base import Precision
+from anomalyst.training.monitor.config_checks import ineffective_settings
+from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task
 from anomalyst.training.tasks import task_of
@@ -34,8 +34,8 @@ class Run:
     share: Share
 
 
-def prepared(
-    recipe: Recipe, out: Path, engine: Engine, *, resume: bool, say: Say
+def prepare_run(
+    recipe: Recipe, out: Path, engine: Engine, *, resume: bool, on_log: LogCallback
 ) -> tuple[Run, Checkpoint | None]:
     """The task on its engine, as the newest checkpoint left it if there is one."""
     torch.manual_seed(recipe.seed)
@@ -47,24 +47,29 @@ def prepared(
     task = task_of(recipe, out)
     if recipe.validate_every and type(task).held_out is Task.held_out:
         raise AnomalystError(
-            f"validate_every: stage {recipe.stage!r} holds nothing out; leave it at 0."
+            f"validate_every: task {recipe.task!r} holds nothing out; leave it at 0."
         )
     if engine.rank == 0:
         if not resume:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         engine.barrier()
-        for sentence in review(recipe, task, engine.device):
-            say({"note": sentence})
+        for sentence in ineffective_settings(recipe, task, engine.device):
+            on_log({"note": sentence})
     found = find_checkpoint(out, recipe, engine=engine.name, world=engine.world)
     if found:
         fill(task.module, found.tensors("model"))
     if recipe.activation_checkpointing:
         for block in task.blocks().values():
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
-    engine.prepare(
-        LossModule(task, recipe, engine.device), _spread(recipe, task, share, engine.device)
+    setup = EngineSetup(
+        recipe=recipe,
+        share=share,
+        precision=settled_precision(recipe, engine.device),
+        blocks=task.blocks(),
+        leaves_out=task.leaves_out,
     )
+    engine.prepare(LossModule(task, setup.precision, engine.device), setup)
     if found:
         engine.load(found.folder / "optimizer")
         engine.restore(found.note)
@@ -74,14 +79,12 @@ def prepared(
 class LossModule(nn.Module):
     """A task as a module whose forward is its loss: what an engine can wrap."""
 
-    def __init__(self, task: Task, recipe: Recipe, device: torch.device):
+    def __init__(self, task: Task, precision: Precision, device: torch.device):
         super().__init__()
         self.module, self.task, self.device = task.module, task, device
         inside = {p for block in task.blocks().values() for p in block.parameters()}
         self.outside = [n for n, p in task.module.named_parameters() if p not in inside]
-        self.dtype = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": None}[
-            settled_precision(recipe, device)
-        ]
+        self.dtype = None if precision == "float32" else getattr(torch, precision)
 
     def forward(self, batch: Any) -> Any:
         """-> (loss, its parts by name), or the answers to the task's questions."""
@@ -98,26 +101,8 @@ class LossModule(nn.Module):
         return loss, {name: value.detach() for name, value in parts.items()}
 
 
-def settled_precision(
-    recipe: Recipe, device: torch.device
-) -> Literal["bfloat16", "float32", "float16"]:
+def settled_precision(recipe: Recipe, device: torch.device) -> Precision:
     """What the recipe's precision comes to on a device: hardware/processor.py decides `auto`."""
     if recipe.precision != "auto":
         return recipe.precision
     return "bfloat16" if precision_of("auto", device) == torch.bfloat16 else "float32"
-
-
-def _spread(recipe: Recipe, task: Task, share: Share, device: torch.device) -> Spread:
-    return Spread(
-        config=recipe.engine,
-        make_optimizer=partial(make_optimizer, recipe),
-        batch=recipe.batch,
-        micro_batch=recipe.batch // share.of,
-        accumulation=share.count,
-        clip_norm=recipe.clip_norm,
-        precision=settled_precision(recipe, device),
-        loss_scale_power=recipe.loss_scale_power,
-        loss_scale_window=recipe.loss_scale_window,
-        blocks=task.blocks(),
-        leaves_out=task.leaves_out,
-    )

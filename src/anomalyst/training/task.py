@@ -1,4 +1,4 @@
-"""What the loop asks of a stage, and what most stages answer alike."""
+"""What the loop asks of a task, and what most tasks answer alike."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProbeAnswer:
     """A question whose answer is known, and what the model in training said to it."""
 
     question: str
@@ -38,7 +38,7 @@ class Asked:
 
 
 class Task(ABC):
-    """A stage of training, made of a recipe and the run's folder."""
+    """What is trained, with which data and loss: made of a recipe and the run's folder."""
 
     module: nn.Module  # what is trained: the parameters that require a gradient
     leaves_out = False  # whether a step may leave trained parameters without a gradient
@@ -70,7 +70,7 @@ class Task(ABC):
     def amount(self, batch: Any) -> dict[str, int]:
         """How much a micro-batch is: samples, and tokens where there are any."""
 
-    def probe(self) -> list[Asked]:
+    def probe(self) -> list[ProbeAnswer]:
         """Questions with known answers, asked now; empty where nothing can be asked."""
         return []
 
@@ -80,7 +80,7 @@ class Task(ABC):
         return {}
 
 
-def made_ahead(
+def prefetched(
     make: Callable[[int, int], Any], steps: range, share: Share, workers: int
 ) -> Iterator[Any]:
     """`make(step, part)` for the share's parts of every step, in order, in worker processes."""

@@ -4,7 +4,7 @@ The detector decides and the language model explains: everything that must be ex
 count, places, sizes, kinds) reaches the model as words, and its answer is checked (grounding.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -95,18 +95,8 @@ def number(count: int) -> str:
 
 def facts_of(inspection: Inspection) -> Facts:
     """The facts of an inspection."""
-    return Facts(
-        verdict=inspection.verdict,
-        p_value=inspection.p_value,
-        confidence=inspection.confidence,
-        regions=inspection.regions,
-        size_hw=inspection.size_hw,
-        num_good=inspection.num_good,
-        guaranteed=inspection.guaranteed,
-        colours=inspection.colours,
-        product=inspection.product,
-        told=inspection.told[:TOLD_CHARACTERS],
-    )
+    known = {field.name: getattr(inspection, field.name) for field in fields(Facts)}
+    return Facts(**known | {"told": inspection.told[:TOLD_CHARACTERS]})
 
 
 def seen_colours(picture: np.ndarray) -> tuple[str, ...]:

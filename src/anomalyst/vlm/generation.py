@@ -19,12 +19,13 @@ from anomalyst.vlm.grounding import CORRECTION, conflict, ground, resolved, sent
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.huggingface.modeling import AnomalystModel
 from anomalyst.vlm.huggingface.processing import AnomalystProcessor
-from anomalyst.vlm.referring import Asked, what_is_asked
+from anomalyst.vlm.referring import QuestionScope, question_scope
 from anomalyst.vlm.wording import plainly
 
 LONGEST_ANSWER = 160  # tokens
+CANDIDATES = 2048  # likeliest tokens of which one that agrees is looked for
 ENDS = (".", "!", "?", ">")  # of a whole sentence
-Say = Callable[[str], None]
+SentenceCallback = Callable[[str], None]
 
 
 class Speaker:
@@ -39,14 +40,16 @@ class Speaker:
         """The speaker of a model folder. Raises AnomalystError if it cannot be used."""
         return cls(*load_model(folder))
 
-    def ask(self, question: str, dialogue: Dialogue, say: Say = lambda _: None) -> Answer:
-        """The answer, added to the dialogue; `say` hears each sentence as soon as it is checked.
+    def ask(
+        self, question: str, dialogue: Dialogue, on_sentence: SentenceCallback = lambda _: None
+    ) -> Answer:
+        """The answer, added to the dialogue; `on_sentence` gets each sentence once it is checked.
 
         Raises AnomalystError for an empty or endless question.
         """
         asked = checked_question(question)
         facts = facts_of(dialogue.inspection)
-        answer = self.answer(asked, facts, dialogue.inspection.shown, dialogue.turns, say)
+        answer = self.answer(asked, facts, dialogue.inspection.shown, dialogue.turns, on_sentence)
         dialogue.turns.append(Turn(asked, answer))
         return answer
 
@@ -57,7 +60,7 @@ class Speaker:
         facts: Facts,
         shown: Any,
         turns: Sequence[Turn] = (),
-        say: Say = lambda _: None,
+        on_sentence: SentenceCallback = lambda _: None,
     ) -> Answer:
         """The grounded answer to one question about some facts."""
         started = time.perf_counter()
@@ -68,20 +71,20 @@ class Speaker:
                 f"({self.model.config.embedding_width} features), this one gives {width}; "
                 "give --language the folder of a model trained with it."
             )
-        listener = Listener(self.processor.tokenizer, facts, say)
-        asked = what_is_asked(question, facts, turns)
-        choice = Choice(self.processor.tokenizer, facts, asked)
+        streamer = SentenceStreamer(self.processor.tokenizer, facts, on_sentence)
+        asked = question_scope(question, facts, turns)
+        logits = GroundedLogits(self.processor.tokenizer, facts, asked)
         inputs = self.processor(self.prompt(question, facts, turns), dict(shown))
         ids = self.model.generate(
             **inputs,
             max_new_tokens=LONGEST_ANSWER,
             do_sample=False,
-            streamer=listener,
-            stopping_criteria=StoppingCriteriaList([listener]),
-            logits_processor=LogitsProcessorList([choice]),
+            streamer=streamer,
+            stopping_criteria=StoppingCriteriaList([streamer]),
+            logits_processor=LogitsProcessorList([logits]),
         )
         raw = self.processor.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
-        if len(ids[0]) >= LONGEST_ANSWER:  # it babbles
+        if len(ids[0]) >= LONGEST_ANSWER:  # it does not come to an end
             raw = ""
         return ground(raw, facts, time.perf_counter() - started)
 
@@ -111,15 +114,15 @@ def without_user_marks(facts: Facts) -> Facts:
     return replace(facts, told=without_marks(facts.told), product=without_marks(facts.product))
 
 
-class Choice:
+class GroundedLogits:
     """Takes the likeliest token after which the sentence begun still agrees with the facts.
 
     A logits processor of `generate`, for one answer at a time. Where none of the likeliest tokens
     agrees the model goes its way, and the sentence is cut when it is checked.
     """
 
-    def __init__(self, tokenizer: Any, facts: Facts, asked: Asked, most: int = 2048):
-        self.tokenizer, self.facts, self.asked, self.most = tokenizer, facts, asked, most
+    def __init__(self, tokenizer: Any, facts: Facts, asked: QuestionScope):
+        self.tokenizer, self.facts, self.asked = tokenizer, facts, asked
         begins = tokenizer(asked.begins, add_special_tokens=False) if asked.begins else {}
         self.lost = False  # no token fitted: what follows is left to the check
         self.first: list[int] = list(begins.get("input_ids", ()))
@@ -132,7 +135,7 @@ class Choice:
             return scores
         so_far = self.tokenizer.decode(before, skip_special_tokens=True)
         short: int | None = None
-        for token in scores[0].topk(min(self.most, scores.shape[1])).indices.tolist():
+        for token in scores[0].topk(min(CANDIDATES, scores.shape[1])).indices.tolist():
             text = self.tokenizer.decode([*before, token], skip_special_tokens=True)
             if not self._fits(token, text, so_far):
                 continue
@@ -162,14 +165,14 @@ def _only(token: int, scores: Tensor) -> Tensor:
     return chosen
 
 
-class Listener:
-    """Hears tokens as they come, passes on whole sentences that hold, and stops at one that fails.
+class SentenceStreamer:
+    """Takes tokens as they come, passes on whole sentences that hold, and stops at one that fails.
 
     A streamer (`put`, `end`) and a stopping criterion (call) of `generate`.
     """
 
-    def __init__(self, tokenizer: Any, facts: Facts, say: Say):
-        self.tokenizer, self.facts, self.say = tokenizer, facts, say
+    def __init__(self, tokenizer: Any, facts: Facts, on_sentence: SentenceCallback):
+        self.tokenizer, self.facts, self.on_sentence = tokenizer, facts, on_sentence
         self.ids: list[int] = []
         self.said = 0
         self.failed = False
@@ -188,7 +191,7 @@ class Listener:
         whole = sentences(text) if len(self.ids) < LONGEST_ANSWER else []
         self._pass_on(whole)
         if not whole and not self.failed and not self.said:
-            self.say(resolved(plainly(self.facts), self.facts))
+            self.on_sentence(resolved(plainly(self.facts), self.facts))
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:  # noqa: ARG002
         return torch.full((len(input_ids),), self.failed, device=input_ids.device)
@@ -200,4 +203,4 @@ class Listener:
             self.said += 1
             self.failed = conflict(sentence, self.facts) is not None
             text = f"{CORRECTION} {plainly(self.facts)}" if self.failed else sentence
-            self.say(resolved(text, self.facts))
+            self.on_sentence(resolved(text, self.facts))

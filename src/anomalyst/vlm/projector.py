@@ -19,11 +19,6 @@ class Projector(nn.Module):
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, 0.1)
 
-    @property
-    def num_tokens(self) -> int:
-        """How many tokens come out."""
-        return 1 + self.grid**2
-
     def forward(self, embedding: Tensor, patches: Tensor) -> Tensor:
         cells = F.adaptive_avg_pool2d(patches, self.grid).flatten(2).transpose(1, 2)  # (B, g^2, D')
         return self.norm(

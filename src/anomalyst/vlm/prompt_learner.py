@@ -36,11 +36,6 @@ class PromptLearner(nn.Module):
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, 0.1)
 
-    @property
-    def num_tokens(self) -> int:
-        """How many tokens come out."""
-        return len(self.base) + 9 + len(self.order)
-
     def forward(self, anomaly_map: Tensor, regions: Tensor) -> Tensor:
         seen = self.see(F.adaptive_avg_pool2d(anomaly_map, MAP_CELLS))  # (B, 128, 3, 3)
         cells = self.map_out(seen.flatten(2).transpose(1, 2))  # (B, 9, E)

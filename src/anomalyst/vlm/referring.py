@@ -24,36 +24,38 @@ _SIDE = re.compile(r"\b(?:at|in|on|near) the (?:very )?(top|bottom|left|right|mi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class QuestionScope:
     """What can be told of a question without a model."""
 
     regions: tuple[int, ...] | None = None  # the ones it singles out; None: it is about all
     begins: str = ""  # how the answer begins; empty: anyhow
 
 
-def what_is_asked(question: str, facts: Facts, turns: Sequence[Turn]) -> Asked:
+def question_scope(question: str, facts: Facts, turns: Sequence[Turn]) -> QuestionScope:
     """What a question singles out; nothing, where no region fits."""
     text, count = question.lower(), min(len(facts.regions), MOST_NAMED)
     if not count:
-        return Asked()
+        return QuestionScope()
     for pattern, word in ((_LARGEST, "largest"), (_CLEAREST, "clearest")):
         if pattern.search(text):
-            return Asked(regions=(index_of(word, facts),), begins=f"The {word} one is")
+            return QuestionScope(regions=(index_of(word, facts),), begins=f"The {word} one is")
     if match := _ORDINAL.search(text):
         index = ORDINALS.index(match.group(1))
-        return Asked(regions=(index,)) if index < count else Asked()
+        return QuestionScope(regions=(index,)) if index < count else QuestionScope()
     if match := _CELL.search(text) or _SIDE.search(text):
         where = " ".join(match.groups())
         there = [i for i in range(count) if lies_in(facts.regions[i].place, where)]
-        return Asked(regions=tuple(there), begins="There") if there else Asked()
+        return QuestionScope(regions=tuple(there), begins="There") if there else QuestionScope()
     if kind := asked_kind(text):
         such = [i for i in range(count) if facts.regions[i].kind == kind]
-        return Asked(regions=tuple(such)) if such else Asked(begins=f"I see no {kind}")
+        return (
+            QuestionScope(regions=tuple(such)) if such else QuestionScope(begins=f"I see no {kind}")
+        )
     if turns and _IT.search(text) and _OF_IT.search(text):
         said = {int(number) - 1 for number in TAG.findall(turns[-1].answer.raw)}
         if len(said) == 1 and max(said) < count:
-            return Asked(regions=tuple(said))
-    return Asked()
+            return QuestionScope(regions=tuple(said))
+    return QuestionScope()
 
 
 def asked_kind(question: str) -> str | None:

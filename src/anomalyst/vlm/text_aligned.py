@@ -88,7 +88,7 @@ class TextAlignedDecoder(nn.Module):
 
 
 def load_text_aligned(path: Path) -> TextAlignedDecoder:
-    """The decoder that the text_aligned stage wrote, ready to infer.
+    """The decoder that the text_aligned task wrote, ready to infer.
 
     Raises AnomalystError if the file is missing, broken or holds no such decoder.
     """

@@ -51,12 +51,21 @@ def counted(facts: Facts) -> str:
     return f"{number(total)} defect{'s' if total != 1 else ''}"
 
 
+def is_or_are(count: int) -> str:
+    """The verb for so many."""
+    return "is" if count == 1 else "are"
+
+
+def there_are(facts: Facts) -> str:
+    """ "there is one defect", "there are two defects"."""
+    return f"there {is_or_are(len(facts.regions))} {counted(facts)}"
+
+
 def plainly(facts: Facts) -> str:
     """The whole verdict in one raw sentence, true by construction."""
     if facts.verdict == "normal":
         return "No, there is no defect."
-    verb = "is" if len(facts.regions) == 1 else "are"
-    found = f"there {verb} {counted(facts)}: {all_described(facts)}."
+    found = f"{there_are(facts)}: {all_described(facts)}."
     if facts.verdict == "unsure":
         return f"Yes, probably {found[:-1]}, but I am not sure."
     return f"Yes, {found}"

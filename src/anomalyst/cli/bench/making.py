@@ -37,7 +37,7 @@ def making(
 def defects(
     dataset: opt.Dataset,
     category: opt.Categories = None,
-    recipe: Annotated[Path, Option(metavar="FILE.yaml", help="Of the text-aligned stage.")] = Path(
+    recipe: Annotated[Path, Option(metavar="FILE.yaml", help="Of the text-aligned task.")] = Path(
         "recipes/defects.yaml"
     ),
     seeds: Annotated[int, Option(min=1, help="Trainings of each method.")] = 3,
@@ -53,13 +53,15 @@ def defects(
     Example: anomalyst bench defects sets/mvtec --category bottle --category screw --seeds 3
     """
     needs("train", "matplotlib", "sklearn", "kornia")
-    from anomalyst.config import load
-    from anomalyst.training.experiments.synthesis_ablation import as_markdown, bench_methods
+    from anomalyst.config import from_mapping
+    from anomalyst.training.experiments.synthesis_ablation import bench_methods
+    from anomalyst.training.experiments.tables import method_table
+    from anomalyst.training.tasks import read_recipe
     from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 
-    made = load(TextAlignedRecipe, recipe)
+    made = from_mapping(TextAlignedRecipe, read_recipe(recipe), where=str(recipe))
     found = bench_methods(
         dataset, category or (), out, recipe=made, seeds=seeds, count=count, say=say
     )
-    typer.echo(as_markdown(found))
+    typer.echo(method_table(found))
     typer.echo(f"Written to {out}")

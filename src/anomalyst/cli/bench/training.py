@@ -33,11 +33,12 @@ def engines(
     Example: anomalyst bench engines --engine ddp --engine fsdp --nproc 2
     """
     needs("train", "matplotlib", "psutil")
-    from anomalyst.training.experiments.engine_bench import as_markdown, bench_engines
+    from anomalyst.training.experiments.engine_bench import bench_engines
+    from anomalyst.training.experiments.tables import engine_table
 
     names = engine or ["ddp", "fsdp", "deepspeed", "horovod"]
     rows, left_out = bench_engines(out, names, nproc or [1, 2, 4], steps=steps, say=say)
-    typer.echo(as_markdown(rows))
+    typer.echo(engine_table(rows))
     for sentence in left_out:
         typer.echo(f"Left out: {sentence}")
     typer.echo(f"Written to {out}")
@@ -70,7 +71,7 @@ def allreduce(
     Example: anomalyst bench allreduce --nproc 2
     """
     needs("train", "matplotlib", "psutil")
-    from anomalyst.training.distributed.allreduce import bench_allreduce
+    from anomalyst.training.experiments.allreduce_bench import bench_allreduce
 
     found = bench_allreduce(out, nproc or [2, 4], say)
     largest = max(one.numbers for one in found)

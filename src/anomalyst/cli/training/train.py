@@ -15,7 +15,7 @@ from anomalyst.cli.screen import needs, progress, say
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
-    from anomalyst.training.distributed.ranks import Place
+    from anomalyst.training.distributed.ranks import RankContext
     from anomalyst.training.recipe import Recipe
 
 # What gloo and NCCL say when a process at the other end has died.
@@ -67,16 +67,16 @@ def train(
     On two processes: anomalyst train recipes/anomalygpt.yaml --engine ddp --nproc 2
     """
     needs("train", "matplotlib", "peft", "psutil")
-    from anomalyst.training.distributed.ranks import place_of
+    from anomalyst.training.distributed.ranks import read_context
     from anomalyst.training.tasks import load_recipe
 
     changes = [*(override or []), *([f"engine.name={engine}"] if engine else [])]
     read = load_recipe(recipe, changes)
     target = out or Path("runs") / recipe.stem
-    place = place_of(os.environ)
-    if place:
+    context = read_context(os.environ)
+    if context:
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its profiler prints when it starts
-        _work(read, target, place, fresh=fresh)
+        _work(read, target, context, fresh=fresh)
     else:
         words = ["train", str(recipe), *changes, "--out", str(target)]
         _launch(read, target, processes, words, fresh=fresh)
@@ -86,44 +86,49 @@ def _launch(
     recipe: "Recipe", out: Path, processes: Processes, words: list[str], *, fresh: bool
 ) -> None:
     """Train here, or start the processes that do, each with these words of the command line."""
-    from anomalyst.training.distributed.launching import Launch, checked, read_launch, run_processes
+    from anomalyst.training.distributed.launching import (
+        Launch,
+        checked_recipe,
+        read_launch,
+        run_processes,
+    )
 
     launch = read_launch(Launch(**asdict(processes)))
-    resolved = checked(recipe, out, world=launch.world, here=launch.nproc, resume=not fresh)
+    resolved = checked_recipe(recipe, out, world=launch.world, here=launch.nproc, resume=not fresh)
     if recipe.engine.name == "single":
         _run(resolved, out, None, resume=not fresh)
     elif status := run_processes(launch, recipe.engine.name, words + ["--fresh"] * fresh):
         raise typer.Exit(status)
 
 
-def _work(recipe: "Recipe", out: Path, place: "Place", *, fresh: bool) -> None:
+def _work(recipe: "Recipe", out: Path, context: "RankContext", *, fresh: bool) -> None:
     """One process of several: the first speaks for all."""
-    from anomalyst.training.distributed.launching import checked
+    from anomalyst.training.distributed.launching import checked_recipe
     from anomalyst.training.monitor.training_monitor import TrainingStopped
 
     end = out / "end.json"
-    if place.restart and end.exists():
+    if context.restart and end.exists():
         how = json.loads(end.read_text(encoding="utf-8"))["how"]
         if how != "interrupted":  # a finished run is not begun again, nor a hopeless one
             raise typer.Exit(0 if how == "finished" else 2)
-    if place.restart and not place.rank:
-        say(f"Started again ({place.restart}).")
-    resume = not fresh or bool(place.restart)
+    if context.restart and not context.rank:
+        say(f"Started again ({context.restart}).")
+    resume = not fresh or bool(context.restart)
     try:
-        resolved = checked(recipe, out, world=place.world, here=1, resume=resume)
-        _run(resolved, out, place, resume=resume)
+        resolved = checked_recipe(recipe, out, world=context.world, here=1, resume=resume)
+        _run(resolved, out, context, resume=resume)
     except TrainingStopped:
-        if place.rank:
+        if context.rank:
             raise typer.Exit(2) from None
         raise
     except RuntimeError as error:
         if not any(word in str(error) for word in LOST):
             raise
-        say(f"Process {place.rank} lost another one and ends, too.")
+        say(f"Process {context.rank} lost another one and ends, too.")
         raise typer.Exit(1) from None
     except AnomalystError as error:
-        if place.rank:
-            raise AnomalystError(f"process {place.rank}: {error}") from error
+        if context.rank:
+            raise AnomalystError(f"process {context.rank}: {error}") from error
         raise
     if recipe.engine.name == "deepspeed":
         # Its destructors abort now and then after a run that went well.
@@ -132,16 +137,16 @@ def _work(recipe: "Recipe", out: Path, place: "Place", *, fresh: bool) -> None:
         os._exit(0)
 
 
-def _run(recipe: "Recipe", out: Path, place: "Place | None", *, resume: bool) -> None:
+def _run(recipe: "Recipe", out: Path, context: "RankContext | None", *, resume: bool) -> None:
     from anomalyst.training.distributed.launching import SAVED
     from anomalyst.training.experiments.summary import write_summary
     from anomalyst.training.loop import Interrupted
     from anomalyst.training.loop import train as run_training
 
-    first = not place or not place.rank
+    first = not context or not context.rank
     with progress(f"Training {out.name}", recipe.steps if first else None) as bar:
 
-        def hear(line: dict[str, Any]) -> None:
+        def show(line: dict[str, Any]) -> None:
             if "note" in line:
                 say(f"Note: {line['note']}")
                 return
@@ -152,7 +157,7 @@ def _run(recipe: "Recipe", out: Path, place: "Place | None", *, resume: bool) ->
             )
 
         try:
-            weights = run_training(recipe, out, place=place, resume=resume, say=hear)
+            weights = run_training(recipe, out, context=context, resume=resume, on_log=show)
         except KeyboardInterrupt:
             if first:
                 say(f"Stopped. The same command goes on from the last checkpoint in {out}.")

@@ -39,7 +39,7 @@ class Runs:
         return sorted(
             path.relative_to(self.recipes_folder).with_suffix("").as_posix()
             for path in self.recipes_folder.rglob("*.yaml")
-            if "stage:" in path.read_text(encoding="utf-8", errors="replace")
+            if re.search(r"\b(task|stage):", path.read_text(encoding="utf-8", errors="replace"))
         )
 
     def run(self, name: str) -> dict[str, Any]:
@@ -92,11 +92,12 @@ class Runs:
         return folder
 
     def _summary(self, folder: Path) -> dict[str, Any]:
+        recipe = _json(folder / "recipe.json")
         last = _last_line(folder / "log.jsonl")
         end = _json(folder / "end.json")
         return {
             "name": folder.name,
-            "stage": _json(folder / "recipe.json").get("stage"),
+            "stage": recipe.get("task", recipe.get("stage")),  # its name in old recipes
             "state": _state(folder),
             "step": last.get("step"),
             "steps": last.get("steps"),

@@ -16,7 +16,7 @@ from torch import Tensor
 from anomalyst.synthetic.photographs import photograph_episode
 from anomalyst.synthetic.procedural import Episode, WorldConfig, make_episode
 from anomalyst.training.recipe import DetectorRecipe
-from anomalyst.training.task import Share, made_ahead
+from anomalyst.training.task import Share, prefetched
 
 WHOLE = Share()
 PHOTOGRAPH_LOT = 1  # keeps the lot apart from the numbers an episode is made of
@@ -57,7 +57,7 @@ def batches(recipe: DetectorRecipe, first_step: int = 0, share: Share = WHOLE) -
     """The share's micro-batches of each step from `first_step` to the recipe's last."""
     # Enough past steps to have something to draw from again.
     begin = max(0, first_step - 50)
-    chunks = made_ahead(
+    chunks = prefetched(
         partial(drawn, recipe, share.of), range(begin, recipe.steps), share, recipe.workers
     )
     stores: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}

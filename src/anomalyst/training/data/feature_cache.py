@@ -5,12 +5,11 @@ so each is looked at once. Shards of safetensors; a stopped gathering goes on.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anomalyst.backbones.embedded import load_embedded
+from anomalyst.config import from_mapping
 from anomalyst.detection.defect_types import KIND_OF, KINDS, region_look
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
@@ -30,14 +30,17 @@ from anomalyst.teaching.references import with_copies
 from anomalyst.training.recipe import Recipe
 from anomalyst.types import Region
 
-LOOKS_SEED = 1 << 41  # episodes of this room; the detector was never trained on these
+CACHE_SEED = 1 << 41  # episodes of the cache; the detector was never trained on these
 SHARD = 250  # episodes
 MAP_PX = 64  # side of the maps kept
+PICTURED = ("map", "embedding", "patches")  # of a look, kept as tensors
+CROPPED = ("pixels", "maps", "details", "figures", "kinds")  # of the regions
+KNOWN = ("family", "colours", "anomalous")  # and as JSON, beside its regions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LooksRecipe(Recipe):
-    """What a stage has that learns from looks."""
+class FeatureCacheRecipe(Recipe):
+    """What a task has that learns from looks."""
 
     looks: str = ""  # folder of looks that are there or will be; empty: `looks` in the run's folder
     episodes: int = 4000  # to look at, where the folder has fewer
@@ -47,15 +50,15 @@ class LooksRecipe(Recipe):
         )
     )
 
-    def gathered(self, out: Path) -> Path:
+    def feature_folder(self, out: Path) -> Path:
         """The folder of looks, filled where it has too few; `out`: the run's folder."""
         folder = Path(self.looks) if self.looks else out / "looks"
-        gather(folder, self.world, self.episodes)
+        fill_cache(folder, self.world, self.episodes)
         return folder
 
 
 @dataclass(slots=True)
-class Look:
+class CachedFeatures:
     """One episode as the inspector saw it."""
 
     map: Tensor  # (1, 64, 64) in [0, 1]
@@ -67,15 +70,19 @@ class Look:
     anomalous: bool
 
 
-class Watcher:
-    """The embedded detector beside one good picture, as an inspection uses it."""
+# Features, and of each region on a defect what the kind classifier sees, and its kind.
+Seen = tuple[CachedFeatures, list[tuple[Tensor, ...]], list[int]]
+
+
+class FeatureExtractor:
+    """The embedded detector beside one good picture, as an inspection uses it: episode -> seen."""
 
     def __init__(self) -> None:
         self.detector = Detector(load_embedded(), load_decoder())
 
     @torch.inference_mode()
-    def watch(self, episode: Episode) -> tuple[Look, list[tuple[Tensor, ...]], list[int]]:
-        """The look, and for each region on a defect what the kind classifier sees, and its kind."""
+    def __call__(self, episode: Episode) -> Seen:
+        """What is seen beside the episode's first good picture."""
         query, good = episode.query, list(episode.references[:1])
         frame = Frame.of(query.shape[:2], query.shape[0], self.detector.encoder.multiple_px)
         views = frame.cut(query)
@@ -85,8 +92,8 @@ class Watcher:
         features = self.detector.encode(views.canvases)
         evidence = self.detector.judge(features, memory, views.placements[0])
         regions = regions_for(views.join([evidence.map]), "anomalous")
-        look = Look(
-            map=torch.from_numpy(_small(evidence.map)),
+        look = CachedFeatures(
+            map=F.adaptive_avg_pool2d(torch.from_numpy(evidence.map)[None], MAP_PX),
             embedding=features.embedding[0],
             patches=F.adaptive_avg_pool2d(features.levels[2], 4)[0],
             regions=regions,
@@ -115,83 +122,65 @@ def true_kind(region: Region, episode: Episode) -> str | None:
     return KIND_OF[kind] if best > 0.05 else None
 
 
-def gather(
-    folder: Path, world: WorldConfig, count: int, on_episode: Callable[[], None] = lambda: None
-) -> None:
-    """Look at `count` episodes and keep them in `folder`; shards that are there are kept."""
-    watcher: Watcher | None = None
+def fill_cache(folder: Path, world: WorldConfig, count: int) -> None:
+    """Look at `count` episodes and keep what is seen; shards that are in `folder` are kept."""
+    extractor: FeatureExtractor | None = None
     for start in range(0, count, SHARD):
         path = folder / f"looks-{start:06d}.safetensors"
         if path.exists():
             continue
-        watcher = watcher or Watcher()
+        extractor = extractor or FeatureExtractor()
         looks, seen, kinds = [], [], []
         for index in range(start, min(count, start + SHARD)):
-            look, some, named = watcher.watch(make_episode(LOOKS_SEED + index, world))
+            look, some, named = extractor(make_episode(CACHE_SEED + index, world))
             looks.append(look)
             seen += some
             kinds += named
-            on_episode()
         write_shard(path, looks, seen, kinds)
 
 
 def write_shard(
-    path: Path, looks: list[Look], seen: list[tuple[Tensor, ...]], kinds: list[int]
+    path: Path, looks: list[CachedFeatures], seen: list[tuple[Tensor, ...]], kinds: list[int]
 ) -> None:
     """One shard, whole: pictures in half precision, crops in 8 bit."""
     tensors: dict[str, Tensor] = {}
     if looks:
-        tensors |= {
-            "map": torch.stack([look.map for look in looks]).half(),
-            "embedding": torch.stack([look.embedding for look in looks]).half(),
-            "patches": torch.stack([look.patches for look in looks]).half(),
-        }
+        for name in PICTURED:
+            tensors[name] = torch.stack([getattr(look, name) for look in looks]).half()
     if seen:
         pixels, maps, details, figures = (torch.cat(part) for part in zip(*seen, strict=True))
-        tensors |= {
-            "pixels": pixels.round().byte(),
-            "maps": maps.half(),
-            "details": details.half(),
-            "figures": figures,
-            "kinds": torch.tensor(kinds),
-        }
+        held = (pixels.round().byte(), maps.half(), details.half(), figures, torch.tensor(kinds))
+        tensors |= zip(CROPPED, held, strict=True)
     known = [
-        {
-            "regions": [asdict(r) for r in look.regions],
-            "family": look.family,
-            "colours": look.colours,
-            "anomalous": look.anomalous,
-        }
+        {"regions": [asdict(region) for region in look.regions]}
+        | {name: getattr(look, name) for name in KNOWN}
         for look in looks
     ]
     with written_whole(path) as part:
         save_file(tensors, part, {"format": "pt", "looks": json.dumps(known)})
 
 
-def read_looks(folder: Path) -> list[Look]:
+def read_features(folder: Path) -> list[CachedFeatures]:
     """All looks of a folder, in order."""
-    found = []
-    for tensors, known in _shards(folder):
-        for index, one in enumerate(known):
-            found.append(
-                Look(
-                    map=tensors["map"][index].float(),
-                    embedding=tensors["embedding"][index].float(),
-                    patches=tensors["patches"][index].float(),
-                    regions=tuple(_region(r) for r in one["regions"]),
-                    family=one["family"],
-                    colours=tuple(one["colours"]),
-                    anomalous=one["anomalous"],
-                )
-            )
-    return found
+    return [
+        CachedFeatures(
+            map=tensors["map"][index].float(),
+            embedding=tensors["embedding"][index].float(),
+            patches=tensors["patches"][index].float(),
+            regions=tuple(from_mapping(Region, region) for region in one["regions"]),
+            family=one["family"],
+            colours=tuple(one["colours"]),
+            anomalous=one["anomalous"],
+        )
+        for tensors, known in _shards(folder)
+        for index, one in enumerate(known)
+    ]
 
 
 def read_crops(folder: Path) -> dict[str, Tensor]:
     """What the kind classifier learns from: pixels, maps, details, figures, kinds."""
-    names = ("pixels", "maps", "details", "figures", "kinds")
     shards = [tensors for tensors, _ in _shards(folder) if "kinds" in tensors]
-    return {name: torch.cat([tensors[name] for tensors in shards]) for name in names}
+    return {name: torch.cat([tensors[name] for tensors in shards]) for name in CROPPED}
 
 
 def _shards(folder: Path) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
@@ -201,14 +190,3 @@ def _shards(folder: Path) -> Iterator[tuple[dict[str, Tensor], list[dict[str, An
                 {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
                 json.loads(file.metadata()["looks"]),
             )
-
-
-def _region(values: dict[str, Any]) -> Region:
-    x0, y0, x1, y1 = values["box_xyxy"]
-    x, y = values["centre_xy"]
-    return Region(**(values | {"box_xyxy": (x0, y0, x1, y1), "centre_xy": (x, y)}))
-
-
-def _small(anomaly_map: np.ndarray) -> np.ndarray:
-    pooled = F.adaptive_avg_pool2d(torch.from_numpy(anomaly_map)[None, None], MAP_PX)
-    return pooled[0].numpy()

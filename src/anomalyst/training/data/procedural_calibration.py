@@ -1,7 +1,6 @@
 """The calibration that ships: contrasts of normal parts of products that were only ever drawn."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +17,7 @@ HELD_OUT = 1 << 40  # seeds from here on are never trained on
 
 
 def write_procedural_calibration(
-    weights: Path,
-    folder: Path,
-    *,
-    world: WorldConfig,
-    count: int,
-    on_episode: Callable[[], None] = lambda: None,
+    weights: Path, folder: Path, *, world: WorldConfig, count: int
 ) -> None:
     """Contrasts of `count` normal queries beside one good picture and beside none, both as JSON.
 
@@ -45,7 +39,6 @@ def write_procedural_calibration(
             contrast = detector.judge(query, known, views.placements[0]).contrast
             assert contrast is not None  # the detector has a pair decoder
             found.append(contrast)
-        on_episode()
     for path, scores in ((PROCEDURAL_SCORES, beside), (ALONE_SCORES, alone)):
         calibration = Calibration.procedural(sorted(round(score, 5) for score in scores))
         write_text(folder / path.name, json.dumps(calibration.as_dict()) + "\n")

@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import find_checkpoint
-from anomalyst.training.engines import EngineName, check_engine
+from anomalyst.training.engines import check_engine
 from anomalyst.training.monitor.trackers import check_trackers
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import EngineName, Recipe
 
 DEFAULT_PORT = 29500
 SAVED = 128 + signal.SIGTERM  # exit status of a process that was asked to end, and saved first
@@ -63,7 +64,7 @@ def read_launch(launch: Launch) -> Launch:
     return launch
 
 
-def checked(recipe: Recipe, out: Path, *, world: int, here: int, resume: bool) -> Recipe:
+def checked_recipe(recipe: Recipe, out: Path, *, world: int, here: int, resume: bool) -> Recipe:
     """The recipe with what its data decides, after all that can be known beforehand was looked at.
 
     Raises AnomalystError for a batch that cannot be shared, an engine or a tracker that is not
@@ -97,28 +98,13 @@ def run_module(launch: Launch, words: Sequence[str]) -> int:
     _refuse_busy_port(launch)
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import elastic_launch
 
     # A machine that comes back must be told anew where to meet (pytorch issue 135712).
     os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    least, _, most = launch.nnodes.partition(":")
-    static = launch.most_nodes > 1 and not most
-    endpoint = launch.master or "localhost:0"
-    config = LaunchConfig(
-        min_nodes=int(least),
-        max_nodes=int(most or least),
-        nproc_per_node=launch.nproc,
-        run_id="anomalyst" if launch.master else uuid.uuid4().hex,
-        rdzv_backend="static" if static else "c10d",
-        rdzv_endpoint=endpoint,
-        rdzv_configs={"rank": launch.node_rank, "timeout": 900} if static else {},
-        max_restarts=launch.max_restarts,
-        monitor_interval=0.2,
-        local_addr=None if launch.master else "localhost",
-    )
     try:
-        elastic_launch(config, sys.executable)("-m", *words)
+        elastic_launch(_elastic_config(launch), sys.executable)("-m", *words)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode in (2, SAVED):
@@ -131,6 +117,26 @@ def run_module(launch: Launch, words: Sequence[str]) -> int:
     except SignalException:
         return SAVED
     return 0
+
+
+def _elastic_config(launch: Launch) -> Any:
+    """The launch in torchrun's own terms."""
+    from torch.distributed.launcher.api import LaunchConfig
+
+    least, _, most = launch.nnodes.partition(":")
+    static = launch.most_nodes > 1 and not most
+    return LaunchConfig(
+        min_nodes=int(least),
+        max_nodes=int(most or least),
+        nproc_per_node=launch.nproc,
+        run_id="anomalyst" if launch.master else uuid.uuid4().hex,
+        rdzv_backend="static" if static else "c10d",
+        rdzv_endpoint=launch.master or "localhost:0",
+        rdzv_configs={"rank": launch.node_rank, "timeout": 900} if static else {},
+        max_restarts=launch.max_restarts,
+        monitor_interval=0.2,
+        local_addr=None if launch.master else "localhost",
+    )
 
 
 def _run_horovod(launch: Launch, arguments: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from anomalyst.errors import AnomalystError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RankContext:
     """One of `world` processes."""
 
     rank: int = 0
@@ -25,8 +25,8 @@ class Place:
         return method | {"timeout": timedelta(minutes=10)}
 
 
-def place_of(variables: Mapping[str, str]) -> Place | None:
-    """The place that a launcher's environment variables say; None: nobody launched this process.
+def read_context(variables: Mapping[str, str]) -> RankContext | None:
+    """The context that a launcher's environment variables say; None: nobody launched this process.
 
     torchrun's RANK, WORLD_SIZE, LOCAL_RANK; Horovod's HOROVOD_RANK...; a job step's of Slurm
     (`srun`), whose first node becomes the meeting point. Raises AnomalystError for half of a set.
@@ -34,18 +34,18 @@ def place_of(variables: Mapping[str, str]) -> Place | None:
     if "HOROVOD_RANK" in variables:
         rank, world, local = _numbers(variables, ("HOROVOD_RANK", "HOROVOD_SIZE",
                                                   "HOROVOD_LOCAL_RANK"))  # fmt: skip
-        return Place(rank=rank, world=world, local_rank=local)
+        return RankContext(rank=rank, world=world, local_rank=local)
     if "WORLD_SIZE" in variables:
         rank, world, local = _numbers(variables, ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
         restart = int(variables.get("TORCHELASTIC_RESTART_COUNT", "0"))
-        return Place(rank=rank, world=world, local_rank=local, restart=restart)
+        return RankContext(rank=rank, world=world, local_rank=local, restart=restart)
     # A batch script has no step of its own; there `--nproc` starts the processes.
     if int(variables.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_ID" in variables:
         rank, world, local = _numbers(variables, ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
         nodes = variables.get("SLURM_STEP_NODELIST") or variables.get("SLURM_JOB_NODELIST", "")
         port = 20000 + int(variables.get("SLURM_JOB_ID", "0")) % 40000
         master = f"{hosts_of(nodes)[0]}:{port}"
-        return Place(rank=rank, world=world, local_rank=local, master=master)
+        return RankContext(rank=rank, world=world, local_rank=local, master=master)
     return None
 
 

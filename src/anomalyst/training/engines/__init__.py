@@ -3,42 +3,33 @@
 import torch
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.distributed.ranks import Place
-from anomalyst.training.engines.base import Engine, Spread, Stepped, trained_state
-from anomalyst.training.engines.config import EngineConfig, EngineName
+from anomalyst.training.distributed.ranks import RankContext
+from anomalyst.training.engines.base import Engine, EngineSetup, StepResult, trained_state
+from anomalyst.training.recipe import EngineConfig, EngineName
 
-__all__ = [
-    "Engine",
-    "EngineConfig",
-    "EngineName",
-    "Spread",
-    "Stepped",
-    "check_engine",
-    "open_engine",
-    "trained_state",
-]
+__all__ = ["Engine", "EngineSetup", "StepResult", "check_engine", "open_engine", "trained_state"]
 
 
-def open_engine(name: EngineName, place: Place) -> Engine:
+def open_engine(name: EngineName, context: RankContext) -> Engine:
     """The engine of that name, joined with the other processes."""
-    assert name != "single" or place.world == 1, "one process cannot be several"
+    assert name != "single" or context.world == 1, "one process cannot be several"
     if name == "ddp":
         from anomalyst.training.engines.ddp import DDPEngine
 
-        return DDPEngine(place)
+        return DDPEngine(context)
     if name == "fsdp":
         from anomalyst.training.engines.fsdp import FSDPEngine
 
-        return FSDPEngine(place)
+        return FSDPEngine(context)
     if name == "deepspeed":
         from anomalyst.training.engines.deepspeed import DeepSpeedEngine
 
-        return DeepSpeedEngine(place)
+        return DeepSpeedEngine(context)
     if name == "horovod":
         from anomalyst.training.engines.horovod import HorovodEngine
 
-        return HorovodEngine(place)
-    return Engine(place)
+        return HorovodEngine(context)
+    return Engine(context)
 
 
 def check_engine(config: EngineConfig, precision: str, *, here: int, world: int) -> None:

@@ -5,7 +5,7 @@ An engine knows no model. It is given a module whose forward is a loss, and spea
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,30 +14,28 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from anomalyst.training.distributed.ranks import Place
-from anomalyst.training.engines.config import EngineConfig, EngineName
-from anomalyst.training.optimization import LossScale
+from anomalyst.training.distributed.ranks import RankContext
+from anomalyst.training.engines.optimizer_state import load_optimizer, save_optimizer
+from anomalyst.training.optimization import LossScale, make_optimizer
+from anomalyst.training.recipe import EngineName, Recipe
+from anomalyst.training.task import Share
+
+Precision = Literal["bfloat16", "float32", "float16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class EngineSetup:
     """What an engine is told of a run."""
 
-    config: EngineConfig
-    make_optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
-    batch: int  # of a step, over all processes
-    micro_batch: int
-    accumulation: int  # micro-batches of a step in this process
-    clip_norm: float
-    precision: Literal["bfloat16", "float32", "float16"]  # what the recipe's `auto` came to
-    loss_scale_power: int
-    loss_scale_window: int
+    recipe: Recipe
+    share: Share  # this process's micro-batches of a step
+    precision: Precision  # what the recipe's `auto` came to
     blocks: Mapping[str, nn.Module]  # parts that repeat and are only ever called by forward
     leaves_out: bool  # a step may leave trained parameters without a gradient
 
 
 @dataclass(frozen=True, slots=True)
-class Stepped:
+class StepResult:
     """What an optimizer step did."""
 
     gradient_norm: float  # of the whole gradient, before clipping
@@ -47,28 +45,30 @@ class Stepped:
 
 
 class Engine:
-    """One process; the others change what spreading changes."""
+    """One process; subclasses override what several processes change."""
 
     name: EngineName = "single"
+    in_group = False  # whether torch.distributed connects the processes
     wrapped: Any  # what is called with a batch: the task, or what a library made of it
     optimizer: Any
     trained: list[nn.Parameter]  # found once: walking a model costs a millisecond
 
-    def __init__(self, place: Place):
-        self.rank, self.world = place.rank, place.world
+    def __init__(self, context: RankContext):
+        self.rank, self.world = context.rank, context.world
         cuda = torch.cuda.is_available()
-        self.device = torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
+        self.device = torch.device("cuda", context.local_rank) if cuda else torch.device("cpu")
         if cuda:
             torch.cuda.set_device(self.device)
 
-    def prepare(self, task: nn.Module, spread: Spread) -> None:
+    def prepare(self, task: nn.Module, setup: EngineSetup) -> None:
         """Take a module whose forward gives (loss, parts); raises if it is not spread as asked."""
-        self.task, self.spread = task.to(self.device), spread
+        self.task, self.setup = task.to(self.device), setup
         self.wrapped = self._wrap(self.task)
         self.trained = [p for p in self.task.parameters() if p.requires_grad]
-        self.optimizer = spread.make_optimizer(self._trained_groups())
-        half = spread.precision == "float16"
-        self.scale = LossScale(spread.loss_scale_power, spread.loss_scale_window) if half else None
+        self.optimizer = make_optimizer(setup.recipe, self._trained_groups())
+        half = setup.precision == "float16"
+        power, window = setup.recipe.loss_scale_power, setup.recipe.loss_scale_window
+        self.scale = LossScale(power, window) if half else None
 
     def forward(self, batch: Any, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a micro-batch and its parts; `last` of the step's."""
@@ -78,13 +78,13 @@ class Engine:
     def backward(self, loss: Tensor, *, last: bool) -> None:  # noqa: ARG002
         """Add the gradient of one micro-batch's loss, each an equal share of the step's."""
         scale = self.scale.scale if self.scale else 1.0
-        (loss * (scale / self.spread.accumulation)).backward()
+        (loss * (scale / self.setup.share.count)).backward()
 
-    def step(self, learning_rate: float) -> Stepped:
-        """Clip, change the weights, forget the gradient."""
+    def step(self, learning_rate: float) -> StepResult:
+        """Clip the gradient, change the weights, clear the gradient."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        if self.spread.leaves_out:
+        if self.setup.leaves_out:
             # What a step left out counts as zero, as every engine but the plain one has it anyway.
             for parameter in self.trained:
                 if parameter.grad is None:
@@ -97,13 +97,13 @@ class Engine:
         if self.scale:
             self.scale.after(overflow=skipped)
         if not skipped:
-            clip = self.spread.clip_norm
+            clip = self.setup.recipe.clip_norm
             factor = (min(1.0, clip / (norm + 1e-6)) if clip else 1.0) / scale
             if factor != 1:
                 self._multiply(factor)
             self._update()
         self.optimizer.zero_grad()
-        return Stepped(norm, used, scale, skipped)
+        return StepResult(norm, used, scale, skipped)
 
     def reduce(self, values: Tensor, op: Literal["mean", "sum", "max"] = "mean") -> Tensor:  # noqa: ARG002
         """The same over all processes: any tensor -> one of its shape."""
@@ -145,15 +145,13 @@ class Engine:
 
     def save(self, folder: Path) -> None:
         """Write the optimizer's state into a folder; every process calls."""
-        from anomalyst.training.engines.optimizer_state import save_optimizer
-
-        save_optimizer(folder, self.task, self.optimizer, spread=self.world > 1)
+        if self.in_group or self.rank == 0:
+            save_optimizer(folder, self.task, self.optimizer, spread=self.in_group)
+        self.barrier()
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote, at this or at another number of processes."""
-        from anomalyst.training.engines.optimizer_state import load_optimizer
-
-        load_optimizer(folder, self.task, self.optimizer, spread=self.world > 1)
+        load_optimizer(folder, self.task, self.optimizer, spread=self.in_group)
 
     def note(self) -> dict[str, Any]:
         """What else a checkpoint must keep."""
@@ -193,15 +191,16 @@ class Engine:
 
 
 class GroupEngine(Engine):
-    """Processes that talk through torch.distributed."""
+    """Processes connected by torch.distributed."""
 
-    def __init__(self, place: Place):
-        super().__init__(place)
+    def __init__(self, context: RankContext):
+        super().__init__(context)
+        self.in_group = context.world > 1
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo"
-            store = place.rendezvous()
-            dist.init_process_group(backend, rank=place.rank, world_size=place.world, **store)
-        assert dist.get_world_size() == place.world, "the group is not the one asked for"
+            store = context.rendezvous()
+            dist.init_process_group(backend, rank=context.rank, world_size=context.world, **store)
+        assert dist.get_world_size() == context.world, "the group is not the one asked for"
 
     def reduce(self, values: Tensor, op: Literal["mean", "sum", "max"] = "mean") -> Tensor:
         """The same over all processes."""
@@ -233,7 +232,7 @@ def trained_state(module: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in module.state_dict().items() if name not in frozen}
 
 
-def laid_out(module: nn.Module) -> nn.Module:
+def with_plain_strides(module: nn.Module) -> nn.Module:
     """The module with its weights in the plain order that some libraries can only send."""
     for parameter in module.parameters():
         # `contiguous` leaves the strides of sides of length one as they are.

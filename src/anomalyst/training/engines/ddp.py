@@ -23,7 +23,7 @@ class DDPEngine(GroupEngine):
                 task,
                 device_ids=devices,
                 broadcast_buffers=False,
-                find_unused_parameters=self.spread.leaves_out,
+                find_unused_parameters=self.setup.leaves_out,
             )
         assert type(wrapped) is DistributedDataParallel
         return wrapped

@@ -16,22 +16,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.distributed.ranks import Place
+from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines.base import (
+    EngineSetup,
     GroupEngine,
-    Spread,
-    Stepped,
-    laid_out,
+    StepResult,
     trained_state,
+    with_plain_strides,
 )
-from anomalyst.training.engines.config import EngineConfig
-
-OURS = {  # what the recipe says, so a JSON may only say the same
-    "train_batch_size": "batch",
-    "train_micro_batch_size_per_gpu": "micro_batch",
-    "gradient_accumulation_steps": "accumulation",
-    "gradient_clipping": "clip_norm",
-}
+from anomalyst.training.optimization import make_optimizer
+from anomalyst.training.recipe import EngineConfig
 
 
 class DeepSpeedEngine(GroupEngine):
@@ -39,33 +33,34 @@ class DeepSpeedEngine(GroupEngine):
 
     name = "deepspeed"
 
-    def __init__(self, place: Place):
+    def __init__(self, context: RankContext):
         if not torch.cuda.is_available():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
             # It builds what it sends with, by the ninja that came with it.
             os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        for name in ("rank", "world", "local_rank"):  # under srun nobody has told it
+        for name in ("rank", "world", "local_rank"):  # srun does not set them
             variable = {"world": "WORLD_SIZE"}.get(name, name.upper())
-            os.environ.setdefault(variable, str(getattr(place, name)))
+            os.environ.setdefault(variable, str(getattr(context, name)))
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-        super().__init__(place)
+        super().__init__(context)
 
-    def prepare(self, task: nn.Module, spread: Spread) -> None:
+    def prepare(self, task: nn.Module, setup: EngineSetup) -> None:
         """Hand the module to DeepSpeed; refuses a stage it did not take."""
         import deepspeed
 
-        self.task, self.spread, self.scale = laid_out(task.to(self.device)), spread, None
-        config = deepspeed_config(spread)
+        self.task, self.setup, self.scale = with_plain_strides(task.to(self.device)), setup, None
+        config = deepspeed_config(setup)
         # It cannot send a single number; as a row of one it can.
         self.single = {n for n, p in task.named_parameters() if p.ndim == 0}
         for name in self.single:
             task.get_parameter(name).data = task.get_parameter(name).data[None]
         self.trained = [p for p in task.parameters() if p.requires_grad]
         own = "optimizer" in config
+        groups = [{"params": self.trained}]
         self.wrapped, self.optimizer, _, _ = deepspeed.initialize(
             model=task,
             model_parameters=self.trained,
-            optimizer=None if own else spread.make_optimizer([{"params": self.trained}]),
+            optimizer=None if own else make_optimizer(setup.recipe, groups),
             config=config,
             dist_init_required=False,
         )
@@ -80,7 +75,7 @@ class DeepSpeedEngine(GroupEngine):
         if not last:
             self.wrapped.step()
 
-    def step(self, learning_rate: float) -> Stepped:
+    def step(self, learning_rate: float) -> StepResult:
         """One step of the optimizer."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -88,7 +83,7 @@ class DeepSpeedEngine(GroupEngine):
         plain = self._norm() if self.stage == 0 else 0.0  # ZeRO-0 in float32 does not say it
         self.wrapped.step()
         norm = float(self.wrapped.get_global_grad_norm() or plain)
-        return Stepped(
+        return StepResult(
             norm,
             float(self.optimizer.param_groups[0]["lr"]),
             float(getattr(self.optimizer, "cur_scale", 1.0) or 1.0),
@@ -110,7 +105,8 @@ class DeepSpeedEngine(GroupEngine):
         """Whole weights, or this process's part of each under ZeRO-3."""
         if self.stage < 3:
             return super().state()
-        parts = {n: p.ds_tensor for n, p in self._parameters if p.requires_grad}
+        parameters: dict[str, Any] = dict(self.task.named_parameters())  # with a ds_tensor
+        parts = {n: p.ds_tensor for n, p in parameters.items() if p.requires_grad}
         held = trained_state(self.task)
         return {name: parts.get(name, value) for name, value in held.items()}
 
@@ -118,7 +114,7 @@ class DeepSpeedEngine(GroupEngine):
         """Put the parts of ZeRO-3 together; every process calls."""
         if self.stage < 3:
             return {n: v[0] if n in self.single else v for n, v in super().whole(tensors).items()}
-        by_name = dict(self._parameters)
+        by_name: dict[str, Any] = dict(self.task.named_parameters())  # with a ds_shape
         found = {}
         for name, value in tensors.items():
             if name not in by_name:
@@ -138,7 +134,7 @@ class DeepSpeedEngine(GroupEngine):
                 n: v[None] if n in self.single else v for n, v in super().share(tensors).items()
             }
         held, shared = self.state(), {}
-        trained = {n for n, p in self._parameters if p.requires_grad}
+        trained = {n for n, p in self.task.named_parameters() if p.requires_grad}
         for name, value in tensors.items():
             size = held[name].numel()
             if name not in trained:
@@ -148,11 +144,6 @@ class DeepSpeedEngine(GroupEngine):
             padded = torch.cat([flat, flat.new_zeros(size * self.world - flat.numel())])
             shared[name] = padded[self.rank * size : (self.rank + 1) * size].to(self.device)
         return shared
-
-    @property
-    def _parameters(self) -> list[tuple[str, Any]]:
-        """With what ZeRO-3 hangs onto each: ds_tensor, ds_shape."""
-        return list(self.task.named_parameters())
 
     def optimizer_bytes(self) -> int:
         """Two moments and the weights themselves, in float32."""
@@ -175,33 +166,39 @@ class DeepSpeedEngine(GroupEngine):
         sys.stderr.flush()
 
 
-def deepspeed_config(spread: Spread) -> dict[str, Any]:
+def deepspeed_config(setup: EngineSetup) -> dict[str, Any]:
     """The recipe as DeepSpeed's configuration, over the user's own JSON where one is named.
 
     Raises AnomalystError where both say different things, or the JSON brings a scheduler: a second
     one would silently overrule the recipe's learning rate.
     """
-    config = _own_json(spread.config)
-    for key, ours in OURS.items():
-        wanted = getattr(spread, ours)
+    recipe, engine = setup.recipe, setup.recipe.engine
+    config = _user_json(engine)
+    decided = {  # by the recipe, so a JSON may only say the same
+        "train_batch_size": recipe.batch,
+        "train_micro_batch_size_per_gpu": recipe.batch // setup.share.of,
+        "gradient_accumulation_steps": setup.share.count,
+        "gradient_clipping": recipe.clip_norm,
+    }
+    for key, wanted in decided.items():
         if config.setdefault(key, wanted) not in (wanted, "auto"):
             raise AnomalystError(
-                f"{spread.config.deepspeed_json}: {key} is {config[key]}, the recipe makes it "
+                f"{engine.deepspeed_json}: {key} is {config[key]}, the recipe makes it "
                 f"{wanted}; leave it out, or say 'auto'."
             )
         config[key] = wanted
-    zero = config.setdefault("zero_optimization", {"stage": spread.config.zero_stage})
-    zero.setdefault("stage", spread.config.zero_stage)
-    if spread.config.offload_optimizer:
+    zero = config.setdefault("zero_optimization", {"stage": engine.zero_stage})
+    zero.setdefault("stage", engine.zero_stage)
+    if engine.offload_optimizer:
         zero.setdefault("offload_optimizer", {"device": "cpu"})
     config.setdefault("zero_allow_untested_optimizer", True)
     config.setdefault("zero_force_ds_cpu_optimizer", False)
     config.setdefault("steps_per_print", 1 << 60)
-    if spread.precision == "bfloat16":
+    if setup.precision == "bfloat16":
         config.setdefault("bf16", {"enabled": True})
-    elif spread.precision == "float16":
-        scale = {"initial_scale_power": spread.loss_scale_power,
-                 "loss_scale_window": spread.loss_scale_window}  # fmt: skip
+    elif setup.precision == "float16":
+        scale = {"initial_scale_power": recipe.loss_scale_power,
+                 "loss_scale_window": recipe.loss_scale_window}  # fmt: skip
         config.setdefault("fp16", {"enabled": True, **scale})
     return config
 
@@ -222,10 +219,10 @@ def check_deepspeed(config: EngineConfig, precision: str) -> None:
         raise AnomalystError(
             "precision float16: DeepSpeed has it on a GPU only; say precision=bfloat16."
         )
-    _own_json(config)
+    _user_json(config)
 
 
-def _own_json(config: EngineConfig) -> dict[str, Any]:
+def _user_json(config: EngineConfig) -> dict[str, Any]:
     if not config.deepspeed_json:
         return {}
     path = Path(config.deepspeed_json)

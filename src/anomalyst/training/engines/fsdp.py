@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from anomalyst.training.engines.base import GroupEngine, laid_out
+from anomalyst.training.engines.base import GroupEngine, with_plain_strides
 from anomalyst.training.engines.base import trained_state as spread_state
 
 
@@ -23,8 +23,8 @@ class FSDPEngine(GroupEngine):
         mesh = init_device_mesh(self.device.type, (self.world,))
         # A single number cannot be split: every process keeps it, and its gradient is averaged.
         self.single = {p for p in task.parameters() if p.ndim == 0}
-        laid_out(task)
-        for block in self.spread.blocks.values():
+        with_plain_strides(task)
+        for block in self.setup.blocks.values():
             fully_shard(block, mesh=mesh, ignored_params=self.single & set(block.parameters()))
         fully_shard(task, mesh=mesh, ignored_params=self.single)
         assert isinstance(task, FSDPModule)

@@ -2,15 +2,14 @@
 
 import importlib.util
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
-from anomalyst.training.distributed.ranks import Place
-from anomalyst.training.engines.base import Engine, Spread, laid_out
+from anomalyst.training.distributed.ranks import RankContext
+from anomalyst.training.engines.base import Engine, EngineSetup, with_plain_strides
 
 
 class HorovodEngine(Engine):
@@ -18,22 +17,24 @@ class HorovodEngine(Engine):
 
     name = "horovod"
 
-    def __init__(self, place: Place):
+    def __init__(self, context: RankContext):
         import horovod.torch as hvd
 
         hvd.init()
         self.hvd = hvd
-        super().__init__(Place(rank=hvd.rank(), world=hvd.size(), local_rank=hvd.local_rank()))
-        assert self.world == place.world, f"Horovod has {self.world} processes, not {place.world}"
+        super().__init__(
+            RankContext(rank=hvd.rank(), world=hvd.size(), local_rank=hvd.local_rank())
+        )
+        assert self.world == context.world, (
+            f"Horovod has {self.world} processes, not {context.world}"
+        )
 
-    def prepare(self, task: nn.Module, spread: Spread) -> None:
+    def prepare(self, task: nn.Module, setup: EngineSetup) -> None:
         """Wrap the optimizer, and start everywhere from the first process's weights."""
-        super().prepare(laid_out(task), spread)
+        super().prepare(with_plain_strides(task), setup)
         named = [(n, p) for n, p in self.task.named_parameters() if p.requires_grad]
         self.optimizer = self.hvd.DistributedOptimizer(
-            self.optimizer,
-            named_parameters=named,
-            backward_passes_per_step=spread.accumulation,
+            self.optimizer, named_parameters=named, backward_passes_per_step=setup.share.count
         )
         assert hasattr(self.optimizer, "synchronize"), "the optimizer is not Horovod's"
         self.hvd.broadcast_parameters(self.task.state_dict(), root_rank=0)
@@ -50,20 +51,6 @@ class HorovodEngine(Engine):
     def barrier(self) -> None:
         """Wait until every process is here."""
         self.hvd.allreduce(torch.zeros(1), name="barrier")
-
-    def save(self, folder: Path) -> None:
-        """The first process's, which are all alike."""
-        from anomalyst.training.engines.optimizer_state import save_optimizer
-
-        if self.rank == 0:
-            save_optimizer(folder, self.task, self.optimizer, spread=False)
-        self.barrier()
-
-    def load(self, folder: Path) -> None:
-        """Every process reads all of it."""
-        from anomalyst.training.engines.optimizer_state import load_optimizer
-
-        load_optimizer(folder, self.task, self.optimizer, spread=False)
 
     def squared_norms(self, groups: Mapping[str, list[str]]) -> dict[str, float]:
         """Of the gradients that have arrived."""

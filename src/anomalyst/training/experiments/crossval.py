@@ -1,21 +1,19 @@
 """Cross-validation: every good picture, or every category, is held out once."""
 
-import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-from scipy import stats
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_text
 from anomalyst.training.experiments.runs import read_run
+from anomalyst.training.experiments.tables import fold_table
 from anomalyst.training.loop import train
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
@@ -24,34 +22,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean and half of its 95 % interval (Student's t); nan with a single value."""
-
-    mean: float
-    half_width: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4f} ± {self.half_width:.4f}"
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Of the mean of independent values; folds share training pictures, so it is too narrow."""
-    count, mean = len(values), float(np.mean(values))
-    if count < 2:
-        return Interval(mean, 0.0)
-    spread = float(np.std(values, ddof=1)) / math.sqrt(count)
-    return Interval(mean, float(stats.t.ppf(0.975, count - 1)) * spread)
-
-
 def fold_recipes(recipe: Recipe, folds: int) -> list[AnomalyGPTRecipe]:
     """The recipe once for each part that is held out, with a look at it in the end at least.
 
-    Raises AnomalystError for a stage without pictures of its own.
+    Raises AnomalystError for a task without pictures of its own.
     """
     if not isinstance(recipe, AnomalyGPTRecipe):
         raise AnomalystError(
-            f"folds: stage {recipe.stage!r} draws its pictures anew and has none to hold out; set "
+            f"folds: task {recipe.task!r} draws its pictures anew and has none to hold out; set "
             "validate_every instead, which looks at episodes never trained on."
         )
     every = recipe.validate_every or recipe.resolved().steps
@@ -78,7 +56,7 @@ def cross_validate(
     for row in side_by_side(partial(_run, out), recipes, jobs):
         rows.append(row)
         on_fold(_said(row))
-    text = _table(rows)
+    text = fold_table(rows)
     write_text(out / "crossval.md", text)
     return text
 
@@ -109,13 +87,3 @@ def _said(row: tuple[int, float, float | None]) -> str:
     return f"fold {fold}: validation loss {loss:.4f}" + (
         f", {right:.1f} % right" if right is not None else ""
     )
-
-
-def _table(rows: Sequence[tuple[int, float, float | None]]) -> str:
-    found: list[tuple[object, ...]] = [
-        (fold, f"{loss:.4f}", "" if right is None else f"{right:.1f}") for fold, loss, right in rows
-    ]
-    rights = [right for _, _, right in rows if right is not None]
-    last = str(interval(rights)) if rights else ""
-    found.append(("mean ± 95 %", interval([loss for _, loss, _ in rows]), last))
-    return markdown_table(("fold", "validation loss", "accuracy %"), found) + "\n"

@@ -6,44 +6,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
-from anomalyst.training.engines import EngineConfig, check_engine
-from anomalyst.training.experiments.curves import as_png
+from anomalyst.training.engines import check_engine
+from anomalyst.training.experiments.plots import draw_engines
+from anomalyst.training.experiments.tables import EngineRow, engine_table
 from anomalyst.training.experiments.tiny import make_tiny
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import read_log
 from anomalyst.training.optimization import learning_rate, make_optimizer
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import EngineConfig, Recipe
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe, task_of
 
 SKIPPED = 10  # first steps, in which things are made ready
-
-
-@dataclass(frozen=True, slots=True)
-class EngineRow:
-    """One run."""
-
-    engine: str
-    processes: int
-    apart: float  # largest difference of a step's loss from the single process's
-    seconds_per_step: float  # median
-    memory_mb: float  # of the first process, at its peak
-    sent_kb_per_step: float  # through the loopback interface, by all processes
-    communication_percent: float | None
-    waiting_percent: float
-    wall_seconds: float  # start and end included
 
 
 def bench_engines(
@@ -76,20 +60,20 @@ def bench_engines(
             rows.append(row)
             say(_line(row))
     write_text(folder / "engines.json", json.dumps([asdict(r) for r in rows], indent=1) + "\n")
-    write_text(folder / "engines.md", as_markdown(rows))
-    write_bytes(folder / "engines.png", _plot(folder, rows))
+    write_text(folder / "engines.md", engine_table(rows))
+    names = [f"{row.engine}-{row.processes}" for row in rows]
+    curves = {name: _losses(folder / "runs" / name) for name in names}
+    write_bytes(folder / "engines.png", draw_engines(rows, curves))
     return rows, left_out
 
 
-def bench_loop(
-    folder: Path, *, steps: int = 40, rounds: int = 5, width: int = 256
-) -> dict[str, float]:
+def bench_loop(folder: Path, *, rounds: int, width: int) -> dict[str, float]:
     """Our loop beside a bare one on the same model and batches: medians of seconds per step.
 
     The turns alternate; waiting for data counts in neither.
     """
     path = make_tiny(folder / "made", batch=4, micro_batch=4, width=width)
-    recipe = load_recipe(path, ["ema_decay=0", f"steps={steps}", "log_every=20", "batch=4"])
+    recipe = load_recipe(path, ["ema_decay=0", "steps=40", "log_every=20", "batch=4"])
     ours, bare = [], []
     for turn in range(rounds):
         bare.append(_bare_seconds(recipe, folder / "bare"))
@@ -101,19 +85,6 @@ def bench_loop(
     ratios = sorted(a / b for a, b in zip(ours, bare, strict=True))
     found["overhead_percent"] = 100 * (statistics.median(ratios) - 1)
     return {name: round(value, 5) for name, value in found.items()}
-
-
-def as_markdown(rows: Sequence[EngineRow]) -> str:
-    """The rows as a table."""
-    heads = ("engine", "processes", "largest difference of loss", "ms per step", "MB",
-             "KB sent per step", "communication %", "waiting %")  # fmt: skip
-    cells = []
-    for r in rows:
-        talk = "" if r.communication_percent is None else f"{r.communication_percent:.1f}"
-        cells.append((r.engine, r.processes, f"{r.apart:.1e}", f"{1000 * r.seconds_per_step:.0f}",
-                      f"{r.memory_mb:.0f}", f"{r.sent_kb_per_step:.0f}", talk,
-                      f"{r.waiting_percent:.1f}"))  # fmt: skip
-    return markdown_table(heads, cells) + "\n"
 
 
 def _run(
@@ -130,7 +101,7 @@ def _run(
     sent = psutil.net_io_counters(pernic=True)["lo"].bytes_sent - before
     lines = read_log(out / "log.jsonl")
     losses = [line["loss"] for line in lines]
-    talk = [x["communication_share"] for x in lines if "communication_share" in x]
+    share = [x["communication_share"] for x in lines if "communication_share" in x]
     return EngineRow(
         engine,
         world,
@@ -138,7 +109,7 @@ def _run(
         statistics.median(line["seconds_per_step"] for line in lines[SKIPPED:]),
         lines[-1]["memory_mb"],
         sent / 1000 / len(lines),
-        100 * talk[-1] if talk else None,
+        100 * share[-1] if share else None,
         100 * statistics.mean(line["waiting_share"] for line in lines[SKIPPED:]),
         wall,
     )
@@ -177,24 +148,3 @@ def _line(row: EngineRow) -> str:
         f"{row.engine} x {row.processes}: {1000 * row.seconds_per_step:.0f} ms a step, loss apart "
         f"{row.apart:.1e}, {row.sent_kb_per_step:.0f} KB sent a step"
     )
-
-
-def _plot(folder: Path, rows: Sequence[EngineRow]) -> bytes:
-    """Curves over each other, time and bytes beside each other."""
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
-    curve, times, sent = figure.subplots(1, 3)
-    for row in rows:
-        name = f"{row.engine}-{row.processes}"
-        losses = _losses(folder / "runs" / name)
-        curve.plot(range(1, len(losses) + 1), losses, label=name, linewidth=1, alpha=0.8)
-    curve.set_title("loss: one line, all engines")
-    curve.set_xlabel("step")
-    curve.legend(fontsize="x-small", ncols=2)
-    names = [f"{r.engine} x {r.processes}" for r in rows]
-    times.barh(names, [1000 * r.seconds_per_step for r in rows])
-    times.set_title("ms per step")
-    sent.barh(names, [r.sent_kb_per_step for r in rows])
-    sent.set_title("KB sent per step")
-    for axes in (times, sent):
-        axes.invert_yaxis()
-    return as_png(figure)

@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from matplotlib.figure import Figure
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
-from anomalyst.training.experiments.crossval import Interval, fold_recipes, interval, side_by_side
-from anomalyst.training.experiments.curves import as_png
+from anomalyst.training.experiments.crossval import fold_recipes, side_by_side
+from anomalyst.training.experiments.plots import LOG_FROM, draw_search
 from anomalyst.training.experiments.runs import read_run
+from anomalyst.training.experiments.tables import Interval, interval, search_table, short_value
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.training_monitor import TrainingStopped
+from anomalyst.training.recipe import with_task
 from anomalyst.training.tasks import load_recipe
 
 STORAGE = "search.db"
-LOG_FROM = 100  # a range whose ends are so far apart is searched by factors, not by differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +138,13 @@ def _value(config: SearchConfig, chosen: dict[str, Any], folder: Path, trial: An
         out = folder / f"fold-{index}" if config.folds else folder
         goal = "validation_loss" if one.validate_every else "loss"
 
-        def hear(line: dict[str, Any], goal: str = goal, first: bool = index == 0) -> None:
+        def report(line: dict[str, Any], goal: str = goal, first: bool = index == 0) -> None:
             if first and goal in line:
                 trial.report(line[goal], int(line["step"]))
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-        train(one.resolved(), out, say=hear)
+        train(one.resolved(), out, on_log=report)
         value = read_run(out).last(goal)
         assert value is not None  # a run ends with a line, and looks aside before it
         values.append(value)
@@ -169,6 +168,8 @@ def _refuse_another(study: Any, config: SearchConfig, out: Path) -> None:
     asked = {"recipe": to_mapping(load_recipe(config.recipe, list(config.overrides))),
              "space": [str(choice) for choice in config.space], "folds": config.folds}  # fmt: skip
     before = study.user_attrs.get("asked")
+    if before is not None:
+        before = before | {"recipe": with_task(before["recipe"])}
     if before is not None and before != asked:
         different = ", ".join(key for key in asked if before.get(key) != asked[key])
         raise AnomalystError(
@@ -198,44 +199,17 @@ def _written(study: Any, config: SearchConfig, out: Path) -> str:
     if not complete:
         raise AnomalystError(f"{out}: no trial came to its end; see {out / 'trials'}.")
     ranked = sorted(complete, key=lambda trial: trial.value)
-    best = ranked[0]
     keys = [choice.key for choice in config.space]
-    rows = []
-    for trial in ranked:
-        half = trial.user_attrs.get("half_width") or 0.0
-        spread = f" ± {half:.5f}" if half else ""
-        chosen = [_text(trial.params[key]) for key in keys]
-        rows.append([trial.number, *chosen, f"{trial.value:.5f}{spread}"])
     counts = [f"{len(study.get_trials(states=[s]))} {s.name.lower()}"
               for s in (states.COMPLETE, states.PRUNED, states.FAIL)]  # fmt: skip
     said = ", ".join(counts) + ". ± is half of the 95 % interval over the folds.\n"
-    text = markdown_table(["trial", *keys, "loss"], rows) + "\n\n" + said
-    words = [f"{key}={value}" for key, value in best.params.items()]
+    text = search_table(ranked, keys) + "\n\n" + said
+    words = [f"{key}={value}" for key, value in ranked[0].params.items()]
     recipe = to_mapping(load_recipe(config.recipe, [*config.overrides, *words]))
     write_text(out / "best.yaml", yaml.safe_dump(recipe, sort_keys=False))
     write_text(out / "search.md", text)
-    write_bytes(out / "search.png", _plot(ranked, keys))
+    write_bytes(out / "search.png", draw_search(ranked, keys))
     return text
-
-
-def _plot(trials: Sequence[Any], keys: Sequence[str]) -> bytes:
-    """The value against each key, and over time."""
-    figure = Figure(figsize=(3.6 * (len(keys) + 1), 3.4), layout="constrained")
-    over_time, *panels = figure.subplots(1, len(keys) + 1, squeeze=False)[0]
-    numbers = sorted((t.number, t.value) for t in trials)
-    over_time.plot([n for n, _ in numbers], [v for _, v in numbers], "o", alpha=0.6)
-    lowest = [min(v for _, v in numbers[: i + 1]) for i in range(len(numbers))]
-    over_time.step([n for n, _ in numbers], lowest, where="post", label="best so far")
-    over_time.set(xlabel="trial", ylabel="loss")
-    over_time.legend(fontsize="small")
-    for axes, key in zip(panels, keys, strict=True):
-        values = [t.params[key] for t in trials]
-        words = any(isinstance(v, str | bool) for v in values)
-        axes.plot([str(v) if words else v for v in values], [t.value for t in trials], "o")
-        if not words and min(values) > 0 and max(values) / min(values) >= LOG_FROM:
-            axes.set_xscale("log")
-        axes.set(xlabel=key)
-    return as_png(figure)
 
 
 def _range(text: str, key: str, low: str, high: str) -> Choice:
@@ -251,11 +225,7 @@ def _range(text: str, key: str, low: str, high: str) -> Choice:
 
 
 def _short(chosen: dict[str, Any]) -> str:
-    return "  ".join(f"{key}={_text(value)}" for key, value in chosen.items())
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "  ".join(f"{key}={short_value(value)}" for key, value in chosen.items())
 
 
 def _optuna() -> Any:

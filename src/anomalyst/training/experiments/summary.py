@@ -7,19 +7,11 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
-from anomalyst.training.experiments.curves import draw_runs
-from anomalyst.training.experiments.runs import (
-    RunRecord,
-    accuracies,
-    configuration,
-    read_run,
-    results,
-)
+from anomalyst.training.experiments.plots import draw_runs
+from anomalyst.training.experiments.runs import RunRecord, read_run
+from anomalyst.training.experiments.tables import run_tables, runs_as_markdown
 from anomalyst.version import __version__
-
-Row = tuple[str, list[str]]
 
 
 def write_summary(folder: Path) -> None:
@@ -35,45 +27,24 @@ def compare_runs(folders: Sequence[Path], out: Path) -> str:
     Raises AnomalystError for a folder without a run.
     """
     runs = [read_run(folder) for folder in folders]
-    text = as_markdown(runs)
+    text = runs_as_markdown(runs)
     write_text(out / "compare.md", text)
     _write(out, runs, "Runs compared", [], "compare.html")
     return text
 
 
-def as_markdown(runs: list[RunRecord]) -> str:
-    """The tables: configuration | runs, figures | runs, category | right answers."""
-    heads = [run.name for run in runs]
-    tables = [
-        (["configuration", *heads], configuration(runs)),
-        (["figures", *heads], results(runs)),
-    ]
-    right = accuracies(runs)
-    if right:
-        tables.append((["accuracy %", *heads, 'always "Yes"'], right))
-    return "\n".join(
-        markdown_table(names, [(name, *cells) for name, cells in rows]) + "\n"
-        for names, rows in tables
-    )
-
-
 def _write(out: Path, runs: list[RunRecord], title: str, said: list[str], name: str) -> None:
     curves = draw_runs(runs)
-    heads = [run.name for run in runs]
     environment = Environment(
         loader=PackageLoader("anomalyst.training.experiments", "."),
         autoescape=select_autoescape(["j2"]),
     )
-    tables = [("configuration", heads, configuration(runs)), ("figures", heads, results(runs))]
-    right = accuracies(runs)
-    if right:
-        tables.append(("right answers, %", [*heads, "always “Yes”"], right))
     page = environment.get_template("summary.html.j2").render(
         version=__version__,
         title=title,
         said=said,
         curves=base64.b64encode(curves).decode(),
-        tables=tables,
+        tables=run_tables(runs, accuracy="right answers, %", always="always “Yes”"),
     )
     write_bytes(out / "curves.png", curves)
     write_text(out / name, page)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,11 @@ from anomalyst.datasets.builders.source_set import read_originals
 from anomalyst.datasets.builders.synthesize import plan_synthesis
 from anomalyst.detection.detector import Detector
 from anomalyst.evaluation.metrics import pixel_metrics
-from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_text
 from anomalyst.io.geometry import canvas_for, resize
 from anomalyst.io.pictures import open_mask, open_picture, shrink_mask
 from anomalyst.synthetic.anomalies.methods import METHODS
+from anomalyst.training.experiments.tables import MethodRow
 from anomalyst.training.loop import train
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 from anomalyst.types import Sample
@@ -26,19 +26,6 @@ from anomalyst.vlm.text_aligned import load_text_aligned
 
 DRAWN = "drawn products"  # the procedural world alone: no picture of the product
 ALL = "all methods"
-METRICS = ("auroc", "ap", "aupro_30")
-
-
-@dataclass(frozen=True, slots=True)
-class Usefulness:
-    """How well a decoder finds the real defects of one category."""
-
-    method: str
-    category: str
-    seed: int
-    auroc: float  # of pixels
-    ap: float
-    aupro_30: float
 
 
 def bench_methods(
@@ -50,28 +37,28 @@ def bench_methods(
     seeds: int,
     count: int,
     say: Callable[[str], None],
-) -> list[Usefulness]:
+) -> list[MethodRow]:
     """Train the text-aligned decoder on each method's pictures and look for real defects with it.
 
     All categories together in one decoder; `count` made pictures a category and method. Sets, runs
     and results.json stay in `out`, and the same call goes on there.
     """
-    sets = {method: out / "sets" / method for method in METHODS}
     originals = read_originals(dataset, out / "sets", categories=categories)
-    for method, folder in sets.items():
+    arms: dict[str, tuple[str, ...]] = {}
+    for method in METHODS:
         plan = plan_synthesis(
             originals, method=method, count=count, constants="estimated", seed=recipe.seed
         )
-        fill(folder, plan.jobs, plan.settings)
+        fill(out / "sets" / method, plan.jobs, plan.settings)
+        arms[method] = (str(out / "sets" / method),)
         say(f"{method}: {count} pictures a category are made")
-    arms: dict[str, tuple[str, ...]] = {m: (str(folder),) for m, folder in sets.items()}
-    arms |= {ALL: tuple(map(str, sets.values())), DRAWN: ()}
+    arms |= {ALL: tuple(folder for (folder,) in arms.values()), DRAWN: ()}
     detector = Detector(load_encoder(recipe.encoder), None)
     tests = {
         name: [one.sample for one in pictures if _tells(one.sample)]
         for name, pictures in originals.categories.items()
     }
-    found: list[Usefulness] = []
+    found: list[MethodRow] = []
     for method, data in arms.items():
         for seed in range(seeds):
             run = out / "runs" / f"{method.replace(' ', '-')}-{seed}"
@@ -98,7 +85,7 @@ def judged(
     recipe: TextAlignedRecipe,
     method: str,
     seed: int,
-) -> list[Usefulness]:
+) -> list[MethodRow]:
     """A row per category: its test pictures against their masks, at the canvas's size."""
     decoder = load_text_aligned(weights)
     rows = []
@@ -113,25 +100,5 @@ def judged(
             truth = open_mask(sample.mask, size_hw) if sample.mask else np.zeros(size_hw, bool)
             masks.append(shrink_mask(truth, canvas_hw))
         metrics = pixel_metrics(maps, masks)
-        rows.append(Usefulness(method, category, seed, metrics.auroc, metrics.ap, metrics.aupro_30))
+        rows.append(MethodRow(method, category, seed, metrics.auroc, metrics.ap, metrics.aupro_30))
     return rows
-
-
-def as_markdown(found: Sequence[Usefulness]) -> str:
-    """Methods down, categories and their mean across: pixel AUROC / AP / AUPRO in percent."""
-    categories = list(dict.fromkeys(row.category for row in found))
-    lines = []
-    for method in dict.fromkeys(row.method for row in found):
-        mine = [row for row in found if row.method == method]
-        cells = [_cell([row for row in mine if row.category == name]) for name in categories]
-        seeds = sorted({row.seed for row in mine})
-        means = [np.mean([row.auroc for row in mine if row.seed == seed]) * 100 for seed in seeds]
-        spread = f" ± {np.std(means, ddof=1):.1f}" if len(means) > 1 else ""
-        lines.append([method, *cells, _cell(mine), f"{np.mean(means):.1f}{spread}"])
-    heads = ["trained on", *categories, "mean", "pixel AUROC ± s.d. over seeds"]
-    return markdown_table(heads, lines, words=1)
-
-
-def _cell(rows: Sequence[Usefulness]) -> str:
-    means = [np.mean([getattr(row, name) for row in rows]) for name in METRICS]
-    return " / ".join(f"{100 * mean:.1f}" for mean in means)

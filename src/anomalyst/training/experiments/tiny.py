@@ -34,7 +34,7 @@ def make_tiny(folder: Path, *, schooling: int = 0, width: int = 64, **changes: A
     if not model.exists():
         write_tiny_llama(model, schooling, width)
     recipe = {
-        "stage": "anomalygpt",
+        "task": "anomalygpt",
         "data": [str(folder / "pills")],
         "language_model": str(model),
         "steps": 50,

@@ -1,1 +1,1 @@
-"""What watches a run: figures, resources, profiles, hopeless runs."""
+"""What watches a run: figures, resources, profiles, and when to stop it."""

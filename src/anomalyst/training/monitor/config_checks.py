@@ -1,17 +1,15 @@
 """What a recipe asks for that cannot matter, said before the first step."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from anomalyst.training.recipe import Recipe
-    from anomalyst.training.task import Task
+from anomalyst.training.recipe import Recipe
+from anomalyst.training.task import Task
 
 
-def review(recipe: "Recipe", task: "Task", device: torch.device) -> list[str]:
+def ineffective_settings(recipe: Recipe, task: Task, device: torch.device) -> list[str]:
     """A sentence for each setting without effect, and each figure that no training changes."""
     found = _settings(recipe)
     modules = dict(task.module.named_modules())
@@ -48,7 +46,7 @@ def kind_of(norm: nn.Module) -> str:
     return "LayerNorm" if isinstance(norm, nn.LayerNorm) else "BatchNorm"
 
 
-def _settings(recipe: "Recipe") -> list[str]:
+def _settings(recipe: Recipe) -> list[str]:
     """What the recipe says that has no effect."""
     found = []
     if recipe.schedule != "constant" and recipe.warmup_steps >= recipe.steps:

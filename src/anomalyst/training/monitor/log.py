@@ -1,4 +1,4 @@
-"""Figures every so many steps: to the listener, to log.jsonl and to the trackers."""
+"""Figures every so many steps: to a callback, to log.jsonl and to the trackers."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from anomalyst.io.files import write_text
-from anomalyst.training.engines import Engine, Stepped
+from anomalyst.training.engines import Engine, StepResult
 from anomalyst.training.monitor.resources import Resources, Stopwatch
 from anomalyst.training.monitor.trackers import open_trackers
 from anomalyst.training.recipe import Recipe
 
-Say = Callable[[dict[str, Any]], None]
+LogCallback = Callable[[dict[str, Any]], None]
 
 
 class Log:
     """Means since the last line, over all processes; the first of them writes."""
 
-    def __init__(self, out: Path, first: int, recipe: Recipe, engine: Engine, say: Say):
-        self.path, self.recipe, self.engine, self.say = out / "log.jsonl", recipe, engine, say
+    def __init__(self, out: Path, first: int, recipe: Recipe, engine: Engine, on_log: LogCallback):
+        self.path, self.recipe, self.engine, self.on_log = out / "log.jsonl", recipe, engine, on_log
         self.stopwatch = Stopwatch()
         self.resources = Resources(engine.device)
         self.sums: dict[str, Tensor] = {}
@@ -39,10 +39,10 @@ class Log:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def note(self, figures: Mapping[str, float]) -> None:
-        """Say these in the next line, as they are."""
+        """Add these to the next line, as they are."""
         self.extra |= figures
 
-    def step(self, step: int, stepped: Stepped) -> None:
+    def step(self, step: int, stepped: StepResult) -> None:
         """Count one step; speak when it is time."""
         self.stopwatch.steps += 1
         self.add({"gradient_norm": torch.tensor(stepped.gradient_norm)})
@@ -75,7 +75,7 @@ class Log:
         shown = {k: v for k, v in line.items() if k not in ("step", "steps")}
         for track in self.trackers:
             track(int(line["step"]), shown)
-        self.say(line)
+        self.on_log(line)
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

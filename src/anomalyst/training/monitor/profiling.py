@@ -1,7 +1,5 @@
-"""A few early steps under torch's profiler: a trace to look at, and how much of it was talking."""
+"""A few early steps under torch's profiler: a trace, and the share of communication."""
 
-import gzip
-import shutil
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -10,16 +8,22 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-WARM = 3  # steps that are not looked at
-TALK = ("gloo:", "nccl:", "ncclDevKernel", "c10d::", "mpi:")
+from anomalyst.training.engines import Engine
+
+WARMUP_STEPS = 3  # steps that are not looked at
+COMMUNICATION = ("gloo:", "nccl:", "ncclDevKernel", "c10d::", "mpi:")
 
 
 class Profiler:
-    """Looks at `steps` steps after the first `WARM`; writes the trace where `keep` is true."""
+    """Profiles `steps` steps after the first few and keeps the trace.
 
-    def __init__(self, out: Path, rank: int, *, first: int, steps: int, keep: bool):
-        self.path = out / "traces" / f"rank{rank}.json.gz"
-        self.begins, self.ends, self.keep = first + WARM, first + WARM + steps, keep
+    With 0 and several processes, two steps for the share of communication only.
+    """
+
+    def __init__(self, out: Path, steps: int, engine: Engine, first: int):
+        self.path, self.keep = out / "traces" / f"rank{engine.rank}.json.gz", bool(steps)
+        self.begins = first + WARMUP_STEPS
+        self.ends = self.begins + (steps or 2 * (engine.world > 1))
         self.running: Any = None
         self.communication_share: float | None = None
 
@@ -49,14 +53,10 @@ class Profiler:
         self.communication_share = _share(events)
         if self.keep:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            plain = self.path.with_suffix("")
-            running.export_chrome_trace(str(plain))
-            with plain.open("rb") as source, gzip.open(self.path, "wb") as target:
-                shutil.copyfileobj(source, target)
-            plain.unlink()
+            running.export_chrome_trace(str(self.path))
 
 
-def named(name: str) -> AbstractContextManager[Any]:
+def trace_range(name: str) -> AbstractContextManager[Any]:
     """A range of that name in torch's traces, and on CUDA in Nsight's."""
     if torch.cuda.is_available():
         return torch.cuda.nvtx.range(name)
@@ -69,12 +69,12 @@ def _share(events: Iterable[Any]) -> float | None:
     for event in events:
         begin, end = event.time_range.start, event.time_range.end
         first, last = min(first, begin), max(last, end)
-        if event.name.startswith(TALK):
+        if event.name.startswith(COMMUNICATION):
             spans.append((begin, end))
     if not spans:
-        return None  # Horovod's talk, for one, is not seen
-    talked, reached = 0.0, 0.0
+        return None  # Horovod's communication, for one, is not recorded
+    communicating, reached = 0.0, 0.0
     for begin, end in sorted(spans):
-        talked += max(0.0, end - max(begin, reached))
+        communicating += max(0.0, end - max(begin, reached))
         reached = max(reached, end)
-    return round(talked / (last - first), 4)
+    return round(communicating / (last - first), 4)

@@ -1,10 +1,10 @@
-"""What a run uses: time, processor, memory, and the share that goes into waiting and talking."""
+"""What a run uses: time, processor, memory, and the share spent waiting for data."""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -29,12 +29,7 @@ class Resources:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._thread.join()
 
@@ -69,7 +64,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.begun = time.perf_counter()
         self.waited = 0.0
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
         self.steps = 0
 
     @contextmanager
@@ -79,14 +74,12 @@ class Stopwatch:
         yield
         self.begun += time.perf_counter() - begun
 
-    def waits(self, seconds: float) -> None:
-        """Count time in which the next batch was not there yet."""
-        self.waited += seconds
-
-    def did(self, amounts: dict[str, int]) -> None:
-        """Count what was trained on in one micro-batch."""
-        for name, amount in amounts.items():
-            self.counts[name] = self.counts.get(name, 0) + amount
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """What happens inside is waiting for the next batch."""
+        begun = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - begun
 
     def read(self, world: int) -> dict[str, float]:
         """Figures since the last reading; amounts are those of all `world` processes."""
@@ -98,7 +91,8 @@ class Stopwatch:
         }
         for name, count in self.counts.items():
             found[f"{name}_per_second"] = round(count * world / seconds, 2)
-        self.begun, self.waited, self.counts, self.steps = time.perf_counter(), 0.0, {}, 0
+        self.begun, self.waited, self.steps = time.perf_counter(), 0.0, 0
+        self.counts.clear()
         return found
 
 

@@ -10,7 +10,6 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training.recipe import Recipe, Tracker
 
 Track = Callable[[int, Mapping[str, float]], None]
-NEEDS = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
 
 
 def open_trackers(recipe: Recipe, out: Path) -> list[Track]:
@@ -22,7 +21,7 @@ def open_trackers(recipe: Recipe, out: Path) -> list[Track]:
 def check_trackers(names: tuple[Tracker, ...]) -> None:
     """Raises AnomalystError for one that is not installed."""
     for name in names:
-        if importlib.util.find_spec(NEEDS[name]) is None:
+        if importlib.util.find_spec(name) is None:
             raise AnomalystError(
                 f"trackers: {name} is not installed; `pip install 'anomalyst[{name}]'`, or leave "
                 "it out: log.jsonl and summary.html are always written."

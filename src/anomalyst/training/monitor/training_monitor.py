@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.engines import Engine, StepResult
 from anomalyst.training.monitor.config_checks import is_norm, kind_of, trains
-
-if TYPE_CHECKING:
-    from anomalyst.training.engines import Engine, Stepped
-    from anomalyst.training.recipe import Recipe
-    from anomalyst.training.task import Asked, Task
+from anomalyst.training.recipe import Recipe
+from anomalyst.training.task import ProbeAnswer, Task
 
 Rerun = Callable[[], object]  # the step's forward and backward passes once more
 
@@ -31,7 +29,7 @@ class TrainingStopped(AnomalystError):
 
 
 @dataclass(slots=True)
-class Look:
+class BlockStatistics:
     """What the blocks did in one watched step, in the order they are called."""
 
     step: int
@@ -42,19 +40,19 @@ class Look:
 
 
 class TrainingMonitor:
-    """Looks at a run through hooks on its blocks that sleep between looks."""
+    """Looks at a run through hooks on its blocks, active in watched steps only."""
 
-    def __init__(self, recipe: "Recipe", task: "Task", engine: "Engine", out: Path):
+    def __init__(self, recipe: Recipe, task: Task, engine: Engine, out: Path):
         self.recipe, self.config = recipe, recipe.watch
         self.task, self.engine, self.path = task, engine, out / "watch.jsonl"
         self.blocks = task.blocks() or _children(task.module)
         self.groups = _groups(engine.task, [f"module.{name}" for name in self.blocks])
-        self.looks: list[Look] = []
-        self.rounds: list[list[Asked]] = []
+        self.history: list[BlockStatistics] = []
+        self.rounds: list[list[ProbeAnswer]] = []
         self.first_loss = math.nan
-        self.awake = False
-        self._seen: dict[str, list[Tensor]] = {}
-        self._reached: dict[str, Tensor] = {}
+        self.active = False
+        self._outputs: dict[str, list[Tensor]] = {}
+        self._output_gradients: dict[str, Tensor] = {}
         for name, block in self.blocks.items():
             block.register_forward_hook(self._hook(name))
 
@@ -63,24 +61,24 @@ class TrainingMonitor:
         return bool(self.config.every) and (step + 1) % self.config.every == 0
 
     @contextmanager
-    def looking(self, wanted: bool) -> Iterator[None]:
-        """The hooks are awake inside, if `wanted`."""
-        self.awake = wanted
+    def recording(self, wanted: bool) -> Iterator[None]:
+        """The hooks are active inside, if `wanted`."""
+        self.active = wanted
         if wanted:
-            self._seen, self._reached = {}, {}
+            self._outputs, self._output_gradients = {}, {}
         try:
             yield
         finally:
-            self.awake = False
+            self.active = False
 
     def before_step(self, step: int) -> None:
         """Note what a watched step did, before its gradients are gone."""
         gradients = {n: math.sqrt(v) for n, v in self.engine.squared_norms(self.groups).items()}
-        look = Look(step + 1, *self._gathered(), gradients)
-        self.looks.append(look)
+        look = BlockStatistics(step + 1, *self._gathered(), gradients)
+        self.history.append(look)
         self._note(asdict(look))
 
-    def after_step(self, step: int, loss: float, stepped: "Stepped", rerun: Rerun) -> None:
+    def after_step(self, step: int, loss: float, stepped: StepResult, rerun: Rerun) -> None:
         """Raises TrainingStopped when the run cannot go on."""
         if math.isnan(self.first_loss):
             self.first_loss = loss
@@ -95,13 +93,12 @@ class TrainingMonitor:
                 f"{at}the loss scale has fallen to its floor of 1 and the gradient still "
                 f"overflows; {self._broken(rerun)}. bfloat16 has a wider range."
             )
-        recent = self.looks[-self.config.patience :]
-        if self.looks and self.looks[-1].step == step + 1 and len(recent) == self.config.patience:
-            trouble = self._trouble(recent)
-            if trouble:
-                self._stop(f"{at}{trouble}")
+        recent = self.history[-self.config.patience :]
+        watched = bool(recent) and recent[-1].step == step + 1
+        if watched and len(recent) == self.config.patience and (trouble := self._trouble(recent)):
+            self._stop(f"{at}{trouble}")
 
-    def probe(self, step: int, loss: float, asked: "list[Asked]") -> dict[str, float]:
+    def probe(self, step: int, loss: float, asked: list[ProbeAnswer]) -> dict[str, float]:
         """Take the answers of a round; figures of it. Raises TrainingStopped for empty words."""
         self.rounds.append(asked)
         answered = sum(a.right is not None for a in asked) / len(asked)
@@ -113,12 +110,12 @@ class TrainingMonitor:
             self._stop(
                 f"Step {step}: the loss fell from {self.first_loss:.2f} to {loss:.2f}, but of "
                 f"{len(asked)} questions none is answered with yes or no (as in "
-                f"{asked[0].answer[:60]!r}); {self._two_faced()}."
+                f"{asked[0].answer[:60]!r}); {self._answers_differently()}."
             )
         return {"answered": answered, "answers_right": right}
 
-    def _trouble(self, recent: list[Look]) -> str:
-        first = self.looks[0]
+    def _trouble(self, recent: list[BlockStatistics]) -> str:
+        first = self.history[0]
         for name in recent[-1].zeros:
             if all(look.zeros[name] > self.config.dead for look in recent):
                 return (
@@ -133,7 +130,9 @@ class TrainingMonitor:
                 )
         return self._vanished("gradients", recent) or self._vanished("flowing", recent)
 
-    def _vanished(self, kind: Literal["gradients", "flowing"], recent: list[Look]) -> str:
+    def _vanished(
+        self, kind: Literal["gradients", "flowing"], recent: list[BlockStatistics]
+    ) -> str:
         """A block whose gradient is nothing beside another's, in every recent look."""
         rows = [{n: v for n, v in getattr(x, kind).items() if n in self.blocks} for x in recent]
         if any(len(row) < 2 or not max(row.values()) for row in rows):
@@ -150,8 +149,8 @@ class TrainingMonitor:
         return ""
 
     def _broken(self, rerun: Rerun) -> str:
-        """The step once more with open eyes: which block breaks first, and what it breaks on."""
-        with self.looking(True):
+        """The step once more with the hooks active: which block breaks first, and on what."""
+        with self.recording(True):
             rerun()
         seen, _, flowing = self._gathered()
         for name, value in seen.items():
@@ -173,7 +172,7 @@ class TrainingMonitor:
         return "the loss itself breaks: look at the batch and at learning_rate"
 
     def _cause(self, name: str, otherwise: str = "learning_rate or the data") -> str:
-        """What is in a block that should not be, else the usual suspect."""
+        """A layer in a block that should not be there, else the most common cause."""
         for inner, module in self.blocks[name].named_modules():
             if "patched_" in inner and is_norm(module):
                 state = "" if trains(module) else "frozen "
@@ -184,8 +183,8 @@ class TrainingMonitor:
                 )
         return f"the likely cause is {otherwise}"
 
-    def _two_faced(self) -> str:
-        """What behaves otherwise while it answers than while it learns."""
+    def _answers_differently(self) -> str:
+        """A layer that behaves differently in evaluation than in training."""
         for name, module in self.task.module.named_modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 return (
@@ -197,30 +196,30 @@ class TrainingMonitor:
 
     def _gathered(self) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
         """Root mean squares, zeros and gradients of the blocks that were called, over all."""
-        names = [name for name in self.blocks if name in self._seen]
+        names = [name for name in self.blocks if name in self._outputs]
         if not names:
             return {}, {}, {}
         rows = torch.zeros(3, len(names), dtype=torch.float64)
         for place, name in enumerate(names):
-            rows[:2, place] = torch.stack(self._seen[name]).cpu()
-            rows[2, place] = self._reached.get(name, torch.zeros(())).cpu()
+            rows[:2, place] = torch.stack(self._outputs[name]).cpu()
+            rows[2, place] = self._output_gradients.get(name, torch.zeros(())).cpu()
         squares, zeros, flowing = self.engine.reduce(rows)  # (blocks,) each
         seen, dead, arrived = (
             dict(zip(names, row.tolist(), strict=True))
             for row in (squares.sqrt(), zeros, flowing.sqrt())
         )
-        return seen, dead, {n: v for n, v in arrived.items() if v or n in self._reached}
+        return seen, dead, {n: v for n, v in arrived.items() if v or n in self._output_gradients}
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def see(module: nn.Module, args: Any, output: Any) -> None:
             del module, args
-            if not self.awake:
+            if not self.active:
                 return
             value = _first_tensor(output)
             if value is None:
                 return
             held = value.detach().double()
-            self._seen[name] = [held.pow(2).mean(), (held == 0).double().mean()]
+            self._outputs[name] = [held.pow(2).mean(), (held == 0).double().mean()]
             if value.requires_grad:
                 value.register_hook(lambda g: self._arrived(name, g))
 
@@ -228,7 +227,7 @@ class TrainingMonitor:
 
     def _arrived(self, name: str, gradient: Tensor) -> None:
         add = gradient.detach().double().pow(2).sum()
-        self._reached[name] = self._reached.get(name, torch.zeros_like(add)) + add
+        self._output_gradients[name] = self._output_gradients.get(name, torch.zeros_like(add)) + add
 
     def _stop(self, sentence: str) -> None:
         self._note({"stopped": sentence})

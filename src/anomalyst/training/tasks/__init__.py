@@ -1,13 +1,13 @@
-"""What can be trained: each stage brings its recipe and its task."""
+"""What can be trained: each task brings its recipe."""
 
 import difflib
+import logging
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from anomalyst.config import load
+from anomalyst.config import from_mapping, read_mapping, with_overrides
 from anomalyst.errors import AnomalystError
-from anomalyst.training.recipe import DetectorRecipe, Recipe
+from anomalyst.training.recipe import DetectorRecipe, Recipe, with_task
 from anomalyst.training.task import Task
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
 from anomalyst.training.tasks.defect_types import KindsRecipe, KindsTask
@@ -16,46 +16,35 @@ from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
 
-RECIPES: dict[str, type[Recipe]] = {
-    "detector": DetectorRecipe,
-    "kinds": KindsRecipe,
-    "text_aligned": TextAlignedRecipe,
-    "language": LanguageRecipe,
-    "anomalygpt": AnomalyGPTRecipe,
+TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made of (recipe, folder)
+    "detector": (DetectorRecipe, DetectorTask),
+    "kinds": (KindsRecipe, KindsTask),
+    "text_aligned": (TextAlignedRecipe, TextAlignedTask),
+    "language": (LanguageRecipe, LanguageTask),
+    "anomalygpt": (AnomalyGPTRecipe, AnomalyGPTTask),
 }
 
 
 def task_of(recipe: Recipe, out: Path) -> Task:
     """The task that a recipe asks for."""
-    match recipe:
-        case DetectorRecipe():
-            return DetectorTask(recipe, out)
-        case KindsRecipe():
-            return KindsTask(recipe, out)
-        case TextAlignedRecipe():
-            return TextAlignedTask(recipe, out)
-        case LanguageRecipe():
-            return LanguageTask(recipe, out)
-        case AnomalyGPTRecipe():
-            return AnomalyGPTTask(recipe, out)
-    raise AssertionError(type(recipe))
+    return next(make(recipe, out) for kind, make in TASKS.values() if isinstance(recipe, kind))
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     """The recipe of a YAML file with `key=value` overrides; AnomalystError names what is wrong."""
-    stage = _stage(path)
-    if stage not in RECIPES:
-        near = difflib.get_close_matches(stage, RECIPES, n=1, cutoff=0.0)[0]
+    values = read_recipe(path)
+    task = str(values.get("task", "detector"))
+    if task not in TASKS:
+        near = difflib.get_close_matches(task, TASKS, n=1, cutoff=0.0)[0]
         raise AnomalystError(
-            f"{path}: stage is {stage!r}; one of {', '.join(RECIPES)} is needed, perhaps {near!r}."
+            f"{path}: task is {task!r}; one of {', '.join(TASKS)} is needed, perhaps {near!r}."
         )
-    return load(RECIPES[stage], path, overrides or [])
+    return from_mapping(TASKS[task][0], with_overrides(values, overrides or []), where=str(path))
 
 
-def _stage(path: Path) -> str:
-    """The stage that a file names; what else is wrong with it is told by `load`."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return "detector"
-    return str(values.get("stage", "detector")) if isinstance(values, dict) else "detector"
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The plain values of a recipe's file, by today's keys."""
+    values = read_mapping(path)
+    if "stage" in values:
+        logging.getLogger(__name__).warning("%s: stage is now called task.", path)
+    return with_task(values)

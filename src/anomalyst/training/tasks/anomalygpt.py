@@ -24,30 +24,29 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
-from anomalyst.io.files import folder_written_whole, write_text
+from anomalyst.io.files import write_text
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import fill
-from anomalyst.training.task import Asked, Share, Task, made_ahead
+from anomalyst.training.task import ProbeAnswer, Share, prefetched
 from anomalyst.training.tasks.inspection_data import (
     AnomalyGPTRecipe,
-    Inspections,
-    Instructions,
+    InspectionSamples,
+    InstructionSamples,
     as_tokens,
     canvas_of,
     facts_about,
-    judged_pictures,
+    labelled_test_pictures,
 )
-from anomalyst.training.tasks.language import collated
-from anomalyst.training.tasks.yes_no_prompt import asked
+from anomalyst.training.tasks.language import DialogueTask, ask_yes_or_no, collated
 from anomalyst.types import Features
 from anomalyst.vlm.dialogue import IMAGE_TOKEN
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
-from anomalyst.vlm.huggingface.layer_patches import as_values, blocks_of, insert
+from anomalyst.vlm.huggingface.layer_patches import as_values, insert
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.text_aligned import text_states
 
 
-class AnomalyGPTTask(Task):
+class AnomalyGPTTask(DialogueTask):
     """Batches of inspections and, if there are any, of instructions in turn."""
 
     def __init__(self, recipe: AnomalyGPTRecipe, out: Path):
@@ -55,42 +54,31 @@ class AnomalyGPTTask(Task):
         encoder = load_encoder(recipe.vision)
         embedded = recipe.vision == "embedded"
         self.detector = Detector(encoder, load_decoder() if embedded else None)
-        self.inspections = Inspections(recipe, self.detector)
-        self.instructions = Instructions(recipe, self.detector)
-        self.model, self.processor = self._built()
+        self.inspections = InspectionSamples(recipe, self.detector)
+        self.instructions = InstructionSamples(recipe, self.detector)
+        self.model, self.processor = self._build_model()
         self.family = str(self.model.config.text_config.model_type)
         self.adapted = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
         self.module: nn.Module = self.model
         # Instructions have no map, and LoRA may be tuned later only.
         self.leaves_out = bool(self.instructions.entries or recipe.lora_from)
 
-    def _built(self) -> tuple[AnomalystModel, AnomalystProcessor]:
+    def _build_model(self) -> tuple[AnomalystModel, AnomalystProcessor]:
+        """The model as it starts: the language model as it is on disk, all else new."""
         recipe = self.recipe
-        try:
-            with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(recipe.language_model)
-                language = AutoModelForCausalLM.from_pretrained(
-                    recipe.language_model, use_safetensors=True, dtype=torch.float32
-                )
-        except (OSError, ValueError) as error:
-            raise AnomalystError(
-                f"{recipe.language_model}: no language model can be read there ({error})."
-            ) from error
-        tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+        tokenizer, language = _read_language_model(recipe.language_model)
         with torch.inference_mode():
             probe = self.detector.encode([np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)])
         levels = probe.levels[:3]
-        if len(tokenizer) > language.get_input_embeddings().num_embeddings:
-            language.resize_token_embeddings(len(tokenizer))
+        # The width of the states' space: the text tower's, or that of learned states.
+        state_width = text_states(recipe.states, "object").shape[1] if recipe.states else 64
         config = AnomalystConfig(
             text_config=language.config,
             vision=recipe.vision,
             embedding_width=probe.embedding.shape[1],
             patch_width=levels[-1].shape[1],
             level_widths=tuple(level.shape[1] for level in levels),
-            state_width=_state_width(recipe),
+            state_width=state_width,
             facts=recipe.facts,
             image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
         )
@@ -99,43 +87,26 @@ class AnomalyGPTTask(Task):
         model.language_model.requires_grad_(False)
         config.patches = as_values(recipe.patches)
         insert(model.language_model, recipe.patches)
-        adapter = LoraConfig(
-            r=recipe.lora_rank,
-            lora_alpha=recipe.lora_alpha,
-            lora_dropout=recipe.lora_dropout,
-            target_modules=_targets(model.language_model, recipe.lora_targets),
-        )
-        trained = [p for p in model.language_model.parameters() if p.requires_grad]
-        inject_adapter_in_model(adapter, model.language_model)
-        for parameter in trained:
-            parameter.requires_grad_(True)
+        _add_lora(model.language_model, recipe)
         return model, AnomalystProcessor(tokenizer, config.num_image_tokens)
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Any]]:
         """Inspections in even steps and instructions in odd ones, each drawn by its own numbers."""
         make = partial(self._micro_batch, self.inspections, share.of)
-        return made_ahead(make, range(first_step, self.recipe.steps), share, self.recipe.workers)
+        return prefetched(make, range(first_step, self.recipe.steps), share, self.recipe.workers)
 
     def held_out(self, share: Share, count: int) -> Iterator[dict[str, Any]]:
         """Pictures of the fold that is held out."""
         make = partial(self._micro_batch, self._held, share.of)
-        for batch in made_ahead(make, range(0, 2 * count, 2), share, 0):
+        for batch in prefetched(make, range(0, 2 * count, 2), share, 0):
             yield batch | {"step": self.recipe.steps}
 
     @cached_property
-    def _held(self) -> Inspections:
-        return Inspections(self.recipe, self.detector, held_out=True)
-
-    def amount(self, batch: dict[str, Any]) -> dict[str, int]:
-        """Dialogues and tokens count."""
-        return {"samples": len(batch["input_ids"]), "tokens": batch["input_ids"].numel()}
-
-    def blocks(self) -> dict[str, nn.Module]:
-        """The decoder layers of the language model."""
-        return {f"language_model.{k}": v for k, v in blocks_of(self.model.language_model).items()}
+    def _held(self) -> InspectionSamples:
+        return InspectionSamples(self.recipe, self.detector, held_out=True)
 
     def _micro_batch(
-        self, inspections: Inspections, parts: int, step: int, part: int
+        self, inspections: InspectionSamples, parts: int, step: int, part: int
     ) -> dict[str, Any]:
         recipe = self.recipe
         count = recipe.batch // parts
@@ -187,22 +158,18 @@ class AnomalyGPTTask(Task):
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A folder as `AnomalystModel.from_pretrained` reads it, LoRA merged into the words."""
-        folder = self.out / "model"
-        whole, _ = self._built()  # from the disk: the model in training may lie in shards
+        whole, _ = self._build_model()  # from the disk: the model in training may lie in shards
         fill(whole, average)
         merged = AnomalystModel(self.model.config)
         merged.load_state_dict(_merged(whole))
-        with folder_written_whole(folder) as part, quiet():
-            merged.save_pretrained(part)
-            self.processor.save_pretrained(part)
-        return folder
+        return self.write_model(merged)
 
     def finish(self, weights: Path) -> None:
         """accuracy.json: right answers on the test pictures of every category, one good picture."""
         if self.recipe.accuracy:
             self._write_accuracy(load_model(weights)[0])
 
-    def probe(self) -> list[Asked]:
+    def probe(self) -> list[ProbeAnswer]:
         """The fixed questions of the training monitor: good pictures and defective ones in turn."""
         rng = np.random.default_rng(self.recipe.seed)
         names = list(self.inspections.good)
@@ -220,7 +187,7 @@ class AnomalyGPTTask(Task):
 
     def _write_accuracy(self, model: AnomalystModel) -> None:
         counts: dict[str, dict[str, int]] = {}
-        for sample in judged_pictures(self.recipe):
+        for sample in labelled_test_pictures(self.recipe):
             name = sample.category if sample.category in self.inspections.good else None
             name = name or next(iter(self.inspections.good))
             picture = canvas_of(
@@ -242,13 +209,15 @@ class AnomalyGPTTask(Task):
         picture: np.ndarray,
         mask: np.ndarray,
         good: np.ndarray,
-    ) -> Asked:
+    ) -> ProbeAnswer:
         """A question about a picture beside a good one."""
         facts = facts_about(mask, product)
-        features = self.inspections.encoded(picture)
-        seen = self.inspections.seen(features, self.inspections.beside(features, good), facts)
+        features = self.inspections.encode(picture)
+        seen = self.inspections.visual_inputs(
+            features, self.inspections.few_shot_map(features, good), facts
+        )
         told = facts.as_text() if self.recipe.facts else ""
-        return asked(model, self.processor, told, seen, defective=bool(facts.regions))
+        return ask_yes_or_no(model, self.processor, told, seen, defective=bool(facts.regions))
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
@@ -258,20 +227,43 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | Non
     return (loss * share).sum() / share.sum().clamp(min=1e-6)
 
 
-def _state_width(recipe: AnomalyGPTRecipe) -> int:
-    """The width of the space that the states are in: the text tower's, or that of learned ones."""
-    return text_states(recipe.states, "object").shape[1] if recipe.states else 64
+def _read_language_model(source: str) -> tuple[Any, Any]:
+    """Tokenizer, with a token for the picture, and model of a folder or a name on the hub."""
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source)
+            language = AutoModelForCausalLM.from_pretrained(
+                source, use_safetensors=True, dtype=torch.float32
+            )
+    except (OSError, ValueError) as error:
+        raise AnomalystError(f"{source}: no language model can be read there ({error}).") from error
+    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if len(tokenizer) > language.get_input_embeddings().num_embeddings:
+        language.resize_token_embeddings(len(tokenizer))
+    return tokenizer, language
 
 
-def _targets(language_model: nn.Module, wanted: tuple[str, ...]) -> list[str]:
-    """The projections of the attention by the names this model has for them."""
+def _add_lora(language_model: nn.Module, recipe: AnomalyGPTRecipe) -> None:
+    """LoRA on the attention's projections, by the names that this model has for them."""
     names = {name.rsplit(".", 1)[-1] for name, _ in language_model.named_modules()}
-    found = [name for name in (*wanted, "out_proj", "c_attn", "c_proj") if name in names]
-    if not found:
+    wanted = recipe.lora_targets
+    targets = [name for name in (*wanted, "out_proj", "c_attn", "c_proj") if name in names]
+    if not targets:
         raise AnomalystError(
             f"lora_targets {', '.join(wanted)}: none is in a {type(language_model).__name__}."
         )
-    return found
+    adapter = LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules=targets,
+    )
+    trained = [p for p in language_model.parameters() if p.requires_grad]
+    inject_adapter_in_model(adapter, language_model)
+    for parameter in trained:
+        parameter.requires_grad_(True)
 
 
 def _merged(model: AnomalystModel) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The kinds stage: what kind of defect a found region is, learnt on drawn products."""
+"""The kinds task: what kind of defect a found region is, learnt on drawn products."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from anomalyst.detection.defect_types import KINDS, KindClassifier
 from anomalyst.training.checkpoint import write_weights
-from anomalyst.training.data.feature_cache import LooksRecipe, read_crops
+from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_crops
 from anomalyst.training.task import Share, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KindsRecipe(LooksRecipe):
+class KindsRecipe(FeatureCacheRecipe):
     """The kind classifier; `batch` counts regions."""
 
-    stage: Literal["kinds"] = "kinds"
+    task: Literal["kinds"] = "kinds"
     episodes: int = 16000  # to look at, where the folder has fewer
     smoothing: float = 0.05  # of the labels
 
@@ -35,7 +35,7 @@ class KindsTask(Task):
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
         """Regions of a step, drawn by the step's own random numbers; every part takes its rows."""
         recipe = self.recipe
-        crops = read_crops(recipe.gathered(self.out))
+        crops = read_crops(recipe.feature_folder(self.out))
         for step in range(first_step, recipe.steps):
             numbers = torch.Generator().manual_seed(recipe.seed * (1 << 20) + step)
             rows = torch.randint(len(crops["kinds"]), (recipe.batch,), generator=numbers)

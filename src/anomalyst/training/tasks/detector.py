@@ -1,4 +1,4 @@
-"""The detector stage: encoder and pair decoder together, on episodes of the procedural world."""
+"""The detector task: encoder and pair decoder together, on episodes of the procedural world."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ from anomalyst.training.recipe import DetectorRecipe
 from anomalyst.training.task import Share, Task
 
 
-class DetectorStage(nn.Module):
+class DetectorModel(nn.Module):
     """What is trained, and its loss."""
 
     def __init__(self, recipe: DetectorRecipe):
@@ -89,27 +89,27 @@ class DetectorStage(nn.Module):
 
 
 class DetectorTask(Task):
-    """The stage as the loop drives it; ships model.safetensors and, at the end, calibrations."""
+    """Ships model.safetensors and, at the end, calibrations."""
 
     leaves_out = True  # what judges a picture alone is not asked beside good ones
 
     def __init__(self, recipe: DetectorRecipe, out: Path):
         self.recipe, self.out = recipe, out
-        stage = DetectorStage(recipe)
+        model = DetectorModel(recipe)
         if recipe.initial:
-            start_from(stage, Path(recipe.initial))
-        elif isinstance(stage.encoder.trunk, LiteTrunk):
-            imagenet_weights(stage.encoder.trunk)
-        # Kept aside, for the average knows only what is trained and an engine may cut up the rest.
+            start_from(model, Path(recipe.initial))
+        elif isinstance(model.encoder.trunk, LiteTrunk):
+            imagenet_weights(model.encoder.trunk)
+        # Kept apart: the average has only what is trained, and an engine may split the rest.
         # A trunk of hf: stays in its own folder.
         still = (
             (name, parameter)
-            for name, parameter in stage.named_parameters()
+            for name, parameter in model.named_parameters()
             if not parameter.requires_grad and not name.startswith("encoder.trunk.hub.")
         )
         self.frozen = {name: parameter.detach().clone() for name, parameter in still}
-        self.stage = stage.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.module: nn.Module = self.stage
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module: nn.Module = self.model
 
     def batches(self, first_step: int, share: Share) -> Iterator[Batch]:
         """Batches of episodes."""
@@ -125,14 +125,14 @@ class DetectorTask(Task):
         return {"samples": len(batch.query)}
 
     def loss(self, batch: Batch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
-        """The stage's loss of one batch, moved to the device."""
+        """The loss of one batch, moved to the device."""
         moved = replace(
             batch,
             references=batch.references.to(device),
             query=batch.query.to(device),
             mask=batch.mask.to(device),
         )
-        return self.stage(moved)
+        return self.model(moved)
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """The averaged encoder and decoder in half precision, with their configuration."""
@@ -153,13 +153,13 @@ class DetectorTask(Task):
         )
 
 
-def start_from(stage: DetectorStage, weights: Path) -> None:
-    """Fill a stage with weights of the same shape. AnomalystError says what does not fit."""
+def start_from(model: DetectorModel, weights: Path) -> None:
+    """Fill a model with weights of the same shape. AnomalystError says what does not fit."""
     tensors, _ = read_weights(weights, "encoder")
-    fill(stage.encoder, tensors, weights)
+    fill(model.encoder, tensors, weights)
     tensors, _ = read_weights(weights, "decoder")
     try:
-        stage.decoder.load_state_dict(tensors, strict=True)
+        model.decoder.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise AnomalystError(
             f"{weights}: its decoder does not fit the recipe's ({str(error).splitlines()[1]})."

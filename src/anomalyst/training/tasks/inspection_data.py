@@ -36,7 +36,7 @@ INTENTS = ("presence", "sound", "where", "count")
 class AnomalyGPTRecipe(Recipe):
     """A language model of any size that reads a map; `batch` counts pictures or instructions."""
 
-    stage: Literal["anomalygpt"] = "anomalygpt"
+    task: Literal["anomalygpt"] = "anomalygpt"
     data: tuple[str, ...] = ()  # sets in any layout `data check` knows; their good pictures train
     limit: int = 0  # good pictures of each category that are used, for a quick trial; 0: all
     epochs: float = 0.0  # passes over the good pictures, once good, once defective; 0: `steps`
@@ -65,13 +65,11 @@ class AnomalyGPTRecipe(Recipe):
     adaptive_gamma: float = 0.0  # added to gamma, times the share of the picture that is normal
     side_px: int = 256
     longest: int = 1024  # tokens of a dialogue
-    probe_pictures: int = (
-        8  # asked about in each of the training monitor's rounds, half of them defective
-    )
+    probe_pictures: int = 8  # of each of the training monitor's rounds, half of them defective
     accuracy: bool = True  # at the end, ask about every test picture of the sets
 
     def __post_init__(self) -> None:
-        if self.stage == "anomalygpt" and not (self.data and self.language_model):
+        if self.task == "anomalygpt" and not (self.data and self.language_model):
             raise ValueError("data and language_model are needed: a set, and a model's folder")
         if self.defects not in METHODS:
             raise ValueError(f"defects is {self.defects!r}; one of {', '.join(METHODS)}")
@@ -96,7 +94,7 @@ class AnomalyGPTRecipe(Recipe):
         return replace(self, steps=max(1, int(2 * self.epochs * count / self.batch)))
 
 
-class Inspections:
+class InspectionSamples:
     """Samples of the recipe: what is shown, a question and its true answer."""
 
     def __init__(self, recipe: AnomalyGPTRecipe, detector: Detector, *, held_out: bool = False):
@@ -119,14 +117,14 @@ class Inspections:
         picture, mask = pictures[own], np.zeros(pictures[own].shape[:2], bool)
         if defective:
             picture, mask = self.good[name].defective(own, recipe.defects, rng)
-        features = self.encoded(picture)
+        features = self.encode(picture)
         facts = facts_about(mask, name)
         one = write_dialogue(facts, "", rng, turns=1, intents=INTENTS)[0]
         messages = messages_for(facts.as_text() if recipe.facts else "", (), one.question)
         messages.append({"role": "assistant", "content": one.answer})
         given = bool(rng.random() < recipe.few_shot_share) and len(pictures) > 1
         other = pictures[int(rng.integers(len(pictures)))]
-        anomaly_map = self.beside(features, other) if given else torch.zeros(8, 8)
+        anomaly_map = self.few_shot_map(features, other) if given else torch.zeros(8, 8)
         small = F.interpolate(
             torch.from_numpy(mask)[None, None].float(), (64, 64), mode="area"
         )  # (1, 1, 64, 64)
@@ -138,28 +136,30 @@ class Inspections:
         }
         if self.states:
             extra["states"] = self.states[name][None]
-        seen = self.seen(features, anomaly_map, facts)
+        seen = self.visual_inputs(features, anomaly_map, facts)
         return {"messages": messages} | seen | extra
 
     @torch.no_grad()
-    def encoded(self, picture: np.ndarray) -> Features:
+    def encode(self, picture: np.ndarray) -> Features:
         """What the frozen encoder sees."""
         return self.detector.encode([picture])
 
     @torch.no_grad()
-    def beside(self, query: Features, good: np.ndarray) -> Tensor:
+    def few_shot_map(self, query: Features, good: np.ndarray) -> Tensor:
         """The few-shot map beside a good picture of the product."""
         memory: Memory = self.detector.remember(self.detector.encode([good]))
         return torch.from_numpy(self.detector.judge(query, memory, None).map)
 
-    def seen(self, features: Features, anomaly_map: Tensor, facts: Facts) -> dict[str, Tensor]:
+    def visual_inputs(
+        self, features: Features, anomaly_map: Tensor, facts: Facts
+    ) -> dict[str, Tensor]:
         """What a picture is shown as."""
         small = F.interpolate(anomaly_map[None, None], (64, 64), mode="bilinear")[0, 0]
         regions = facts.regions if self.recipe.facts else ()
         return shown(small, regions, facts.size_hw, features, most=MOST_NAMED)
 
 
-class Instructions:
+class InstructionSamples:
     """General questions and answers, about a picture or about none."""
 
     def __init__(self, recipe: AnomalyGPTRecipe, detector: Detector):
@@ -199,9 +199,9 @@ def as_tokens(
     return {"input_ids": ids[:longest], "labels": labels[:longest]} | sample
 
 
-def judged_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
+def labelled_test_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
     """The labelled test pictures of the recipe's sets."""
-    found = [s for folder in recipe.data for s in _read(folder)]
+    found = [s for folder in recipe.data for s in read_dataset(Path(folder))]
     return [s for s in found if s.split == "test" and s.label is not None]
 
 
@@ -212,7 +212,7 @@ def _good_samples(recipe: AnomalyGPTRecipe, *, held_out: bool) -> dict[str, list
     """
     found: dict[str, list[Sample]] = {}
     for folder in recipe.data:
-        for sample in _read(folder):
+        for sample in read_dataset(Path(folder)):
             if sample.split == "train" and sample.label == "normal":
                 found.setdefault(sample.category or Path(folder).name, []).append(sample)
     if recipe.limit:
@@ -243,10 +243,6 @@ def _fold(
         kept = [s for i, part in enumerate(apart) if i != recipe.fold for s in part]
         parts[name] = apart[recipe.fold] if held_out else kept
     return parts
-
-
-def _read(folder: str) -> list[Sample]:
-    return read_dataset(Path(folder))
 
 
 def canvas_of(path: Path, side_px: int, multiple_px: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The text-aligned stage: normal or damaged, told from one picture.
+"""The text-aligned task: normal or damaged, told from one picture.
 
 It learns from the procedural world, or from the training pictures of sets: good ones, and
 defective ones with masks as `anomalyst data synthesize` makes them.
@@ -25,7 +25,7 @@ from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.task import Share, Task, made_ahead
+from anomalyst.training.task import Share, Task, prefetched
 from anomalyst.types import Sample
 from anomalyst.vlm.text_aligned import TextAlignedDecoder
 
@@ -37,7 +37,7 @@ Pictures = dict[str, tuple[list[Sample], list[Sample]]]
 class TextAlignedRecipe(Recipe):
     """Linear layers and two learned states on a frozen encoder; `batch` counts pictures."""
 
-    stage: Literal["text_aligned"] = "text_aligned"
+    task: Literal["text_aligned"] = "text_aligned"
     encoder: str = "embedded"
     width: int = 64  # of the space that levels and states share
     data: tuple[str, ...] = ()  # sets whose training pictures are learnt from; empty: the world
@@ -71,14 +71,14 @@ class TextAlignedTask(Task):
     def batches(self, first_step: int, share: Share) -> Iterator[tuple[Tensor, Tensor]]:
         """Pixels (B, 3, S, S) in [0, 1] and masks (B, 1, S, S)."""
         steps = range(first_step, self.recipe.steps)
-        return made_ahead(
+        return prefetched(
             self._maker(self.recipe, self.shown, share), steps, share, self.recipe.workers
         )
 
     def held_out(self, share: Share, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Pictures of other seeds; of sets, the fifth that is never trained on."""
         other = replace(self.recipe, seed=self.recipe.seed + HELD_OUT)
-        return made_ahead(self._maker(other, self.kept_back, share), range(count), share, 0)
+        return prefetched(self._maker(other, self.kept_back, share), range(count), share, 0)
 
     def _maker(
         self, recipe: TextAlignedRecipe, pictures: Pictures, share: Share

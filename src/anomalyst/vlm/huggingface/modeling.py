@@ -39,11 +39,8 @@ class AnomalystModel(PreTrainedModel, GenerationMixin):
             patch=config.patch_width,
             grid=config.patch_grid,
         )
-        self.text_aligned = (
-            TextAlignedDecoder(config.level_widths, config.state_width)
-            if config.level_widths
-            else None
-        )
+        levels = config.level_widths
+        self.text_aligned = TextAlignedDecoder(levels, config.state_width) if levels else None
         self.post_init()
 
     @property
@@ -125,20 +122,12 @@ class AnomalystModel(PreTrainedModel, GenerationMixin):
         )
 
     @torch.no_grad()
-    def generate(
-        self,
-        input_ids: Tensor | None = None,
-        *,
-        anomaly_map: Tensor | None = None,
-        regions: Tensor | None = None,
-        image_embedding: Tensor | None = None,
-        patches: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Any:
+    def generate(self, input_ids: Tensor | None = None, **kwargs: Any) -> Any:
         """As `GenerationMixin.generate`, of a prompt with a picture; only the new tokens."""
         if input_ids is None:
             return super().generate(**kwargs)
-        embeddings = self.embedded(input_ids, anomaly_map, regions, image_embedding, patches)
+        shown = {name: kwargs.pop(name) for name in SHOWN if name in kwargs}
+        embeddings = self.embedded(input_ids, **shown)
         if kwargs.get("attention_mask") is None:
             kwargs["attention_mask"] = torch.ones_like(input_ids)
         return super().generate(inputs_embeds=embeddings, **kwargs)

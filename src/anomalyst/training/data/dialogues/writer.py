@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyst.training.data.dialogues import questions as q
-from anomalyst.training.data.dialogues.answers import Asked, answered, matches
-from anomalyst.training.data.dialogues.patterns import said
+from anomalyst.training.data.dialogues.answers import Intent, answer_to
+from anomalyst.training.data.dialogues.patterns import expand, one_of, sentences
 from anomalyst.vlm.facts import MOST_NAMED, Facts
+from anomalyst.vlm.grounding import lies_in
 from anomalyst.vlm.wording import KIND_WORDS, ORDINALS, TAG
 
 # How often each is asked, relative to a plain "where?"; "it" needs an earlier turn.
@@ -19,37 +19,15 @@ _SHARES = {
     "largest": 0.5, "nth": 1.4, "it": 1.2, "at": 1.4, "of kind": 1.2, "order": 0.7, "told": 0.4,
     "declined": 1.6, "foreign": 0.6, "hello": 0.15, "thanks": 0.15, "help": 0.2,
 }  # fmt: skip
-_PATTERNS: dict[str, Sequence[str]] = {
-    "presence": q.PRESENCE, "sound": q.SOUND, "count": q.COUNT, "where": q.WHERE, "kind": q.KIND,
-    "size": q.SIZE, "report": q.REPORT, "sure": q.SURE, "look": q.LOOK, "colour": q.COLOUR,
-    "good": q.GOOD, "worst": q.WORST, "largest": q.LARGEST, "nth": q.NTH, "it": q.IT, "at": q.AT,
-    "of kind": q.OF_KIND, "order": q.ORDERS, "told": q.TOLD, "declined": q.DECLINED,
-    "foreign": q.FOREIGN, "hello": q.HELLO, "thanks": q.THANKS, "help": q.HELP,
-}  # fmt: skip
+_QUESTIONS = ("defects", "verdict", "product", "other")  # files of sentences
 _ABOUT_IT = ("where", "kind", "size", "it")
-_PLURAL = re.compile(rf"\b(they|them|are|{'|'.join(q.WORDS['defects'])})\b")
-_PREAMBLES = (
-    "I just took this {pic}.",
-    "This came from the line.",
-    "Look at {this} {part}.",
-    "Next one.",
-    "My boss wants to know:",
-    "I am new here.",
-    "One question.",
-    "Here is another {pic}.",
-    "We had complaints.",
-    "Listen,",
-    "Let me ask:",
-    "For the report:",
-    "I have a customer waiting.",
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One question and its true raw answer."""
 
-    asked: Asked
+    intent: Intent
     question: str
     answer: str
 
@@ -65,10 +43,9 @@ def write_dialogue(
     """Some turns about one inspection; `look` says what the product looks like."""
     written: list[Exchange] = []
     for _ in range(turns):
-        intent = _intent(intents, rng, written)
-        asked, question = _question(intent, facts, written, rng)
-        answer = answered(asked, facts, look, rng)
-        written.append(Exchange(asked, mistyped(question, rng), answer))
+        intent, question = _question(_next_intent(intents, rng, written), facts, written, rng)
+        answer = answer_to(intent, facts, look, rng)
+        written.append(Exchange(intent, mistyped(question, rng), answer))
     return written
 
 
@@ -78,7 +55,9 @@ def focus_after(answer: str) -> int | None:
     return tags.pop() if len(tags) == 1 else None
 
 
-def _intent(intents: Sequence[str], rng: np.random.Generator, written: Sequence[Exchange]) -> str:
+def _next_intent(
+    intents: Sequence[str], rng: np.random.Generator, written: Sequence[Exchange]
+) -> str:
     shares = np.array([_SHARES[name] for name in intents])
     if not written:
         shares *= [name != "it" for name in intents]
@@ -90,61 +69,65 @@ def _intent(intents: Sequence[str], rng: np.random.Generator, written: Sequence[
 
 
 def _question(
-    intent: str,
-    facts: Facts,
-    written: Sequence[Exchange],
-    rng: np.random.Generator,
-) -> tuple[Asked, str]:
-    words = dict(q.WORDS) | {
+    name: str, facts: Facts, written: Sequence[Exchange], rng: np.random.Generator
+) -> tuple[Intent, str]:
+    words = dict(sentences("words")) | {
         "told_number": (str(rng.integers(1, 1000)),),
         "nonsense": (_nonsense(rng),),
     }
     focus = focus_after(written[-1].answer) if written else None
     where = kind = ""
-    if intent == "nth":
+    if name == "nth":
         most = min(MOST_NAMED, len(facts.regions) + 1, len(ORDINALS))
         focus = int(rng.integers(max(1, most)))
         words["ordinal"] = (ORDINALS[focus],)
-    elif intent == "at":
+    elif name == "at":
         where = _where(facts, rng)
-        words["where"] = q.PLACES_ASKED[where]
-    elif intent == "of kind":
-        kind = _kind(facts, rng, list(KIND_WORDS))
+        words["where"] = sentences("places")[where]
+    elif name == "of kind":
+        kind = _kind(facts, rng)
         words["kind"] = KIND_WORDS[kind]
-    elif intent not in _ABOUT_IT:
+    elif name not in _ABOUT_IT:
         focus = None
-    question = said(str(rng.choice(np.array(_PATTERNS[intent], object))), rng, words)
-    if intent in _ABOUT_IT and _PLURAL.search(question.lower()):
+    question = expand(one_of(sentences(*_QUESTIONS)[name], rng), rng, words)
+    if name in _ABOUT_IT and _is_plural(question):
         focus = None
-    return Asked(intent=intent, focus=focus, where=where, kind=kind), question
+    return Intent(name=name, focus=focus, where=where, kind=kind), question
+
+
+def _is_plural(question: str) -> bool:
+    several = "|".join(("they", "them", "are", *sentences("words")["defects"]))
+    return re.search(rf"\b({several})\b", question.lower()) is not None
 
 
 def _where(facts: Facts, rng: np.random.Generator) -> str:
     """A place that holds a region, half of the time."""
+    places = list(sentences("places"))
     if facts.regions and rng.random() < 0.5:
         place = facts.regions[int(rng.integers(len(facts.regions[:3])))].place
-        options = [where for where in q.PLACES_ASKED if matches(place, where)]
-        return str(rng.choice(options))
-    return str(rng.choice(list(q.PLACES_ASKED)))
+        places = [where for where in places if lies_in(place, where)]
+    return one_of(places, rng)
 
 
-def _kind(facts: Facts, rng: np.random.Generator, kinds: Sequence[str]) -> str:
+def _kind(facts: Facts, rng: np.random.Generator) -> str:
+    """The kind of a region, half of the time."""
     if facts.regions and rng.random() < 0.5:
         kind = facts.regions[int(rng.integers(len(facts.regions[:3])))].kind
         if kind is not None:
             return kind
-    return str(rng.choice(list(kinds)))
+    return one_of(list(KIND_WORDS), rng)
 
 
 def mistyped(question: str, rng: np.random.Generator) -> str:
     """The question as somebody in a hurry types it: politeness, case, stops and letters change."""
+
+    def drawn(pattern: str) -> str:
+        return expand(pattern, rng, sentences("words"))
+
     changes: list[tuple[float, Callable[[str], str]]] = [
-        (
-            0.08,
-            lambda s: f"{said(str(rng.choice(np.array(_PREAMBLES, object))), rng, q.WORDS)} {s}",
-        ),
+        (0.08, lambda s: f"{drawn(one_of(sentences('user')['preambles'], rng))} {s}"),
         (0.06, lambda s: _with_word(s, rng)),
-        (0.12, lambda s: f"{said('{please}', rng, q.WORDS)}, {s[:1].lower()}{s[1:]}"),
+        (0.12, lambda s: f"{drawn('{please}')}, {s[:1].lower()}{s[1:]}"),
         (0.06, lambda s: f"{s.rstrip('.?!')} please{s[-1] if s[-1] in '.?!' else ''}"),
         (0.3, str.lower),
         (0.03, str.upper),
@@ -169,7 +152,7 @@ def _slipped(text: str, rng: np.random.Generator) -> str:
 
 
 def _with_word(text: str, rng: np.random.Generator) -> str:
-    """A word that nobody knows, somewhere in between."""
+    """An invented word somewhere in between."""
     words = text.split(" ")
     words.insert(int(rng.integers(len(words))), _nonsense(rng).split(" ")[0])
     return " ".join(words)

