@@ -7,7 +7,7 @@ import torch
 from anomalyst.backbones.embedded import EmbeddedConfig, EmbeddedEncoder
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import DecoderConfig, PairDecoder
-from anomalyst.synthetic.anomalies.pasting import spoil
+from anomalyst.synthetic.anomalies.pasting import with_defects
 from anomalyst.synthetic.variation import varied
 from anomalyst.teaching.fine_tuning import AdaptationConfig, Lesson, adapt, auroc
 from anomalyst.teaching.references import COPIES, SPLIT_LEAST, set_apart, with_copies
@@ -42,14 +42,14 @@ def test_planted_defects_change_the_picture_where_the_mask_says(size_hw):
     seen = 0
     for seed in range(60):
         before = good[0].copy()
-        defective, mask = spoil(good[0], good[1:], np.random.default_rng(seed))
+        defective, mask = with_defects(good[0], good[1:], np.random.default_rng(seed))
         assert defective.shape == good[0].shape and defective.dtype == np.uint8
         assert mask.shape == size_hw and np.array_equal(before, good[0])
         change = np.abs(defective.astype(int) - good[0]).max(2)
         assert change[mask].mean() > 8 if mask.any() else True
         seen += bool(mask.any())
     assert seen > 40
-    again, _ = spoil(good[0], good[1:], np.random.default_rng(59))
+    again, _ = with_defects(good[0], good[1:], np.random.default_rng(59))
     assert np.array_equal(again, defective)
 
 
