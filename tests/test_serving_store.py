@@ -67,7 +67,7 @@ def config(request, tmp_path) -> ServingConfig:
 
 @pytest.fixture
 def store(config):
-    found = Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    found = Store.open(config)
     yield found
     found.engine.dispose()
 
@@ -154,7 +154,7 @@ def test_a_backup_brings_everything_back_even_into_another_database(store, confi
     back_up(config, tmp_path / "all.tar.gz")
     other = ServingConfig(home=tmp_path / "other", products=tmp_path / "other" / "products")
     assert restore(other, tmp_path / "all.tar.gz") == 1
-    again = Store(open_database(other.database_url), Pictures(other.home / "pictures"))
+    again = Store.open(other)
     for table in ("inspection", "correction"):
         pairs = (id, id) if table == "inspection" else (store.corrections()[0].id,) * 2
         mine, theirs = (getattr(s, table)(i) for s, i in zip((store, again), pairs, strict=True))

@@ -144,8 +144,6 @@ def _config(home: Path, products: Path, database: str | None) -> "ServingConfig"
 
 def _store(home: Path, database: str | None) -> "Store":
     config = _config(home, Path("products"), database)
-    from anomalyst.server.storage.database import open_database
-    from anomalyst.server.storage.pictures import Pictures
     from anomalyst.server.storage.store import Store
 
-    return Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    return Store.open(config)

@@ -85,7 +85,7 @@ def build_server(service: Service) -> FastAPI:
 
 def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
     """What is done beside the first requests: unfinished work, the first product, retention."""
-    service.start()  # not before the pages are there: both want the processor
+    service.queue.start()  # not before the pages are there: both want the processor
     try:
         resumed = service.resume() + app.state.corrections.resume()
         if resumed:

@@ -103,7 +103,7 @@ class Corrections:
         if row.undone_at is not None:
             return row
         if row.kind == "fine" and row.applied_at is not None:
-            self.service.done(Withdraw(product=row.product, name=row.id))
+            self.service.run_task(Withdraw(product=row.product, name=row.id))
             self.store.note(row.product, "withdrawn", by, correction=row.id)
         self.store.mark_correction(row.id, undone_at=now())
         self.store.set_reviewed(row.inspection, self._judgement_left(row.inspection))
@@ -112,7 +112,7 @@ class Corrections:
     def _apply(self, row: CorrectionRow, seen: InspectionRow) -> None:
         boxes = tuple((b[0], b[1], b[2], b[3]) for b in row.detail["boxes_xyxy"])
         image = self.service.pictures.existing(seen.picture)
-        self.service.done(Accept(product=row.product, image=image, boxes=boxes, name=row.id))
+        self.service.run_task(Accept(product=row.product, image=image, boxes=boxes, name=row.id))
         self.store.mark_correction(row.id, applied_at=now())
         self.store.note(row.product, "accepted", row.by, correction=row.id)
 

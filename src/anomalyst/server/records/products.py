@@ -7,7 +7,7 @@ import stat
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder
@@ -74,7 +74,7 @@ def pack(name: str, products: Path, target: Path) -> None:
                 packed.write(path, name_inside)
 
 
-def unpack(source: Path, products: Path, name: str | None = None) -> str:
+def unpack(source: Path | IO[bytes], products: Path, name: str | None = None) -> str:
     """Bring in a product that `pack` wrote; returns its name.
 
     Raises AnomalystError for a file that is none, Conflict if one of that name is there, TooLarge.

@@ -72,7 +72,7 @@ class Watch:
                     break
                 count += self._take(taken)
             self.tally.dropped = self.source.dropped
-            if once and count == 0 and not self.service.under_way:
+            if once and count == 0 and not self.service.in_flight:
                 break
             if count == 0:
                 self.ended.wait(POLL_SECONDS)
@@ -81,7 +81,7 @@ class Watch:
     def close(self) -> None:
         """Finish what is under way and send what can be sent; the rest waits in the store."""
         deadline = time.monotonic() + 20
-        while self.service.under_way and time.monotonic() < deadline:
+        while self.service.in_flight and time.monotonic() < deadline:
             time.sleep(0.05)
         self.source.close()
         for outbox in self.outboxes:
@@ -91,7 +91,7 @@ class Watch:
 
     def _take(self, taken: Taken) -> int:
         """Acknowledge one picture, when there is a place; 1 if it was taken, 0 if known or none."""
-        if taken.mark in self._refused or self.service.store.was_made(self.by, taken.mark):
+        if taken.mark in self._refused or self.service.store.request(self.by, taken.mark):
             return 0
         while not self._places.acquire(timeout=0.2):
             if self.ended.is_set():

@@ -1,13 +1,12 @@
 """Products: teach by dropping good pictures; calibration, false-alarm rate, drift, history."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from anomalyst.server.records.products import pack, reference_paths
+from anomalyst.server.records.products import reference_paths
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, told
@@ -98,7 +97,7 @@ def build(bench: Bench) -> None:
     @told
     def bring_in(file: str, request: gr.Request) -> Any:
         who = bench.who(request, "engineer")
-        found = bench.service.bring_in(Path(file), None, who.name)
+        found = bench.service.import_product(Path(file), None, who.name)
         return gr.Dropdown(choices=bench.service.product_names(), value=found["name"])
 
     @told
@@ -110,9 +109,7 @@ def build(bench: Bench) -> None:
     @told
     def pack_up(value: str, request: gr.Request) -> str:
         bench.who(request, "engineer")
-        target = Path(tempfile.mkdtemp(prefix="anomalyst-")) / f"{value}.zip"
-        pack(value, bench.service.config.products, target)
-        return str(target)
+        return str(bench.service.export_product(value))
 
     @told
     def remove(value: str, sure: str, request: gr.Request) -> Any:
