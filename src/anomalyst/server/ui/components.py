@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -120,6 +121,17 @@ def tiles(figures: Sequence[tuple[str, str]]) -> str:
         "<div class='an-tiles'>{% for value, what in figures %}"
         "<div class='an-tile'><b>{{ value }}</b><span>{{ what }}</span></div>{% endfor %}</div>"
     ).render(figures=figures)
+
+
+def result_cells(row: InspectionRow) -> list[str]:
+    """Picture, verdict and p-value, as tables show them."""
+    p = "" if row.p_value is None else f"{row.p_value:.3g}"
+    return [row.name, row.verdict or row.state, p]
+
+
+def console(lines: int) -> gr.Textbox:
+    """A box for the last words of a process."""
+    return gr.Textbox(label="Last words", lines=lines, max_lines=lines, interactive=False)
 
 
 def papers(service: Service, row: InspectionRow, who: Caller) -> str:
