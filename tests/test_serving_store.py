@@ -21,7 +21,7 @@ from anomalyst.server.storage.database import open_database
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.preferences import preference_pairs
 from anomalyst.server.storage.retention import back_up, prune, restore
-from anomalyst.server.storage.store import Asked, Filter, Store
+from anomalyst.server.storage.store import Filter, IdempotentRequest, Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, Table, now
 from serving import DEFECT
 
@@ -91,12 +91,15 @@ def done(store: Store, **values) -> str:
 
 
 def test_a_key_makes_one_inspection_and_belongs_to_one_request(store):
-    asked = Asked(by="me", key="k", fingerprint="f")
+    asked = IdempotentRequest(by="me", key="k", fingerprint="f")
     first = store.acknowledge([row(store)], asked)
     assert store.acknowledge([row(store)], asked) == first
-    assert store.acknowledge([row(store)], Asked(by="you", key="k", fingerprint="f")) != first
+    assert (
+        store.acknowledge([row(store)], IdempotentRequest(by="you", key="k", fingerprint="f"))
+        != first
+    )
     with pytest.raises(Conflict, match="was used for another request"):
-        store.acknowledge([row(store)], Asked(by="me", key="k", fingerprint="other"))
+        store.acknowledge([row(store)], IdempotentRequest(by="me", key="k", fingerprint="other"))
     assert store.count(Filter()) == 2
 
 

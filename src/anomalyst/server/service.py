@@ -15,7 +15,7 @@ from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.product_index import check_name, product_folder, product_names
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import ServingConfig
-from anomalyst.server.errors import Busy, Conflict, NotFound, TooLarge
+from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
 from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
 from anomalyst.server.jobs.tasks import Ask, Resemble, Task, Teach
@@ -23,7 +23,7 @@ from anomalyst.server.metrics import Metrics
 from anomalyst.server.records import products
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.figures import statistics
-from anomalyst.server.storage.store import Asked, Filter, Store
+from anomalyst.server.storage.store import Filter, IdempotentRequest, Store
 from anomalyst.server.storage.tables import InspectionRow, TurnRow
 from anomalyst.vlm.dialogue import checked_question
 
@@ -32,7 +32,7 @@ WAIT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class ReceivedPicture:
     """A picture that was taken in, and what its sender calls it."""
 
     picture: str
@@ -82,7 +82,7 @@ class Service:
     def teach(
         self,
         name: str,
-        sent: Sequence[Sent],
+        sent: Sequence[ReceivedPicture],
         *,
         by: str,
         new: bool = False,
@@ -159,19 +159,19 @@ class Service:
 
     # Inspections
 
-    def take(self, stream: IO[bytes], name: str | None) -> Sent:
+    def take(self, stream: IO[bytes], name: str | None) -> ReceivedPicture:
         """Keep a picture that somebody sent. Raises PictureError if it is none."""
         shown = shown_name(name)
-        return Sent(picture=self.pictures.take(stream, shown), name=shown)
+        return ReceivedPicture(picture=self.pictures.take(stream, shown), name=shown)
 
-    def take_file(self, path: Path) -> Sent:
+    def take_file(self, path: Path) -> ReceivedPicture:
         """The same with a file of this machine, by its name."""
         with path.open("rb") as stream:
             return self.take(stream, path.name)
 
     def acknowledge(
         self,
-        sent: Sequence[Sent],
+        sent: Sequence[ReceivedPicture],
         product: str,
         *,
         by: str,
@@ -185,14 +185,7 @@ class Service:
         With an idempotency key that was used before: the ids of what that request made.
         """
         self._product_there(product)
-        if not sent:
-            raise AnomalystError("no picture was sent; send at least one.")
-        if len(sent) > self.config.limits.batch:
-            raise TooLarge(
-                f"{len(sent)} pictures at once; the limit is {self.config.limits.batch}."
-            )
-        if self.queue.waiting + len(sent) > self.config.limits.queued:
-            raise Busy(f"{self.queue.waiting} inspections wait already; come back in a minute.")
+        self._check_room(len(sent))
         asked = checked_question(question) if question is not None else None
         rate = self.store.false_alarm_rate(product)
         rows = [
@@ -202,8 +195,10 @@ class Service:
             )
             for one in sent
         ]  # fmt: skip
-        digest = hashlib.sha256(repr((product, asked, [one.picture for one in sent])).encode())
-        request = Asked(by=by, key=key, fingerprint=digest.hexdigest()) if key is not None else None
+        request = None
+        if key is not None:
+            digest = hashlib.sha256(repr((product, asked, [one.picture for one in sent])).encode())
+            request = IdempotentRequest(by=by, key=key, fingerprint=digest.hexdigest())
         ids = self.store.acknowledge(rows, request)
         for row in self.store.inspections(ids):
             if row.state == "queued":
@@ -252,6 +247,14 @@ class Service:
             raise Conflict(f"inspection {id} is {row.state}; only one that is done can be used.")
         return row
 
+    def _check_room(self, count: int) -> None:
+        if not count:
+            raise AnomalystError("no picture was sent; send at least one.")
+        if count > self.config.limits.batch:
+            raise TooLarge(f"{count} pictures at once; the limit is {self.config.limits.batch}.")
+        if self.queue.waiting + count > self.config.limits.queued:
+            raise Busy(f"{self.queue.waiting} inspections wait already; come back in a minute.")
+
     def _product_there(self, name: str) -> None:
         """UnknownProduct if it is not; while it is saved it is away for an instant."""
         try:
@@ -267,7 +270,7 @@ class Service:
         try:
             return self.queue.submit(task, say).result(WAIT_SECONDS)
         except CancelledError:
-            raise Busy("the server is closing; ask again when it is back.") from None
+            raise Busy(CLOSING) from None
         except PictureError as error:
             name = (names or {}).get(str(error.path), "the picture")
             raise PictureError(name, error.reason) from None

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anomalyst.server.api.problems import problem
-from anomalyst.server.auth import LOCAL, ROLES, Caller, Role, caller_of
+from anomalyst.server.auth import LOCAL, Caller, Role, caller_of
 from anomalyst.server.config import LOOPBACK, MB, ServingConfig
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import Forbidden, TooMany
@@ -67,7 +67,7 @@ def at_least(role: Role) -> Any:
     return Depends(checked)
 
 
-operator, engineer, admin = (at_least(role) for role in ROLES)
+operator, engineer, admin = at_least("operator"), at_least("engineer"), at_least("admin")
 Operator = Annotated[Caller, operator]
 Engineer = Annotated[Caller, engineer]
 Admin = Annotated[Caller, admin]
@@ -93,7 +93,7 @@ class Rate:
             raise TooMany(f"more than {self.per_minute} requests in a minute; wait a little.")
 
 
-class Doorkeeper:
+class RequestGuard:
     """ASGI: refuses bodies above the limit, and pages of other sites that use a visitor's browser.
 
     A server on this machine's own address is open to its users, so it answers to its own names
@@ -108,7 +108,6 @@ class Doorkeeper:
         self.local = config.host in LOOPBACK
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.routing import Match
 
 from anomalyst.server.api import feedback, inspections, products, system
-from anomalyst.server.api.access import Doorkeeper, Rate, operator
+from anomalyst.server.api.access import Rate, RequestGuard, operator
 from anomalyst.server.api.problems import install, problem, problems
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.jobs.training_runs import Runs
@@ -35,7 +35,7 @@ def build_app(service: Service) -> FastAPI:
     path = "/api/{rest:path}"
     app.add_api_route(path, _nothing_here, methods=METHODS, include_in_schema=False)
     app.middleware("http")(_logged)
-    app.add_middleware(Doorkeeper, config=service.config)
+    app.add_middleware(RequestGuard, config=service.config)
     return app
 
 

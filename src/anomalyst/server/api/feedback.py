@@ -23,7 +23,9 @@ def give_feedback(corrections: Correcting, who: Operator, id: str, said: Feedbac
     if said.kind == "fine":
         if not who.may("engineer"):
             raise Forbidden("the key's role does not allow this.")
-        boxes = said.boxes_xyxy and [(b[0], b[1], b[2], b[3]) for b in said.boxes_xyxy]
+        boxes = None
+        if said.boxes_xyxy is not None:
+            boxes = [(b[0], b[1], b[2], b[3]) for b in said.boxes_xyxy]
         return Correction.of(corrections.fine(id, boxes, by=who.name))
     if said.kind == "answer":
         if not said.turn or not said.better:

@@ -140,18 +140,9 @@ def regions(service: Serving, id: str) -> list[Region]:
 
 
 @router.get("/{id}/{what}.png", responses=problems(404, 409) | {200: PNG}, response_class=Response)
-def picture(
-    service: Serving,
-    id: str,
-    what: Literal["heatmap", "overlay", "picture"],
-) -> Response:
+def picture(service: Serving, id: str, what: documents.PictureKind) -> Response:
     """`heatmap`: the map as 8-bit grey, 255 is 1; `overlay`: drawn over the picture; `picture`."""
-    row = service.done_row(id)
-    drawn = {
-        "heatmap": documents.heat_png,
-        "overlay": documents.overlay_png,
-        "picture": documents.picture_png,
-    }[what](row, service.pictures)
+    drawn = documents.picture_png(service.done_row(id), service.pictures, what)
     return Response(drawn, media_type="image/png")
 
 
@@ -165,9 +156,8 @@ def report(
     row = service.done_row(id)
     if form == "pdf":
         said = [(one.question, Answer.from_dict(one.answer)) for one in service.store.turns(id)]
-        return Response(
-            documents.report_pdf(row, service.pictures, said), media_type="application/pdf"
-        )
+        paper = documents.report_pdf(row, service.pictures, said)
+        return Response(paper, media_type="application/pdf")
     try:
         good = reference_paths(row.product, service.config.products)
     except AnomalystError:  # the product was deleted; its inspections stay
@@ -211,7 +201,6 @@ def ask_streamed(service: Serving, who: Operator, id: str, asked: Question) -> S
 
 
 def _events(service: Service, id: str, question: str, by: str) -> Iterator[str]:
-    """The answer's events as they come."""
     try:
         for said in service.hear(id, question, by=by):
             if isinstance(said, TurnRow):

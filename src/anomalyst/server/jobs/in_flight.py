@@ -136,7 +136,6 @@ class InFlight:
     def _messages(
         self, row: InspectionRow, record: dict[str, Any], alarm: str | None = None
     ) -> list[DeliveryRow]:
-        """A message for each sink about an inspection."""
         payload = {
             "id": row.id,
             "product": row.product,

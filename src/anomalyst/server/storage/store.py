@@ -33,7 +33,7 @@ PAGE_MOST = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class IdempotentRequest:
     """A request's idempotency key, and a fingerprint of what it asks."""
 
     by: str
@@ -89,7 +89,9 @@ class Store:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def acknowledge(self, rows: Sequence[InspectionRow], asked: Asked | None) -> list[str]:
+    def acknowledge(
+        self, rows: Sequence[InspectionRow], asked: IdempotentRequest | None
+    ) -> list[str]:
         """Take inspections in: from here on they are not lost. Returns their ids.
 
         With an idempotency key that was used before, the ids of what it made then; nothing is
@@ -265,13 +267,13 @@ class Store:
             session.add_all(beside)
             session.execute(update(table).where(table.id == id).values(**values))
 
-    def _all(self, query: Select[tuple[Any]]) -> list[Any]:
+    def _all(self, query: Select[Any]) -> list[Any]:
         with self.session() as session:
             return list(session.scalars(query))
 
-    def _number(self, query: Select[tuple[int]]) -> int:
+    def _number(self, query: Select[Any]) -> int:
         with self.session() as session:
-            return session.scalar(query) or 0
+            return int(session.scalar(query) or 0)
 
 
 def _escaped(text: str) -> str:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ FOLDER_AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait 
 class Tally:
     """What a watch has done so far."""
 
-    verdicts: dict[str, int] = field(default_factory=dict)
+    verdicts: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     refused: int = 0  # files that are no picture
     alarms: list[str] = field(default_factory=list)
@@ -33,7 +34,7 @@ class Tally:
     @property
     def done(self) -> int:
         """Pictures inspected."""
-        return sum(self.verdicts.values())
+        return self.verdicts.total()
 
 
 class Watch:
@@ -103,13 +104,13 @@ class Watch:
                 [sent], self.product, by=self.by, source="watch", key=taken.mark,
                 on_done=self._done,
             )  # fmt: skip
+            return 1
         except (AnomalystError, OSError) as error:
             self._places.release()
             self._refused.add(taken.mark)
             self.tally.refused += 1
             log.warning("passed over: %s", error)
             return 0
-        return 1
 
     def _done(self, row: InspectionRow) -> None:
         self._places.release()
@@ -119,7 +120,7 @@ class Watch:
         if row.verdict is None:
             self.tally.failed += 1
         else:
-            self.tally.verdicts[row.verdict] = self.tally.verdicts.get(row.verdict, 0) + 1
+            self.tally.verdicts[row.verdict] += 1
         if row.alarm:
             self.tally.alarms.append(row.alarm)
         self.on_done(row, self.tally)

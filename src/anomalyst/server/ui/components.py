@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,19 @@ class Piece:
     region: int = 0
 
 
+def render(template: str, **values: Any) -> str:
+    """A template of this package as HTML; values are escaped."""
+    return _templates.get_template(template).render(**values)
+
+
 def viewer(service: Service, row: InspectionRow) -> str:
     """The picture with heatmap, regions, figures and notes."""
     if row.state != "done":
         reason = row.problem or "it is still waiting."
-        return _templates.from_string("<p class='an-note'>{{ name }}: {{ reason }}</p>").render(
-            name=row.name, reason=reason
-        )
+        return f"<p class='an-note'>{escape(row.name)}: {escape(reason)}</p>"
     found = documents.inspection_of(row, service.pictures)
-    return _templates.get_template("viewer.html.j2").render(
+    return render(
+        "viewer.html.j2",
         row=row,
         record=row.record,
         answer=found.answer,
@@ -63,10 +68,18 @@ def viewer(service: Service, row: InspectionRow) -> str:
 def dialogue(service: Service, row: InspectionRow | None, asked: str = "", heard: str = "") -> str:
     """The turns so far, and perhaps one that is being answered."""
     said = service.store.turns(row.id) if row else []
-    turns = [_shown_turn(one.question, one.answer, row) for one in said]
+    regions = ((row.record if row else None) or {}).get("regions", [])
+    turns: list[dict[str, Any]] = [
+        {
+            "question": one.question,
+            "pieces": pieces(one.answer, regions),
+            "corrected": one.answer["corrected"],
+        }
+        for one in said
+    ]
     if asked:
         turns.append({"question": asked, "pieces": [Piece(heard)], "waiting": True})
-    return _templates.get_template("dialogue.html.j2").render(turns=turns, hint=HINT)
+    return render("dialogue.html.j2", turns=turns, hint=HINT)
 
 
 def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[Piece]:
@@ -88,7 +101,8 @@ def likeness(service: Service, row: InspectionRow, number: int) -> str:
     found = service.resemblance(row.id, (box[0], box[1], box[2], box[3]))
     there = open_picture(Path(found["image"]))
     here = open_picture(service.pictures.existing(row.picture))
-    return _templates.get_template("likeness.html.j2").render(
+    return render(
+        "likeness.html.j2",
         number=number,
         here=data_uri(close_up(here, box), quality=85),
         there=data_uri(close_up(there, found["box_xyxy"]), quality=85),
@@ -117,10 +131,7 @@ def thumbnail(service: Service, row: InspectionRow, side_px: int = 128) -> str:
 
 def tiles(figures: Sequence[tuple[str, str]]) -> str:
     """Figures with what they are, as a row of tiles."""
-    return _templates.from_string(
-        "<div class='an-tiles'>{% for value, what in figures %}"
-        "<div class='an-tile'><b>{{ value }}</b><span>{{ what }}</span></div>{% endfor %}</div>"
-    ).render(figures=figures)
+    return render("tiles.html.j2", figures=figures)
 
 
 def result_cells(row: InspectionRow) -> list[str]:
@@ -138,39 +149,13 @@ def papers(service: Service, row: InspectionRow, who: Caller) -> str:
     """Where the papers of an inspection are; where keys are needed, with a pass."""
     if row.state != "done":
         return ""
-    return _templates.from_string(
-        "<p class='an-note'>{% for what in files %}"
-        "<a href='/api/v1/inspections/{{ id }}/{{ what }}{{ ticket }}' target='_blank' "
-        "rel='noopener noreferrer'>"
-        "{{ what }}</a>{{ ' · ' if not loop.last }}{% endfor %}</p>"
-    ).render(
-        id=row.id,
-        files=("report.html", "report.pdf", "overlay.png", "heatmap.png"),
-        ticket=f"?ticket={service.tickets.give(who)}" if service.config.keys else "",
-    )
+    ticket = f"?ticket={service.tickets.give(who)}" if service.config.keys else ""
+    return render("papers.html.j2", id=row.id, ticket=ticket)
 
 
 def rows_of(service: Service, rows: Sequence[InspectionRow]) -> str:
     """Inspections as a list with small pictures."""
-    shown = [(row, thumbnail(service, row)) for row in rows]
-    return _templates.from_string(
-        "<div class='an-rows'>{% for row, uri in shown %}"
-        "<div class='an-row'><img src='{{ uri }}' alt=''>"
-        "<div><b class='{{ row.verdict }}'>{{ row.verdict or row.state }}</b> {{ row.name }}<br>"
-        "<span class='an-note'>{{ row.product }} · {{ row.created_at.strftime('%H:%M:%S') }} UTC"
-        "{% if row.score is not none %} · p = {{ '%.3g'|format(row.p_value) }}{% endif %}"
-        "{% if row.alarm %} · {{ row.alarm }}{% endif %}</span></div></div>"
-        "{% else %}<p class='an-hint'>Nothing yet.</p>{% endfor %}</div>"
-    ).render(shown=shown)
-
-
-def _shown_turn(question: str, answer: dict[str, Any], row: InspectionRow | None) -> dict[str, Any]:
-    regions = ((row.record if row else None) or {}).get("regions", [])
-    return {
-        "question": question,
-        "pieces": pieces(answer, regions),
-        "corrected": answer["corrected"],
-    }
+    return render("rows.html.j2", shown=[(row, thumbnail(service, row)) for row in rows])
 
 
 def _png_uri(data: bytes) -> str:

@@ -46,7 +46,7 @@ class Bench:
         )
 
 
-def told(handler: Handler) -> Handler:
+def shows_errors(handler: Handler) -> Handler:
     """Errors that a person can mend are shown as one sentence."""
     if isgeneratorfunction(handler):
 

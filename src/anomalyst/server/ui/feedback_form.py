@@ -10,7 +10,7 @@ from anomalyst.io.geometry import resize
 from anomalyst.server.auth import Role
 from anomalyst.server.records import documents
 from anomalyst.server.storage.tables import CorrectionRow
-from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.context import Bench, shows_errors
 
 PAINT_PX = 900
 SAID = {
@@ -20,7 +20,7 @@ SAID = {
 }  # fmt: skip
 
 
-class Judging:
+class FeedbackForm:
     """Buttons that judge the inspection whose id `current` holds, and undo the last judgement."""
 
     def __init__(self, bench: Bench, current: gr.State, name: str):
@@ -61,13 +61,13 @@ class Judging:
     def _judges(
         self, button: gr.Button, judge: Callable[[str, str], CorrectionRow], role: Role = "operator"
     ) -> None:
-        @told
+        @shows_errors
         def judged(id: str | None, request: gr.Request) -> Any:
             return _told(judge(str(id), self.bench.who(request, role).name))
 
         button.click(judged, self.current, [self.said, self.last])
 
-    @told
+    @shows_errors
     def _undo(self, last: str | None, request: gr.Request) -> Any:
         who = self.bench.who(request, "engineer")
         if last is None:
@@ -75,14 +75,14 @@ class Judging:
         self.bench.corrections.undo(last, by=who.name)
         return "Undone.", None
 
-    @told
+    @shows_errors
     def _keep(self, id: str | None, painted: dict[str, Any], request: gr.Request) -> Any:
         who = self.bench.who(request)
         row = self.bench.service.done_row(str(id))
         mask = as_mask(painted, row.record or {})
         return _told(self.bench.corrections.repaint(row.id, mask, by=who.name))
 
-    @told
+    @shows_errors
     def _reword(self, id: str | None, words: str, request: gr.Request) -> Any:
         who = self.bench.who(request)
         turns = self.bench.service.store.turns(str(id))

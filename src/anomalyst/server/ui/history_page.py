@@ -11,7 +11,7 @@ import gradio as gr
 from anomalyst.server.storage.history_export import listing
 from anomalyst.server.storage.store import Filter
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.context import Bench, shows_errors
 
 HEADINGS = ["when (UTC)", "product", "picture", "verdict", "p", "marked", "source", "by"]
 SPANS = {"any time": None, "last hour": 1 / 24, "today": 1.0, "last week": 7.0, "last month": 30.0}
@@ -30,12 +30,10 @@ class HistoryPage:
                 label="Search", placeholder="picture or question", elem_id="history-text"
             )
             self.product = gr.Dropdown([ANY], value=ANY, label="Product", elem_id="history-product")
-            verdict = gr.Dropdown(
-                [ANY, "anomalous", "unsure", "normal"], value=ANY, label="Verdict"
-            )
+            verdict = gr.Dropdown([ANY, *VERDICTS], value=ANY, label="Verdict")
             marked = gr.Dropdown([ANY, "marked", "not marked"], value=ANY, label="Marked")
             span = gr.Dropdown(list(SPANS), value="any time", label="When")
-        self.filters = [text, self.product, verdict, marked, span]
+        self.filters: list[Any] = [text, self.product, verdict, marked, span]
         self.table = gr.Dataframe(
             headers=HEADINGS, interactive=False, elem_id="history-table", wrap=True
         )
@@ -66,17 +64,17 @@ class HistoryPage:
         known = {name for name, _ in self.bench.service.store.verdicts()}
         return gr.Dropdown(choices=[ANY, *sorted(known | set(self.bench.service.product_names()))])
 
-    @told
+    @shows_errors
     def search(self, request: gr.Request, *filters: str) -> Any:
         self.bench.who(request)
         return found(self.bench, filter_of(*filters), [])
 
-    @told
+    @shows_errors
     def older(self, request: gr.Request, before: list[str], *filters: str) -> Any:
         self.bench.who(request)
         return found(self.bench, filter_of(*filters), before)
 
-    @told
+    @shows_errors
     def choose(self, shown: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
         who, service = self.bench.who(request), self.bench.service
         row = service.store.inspection(shown[picked.index[0]])
@@ -89,7 +87,7 @@ class HistoryPage:
     def exported(self, form: Literal["csv", "parquet"]) -> Callable[..., str]:
         """A handler that writes what the filters let pass as a file."""
 
-        @told
+        @shows_errors
         def export(request: gr.Request, *filters: str) -> str:
             self.bench.who(request)
             target = Path(tempfile.mkdtemp(prefix="anomalyst-")) / f"inspections.{form}"

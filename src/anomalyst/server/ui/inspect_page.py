@@ -10,8 +10,8 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.auth import Caller
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, told
-from anomalyst.server.ui.feedback_form import Judging
+from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.feedback_form import FeedbackForm
 
 QUESTIONS = ("Is there a defect, and where?", "How large is it?", "How sure are you?")
 HEADINGS = ["picture", "verdict", "p", "regions"]
@@ -63,7 +63,7 @@ class InspectPage:
         )  # fmt: skip
         with gr.Row():
             self.hints = [gr.Button(text, size="sm", min_width=90) for text in QUESTIONS]
-        self.judging = Judging(self.bench, self.current, "inspect")
+        self.judging = FeedbackForm(self.bench, self.current, "inspect")
         self.likeness = gr.HTML(elem_id="inspect-likeness")
         self.paper = gr.HTML(elem_id="inspect-paper")
 
@@ -87,7 +87,7 @@ class InspectPage:
         known = self.bench.service.product_names()
         return self.bench.product_choice(chosen), gr.Timer(active=not known)
 
-    @told
+    @shows_errors
     def inspect(
         self, files: list[str] | None, name: str | None, request: gr.Request
     ) -> Iterator[Any]:
@@ -99,18 +99,18 @@ class InspectPage:
             rows = gr.Dataframe(value=table(self.bench, ids), visible=len(files or []) > 1)
             yield *shown(self.bench, row, who), rows, ids
 
-    @told
+    @shows_errors
     def choose(self, ids: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
         who = self.bench.who(request)
         return shown(self.bench, self.bench.service.store.inspection(ids[picked.index[0]]), who)
 
-    @told
+    @shows_errors
     def ask(self, id: str | None, text: str, request: gr.Request) -> Iterator[Any]:
         who = self.bench.who(request)
         row = self.bench.service.store.inspection(id) if id else None
         yield from answered(self.bench, row, text, who.name)
 
-    @told
+    @shows_errors
     def compare(self, id: str | None, picked: gr.EventData) -> str:
         row = self.bench.service.store.inspection(str(id))
         return pieces.likeness(self.bench.service, row, int(picked.region))

@@ -8,7 +8,7 @@ import gradio as gr
 from anomalyst.server.storage.store import Filter
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import limit_of, trend_chart
-from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.context import Bench, shows_errors
 
 REFRESH_SECONDS = 3
 NEWEST = 12
@@ -64,7 +64,7 @@ class LivePage:
             for one in self.bench.watches.all()
         ]
 
-    @told
+    @shows_errors
     def begin(self, source: str, product: str, mqtt: str, webhook: str, request: gr.Request) -> Any:
         self.bench.who(request, "admin")
         brokers, hooks = [mqtt] if mqtt.strip() else [], [webhook] if webhook.strip() else []
@@ -76,7 +76,7 @@ class LivePage:
         watches = self.bench.watches.all()
         return name, next((one["console"] for one in watches if one["name"] == name), "")
 
-    @told
+    @shows_errors
     def end(self, name: str | None, request: gr.Request) -> None:
         self.bench.who(request, "admin")
         self.bench.watches.stop(str(name))

@@ -9,7 +9,7 @@ import gradio as gr
 from anomalyst.server.records.products import reference_paths
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
-from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.context import Bench, shows_errors
 
 GALLERY_MOST = 60
 WORDS = {
@@ -89,11 +89,11 @@ class ProductsPage:
     def products(self, value: str | None) -> Any:
         return self.bench.product_choice(value)
 
-    @told
+    @shows_errors
     def show(self, value: str | None) -> Any:
         return described(self.bench, value) if value else [gr.skip()] * len(self.page)
 
-    @told
+    @shows_errors
     def learn(
         self, value: str, files: list[str] | None, pose: str, about: str, request: gr.Request
     ) -> Iterator[Any]:
@@ -105,24 +105,24 @@ class ProductsPage:
         text = f"**{name}** knows {len(found['references'])} good pictures. {notes}"
         yield text, self.bench.product_choice(name), gr.File(value=None)
 
-    @told
+    @shows_errors
     def bring_in(self, file: str, request: gr.Request) -> Any:
         who = self.bench.who(request, "engineer")
         found = self.bench.service.import_product(Path(file), None, who.name)
         return self.bench.product_choice(found["name"])
 
-    @told
+    @shows_errors
     def set_rate(self, value: str, rate: float, request: gr.Request) -> Any:
         who = self.bench.who(request, "engineer")
         self.bench.service.set_false_alarm_rate(value, rate, who.name)
         return described(self.bench, value)
 
-    @told
+    @shows_errors
     def pack_up(self, value: str, request: gr.Request) -> str:
         self.bench.who(request, "engineer")
         return str(self.bench.service.export_product(value))
 
-    @told
+    @shows_errors
     def remove(self, value: str, sure: str, request: gr.Request) -> Any:
         who = self.bench.who(request, "admin")
         if sure.strip() != value:

@@ -5,8 +5,8 @@ from typing import Any
 import gradio as gr
 
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, told
-from anomalyst.server.ui.feedback_form import Judging
+from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.feedback_form import FeedbackForm
 
 KEYS = (
     "<p class='an-hint an-keys'><kbd>R</kbd> right &nbsp; <kbd>W</kbd> wrong &nbsp; "
@@ -29,7 +29,7 @@ class ReviewPage:
                 view = gr.HTML(EMPTY, elem_id="review-view")
             with gr.Column(scale=3, min_width=280):
                 gr.HTML(KEYS)
-                self.judging = Judging(bench, self.current, "review")
+                self.judging = FeedbackForm(bench, self.current, "review")
                 self.skip = gr.Button("Skip", size="sm", elem_id="review-skip")
                 talk = gr.HTML(elem_id="review-talk")
         self.page = [view, talk, self.current, left]
@@ -46,7 +46,7 @@ class ReviewPage:
     def products(self) -> Any:
         return gr.Dropdown(choices=["any", *self.bench.service.product_names()], value="any")
 
-    @told
+    @shows_errors
     def following(self, name: str | None, passed: list[str], request: gr.Request) -> Any:
         """The least certain inspection that was neither judged nor skipped."""
         self.bench.who(request)
@@ -62,7 +62,7 @@ class ReviewPage:
     def pass_over(self, id: str | None, passed: list[str]) -> list[str]:
         return [*passed, id] if id else passed
 
-    @told
+    @shows_errors
     def after(self, last: str | None, name: str, passed: list[str], request: gr.Request) -> Any:
         """The next one, once this one was judged."""
         return self.following(name, passed, request) if last else [gr.skip()] * len(self.page)

@@ -6,7 +6,7 @@ import gradio as gr
 import pandas as pd
 
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.context import Bench, shows_errors
 
 COLUMNS = {"run": "name", "stage": "stage", "state": "state", "step": "step", "of": "steps",
            "loss": "loss"}  # fmt: skip
@@ -53,23 +53,23 @@ class TrainingPage:
             for one in self.bench.runs.all()
         ]
 
-    @told
+    @shows_errors
     def choose(self, picked: gr.SelectData) -> Any:
         return [picked.row_value[0], *described(self.bench, picked.row_value[0])]
 
-    @told
+    @shows_errors
     def begin(self, recipe: str, name: str, changes: str, request: gr.Request) -> Any:
         self.bench.who(request, "admin")
         self.bench.runs.start(recipe or "", name.strip(), changes.split())
         return [name.strip(), *described(self.bench, name.strip())]
 
-    @told
+    @shows_errors
     def end(self, name: str | None, request: gr.Request) -> None:
         self.bench.who(request, "engineer")
         self.bench.runs.stop(str(name))
         gr.Info(f"{name} saves itself and ends.")
 
-    @told
+    @shows_errors
     def again(self, name: str | None) -> Any:
         return described(self.bench, name) if name else [gr.skip()] * len(self.page)
 

@@ -84,6 +84,5 @@ def build_pages(bench: Bench) -> gr.Blocks:
 
 
 def _top(words: str) -> None:
-    """What every page begins with."""
     gr.Navbar(main_page_name="Inspect")  # type: ignore[attr-defined]
     gr.HTML(TOP.format(words))

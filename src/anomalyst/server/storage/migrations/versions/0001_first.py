@@ -9,7 +9,8 @@ revision = "0001"
 down_revision = None
 branch_labels = depends_on = None
 
-TEXT, NUMBER, MOMENT = sa.String(), sa.Double(), sa.DateTime(timezone=True)
+TEXT, MOMENT = sa.String(), sa.DateTime(timezone=True)
+NUMBER: Any = sa.Double()
 INDEXES = {  # TABLE_...: columns
     "changes_by_product": ["product", "id"],
     "deliveries_waiting": ["sent_at", "next_at"],
