@@ -1,4 +1,4 @@
-"""The REST app: routers, problems and the door, over one service."""
+"""The REST app: routers, error answers and access control, over one service."""
 
 import logging
 import time

@@ -235,7 +235,7 @@ def _together(one: Waiting, following: Waiting) -> bool:
 
 
 def work(config: ServingConfig, pipe: Connection) -> None:
-    """The model process: reads the model, then does what comes until nobody is left."""
+    """The model process: reads the model, then does tasks until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends us
     from anomalyst.hardware.allocator import keep_freed_memory, release_freed_memory
     from anomalyst.server.jobs.worker import Model

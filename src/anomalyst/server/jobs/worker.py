@@ -59,7 +59,7 @@ class Model:
 
     @singledispatchmethod
     def _do(self, task: Task, say: Say) -> dict[str, Any]:  # noqa: ARG002
-        raise AssertionError(f"nobody does {task!r}")
+        raise AssertionError(f"no handler for {task!r}")
 
     @_do.register
     def _(self, task: Teach, say: Say) -> dict[str, Any]:

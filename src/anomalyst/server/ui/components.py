@@ -3,7 +3,6 @@
 import base64
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -35,14 +34,6 @@ _templates = Environment(
 Box = Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some words of an answer, and the region they speak of, from 1; 0: none."""
-
-    text: str
-    region: int = 0
-
-
 def render(template: str, **values: Any) -> str:
     """A template of this package as HTML; values are escaped."""
     return _templates.get_template(template).render(**values)
@@ -69,30 +60,21 @@ def dialogue(service: Service, row: InspectionRow | None, asked: str = "", heard
     """The turns so far, and perhaps one that is being answered."""
     said = service.store.turns(row.id) if row else []
     regions = ((row.record if row else None) or {}).get("regions", [])
-    turns: list[dict[str, Any]] = [
-        {
-            "question": one.question,
-            "pieces": pieces(one.answer, regions),
-            "corrected": one.answer["corrected"],
-        }
-        for one in said
-    ]
-    if asked:
-        turns.append({"question": asked, "pieces": [Piece(heard)], "waiting": True})
-    return render("dialogue.html.j2", turns=turns, hint=HINT)
+    answers = [(one.question, one.answer, pieces(one.answer, regions)) for one in said]
+    return render("dialogue.html.j2", said=answers, asked=asked, heard=heard, hint=HINT)
 
 
-def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[Piece]:
-    """An answer cut where it names places: each phrase with the number of its region."""
+def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
+    """An answer cut where it names places: each phrase with the number of its region, or 0."""
     boxes = [list(one["box_xyxy"]) for one in regions]
     cut, text, last = [], answer["text"], 0
     for match in PLACED.finditer(text):
         box = [int(value) for value in match.groups()]
         start = match.end() - len(re.sub(r"^\s*(and )?", "", match.group()))
         number = boxes.index(box) + 1 if box in boxes else 0
-        cut += [Piece(text[last:start]), Piece(text[start : match.end()], number)]
+        cut += [(text[last:start], 0), (text[start : match.end()], number)]
         last = match.end()
-    return [*cut, Piece(text[last:])]
+    return [*cut, (text[last:], 0)]
 
 
 def likeness(service: Service, row: InspectionRow, number: int) -> str:

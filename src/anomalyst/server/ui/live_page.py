@@ -41,7 +41,9 @@ class LivePage:
         self._connect()
 
     def _connect(self) -> None:
-        gr.on(None, self.products, None, self.product).then(self.now, self.product, self.page)
+        gr.on(None, self.bench.product_choice, None, self.product).then(
+            self.now, self.product, self.page
+        )
         gr.on(None, self.listed, None, self.watches)
         self.product.change(self.now, self.product, self.page)
         given = [self.source, self.product, self.mqtt, self.webhook]
@@ -51,12 +53,6 @@ class LivePage:
         timer = gr.Timer(REFRESH_SECONDS)
         timer.tick(self.now, self.product, self.page, show_progress="hidden")
         timer.tick(self.listed, None, self.watches, show_progress="hidden")
-
-    def products(self) -> Any:
-        return self.bench.product_choice()
-
-    def now(self, name: str | None) -> Any:
-        return described(self.bench, name)
 
     def listed(self) -> list[list[str]]:
         return [
@@ -82,27 +78,27 @@ class LivePage:
         self.bench.watches.stop(str(name))
         gr.Info("It finishes what it has, and ends.")
 
-
-def described(bench: Bench, product: str | None) -> tuple[str, str, str]:
-    """The last hour of a product in figures, the trend of its scores, the newest pictures."""
-    if not product or product not in bench.service.product_names():
-        return "", "", "<p class='an-hint'>Teach a product first.</p>"
-    store, hour = bench.service.store, datetime.now(UTC) - timedelta(hours=1)
-    found = bench.service.statistics(product)
-    counts = {
-        verdict: store.count(Filter(product=product, verdict=verdict, since=hour))
-        for verdict in ("normal", "unsure", "anomalous")
-    }
-    total, drift = sum(counts.values()), found["drift"]
-    strength = "DRIFT" if drift["alarm"] else f"{drift['strength']:.2g}"
-    tiles = [
-        (str(total), "in the last hour"),
-        (f"{counts['anomalous'] / total:.1%}" if total else "-", "anomalous"),
-        (f"{counts['unsure'] / total:.1%}" if total else "-", "unsure"),
-        (strength, "evidence of drift (100: alarm)"),
-        (str(store.undelivered()), "messages waiting"),
-    ]
-    limit = limit_of(found["calibration"]["scores"], found["false_alarm_rate"])
-    rows = store.history(Filter(product=product), limit=NEWEST)
-    trend = trend_chart(found["recent"], limit)
-    return pieces.tiles(tiles), trend, pieces.rows_of(bench.service, rows)
+    def now(self, product: str | None) -> tuple[str, str, str]:
+        """The last hour of a product in figures, the trend of its scores, the newest pictures."""
+        service = self.bench.service
+        if not product or product not in service.product_names():
+            return "", "", "<p class='an-hint'>Teach a product first.</p>"
+        store, hour = service.store, datetime.now(UTC) - timedelta(hours=1)
+        found = service.statistics(product)
+        counts = {
+            verdict: store.count(Filter(product=product, verdict=verdict, since=hour))
+            for verdict in ("normal", "unsure", "anomalous")
+        }
+        total, drift = sum(counts.values()), found["drift"]
+        strength = "DRIFT" if drift["alarm"] else f"{drift['strength']:.2g}"
+        tiles = [
+            (str(total), "in the last hour"),
+            (f"{counts['anomalous'] / total:.1%}" if total else "-", "anomalous"),
+            (f"{counts['unsure'] / total:.1%}" if total else "-", "unsure"),
+            (strength, "evidence of drift (100: alarm)"),
+            (str(store.undelivered()), "messages waiting"),
+        ]
+        limit = limit_of(found["calibration"]["scores"], found["false_alarm_rate"])
+        rows = store.history(Filter(product=product), limit=NEWEST)
+        trend = trend_chart(found["recent"], limit)
+        return pieces.tiles(tiles), trend, pieces.rows_of(service, rows)

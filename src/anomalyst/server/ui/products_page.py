@@ -74,7 +74,7 @@ class ProductsPage:
 
     def _connect(self) -> None:
         chosen, page = self.chosen, self.page
-        gr.on(None, self.products, chosen, chosen).then(self.show, chosen, page)
+        gr.on(None, self.bench.product_choice, chosen, chosen).then(self.show, chosen, page)
         chosen.change(self.show, chosen, page)
         taught = self.teach.click(
             self.learn, [self.name, self.good, self.pose, self.about],
@@ -85,9 +85,6 @@ class ProductsPage:
         self.rate.submit(self.set_rate, [chosen, self.rate], page)
         self.export.click(self.pack_up, chosen, self.export)
         self.delete.click(self.remove, [chosen, self.sure], [chosen, self.sure])
-
-    def products(self, value: str | None) -> Any:
-        return self.bench.product_choice(value)
 
     @shows_errors
     def show(self, value: str | None) -> Any:
@@ -128,7 +125,7 @@ class ProductsPage:
         if sure.strip() != value:
             raise gr.Error(f"Write {value} to delete it.", print_exception=False)
         self.bench.service.delete_product(value, who.name)
-        return self.products(None), ""
+        return self.bench.product_choice(), ""
 
 
 def described(bench: Bench, name: str) -> list[Any]:
