@@ -199,12 +199,10 @@ def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
     from anomalyst.server.auth import make_key
     from anomalyst.server.config import ServingConfig
     from anomalyst.server.load_test import Server, free_port
-    from anomalyst.server.storage.database import open_database
-    from anomalyst.server.storage.pictures import Pictures
     from anomalyst.server.storage.store import Store
 
     config = ServingConfig(home=tmp_path, keys=True)
-    key = make_key(Store(open_database(config.database_url), Pictures(tmp_path)), "ann", "operator")
+    key = make_key(Store.open(config), "ann", "operator")
     server = Server(tmp_path, free_port(), "--keys")
     try:
         server.await_page()

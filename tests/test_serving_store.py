@@ -21,7 +21,7 @@ from anomalyst.server.storage.database import open_database
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.preferences import preference_pairs
 from anomalyst.server.storage.retention import back_up, prune, restore
-from anomalyst.server.storage.store import Asked, Filter, Store
+from anomalyst.server.storage.store import Filter, IdempotentRequest, Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, Table, now
 from serving import DEFECT
 
@@ -67,7 +67,7 @@ def config(request, tmp_path) -> ServingConfig:
 
 @pytest.fixture
 def store(config):
-    found = Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    found = Store.open(config)
     yield found
     found.engine.dispose()
 
@@ -91,12 +91,15 @@ def done(store: Store, **values) -> str:
 
 
 def test_a_key_makes_one_inspection_and_belongs_to_one_request(store):
-    asked = Asked(by="me", key="k", fingerprint="f")
+    asked = IdempotentRequest(by="me", key="k", fingerprint="f")
     first = store.acknowledge([row(store)], asked)
     assert store.acknowledge([row(store)], asked) == first
-    assert store.acknowledge([row(store)], Asked(by="you", key="k", fingerprint="f")) != first
+    assert (
+        store.acknowledge([row(store)], IdempotentRequest(by="you", key="k", fingerprint="f"))
+        != first
+    )
     with pytest.raises(Conflict, match="was used for another request"):
-        store.acknowledge([row(store)], Asked(by="me", key="k", fingerprint="other"))
+        store.acknowledge([row(store)], IdempotentRequest(by="me", key="k", fingerprint="other"))
     assert store.count(Filter()) == 2
 
 
@@ -154,7 +157,7 @@ def test_a_backup_brings_everything_back_even_into_another_database(store, confi
     back_up(config, tmp_path / "all.tar.gz")
     other = ServingConfig(home=tmp_path / "other", products=tmp_path / "other" / "products")
     assert restore(other, tmp_path / "all.tar.gz") == 1
-    again = Store(open_database(other.database_url), Pictures(other.home / "pictures"))
+    again = Store.open(other)
     for table in ("inspection", "correction"):
         pairs = (id, id) if table == "inspection" else (store.corrections()[0].id,) * 2
         mine, theirs = (getattr(s, table)(i) for s, i in zip((store, again), pairs, strict=True))

@@ -146,8 +146,6 @@ def _config(home: Path, products: Path, database: str | None) -> "ServingConfig"
 
 def _store(record: opt.Record) -> "Store":
     config = _config(record.home, Path("products"), record.database)
-    from anomalyst.server.storage.database import open_database
-    from anomalyst.server.storage.pictures import Pictures
     from anomalyst.server.storage.store import Store
 
-    return Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    return Store.open(config)

@@ -92,13 +92,6 @@ def region_level(regions: Sequence[Region]) -> float:
     return min(0.5, 0.6 * max(region.peak for region in regions))
 
 
-def side_by_side(picture: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """The picture as it is, and as explained, at one size with a thin gap."""
-    plain = resize(picture, (drawn.shape[0], drawn.shape[1]))
-    gap = np.full((drawn.shape[0], 8, 3), 255, np.uint8)
-    return np.hstack([plain, gap, drawn])
-
-
 Box = tuple[int, int, int, int]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -43,8 +42,7 @@ class ReportWriter:
         environment = Environment(
             loader=PackageLoader("anomalyst.report", "."), autoescape=select_autoescape(["j2"])
         )
-        self._page = environment.get_template("page.html.j2")
-        self._row = environment.get_template("row.html.j2")
+        self._page, self._row = map(environment.get_template, ("page.html.j2", "row.html.j2"))
         self._rows: IO[str] | None = None
 
     def __enter__(self) -> "ReportWriter":
@@ -85,12 +83,7 @@ class ReportWriter:
         """A picture that could not be used is listed with the reason."""
         self.skipped.append(error)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._rows is not None
         rows, self._rows = self._rows, None
         with rows, _told(self.path):

@@ -30,39 +30,41 @@ def paper(
     Needs reportlab, of the extra `serve`. `made` says when, `number` which it is.
     """
     from reportlab.lib.pagesizes import A4
-    from reportlab.lib.styles import getSampleStyleSheet
     from reportlab.lib.units import mm
     from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer
+
+    styles = _styles()
+    text, small, space = styles["BodyText"], styles["Italic"], Spacer(1, 4 * mm)
+    colour = COLOURS[inspection.verdict]
+    drawn = overlay(picture, inspection, max_side_px=PICTURE_PX)
+    story: list[Any] = [
+        Paragraph(f"Inspection of {escape(inspection.image.name)}", styles["Title"]),
+        Paragraph(f'<font color="{colour}"><b>{inspection.verdict}</b></font>', styles["Heading1"]),
+        Paragraph(escape(inspection.answer), text),
+        *(space, _beside(picture, drawn, 170 * mm), space, _figures(inspection), space),
+    ]
+    if inspection.regions:
+        story += [_regions(inspection), space]
+    for question, answer in answers:
+        words = f"<b>{escape(question)}</b>", escape(answer.text)
+        story += [Paragraph(one, text) for one in words]
+    story += [Paragraph(escape(note), small) for note in inspection.notes]
+    story.append(Paragraph(f"{number}, {made}, anomalyst {__version__}", small))
+    target = io.BytesIO()
+    margins = dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), 20 * mm)
+    SimpleDocTemplate(target, pagesize=A4, title=f"Inspection {number}", **margins).build(story)
+    return target.getvalue()
+
+
+def _styles() -> Any:
+    from reportlab.lib.styles import getSampleStyleSheet
 
     styles = getSampleStyleSheet()
     plain, bold = _fonts()
     for style in styles.byName.values():
         heavy = style.name == "Title" or style.name.startswith("Heading")
         style.fontName = bold if heavy else plain
-    text, small = styles["BodyText"], styles["Italic"]
-    colour = COLOURS[inspection.verdict]
-    drawn = overlay(picture, inspection, max_side_px=PICTURE_PX)
-    name = _said(inspection.image.name)
-    story: list[Any] = [
-        Paragraph(f"Inspection of {name}", styles["Title"]),
-        Paragraph(f'<font color="{colour}"><b>{inspection.verdict}</b></font>', styles["Heading1"]),
-        Paragraph(_said(inspection.answer), text),
-        Spacer(1, 4 * mm),
-        _beside(picture, drawn, 170 * mm),
-        Spacer(1, 4 * mm),
-        _figures(inspection),
-        Spacer(1, 4 * mm),
-    ]
-    if inspection.regions:
-        story += [_regions(inspection), Spacer(1, 4 * mm)]
-    for question, answer in answers:
-        story += [Paragraph(f"<b>{_said(question)}</b>", text), Paragraph(_said(answer.text), text)]
-    story += [Paragraph(_said(note), small) for note in inspection.notes]
-    story.append(Paragraph(f"{number}, {made}, anomalyst {__version__}", small))
-    target = io.BytesIO()
-    margins = dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), 20 * mm)
-    SimpleDocTemplate(target, pagesize=A4, title=f"Inspection {number}", **margins).build(story)
-    return target.getvalue()
+    return styles
 
 
 def _fonts() -> tuple[str, str]:
@@ -81,13 +83,7 @@ def _fonts() -> tuple[str, str]:
     return names
 
 
-def _said(text: str) -> str:
-    """Text in which nothing is markup."""
-    return escape(text)
-
-
 def _beside(picture: np.ndarray, drawn: np.ndarray, width: float) -> Any:
-    """The picture as it is and as explained, side by side."""
     from reportlab.platypus import Image, Table
 
     half = width / 2 - 4

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 import cv2
@@ -52,14 +53,9 @@ class Records:
 
     @staticmethod
     def _candidates(image: Path) -> Iterator[str]:
-        yield image.stem
         # Resolved: `photo.png` and `./photo.png` have a folder with a name, too.
         stem = f"{image.resolve().parent.name}-{image.stem}".lstrip("-")
-        yield stem
-        number = 2
-        while True:
-            yield f"{stem}-{number}"
-            number += 1
+        return chain((image.stem, stem), (f"{stem}-{number}" for number in count(2)))
 
 
 def _is_record(path: Path) -> bool:

@@ -29,10 +29,8 @@ THREADS = 128
 
 def serve(config: ServingConfig) -> None:
     """Serve until a signal comes; what was acknowledged is finished, or waits in the store."""
-    service = Service(config)
-    app = build_server(service)
     options = uvicorn.Config(
-        app,
+        build_server(Service(config)),
         host=config.host,
         port=config.port,
         log_config=None,
@@ -46,9 +44,8 @@ def serve(config: ServingConfig) -> None:
 def check_address(host: str, port: int) -> None:
     """Raises AnomalystError if it cannot be listened at, before anything is read or written."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -85,7 +82,7 @@ def build_server(service: Service) -> FastAPI:
 
 def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
     """What is done beside the first requests: unfinished work, the first product, retention."""
-    service.start()  # not before the pages are there: both want the processor
+    service.queue.start()  # not before the pages are there: both want the processor
     try:
         resumed = service.resume() + app.state.corrections.resume()
         if resumed:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from anomalyst.errors import AnomalystError
@@ -56,20 +56,19 @@ def make_key(store: Store, name: str, role: str) -> str:
 
 def caller_of(store: Store, key: str | None) -> Caller:
     """Who holds a key. Raises Unauthorized, without saying what is wrong with it."""
-    if key:
-        with store.session() as session:
-            row = session.scalar(select(KeyRow).where(KeyRow.digest == _digest(key)))
-        if row is not None and row.revoked_at is None:
-            return Caller(name=row.name, role=cast(Role, row.role))
-    raise Unauthorized("a key is needed.")
+    return _caller(store, "a key is needed.", digest=_digest(key) if key else None)
 
 
 def caller_called(store: Store, name: str | None) -> Caller:
     """Who signed in under a key's name. Raises Unauthorized if it was revoked since."""
+    return _caller(store, "sign in again.", name=name or "")
+
+
+def _caller(store: Store, refusal: str, **which: str | None) -> Caller:
     with store.session() as session:
-        row = session.scalar(select(KeyRow).where(KeyRow.name == (name or "")))
-    if row is None or row.revoked_at is not None:
-        raise Unauthorized("sign in again.")
+        row = session.scalar(select(KeyRow).filter_by(**which, revoked_at=None))
+    if row is None:
+        raise Unauthorized(refusal)
     return Caller(name=row.name, role=cast(Role, row.role))
 
 
@@ -102,13 +101,11 @@ def list_keys(store: Store) -> list[KeyRow]:
 def revoke_key(store: Store, name: str) -> None:
     """From now on the key opens nothing; its name is free again. Raises NotFound."""
     with store.session() as session:
-        row = session.scalar(select(KeyRow).where(KeyRow.name == name))
-        if row is None or row.revoked_at is not None:
+        row = session.scalar(select(KeyRow).filter_by(name=name, revoked_at=None))
+        if row is None:
             raise NotFound(f"there is no key called {name[:80]!r}.")
-        freed = f"{name} (revoked {now():%Y-%m-%d %H:%M:%S})"
-        session.execute(
-            update(KeyRow).where(KeyRow.id == row.id).values(revoked_at=now(), name=freed)
-        )
+        row.name = f"{name} (revoked {now():%Y-%m-%d %H:%M:%S})"
+        row.revoked_at = now()
 
 
 def _digest(key: str) -> str:

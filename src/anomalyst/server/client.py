@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx
@@ -46,11 +45,9 @@ class Found:
         """From the server's JSON."""
         record = said.get("record") or {}
         words = (record.get("words") or {}).get("text")
-        plain = {
-            name: said[name] for name in ("id", "product", "state", "verdict", "score", "p_value")
-        }
+        plain = ("id", "product", "state", "verdict", "score", "p_value")
         return cls(
-            **plain,
+            **{name: said[name] for name in plain},
             regions=record.get("regions", []),
             answer=words or record.get("answer", ""),
             whole=said,
@@ -73,12 +70,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def products(self) -> list[dict[str, Any]]:
@@ -94,7 +86,7 @@ class Client:
         known = name in [one["name"] for one in self.products()]
         path = f"products/{name}/references" if known else "products"
         data = {} if known else {"name": name, "pose": pose}
-        return dict(self._sent("POST", path, "pictures", good, data))
+        return dict(self._send(path, "pictures", good, data))
 
     def delete_product(self, name: str) -> None:
         """Delete a product."""
@@ -110,16 +102,15 @@ class Client:
     ) -> Found:
         """Inspect one picture. `key`: an idempotency key of your own; else one is made."""
         data = {"product": product} | ({"question": question} if question else {})
-        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
-        return Found.of(self._sent("POST", "inspections", "picture", [picture], data, headers))
+        key = key or uuid.uuid4().hex
+        return Found.of(self._send("inspections", "picture", [picture], data, key))
 
     def inspect_many(
         self, pictures: Sequence[Path | str], product: str, *, key: str | None = None
     ) -> list[Found]:
         """Inspect many pictures in one request, and wait for all."""
-        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
-        data = {"product": product, "wait": "true"}
-        said = self._sent("POST", "inspections/batch", "pictures", pictures, data, headers)
+        data, key = {"product": product, "wait": "true"}, key or uuid.uuid4().hex
+        said = self._send("inspections/batch", "pictures", pictures, data, key)
         return [Found.of(one) for one in said["items"]]
 
     def inspection(self, id: str) -> Found:
@@ -128,16 +119,13 @@ class Client:
 
     def history(self, **filters: Any) -> Iterator[Found]:
         """Inspections, the newest first: `product=`, `verdict=`, `text=`, `since=`, ..."""
-        before: str | None = None
+        given = {name: value for name, value in filters.items() if value is not None}
         while True:
-            given = {name: value for name, value in filters.items() if value is not None}
-            page = self.request(
-                "GET", "inspections", params=given | ({"before": before} if before else {})
-            )
+            page = self.request("GET", "inspections", params=given)
             yield from (Found.of(one) for one in page["items"])
-            before = page["next"]
-            if before is None:
+            if page["next"] is None:
                 return
+            given["before"] = page["next"]
 
     def picture(self, id: str, what: Literal["overlay", "heatmap", "picture"] = "overlay") -> bytes:
         """A PNG of an inspection."""
@@ -182,21 +170,14 @@ class Client:
         """Counts, calibration, recent scores and drift of a product."""
         return dict(self.request("GET", f"products/{product}/statistics"))
 
-    def _sent(
-        self,
-        method: str,
-        path: str,
-        field: str,
-        pictures: Sequence[Path | str],
-        data: dict[str, Any],
-        headers: dict[str, str] | None = None,
+    def _send(
+        self, path: str, field: str, pictures: Sequence[Path | str], data: Any, key: str = ""
     ) -> Any:
+        headers = {"Idempotency-Key": key} if key else {}
         with ExitStack() as stack:
-            files = [
-                (field, (Path(one).name, stack.enter_context(Path(one).open("rb"))))
-                for one in pictures
-            ]
-            return self.request(method, path, data=data, files=files, headers=headers)
+            opened = [stack.enter_context(Path(one).open("rb")) for one in pictures]
+            files = [(field, (Path(one.name).name, one)) for one in opened]
+            return self.request("POST", path, data=data, files=files, headers=headers)
 
     def request(self, method: str, path: str, **request: Any) -> Any:
         """Any endpoint under /api/v1, by its path; what it answers, as JSON."""
@@ -204,8 +185,7 @@ class Client:
 
     def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Sent again where that cannot do a thing twice."""
-        headers = request.get("headers") or {}
-        safe = method in ("GET", "DELETE") or "Idempotency-Key" in headers
+        safe = method in ("GET", "DELETE") or "Idempotency-Key" in request.get("headers", ())
         for tried in range(TRIES):
             last = tried == TRIES - 1
             try:

@@ -36,16 +36,16 @@ class Corrections:
             try:
                 self._apply(row, self.store.inspection(row.inspection))
             except AnomalystError as error:
-                self.store.mark_correction(row.id, undone_at=now(), detail=_told(row, error))
+                detail = row.detail | {"problem": str(error)}
+                self.store.mark_correction(row.id, undone_at=now(), detail=detail)
         return len(waiting)
 
     def judge(self, id: str, right: bool, *, by: str, comment: str = "") -> CorrectionRow:
         """The verdict was right, or wrong. Of a false alarm nothing is learnt yet: see `fine`."""
         row = self.service.done_row(id)
-        verdict = row.verdict if right else _opposite(str(row.verdict))
-        return self._kept(
-            row, "right" if right else "wrong", by, {"verdict": verdict, "comment": comment}
-        )
+        opposite = "anomalous" if row.verdict == "normal" else "normal"
+        detail = {"verdict": row.verdict if right else opposite, "comment": comment}
+        return self._kept(row, "right" if right else "wrong", by, detail)
 
     def fine(self, id: str, boxes: Sequence[Box] | None, *, by: str) -> CorrectionRow:
         """Places of a picture are normal (None: all that were found): the product learns them.
@@ -103,7 +103,7 @@ class Corrections:
         if row.undone_at is not None:
             return row
         if row.kind == "fine" and row.applied_at is not None:
-            self.service.done(Withdraw(product=row.product, name=row.id))
+            self.service.run_task(Withdraw(product=row.product, name=row.id))
             self.store.note(row.product, "withdrawn", by, correction=row.id)
         self.store.mark_correction(row.id, undone_at=now())
         self.store.set_reviewed(row.inspection, self._judgement_left(row.inspection))
@@ -112,7 +112,7 @@ class Corrections:
     def _apply(self, row: CorrectionRow, seen: InspectionRow) -> None:
         boxes = tuple((b[0], b[1], b[2], b[3]) for b in row.detail["boxes_xyxy"])
         image = self.service.pictures.existing(seen.picture)
-        self.service.done(Accept(product=row.product, image=image, boxes=boxes, name=row.id))
+        self.service.run_task(Accept(product=row.product, image=image, boxes=boxes, name=row.id))
         self.store.mark_correction(row.id, applied_at=now())
         self.store.note(row.product, "accepted", row.by, correction=row.id)
 
@@ -145,10 +145,6 @@ def _judgement(kind: str, detail: dict[str, Any], row: InspectionRow) -> str | N
     return None
 
 
-def _opposite(verdict: str) -> str:
-    return "anomalous" if verdict == "normal" else "normal"
-
-
 def _check_boxes(boxes: Sequence[Sequence[int]], row: InspectionRow) -> None:
     record = row.record or {}
     wide, high = record["width_px"], record["height_px"]
@@ -176,7 +172,3 @@ def _read_mask(data: bytes, row: InspectionRow) -> np.ndarray:
             return np.asarray(image.convert("L")) > 127
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise AnomalystError(f"the mask is no PNG that can be read ({error}).") from error
-
-
-def _told(row: CorrectionRow, error: Exception) -> dict[str, Any]:
-    return row.detail | {"problem": str(error)}

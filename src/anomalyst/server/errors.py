@@ -1,6 +1,8 @@
-"""What a server refuses, beyond what any room does; api/problems.py gives each its HTTP status."""
+"""What a server refuses; api/problems.py gives each its HTTP status."""
 
 from anomalyst.errors import AnomalystError
+
+CLOSING = "the server is closing; ask again when it is back."
 
 
 class NotFound(AnomalystError):

@@ -1,4 +1,4 @@
-"""Starting Gradio without what it does for nobody: a second and a half of the first page."""
+"""Starting Gradio without work that no page needs: it saves 1.5 s before the first page."""
 
 import sys
 from collections.abc import Iterator
@@ -32,8 +32,7 @@ class _NoStubs(MetaPathFinder):
 
         def run_and_quieten(module: ModuleType) -> None:
             run(module)
-            if hasattr(module, "create_or_modify_pyi"):
-                module.create_or_modify_pyi = lambda *_: None  # type: ignore[attr-defined]
+            vars(module)["create_or_modify_pyi"] = lambda *_: None
 
         spec.loader.exec_module = run_and_quieten  # type: ignore[method-assign]
         return spec

@@ -103,13 +103,8 @@ class Server:
 
     def _started(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "anomalyst", "serve", "--port", str(self.port)]
-        command += [
-            "--home",
-            str(self.home),
-            "--products",
-            str(self.home / "products"),
-            *self.options,
-        ]
+        command += ["--home", str(self.home), "--products", str(self.home / "products")]
+        command += self.options
         self.began = time.perf_counter()
         with (self.home / "server.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -162,11 +157,11 @@ def _send(
     told: Told,
 ) -> None:  # fmt: skip
     pictures = sorted((DEMO / "test").glob("*.jpg"))
-    numbers, lock = iter(range(count)), threading.Lock()
+    numbers, lock = iter(range(count)), threading.Lock()  # next() of a range is atomic
 
-    def work(_: int) -> None:
+    def work() -> None:
         with Client(server.address) as client:
-            while (number := _next(numbers, lock)) is not None:
+            while (number := next(numbers, None)) is not None:
                 began = time.perf_counter()
                 key = f"load-{number}"
                 one = client.inspect(pictures[number % len(pictures)], PRODUCT, key=key)
@@ -177,7 +172,7 @@ def _send(
 
     began = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
-        working = [pool.submit(work, i) for i in range(clients)]
+        working = [pool.submit(work) for _ in range(clients)]
         for kill in range(1, kills + 1):
             while len(found) < kill * count // (kills + 1) and not all(w.done() for w in working):
                 time.sleep(0.01)
@@ -200,11 +195,6 @@ def _check(server: Server, load: Load, found: dict[str, Found]) -> None:
     )
     load.doubled = len(found) - len({one.id for one in found.values()})
     load.doubled += max(0, load.kept - load.acknowledged)
-
-
-def _next(numbers: Iterator[int], lock: threading.Lock) -> int | None:
-    with lock:
-        return next(numbers, None)
 
 
 def free_port() -> int:

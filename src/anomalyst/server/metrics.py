@@ -14,17 +14,13 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self.registry, "namespace": "anomalyst"}
-        self.inspections = Counter(
-            "inspections", "Inspections done", ["product", "verdict", "source"], **own
-        )
+        timed = own | {"buckets": SECONDS}
+        labels = ["product", "verdict", "source"]
+        self.inspections = Counter("inspections", "Inspections done", labels, **own)
         self.failures = Counter("failures", "Inspections that could not be done", **own)
-        self.seconds = Histogram(
-            "inspection_seconds", "From taken in to done", buckets=SECONDS, **own
-        )
+        self.seconds = Histogram("inspection_seconds", "From taken in to done", **timed)
         self.batches = Histogram("batch_size", "Tasks per batch", buckets=BATCHES, **own)
-        self.model_seconds = Histogram(
-            "model_seconds", "Time of the model for a batch", buckets=SECONDS, **own
-        )
+        self.model_seconds = Histogram("model_seconds", "Time of the model for a batch", **timed)
         self.requests = Counter("http_requests", "Requests", ["method", "route", "status"], **own)
         self.waiting = Gauge("waiting", "Tasks that wait or are being done", **own)
         self.drift = Gauge("drift_strength", "Evidence that scores changed", ["product"], **own)

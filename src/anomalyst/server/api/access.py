@@ -2,18 +2,20 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anomalyst.server.api.problems import problem
 from anomalyst.server.auth import LOCAL, Caller, Role, caller_of
 from anomalyst.server.config import LOOPBACK, MB, ServingConfig
+from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import Forbidden, TooMany
+from anomalyst.server.jobs.training_runs import Runs
 from anomalyst.server.service import Service
 
 header = APIKeyHeader(name="X-API-Key", auto_error=False)
@@ -22,19 +24,27 @@ CALLERS_KEPT = 10_000
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-def service_of(request: Request) -> Service:
-    """The app's service."""
-    found: Service = request.app.state.service
-    return found
+def of_app(name: str) -> Any:
+    """A dependency: what api/app.py keeps in the app's state under this name."""
+
+    async def found(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(found)
+
+
+Serving = Annotated[Service, of_app("service")]
+Correcting = Annotated[Corrections, of_app("corrections")]
+Training = Annotated[Runs, of_app("runs")]
 
 
 def caller(
     request: Request,
+    service: Serving,
     key: Annotated[str | None, Depends(header)],
     token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Caller:
     """Who asks, by X-API-Key or as a bearer; anyone local where no key is needed."""
-    service = service_of(request)
     found = LOCAL
     if service.config.keys:
         shown = request.query_params.get("ticket") if request.method in SAFE else None
@@ -46,7 +56,7 @@ def caller(
     return found
 
 
-def at_least(role: Role) -> Callable[[Caller], Caller]:
+def at_least(role: Role) -> Any:
     """A dependency that lets pass who has a role, or a higher one."""
 
     def checked(who: Annotated[Caller, Depends(caller)]) -> Caller:
@@ -54,13 +64,13 @@ def at_least(role: Role) -> Callable[[Caller], Caller]:
             raise Forbidden("the key's role does not allow this.")
         return who
 
-    return checked
+    return Depends(checked)
 
 
-Operator = Annotated[Caller, Depends(at_least("operator"))]
-Engineer = Annotated[Caller, Depends(at_least("engineer"))]
-Admin = Annotated[Caller, Depends(at_least("admin"))]
-Serving = Annotated[Service, Depends(service_of)]
+operator, engineer, admin = at_least("operator"), at_least("engineer"), at_least("admin")
+Operator = Annotated[Caller, operator]
+Engineer = Annotated[Caller, engineer]
+Admin = Annotated[Caller, admin]
 
 
 class Rate:
@@ -83,7 +93,7 @@ class Rate:
             raise TooMany(f"more than {self.per_minute} requests in a minute; wait a little.")
 
 
-class Doorkeeper:
+class RequestGuard:
     """ASGI: refuses bodies above the limit, and pages of other sites that use a visitor's browser.
 
     A server on this machine's own address is open to its users, so it answers to its own names
@@ -92,24 +102,23 @@ class Doorkeeper:
 
     def __init__(self, app: ASGIApp, config: ServingConfig):
         self.app = app
-        self.limit = config.limits.upload_mb * MB
-        self.upload_mb = config.limits.upload_mb
+        upload_mb = config.limits.upload_mb
+        self.limit = upload_mb * MB
+        self.too_large = problem(413, f"a request may hold {upload_mb} MB; this one holds more.")
         self.local = config.host in LOOPBACK
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.lower(): value for name, value in scope["headers"]}
-        if self._foreign(scope, headers):
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        if self._foreign(scope["method"], headers):
             await problem(403)(scope, receive, send)
-            return
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self.limit:
-            await self._too_large()(scope, receive, send)
-            return
-        await self._counted(scope, receive, send)
+        elif length.isdecimal() and int(length) > self.limit:
+            await self.too_large(scope, receive, send)
+        else:
+            await self._counted(scope, receive, send)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A body that does not say how long it is may not be longer, either."""
@@ -137,14 +146,10 @@ class Doorkeeper:
             if not refused:
                 raise
         if refused and not answered:
-            await self._too_large()(scope, receive, send)
+            await self.too_large(scope, receive, send)
 
-    def _too_large(self) -> Any:
-        return problem(413, f"a request may hold {self.upload_mb} MB; this one holds more.")
-
-    def _foreign(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
-        host = headers.get(b"host", b"").decode("latin-1")
+    def _foreign(self, method: str, headers: Headers) -> bool:
+        host, origin = headers.get("host", ""), headers.get("origin", "")
         if self.local and urlsplit(f"//{host}").hostname not in (*LOOPBACK, None):
             return True
-        origin = headers.get(b"origin", b"").decode("latin-1")
-        return bool(origin) and scope["method"] not in SAFE and urlsplit(origin).netloc != host
+        return bool(origin) and method not in SAFE and urlsplit(origin).netloc != host

@@ -1,15 +1,15 @@
-"""The REST app: routers, problems and the door, over one service."""
+"""The REST app: routers, error answers and access control, over one service."""
 
 import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from starlette.routing import Match
 
 from anomalyst.server.api import feedback, inspections, products, system
-from anomalyst.server.api.access import Doorkeeper, Rate
-from anomalyst.server.api.problems import install, problem
+from anomalyst.server.api.access import Rate, RequestGuard, operator
+from anomalyst.server.api.problems import install, problem, problems
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.jobs.training_runs import Runs
 from anomalyst.server.service import Service
@@ -21,25 +21,21 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 def build_app(service: Service) -> FastAPI:
     """The app: REST under /api/v1, OpenAPI at /docs; the pages are mounted by app.py."""
-    app = FastAPI(
-        title="Anomalyst",
-        version=__version__,
-        description="Inspect, question, correct, and keep a record.",
-    )
+    words = "Inspect, question, correct, and keep a record."
+    app = FastAPI(title="Anomalyst", version=__version__, description=words)
     app.state.service = service
     app.state.corrections = Corrections(service)
     app.state.runs = Runs(service.config)
     app.state.rate = Rate(service.config.limits.requests_per_minute)
     install(app)
-    whole = APIRouter(prefix="/api/v1")
-    whole.include_router(feedback.router)
-    for part in (products.router, inspections.router, system.router, system.open_router):
-        whole.include_router(part)
-    app.include_router(whole)
+    app.include_router(system.open_router, prefix="/api/v1")
+    parts = (feedback.router, products.router, inspections.router, system.runs, system.keys)
+    for part in parts:
+        app.include_router(part, prefix="/api/v1", dependencies=[operator], responses=problems())
     path = "/api/{rest:path}"
     app.add_api_route(path, _nothing_here, methods=METHODS, include_in_schema=False)
     app.middleware("http")(_logged)
-    app.add_middleware(Doorkeeper, config=service.config)
+    app.add_middleware(RequestGuard, config=service.config)
     return app
 
 
@@ -61,13 +57,7 @@ async def _logged(
     route = getattr(request.scope.get("route"), "path", "unknown")
     metrics = request.app.state.service.metrics
     metrics.requests.labels(request.method, route, str(response.status_code)).inc()
-    log.info(
-        "%s %s",
-        request.method,
-        request.url.path,
-        extra={
-            "status": response.status_code,
-            "ms": round(1000 * (time.perf_counter() - started), 1),
-        },
-    )
+    ms = round(1000 * (time.perf_counter() - started), 1)
+    about = {"status": response.status_code, "ms": ms}
+    log.info("%s %s", request.method, request.url.path, extra=about)
     return response

@@ -1,33 +1,25 @@
 """Feedback: right or wrong, this is fine, a repainted mask, better words; undo; export."""
 
 import json
-from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Query, Request, UploadFile
+from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import StreamingResponse
 
 from anomalyst.errors import AnomalystError
-from anomalyst.server.api.access import Engineer, Operator, Serving
-from anomalyst.server.api.problems import responses
+from anomalyst.server.api.access import Correcting, Engineer, Operator, Serving, engineer
+from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import Correction, Feedback, Inspection, Name
-from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import Forbidden
 from anomalyst.server.storage.preferences import preference_pairs
 
 router = APIRouter(tags=["feedback"])
+Product = Annotated[Name | None, Query()]
 
 
-def corrections_of(request: Request) -> Corrections:
-    """The app's corrections."""
-    found: Corrections = request.app.state.corrections
-    return found
-
-
-@router.post("/inspections/{id}/feedback", status_code=201, responses=responses(404, 409))
-def give_feedback(request: Request, who: Operator, id: str, said: Feedback) -> Correction:
+@router.post("/inspections/{id}/feedback", status_code=201, responses=problems(404, 409))
+def give_feedback(corrections: Correcting, who: Operator, id: str, said: Feedback) -> Correction:
     """Say what is right and what is not. `fine` teaches the product, so it takes an engineer."""
-    corrections = corrections_of(request)
     if said.kind == "fine":
         if not who.may("engineer"):
             raise Forbidden("the key's role does not allow this.")
@@ -43,58 +35,49 @@ def give_feedback(request: Request, who: Operator, id: str, said: Feedback) -> C
     return Correction.of(corrections.judge(id, right, by=who.name, comment=said.comment))
 
 
-@router.post("/inspections/{id}/mask", status_code=201, responses=responses(404, 409))
+@router.post("/inspections/{id}/mask", status_code=201, responses=problems(404, 409))
 def repaint(
-    request: Request,
+    corrections: Correcting,
     who: Operator,
     id: str,
     mask: Annotated[UploadFile, File(description="PNG of the picture's size; white: defect")],
 ) -> Correction:
     """The defect as a person paints it."""
-    return Correction.of(corrections_of(request).repaint(id, mask.file.read(), by=who.name))
+    return Correction.of(corrections.repaint(id, mask.file.read(), by=who.name))
 
 
-@router.get("/inspections/{id}/feedback", responses=responses(404))
-def list_feedback(service: Serving, who: Operator, id: str) -> list[Correction]:  # noqa: ARG001
+@router.get("/inspections/{id}/feedback", responses=problems(404))
+def list_feedback(service: Serving, id: str) -> list[Correction]:
     """What was said of an inspection, undone ones too."""
     service.store.inspection(id)
     return [Correction.of(row) for row in service.store.corrections(inspection=id)]
 
 
-@router.post("/feedback/{id}/undo", responses=responses(404))
-def undo(request: Request, who: Engineer, id: str) -> Correction:
+@router.post("/feedback/{id}/undo", responses=problems(404))
+def undo(corrections: Correcting, who: Engineer, id: str) -> Correction:
     """Take it back; what was learnt from it is forgotten."""
-    return Correction.of(corrections_of(request).undo(id, by=who.name))
+    return Correction.of(corrections.undo(id, by=who.name))
 
 
-@router.get("/feedback/preferences", responses=responses(), response_class=StreamingResponse)
-def preferences(
-    service: Serving,
-    who: Engineer,  # noqa: ARG001
-    product: Annotated[Name | None, Query()] = None,
-) -> StreamingResponse:
+@router.get("/feedback/preferences", response_class=StreamingResponse, dependencies=[engineer])
+def preferences(service: Serving, product: Product = None) -> StreamingResponse:
     """Corrections as preference pairs, one JSON object a line, as TRL's DPO trainer reads them."""
-
-    def lines() -> Iterator[str]:
-        for pair in preference_pairs(service.store, product):
-            yield json.dumps(pair) + "\n"
-
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+    lines = (json.dumps(pair) + "\n" for pair in preference_pairs(service.store, product))
+    return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
-@router.get("/review", responses=responses())
+@router.get("/review")
 def review(
     service: Serving,
-    who: Operator,  # noqa: ARG001
-    product: Annotated[Name | None, Query()] = None,
+    product: Product = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> list[Inspection]:
     """What nobody has judged yet, the least certain first."""
     return [Inspection.of(row) for row in service.store.to_review(product, limit)]
 
 
-@router.get("/statistics", responses=responses())
-def overall(service: Serving, who: Operator) -> dict[str, Any]:  # noqa: ARG001
+@router.get("/statistics")
+def overall(service: Serving) -> dict[str, Any]:
     """Counts by product and verdict, and what waits."""
     counts: dict[str, dict[str, int]] = {}
     for (product, verdict), count in service.store.verdicts().items():

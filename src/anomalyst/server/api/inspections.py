@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.api.access import Operator, Serving
-from anomalyst.server.api.problems import problem, responses, status_of
+from anomalyst.server.api.problems import problem, problems, status_of
 from anomalyst.server.api.schemas import (
     BoxXYXY,
     Inspection,
@@ -35,7 +35,7 @@ Verdict = Literal["normal", "anomalous", "unsure"]
 PNG = {"content": {"image/png": {}}, "description": "A picture."}
 
 
-@router.post("", status_code=201, responses=responses(404, 409) | {202: {"model": Inspection}})
+@router.post("", status_code=201, responses=problems(404, 409) | {202: {"model": Inspection}})
 def inspect(
     service: Serving,
     who: Operator,
@@ -59,7 +59,7 @@ def inspect(
     return Inspection.of(row)
 
 
-@router.post("/batch", status_code=202, responses=responses(404, 409))
+@router.post("/batch", status_code=202, responses=problems(404, 409))
 def inspect_batch(
     service: Serving,
     who: Operator,
@@ -100,10 +100,9 @@ def wanted(
     )  # fmt: skip
 
 
-@router.get("", responses=responses())
+@router.get("")
 def history(
     service: Serving,
-    who: Operator,  # noqa: ARG001
     which: Annotated[Filter, Depends(wanted)],
     before: Annotated[str | None, Query(max_length=64, pattern=r"^[0-9a-f]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -115,10 +114,9 @@ def history(
     return Page(items=items, next=following, total=service.store.count(which))
 
 
-@router.get("/export", responses=responses(), response_class=Response)
+@router.get("/export", response_class=Response)
 def export(
     service: Serving,
-    who: Operator,  # noqa: ARG001
     which: Annotated[Filter, Depends(wanted)],
     form: Annotated[Literal["csv", "parquet"], Query()] = "csv",
 ) -> Response:
@@ -128,40 +126,29 @@ def export(
     return Response(data, media_type=media_type, headers={"Content-Disposition": name})
 
 
-@router.get("/{id}", responses=responses(404))
-def get_inspection(service: Serving, who: Operator, id: str) -> Inspection:  # noqa: ARG001
+@router.get("/{id}", responses=problems(404))
+def get_inspection(service: Serving, id: str) -> Inspection:
     """One inspection."""
     return Inspection.of(service.store.inspection(id))
 
 
-@router.get("/{id}/regions", responses=responses(404, 409))
-def regions(service: Serving, who: Operator, id: str) -> list[Region]:  # noqa: ARG001
+@router.get("/{id}/regions", responses=problems(404, 409))
+def regions(service: Serving, id: str) -> list[Region]:
     """The places that were found."""
     record = service.done_row(id).record or {}
     return [Region(**one) for one in record["regions"]]
 
 
-@router.get("/{id}/{what}.png", responses=responses(404, 409) | {200: PNG}, response_class=Response)
-def picture(
-    service: Serving,
-    who: Operator,  # noqa: ARG001
-    id: str,
-    what: Literal["heatmap", "overlay", "picture"],
-) -> Response:
+@router.get("/{id}/{what}.png", responses=problems(404, 409) | {200: PNG}, response_class=Response)
+def picture(service: Serving, id: str, what: documents.PictureKind) -> Response:
     """`heatmap`: the map as 8-bit grey, 255 is 1; `overlay`: drawn over the picture; `picture`."""
-    row = service.done_row(id)
-    drawn = {
-        "heatmap": documents.heat_png,
-        "overlay": documents.overlay_png,
-        "picture": documents.picture_png,
-    }[what](row, service.pictures)
+    drawn = documents.picture_png(service.done_row(id), service.pictures, what)
     return Response(drawn, media_type="image/png")
 
 
-@router.get("/{id}/report.{form}", responses=responses(404, 409), response_class=Response)
+@router.get("/{id}/report.{form}", responses=problems(404, 409), response_class=Response)
 def report(
     service: Serving,
-    who: Operator,  # noqa: ARG001
     id: str,
     form: Literal["html", "pdf"],
 ) -> Response:
@@ -169,9 +156,8 @@ def report(
     row = service.done_row(id)
     if form == "pdf":
         said = [(one.question, Answer.from_dict(one.answer)) for one in service.store.turns(id)]
-        return Response(
-            documents.report_pdf(row, service.pictures, said), media_type="application/pdf"
-        )
+        paper = documents.report_pdf(row, service.pictures, said)
+        return Response(paper, media_type="application/pdf")
     try:
         good = reference_paths(row.product, service.config.products)
     except AnomalystError:  # the product was deleted; its inspections stay
@@ -180,22 +166,22 @@ def report(
     return Response(page, media_type="text/html")
 
 
-@router.post("/{id}/resemblance", responses=responses(404, 409))
-def resemblance(service: Serving, who: Operator, id: str, box_xyxy: BoxXYXY) -> dict[str, Any]:  # noqa: ARG001
+@router.post("/{id}/resemblance", responses=problems(404, 409))
+def resemblance(service: Serving, id: str, box_xyxy: BoxXYXY) -> dict[str, Any]:
     """The place of a good picture that a place of this one looks like."""
     x0, y0, x1, y1 = box_xyxy
     found = service.resemblance(id, (x0, y0, x1, y1))
     return {name: value for name, value in found.items() if name != "image"}
 
 
-@router.get("/{id}/turns", responses=responses(404))
-def turns(service: Serving, who: Operator, id: str) -> list[Turn]:  # noqa: ARG001
+@router.get("/{id}/turns", responses=problems(404))
+def turns(service: Serving, id: str) -> list[Turn]:
     """The dialogue so far."""
     service.store.inspection(id)
     return [Turn.of(row) for row in service.store.turns(id)]
 
 
-@router.post("/{id}/turns", status_code=201, responses=responses(404, 409))
+@router.post("/{id}/turns", status_code=201, responses=problems(404, 409))
 def ask(service: Serving, who: Operator, id: str, asked: Question) -> Turn:
     """Ask, and wait for the whole answer."""
     return Turn.of(service.ask(id, asked.question, by=who.name))
@@ -203,7 +189,7 @@ def ask(service: Serving, who: Operator, id: str, asked: Question) -> Turn:
 
 @router.post(
     "/{id}/turns/stream",
-    responses=responses(404, 409) | {200: {"content": {"text/event-stream": {}}}},
+    responses=problems(404, 409) | {200: {"content": {"text/event-stream": {}}}},
     response_class=StreamingResponse,
 )
 def ask_streamed(service: Serving, who: Operator, id: str, asked: Question) -> StreamingResponse:
@@ -215,7 +201,6 @@ def ask_streamed(service: Serving, who: Operator, id: str, asked: Question) -> S
 
 
 def _events(service: Service, id: str, question: str, by: str) -> Iterator[str]:
-    """The answer's events as they come."""
     try:
         for said in service.hear(id, question, by=by):
             if isinstance(said, TurnRow):

@@ -56,7 +56,7 @@ def problem(status: int, detail: str | None = None, **extra: Any) -> JSONRespons
     return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
 
 
-def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What an endpoint may answer beside success, for OpenAPI; every one may refuse a caller."""
     content = {MEDIA_TYPE: {"schema": SCHEMA}}
     all_of = sorted({400, 401, 403, 413, 422, 429, 503, *statuses})
@@ -76,17 +76,15 @@ def status_of(error: AnomalystError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-async def _told(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+async def _told(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AnomalystError)
-    extra = {"near": error.near} if isinstance(error, UnknownProduct) else {}
-    detail = str(error)
     if isinstance(error, UnknownProduct):
         near = f"the nearest: {', '.join(error.near)}" if error.near else "none is taught yet"
-        detail = f"there is no product {error.name[:80]!r}; {near}."
-    return problem(status_of(error), detail, **extra)
+        return problem(404, f"there is no product {error.name[:80]!r}; {near}.", near=error.near)
+    return problem(status_of(error), str(error))
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     errors = [
         {"where": ".".join(str(part) for part in one["loc"]), "what": one["msg"]}
@@ -96,7 +94,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:  # noqa:
     return problem(422, f"{first['where']}: {first['what']}", errors=errors[:20])
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     answer = problem(error.status_code, str(error.detail))
     answer.headers.update(error.headers or {})

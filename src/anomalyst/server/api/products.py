@@ -1,29 +1,27 @@
 """Products: create, add references, list, set, export, import, delete."""
 
-import tempfile
-from pathlib import Path
+import shutil
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
-from anomalyst.server.api.access import Admin, Engineer, Operator, Serving
-from anomalyst.server.api.problems import responses
+from anomalyst.server.api.access import Admin, Engineer, Serving, engineer
+from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import Change, Name, Settings, Text
-from anomalyst.server.records.products import pack
 
 router = APIRouter(prefix="/products", tags=["products"])
 Pictures = Annotated[list[UploadFile], File(description="good pictures")]
 
 
-@router.get("", responses=responses())
-def list_products(service: Serving, who: Operator) -> list[dict[str, Any]]:  # noqa: ARG001
+@router.get("")
+def list_products(service: Serving) -> list[dict[str, Any]]:
     """All products."""
     return service.products()
 
 
-@router.post("", status_code=201, responses=responses(409))
+@router.post("", status_code=201, responses=problems(409))
 def create_product(
     service: Serving,
     who: Engineer,
@@ -37,7 +35,7 @@ def create_product(
     return service.teach(name, sent, by=who.name, new=True, pose=pose, describe=description)
 
 
-@router.post("/import", status_code=201, responses=responses(409))
+@router.post("/import", status_code=201, responses=problems(409))
 def import_product(
     service: Serving,
     who: Engineer,
@@ -45,20 +43,16 @@ def import_product(
     name: Annotated[Name | None, Form()] = None,
 ) -> dict[str, Any]:
     """Take in a product from another installation, perhaps under another name."""
-    with tempfile.NamedTemporaryFile(prefix="anomalyst-", suffix=".zip") as kept:
-        while chunk := file.file.read(1 << 20):
-            kept.write(chunk)
-        kept.flush()
-        return service.bring_in(Path(kept.name), name, who.name)
+    return service.import_product(file.file, name, who.name)
 
 
-@router.get("/{name}", responses=responses(404))
-def get_product(service: Serving, who: Operator, name: str) -> dict[str, Any]:  # noqa: ARG001
+@router.get("/{name}", responses=problems(404))
+def get_product(service: Serving, name: str) -> dict[str, Any]:
     """One product."""
     return service.product(name)
 
 
-@router.patch("/{name}", responses=responses(404))
+@router.patch("/{name}", responses=problems(404))
 def set_product(service: Serving, who: Engineer, name: str, settings: Settings) -> dict[str, Any]:
     """Describe a product, or set its false-alarm rate."""
     if settings.false_alarm_rate is not None:
@@ -69,7 +63,7 @@ def set_product(service: Serving, who: Engineer, name: str, settings: Settings) 
     return service.product(name)
 
 
-@router.post("/{name}/references", responses=responses(404))
+@router.post("/{name}/references", responses=problems(404))
 def add_references(
     service: Serving, who: Engineer, name: str, pictures: Pictures
 ) -> dict[str, Any]:
@@ -79,37 +73,31 @@ def add_references(
     return service.teach(name, sent, by=who.name)
 
 
-@router.get("/{name}/references/{number}", responses=responses(404), response_class=FileResponse)
-def get_reference(service: Serving, who: Operator, name: str, number: int) -> FileResponse:  # noqa: ARG001
+@router.get("/{name}/references/{number}", responses=problems(404), response_class=FileResponse)
+def get_reference(service: Serving, name: str, number: int) -> FileResponse:
     """A good picture of a product, from 1."""
     return FileResponse(service.reference(name, number))
 
 
-@router.get("/{name}/export", responses=responses(404), response_class=FileResponse)
-def export_product(service: Serving, who: Engineer, name: str) -> FileResponse:  # noqa: ARG001
+@router.get(
+    "/{name}/export", responses=problems(404), response_class=FileResponse, dependencies=[engineer]
+)
+def export_product(service: Serving, name: str) -> FileResponse:
     """A product as one file, to be imported elsewhere."""
-    service.product(name)
-    with tempfile.NamedTemporaryFile(prefix="anomalyst-", suffix=".zip", delete=False) as kept:
-        target = Path(kept.name)
-    pack(name, service.config.products, target)
-    return FileResponse(
-        target,
-        media_type="application/zip",
-        filename=f"{name}.zip",
-        background=BackgroundTask(target.unlink),
-    )
+    target = service.export_product(name)
+    gone = BackgroundTask(shutil.rmtree, target.parent)
+    return FileResponse(target, media_type="application/zip", filename=target.name, background=gone)
 
 
-@router.get("/{name}/statistics", responses=responses(404))
-def get_statistics(service: Serving, who: Operator, name: str) -> dict[str, Any]:  # noqa: ARG001
+@router.get("/{name}/statistics", responses=problems(404))
+def get_statistics(service: Serving, name: str) -> dict[str, Any]:
     """Counts, calibration, recent scores and drift."""
     return service.statistics(name)
 
 
-@router.get("/{name}/changes", responses=responses(404))
+@router.get("/{name}/changes", responses=problems(404))
 def get_changes(
     service: Serving,
-    who: Operator,  # noqa: ARG001
     name: str,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[Change]:
@@ -118,7 +106,7 @@ def get_changes(
     return [Change.of(row) for row in service.store.changes(name, limit)]
 
 
-@router.delete("/{name}", status_code=204, responses=responses(404))
+@router.delete("/{name}", status_code=204, responses=problems(404))
 def delete_product(service: Serving, who: Admin, name: str) -> Response:
     """Delete a product; its inspections stay in the history."""
     service.delete_product(name, who.name)

@@ -4,13 +4,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 from fastapi import FastAPI
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.config import ServingConfig
-from anomalyst.server.errors import Busy
+from anomalyst.server.errors import CLOSING, Busy
 from anomalyst.server.jobs.tasks import Ask, Inspect, Resemble, Task
 
 APP, MODEL = "anomalyst", "Model"
@@ -40,16 +41,12 @@ def deployment(config: ServingConfig, replicas: int) -> Any:
     """The app as Ray Serve deploys it."""
     from ray import serve
 
+    scaling = {"min_replicas": 1, "max_replicas": replicas, "upscale_delay_s": 5}
     model = serve.deployment(
         name=MODEL,
         max_ongoing_requests=2 * config.limits.together,
         ray_actor_options={"num_cpus": 0.75},  # two and the front fit on two cores
-        autoscaling_config={
-            "min_replicas": 1,
-            "max_replicas": replicas,
-            "target_ongoing_requests": ONGOING_A_REPLICA,
-            "upscale_delay_s": 5,
-        },
+        autoscaling_config=scaling | {"target_ongoing_requests": ONGOING_A_REPLICA},
     )(Replica)
 
     def build() -> FastAPI:
@@ -57,7 +54,7 @@ def deployment(config: ServingConfig, replicas: int) -> Any:
         from anomalyst.server.service import Service
 
         handle = serve.get_deployment_handle(MODEL, app_name=APP)
-        return build_server(Service(config, RayLane(handle)))
+        return build_server(Service(config, RayQueue(handle)))
 
     @serve.ingress(build)
     class Front:
@@ -122,13 +119,13 @@ class Replica:
             return self.model.do(tasks, say)
 
 
-class RayLane:
+class RayQueue:
     """Tasks to the replicas; what changes a product goes one after the other."""
 
     def __init__(self, handle: Any):
         self.handle = handle
         self.ready = False
-        self._pool = ThreadPoolExecutor(TOGETHER, thread_name_prefix="lane")
+        self._pool = ThreadPoolExecutor(TOGETHER, thread_name_prefix="task")
         self._changing = threading.Lock()
         self._count_lock = threading.Lock()
         self.waiting = 0
@@ -144,7 +141,7 @@ class RayLane:
         try:
             return self._pool.submit(self._do, task, say)
         except RuntimeError:
-            raise Busy("the server is closing; ask again when it is back.") from None
+            raise Busy(CLOSING) from None
 
     def close(self, seconds: float) -> None:  # noqa: ARG002
         """Finish what is being done; what waits is given up, and stays in the store."""
@@ -154,9 +151,7 @@ class RayLane:
         try:
             if isinstance(task, Inspect | Resemble):
                 return _result(self.handle.do.remote(task).result())
-            if isinstance(task, Ask):
-                return self._told(task, say)
-            with self._changing:
+            with nullcontext() if isinstance(task, Ask) else self._changing:
                 return self._told(task, say)
         finally:
             with self._count_lock:

@@ -43,8 +43,13 @@ def stop_child(folder: Path) -> None:
 
 def job_of(folder: Path) -> dict[str, Any]:
     """What was told about the command; empty if none was started here."""
+    return read_json(folder / JOB)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object that a process wrote; empty if there is none, or none yet."""
     try:
-        found = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

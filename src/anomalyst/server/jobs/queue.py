@@ -16,12 +16,16 @@ from typing import Any, Protocol
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.config import ServingConfig
-from anomalyst.server.errors import Busy
+from anomalyst.server.errors import CLOSING, Busy
 from anomalyst.server.jobs.tasks import Inspect, Task
 
 Say = Callable[[str], None]
 log = logging.getLogger(__name__)
 IDLE_SECONDS = 2.0  # without a task, after which memory is given back
+CRASHED_TWICE = (
+    "the model process ended while it worked on this, twice; the picture may need more memory "
+    "than there is. Send it smaller."
+)
 TRIES = 2  # a task during which the model process dies is tried once more, alone
 
 
@@ -73,7 +77,7 @@ class ProcessQueue:
         self.ready = False
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
-        self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="queue", daemon=True)
 
     def start(self) -> None:
         """Begin to read the model, in a process of its own; again: nothing."""
@@ -99,7 +103,7 @@ class ProcessQueue:
         self.start()
         with self._changed:
             if self._closing:
-                raise Busy("the server is closing; ask again when it is back.")
+                raise Busy(CLOSING)
             self._queue.append(one)
             self._changed.notify()
         return one.future
@@ -133,18 +137,11 @@ class ProcessQueue:
             if self._closing:
                 return []
             batch = [self._queue.popleft()]
-            first = batch[0].task
-            # Alone after a crash, so that only the one at fault fails; in turn with whatever
-            # changes a product.
             while (
-                isinstance(first, Inspect)
-                and self._queue
+                self._queue
                 and len(batch) < self.config.limits.together
-                and not any(one.tries for one in (batch[-1], self._queue[0]))
+                and _together(batch[-1], self._queue[0])
             ):
-                following = self._queue[0].task
-                if not isinstance(following, Inspect) or following.batch != first.batch:
-                    break
                 batch.append(self._queue.popleft())
             self._busy = len(batch)
             return batch
@@ -157,10 +154,8 @@ class ProcessQueue:
             return
         for one, result in zip(batch, results, strict=True):
             try:
-                if isinstance(result, AnomalystError):
+                if isinstance(result, Exception):
                     one.future.set_exception(result)
-                elif isinstance(result, str):
-                    one.future.set_exception(RuntimeError(result))
                 else:
                     one.future.set_result(result)
             except InvalidStateError:  # nobody waits for it any more
@@ -190,12 +185,7 @@ class ProcessQueue:
             if one.tries < TRIES or len(batch) > 1:
                 again.append(one)
             else:
-                one.future.set_exception(
-                    AnomalystError(
-                        "the model process ended while it worked on this, twice; the picture may "
-                        "need more memory than there is. Send it smaller."
-                    )
-                )
+                one.future.set_exception(AnomalystError(CRASHED_TWICE))
         with self._changed:
             self._queue.extendleft(reversed(again))
         self._start()
@@ -228,15 +218,24 @@ class ProcessQueue:
             self._pipe.close()
         if self._process is not None:
             self._process.join(1)
-            if self._process.is_alive():
-                self._process.terminate()
+            self._process.terminate()  # nothing, if it has ended
             self._process.join(2)
-            if self._process.is_alive():
-                self._process.kill()
+            self._process.kill()
+
+
+def _together(one: Waiting, following: Waiting) -> bool:
+    """Whether two tasks may be done in one batch: inspections of a product as it is now.
+
+    After a crash each is done alone, so that only the one at fault fails.
+    """
+    first, second = one.task, following.task
+    if not (isinstance(first, Inspect) and isinstance(second, Inspect)):
+        return False
+    return first.batch == second.batch and not one.tries and not following.tries
 
 
 def work(config: ServingConfig, pipe: Connection) -> None:
-    """The model process: reads the model, then does what comes until nobody is left."""
+    """The model process: reads the model, then does tasks until the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends us
     from anomalyst.hardware.allocator import keep_freed_memory, release_freed_memory
     from anomalyst.server.jobs.worker import Model
@@ -264,4 +263,4 @@ def _done(model: Any, tasks: list[Task], say: Say) -> list[Any]:
         return list(model.do(tasks, say))
     except Exception as error:  # our fault; the others' tasks go on
         logging.getLogger(__name__).exception("a task failed")
-        return [f"{type(error).__name__}: {error}"] * len(tasks)
+        return [RuntimeError(f"{type(error).__name__}: {error}")] * len(tasks)

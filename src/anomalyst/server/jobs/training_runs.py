@@ -2,21 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
-from anomalyst.server.jobs.processes import (
-    JOB,
-    is_running,
-    last_words,
-    start_child,
-    stop_child,
-    tail,
-)
+from anomalyst.server.jobs import processes
+from anomalyst.server.jobs.processes import is_running, read_json, tail
 
 LAST_BYTES = 16_000  # of a log, in which its last line is
 LINES_MOST = 2000  # of a run's log; of longer ones every n-th
@@ -47,14 +43,12 @@ class Runs:
         folder = self._existing(name)
         lines = list(_json_lines(folder / "log.jsonl"))
         step = max(1, -(-len(lines) // LINES_MOST))
-        said = [
-            str(one["stopped"]) for one in _json_lines(folder / "watch.jsonl") if "stopped" in one
-        ]
+        warnings = _json_lines(folder / "watch.jsonl")
         return self._summary(folder) | {
-            "recipe": _json(folder / "recipe.json"),
+            "recipe": read_json(folder / "recipe.json"),
             "lines": lines[::-step][::-1],
-            "watchdog": said,
-            "console": last_words(folder),
+            "watchdog": [str(one["stopped"]) for one in warnings if "stopped" in one],
+            "console": processes.last_words(folder),
         }
 
     def start(self, recipe: str, name: str, changes: Iterable[str] = ()) -> dict[str, Any]:
@@ -74,7 +68,7 @@ class Runs:
         if is_running(folder):
             raise Conflict(f"run {name!r} is going on; stop it first, or take another name.")
         path = self.recipes_folder / f"{recipe}.yaml"
-        start_child(["train", str(path), *keys, "--out", str(folder)], folder)
+        processes.start_child(["train", str(path), *keys, "--out", str(folder)], folder)
         return self._summary(folder)
 
     def stop(self, name: str) -> dict[str, Any]:
@@ -82,7 +76,7 @@ class Runs:
         folder = self._existing(name)
         if not is_running(folder):
             raise Conflict(f"run {name!r} is not running.")
-        stop_child(folder)
+        processes.stop_child(folder)
         return self._summary(folder)
 
     def _existing(self, name: str) -> Path:
@@ -92,22 +86,21 @@ class Runs:
         return folder
 
     def _summary(self, folder: Path) -> dict[str, Any]:
-        recipe = _json(folder / "recipe.json")
-        last = _last_line(folder / "log.jsonl")
-        end = _json(folder / "end.json")
+        # The end of a log that may be long: this is asked for every run, every few seconds.
+        last = next(iter([*_json_lines(folder / "log.jsonl", LAST_BYTES)][::-1]), {})
+        recipe = read_json(folder / "recipe.json")
+        end = read_json(folder / "end.json")
         return {
             "name": folder.name,
             "stage": recipe.get("task", recipe.get("stage")),  # its name in old recipes
-            "state": _state(folder),
-            "step": last.get("step"),
-            "steps": last.get("steps"),
-            "loss": last.get("loss"),
+            "state": "running" if is_running(folder) else str(end.get("how", "unfinished")),
+            **{key: last.get(key) for key in ("step", "steps", "loss")},
             "why": end.get("why"),
         }
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "recipe.json").is_file() or (folder / JOB).is_file()
+    return (folder / "recipe.json").is_file() or (folder / processes.JOB).is_file()
 
 
 def _changed(folder: Path) -> float:
@@ -115,32 +108,8 @@ def _changed(folder: Path) -> float:
     return (log if log.exists() else folder).stat().st_mtime
 
 
-def _state(folder: Path) -> str:
-    """running, or how it ended: done, stopped, ..., unfinished."""
-    if is_running(folder):
-        return "running"
-    return str(_json(folder / "end.json").get("how", "unfinished"))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _json_lines(path: Path, text: str | None = None) -> Iterable[dict[str, Any]]:
-    """Whole lines of a log, or of a part of it; the last may still be being written."""
-    if text is None:
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
-        try:
+def _json_lines(path: Path, most: int = sys.maxsize) -> Iterator[dict[str, Any]]:
+    """Whole lines of a log, or of its last bytes; the last may still be being written."""
+    for line in tail(path, most).splitlines():
+        with suppress(ValueError):
             yield json.loads(line)
-        except ValueError:
-            continue
-
-
-def _last_line(path: Path) -> dict[str, Any]:
-    """Of a log that may be long: this is asked for every run, every few seconds."""
-    return next(iter(list(_json_lines(path, tail(path, LAST_BYTES)))[::-1]), {})

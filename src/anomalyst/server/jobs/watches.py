@@ -46,9 +46,8 @@ class Watches:
         arguments = ["watch", source, "--product", product]
         arguments += ["--home", str(config.home), "--products", str(config.products)]
         arguments += ["--database", config.database] if config.database else []
-        for option, addresses in (("--mqtt", mqtt), ("--webhook", webhook)):
-            for one in addresses:
-                arguments += [option, one]
+        arguments += [word for address in mqtt for word in ("--mqtt", address)]
+        arguments += [word for address in webhook for word in ("--webhook", address)]
         start_child(arguments, folder, source=source, product=product)
         return name
 

@@ -1,4 +1,4 @@
-"""The one that thinks: holds the inspector and the taught products, and does the tasks."""
+"""The inference worker: holds the inspector and the taught products, and does the tasks."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ class Model:
 
     @singledispatchmethod
     def _do(self, task: Task, say: Say) -> dict[str, Any]:  # noqa: ARG002
-        raise AssertionError(f"nobody does {task!r}")
+        raise AssertionError(f"no handler for {task!r}")
 
     @_do.register
     def _(self, task: Teach, say: Say) -> dict[str, Any]:
@@ -70,8 +70,7 @@ class Model:
             raise AnomalystError(f"{folder}: is there and is no product; choose another name.")
         new = [path for path, _ in task.good if known is None or not same_picture(path, folder)]
         if known is not None and not new:
-            known.description = known.description if task.describe is None else task.describe
-            return self._saved(known)
+            return self._saved(known, task.describe)
         done = 0
 
         def looked(_: Path) -> None:
@@ -85,9 +84,7 @@ class Model:
         product.sources |= dict(task.good)
         names = {str(path): name for path, name in task.good}
         product.notes = tuple(_renamed(note, names) for note in product.notes)
-        if task.describe is not None:
-            product.description = task.describe
-        return self._saved(product)
+        return self._saved(product, task.describe)
 
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:
@@ -134,11 +131,8 @@ class Model:
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:
             product = self._product(tasks[0].product)
-            found = self.inspector.inspect_together(
-                [task.image for task in tasks],
-                product,
-                false_alarm_rate=tasks[0].false_alarm_rate,
-            )
+            images, rate = [task.image for task in tasks], tasks[0].false_alarm_rate
+            found = self.inspector.inspect_together(images, product, false_alarm_rate=rate)
         except AnomalystError as error:
             return [error] * len(tasks)
         revision = self._products[tasks[0].product][0]
@@ -174,14 +168,15 @@ class Model:
             self._products[name] = (mark, Product.load(folder))
         return self._products[name][1]
 
-    def _saved(self, product: Product) -> dict[str, Any]:
+    def _saved(self, product: Product, description: str | None = None) -> dict[str, Any]:
+        if description is not None:
+            product.description = description
         product.save(self.config.products / product.name)
         self._products.pop(product.name, None)
         return {"product": product.name, "notes": list(product.notes)}
 
 
 def _renamed(note: str, names: dict[str, str]) -> str:
-    """A note that speaks of pictures by their senders' names."""
     for path, name in names.items():
         note = note.replace(path, name)
     return note

@@ -4,6 +4,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,6 +17,8 @@ from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.types import Answer, Inspection
 
+PictureKind = Literal["heatmap", "overlay", "picture"]
+PNG_PX = 1600
 # A picture of 100 megapixels takes some 700 MB while it is drawn: one at a time.
 _drawing = threading.Lock()
 
@@ -36,20 +39,17 @@ def shown_picture(row: InspectionRow, pictures: Pictures, side_px: int) -> np.nd
         return resize(picture, shown_size(picture.shape[:2], side_px))
 
 
-def overlay_png(row: InspectionRow, pictures: Pictures, side_px: int = 1600) -> bytes:
-    """The picture with its map and regions drawn over it."""
-    picture = shown_picture(row, pictures, side_px)
-    return _png(overlay(picture, inspection_of(row, pictures), max_side_px=side_px))
+def picture_png(row: InspectionRow, pictures: Pictures, what: PictureKind) -> bytes:
+    """`heatmap`: the map as 8-bit grey, 255 is 1; `picture`: the inspected one, upright.
 
-
-def picture_png(row: InspectionRow, pictures: Pictures) -> bytes:
-    """The inspected picture, upright, at most 1600 pixels on a side."""
-    return _png(shown_picture(row, pictures, 1600))
-
-
-def heat_png(row: InspectionRow, pictures: Pictures) -> bytes:
-    """The map as 8-bit grey: 255 is 1, surely anomalous."""
-    return pictures.existing(str(row.heat)).read_bytes()
+    `overlay`: the picture with its map and regions drawn over it. At most `PNG_PX` on a side.
+    """
+    if what == "heatmap":
+        return pictures.existing(str(row.heat)).read_bytes()
+    picture = shown_picture(row, pictures, PNG_PX)
+    if what == "overlay":
+        picture = overlay(picture, inspection_of(row, pictures), max_side_px=PNG_PX)
+    return _png(picture)
 
 
 def heat_layer_png(found: Inspection) -> bytes:
@@ -75,12 +75,11 @@ def report_html(
     """One inspection as a page, complete in itself."""
     from anomalyst.report.page import ReportWriter
 
-    found, picture = inspection_of(row, pictures), shown_picture(row, pictures, 1600)
+    found, picture = inspection_of(row, pictures), shown_picture(row, pictures, PNG_PX)
+    about: dict[str, Any] = {"product": row.product, "references": references, "encoder": encoder}
     with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
         page = Path(folder) / "report.html"
-        with ReportWriter(
-            page, product=row.product, references=references, encoder=encoder
-        ) as report:
+        with ReportWriter(page, **about) as report:
             report.add(found, picture)
         return page.read_bytes()
 
@@ -91,13 +90,11 @@ def report_pdf(
     """One inspection on paper, with its dialogue."""
     from anomalyst.report.pdf import paper
 
-    found = inspection_of(row, pictures)
-    picture = shown_picture(row, pictures, 1000)
+    found, picture = inspection_of(row, pictures), shown_picture(row, pictures, 1000)
     when = row.created_at.strftime("%Y-%m-%d %H:%M UTC")
     return paper(found, picture, answers, made=when, number=row.id)
 
 
 def _png(picture: np.ndarray) -> bytes:
-    """RGB or RGBA as a PNG file."""
     order = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
     return cv2.imencode(".png", cv2.cvtColor(picture, order))[1].tobytes()

@@ -1,21 +1,18 @@
 """What a product's inspections add up to: counts, recent scores, drift."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.drift import ALARM_AT, DriftTest
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import InspectionRow
 
 RECENT = 200  # inspections that a product's page shows
 
 
 def accepted_scores(calibration: Calibration, false_alarm_rate: float) -> list[float]:
     """The calibration scores of which the verdict would have been "normal"."""
-    return [
-        score for score in calibration.scores if calibration.p_value(score) > 2 * false_alarm_rate
-    ]
+    least = 2 * false_alarm_rate
+    return [score for score in calibration.scores if calibration.p_value(score) > least]
 
 
 def drift_test(calibration: Calibration, false_alarm_rate: float) -> DriftTest:
@@ -23,20 +20,17 @@ def drift_test(calibration: Calibration, false_alarm_rate: float) -> DriftTest:
     return DriftTest(accepted_scores(calibration, false_alarm_rate))
 
 
-def drift_of(rows: Sequence[InspectionRow], test: DriftTest) -> list[float | None]:
-    """Strength of the evidence after each inspection; None where the part was not accepted."""
-    return [
-        test.see(row.score) if row.verdict == "normal" and row.score is not None else None
-        for row in rows
-    ]
-
-
 def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
     """What a product's page shows."""
     name, rate = summary["name"], store.false_alarm_rate(summary["name"])
     calibration = Calibration.from_dict(summary["calibration"])
     rows = store.scores(name, RECENT)
-    strength = drift_of(rows, drift_test(calibration, rate))
+    test = drift_test(calibration, rate)
+    # The strength of the evidence after each inspection; None where the part was not accepted.
+    strength = [
+        test.see(row.score) if row.verdict == "normal" and row.score is not None else None
+        for row in rows
+    ]
     counts = {verdict: count for (_, verdict), count in store.verdicts(name).items()}
     return {
         "product": name,

@@ -7,7 +7,7 @@ import stat
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder
@@ -74,7 +74,7 @@ def pack(name: str, products: Path, target: Path) -> None:
                 packed.write(path, name_inside)
 
 
-def unpack(source: Path, products: Path, name: str | None = None) -> str:
+def unpack(source: Path | IO[bytes], products: Path, name: str | None = None) -> str:
     """Bring in a product that `pack` wrote; returns its name.
 
     Raises AnomalystError for a file that is none, Conflict if one of that name is there, TooLarge.
@@ -86,22 +86,15 @@ def unpack(source: Path, products: Path, name: str | None = None) -> str:
         try:
             with zipfile.ZipFile(source) as packed:
                 _extract(packed, folder)
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            RuntimeError,
-            ValueError,
-            NotImplementedError,
-        ) as error:
+        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
             raise AnomalystError(f"this is no product file ({error}); export it again.") from error
         record = read_record(folder)
         try:
             _check_members(record, folder)
             own = name or str(record["name"])
         except (KeyError, TypeError, ValueError) as error:
-            raise AnomalystError(
-                f"product.json is damaged ({error!r}); export it again."
-            ) from error
+            reason = f"product.json is damaged ({error!r}); export it again."
+            raise AnomalystError(reason) from error
         check_name(own)
         if (products / own).exists():
             raise Conflict(f"there is a product {own!r} already; give this one another name.")
@@ -140,13 +133,10 @@ def _extract(packed: zipfile.ZipFile, folder: Path) -> None:
 
 def _belongs(one: zipfile.ZipInfo) -> bool:
     kind = stat.S_IFMT(one.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG):
-        return False
-    return _is_own(one.filename)
+    return kind in (0, stat.S_IFREG) and _is_own(one.filename)
 
 
 def _is_own(name: str) -> bool:
-    """Whether a file of this name is part of what a product is."""
     if name in (RECORD, "bank.safetensors"):
         return True
     folder, _, file = name.partition("/")

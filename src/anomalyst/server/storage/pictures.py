@@ -1,9 +1,10 @@
 """Pictures by their content: the same bytes are kept once, and a name never means another file."""
 
 import hashlib
+import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -29,20 +30,11 @@ class Pictures:
 
         Raises PictureError, with the sender's name for it, if it is none that can be used.
         """
-        part, digest = self._received(stream)
-        try:
-            suffix = picture_kind(part, shown_name)
-            return self._placed(part, f"{digest}{suffix}")
-        finally:
-            part.unlink(missing_ok=True)
+        return self._kept(stream, lambda part: picture_kind(part, shown_name))
 
     def keep(self, data: bytes, suffix: str) -> str:
         """Keep bytes that we made; returns their name."""
-        part, digest = self._received(_Bytes(data))
-        try:
-            return self._placed(part, f"{digest}{suffix}")
-        finally:
-            part.unlink(missing_ok=True)
+        return self._kept(io.BytesIO(data), lambda _: suffix)
 
     def names(self) -> Iterator[str]:
         """All files kept."""
@@ -52,7 +44,20 @@ class Pictures:
         """Delete a file, if it is there."""
         self.path(name).unlink(missing_ok=True)
 
-    def _received(self, stream: "IO[bytes] | _Bytes") -> tuple[Path, str]:
+    def _kept(self, stream: IO[bytes], suffix_of: Callable[[Path], str]) -> str:
+        part, digest = self._received(stream)
+        try:
+            name = f"{digest}{suffix_of(part)}"
+            target = self.path(name)
+            with disk_told(target):
+                if not target.exists():
+                    target.parent.mkdir(exist_ok=True)
+                    part.replace(target)
+            return name
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _received(self, stream: IO[bytes]) -> tuple[Path, str]:
         digest = hashlib.sha256()
         with disk_told(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -65,14 +70,6 @@ class Pictures:
                 os.fsync(part.fileno())
         return Path(name), digest.hexdigest()
 
-    def _placed(self, part: Path, name: str) -> str:
-        target = self.path(name)
-        with disk_told(target):
-            if not target.exists():
-                target.parent.mkdir(exist_ok=True)
-                part.replace(target)
-        return name
-
     def __contains__(self, name: str) -> bool:
         return self.path(name).exists()
 
@@ -81,15 +78,3 @@ class Pictures:
         if name not in self:
             raise AnomalystError(f"picture {name[:12]}...: is no longer kept.")
         return self.path(name)
-
-
-class _Bytes:
-    """Bytes to be read once."""
-
-    def __init__(self, data: bytes):
-        self.data = data
-
-    def read(self, _: int) -> bytes:
-        """All that is left."""
-        data, self.data = self.data, b""
-        return data

@@ -1,13 +1,13 @@
 """Retention, backup and restore of a store, whatever database it lies in."""
 
-import io
 import json
 import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import DateTime, Table, delete, func, select
@@ -17,8 +17,6 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder, written_whole
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
-from anomalyst.server.storage.database import open_database
-from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, RequestRow, now
 from anomalyst.server.storage.tables import Table as Base
@@ -54,21 +52,17 @@ def prune(store: Store, keep_days: int | None) -> int:
     return int(getattr(gone, "rowcount", 0))
 
 
-def forget_pictures(store: Store, before: datetime) -> int:
-    """Delete files that no row names and that are older than `before`; returns how many."""
-    named: set[str] = set()
+def forget_pictures(store: Store, before: datetime) -> None:
+    """Delete files that no row names and that are older than `before`."""
+    row = InspectionRow
     with store.session() as session:
-        row = InspectionRow
-        for some in session.execute(select(row.picture, row.heat, row.shown)):
-            named.update(name for name in some if name)
-        for (detail,) in session.execute(select(CorrectionRow.detail)):
-            named.add(str(detail.get("mask")))
-    count = 0
-    for name in list(store.pictures.names()):
-        if name not in named and store.pictures.path(name).stat().st_mtime < before.timestamp():
+        kept = session.execute(select(row.picture, row.heat, row.shown))
+        named = {name for some in kept for name in some}
+        named |= {detail.get("mask") for detail in session.scalars(select(CorrectionRow.detail))}
+    oldest = before.timestamp()
+    for name in set(store.pictures.names()) - named:
+        if store.pictures.path(name).stat().st_mtime < oldest:
             store.pictures.forget(name)
-            count += 1
-    return count
 
 
 def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -> int:
@@ -76,17 +70,19 @@ def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -
 
     The tables are written as one moment has them; the server may go on meanwhile.
     """
-    store = Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    store = Store.open(config)
     with written_whole(target) as part, tarfile.open(part, "w:gz", compresslevel=1) as packed:
-        _add(packed, "about.json", json.dumps({"format": FORMAT, "version": __version__}).encode())
         with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder, store.session() as session:
             if store.engine.dialect.name == "postgresql":
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            about = Path(folder) / "about.json"
+            about.write_text(json.dumps({"format": FORMAT, "version": __version__}))
+            packed.add(about, about.name)
             for table in Base.metadata.sorted_tables:
                 lines = Path(folder) / f"{table.name}.jsonl"
                 with lines.open("w", encoding="utf-8") as file:
                     for row in session.execute(select(table)).mappings():
-                        file.write(json.dumps(dict(row), default=_iso) + "\n")
+                        file.write(json.dumps(dict(row), default=datetime.isoformat) + "\n")
                 packed.add(lines, f"tables/{lines.name}")
         files = [
             *_files(config.home / "pictures", "pictures"),
@@ -105,7 +101,7 @@ def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -
 
     Raises Conflict if something is there already, AnomalystError for a file that is no backup.
     """
-    store = Store(open_database(config.database_url), Pictures(config.home / "pictures"))
+    store = Store.open(config)
     with store.session() as session:
         if session.scalar(select(func.count(InspectionRow.id))):
             raise Conflict(
@@ -139,8 +135,9 @@ def _fill(store: Store, folder: Path, told: Told) -> int:
     try:
         with store.session() as session:
             for number, table in enumerate(tables, start=1):
-                for rows in _batches(_rows(folder / f"{table.name}.jsonl", table)):
-                    session.execute(table.insert(), rows)
+                rows = _rows(folder / f"{table.name}.jsonl", table)
+                while batch := list(islice(rows, ROWS_AT_ONCE)):
+                    session.execute(table.insert(), batch)
                 told(number, len(tables))
             return session.scalar(select(func.count(InspectionRow.id))) or 0
     except (SQLAlchemyError, ValueError, KeyError) as error:
@@ -159,32 +156,11 @@ def _rows(path: Path, table: Table) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == ROWS_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def _files(folder: Path, called: str) -> list[tuple[Path, str]]:
     """Files under a folder that are no half-written ones, and their names in the backup."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        inside = PurePosixPath(path.relative_to(folder).as_posix())
-        if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            found.append((path, f"{called}/{inside}"))
-    return found
-
-
-def _add(packed: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    packed.addfile(entry, io.BytesIO(data))
-
-
-def _iso(value: Any) -> str:
-    return str(value.isoformat())
+    files = [(path, path.relative_to(folder)) for path in sorted(folder.rglob("*"))]
+    return [
+        (path, f"{called}/{inside.as_posix()}")
+        for path, inside in files
+        if path.is_file() and not any(part.startswith(".") for part in inside.parts)
+    ]

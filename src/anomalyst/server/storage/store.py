@@ -2,35 +2,38 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import ColumnElement, Engine, Select, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
+from anomalyst.server.storage.database import open_database
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import (
     ChangeRow,
     CorrectionRow,
     DeliveryRow,
     InspectionRow,
+    Numbered,
     RequestRow,
     SettingRow,
+    Table,
     TurnRow,
     new_id,
     now,
 )
 
 Row = TypeVar("Row", InspectionRow, CorrectionRow)
-LONGEST_NAME = 200  # characters kept of a sender's name for a picture
 PAGE_MOST = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class IdempotentRequest:
     """A request's idempotency key, and a fingerprint of what it asks."""
 
     by: str
@@ -55,15 +58,9 @@ class Filter:
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """As SQL."""
         row = InspectionRow
-        for column, value in (
-            (row.product, self.product),
-            (row.verdict, self.verdict),
-            (row.state, self.state),
-            (row.source, self.source),
-            (row.owner, self.owner),
-        ):
-            if value is not None:
-                yield column == value
+        for name in ("product", "verdict", "state", "source", "owner"):
+            if (value := getattr(self, name)) is not None:
+                yield getattr(row, name) == value
         if self.reviewed is not None:
             yield row.reviewed.is_not(None) if self.reviewed else row.reviewed.is_(None)
         if self.text:
@@ -81,13 +78,20 @@ class Store:
     def __init__(self, engine: Engine, pictures: Pictures):
         self.engine, self.pictures = engine, pictures
 
+    @classmethod
+    def open(cls, config: ServingConfig) -> Self:
+        """The store of a server, with the newest schema. Raises AnomalystError."""
+        return cls(open_database(config.database_url), Pictures(config.home / "pictures"))
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         """One transaction: all of it is kept, or nothing."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def acknowledge(self, rows: Sequence[InspectionRow], asked: Asked | None) -> list[str]:
+    def acknowledge(
+        self, rows: Sequence[InspectionRow], asked: IdempotentRequest | None
+    ) -> list[str]:
         """Take inspections in: from here on they are not lost. Returns their ids.
 
         With an idempotency key that was used before, the ids of what it made then; nothing is
@@ -99,36 +103,25 @@ class Store:
         try:
             with self.session() as session:
                 if asked is not None:
-                    session.add(
-                        RequestRow(
-                            by=asked.by, key=asked.key, fingerprint=asked.fingerprint, made=ids
-                        )
-                    )
+                    session.add(RequestRow(**asdict(asked), made=ids))
                     session.flush()
                 session.add_all(rows)
         except IntegrityError:
-            before = self.made_before(asked) if asked is not None else None
-            if before is None:
+            before = self.request(asked.by, asked.key) if asked is not None else None
+            if asked is None or before is None:
                 raise
-            return before
+            if before.fingerprint != asked.fingerprint:
+                raise Conflict(
+                    f"the idempotency key {asked.key!r} was used for another request; take a new "
+                    "one."
+                ) from None
+            return [str(made) for made in before.made]
         return ids
 
-    def made_before(self, asked: Asked) -> list[str] | None:
-        """What a request with this key made; None if there was none. Raises Conflict."""
+    def request(self, by: str, key: str) -> RequestRow | None:
+        """The request with this idempotency key that was acknowledged, whatever it asked."""
         with self.session() as session:
-            row = session.get(RequestRow, (asked.by, asked.key))
-        if row is None:
-            return None
-        if row.fingerprint != asked.fingerprint:
-            raise Conflict(
-                f"the idempotency key {asked.key!r} was used for another request; take a new one."
-            )
-        return [str(made) for made in row.made]
-
-    def was_made(self, by: str, key: str) -> bool:
-        """Whether a request with this key was acknowledged, whatever it asked."""
-        with self.session() as session:
-            return session.get(RequestRow, (by, key)) is not None
+            return session.get(RequestRow, (by, key))
 
     def finish(
         self, id: str, *, beside: Sequence[TurnRow | DeliveryRow] = (), **found: Any
@@ -137,11 +130,7 @@ class Store:
 
         `beside`: its first turn, and whom it must be told, kept in the same transaction.
         """
-        with self.session() as session:
-            session.add_all(beside)
-            session.execute(
-                update(InspectionRow).where(InspectionRow.id == id).values(done_at=now(), **found)
-            )
+        self.set_values(InspectionRow, id, beside=beside, done_at=now(), **found)
         return self.inspection(id)
 
     def inspection(self, id: str) -> InspectionRow:
@@ -150,8 +139,7 @@ class Store:
 
     def inspections(self, ids: Sequence[str]) -> list[InspectionRow]:
         """Several, in the order asked."""
-        with self.session() as session:
-            rows = session.scalars(select(InspectionRow).where(InspectionRow.id.in_(ids))).all()
+        rows = self._all(select(InspectionRow).where(InspectionRow.id.in_(ids)))
         found = {row.id: row for row in rows}
         return [found[id] for id in ids if id in found]
 
@@ -159,25 +147,21 @@ class Store:
         self, wanted: Filter, *, before: str | None = None, limit: int = 50
     ) -> list[InspectionRow]:
         """The newest first, those before an id; at most `PAGE_MOST` at once."""
-        query = _filtered(select(InspectionRow), wanted).order_by(InspectionRow.id.desc())
+        query = select(InspectionRow).where(*wanted.conditions()).order_by(InspectionRow.id.desc())
         if before is not None:
             query = query.where(InspectionRow.id < before)
-        with self.session() as session:
-            return list(session.scalars(query.limit(min(limit, PAGE_MOST))))
+        return self._all(query.limit(min(limit, PAGE_MOST)))
 
     def count(self, wanted: Filter) -> int:
         """How many there are."""
-        with self.session() as session:
-            return session.scalar(_filtered(select(func.count(InspectionRow.id)), wanted)) or 0
+        return self._number(select(func.count(InspectionRow.id)).where(*wanted.conditions()))
 
     def to_review(self, product: str | None, limit: int = 50) -> list[InspectionRow]:
         """Inspections that nobody has judged yet, the least certain first."""
         wanted = Filter(product=product, state="done", reviewed=False)
-        query = _filtered(select(InspectionRow), wanted).order_by(
-            InspectionRow.uncertainty.desc(), InspectionRow.id.desc()
-        )
-        with self.session() as session:
-            return list(session.scalars(query.limit(limit)))
+        query = select(InspectionRow).where(*wanted.conditions())
+        doubtful_first = InspectionRow.uncertainty.desc(), InspectionRow.id.desc()
+        return self._all(query.order_by(*doubtful_first).limit(limit))
 
     def verdicts(self, product: str | None = None) -> dict[tuple[str, str], int]:
         """(product, verdict) -> how many; what failed or waits counts under its state."""
@@ -196,32 +180,27 @@ class Store:
     def add_turn(self, inspection: str, question: str, answer: dict[str, Any], by: str) -> TurnRow:
         """Keep a question and its answer."""
         row = TurnRow(inspection=inspection, question=question, answer=answer, by=by)
-        with self.session() as session:
-            session.add(row)
+        self.keep(row)
         return row
 
     def turns(self, inspection: str) -> list[TurnRow]:
         """The dialogue about an inspection so far."""
-        query = select(TurnRow).where(TurnRow.inspection == inspection).order_by(TurnRow.id)
-        with self.session() as session:
-            return list(session.scalars(query))
+        return self._all(select(TurnRow).filter_by(inspection=inspection).order_by(TurnRow.id))
 
     def add_correction(self, row: CorrectionRow, reviewed: str | None) -> None:
         """Keep what a person said, and that the inspection was looked at."""
-        with self.session() as session:
-            session.add(row)
-            if reviewed is not None:
-                _review(session, row.inspection, reviewed)
+        if reviewed is None:
+            self.keep(row)
+        else:
+            self.set_values(InspectionRow, row.inspection, beside=[row], reviewed=reviewed)
 
     def set_reviewed(self, inspection: str, reviewed: str | None) -> None:
         """Whether a person found the verdict right or wrong; None: nobody has said."""
-        with self.session() as session:
-            _review(session, inspection, reviewed)
+        self.set_values(InspectionRow, inspection, reviewed=reviewed)
 
     def mark_correction(self, id: str, **values: Any) -> None:
         """Set when a correction was applied or undone."""
-        with self.session() as session:
-            session.execute(update(CorrectionRow).where(CorrectionRow.id == id).values(**values))
+        self.set_values(CorrectionRow, id, **values)
 
     def correction(self, id: str) -> CorrectionRow:
         """One correction. Raises NotFound."""
@@ -233,30 +212,24 @@ class Store:
         """Corrections of an inspection or a product, the newest first."""
         query = select(CorrectionRow).order_by(CorrectionRow.id.desc()).limit(limit)
         if inspection is not None:
-            query = query.where(CorrectionRow.inspection == inspection)
+            query = query.filter_by(inspection=inspection)
         if product is not None:
-            query = query.where(CorrectionRow.product == product)
-        with self.session() as session:
-            return list(session.scalars(query))
+            query = query.filter_by(product=product)
+        return self._all(query)
 
     def undelivered(self, sink: str | None = None) -> int:
         """How many messages were not taken yet."""
         query = select(func.count(DeliveryRow.id)).where(DeliveryRow.sent_at.is_(None))
-        if sink is not None:
-            query = query.where(DeliveryRow.sink == sink)
-        with self.session() as session:
-            return session.scalar(query) or 0
+        return self._number(query if sink is None else query.where(DeliveryRow.sink == sink))
 
     def note(self, product: str, kind: str, by: str, **detail: Any) -> None:
         """Keep what happened to a product."""
-        with self.session() as session:
-            session.add(ChangeRow(product=product, kind=kind, detail=detail, by=by))
+        self.keep(ChangeRow(product=product, kind=kind, detail=detail, by=by))
 
     def changes(self, product: str, limit: int = 100) -> list[ChangeRow]:
         """What happened to a product, the newest first."""
-        query = select(ChangeRow).where(ChangeRow.product == product)
-        with self.session() as session:
-            return list(session.scalars(query.order_by(ChangeRow.id.desc()).limit(limit)))
+        query = select(ChangeRow).filter_by(product=product).order_by(ChangeRow.id.desc())
+        return self._all(query.limit(limit))
 
     def false_alarm_rate(self, product: str) -> float:
         """The share of good parts that may be called anomalous."""
@@ -269,6 +242,11 @@ class Store:
         with self.session() as session:
             session.merge(SettingRow(product=product, false_alarm_rate=rate))
 
+    def forget_settings(self, product: str) -> None:
+        """Of a product that is deleted."""
+        with self.session() as session:
+            session.execute(delete(SettingRow).where(SettingRow.product == product))
+
     def _one(self, table: type[Row], id: str, called: str) -> Row:
         with self.session() as session:
             row = session.get(table, id)
@@ -276,20 +254,26 @@ class Store:
             raise NotFound(f"there is no {called} {id[:40]!r}; it may have been forgotten.")
         return row
 
-    def forget_settings(self, product: str) -> None:
-        """Of a product that is deleted."""
+    def keep(self, row: Table) -> None:
+        """Add a row."""
         with self.session() as session:
-            session.execute(delete(SettingRow).where(SettingRow.product == product))
+            session.add(row)
 
+    def set_values(
+        self, table: type[Numbered], id: str, *, beside: Sequence[Table] = (), **values: Any
+    ) -> None:
+        """Change a row, and add those that belong to it in the same transaction."""
+        with self.session() as session:
+            session.add_all(beside)
+            session.execute(update(table).where(table.id == id).values(**values))
 
-def _filtered(query: Select[Any], wanted: Filter) -> Select[Any]:
-    return query.where(*wanted.conditions())
+    def _all(self, query: Select[Any]) -> list[Any]:
+        with self.session() as session:
+            return list(session.scalars(query))
 
-
-def _review(session: Session, inspection: str, reviewed: str | None) -> None:
-    session.execute(
-        update(InspectionRow).where(InspectionRow.id == inspection).values(reviewed=reviewed)
-    )
+    def _number(self, query: Select[Any]) -> int:
+        with self.session() as session:
+            return int(session.scalar(query) or 0)
 
 
 def _escaped(text: str) -> str:

@@ -38,7 +38,16 @@ class Table(DeclarativeBase):
     type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}
 
 
-class InspectionRow(Table):
+class Numbered(Table):
+    """A row with an id of its own, and when it was made."""
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class InspectionRow(Numbered):
     """One picture asked about: acknowledged from the moment this row is there."""
 
     __tablename__ = "inspections"
@@ -48,7 +57,6 @@ class InspectionRow(Table):
         Index("inspections_to_review", "reviewed", "uncertainty"),
     )
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     product: Mapped[str]
     picture: Mapped[str]  # name in the pictures' folder
     name: Mapped[str]  # what its sender calls it
@@ -57,52 +65,46 @@ class InspectionRow(Table):
     owner: Mapped[str]  # who takes it up again after a crash: the server, or one watch
     question: Mapped[str | None]
     false_alarm_rate: Mapped[float]
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
     state: Mapped[str] = mapped_column(default="queued")  # queued, done, failed
     problem: Mapped[str | None]  # why it failed
     done_at: Mapped[datetime | None]
     verdict: Mapped[str | None]
     score: Mapped[float | None]
     p_value: Mapped[float | None]
-    uncertainty: Mapped[float | None]  # 1: a coin's throw, 0: certain
+    uncertainty: Mapped[float | None]  # 1: it may be either, 0: certain
     record: Mapped[dict[str, Any] | None]  # Inspection.as_dict
     heat: Mapped[str | None]  # name of the map's picture
     shown: Mapped[str | None]  # name of what the language model is shown
     revision: Mapped[str | None]  # of the product, as it was
     reviewed: Mapped[str | None]  # right, wrong
-    alarm: Mapped[str | None]  # drift that this inspection gave away
+    alarm: Mapped[str | None]  # the drift that this inspection revealed
 
 
-class TurnRow(Table):
+class TurnRow(Numbered):
     """One question and its answer."""
 
     __tablename__ = "turns"
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     inspection: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
     question: Mapped[str]
     answer: Mapped[dict[str, Any]]  # Answer.as_dict
     by: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 Index("turns_by_inspection", TurnRow.inspection, TurnRow.id)
 
 
-class CorrectionRow(Table):
+class CorrectionRow(Numbered):
     """What a person said of an inspection; an undone one is kept as history."""
 
     __tablename__ = "corrections"
     __table_args__ = (Index("corrections_by_inspection", "inspection"),)
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     inspection: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
     product: Mapped[str]
     kind: Mapped[str]  # right, wrong, fine, mask, answer
     detail: Mapped[dict[str, Any]]
     by: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(default=now)
     applied_at: Mapped[datetime | None]  # the product has learnt it
     undone_at: Mapped[datetime | None]
 
@@ -119,31 +121,27 @@ class RequestRow(Table):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class KeyRow(Table):
+class KeyRow(Numbered):
     """Who may ask; only the digest of a key is kept."""
 
     __tablename__ = "keys"
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(unique=True)
     role: Mapped[str]
     digest: Mapped[str] = mapped_column(unique=True)
-    created_at: Mapped[datetime] = mapped_column(default=now)
     revoked_at: Mapped[datetime | None]
 
 
-class ChangeRow(Table):
+class ChangeRow(Numbered):
     """What happened to a product, by whom."""
 
     __tablename__ = "changes"
     __table_args__ = (Index("changes_by_product", "product", "id"),)
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     product: Mapped[str]
     kind: Mapped[str]  # taught, extended, described, imported, accepted, withdrawn, deleted, drift
     detail: Mapped[dict[str, Any]]
     by: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class SettingRow(Table):
@@ -155,17 +153,15 @@ class SettingRow(Table):
     false_alarm_rate: Mapped[float] = mapped_column(default=0.05)
 
 
-class DeliveryRow(Table):
+class DeliveryRow(Numbered):
     """A message that must reach somebody; sent again until that has taken it."""
 
     __tablename__ = "deliveries"
     __table_args__ = (Index("deliveries_waiting", "sent_at", "next_at"),)
 
-    id: Mapped[str] = mapped_column(primary_key=True, default=new_id)
     sink: Mapped[str]  # mqtt://... or http(s)://...
     payload: Mapped[dict[str, Any]]
     attempts: Mapped[int] = mapped_column(default=0)
     problem: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(default=now)
     next_at: Mapped[datetime] = mapped_column(default=now)
     sent_at: Mapped[datetime | None]

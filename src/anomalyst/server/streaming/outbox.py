@@ -4,7 +4,7 @@ import logging
 import threading
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import DeliveryRow, now
@@ -61,7 +61,9 @@ class Outbox:
             tries = row.attempts + 1
             after = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(tries - 1, 10))
             later = now() + timedelta(seconds=after)
-            self._mark(row, attempts=tries, problem=str(error)[:300], next_at=later)
+            self.store.set_values(
+                DeliveryRow, row.id, attempts=tries, problem=str(error)[:300], next_at=later
+            )
             if not self._failing:
                 log.warning("%s takes nothing (%s); it is tried again", self.sink.label, error)
             self._failing = True
@@ -69,9 +71,7 @@ class Outbox:
         if self._failing:
             log.info("%s takes messages again", self.sink.label)
         self._failing = False
-        self._mark(row, attempts=row.attempts + 1, problem=None, sent_at=now())
+        self.store.set_values(
+            DeliveryRow, row.id, attempts=row.attempts + 1, problem=None, sent_at=now()
+        )
         return True
-
-    def _mark(self, row: DeliveryRow, **values: object) -> None:
-        with self.store.session() as session:
-            session.execute(update(DeliveryRow).where(DeliveryRow.id == row.id).values(**values))

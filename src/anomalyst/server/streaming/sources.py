@@ -3,11 +3,12 @@
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -25,14 +26,7 @@ class Taken:
 
     name: str
     mark: str  # of the same picture again: the same
-    path: Path | None = None
-    data: bytes | None = None
-
-    def open(self) -> IO[bytes]:
-        """Its bytes."""
-        if self.path is not None:
-            return self.path.open("rb")
-        return io.BytesIO(self.data or b"")
+    open: Callable[[], Any]  # its bytes, as a file
 
 
 class Source(Protocol):
@@ -71,7 +65,7 @@ class Folder:
             if self._seen.get(path.name) != mark and time.time() - state.st_mtime > QUIET_SECONDS:
                 found.append((state.st_mtime_ns, path, mark))
         for _, path, mark in sorted(found):
-            yield Taken(name=path.name, mark=mark, path=path)
+            yield Taken(name=path.name, mark=mark, open=partial(path.open, "rb"))
             self._seen[path.name] = mark
 
     def close(self) -> None:
@@ -87,8 +81,8 @@ class Camera:
         self._frame: np.ndarray | None = None
         self._fresh = threading.Condition()
         self._ended = False
-        self._capture = self._opened()
-        if self._capture is None:
+        self._capture = cv2.VideoCapture(place)
+        if not self._capture.isOpened():
             raise AnomalystError(
                 f"camera {place}: cannot be opened; check its number or address, and that no other "
                 "program uses it."
@@ -106,7 +100,7 @@ class Camera:
             when = datetime.now().astimezone()
             name = f"frame-{when:%Y%m%d-%H%M%S-%f}.png"
             encoded = cv2.imencode(".png", frame, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-            yield Taken(name=name, mark=name, data=encoded.tobytes())
+            yield Taken(name=name, mark=name, open=partial(io.BytesIO, encoded.tobytes()))
 
     def close(self) -> None:
         """Let go of the camera."""
@@ -114,32 +108,23 @@ class Camera:
         self._thread.join(2)
 
     def _read(self) -> None:
-        capture: Any = self._capture
+        capture = self._capture
         while not self._ended:
-            good, frame = capture.read() if capture is not None else (False, None)
+            good, frame = capture.read()
             if not good:
-                if capture is not None:
-                    capture.release()
+                capture.release()
                 time.sleep(0.05 if self._ended else REOPEN_SECONDS)
-                capture = self._opened()
+                capture = cv2.VideoCapture(self.place)
                 continue
             with self._fresh:
                 self.dropped += self._frame is not None
                 self._frame = frame
                 self._fresh.notify()
-        if capture is not None:
-            capture.release()
-
-    def _opened(self) -> Any:
-        capture = cv2.VideoCapture(self.place)
-        return capture if capture.isOpened() else None
+        capture.release()
 
 
 def open_source(text: str) -> Source:
     """A folder, a camera's number, or a stream's address. Raises AnomalystError for none."""
     if text.isdigit():
         return Camera(int(text))
-    if "://" in text:
-        return Camera(text)
-    path = Path(text)
-    return Camera(text) if path.is_file() else Folder(path)
+    return Camera(text) if "://" in text or Path(text).is_file() else Folder(Path(text))

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ FOLDER_AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait 
 class Tally:
     """What a watch has done so far."""
 
-    verdicts: dict[str, int] = field(default_factory=dict)
+    verdicts: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     refused: int = 0  # files that are no picture
     alarms: list[str] = field(default_factory=list)
@@ -33,7 +34,7 @@ class Tally:
     @property
     def done(self) -> int:
         """Pictures inspected."""
-        return sum(self.verdicts.values())
+        return self.verdicts.total()
 
 
 class Watch:
@@ -72,7 +73,7 @@ class Watch:
                     break
                 count += self._take(taken)
             self.tally.dropped = self.source.dropped
-            if once and count == 0 and not self.service.under_way:
+            if once and count == 0 and not self.service.in_flight:
                 break
             if count == 0:
                 self.ended.wait(POLL_SECONDS)
@@ -81,7 +82,7 @@ class Watch:
     def close(self) -> None:
         """Finish what is under way and send what can be sent; the rest waits in the store."""
         deadline = time.monotonic() + 20
-        while self.service.under_way and time.monotonic() < deadline:
+        while self.service.in_flight and time.monotonic() < deadline:
             time.sleep(0.05)
         self.source.close()
         for outbox in self.outboxes:
@@ -91,7 +92,7 @@ class Watch:
 
     def _take(self, taken: Taken) -> int:
         """Acknowledge one picture, when there is a place; 1 if it was taken, 0 if known or none."""
-        if taken.mark in self._refused or self.service.store.was_made(self.by, taken.mark):
+        if taken.mark in self._refused or self.service.store.request(self.by, taken.mark):
             return 0
         while not self._places.acquire(timeout=0.2):
             if self.ended.is_set():
@@ -103,13 +104,13 @@ class Watch:
                 [sent], self.product, by=self.by, source="watch", key=taken.mark,
                 on_done=self._done,
             )  # fmt: skip
+            return 1
         except (AnomalystError, OSError) as error:
             self._places.release()
             self._refused.add(taken.mark)
             self.tally.refused += 1
             log.warning("passed over: %s", error)
             return 0
-        return 1
 
     def _done(self, row: InspectionRow) -> None:
         self._places.release()
@@ -119,7 +120,7 @@ class Watch:
         if row.verdict is None:
             self.tally.failed += 1
         else:
-            self.tally.verdicts[row.verdict] = self.tally.verdicts.get(row.verdict, 0) + 1
+            self.tally.verdicts[row.verdict] += 1
         if row.alarm:
             self.tally.alarms.append(row.alarm)
         self.on_done(row, self.tally)

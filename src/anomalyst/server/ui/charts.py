@@ -1,10 +1,12 @@
 """Two small charts as SVG that follow the page's colours: calibration and the trend of scores."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
+from anomalyst.server.ui.components import render
+
 WIDE, HIGH, LEFT, BOTTOM, TOP = 640, 220, 44, 30, 12
+FLOOR = HIGH - BOTTOM
 BINS = 24
 
 
@@ -19,44 +21,41 @@ def calibration_chart(scores: Sequence[float], limit: float | None) -> str:
     for score in scores:
         counts[min(BINS - 1, int((score - low) / (high - low) * BINS))] += 1
     wide = (WIDE - LEFT) / BINS
-    bars = "".join(
-        f"<rect class='an-bar' x='{LEFT + i * wide + 1:.1f}' width='{wide - 2:.1f}' "
-        f"y='{y:.1f}' height='{HIGH - BOTTOM - y:.1f}'/>"
+    bars = [
+        (f"{LEFT + i * wide + 1:.1f}", f"{wide - 2:.1f}", f"{y:.1f}", f"{FLOOR - y:.1f}")
         for i, y in enumerate(_y(count, 0, max(counts)) for count in counts)
         if counts[i]
-    )
-    mark = ""
+    ]
+    lines: list[tuple[Any, ...]] = []
     if limit is not None:
         x = LEFT + (limit - low) / (high - low) * (WIDE - LEFT)
-        mark = (
-            f"<line class='an-limit' x1='{x:.1f}' x2='{x:.1f}' y1='{TOP}' y2='{HIGH - BOTTOM}'/>"
-            f"<text x='{x - 4:.1f}' y='{TOP + 10}' text-anchor='end'>anomalous from here</text>"
-        )
-    return _svg(f"{bars}{mark}{_axis(low, high)}", f"scores of {len(scores)} good pictures")
+        words = [(f"{x - 4:.1f}", TOP + 10, True, "anomalous from here")]
+        lines.append(("limit", f"{x:.1f}", f"{x:.1f}", TOP, FLOOR, words))
+    marks = [
+        (f"{LEFT + (WIDE - LEFT - 20) * i / 4:.0f}", HIGH - 10, False, f"{value:.1f}")
+        for i, value in enumerate(low + (high - low) * i / 4 for i in range(5))
+    ]
+    lines.append(("axis", LEFT, WIDE, FLOOR, FLOOR, marks))
+    return _chart(f"scores of {len(scores)} good pictures", bars=bars, lines=lines)
 
 
 def trend_chart(recent: Sequence[dict[str, Any]], limit: float | None) -> str:
     """Scores of the newest inspections, the oldest at the left."""
     if not recent:
         return "<p class='an-hint'>No inspection yet.</p>"
-    scores = [one["score"] for one in recent]
-    ends = [*scores, *([limit] if limit is not None else [])]
+    ends = [*(one["score"] for one in recent), *([limit] if limit is not None else [])]
     low, high = min(ends), max(ends)
     step = (WIDE - LEFT - 10) / max(1, len(recent) - 1)
-    dots = "".join(
-        f"<circle class='an-dot-{escape(one['verdict'])}' r='3.5' cx='{LEFT + 5 + i * step:.1f}' "
-        f"cy='{_y(one['score'], low, high):.1f}'><title>{one['score']:.2f}</title></circle>"
-        for i, one in enumerate(recent)
-    )
-    line = ""
-    if limit is not None:
-        y = _y(limit, low, high)
-        line = f"<line class='an-limit' x1='{LEFT}' x2='{WIDE}' y1='{y:.1f}' y2='{y:.1f}'/>"
-    marks = "".join(
-        f"<text x='{LEFT - 5}' y='{_y(v, low, high) + 4:.1f}' text-anchor='end'>{v:.1f}</text>"
-        for v in (low, high)
-    )
-    return _svg(dots + line + marks, f"scores of the last {len(recent)} inspections")
+    dots = [
+        (verdict, f"{LEFT + 5 + i * step:.1f}", f"{_y(score, low, high):.1f}", f"{score:.2f}")
+        for i, (verdict, score) in enumerate((one["verdict"], one["score"]) for one in recent)
+    ]
+    y = "" if limit is None else f"{_y(limit, low, high):.1f}"
+    marks = [(LEFT - 5, f"{_y(v, low, high) + 4:.1f}", True, f"{v:.1f}") for v in (low, high)]
+    return _chart(
+        f"scores of the last {len(recent)} inspections", dots=dots, marks=marks,
+        lines=[("limit", LEFT, WIDE, y, y, [])] if y else [],
+    )  # fmt: skip
 
 
 def limit_of(scores: Sequence[float], rate: float) -> float | None:
@@ -66,23 +65,8 @@ def limit_of(scores: Sequence[float], rate: float) -> float | None:
 
 
 def _y(value: float, low: float, high: float) -> float:
-    share = (value - low) / max(high - low, 1e-6)
-    return HIGH - BOTTOM - share * (HIGH - BOTTOM - TOP)
+    return FLOOR - (value - low) / max(high - low, 1e-6) * (FLOOR - TOP)
 
 
-def _axis(low: float, high: float) -> str:
-    marks = [low + (high - low) * i / 4 for i in range(5)]
-    texts = "".join(
-        f"<text x='{LEFT + (WIDE - LEFT - 20) * i / 4:.0f}' y='{HIGH - 10}'>{v:.1f}</text>"
-        for i, v in enumerate(marks)
-    )
-    y = HIGH - BOTTOM
-    return f"<line class='an-axis' x1='{LEFT}' x2='{WIDE}' y1='{y}' y2='{y}'/>{texts}"
-
-
-def _svg(inside: str, title: str) -> str:
-    return (
-        f"<figure style='margin:0'><svg class='an-chart' viewBox='0 0 {WIDE} {HIGH}' role='img' "
-        f"aria-label='{escape(title)}'>{inside}</svg>"
-        f"<figcaption class='an-note'>{escape(title)}</figcaption></figure>"
-    )
+def _chart(title: str, **shapes: list[Any]) -> str:
+    return render("chart.html.j2", size=(WIDE, HIGH), title=title, **shapes)

@@ -3,10 +3,11 @@
 import base64
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -33,23 +34,19 @@ _templates = Environment(
 Box = Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some words of an answer, and the region they speak of, from 1; 0: none."""
-
-    text: str
-    region: int = 0
+def render(template: str, **values: Any) -> str:
+    """A template of this package as HTML; values are escaped."""
+    return _templates.get_template(template).render(**values)
 
 
 def viewer(service: Service, row: InspectionRow) -> str:
     """The picture with heatmap, regions, figures and notes."""
     if row.state != "done":
         reason = row.problem or "it is still waiting."
-        return _templates.from_string("<p class='an-note'>{{ name }}: {{ reason }}</p>").render(
-            name=row.name, reason=reason
-        )
+        return f"<p class='an-note'>{escape(row.name)}: {escape(reason)}</p>"
     found = documents.inspection_of(row, service.pictures)
-    return _templates.get_template("viewer.html.j2").render(
+    return render(
+        "viewer.html.j2",
         row=row,
         record=row.record,
         answer=found.answer,
@@ -62,23 +59,22 @@ def viewer(service: Service, row: InspectionRow) -> str:
 def dialogue(service: Service, row: InspectionRow | None, asked: str = "", heard: str = "") -> str:
     """The turns so far, and perhaps one that is being answered."""
     said = service.store.turns(row.id) if row else []
-    turns = [_shown_turn(one.question, one.answer, row) for one in said]
-    if asked:
-        turns.append({"question": asked, "pieces": [Piece(heard)], "waiting": True})
-    return _templates.get_template("dialogue.html.j2").render(turns=turns, hint=HINT)
+    regions = ((row.record if row else None) or {}).get("regions", [])
+    answers = [(one.question, one.answer, pieces(one.answer, regions)) for one in said]
+    return render("dialogue.html.j2", said=answers, asked=asked, heard=heard, hint=HINT)
 
 
-def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[Piece]:
-    """An answer cut where it names places: each phrase with the number of its region."""
+def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
+    """An answer cut where it names places: each phrase with the number of its region, or 0."""
     boxes = [list(one["box_xyxy"]) for one in regions]
     cut, text, last = [], answer["text"], 0
     for match in PLACED.finditer(text):
         box = [int(value) for value in match.groups()]
         start = match.end() - len(re.sub(r"^\s*(and )?", "", match.group()))
         number = boxes.index(box) + 1 if box in boxes else 0
-        cut += [Piece(text[last:start]), Piece(text[start : match.end()], number)]
+        cut += [(text[last:start], 0), (text[start : match.end()], number)]
         last = match.end()
-    return [*cut, Piece(text[last:])]
+    return [*cut, (text[last:], 0)]
 
 
 def likeness(service: Service, row: InspectionRow, number: int) -> str:
@@ -87,7 +83,8 @@ def likeness(service: Service, row: InspectionRow, number: int) -> str:
     found = service.resemblance(row.id, (box[0], box[1], box[2], box[3]))
     there = open_picture(Path(found["image"]))
     here = open_picture(service.pictures.existing(row.picture))
-    return _templates.get_template("likeness.html.j2").render(
+    return render(
+        "likeness.html.j2",
         number=number,
         here=data_uri(close_up(here, box), quality=85),
         there=data_uri(close_up(there, found["box_xyxy"]), quality=85),
@@ -116,49 +113,31 @@ def thumbnail(service: Service, row: InspectionRow, side_px: int = 128) -> str:
 
 def tiles(figures: Sequence[tuple[str, str]]) -> str:
     """Figures with what they are, as a row of tiles."""
-    return _templates.from_string(
-        "<div class='an-tiles'>{% for value, what in figures %}"
-        "<div class='an-tile'><b>{{ value }}</b><span>{{ what }}</span></div>{% endfor %}</div>"
-    ).render(figures=figures)
+    return render("tiles.html.j2", figures=figures)
+
+
+def result_cells(row: InspectionRow) -> list[str]:
+    """Picture, verdict and p-value, as tables show them."""
+    p = "" if row.p_value is None else f"{row.p_value:.3g}"
+    return [row.name, row.verdict or row.state, p]
+
+
+def console(lines: int) -> gr.Textbox:
+    """A box for the last words of a process."""
+    return gr.Textbox(label="Last words", lines=lines, max_lines=lines, interactive=False)
 
 
 def papers(service: Service, row: InspectionRow, who: Caller) -> str:
     """Where the papers of an inspection are; where keys are needed, with a pass."""
     if row.state != "done":
         return ""
-    return _templates.from_string(
-        "<p class='an-note'>{% for what in files %}"
-        "<a href='/api/v1/inspections/{{ id }}/{{ what }}{{ ticket }}' target='_blank' "
-        "rel='noopener noreferrer'>"
-        "{{ what }}</a>{{ ' · ' if not loop.last }}{% endfor %}</p>"
-    ).render(
-        id=row.id,
-        files=("report.html", "report.pdf", "overlay.png", "heatmap.png"),
-        ticket=f"?ticket={service.tickets.give(who)}" if service.config.keys else "",
-    )
+    ticket = f"?ticket={service.tickets.give(who)}" if service.config.keys else ""
+    return render("papers.html.j2", id=row.id, ticket=ticket)
 
 
 def rows_of(service: Service, rows: Sequence[InspectionRow]) -> str:
     """Inspections as a list with small pictures."""
-    shown = [(row, thumbnail(service, row)) for row in rows]
-    return _templates.from_string(
-        "<div class='an-rows'>{% for row, uri in shown %}"
-        "<div class='an-row'><img src='{{ uri }}' alt=''>"
-        "<div><b class='{{ row.verdict }}'>{{ row.verdict or row.state }}</b> {{ row.name }}<br>"
-        "<span class='an-note'>{{ row.product }} · {{ row.created_at.strftime('%H:%M:%S') }} UTC"
-        "{% if row.score is not none %} · p = {{ '%.3g'|format(row.p_value) }}{% endif %}"
-        "{% if row.alarm %} · {{ row.alarm }}{% endif %}</span></div></div>"
-        "{% else %}<p class='an-hint'>Nothing yet.</p>{% endfor %}</div>"
-    ).render(shown=shown)
-
-
-def _shown_turn(question: str, answer: dict[str, Any], row: InspectionRow | None) -> dict[str, Any]:
-    regions = ((row.record if row else None) or {}).get("regions", [])
-    return {
-        "question": question,
-        "pieces": pieces(answer, regions),
-        "corrected": answer["corrected"],
-    }
+    return render("rows.html.j2", shown=[(row, thumbnail(service, row)) for row in rows])
 
 
 def _png_uri(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import isgeneratorfunction
 from typing import Any, TypeVar, cast
@@ -37,25 +38,30 @@ class Bench:
             raise Forbidden(f"this takes the role {role}; yours is {found.role}.")
         return found
 
+    def product_choice(self, value: str | None = None) -> gr.Dropdown:
+        """The products taught, of which `value` is chosen if it is one, or else the first."""
+        names = self.service.product_names()
+        return gr.Dropdown(
+            choices=names, value=value if value in names else next(iter(names), None)
+        )
 
-def told(handler: Handler) -> Handler:
+
+def shows_errors(handler: Handler) -> Handler:
     """Errors that a person can mend are shown as one sentence."""
     if isgeneratorfunction(handler):
 
         @functools.wraps(handler)
         def steps(*given: Any) -> Iterator[Any]:
-            try:
+            with _as_notice():
                 yield from handler(*given)
-            except AnomalystError as error:
-                raise gr.Error(str(error), duration=12, print_exception=False) from None
 
         return cast(Handler, steps)
+    return _as_notice()(handler)
 
-    @functools.wraps(handler)
-    def once(*given: Any) -> Any:
-        try:
-            return handler(*given)
-        except AnomalystError as error:
-            raise gr.Error(str(error), duration=12, print_exception=False) from None
 
-    return cast(Handler, once)
+@contextmanager
+def _as_notice() -> Iterator[None]:
+    try:
+        yield
+    except AnomalystError as error:
+        raise gr.Error(str(error), duration=12, print_exception=False) from None

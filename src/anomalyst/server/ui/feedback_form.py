@@ -7,9 +7,10 @@ import gradio as gr
 import numpy as np
 
 from anomalyst.io.geometry import resize
+from anomalyst.server.auth import Role
 from anomalyst.server.records import documents
 from anomalyst.server.storage.tables import CorrectionRow
-from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.context import Bench, shows_errors
 
 PAINT_PX = 900
 SAID = {
@@ -19,7 +20,7 @@ SAID = {
 }  # fmt: skip
 
 
-class Judging:
+class FeedbackForm:
     """Buttons that judge the inspection whose id `current` holds, and undo the last judgement."""
 
     def __init__(self, bench: Bench, current: gr.State, name: str):
@@ -48,57 +49,45 @@ class Judging:
         self.last.change(lambda id: show(id) if id else gr.skip(), self.current, target)
 
     def _connect(self) -> None:
-        corrections = self.bench.corrections
-
-        @told
-        def right(id: str | None, request: gr.Request) -> Any:
-            who = self.bench.who(request)
-            return self._told(corrections.judge(str(id), True, by=who.name))
-
-        @told
-        def wrong(id: str | None, request: gr.Request) -> Any:
-            who = self.bench.who(request)
-            return self._told(corrections.judge(str(id), False, by=who.name))
-
-        @told
-        def fine(id: str | None, request: gr.Request) -> Any:
-            who = self.bench.who(request, "engineer")
-            return self._told(corrections.fine(str(id), None, by=who.name))
-
-        @told
-        def undo(last: str | None, request: gr.Request) -> Any:
-            who = self.bench.who(request, "engineer")
-            if last is None:
-                return "Nothing to undo.", None
-            corrections.undo(last, by=who.name)
-            return "Undone.", None
-
-        @told
-        def keep(id: str | None, painted: dict[str, Any], request: gr.Request) -> Any:
-            who = self.bench.who(request)
-            row = self.bench.service.done_row(str(id))
-            return self._told(
-                corrections.repaint(row.id, as_mask(painted, row.record or {}), by=who.name)
-            )
-
-        @told
-        def reword(id: str | None, words: str, request: gr.Request) -> Any:
-            who = self.bench.who(request)
-            turns = self.bench.service.store.turns(str(id))
-            last = turns[-1].id if turns else ""
-            return self._told(corrections.reword(str(id), last, words, by=who.name))
-
-        result = [self.said, self.last]
-        self.right.click(right, self.current, result)
-        self.wrong.click(wrong, self.current, result)
-        self.fine.click(fine, self.current, result)
-        self.undo.click(undo, self.last, result)
+        corrections, result = self.bench.corrections, [self.said, self.last]
+        self._judges(self.right, lambda id, by: corrections.judge(id, True, by=by))
+        self._judges(self.wrong, lambda id, by: corrections.judge(id, False, by=by))
+        self._judges(self.fine, lambda id, by: corrections.fine(id, None, by=by), "engineer")
+        self.undo.click(self._undo, self.last, result)
         self.load.click(self._paintable, self.current, [self.editor, self.keep])
-        self.keep.click(keep, [self.current, self.editor], result)
-        self.reword.click(reword, [self.current, self.better], result)
+        self.keep.click(self._keep, [self.current, self.editor], result)
+        self.reword.click(self._reword, [self.current, self.better], result)
 
-    def _told(self, row: CorrectionRow) -> tuple[str, str]:
-        return SAID[row.kind], row.id
+    def _judges(
+        self, button: gr.Button, judge: Callable[[str, str], CorrectionRow], role: Role = "operator"
+    ) -> None:
+        @shows_errors
+        def judged(id: str | None, request: gr.Request) -> Any:
+            return _told(judge(str(id), self.bench.who(request, role).name))
+
+        button.click(judged, self.current, [self.said, self.last])
+
+    @shows_errors
+    def _undo(self, last: str | None, request: gr.Request) -> Any:
+        who = self.bench.who(request, "engineer")
+        if last is None:
+            return "Nothing to undo.", None
+        self.bench.corrections.undo(last, by=who.name)
+        return "Undone.", None
+
+    @shows_errors
+    def _keep(self, id: str | None, painted: dict[str, Any], request: gr.Request) -> Any:
+        who = self.bench.who(request)
+        row = self.bench.service.done_row(str(id))
+        mask = as_mask(painted, row.record or {})
+        return _told(self.bench.corrections.repaint(row.id, mask, by=who.name))
+
+    @shows_errors
+    def _reword(self, id: str | None, words: str, request: gr.Request) -> Any:
+        who = self.bench.who(request)
+        turns = self.bench.service.store.turns(str(id))
+        last = turns[-1].id if turns else ""
+        return _told(self.bench.corrections.reword(str(id), last, words, by=who.name))
 
     def _paintable(self, id: str | None) -> Any:
         if not id:
@@ -107,6 +96,10 @@ class Judging:
         row = self.bench.service.done_row(id)
         picture = documents.shown_picture(row, self.bench.service.pictures, PAINT_PX)
         return gr.ImageEditor(value=picture, visible=True), gr.Button(visible=True)
+
+
+def _told(row: CorrectionRow) -> tuple[str, str]:
+    return SAID[row.kind], row.id
 
 
 def as_mask(painted: dict[str, Any], record: dict[str, Any]) -> bytes:

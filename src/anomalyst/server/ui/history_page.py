@@ -1,6 +1,7 @@
 """History: every inspection, found again tomorrow; filters, export."""
 
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -10,91 +11,90 @@ import gradio as gr
 from anomalyst.server.storage.history_export import listing
 from anomalyst.server.storage.store import Filter
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.context import Bench, shows_errors
 
 HEADINGS = ["when (UTC)", "product", "picture", "verdict", "p", "marked", "source", "by"]
 SPANS = {"any time": None, "last hour": 1 / 24, "today": 1.0, "last week": 7.0, "last month": 30.0}
+VERDICTS = ("anomalous", "unsure", "normal")
 PAGE = 50
 ANY = "any"
 
 
-def build(bench: Bench) -> None:
-    """The page's parts and what they do."""
-    ids = gr.State([])
-    with gr.Row():
-        text = gr.Textbox(label="Search", placeholder="picture or question", elem_id="history-text")
-        product = gr.Dropdown([ANY], value=ANY, label="Product", elem_id="history-product")
-        verdict = gr.Dropdown([ANY, "anomalous", "unsure", "normal"], value=ANY, label="Verdict")
-        marked = gr.Dropdown([ANY, "marked", "not marked"], value=ANY, label="Marked")
-        span = gr.Dropdown(list(SPANS), value="any time", label="When")
-    table = gr.Dataframe(headers=HEADINGS, interactive=False, elem_id="history-table", wrap=True)
-    with gr.Row():
-        more = gr.Button("Older", size="sm", elem_id="history-more")
-        csv = gr.DownloadButton("CSV", size="sm", elem_id="history-csv")
-        parquet = gr.DownloadButton("Parquet", size="sm", elem_id="history-parquet")
-        total = gr.Markdown(elem_id="history-total")
-    with gr.Row():
-        with gr.Column(scale=5, min_width=320):
-            view = gr.HTML(elem_id="history-view")
-        with gr.Column(scale=3, min_width=280):
-            talk = gr.HTML(elem_id="history-talk")
-            paper = gr.HTML()
+class HistoryPage:
+    """Filters, the table of what they find, and the inspection that is chosen in it."""
 
-    wanted = [text, product, verdict, marked, span]
+    def __init__(self, bench: Bench):
+        self.bench, self.ids = bench, gr.State([])
+        with gr.Row():
+            text = gr.Textbox(
+                label="Search", placeholder="picture or question", elem_id="history-text"
+            )
+            self.product = gr.Dropdown([ANY], value=ANY, label="Product", elem_id="history-product")
+            verdict = gr.Dropdown([ANY, *VERDICTS], value=ANY, label="Verdict")
+            marked = gr.Dropdown([ANY, "marked", "not marked"], value=ANY, label="Marked")
+            span = gr.Dropdown(list(SPANS), value="any time", label="When")
+        self.filters: list[Any] = [text, self.product, verdict, marked, span]
+        self.table = gr.Dataframe(
+            headers=HEADINGS, interactive=False, elem_id="history-table", wrap=True
+        )
+        with gr.Row():
+            self.more = gr.Button("Older", size="sm", elem_id="history-more")
+            self.csv = gr.DownloadButton("CSV", size="sm", elem_id="history-csv")
+            self.parquet = gr.DownloadButton("Parquet", size="sm", elem_id="history-parquet")
+            self.total = gr.Markdown(elem_id="history-total")
+        with gr.Row():
+            with gr.Column(scale=5, min_width=320):
+                self.view = gr.HTML(elem_id="history-view")
+            with gr.Column(scale=3, min_width=280):
+                self.talk = gr.HTML(elem_id="history-talk")
+                self.paper = gr.HTML()
+        self._connect()
 
-    def products() -> Any:
-        known = {name for name, _ in bench.service.store.verdicts()}
-        return gr.Dropdown(choices=[ANY, *sorted(known | set(bench.service.product_names()))])
+    def _connect(self) -> None:
+        result = [self.table, self.ids, self.total]
+        gr.on(None, self.products, None, self.product).then(self.search, self.filters, result)
+        gr.on([one.change for one in self.filters], self.search, self.filters, result)
+        self.more.click(self.older, [self.ids, *self.filters], result)
+        self.table.select(self.choose, self.ids, [self.view, self.talk, self.paper])
+        self.csv.click(self.exported("csv"), self.filters, self.csv)
+        self.parquet.click(self.exported("parquet"), self.filters, self.parquet)
 
-    @told
-    def search(
-        text: str, product: str, verdict: str, marked: str, span: str, request: gr.Request
-    ) -> Any:
-        bench.who(request)
-        return found(bench, filter_of(text, product, verdict, marked, span), [])
+    def products(self) -> Any:
+        """Those taught, and those of which inspections are kept."""
+        known = {name for name, _ in self.bench.service.store.verdicts()}
+        return gr.Dropdown(choices=[ANY, *sorted(known | set(self.bench.service.product_names()))])
 
-    @told
-    def older(
-        before: list[str], text: str, product: str, verdict: str, marked: str, span: str,
-        request: gr.Request,
-    ) -> Any:  # fmt: skip
-        bench.who(request)
-        return found(bench, filter_of(text, product, verdict, marked, span), before)
+    @shows_errors
+    def search(self, request: gr.Request, *filters: str) -> Any:
+        self.bench.who(request)
+        return found(self.bench, filter_of(*filters), [])
 
-    @told
-    def choose(shown: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
-        who = bench.who(request)
-        row = bench.service.store.inspection(shown[picked.index[0]])
+    @shows_errors
+    def older(self, request: gr.Request, before: list[str], *filters: str) -> Any:
+        self.bench.who(request)
+        return found(self.bench, filter_of(*filters), before)
+
+    @shows_errors
+    def choose(self, shown: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
+        who, service = self.bench.who(request), self.bench.service
+        row = service.store.inspection(shown[picked.index[0]])
         return (
-            pieces.viewer(bench.service, row),
-            pieces.dialogue(bench.service, row),
-            pieces.papers(bench.service, row, who),
+            pieces.viewer(service, row),
+            pieces.dialogue(service, row),
+            pieces.papers(service, row, who),
         )
 
-    def exported(form: Literal["csv", "parquet"]) -> Any:
-        @told
-        def export(
-            text: str, product: str, verdict: str, marked: str, span: str, request: gr.Request
-        ) -> str:
-            bench.who(request)
+    def exported(self, form: Literal["csv", "parquet"]) -> Callable[..., str]:
+        """A handler that writes what the filters let pass as a file."""
+
+        @shows_errors
+        def export(request: gr.Request, *filters: str) -> str:
+            self.bench.who(request)
             target = Path(tempfile.mkdtemp(prefix="anomalyst-")) / f"inspections.{form}"
-            wanted = filter_of(text, product, verdict, marked, span)
-            target.write_bytes(listing(bench.service.store, wanted, form)[0])
+            target.write_bytes(listing(self.bench.service.store, filter_of(*filters), form)[0])
             return str(target)
 
         return export
-
-    gr.on(None, products, None, product).then(search, wanted, [table, ids, total])
-    gr.on(
-        [one.change for one in (text, product, verdict, marked, span)],
-        search,
-        wanted,
-        [table, ids, total],
-    )
-    more.click(older, [ids, *wanted], [table, ids, total])
-    table.select(choose, ids, [view, talk, paper])
-    csv.click(exported("csv"), wanted, csv)
-    parquet.click(exported("parquet"), wanted, parquet)
 
 
 def filter_of(text: str, product: str, verdict: str, marked: str, span: str) -> Filter:
@@ -115,16 +115,8 @@ def found(bench: Bench, wanted: Filter, before: list[str]) -> tuple[Any, ...]:
     rows = store.inspections(before)
     rows += store.history(wanted, before=before[-1] if before else None, limit=PAGE)
     cells = [
-        [
-            f"{row.created_at:%Y-%m-%d %H:%M:%S}",
-            row.product,
-            row.name,
-            row.verdict or row.state,
-            "" if row.p_value is None else f"{row.p_value:.3g}",
-            row.reviewed or "",
-            row.source,
-            row.by,
-        ]
+        [f"{row.created_at:%Y-%m-%d %H:%M:%S}", row.product, *pieces.result_cells(row),
+         row.reviewed or "", row.source, row.by]
         for row in rows
-    ]
+    ]  # fmt: skip
     return cells, [row.id for row in rows], f"{len(rows)} of {store.count(wanted)}"

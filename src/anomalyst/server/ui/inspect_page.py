@@ -10,93 +10,12 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.auth import Caller
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, told
-from anomalyst.server.ui.feedback_form import Judging
+from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.feedback_form import FeedbackForm
 
 QUESTIONS = ("Is there a defect, and where?", "How large is it?", "How sure are you?")
 HEADINGS = ["picture", "verdict", "p", "regions"]
 START = "<p class='an-hint'>Choose a product and drop pictures: one part, or a hundred.</p>"
-
-
-def build(bench: Bench) -> None:
-    """The page's parts and what they do."""
-    current, batch = gr.State(None), gr.State([])
-    waiting = gr.Timer(1.5, active=False)
-    with gr.Row():
-        with gr.Column(scale=5, min_width=320):
-            with gr.Row():
-                product = gr.Dropdown(label="Product", elem_id="inspect-product", scale=2)
-                drop = gr.File(
-                    label="Drop pictures here",
-                    file_count="multiple",
-                    height=120,
-                    elem_id="inspect-drop",
-                    scale=3,
-                )
-            view = gr.HTML(START, elem_id="inspect-view", js_on_load=REGION_JS)
-            found = gr.Dataframe(
-                headers=HEADINGS, interactive=False, visible=False, elem_id="inspect-list",
-                label="This batch", wrap=True,
-            )  # fmt: skip
-        with gr.Column(scale=3, min_width=300):
-            talk = gr.HTML(pieces.dialogue(bench.service, None), elem_id="inspect-talk")
-            question = gr.Textbox(
-                placeholder="Ask about this part", show_label=False, submit_btn=True,
-                elem_id="inspect-question", max_length=500,
-            )  # fmt: skip
-            with gr.Row():
-                hints = [gr.Button(text, size="sm", min_width=90) for text in QUESTIONS]
-            judging = Judging(bench, current, "inspect")
-            likeness = gr.HTML(elem_id="inspect-likeness")
-            paper = gr.HTML(elem_id="inspect-paper")
-
-    def products(chosen: str | None) -> Any:
-        """Until there is one: a new installation teaches its first while the page is open."""
-        names = bench.service.product_names()
-        value = chosen if chosen in names else next(iter(names), None)
-        return gr.Dropdown(choices=names, value=value), gr.Timer(active=not names)
-
-    @told
-    def inspect(files: list[str] | None, name: str | None, request: gr.Request) -> Iterator[Any]:
-        who, ids = bench.who(request), []
-        name = name or next(
-            iter(bench.service.product_names()), None
-        )  # dropped before the list was there
-        for row in inspected(bench, files or [], name, who.name):
-            ids.append(row.id)
-            rows = gr.Dataframe(value=table(bench, ids), visible=len(files or []) > 1)
-            yield *shown(bench, row, who), rows, ids
-
-    @told
-    def choose(ids: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
-        who = bench.who(request)
-        return shown(bench, bench.service.store.inspection(ids[picked.index[0]]), who)
-
-    @told
-    def ask(id: str | None, text: str, request: gr.Request) -> Iterator[Any]:
-        who = bench.who(request)
-        row = bench.service.store.inspection(id) if id else None
-        yield from answered(bench, row, text, who.name)
-
-    @told
-    def compare(id: str | None, picked: gr.EventData) -> str:
-        row = bench.service.store.inspection(str(id))
-        return pieces.likeness(bench.service, row, int(picked.region))
-
-    page = [view, talk, current, likeness, paper]
-    gr.on(None, products, product, [product, waiting])
-    waiting.tick(products, product, [product, waiting], show_progress="hidden")
-    drop.upload(inspect, [drop, product], [*page, found, batch]).then(
-        lambda: gr.File(value=None), None, drop
-    )
-    found.select(choose, batch, page)
-    question.submit(ask, [current, question], [talk, question])
-    for hint in hints:
-        hint.click(ask, [current, hint], [talk, question])
-    view.select(compare, current, likeness)
-    judging.changed(
-        lambda id: pieces.viewer(bench.service, bench.service.store.inspection(id)), view
-    )
 
 
 # A region clicked, on the picture or in the table, is asked about.
@@ -106,6 +25,98 @@ element.addEventListener('click', (event) => {
   if (region) trigger('select', {region: region.dataset.region});
 });
 """
+
+
+class InspectPage:
+    """Pictures in, their verdicts out, and a dialogue about the one that is chosen."""
+
+    def __init__(self, bench: Bench):
+        self.bench = bench
+        self.current, self.batch = gr.State(None), gr.State([])
+        self.waiting = gr.Timer(1.5, active=False)
+        with gr.Row():
+            with gr.Column(scale=5, min_width=320):
+                self._add_pictures()
+            with gr.Column(scale=3, min_width=300):
+                self._add_dialogue()
+        self.page = [self.view, self.talk, self.current, self.likeness, self.paper]
+        self._connect()
+
+    def _add_pictures(self) -> None:
+        with gr.Row():
+            self.product = gr.Dropdown(label="Product", elem_id="inspect-product", scale=2)
+            self.drop = gr.File(
+                label="Drop pictures here", file_count="multiple", height=120,
+                elem_id="inspect-drop", scale=3,
+            )  # fmt: skip
+        self.view = gr.HTML(START, elem_id="inspect-view", js_on_load=REGION_JS)
+        self.found = gr.Dataframe(
+            headers=HEADINGS, interactive=False, visible=False, elem_id="inspect-list",
+            label="This batch", wrap=True,
+        )  # fmt: skip
+
+    def _add_dialogue(self) -> None:
+        self.talk = gr.HTML(pieces.dialogue(self.bench.service, None), elem_id="inspect-talk")
+        self.question = gr.Textbox(
+            placeholder="Ask about this part", show_label=False, submit_btn=True,
+            elem_id="inspect-question", max_length=500,
+        )  # fmt: skip
+        with gr.Row():
+            self.hints = [gr.Button(text, size="sm", min_width=90) for text in QUESTIONS]
+        self.judging = FeedbackForm(self.bench, self.current, "inspect")
+        self.likeness = gr.HTML(elem_id="inspect-likeness")
+        self.paper = gr.HTML(elem_id="inspect-paper")
+
+    def _connect(self) -> None:
+        known = [self.product, self.waiting]
+        gr.on(None, self.products, self.product, known)
+        self.waiting.tick(self.products, self.product, known, show_progress="hidden")
+        result = [*self.page, self.found, self.batch]
+        dropped = self.drop.upload(self.inspect, [self.drop, self.product], result)
+        dropped.then(lambda: gr.File(value=None), None, self.drop)
+        self.found.select(self.choose, self.batch, self.page)
+        said = [self.talk, self.question]
+        self.question.submit(self.ask, [self.current, self.question], said)
+        for hint in self.hints:
+            hint.click(self.ask, [self.current, hint], said)
+        self.view.select(self.compare, self.current, self.likeness)
+        self.judging.changed(self.viewed, self.view)
+
+    def products(self, chosen: str | None) -> Any:
+        """Until there is one: a new installation teaches its first while the page is open."""
+        known = self.bench.service.product_names()
+        return self.bench.product_choice(chosen), gr.Timer(active=not known)
+
+    @shows_errors
+    def inspect(
+        self, files: list[str] | None, name: str | None, request: gr.Request
+    ) -> Iterator[Any]:
+        who, ids = self.bench.who(request), []
+        # Pictures may be dropped before the list of products is there.
+        name = name or next(iter(self.bench.service.product_names()), None)
+        for row in inspected(self.bench, files or [], name, who.name):
+            ids.append(row.id)
+            rows = gr.Dataframe(value=table(self.bench, ids), visible=len(files or []) > 1)
+            yield *shown(self.bench, row, who), rows, ids
+
+    @shows_errors
+    def choose(self, ids: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
+        who = self.bench.who(request)
+        return shown(self.bench, self.bench.service.store.inspection(ids[picked.index[0]]), who)
+
+    @shows_errors
+    def ask(self, id: str | None, text: str, request: gr.Request) -> Iterator[Any]:
+        who = self.bench.who(request)
+        row = self.bench.service.store.inspection(id) if id else None
+        yield from answered(self.bench, row, text, who.name)
+
+    @shows_errors
+    def compare(self, id: str | None, picked: gr.EventData) -> str:
+        row = self.bench.service.store.inspection(str(id))
+        return pieces.likeness(self.bench.service, row, int(picked.region))
+
+    def viewed(self, id: str) -> str:
+        return pieces.viewer(self.bench.service, self.bench.service.store.inspection(id))
 
 
 def inspected(
@@ -144,12 +155,7 @@ def shown(bench: Bench, row: InspectionRow, who: Caller) -> tuple[Any, ...]:
 def table(bench: Bench, ids: list[str]) -> list[list[str]]:
     """A batch as rows."""
     return [
-        [
-            row.name,
-            row.verdict or row.state,
-            "" if row.p_value is None else f"{row.p_value:.3g}",
-            str(len((row.record or {}).get("regions", []))),
-        ]
+        [*pieces.result_cells(row), str(len((row.record or {}).get("regions", [])))]
         for row in bench.service.store.inspections(ids)
     ]
 

@@ -1,16 +1,15 @@
 """Products: teach by dropping good pictures; calibration, false-alarm rate, drift, history."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from anomalyst.server.records.products import pack, reference_paths
+from anomalyst.server.records.products import reference_paths
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
-from anomalyst.server.ui.context import Bench, told
+from anomalyst.server.ui.context import Bench, shows_errors
 
 GALLERY_MOST = 60
 WORDS = {
@@ -20,115 +19,113 @@ WORDS = {
 }  # fmt: skip
 
 
-def build(bench: Bench) -> None:
-    """The page's parts and what they do."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            gr.Markdown(
-                "### Teach\nOne good picture is enough; 19 or more keep a false-alarm rate of 5 %."
-            )
-            name = gr.Textbox(label="Name of the product", elem_id="teach-name", max_length=80)
-            good = gr.File(
-                label="Drop good pictures", file_count="multiple", height=130, elem_id="teach-drop"
-            )
-            pose = gr.Radio(
-                ["auto", "fixed", "free"], value="auto", label="Does it lie any way round?"
-            )
-            about = gr.Textbox(label="What to know of it", placeholder="the print should read 500")
-            teach = gr.Button("Teach", variant="primary", elem_id="teach-go")
-            progress = gr.Markdown(elem_id="teach-said")
-            with gr.Accordion("From another installation", open=False):
-                packed = gr.File(label="A product file (.zip)", file_types=[".zip"], height=110)
-        with gr.Column(scale=4, min_width=320):
-            chosen = gr.Dropdown(label="Product", elem_id="product-chosen")
-            figures = gr.HTML(elem_id="product-figures")
-            with gr.Row():
-                with gr.Column(min_width=300):
-                    calibration = gr.HTML()
-                with gr.Column(min_width=300):
-                    trend = gr.HTML()
-            with gr.Row():
-                rate = gr.Number(
-                    label="False-alarm rate",
-                    minimum=0.001,
-                    maximum=0.5,
-                    step=0.01,
-                    elem_id="product-rate",
-                )
-                export = gr.DownloadButton("Export as one file", elem_id="product-export")
-                sure = gr.Textbox(label="To delete it, write its name", elem_id="product-sure")
-                delete = gr.Button("Delete", variant="stop", elem_id="product-delete")
-            references = gr.Gallery(
-                label="Good pictures", columns=8, height=220, elem_id="product-references"
-            )
-            history = gr.Dataframe(
-                headers=["when", "what", "by"], label="What happened to it", interactive=False
-            )
+class ProductsPage:
+    """A form to teach, and the product that is chosen, with what may be done to it."""
 
-    page = [figures, calibration, trend, rate, references, history]
+    def __init__(self, bench: Bench):
+        self.bench = bench
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self._add_teaching()
+            with gr.Column(scale=4, min_width=320):
+                self._add_product()
+        self._connect()
 
-    def products(value: str | None) -> Any:
-        names = bench.service.product_names()
-        return gr.Dropdown(
-            choices=names, value=value if value in names else next(iter(names), None)
+    def _add_teaching(self) -> None:
+        gr.Markdown(
+            "### Teach\nOne good picture is enough; 19 or more keep a false-alarm rate of 5 %."
         )
+        self.name = gr.Textbox(label="Name of the product", elem_id="teach-name", max_length=80)
+        self.good = gr.File(
+            label="Drop good pictures", file_count="multiple", height=130, elem_id="teach-drop"
+        )
+        self.pose = gr.Radio(
+            ["auto", "fixed", "free"], value="auto", label="Does it lie any way round?"
+        )
+        self.about = gr.Textbox(label="What to know of it", placeholder="the print should read 500")
+        self.teach = gr.Button("Teach", variant="primary", elem_id="teach-go")
+        self.progress = gr.Markdown(elem_id="teach-said")
+        with gr.Accordion("From another installation", open=False):
+            self.packed = gr.File(label="A product file (.zip)", file_types=[".zip"], height=110)
 
-    @told
-    def show(value: str | None) -> Any:
-        return described(bench, value) if value else [gr.skip()] * len(page)
+    def _add_product(self) -> None:
+        self.chosen = gr.Dropdown(label="Product", elem_id="product-chosen")
+        figures = gr.HTML(elem_id="product-figures")
+        with gr.Row():
+            with gr.Column(min_width=300):
+                calibration = gr.HTML()
+            with gr.Column(min_width=300):
+                trend = gr.HTML()
+        with gr.Row():
+            self.rate = gr.Number(
+                label="False-alarm rate", minimum=0.001, maximum=0.5, step=0.01,
+                elem_id="product-rate",
+            )  # fmt: skip
+            self.export = gr.DownloadButton("Export as one file", elem_id="product-export")
+            self.sure = gr.Textbox(label="To delete it, write its name", elem_id="product-sure")
+            self.delete = gr.Button("Delete", variant="stop", elem_id="product-delete")
+        references = gr.Gallery(
+            label="Good pictures", columns=8, height=220, elem_id="product-references"
+        )
+        history = gr.Dataframe(
+            headers=["when", "what", "by"], label="What happened to it", interactive=False
+        )
+        self.page = [figures, calibration, trend, self.rate, references, history]
 
-    @told
+    def _connect(self) -> None:
+        chosen, page = self.chosen, self.page
+        gr.on(None, self.bench.product_choice, chosen, chosen).then(self.show, chosen, page)
+        chosen.change(self.show, chosen, page)
+        taught = self.teach.click(
+            self.learn, [self.name, self.good, self.pose, self.about],
+            [self.progress, chosen, self.good],
+        )  # fmt: skip
+        taught.then(self.show, chosen, page)
+        self.packed.upload(self.bring_in, self.packed, chosen)
+        self.rate.submit(self.set_rate, [chosen, self.rate], page)
+        self.export.click(self.pack_up, chosen, self.export)
+        self.delete.click(self.remove, [chosen, self.sure], [chosen, self.sure])
+
+    @shows_errors
+    def show(self, value: str | None) -> Any:
+        return described(self.bench, value) if value else [gr.skip()] * len(self.page)
+
+    @shows_errors
     def learn(
-        value: str, files: list[str] | None, pose: str, about: str, request: gr.Request
+        self, value: str, files: list[str] | None, pose: str, about: str, request: gr.Request
     ) -> Iterator[Any]:
-        who = bench.who(request, "engineer")
-        sent = [bench.service.take_file(Path(file)) for file in files or []]
+        who, service = self.bench.who(request, "engineer"), self.bench.service
+        sent = [service.take_file(Path(file)) for file in files or []]
         yield f"Looking at {len(sent)} good pictures …", gr.skip(), gr.skip()
-        found = bench.service.teach(
-            value.strip(), sent, by=who.name, pose=pose, describe=about or None
-        )
-        notes = " ".join(found["notes"])
-        text = f"**{found['name']}** knows {len(found['references'])} good pictures. {notes}"
-        yield (
-            text,
-            gr.Dropdown(choices=bench.service.product_names(), value=found["name"]),
-            gr.File(value=None),
-        )
+        found = service.teach(value.strip(), sent, by=who.name, pose=pose, describe=about or None)
+        name, notes = found["name"], " ".join(found["notes"])
+        text = f"**{name}** knows {len(found['references'])} good pictures. {notes}"
+        yield text, self.bench.product_choice(name), gr.File(value=None)
 
-    @told
-    def bring_in(file: str, request: gr.Request) -> Any:
-        who = bench.who(request, "engineer")
-        found = bench.service.bring_in(Path(file), None, who.name)
-        return gr.Dropdown(choices=bench.service.product_names(), value=found["name"])
+    @shows_errors
+    def bring_in(self, file: str, request: gr.Request) -> Any:
+        who = self.bench.who(request, "engineer")
+        found = self.bench.service.import_product(Path(file), None, who.name)
+        return self.bench.product_choice(found["name"])
 
-    @told
-    def set_rate(value: str, rate: float, request: gr.Request) -> Any:
-        who = bench.who(request, "engineer")
-        bench.service.set_false_alarm_rate(value, rate, who.name)
-        return described(bench, value)
+    @shows_errors
+    def set_rate(self, value: str, rate: float, request: gr.Request) -> Any:
+        who = self.bench.who(request, "engineer")
+        self.bench.service.set_false_alarm_rate(value, rate, who.name)
+        return described(self.bench, value)
 
-    @told
-    def pack_up(value: str, request: gr.Request) -> str:
-        bench.who(request, "engineer")
-        target = Path(tempfile.mkdtemp(prefix="anomalyst-")) / f"{value}.zip"
-        pack(value, bench.service.config.products, target)
-        return str(target)
+    @shows_errors
+    def pack_up(self, value: str, request: gr.Request) -> str:
+        self.bench.who(request, "engineer")
+        return str(self.bench.service.export_product(value))
 
-    @told
-    def remove(value: str, sure: str, request: gr.Request) -> Any:
-        who = bench.who(request, "admin")
+    @shows_errors
+    def remove(self, value: str, sure: str, request: gr.Request) -> Any:
+        who = self.bench.who(request, "admin")
         if sure.strip() != value:
             raise gr.Error(f"Write {value} to delete it.", print_exception=False)
-        bench.service.delete_product(value, who.name)
-        return products(None), ""
-
-    gr.on(None, products, chosen, chosen).then(show, chosen, page)
-    chosen.change(show, chosen, page)
-    teach.click(learn, [name, good, pose, about], [progress, chosen, good]).then(show, chosen, page)
-    packed.upload(bring_in, packed, chosen)
-    rate.submit(set_rate, [chosen, rate], page)
-    export.click(pack_up, chosen, export)
-    delete.click(remove, [chosen, sure], [chosen, sure])
+        self.bench.service.delete_product(value, who.name)
+        return self.bench.product_choice(), ""
 
 
 def described(bench: Bench, name: str) -> list[Any]:
@@ -137,6 +134,7 @@ def described(bench: Bench, name: str) -> list[Any]:
     rate, scores = found["false_alarm_rate"], found["calibration"]["scores"]
     limit = limit_of(scores, rate)
     counts, drift = found["counts"], found["drift"]
+    strength = "drift!" if drift["alarm"] else f"{drift['strength']:.2g}"
     tiles = [
         (str(len(known["references"])), "good pictures"),
         (str(len(known["corrections"])), "places called fine"),
@@ -144,10 +142,7 @@ def described(bench: Bench, name: str) -> list[Any]:
         (str(sum(counts.values())), "inspected"),
         (str(counts.get("anomalous", 0)), "anomalous"),
         (str(counts.get("unsure", 0)), "unsure"),
-        (
-            "drift!" if drift["alarm"] else f"{drift['strength']:.2g}",
-            f"drift (alarm at {drift['alarm_at']:.0f})",
-        ),
+        (strength, f"drift (alarm at {drift['alarm_at']:.0f})"),
     ]
     paths = reference_paths(name, bench.service.config.products)
     pictures = list(zip(map(str, paths), known["references"], strict=True))[:GALLERY_MOST]
@@ -155,11 +150,5 @@ def described(bench: Bench, name: str) -> list[Any]:
         [f"{one.created_at:%Y-%m-%d %H:%M}", WORDS.get(one.kind, one.kind), one.by]
         for one in bench.service.store.changes(name, 30)
     ]
-    return [
-        pieces.tiles(tiles),
-        calibration_chart(scores, limit),
-        trend_chart(found["recent"], limit),
-        rate,
-        pictures,
-        happened,
-    ]
+    charts = calibration_chart(scores, limit), trend_chart(found["recent"], limit)
+    return [pieces.tiles(tiles), *charts, rate, pictures, happened]

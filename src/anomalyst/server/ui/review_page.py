@@ -5,8 +5,8 @@ from typing import Any
 import gradio as gr
 
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, told
-from anomalyst.server.ui.feedback_form import Judging
+from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.feedback_form import FeedbackForm
 
 KEYS = (
     "<p class='an-hint an-keys'><kbd>R</kbd> right &nbsp; <kbd>W</kbd> wrong &nbsp; "
@@ -15,47 +15,54 @@ KEYS = (
 EMPTY = "<p class='an-hint'>Nothing waits to be reviewed.</p>"
 
 
-def build(bench: Bench) -> None:
-    """The page's parts and what they do."""
-    current, skipped = gr.State(None), gr.State([])
-    with gr.Row():
-        product = gr.Dropdown(label="Product", elem_id="review-product", scale=2)
-        left = gr.Markdown(elem_id="review-left")
-    with gr.Row():
-        with gr.Column(scale=5, min_width=320):
-            view = gr.HTML(EMPTY, elem_id="review-view")
-        with gr.Column(scale=3, min_width=280):
-            gr.HTML(KEYS)
-            judging = Judging(bench, current, "review")
-            skip = gr.Button("Skip", size="sm", elem_id="review-skip")
-            talk = gr.HTML(elem_id="review-talk")
+class ReviewPage:
+    """The next inspection to judge, and what judges it."""
 
-    page = [view, talk, current, left]
+    def __init__(self, bench: Bench):
+        self.bench = bench
+        self.current, self.skipped = gr.State(None), gr.State([])
+        with gr.Row():
+            self.product = gr.Dropdown(label="Product", elem_id="review-product", scale=2)
+            left = gr.Markdown(elem_id="review-left")
+        with gr.Row():
+            with gr.Column(scale=5, min_width=320):
+                view = gr.HTML(EMPTY, elem_id="review-view")
+            with gr.Column(scale=3, min_width=280):
+                gr.HTML(KEYS)
+                self.judging = FeedbackForm(bench, self.current, "review")
+                self.skip = gr.Button("Skip", size="sm", elem_id="review-skip")
+                talk = gr.HTML(elem_id="review-talk")
+        self.page = [view, talk, self.current, left]
+        self._connect()
 
-    def products() -> Any:
-        return gr.Dropdown(choices=["any", *bench.service.product_names()], value="any")
+    def _connect(self) -> None:
+        given, page = [self.product, self.skipped], self.page
+        gr.on(None, self.products, None, self.product).then(self.following, given, page)
+        self.product.input(self.following, given, page)
+        skipped = self.skip.click(self.pass_over, [self.current, self.skipped], self.skipped)
+        skipped.then(self.following, given, page)
+        self.judging.last.change(self.after, [self.judging.last, *given], page)
 
-    @told
-    def following(name: str | None, passed: list[str], request: gr.Request) -> Any:
-        bench.who(request)
+    def products(self) -> Any:
+        return gr.Dropdown(choices=["any", *self.bench.service.product_names()], value="any")
+
+    @shows_errors
+    def following(self, name: str | None, passed: list[str], request: gr.Request) -> Any:
+        """The least certain inspection that was neither judged nor skipped."""
+        self.bench.who(request)
+        service = self.bench.service
         wanted = None if name in (None, "any") else name
-        rows = bench.service.store.to_review(wanted, limit=200 + len(passed))
+        rows = service.store.to_review(wanted, limit=200 + len(passed))
         rows = [row for row in rows if row.id not in passed]
         if not rows:
             return EMPTY, "", None, "Nothing waits."
         more = f"**{len(rows)}** wait" if len(rows) < 200 else "more than 200 wait"
-        row = rows[0]
-        return pieces.viewer(bench.service, row), pieces.dialogue(bench.service, row), row.id, more
+        return pieces.viewer(service, rows[0]), pieces.dialogue(service, rows[0]), rows[0].id, more
 
-    def pass_over(id: str | None, passed: list[str]) -> list[str]:
+    def pass_over(self, id: str | None, passed: list[str]) -> list[str]:
         return [*passed, id] if id else passed
 
-    gr.on(None, products, None, product).then(following, [product, skipped], page)
-    product.input(following, [product, skipped], page)
-    skip.click(pass_over, [current, skipped], skipped).then(following, [product, skipped], page)
-
-    @told
-    def after(last: str | None, name: str, passed: list[str], request: gr.Request) -> Any:
-        return following(name, passed, request) if last else [gr.skip()] * len(page)
-
-    judging.last.change(after, [judging.last, product, skipped], page)
+    @shows_errors
+    def after(self, last: str | None, name: str, passed: list[str], request: gr.Request) -> Any:
+        """The next one, once this one was judged."""
+        return self.following(name, passed, request) if last else [gr.skip()] * len(self.page)

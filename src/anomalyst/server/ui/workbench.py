@@ -11,19 +11,19 @@ from anomalyst.server.auth import caller_of
 from anomalyst.server.gradio_startup import no_apps_in_between
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.service import Service
-from anomalyst.server.ui import help as help_page
-from anomalyst.server.ui import history_page as history
-from anomalyst.server.ui import inspect_page as inspecting
-from anomalyst.server.ui import live_page as live
-from anomalyst.server.ui import products_page as teaching
-from anomalyst.server.ui import review_page as reviewing
-from anomalyst.server.ui import training_page as training
 from anomalyst.server.ui.context import Bench
+from anomalyst.server.ui.history_page import HistoryPage
+from anomalyst.server.ui.inspect_page import InspectPage
+from anomalyst.server.ui.live_page import LivePage
+from anomalyst.server.ui.products_page import ProductsPage
+from anomalyst.server.ui.review_page import ReviewPage
+from anomalyst.server.ui.training_page import TrainingPage
 
-SIGN_IN = "Sign in with a key's name and the key, as `anomalyst store key` gave them."
+SIGN_IN = "Name and key, as `anomalyst store key` gave them."
 PAGES = Path(__file__).parent
 # A system's own: nothing is fetched, and text looks as it does elsewhere on the machine.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+COLOURS = {"primary_hue": "cyan", "secondary_hue": "cyan", "neutral_hue": "slate"}
 MONO = ("ui-monospace", "Consolas", "monospace")
 TOP = (
     "<div class='an-top'><h1>Anomalyst</h1><span class='an-sub'>{0}</span>"
@@ -45,26 +45,18 @@ def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
 
     with no_apps_in_between():
         pages = build_pages(bench)
+    lock = {"auth": opens, "auth_message": SIGN_IN} if service.config.keys else {}
     return gr.mount_gradio_app(
         app,
         pages,
         path="/",
-        auth=opens if service.config.keys else None,
-        auth_message="Name and key, as `anomalyst store key` gave them."
-        if service.config.keys
-        else None,
+        **lock,
         show_error=False,
         ssr_mode=False,
         footer_links=[],
         max_file_size=f"{service.config.limits.upload_mb}mb",
         allowed_paths=[str(service.config.products.resolve())],
-        theme=gr.themes.Base(
-            primary_hue="cyan",
-            secondary_hue="cyan",
-            neutral_hue="slate",
-            font=FONTS,
-            font_mono=MONO,
-        ),
+        theme=gr.themes.Base(**COLOURS, font=FONTS, font_mono=MONO),
         css=(PAGES / "style.css").read_text(encoding="utf-8"),
         head=f"<script>{(PAGES / 'behave.js').read_text(encoding='utf-8')}</script>",
     )
@@ -79,24 +71,18 @@ def build_pages(bench: Bench) -> gr.Blocks:
         delete_cache=(3600, 86400),  # seconds: each hour, uploads of a day ago
     ) as pages:
         _top("inspect, question, correct")
-        inspecting.build(bench)
-    for title, path, build in (
-        ("Products", "products", teaching.build),
-        ("Review", "review", reviewing.build),
-        ("History", "history", history.build),
-        ("Live", "live", live.build),
-        ("Training", "training", training.build),
-    ):
-        with pages.route(title, path):
+        InspectPage(bench)
+    for page in (ProductsPage, ReviewPage, HistoryPage, LivePage, TrainingPage):
+        title = page.__name__.removesuffix("Page")
+        with pages.route(title, title.lower()):
             _top(title.lower())
-            build(bench)
+            page(bench)
     with pages.route("Help", "help"):
         _top("help")
-        help_page.build()
+        gr.Markdown((PAGES / "help.md").read_text(encoding="utf-8"), elem_id="help")
     return pages
 
 
 def _top(words: str) -> None:
-    """What every page begins with."""
     gr.Navbar(main_page_name="Inspect")  # type: ignore[attr-defined]
     gr.HTML(TOP.format(words))

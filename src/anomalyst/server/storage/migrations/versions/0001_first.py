@@ -1,5 +1,7 @@
 """The first schema."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,135 +9,100 @@ revision = "0001"
 down_revision = None
 branch_labels = depends_on = None
 
+TEXT, MOMENT = sa.String(), sa.DateTime(timezone=True)
+NUMBER: Any = sa.Double()
+INDEXES = {  # TABLE_...: columns
+    "changes_by_product": ["product", "id"],
+    "deliveries_waiting": ["sent_at", "next_at"],
+    "inspections_by_product": ["product", "id"],
+    "inspections_by_state": ["state"],
+    "inspections_to_review": ["reviewed", "uncertainty"],
+    "corrections_by_inspection": ["inspection"],
+    "turns_by_inspection": ["inspection", "id"],
+}
+
+
+def needed(**columns: Any) -> list[sa.Column[Any]]:
+    """Columns by name and type that every row fills."""
+    return [sa.Column(name, kind, nullable=False) for name, kind in columns.items()]
+
+
+def optional(**columns: Any) -> list[sa.Column[Any]]:
+    """Columns by name and type that may be null."""
+    return [sa.Column(name, kind, nullable=True) for name, kind in columns.items()]
+
 
 def upgrade() -> None:
     """Bring the schema here."""
     op.create_table(
         "changes",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("product", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("detail", sa.JSON(), nullable=False),
-        sa.Column("by", sa.String(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        *needed(id=TEXT, product=TEXT, kind=TEXT, detail=sa.JSON(), by=TEXT, created_at=MOMENT),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("changes_by_product", "changes", ["product", "id"], unique=False)
     op.create_table(
         "deliveries",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("sink", sa.String(), nullable=False),
-        sa.Column("payload", sa.JSON(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("problem", sa.String(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        *needed(id=TEXT, sink=TEXT, payload=sa.JSON(), attempts=sa.Integer()),
+        *optional(problem=TEXT),
+        *needed(created_at=MOMENT, next_at=MOMENT),
+        *optional(sent_at=MOMENT),
         sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index("deliveries_waiting", "deliveries", ["sent_at", "next_at"], unique=False)
-    op.create_table(
-        "inspections",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("product", sa.String(), nullable=False),
-        sa.Column("picture", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("source", sa.String(), nullable=False),
-        sa.Column("by", sa.String(), nullable=False),
-        sa.Column("owner", sa.String(), nullable=False),
-        sa.Column("question", sa.String(), nullable=True),
-        sa.Column("false_alarm_rate", sa.Double(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
-        sa.Column("problem", sa.String(), nullable=True),
-        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("verdict", sa.String(), nullable=True),
-        sa.Column("score", sa.Double(), nullable=True),
-        sa.Column("p_value", sa.Double(), nullable=True),
-        sa.Column("uncertainty", sa.Double(), nullable=True),
-        sa.Column("record", sa.JSON(), nullable=True),
-        sa.Column("heat", sa.String(), nullable=True),
-        sa.Column("shown", sa.String(), nullable=True),
-        sa.Column("revision", sa.String(), nullable=True),
-        sa.Column("reviewed", sa.String(), nullable=True),
-        sa.Column("alarm", sa.String(), nullable=True),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index("inspections_by_product", "inspections", ["product", "id"], unique=False)
-    op.create_index("inspections_by_state", "inspections", ["state"], unique=False)
-    op.create_index(
-        "inspections_to_review", "inspections", ["reviewed", "uncertainty"], unique=False
     )
     op.create_table(
         "keys",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("role", sa.String(), nullable=False),
-        sa.Column("digest", sa.String(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        *needed(id=TEXT, name=TEXT, role=TEXT, digest=TEXT, created_at=MOMENT),
+        *optional(revoked_at=MOMENT),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest"),
         sa.UniqueConstraint("name"),
     )
     op.create_table(
         "requests",
-        sa.Column("by", sa.String(), nullable=False),
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("fingerprint", sa.String(), nullable=False),
-        sa.Column("made", sa.JSON(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        *needed(by=TEXT, key=TEXT, fingerprint=TEXT, made=sa.JSON(), created_at=MOMENT),
         sa.PrimaryKeyConstraint("by", "key"),
     )
     op.create_table(
         "settings",
-        sa.Column("product", sa.String(), nullable=False),
-        sa.Column("false_alarm_rate", sa.Double(), nullable=False),
+        *needed(product=TEXT, false_alarm_rate=NUMBER),
         sa.PrimaryKeyConstraint("product"),
+    )
+    _create_inspections()
+    for index, columns in INDEXES.items():
+        op.create_index(index, index.partition("_")[0], columns, unique=False)
+
+
+def _create_inspections() -> None:
+    def of_inspection() -> list[sa.Constraint]:
+        target = ["inspections.id"]
+        foreign = sa.ForeignKeyConstraint(["inspection"], target, ondelete="CASCADE")
+        return [foreign, sa.PrimaryKeyConstraint("id")]
+
+    op.create_table(
+        "inspections",
+        *needed(id=TEXT, product=TEXT, picture=TEXT, name=TEXT, source=TEXT, by=TEXT, owner=TEXT),
+        *optional(question=TEXT),
+        *needed(false_alarm_rate=NUMBER, created_at=MOMENT, state=TEXT),
+        *optional(problem=TEXT, done_at=MOMENT, verdict=TEXT, score=NUMBER, p_value=NUMBER),
+        *optional(uncertainty=NUMBER, record=sa.JSON(), heat=TEXT, shown=TEXT, revision=TEXT),
+        *optional(reviewed=TEXT, alarm=TEXT),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "corrections",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("inspection", sa.String(), nullable=False),
-        sa.Column("product", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("detail", sa.JSON(), nullable=False),
-        sa.Column("by", sa.String(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("applied_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("undone_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["inspection"], ["inspections.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
+        *needed(id=TEXT, inspection=TEXT, product=TEXT, kind=TEXT, detail=sa.JSON(), by=TEXT),
+        *needed(created_at=MOMENT),
+        *optional(applied_at=MOMENT, undone_at=MOMENT),
+        *of_inspection(),
     )
-    op.create_index("corrections_by_inspection", "corrections", ["inspection"], unique=False)
     op.create_table(
         "turns",
-        sa.Column("id", sa.String(), nullable=False),
-        sa.Column("inspection", sa.String(), nullable=False),
-        sa.Column("question", sa.String(), nullable=False),
-        sa.Column("answer", sa.JSON(), nullable=False),
-        sa.Column("by", sa.String(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["inspection"], ["inspections.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id"),
+        *needed(id=TEXT, inspection=TEXT, question=TEXT, answer=sa.JSON(), by=TEXT),
+        *needed(created_at=MOMENT),
+        *of_inspection(),
     )
-    op.create_index("turns_by_inspection", "turns", ["inspection", "id"], unique=False)
 
 
 def downgrade() -> None:
-    """Undo it."""
-    op.drop_index("turns_by_inspection", table_name="turns")
-    op.drop_table("turns")
-    op.drop_index("corrections_by_inspection", table_name="corrections")
-    op.drop_table("corrections")
-    op.drop_table("settings")
-    op.drop_table("requests")
-    op.drop_table("keys")
-    op.drop_index("inspections_to_review", table_name="inspections")
-    op.drop_index("inspections_by_state", table_name="inspections")
-    op.drop_index("inspections_by_product", table_name="inspections")
-    op.drop_table("inspections")
-    op.drop_index("deliveries_waiting", table_name="deliveries")
-    op.drop_table("deliveries")
-    op.drop_index("changes_by_product", table_name="changes")
-    op.drop_table("changes")
+    """Undo it; a table takes its indexes with it."""
+    dependent, others = ("turns", "corrections"), ("settings", "requests", "keys", "inspections")
+    for table in (*dependent, *others, "deliveries", "changes"):
+        op.drop_table(table)

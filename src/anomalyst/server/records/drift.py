@@ -1,0 +1,52 @@
+"""Drift alarms: a sentence when the scores of accepted parts have been seen to change."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.drift import DriftTest
+from anomalyst.server.metrics import Metrics
+from anomalyst.server.records import products
+from anomalyst.server.records.figures import drift_test
+from anomalyst.server.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class DriftAlarms:
+    """One test for each product, begun anew when the product or its false-alarm rate changes."""
+
+    def __init__(self, store: Store, products: Path, metrics: Metrics):
+        self.store, self.products, self.metrics = store, products, metrics
+        self._tests: dict[str, tuple[str, DriftTest]] = {}  # product -> its revision and test
+
+    def forget(self, product: str) -> None:
+        """Begin the product's test anew."""
+        self._tests.pop(product, None)
+
+    def see(self, product: str, revision: str, record: dict[str, Any]) -> str | None:
+        """The alarm, if this inspection raises it."""
+        if record["verdict"] != "normal":
+            return None
+        test = self._test(product, revision)
+        before = test.alarm
+        self.metrics.drift.labels(product).set(test.see(record["score"]))
+        if before or not test.alarm:
+            return None
+        text = (
+            f"scores of accepted parts of {product!r} have changed (evidence {test.strength:.0f} "
+            "to 1); look at light, camera and parts, or teach pictures of how it is now."
+        )
+        self.store.note(product, "drift", "anomalyst", text=text)
+        log.warning(text, extra={"product": product})
+        return text
+
+    def _test(self, product: str, revision: str) -> DriftTest:
+        known = self._tests.get(product)
+        if known is None or known[0] != revision:
+            summary = products.summary(product, self.products)
+            calibration = Calibration.from_dict(summary["calibration"])
+            test = drift_test(calibration, self.store.false_alarm_rate(product))
+            known = self._tests[product] = (revision, test)
+        return known[1]
