@@ -125,6 +125,24 @@ def test_sigterm_saves_first_and_another_engine_goes_on(tiny, curve, tmp_path):
     assert apart(curve, out) <= TOLERANCE
 
 
+def test_sigterm_to_the_whole_group_saves_too(tmp_path):
+    """As a scheduler sends it: the processes that draw the pictures hear it as well."""
+    out, recipe = tmp_path / "run", Path(__file__).parent.parent / "recipes" / "embedded.yaml"
+    small = ["steps=2000", "batch=2", "sizes_px=[64]", "workers=2", "log_every=1"]
+    words = [sys.executable, "-m", "anomalyst", "train", str(recipe), "--out", str(out), *small]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        while not (out / "log.jsonl").exists() or len(losses(out)) < 2:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "the same command goes on from there" in said, said[-2000:]
+    assert list((out / "checkpoints").iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "more"),

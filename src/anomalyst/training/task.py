@@ -1,5 +1,6 @@
 """What the loop asks of a task, and what most tasks answer alike."""
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -89,7 +90,14 @@ def prefetched(
         batch_size=None,
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
+        worker_init_fn=_outlive_termination,
     )
+
+
+def _outlive_termination(worker: int) -> None:
+    """SIGTERM to a whole process group is answered by the training process, which saves first."""
+    del worker
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class _Numbered(Dataset[Any]):
