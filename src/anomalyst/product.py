@@ -16,7 +16,7 @@ from anomalyst.config import from_mapping, to_mapping
 from anomalyst.detection.pose import Circle
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text, written_whole
-from anomalyst.io.geometry import Frame
+from anomalyst.io.geometry import Frame, Views
 from anomalyst.product_index import FORMAT, RECORD, product_folder, read_record
 from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Features
@@ -65,6 +65,7 @@ class Product:
     bad: KnownDefects | None = None  # defective pictures it was taught with
     rule: Rule | None = None  # what they set
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
+    views: list[Views] = field(default_factory=list, repr=False)  # good pictures, opened lazily
     folder: Path | None = None  # where it is saved
     compiled: Any = field(default=None, repr=False)  # its networks on an engine, lazily
 

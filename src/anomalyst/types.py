@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Label = Literal["normal", "anomalous"]
 Split = Literal["train", "test"]
 Verdict = Literal["normal", "anomalous", "unsure"]
+Part = Literal["missing", "extra"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Region:
     centre_xy: tuple[float, float]  # map-weighted centre
     place: str  # "upper left" ... "lower right": a 3 x 3 grid in reading order
     kind: str | None = None
+    part: Part | None = None  # beside the good pictures: one is missing here, or one too many lies
 
     def as_dict(self) -> dict[str, Any]:
         """The region as plain JSON values."""
@@ -76,6 +78,7 @@ class Region:
             "centre_xy": [round(v, 2) for v in self.centre_xy],
             "place": self.place,
             "kind": self.kind,
+            "part": self.part,
         }
 
     @classmethod
@@ -89,6 +92,7 @@ class Region:
             centre_xy=(centre[0], centre[1]),
             place=values["place"],
             kind=values["kind"],
+            part=values.get("part"),  # records of before have none
         )
 
 

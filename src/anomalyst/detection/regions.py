@@ -6,11 +6,15 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from anomalyst.types import Region, Verdict, place_of
+from anomalyst.types import Part, Region, Verdict, place_of
 
 MOST_REGIONS = 50
 REGION_THRESHOLD = 0.5  # of the map: as likely anomalous as not
 JOINED = 0.09  # of the picture's side; with LEAST, counts agree best with drawn defects'
+PARTS: dict[Part, str] = {
+    "missing": "one part fewer than in the good pictures",
+    "extra": "one part more than in the good pictures",
+}
 LEAST = 4e-4  # of the picture's area: a smaller place is named only if it is the only one
 
 
@@ -100,12 +104,18 @@ def sentence(verdict: Verdict, regions: Sequence[Region], p_value: float) -> str
     """The verdict in words."""
     if verdict == "normal":
         return f"No anomaly found (p = {p_value:.3g})."
-    count = len(regions)
+    count, told = len(regions), "".join(f" {part_sentence(r)}" for r in regions if r.part)
     where = "; ".join(dict.fromkeys(r.place for r in regions[:3]))
     what = f"{count} region{'s' if count != 1 else ''}" + (f" at the {where}" if where else "")
     if verdict == "anomalous":
-        return f"Anomalous: {what} (p = {p_value:.3g})."
-    return f"Unsure: please look at {what} (p = {p_value:.3g})."
+        return f"Anomalous: {what} (p = {p_value:.3g}).{told}"
+    return f"Unsure: please look at {what} (p = {p_value:.3g}).{told}"
+
+
+def part_sentence(region: Region) -> str:
+    """What a region's part says, in words; the region has one."""
+    assert region.part is not None
+    return f"{region.place.capitalize()}: {PARTS[region.part]}."
 
 
 def box_iou(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:

@@ -7,24 +7,28 @@ import numpy as np
 import torch
 
 from anomalyst.backbones import fingerprint
+from anomalyst.backbones.efficientnet_lite import LiteTrunk
+from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.verdict import Decision, decide, posed
+from anomalyst.detection.composition import MOST_GOOD, Composition
 from anomalyst.detection.defect_types import load_kinds, with_kinds
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pose import UPRIGHT, Laid, Pose, coarse, find_poses, pose_notes
 from anomalyst.detection.pose_correction import judge_laid
 from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.scoring import Evidence
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.preprocessing import Seen, Stopwatch, encode
-from anomalyst.io.geometry import Frame
+from anomalyst.io.geometry import Frame, Views
+from anomalyst.io.pictures import open_picture
 from anomalyst.io.working_side import Sizing
 from anomalyst.product import UNNAMED, Product
 from anomalyst.runtime.compiled import Compiled, compiled, network_key
 from anomalyst.runtime.engines import built_engines
-from anomalyst.types import Inspection
+from anomalyst.types import Inspection, Region
 from anomalyst.vlm.facts import MOST_NAMED
 from anomalyst.vlm.visual_inputs import shown
 
@@ -44,6 +48,9 @@ class Pipeline:
         # Defect types were learnt from what the shipped decoder compares; another one compares
         # otherwise.
         self.kinds = load_kinds() if detector.encoder.name == "embedded" else None
+        # What it looks with is the shipped trunk.
+        trunk = detector.encoder.trunk if isinstance(detector.encoder, EmbeddedEncoder) else None
+        self.composition = Composition(trunk) if isinstance(trunk, LiteTrunk) else None
         self.fingerprint = fingerprint(detector.encoder, detector.decoder)
         self.threads = RoomForThreads()
 
@@ -90,6 +97,7 @@ class Pipeline:
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None:
                 regions = with_kinds(self.kinds, regions, views, evidence)
+            regions, unread = self.with_parts(regions, views, product, pose)
             seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
         return Inspection(
             image=one.image,
@@ -103,7 +111,7 @@ class Pipeline:
             regions=regions,
             answer=sentence(decision.verdict, regions, decision.p_value),
             seconds=stopwatch.seconds,
-            notes=(*product.notes, *decision.notes),
+            notes=(*product.notes, *decision.notes, *unread),
             product="" if product.name == UNNAMED else product.name,
             num_good=product.num_references,
             told=product.description,
@@ -140,6 +148,32 @@ class Pipeline:
 
         found, pose = judge_laid(canvas, placement, poses, judge)
         return [found], pose
+
+    def with_parts(
+        self, regions: tuple[Region, ...], views: Views, product: Product, pose: Pose
+    ) -> tuple[tuple[Region, ...], tuple[str, ...]]:
+        """The regions, with the parts that are missing or too many there; and what to note.
+
+        A part that lies turned cannot be laid on a good picture's pixels, and is left as it is.
+        """
+        if self.composition is None or not (regions and product.references and pose.upright):
+            return regions, ()
+        try:
+            good = self.good_views(product)
+        except PictureError as error:
+            return regions, (f"Whether parts are missing is not told: {error}",)
+        return self.composition.with_parts(regions, views, good), ()
+
+    def good_views(self, product: Product) -> list[Views]:
+        """The first good pictures on the product's canvas; opened once a product.
+
+        Of a product that lies any way round the first alone: the others lie otherwise.
+        """
+        if not product.views:
+            assert product.frame is not None  # a taught product has one
+            shown = product.references[: MOST_GOOD if product.pose == "fixed" else 1]
+            product.views = [product.frame.cut(open_picture(path)) for path in shown]
+        return product.views
 
     def decide(
         self, evidence: Sequence[Evidence], pose: Pose, product: Product, rate: float

@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from anomalyst.detection.regions import PARTS
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import written_whole
 from anomalyst.io.geometry import resize
@@ -74,6 +75,7 @@ class ReportWriter:
             drawn=None if np.array_equal(plain, drawn) else data_uri(drawn),
             full_size=full_size.relative_to(self.path.parent).as_posix() if full_size else None,
             notes=[self.notes[note] for note in inspection.notes],
+            parts=PARTS,
         )
         with _told(self.path):
             self._rows.write(row)

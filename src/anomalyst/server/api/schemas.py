@@ -44,6 +44,7 @@ class Region(BaseModel):
     centre_xy: list[float]
     place: str
     kind: str | None
+    part: Literal["missing", "extra"] | None = None
 
 
 class Inspection(OfRow):

@@ -12,12 +12,15 @@ from anomalyst.synthetic.procedural.camera import bending, bent, photograph
 from anomalyst.synthetic.procedural.defects import DEFECTS, apply_defect
 from anomalyst.synthetic.procedural.families import draw_product
 from anomalyst.synthetic.procedural.faults import alter_layout
-from anomalyst.synthetic.procedural.product import ProductSpec
+from anomalyst.synthetic.procedural.product import Layout, ProductSpec
 from anomalyst.synthetic.procedural.render import draw
+from anomalyst.synthetic.procedural.scene import Scene
 from anomalyst.synthetic.sampling import Rng, one_of
 from anomalyst.types import place_of, size_of
 
 Found = tuple[str, np.ndarray, float]  # a defect's kind, its mask, its mean visible change
+LEAST_SEEN_PX = 6  # of a fault of the layout; a smaller one cannot be seen
+FAULT_TRIES = 60  # layouts altered until one has a fault of the wanted kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,30 @@ def defective_picture(
     return photograph(bent(image, source), spec.camera, rng), mask, describe(spec, found)
 
 
+def faulty_picture(
+    spec: ProductSpec, rng: Rng, size_px: int, kinds: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, str] | None:
+    """A new instance with one fault of the layout: its picture, its mask, its kind.
+
+    The kind is one of `kinds`, in the words of `faults.py`. None where the product has no part
+    that could have it, or nothing of it could be seen.
+    """
+    for _ in range(FAULT_TRIES):
+        fault = alter_layout(spec, rng)
+        if fault is None:
+            return None
+        kind, layout = fault
+        if kind not in kinds:
+            continue
+        seed = _seed(rng)
+        scene, mask, _ = _altered(spec, seed, draw(spec, seed, size_px), layout)
+        source = bending(spec.camera, rng, size_px)
+        seen = bent(mask, source)
+        if mask.sum() >= LEAST_SEEN_PX and seen.any():
+            return photograph(bent(scene.image, source), spec.camera, rng), seen, kind
+    return None
+
+
 def _seed(rng: Rng) -> int:
     return int(rng.integers(1 << 62))
 
@@ -123,12 +150,10 @@ def _defective_image(
     found: list[Found] = []
     if rng.random() < config.layout_share and (fault := alter_layout(spec, rng)):
         kind, layout = fault
-        altered = draw(spec, seed, config.size_px, layout)
-        change = np.abs(altered.image - scene.image).max(2)
-        mask = cv2.morphologyEx((change > 0.06).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
-        if mask.sum() >= 6:
+        altered, mask, change = _altered(spec, seed, scene, layout)
+        if mask.sum() >= LEAST_SEEN_PX:
             scene = altered
-            found.append(_found(kind, mask.astype(bool), change))
+            found.append(_found(kind, mask, change))
     wanted = int(rng.choice([1, 1, 1, 2, 3])) if not found else int(rng.random() < 0.15)
     for _ in range(wanted * 3):
         if len(found) >= wanted:
@@ -143,6 +168,16 @@ def _defective_image(
 
 def _found(kind: str, mask: np.ndarray, change: np.ndarray) -> Found:
     return kind, mask, float(change[mask].mean())
+
+
+def _altered(
+    spec: ProductSpec, seed: int, normal: Scene, layout: Layout
+) -> tuple[Scene, np.ndarray, np.ndarray]:
+    """The same instance with another layout, where the two drawings differ, and by how much."""
+    scene = draw(spec, seed, normal.image.shape[0], layout)
+    change = np.abs(scene.image - normal.image).max(2)
+    mask = cv2.morphologyEx((change > 0.06).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3)))
+    return scene, mask.astype(bool), change
 
 
 def describe(spec: ProductSpec, found: Sequence[Found] = ()) -> Truth:

@@ -10,6 +10,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training.recipe import DetectorRecipe, Recipe, with_task
 from anomalyst.training.task import Task
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
+from anomalyst.training.tasks.composition import CompositionRecipe, CompositionTask
 from anomalyst.training.tasks.defect_types import KindsRecipe, KindsTask
 from anomalyst.training.tasks.detector import DetectorTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
@@ -19,6 +20,7 @@ from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAligned
 TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made of (recipe, folder)
     "detector": (DetectorRecipe, DetectorTask),
     "kinds": (KindsRecipe, KindsTask),
+    "composition": (CompositionRecipe, CompositionTask),
     "text_aligned": (TextAlignedRecipe, TextAlignedTask),
     "language": (LanguageRecipe, LanguageTask),
     "anomalygpt": (AnomalyGPTRecipe, AnomalyGPTTask),
