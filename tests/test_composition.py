@@ -58,7 +58,7 @@ def test_a_region_says_what_is_missing_in_words_and_in_its_record():
     assert Region.from_dict(old) == replace(region, part=None)
     assert sentence("anomalous", [region], 0.01) == (
         "Anomalous: 1 region at the upper left (p = 0.01). "
-        "Upper left: one part fewer than in the good pictures."
+        "Upper left: something that the good pictures show is missing."
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -45,30 +46,20 @@ def export_product(
     """
     checked_choice("--format", format, BUILT)
     engine = cast(BuiltEngine, format)
-    if product.folder is None:
-        raise AnomalystError(
-            f"product {product.name!r}: is not saved yet; save it, then export it."
-        )
-    if product.rule is not None:
-        raise AnomalystError(
-            f"product {product.name!r}: was taught with defective pictures, and an export cannot "
-            "judge by their threshold yet; teach it without --bad to export it."
-        )
+    _refuse_product(product)
     checked_rate(rate)
     out = out.resolve()
     _refuse_to_replace(out)
     assert product.frame is not None  # a taught product has one
-    canvas = product.frame.canvas_hw
     inspector.memories(product)
     key = network_key(inspector.detector, product)
     make_folder(out.parent)
     with folder_written_whole(out) as part:
-        networks = []
         with built_networks(inspector.detector, product, key, engine) as built:
             for path in built:
                 for file in path.parent.glob(f"{path.stem}.*"):  # OpenVINO's weights lie beside
                     (part / file.name).write_bytes(file.read_bytes())
-                networks.append(path.name)
+            networks = [path.name for path in built]
         (part / RUNNER.name).write_bytes(RUNNER.read_bytes())
         (part / "geometry.py").write_bytes(Path(geometry.__file__).read_bytes())
         manifest = {
@@ -80,11 +71,7 @@ def export_product(
             "good_pictures": product.num_references,
             "fingerprint": product.fingerprint,
             "key": key,
-            "frame": {
-                "size_hw": product.frame.size_hw,
-                "canvas_hw": canvas,
-                "boxes_xyxy": product.frame.boxes_xyxy,
-            },
+            "frame": asdict(product.frame),
             "decision": decision_rule(inspector, product, rate),
             "versions": _versions(),
             "exported": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -93,6 +80,19 @@ def export_product(
         (part / "README.md").write_text(_card(manifest), encoding="utf-8")
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _refuse_product(product: Product) -> None:
+    """Raises AnomalystError for a product that cannot be exported."""
+    if product.folder is None:
+        raise AnomalystError(
+            f"product {product.name!r}: is not saved yet; save it, then export it."
+        )
+    if product.rule is not None:
+        raise AnomalystError(
+            f"product {product.name!r}: was taught with defective pictures, and an export cannot "
+            "judge by their threshold yet; teach it without --bad to export it."
+        )
 
 
 def _refuse_to_replace(out: Path) -> None:

@@ -43,7 +43,6 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     bad = bad or (product.bad if product else None)
     defects = open_defects(bad, pictures, on_picture) if bad else None
     accepted = product.accepted if product else ()
-    kept = list(pictures)
     frame, why = pipeline.frame_for(list(pictures.values()), product)
     studied = study(
         pipeline.detector,
@@ -58,15 +57,17 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     sources = dict(product.sources) if product else {}
     named = [(sources.get(path, path.name), picture) for path, picture in pictures.items()]
     notes += remarks(named, studied.features[0].embedding)
-    calibration, rule = Calibration(scores=(), method="leave-one-out"), None
+    rule = None
     if bad is not None and defects is not None:
         bad, notes = bad.only(defects.pictures), [*notes, *defects.notes]
-        looked = iter([*kept, *defects.pictures])
+        looked = iter([*pictures, *defects.pictures])
         rule, studied, calibration = teach_defects(
             pipeline.detector, frame, studied, named, defects, bad, lambda: on_picture(next(looked))
         )
-    elif calibrated and len(kept) > 1 and not all_the_same(list(pictures.values())):
+    elif calibrated and len(pictures) > 1 and not all_the_same(list(pictures.values())):
         calibration = calibrate(pipeline.detector, studied)
+    else:
+        calibration = Calibration(scores=(), method="leave-one-out")
     return Product(
         name=name,
         encoder=pipeline.detector.encoder.name,
@@ -74,7 +75,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         frame=frame,
         pose="fixed" if studied.circle is None else "free",
         circle=studied.circle,
-        references=kept,
+        references=list(pictures),
         sources=sources,
         features=studied.shown,
         calibration=calibration,

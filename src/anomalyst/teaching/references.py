@@ -127,22 +127,18 @@ def study(
     good = [canvases[i] for i in chosen]
     shown = [tile.rows(chosen) for tile in features]
     if accepted:
-        more = [frame.cut(picture).canvases for picture in accepted]
-        if circle is not None:
-            more = [_all_laid(one, pose_of(detector, one[0], circle)) for one in more]
-        seen = encoded(detector, more)
-        some = chosen_references(seen[0].embedding, ACCEPTED_MOST)
-        good += [more[i] for i in some]
-        shown = [stacked([o, tile.rows(some)]) for o, tile in zip(shown, seen, strict=True)]
+        more, seen = _accepted(detector, frame, accepted, circle)
+        good += more
+        shown = [stacked(pair) for pair in zip(shown, seen, strict=True)]
     own, tiles = shown, list(zip(*good, strict=True))  # tiles: canvases per tile
     shown = [with_copies(detector, *part) for part in zip(own, tiles, strict=True)]
     memories = [detector.remember(tile) for tile in shown]
-    decoder = None
     if isinstance(adapted, Mapping):
         decoder = detector.decoder.with_head(adapted) if adapted and detector.decoder else None
-    elif adapted or (adapted is None and apart):
+    else:
         lessons = [Lesson(*part) for part in zip(tiles, own, memories, strict=True)]
-        decoder = adapt(detector, lessons, on_step=on_step)
+        fit = adapted or (adapted is None and apart)
+        decoder = adapt(detector, lessons, on_step=on_step) if fit else None
     memories = [replace(memory, decoder=decoder) for memory in memories]
     return Studied(
         features=features,
@@ -154,6 +150,18 @@ def study(
         circle=circle,
         decoder=decoder,
     )
+
+
+def _accepted(
+    detector: Detector, frame: Frame, pictures: Sequence[np.ndarray], circle: Circle | None
+) -> tuple[list[list[np.ndarray]], list[Features]]:
+    """The accepted pictures compared with: canvases of each, and features per tile."""
+    canvases = [frame.cut(picture).canvases for picture in pictures]
+    if circle is not None:
+        canvases = [_all_laid(one, pose_of(detector, one[0], circle)) for one in canvases]
+    seen = encoded(detector, canvases)
+    some = chosen_references(seen[0].embedding, ACCEPTED_MOST)
+    return [canvases[i] for i in some], [tile.rows(some) for tile in seen]
 
 
 def _all_laid(canvases: list[np.ndarray], pose: Pose) -> list[np.ndarray]:

@@ -48,41 +48,50 @@ def learn_rule(
     chosen, reasons = choose_shares(looks, config)
     own = looks.scores[chosen]
     left_out = _each_by_others(looks) if chosen else own
-    head = None
-    if int(labels.sum()) >= config.head_least and looks.figures.shape[2]:
-        trained = left_out_log_odds(looks.figures[chosen], labels)
-        gain = auroc_gain(labels, own, trained)
-        kept = gain.clear(config.errors)
-        reasons += (_said_of_head(auroc(labels, own), auroc(labels, trained), gain, kept),)
-        if kept:
-            head = fit_head(looks.figures[chosen], labels)
-            own = left_out = trained
-    elif looks.figures.shape[2]:
-        reasons += (f"no head: it takes {config.head_least} defective pictures",)
+    trained, said = _head_scores(looks, chosen, config)
+    if trained is not None:
+        own = left_out = trained
     slope, middle = even_odds(labels, own)
     anomalous = called_anomalous(labels, own, costs)
+    findings = Findings(
+        good=int((labels == 0).sum()),
+        bad=int(labels.sum()),
+        masked=_masked(looks),
+        auroc_plain=auroc(labels, looks.scores[0]),
+        auroc=auroc(labels, left_out),
+        pixel_ap_plain=_mean(looks.precision[0]),
+        pixel_ap=_mean(looks.precision[chosen]),
+        missed=_named(names, (labels == 1) & ~anomalous),
+        alarms=_named(names, (labels == 0) & anomalous),
+        doubtful=_named(names, doubtful(labels, own, slope * (own - middle))),
+        reasons=reasons + said,
+    )
     rule = Rule(
         shares=looks.shares[chosen] if chosen else (),
-        head=head,
+        head=None if trained is None else fit_head(looks.figures[chosen], labels),
         threshold=best_threshold(labels, own, costs),
         slope=slope,
         middle=middle,
         costs=costs,
-        findings=Findings(
-            good=int((labels == 0).sum()),
-            bad=int(labels.sum()),
-            masked=_masked(looks),
-            auroc_plain=auroc(labels, looks.scores[0]),
-            auroc=auroc(labels, left_out),
-            pixel_ap_plain=_mean(looks.precision[0]),
-            pixel_ap=_mean(looks.precision[chosen]),
-            missed=_named(names, (labels == 1) & ~anomalous),
-            alarms=_named(names, (labels == 0) & anomalous),
-            doubtful=_named(names, doubtful(labels, own, slope * (own - middle))),
-            reasons=reasons,
-        ),
+        findings=findings,
     )
     return rule, own
+
+
+def _head_scores(
+    looks: Looks, chosen: int, config: ChoiceConfig
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Left-out log-odds of a trained head if it clearly pays, else None; and why, in words."""
+    if not looks.figures.shape[2]:
+        return None, ()
+    labels, plain = looks.labels, looks.scores[chosen]
+    if int(labels.sum()) < config.head_least:
+        return None, (f"no head: it takes {config.head_least} defective pictures",)
+    trained = left_out_log_odds(looks.figures[chosen], labels)
+    gain = auroc_gain(labels, plain, trained)
+    kept = gain.clear(config.errors)
+    said = _said_of_head(auroc(labels, plain), auroc(labels, trained), gain, kept)
+    return (trained if kept else None), (said,)
 
 
 def choose_shares(looks: Looks, config: ChoiceConfig) -> tuple[int, tuple[str, ...]]:
