@@ -1,11 +1,11 @@
-"""Defects of one instance: what wear, handling and accidents leave on it."""
+"""Every kind of drawn defect, and how one is planted on an instance."""
 
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from anomalyst.synthetic.procedural import shape_defects, surface_defects
+from anomalyst.synthetic.procedural.defects import shape, surface
 from anomalyst.synthetic.procedural.scene import Scene
 from anomalyst.synthetic.sampling import Rng
 
@@ -13,24 +13,24 @@ from anomalyst.synthetic.sampling import Rng
 Maker = Callable[[Scene, Rng], np.ndarray]
 
 DEFECTS: dict[str, Maker] = {
-    "scratch": surface_defects.scratch,
-    "crack": surface_defects.crack,
-    "cut": surface_defects.cut,
-    "stain": surface_defects.stain,
-    "hole": shape_defects.hole,
-    "dent": surface_defects.dent,
-    "chip": shape_defects.chip,
-    "broken off": shape_defects.broken_off,
-    "fracture": shape_defects.fracture,
-    "particles": surface_defects.particles,
-    "fibre": surface_defects.fibre,
-    "foreign body": surface_defects.foreign_body,
-    "discolouration": surface_defects.discolouration,
-    "smear": surface_defects.smear,
-    "fold": surface_defects.fold,
-    "wrong texture": surface_defects.wrong_texture,
-    "bend": surface_defects.bend,
-    "edge fault": shape_defects.edge_fault,
+    "scratch": surface.scratch,
+    "crack": surface.crack,
+    "cut": surface.cut,
+    "stain": surface.stain,
+    "hole": shape.hole,
+    "dent": surface.dent,
+    "chip": shape.chip,
+    "broken off": shape.broken_off,
+    "fracture": shape.fracture,
+    "particles": surface.particles,
+    "fibre": surface.fibre,
+    "foreign body": surface.foreign_body,
+    "discolouration": surface.discolouration,
+    "smear": surface.smear,
+    "fold": surface.fold,
+    "wrong texture": surface.wrong_texture,
+    "bend": surface.bend,
+    "edge fault": shape.edge_fault,
 }
 
 # Their makers touch more than they change, so the visible share says nothing about failure.

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
+from anomalyst.synthetic.procedural.defects.surface import crack, particles
 from anomalyst.synthetic.procedural.material import draw_material, render
 from anomalyst.synthetic.procedural.noise import slow_field
 from anomalyst.synthetic.procedural.scene import Scene, as_float, random_walk
-from anomalyst.synthetic.procedural.surface_defects import crack, particles
 from anomalyst.synthetic.sampling import Rng
 
 
