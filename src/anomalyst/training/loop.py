@@ -2,11 +2,11 @@
 
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -74,13 +74,14 @@ def _run_steps(
     monitor = TrainingMonitor(recipe, run.task, engine, out)
     log = Log(out, first, recipe, engine, on_log)
     profiler = Profiler(out, recipe.profile_steps, engine, first)
-    stream = run.task.batches(first, run.share)
-    with log.resources, profiler, _termination_requested() as ended:
+    # Closed in any case: its worker processes do not end by a signal (task.py).
+    stream = closing(cast(Generator[Any, None, None], run.task.batches(first, run.share)))
+    with stream as made, log.resources, profiler, _termination_requested() as ended:
         for step in range(first, recipe.steps):
             with log.stopwatch.stopped():
                 profiler.at(step)
             with log.stopwatch.waiting(), trace_range("data"):
-                batches = [next(stream) for _ in run.share.parts]
+                batches = [next(made) for _ in run.share.parts]
             loss, stepped = _step(run, step, batches, monitor, log)
             average.update(step)
             if profiler.communication_share is not None:
