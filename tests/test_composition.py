@@ -80,7 +80,7 @@ def test_parts_of_families_never_seen_in_training(inspector: Inspector):
             region = Region(box_xyxy=box, area_px=9, peak=1, centre_xy=(0, 0), place="centre")
             frame = Frame.of((256, 256), 256, 16)
             views = [frame.cut(picture) for picture in (made[0], good)]
-            (found,) = composition.with_parts([region], views[0], views[1:])
+            (found,) = composition.with_parts([region], *views)
             told.append((part, found.part))
     right = sum(a == b for a, b in told)
     wrong = sum(b is not None and a != b for a, b in told)

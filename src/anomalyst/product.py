@@ -65,7 +65,7 @@ class Product:
     bad: KnownDefects | None = None  # defective pictures it was taught with
     rule: Rule | None = None  # what they set
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
-    views: list[Views] = field(default_factory=list, repr=False)  # good pictures, opened lazily
+    first: Views | None = field(default=None, repr=False)  # the first good picture, lazily
     folder: Path | None = None  # where it is saved
     compiled: Any = field(default=None, repr=False)  # its networks on an engine, lazily
 

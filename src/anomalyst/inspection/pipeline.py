@@ -11,7 +11,7 @@ from anomalyst.backbones.efficientnet_lite import LiteTrunk
 from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.verdict import Decision, decide, posed
-from anomalyst.detection.composition import MOST_GOOD, Composition
+from anomalyst.detection.composition import Composition
 from anomalyst.detection.defect_types import load_kinds, with_kinds
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pose import UPRIGHT, Laid, Pose, coarse, find_poses, pose_notes
@@ -159,21 +159,12 @@ class Pipeline:
         if self.composition is None or not (regions and product.references and pose.upright):
             return regions, ()
         try:
-            good = self.good_views(product)
+            if product.first is None:
+                assert product.frame is not None  # a taught product has one
+                product.first = product.frame.cut(open_picture(product.references[0]))
         except PictureError as error:
             return regions, (f"Whether parts are missing is not told: {error}",)
-        return self.composition.with_parts(regions, views, good), ()
-
-    def good_views(self, product: Product) -> list[Views]:
-        """The first good pictures on the product's canvas; opened once a product.
-
-        Of a product that lies any way round the first alone: the others lie otherwise.
-        """
-        if not product.views:
-            assert product.frame is not None  # a taught product has one
-            shown = product.references[: MOST_GOOD if product.pose == "fixed" else 1]
-            product.views = [product.frame.cut(open_picture(path)) for path in shown]
-        return product.views
+        return self.composition.with_parts(regions, views, product.first), ()
 
     def decide(
         self, evidence: Sequence[Evidence], pose: Pose, product: Product, rate: float
