@@ -33,7 +33,7 @@ from anomalyst.product import Product
 from anomalyst.teaching.duplicates import product_groups, remarks
 from anomalyst.teaching.known_defects.choice import ChoiceConfig, choose_shares, learn_rule
 from anomalyst.teaching.known_defects.defects import KnownDefects, masks_of, open_defects
-from anomalyst.teaching.known_defects.left_out import Looks, candidate_shares
+from anomalyst.teaching.known_defects.left_out import LeftOutScores, candidate_shares
 from anomalyst.teaching.known_defects.operating_point import (
     best_threshold,
     called_anomalous,
@@ -57,14 +57,14 @@ def drawn(seed: int, shift: float = 1.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=20) + shift * LABELS
 
 
-def looks(scores: np.ndarray, figures: np.ndarray | None = None) -> Looks:
+def looks(scores: np.ndarray, figures: np.ndarray | None = None) -> LeftOutScores:
     count, n = scores.shape
     labels = LABELS if n == 20 else np.array([0] * (n // 2) + [1] * (n - n // 2))
     shares = [(0.7, 0.3), (0.5, 0.5), (0.9, 0.1)][:count]
     if figures is None:
         figures = np.zeros((n, 0))
     nothing = np.full((count, n), np.nan)
-    return Looks(shares, scores, np.stack([figures] * count), nothing, labels)
+    return LeftOutScores(shares, scores, np.stack([figures] * count), nothing, labels)
 
 
 def names(n: int) -> list[str]:

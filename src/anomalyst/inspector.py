@@ -22,7 +22,7 @@ from anomalyst.hardware.processor import device_of, precision_of
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.learning import accept, learn, withdraw
 from anomalyst.inspection.pipeline import Pipeline
-from anomalyst.inspection.preprocessing import Seen, Stopwatch
+from anomalyst.inspection.preprocessing import Prepared, Stopwatch
 from anomalyst.inspection.resemblance import Resemblance, resembling
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import UNNAMED, Product
@@ -220,10 +220,12 @@ class Inspector:
 
         Each result is what `inspect` gives; a picture that cannot be used gives its error.
         """
-        opened = [self._seen(image, product) for image in images]
-        self.pipeline.encode([one for one in opened if isinstance(one, Seen)], product)
+        opened = [self._prepared(image, product) for image in images]
+        self.pipeline.encode([one for one in opened if isinstance(one, Prepared)], product)
         return [
-            self.pipeline.finish(one, product, false_alarm_rate) if isinstance(one, Seen) else one
+            self.pipeline.finish(one, product, false_alarm_rate)
+            if isinstance(one, Prepared)
+            else one
             for one in opened
         ]
 
@@ -234,7 +236,7 @@ class Inspector:
         """
         return self.pipeline.memories(product)
 
-    def _seen(self, image: Path, product: Product) -> Seen | PictureError:
+    def _prepared(self, image: Path, product: Product) -> Prepared | PictureError:
         stopwatch = Stopwatch()
         try:
             with stopwatch("open"):

@@ -1,4 +1,4 @@
-"""The nouns every room shares. No torch here: these must import in a millisecond.
+"""The nouns that all packages share. No torch here: these must import in a millisecond.
 
 Shape letters, used in every comment and docstring of this project:
 B batch, K references, C channels, H W pixels, h w patch grid, N = h * w patches, D feature width,

@@ -71,11 +71,11 @@ def _talk(inspector: "Inspector", found: "Inspection", questions: list[str]) -> 
 
 def _answer(inspector: "Inspector", question: str, dialogue: "Dialogue") -> None:
     """Print an answer, a sentence as soon as it is checked."""
-    heard: list[str] = []
+    shown: list[str] = []
 
-    def hear(sentence: str) -> None:
-        typer.echo((" " if heard else "") + sentence, nl=False)
-        heard.append(sentence)
+    def show(sentence: str) -> None:
+        typer.echo((" " if shown else "") + sentence, nl=False)
+        shown.append(sentence)
 
-    inspector.ask(question, dialogue, hear)
+    inspector.ask(question, dialogue, show)
     typer.echo("")

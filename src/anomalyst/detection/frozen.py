@@ -1,4 +1,4 @@
-"""The nearest good patch on the frozen trunk's own features: what no training can have spoilt.
+"""The nearest good patch on the frozen trunk's own features: what no training can have changed.
 
 The pair decoder knows how drawn products differ; the trunk knows how the real world looks. Beside
 the decoder's score, this one ranks real parts better than either does (docs/research/embedded.md).

@@ -21,7 +21,7 @@ from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
 from anomalyst.inspection.config import InspectorConfig
-from anomalyst.inspection.preprocessing import Seen, Stopwatch, encode
+from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.pictures import open_picture
 from anomalyst.io.working_side import Sizing
@@ -69,12 +69,12 @@ class Pipeline:
 
     def preprocess(
         self, image: Path, picture: np.ndarray, product: Product, stopwatch: Stopwatch
-    ) -> Seen:
+    ) -> Prepared:
         """The picture cut to the product's frame."""
         frame = product.frame or self._sizing().frame_for([picture])[0]
-        return Seen.of(image, picture, frame, stopwatch)
+        return Prepared.of(image, picture, frame, stopwatch)
 
-    def encode(self, seen: Sequence[Seen], product: Product) -> None:
+    def encode(self, seen: Sequence[Prepared], product: Product) -> None:
         """Give each picture its features, and on an engine its evidence, too."""
         ready = self.on_engine(product)
         if ready is None:
@@ -85,7 +85,7 @@ class Pipeline:
             with one.stopwatch("network"):
                 one.evidence, one.features = ready.look(one.views.canvases, one.views.placements)
 
-    def finish(self, one: Seen, product: Product, rate: float) -> Inspection:
+    def finish(self, one: Prepared, product: Product, rate: float) -> Inspection:
         """Match, score, decide, explain: an encoded picture -> what is said of it."""
         views, features, stopwatch = one.views, one.features, one.stopwatch
         assert features is not None  # `encode` came before
@@ -119,7 +119,7 @@ class Pipeline:
             shown=seen,
         )
 
-    def match(self, one: Seen, product: Product) -> tuple[list[Evidence], Pose]:
+    def match(self, one: Prepared, product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""
         views, features = one.views, one.features
         assert features is not None  # `encode` came before

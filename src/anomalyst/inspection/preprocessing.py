@@ -19,7 +19,7 @@ MOST_TOGETHER = 16  # canvases encoded at once: more take memory and no less tim
 
 
 @dataclass(slots=True)
-class Seen:
+class Prepared:
     """A picture on its way through: cut to the product's frame, then encoded."""
 
     image: Path
@@ -31,15 +31,17 @@ class Seen:
     evidence: list[Evidence] | None = None  # where an engine gave it with the features
 
     @classmethod
-    def of(cls, image: Path, picture: np.ndarray, frame: Frame, stopwatch: "Stopwatch") -> "Seen":
+    def of(
+        cls, image: Path, picture: np.ndarray, frame: Frame, stopwatch: "Stopwatch"
+    ) -> "Prepared":
         """The picture itself, uint8 (H, W, 3), is not kept."""
         size_hw = (picture.shape[0], picture.shape[1])
         return cls(image, size_hw, seen_colours(picture), frame.cut(picture), stopwatch)
 
 
-def _of_one_size(seen: Sequence[Seen]) -> list[list[Seen]]:
+def _of_one_size(seen: Sequence[Prepared]) -> list[list[Prepared]]:
     """Those whose canvases may share a batch."""
-    groups: dict[tuple[int, ...], list[Seen]] = {}
+    groups: dict[tuple[int, ...], list[Prepared]] = {}
     for one in seen:
         groups.setdefault(one.views.canvases[0].shape, []).append(one)
     return list(groups.values())
@@ -58,7 +60,7 @@ class Stopwatch:
         self.seconds[stage] = time.perf_counter() - started
 
 
-def encode(detector: Detector, seen: "Sequence[Seen]") -> None:
+def encode(detector: Detector, seen: "Sequence[Prepared]") -> None:
     """Give each its features: canvases of one size as one batch, a few at a time."""
     for some in _of_one_size(seen):
         canvases = [canvas for one in some for canvas in one.views.canvases]

@@ -16,11 +16,11 @@ Jobs = Annotated[int, Option(min=1, help="Runs at a time, each in a process of i
 def _heard(bar: Bar) -> Callable[[str], None]:
     """Says each sentence, and counts it."""
 
-    def hear(sentence: str) -> None:
+    def show(sentence: str) -> None:
         bar.advance()
         say(sentence)
 
-    return hear
+    return show
 
 
 def search(

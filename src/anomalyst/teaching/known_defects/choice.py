@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from anomalyst.calibration.operating_rule import Costs, Findings, Rule
-from anomalyst.teaching.known_defects.left_out import Looks
+from anomalyst.teaching.known_defects.left_out import LeftOutScores
 from anomalyst.teaching.known_defects.operating_point import best_threshold, called_anomalous
 from anomalyst.teaching.known_defects.ranking import Gain, auroc, auroc_gain, resampled_gain
 from anomalyst.teaching.known_defects.regression import even_odds, fit_head, left_out_log_odds
@@ -33,7 +33,7 @@ class ChoiceConfig:
 
 
 def learn_rule(
-    looks: Looks,
+    judged: LeftOutScores,
     names: Sequence[str],
     costs: Costs,
     config: ChoiceConfig | None = None,
@@ -44,11 +44,11 @@ def learn_rule(
     is chosen for each from the others, too; whether a head is kept, from all.
     """
     config = config or ChoiceConfig()
-    labels = looks.labels
-    chosen, reasons = choose_shares(looks, config)
-    own = looks.scores[chosen]
-    left_out = _each_by_others(looks) if chosen else own
-    trained, said = _head_scores(looks, chosen, config)
+    labels = judged.labels
+    chosen, reasons = choose_shares(judged, config)
+    own = judged.scores[chosen]
+    left_out = _each_by_others(judged) if chosen else own
+    trained, said = _head_scores(judged, chosen, config)
     if trained is not None:
         own = left_out = trained
     slope, middle = even_odds(labels, own)
@@ -56,19 +56,19 @@ def learn_rule(
     findings = Findings(
         good=int((labels == 0).sum()),
         bad=int(labels.sum()),
-        masked=_masked(looks),
-        auroc_plain=auroc(labels, looks.scores[0]),
+        masked=_masked(judged),
+        auroc_plain=auroc(labels, judged.scores[0]),
         auroc=auroc(labels, left_out),
-        pixel_ap_plain=_mean(looks.precision[0]),
-        pixel_ap=_mean(looks.precision[chosen]),
+        pixel_ap_plain=_mean(judged.precision[0]),
+        pixel_ap=_mean(judged.precision[chosen]),
         missed=_named(names, (labels == 1) & ~anomalous),
         alarms=_named(names, (labels == 0) & anomalous),
         doubtful=_named(names, doubtful(labels, own, slope * (own - middle))),
         reasons=reasons + said,
     )
     rule = Rule(
-        shares=looks.shares[chosen] if chosen else (),
-        head=None if trained is None else fit_head(looks.figures[chosen], labels),
+        shares=judged.shares[chosen] if chosen else (),
+        head=None if trained is None else fit_head(judged.figures[chosen], labels),
         threshold=best_threshold(labels, own, costs),
         slope=slope,
         middle=middle,
@@ -79,31 +79,31 @@ def learn_rule(
 
 
 def _head_scores(
-    looks: Looks, chosen: int, config: ChoiceConfig
+    judged: LeftOutScores, chosen: int, config: ChoiceConfig
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Left-out log-odds of a trained head if it clearly pays, else None; and why, in words."""
-    if not looks.figures.shape[2]:
+    if not judged.figures.shape[2]:
         return None, ()
-    labels, plain = looks.labels, looks.scores[chosen]
+    labels, plain = judged.labels, judged.scores[chosen]
     if int(labels.sum()) < config.head_least:
         return None, (f"no head: it takes {config.head_least} defective pictures",)
-    trained = left_out_log_odds(looks.figures[chosen], labels)
+    trained = left_out_log_odds(judged.figures[chosen], labels)
     gain = auroc_gain(labels, plain, trained)
     kept = gain.clear(config.errors)
     said = _said_of_head(auroc(labels, plain), auroc(labels, trained), gain, kept)
     return (trained if kept else None), (said,)
 
 
-def choose_shares(looks: Looks, config: ChoiceConfig) -> tuple[int, tuple[str, ...]]:
+def choose_shares(judged: LeftOutScores, config: ChoiceConfig) -> tuple[int, tuple[str, ...]]:
     """Which candidate of shares to take, 0 for the shipped ones, and why.
 
     Repeated stratified cross-validation of the act of choosing: the candidate that ranks the
     pictures of all folds but one best is tried on that one, beside the shipped shares. Only if that
     pays by more than `config.errors` standard errors is the best of all pictures taken.
     """
-    if len(looks.shares) == 1:
+    if len(judged.shares) == 1:
         return 0, ()
-    labels = looks.labels
+    labels = judged.labels
     folds = min(config.folds, int(labels.sum()), int((labels == 0).sum()))
     rng = np.random.default_rng(SEED)
     gains = []
@@ -111,27 +111,27 @@ def choose_shares(looks: Looks, config: ChoiceConfig) -> tuple[int, tuple[str, .
         dealt = _dealt(labels, folds, rng)
         for fold in range(folds):
             inside, outside = dealt == fold, dealt != fold
-            best = int(np.argmax(worth(looks, outside)))
-            tried = worth(looks, inside)
+            best = int(np.argmax(worth(judged, outside)))
+            tried = worth(judged, inside)
             gains.append(tried[best] - tried[0])
     gain = resampled_gain(np.array(gains), 1 / folds)
-    best = int(np.argmax(worth(looks, np.ones(len(labels), bool))))
+    best = int(np.argmax(worth(judged, np.ones(len(labels), bool))))
     if best == 0:
         return 0, ("shipped scale shares: none of the others ranks these pictures better",)
     said = f"{gain.mean:+.3f} ± {gain.error:.3f} on folds left out"
-    shares = _shown(looks.shares[best])
+    shares = _shown(judged.shares[best])
     if gain.clear(config.errors):
-        return best, (f"scale shares {shares} instead of {_shown(looks.shares[0])}: {said}",)
+        return best, (f"scale shares {shares} instead of {_shown(judged.shares[0])}: {said}",)
     return 0, (f"shipped scale shares: {shares} would not clearly be better ({said})",)
 
 
-def worth(looks: Looks, of: np.ndarray) -> np.ndarray:
+def worth(judged: LeftOutScores, of: np.ndarray) -> np.ndarray:
     """How good each candidate is on some pictures, bool (n,): float64 (C,).
 
     AUROC, or where some have masks, the mean of it and their mean pixel AP.
     """
-    ranked = np.array([auroc(looks.labels[of], scores[of]) for scores in looks.scores])
-    precision = looks.precision[:, of]
+    ranked = np.array([auroc(judged.labels[of], scores[of]) for scores in judged.scores])
+    precision = judged.precision[:, of]
     known = ~np.isnan(precision[0])
     return (ranked + precision[:, known].mean(1)) / 2 if known.any() else ranked
 
@@ -145,11 +145,11 @@ def doubtful(labels: np.ndarray, scores: np.ndarray, odds: np.ndarray) -> np.nda
     return cast(np.ndarray, (labels == 0) & (odds > 0) & (scores >= half))
 
 
-def _each_by_others(looks: Looks) -> np.ndarray:
+def _each_by_others(judged: LeftOutScores) -> np.ndarray:
     """Each picture's score under the shares that the others rank best with, (n,)."""
-    everyone = np.arange(len(looks.labels))
-    best = [int(np.argmax(worth(looks, everyone != i))) for i in everyone]
-    return looks.scores[best, everyone]
+    everyone = np.arange(len(judged.labels))
+    best = [int(np.argmax(worth(judged, everyone != i))) for i in everyone]
+    return judged.scores[best, everyone]
 
 
 def _dealt(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
@@ -170,8 +170,8 @@ def _named(names: Sequence[str], which: np.ndarray) -> tuple[str, ...]:
     return tuple(name for name, one in zip(names, which, strict=True) if one)
 
 
-def _masked(looks: Looks) -> int:
-    return int((~np.isnan(looks.precision[0])).sum())
+def _masked(judged: LeftOutScores) -> int:
+    return int((~np.isnan(judged.precision[0])).sum())
 
 
 def _mean(precision: np.ndarray) -> float | None:

@@ -136,7 +136,7 @@ def teach_defects(
             "defective ones beside; leave --adapt out, or teach 27 good pictures or more."
         )
     bad = [(picture, opened.masks.get(path)) for path, picture in opened.pictures.items()]
-    looks = gather(
+    judged = gather(
         detector,
         frame,
         studied,
@@ -146,14 +146,14 @@ def teach_defects(
         on_picture=on_picture,
     )
     names = [good[i][0] for i in usable] + [known.called(path) for path in opened.pictures]
-    rule, left_out = learn_rule(looks, names, known.costs)
+    rule, left_out = learn_rule(judged, names, known.costs)
     if rule.shares:
         memories = [replace(memory, shares=rule.shares) for memory in studied.memories]
         studied = replace(studied, memories=memories)
     if rule.head is None:
         return rule, studied, calibrate(detector, studied)
     # The head saw every good picture; without each in turn is the best that can be said.
-    scores = tuple(float(score) for score in left_out[looks.labels == 0])
+    scores = tuple(float(score) for score in left_out[judged.labels == 0])
     return rule, studied, Calibration(scores=scores, method="leave-one-out")
 
 

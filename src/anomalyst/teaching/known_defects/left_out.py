@@ -21,7 +21,7 @@ MAP_SIDE_PX = 256  # of the larger side, at which maps are compared with masks
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class LeftOutScores:
     """n pictures, the good ones first, each looked at by C candidates of scale shares.
 
     No good picture is compared with itself; every picture is compared with one good picture fewer
@@ -59,7 +59,7 @@ def gather(
     *,
     usable: Sequence[int],
     on_picture: Callable[[], None] = lambda: None,
-) -> Looks:
+) -> LeftOutScores:
     """Look at `usable` ones of the good pictures, and the defective ones with their masks or None.
 
     Pictures are uint8 (H, W, 3), masks bool (H, W).
@@ -78,7 +78,7 @@ def gather(
         figures.append([figures_of(tiles[t][c]) for c, t in enumerate(best)])
         precision.append([_pixel_ap(views, tiles, c, mask) for c in range(len(shares))])
         on_picture()
-    return Looks(
+    return LeftOutScores(
         shares=shares,
         scores=np.array(scores).T,
         figures=np.array(figures).transpose(1, 0, 2),

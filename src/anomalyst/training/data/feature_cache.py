@@ -71,7 +71,7 @@ class CachedFeatures:
 
 
 # Features, and of each region on a defect what the kind classifier sees, and its kind.
-Seen = tuple[CachedFeatures, list[tuple[Tensor, ...]], list[int]]
+Extracted = tuple[CachedFeatures, list[tuple[Tensor, ...]], list[int]]
 
 
 class FeatureExtractor:
@@ -81,7 +81,7 @@ class FeatureExtractor:
         self.detector = Detector(load_embedded(), load_decoder())
 
     @torch.inference_mode()
-    def __call__(self, episode: Episode) -> Seen:
+    def __call__(self, episode: Episode) -> Extracted:
         """What is seen beside the episode's first good picture."""
         query, good = episode.query, list(episode.references[:1])
         frame = Frame.of(query.shape[:2], query.shape[0], self.detector.encoder.multiple_px)
