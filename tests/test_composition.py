@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from anomalyst.detection.composition import CHANGES, CROP_PX, Composition, pair_of, place_shift
+from anomalyst.detection.classifiers.composition import (
+    CHANGES,
+    CROP_PX,
+    Composition,
+    pair_of,
+    place_shift,
+)
 from anomalyst.detection.regions import sentence
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import Frame

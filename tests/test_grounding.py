@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomalyst.detection.defect_types import KINDS
+from anomalyst.detection.classifiers.defect_types import KINDS
 from anomalyst.detection.regions import find_regions, regions_for
 from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.types import PLACES, Region, Turn, Verdict, place_of

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, demo, export, inspect, serve, store, teach, watch
+from anomalyst.cli import chat, demo, export, inspect, teach
 from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
+from anomalyst.cli.server import serve, store, watch
 from anomalyst.cli.training import compare, search, train
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory

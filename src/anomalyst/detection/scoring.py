@@ -25,7 +25,7 @@ class Evidence:
     map: np.ndarray  # float32 (h, w) in [0, 1], over the canvas
     score: float  # unbounded, higher is more anomalous
     contrast: float | None = None  # the most anomalous place, comparable between products
-    detail: Tensor | None = None  # (1, 2D+1, h, w): what was compared (defect_types.py)
+    detail: Tensor | None = None  # (1, 2D+1, h, w): what was compared (classifiers/defect_types.py)
     logits: Tensor | None = None  # (1, 1, h, w) behind the map; -inf on padding
 
 

@@ -11,8 +11,8 @@ from anomalyst.backbones.efficientnet_lite import LiteTrunk
 from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.verdict import Decision, decide, posed
-from anomalyst.detection.composition import Composition
-from anomalyst.detection.defect_types import load_kinds, with_kinds
+from anomalyst.detection.classifiers.composition import Composition
+from anomalyst.detection.classifiers.defect_types import load_kinds, with_kinds
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pose import UPRIGHT, Laid, Pose, coarse, find_poses, pose_notes
 from anomalyst.detection.pose_correction import judge_laid

@@ -78,7 +78,7 @@ def index_of(which: str, facts: Facts) -> int:
     return facts.largest if which == "largest" else 0
 
 
-# What people call each kind (detection/defect_types.py).
+# What people call each kind (detection/classifiers/defect_types.py).
 KIND_WORDS: dict[str, tuple[str, ...]] = {
     "scratch or crack": (
         "scratch", "crack", "cut", "scratches", "cracks", "scrape", "fissure", "fracture", "line",

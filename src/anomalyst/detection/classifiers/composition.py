@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from anomalyst.backbones.efficientnet_lite import CHANNELS, LiteTrunk
 from anomalyst.backbones.embedded import conv_bn, fold_batch_norm, read_weights
-from anomalyst.detection.defect_types import CONTEXT, LEAST_PX
+from anomalyst.detection.classifiers.defect_types import CONTEXT, LEAST_PX
 from anomalyst.io.geometry import Views
 from anomalyst.types import Part, Region
 
-COMPOSITION_WEIGHTS = Path(__file__).parent.parent / "weights" / "composition.safetensors"
+COMPOSITION_WEIGHTS = Path(__file__).parents[2] / "weights" / "composition.safetensors"
 CHANGES: tuple[Part | None, ...] = (None, "missing", "extra")
 CROP_PX = 64
 SEEN_PX = 128  # side at which the trunk looks at a crop

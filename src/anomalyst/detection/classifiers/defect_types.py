@@ -32,7 +32,7 @@ _COVERED = {
 }  # fmt: skip
 KINDS = tuple(_COVERED)
 KIND_OF = {word: kind for kind, words in _COVERED.items() for word in words}
-KIND_WEIGHTS = Path(__file__).parent.parent / "weights" / "kinds.safetensors"
+KIND_WEIGHTS = Path(__file__).parents[2] / "weights" / "kinds.safetensors"
 DETAIL = 97  # channels of `Evidence.detail`
 CONTEXT = 1.5  # side of what is looked at, in sides of the region's box
 LEAST_PX = 32  # of the canvas

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.detection.composition import CHANGES, pair_of
+from anomalyst.detection.classifiers.composition import CHANGES, pair_of
 from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.synthetic.procedural.episode import defective_picture, faulty_picture, normal_picture
 from anomalyst.synthetic.procedural.families import draw_product

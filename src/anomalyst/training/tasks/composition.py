@@ -12,7 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anomalyst.backbones.embedded import load_embedded, read_weights
-from anomalyst.detection.composition import CHANGES, CompositionClassifier, trunk_features
+from anomalyst.detection.classifiers.composition import (
+    CHANGES,
+    CompositionClassifier,
+    trunk_features,
+)
 from anomalyst.io.files import written_whole
 from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.synthetic.procedural.families import HELD_OUT

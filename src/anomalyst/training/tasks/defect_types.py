@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anomalyst.detection.defect_types import KINDS, KindClassifier
+from anomalyst.detection.classifiers.defect_types import KINDS, KindClassifier
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_crops
 from anomalyst.training.task import Share, Task
