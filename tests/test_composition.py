@@ -21,6 +21,8 @@ from anomalyst.synthetic.procedural.episode import faulty_picture, normal_pictur
 from anomalyst.synthetic.procedural.families import HELD_OUT, draw_product
 from anomalyst.training.tasks.composition import chosen_belief
 from anomalyst.types import Region
+from anomalyst.vlm.facts import Facts
+from anomalyst.vlm.part_questions import about_parts
 
 
 def textured(seed: int, size: int = 160) -> np.ndarray:
@@ -94,3 +96,48 @@ def test_parts_of_families_never_seen_in_training(inspector: Inspector):
     assert right >= 0.25 * len(told), told
     assert wrong <= 0.1 * len(told), told
     assert None in CHANGES
+
+
+def facts(*parts, verdict="anomalous", num_good=1) -> Facts:
+    regions = tuple(
+        Region(box_xyxy=(i, 2, 30, 40), area_px=90, peak=0.9, centre_xy=(9, 9), place="upper left",
+               kind="scratch or crack", part=part)
+        for i, part in enumerate(parts)
+    )  # fmt: skip
+    return Facts(
+        verdict=verdict, p_value=0.02, confidence=0.9, regions=regions, size_hw=(100, 100),
+        num_good=num_good, guaranteed=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "of", "said"),
+    [
+        ("Is something missing?", facts(None, "missing"),
+         "Yes: at the upper left (box 1, 2, 30, 40) something that the good pictures show is "
+         "missing."),
+        ("Is there an extra part?", facts("extra", verdict="unsure"),
+         "Yes, probably: at the upper left (box 0, 2, 30, 40) something lies there that the good "
+         "pictures do not show."),
+        ("Is a part missing?", facts("extra"),
+         "No, not clearly: what I see is a small scratch or crack at the upper left "
+         "(box 0, 2, 30, 40)."),
+        ("Are any parts missing?", facts(verdict="normal"),
+         "No, not as far as I can see. With so few good pictures a missing part can escape me."),
+        ("Is anything missing?", facts(verdict="normal", num_good=20),
+         "No, not as far as I can see."),
+    ],
+)  # fmt: skip
+def test_a_question_about_parts_is_answered_from_what_was_found(question, of, said):
+    answer = about_parts(question, of)
+    assert answer is not None
+    assert answer.text == said
+    assert len(answer.regions) == answer.raw.count("<region")
+
+
+@pytest.mark.parametrize(
+    "question", ["Is something missing or broken?", "Is there a defect?", "What is wrong here?"]
+)
+def test_other_questions_are_left_to_the_language_model(question):
+    assert about_parts(question, facts("missing")) is None
+    assert about_parts("Is something missing?", facts(num_good=0, verdict="unsure")) is None

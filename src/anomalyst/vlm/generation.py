@@ -19,6 +19,7 @@ from anomalyst.vlm.grounding import CORRECTION, conflict, ground, resolved, sent
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.huggingface.modeling import AnomalystModel
 from anomalyst.vlm.huggingface.processing import AnomalystProcessor
+from anomalyst.vlm.part_questions import about_parts
 from anomalyst.vlm.referring import QuestionScope, question_scope
 from anomalyst.vlm.wording import plainly
 
@@ -71,6 +72,9 @@ class Speaker:
                 f"({self.model.config.embedding_width} features), this one gives {width}; "
                 "give --language the folder of a model trained with it."
             )
+        if parts := about_parts(question, facts, time.perf_counter() - started):
+            on_sentence(parts.text)
+            return parts
         streamer = SentenceStreamer(self.processor.tokenizer, facts, on_sentence)
         asked = question_scope(question, facts, turns)
         logits = GroundedLogits(self.processor.tokenizer, facts, asked)
