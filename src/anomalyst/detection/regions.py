@@ -11,11 +11,11 @@ from anomalyst.types import Part, Region, Verdict, place_of
 MOST_REGIONS = 50
 REGION_THRESHOLD = 0.5  # of the map: as likely anomalous as not
 JOINED = 0.09  # of the picture's side; with LEAST, counts agree best with drawn defects'
+LEAST = 4e-4  # of the picture's area: a smaller place is named only if it is the only one
 PARTS: dict[Part, str] = {
     "missing": "something that the good pictures show is missing",
     "extra": "something lies there that the good pictures do not show",
 }
-LEAST = 4e-4  # of the picture's area: a smaller place is named only if it is the only one
 
 
 def find_regions(

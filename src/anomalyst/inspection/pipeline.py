@@ -164,7 +164,8 @@ class Pipeline:
                 product.first = product.frame.cut(open_picture(product.references[0]))
         except PictureError as error:
             return regions, (f"Whether parts are missing is not told: {error}",)
-        return self.composition.with_parts(regions, views, product.first), ()
+        with self.threads():
+            return self.composition.with_parts(regions, views, product.first), ()
 
     def decide(
         self, evidence: Sequence[Evidence], pose: Pose, product: Product, rate: float

@@ -84,7 +84,13 @@ def ground(raw: str, facts: Facts, seconds: float = 0.0) -> Answer:
         kept.append(sentence)
     if corrected or not kept:
         kept += [CORRECTION] * corrected + [plainly(facts)]
-    whole = " ".join(kept)
+    return answer_of(" ".join(kept), raw, facts, seconds, corrected=corrected)
+
+
+def answer_of(
+    whole: str, raw: str, facts: Facts, seconds: float, *, corrected: bool = False
+) -> Answer:
+    """What is shown of `whole`, regions as `<region 1>`; `raw` is what was said at first."""
     return Answer(
         text=resolved(whole, facts),
         raw=raw,

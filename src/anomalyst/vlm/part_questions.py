@@ -8,7 +8,7 @@ import re
 from anomalyst.detection.regions import PARTS
 from anomalyst.types import Answer, Part
 from anomalyst.vlm.facts import MOST_NAMED, Facts
-from anomalyst.vlm.grounding import named, resolved
+from anomalyst.vlm.grounding import answer_of
 from anomalyst.vlm.wording import all_described, tag
 
 _ASKED: dict[Part, re.Pattern[str]] = {
@@ -32,14 +32,7 @@ def about_parts(question: str, facts: Facts, seconds: float = 0.0) -> Answer | N
     if not asked or _ANY.search(text) or not facts.num_good:
         return None
     raw = _raw(asked, facts)
-    return Answer(
-        text=resolved(raw, facts),
-        raw=raw,
-        regions=tuple(dict.fromkeys(named(raw, facts))),
-        verdict=facts.verdict,
-        confidence=facts.confidence,
-        seconds=seconds,
-    )
+    return answer_of(raw, raw, facts, seconds)
 
 
 def _raw(asked: list[Part], facts: Facts) -> str:

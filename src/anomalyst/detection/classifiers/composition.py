@@ -26,6 +26,7 @@ CHANGES: tuple[Part | None, ...] = (None, "missing", "extra")
 CROP_PX = 64
 SEEN_PX = 128  # side at which the trunk looks at a crop
 SPREAD = 7.0  # standard deviation of the trunk's channels
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 on a canvas
 SURROUNDINGS = 2.2  # side of what a region's place is found by, in sides of its box
 SHIFT_PX = 12  # how far a place may lie from where it lies on the good picture, of the canvas
 MOST_LOOKED = 4  # regions looked at, worst first; each takes half as long as encoding the picture
@@ -84,14 +85,12 @@ class Composition:
     def with_parts(
         self, regions: Sequence[Region], views: Views, good: Views
     ) -> tuple[Region, ...]:
-        """The regions, each with `part` where a part is missing there or one too many lies.
+        """One or more regions, each with `part` where a part is missing or one too many lies.
 
         The query and the good picture lie alike, in one frame.
         """
-        told, looked = list(regions), regions[:MOST_LOOKED]
-        if not looked:
-            return ()
-        at = [views.on_canvas(region.box_xyxy) for region in looked]
+        told = list(regions)
+        at = [views.on_canvas(region.box_xyxy) for region in regions[:MOST_LOOKED]]
         pairs = [pair_of(views.canvases[tile], good.canvases[tile], box) for tile, box in at]
         shares = self.classifier(*trunk_features(self.trunk, torch.stack(pairs))).softmax(1)
         for index, (most, sure) in enumerate(zip(shares.argmax(1), shares.amax(1), strict=True)):
@@ -100,9 +99,7 @@ class Composition:
         return tuple(told)
 
 
-def pair_of(
-    query: np.ndarray, good: np.ndarray, box_xyxy: tuple[float, float, float, float]
-) -> Tensor:
+def pair_of(query: np.ndarray, good: np.ndarray, box_xyxy: Box) -> Tensor:
     """A place on a query and on a good picture, both uint8 (h, w, 3) -> (7, 64, 64) in [0, 1]."""
     x0, y0, x1, y1 = box_xyxy
     centre = ((x0 + x1) / 2, (y0 + y1) / 2)
@@ -120,9 +117,7 @@ def pair_of(
     return torch.from_numpy(stacked).permute(2, 0, 1).float() / 255
 
 
-def place_shift(
-    query: np.ndarray, good: np.ndarray, box_xyxy: tuple[float, float, float, float]
-) -> tuple[int, int]:
+def place_shift(query: np.ndarray, good: np.ndarray, box_xyxy: Box) -> tuple[int, int]:
     """How far (x, y) a place of the query lies from there on the good picture, in pixels.
 
     Found by its surroundings: what differs inside the box has no say.

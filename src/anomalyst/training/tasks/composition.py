@@ -17,6 +17,7 @@ from anomalyst.detection.classifiers.composition import (
     CompositionClassifier,
     trunk_features,
 )
+from anomalyst.errors import AnomalystError
 from anomalyst.io.files import written_whole
 from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.synthetic.procedural.families import HELD_OUT
@@ -53,10 +54,11 @@ class CompositionTask(Task):
         recipe = self.recipe
         path = self.out / DRAWN
         if not path.is_file():
-            found = drawn(recipe, range(recipe.products), recipe.world, recipe.seed)
-            keep_places(path, found)
-        pairs, changes = load_places(path)
-        seen = seen_by_trunk(pairs)
+            pairs, changes = drawn(recipe, recipe.products, recipe.world, recipe.seed)
+            with written_whole(path) as part_file:
+                save_file({"pairs": pairs, "changes": changes}, part_file)
+        kept = load_file(path)
+        seen, changes = seen_by_trunk(kept["pairs"]), kept["changes"]
         for step in range(first_step, recipe.steps):
             numbers = torch.Generator().manual_seed(recipe.seed * (1 << 20) + step)
             rows = torch.randint(len(changes), (recipe.batch,), generator=numbers)
@@ -89,8 +91,7 @@ class CompositionTask(Task):
         self.classifier.eval()
         recipe = self.recipe
         world = replace(recipe.world, without=(), families=HELD_OUT)
-        found = drawn(recipe, range(recipe.held_out_products), world, HELD_OUT_SEED)
-        pairs, changes = (torch.stack([p for p, _ in found]), torch.tensor([c for _, c in found]))
+        pairs, changes = drawn(recipe, recipe.held_out_products, world, HELD_OUT_SEED)
         parts = zip(*(one.split(256) for one in seen_by_trunk(pairs)), strict=True)
         with torch.no_grad():
             logits = torch.cat([self.classifier(*(x.float() for x in part)) for part in parts])
@@ -105,25 +106,20 @@ class CompositionTask(Task):
 
 
 def drawn(
-    recipe: CompositionRecipe, products: range, world: WorldConfig, seed: int
-) -> list[tuple[Tensor, int]]:
-    """The places of numbered products, drawn in the recipe's worker processes."""
-    lots = prefetched(partial(_product, world, seed), products, Share(), recipe.workers)
+    recipe: CompositionRecipe, products: int, world: WorldConfig, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Places of so many products, drawn in worker processes: (N, 7, 64, 64) uint8, changes (N,).
+
+    Raises AnomalystError where none of the products has parts.
+    """
+    lots = prefetched(partial(_product, world, seed), range(products), Share(), recipe.workers)
     # Copied, for a tensor of another process holds an open file each.
-    return [(pair.clone(), change) for found in lots for pair, change in found]
-
-
-def keep_places(path: Path, found: list[tuple[Tensor, int]]) -> None:
-    """Write places as one safetensors file, whole."""
-    pairs, changes = torch.stack([p for p, _ in found]), torch.tensor([c for _, c in found])
-    with written_whole(path) as part:
-        save_file({"pairs": pairs, "changes": changes}, part)
-
-
-def load_places(path: Path) -> tuple[Tensor, Tensor]:
-    """Pairs (N, 7, 64, 64) uint8 and changes (N,) of a file that `keep_places` wrote."""
-    tensors = load_file(path)
-    return tensors["pairs"], tensors["changes"]
+    found = [(pair.clone(), change) for lot in lots for pair, change in lot]
+    if not found:
+        raise AnomalystError(
+            f"products, held_out_products: none of {products} drawn has parts; draw more."
+        )
+    return torch.stack([pair for pair, _ in found]), torch.tensor([change for _, change in found])
 
 
 def seen_by_trunk(pairs: Tensor) -> list[Tensor]:
