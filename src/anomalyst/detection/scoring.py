@@ -30,7 +30,11 @@ class Evidence:
 
 
 def evidence_of(
-    logits: Tensor, shown: Tensor, detail: Tensor, frozen: Tensor | None, placement: Shown | None
+    logits: Tensor,
+    shown: Tensor,
+    detail: Tensor | None,
+    frozen: Tensor | None,
+    placement: Shown | None,
 ) -> Evidence:
     """Logits and map (1, 1, h, w) of one tile -> its evidence; padding does not count.
 
