@@ -39,6 +39,7 @@ def image_tower(spec: str) -> Encoder:
         raise AnomalystError(
             f"{spec}: has {depth} blocks or stages; the text-aligned decoder reads {LEVELS}."
         )
+    tower.side_px = int(getattr(settings, "image_size", tower.side_px))  # what it was trained on
     tower.levels = tuple(round(depth * quarter / LEVELS) for quarter in range(1, LEVELS + 1))
     return tower
 
@@ -146,7 +147,7 @@ def text_aligned(source: str, name: str, states: States, encoder: str) -> TextAl
     if (SHIPPED / WEIGHTS).is_file():
         trained = load_text_aligned(SHIPPED / WEIGHTS)
         if trained.fingerprint == fingerprint(text.model):
-            return _asked(trained, text, name, states, encoder, SHIPPED)
+            return asked_about(trained, text, name, states, encoder, SHIPPED)
     raise AnomalystError(
         f"--text-tower {source}: no layers were trained for this tower. Train them with "
         f"`anomalyst train recipes/text_aligned.yaml text_tower={source} --out runs/text`, then "
@@ -162,10 +163,10 @@ def _of_run(folder: Path, name: str, states: States, encoder: str) -> TextAligne
             "is not there; put it back, or train the recipe again with text_tower=DIR."
         )
     text = TextTower(trained.text_tower) if trained.text_tower else None
-    return _asked(trained, text, name, states, encoder, folder)
+    return asked_about(trained, text, name, states, encoder, folder)
 
 
-def _asked(
+def asked_about(
     trained: Trained,
     text: TextTower | None,
     name: str,

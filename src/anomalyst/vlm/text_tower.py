@@ -31,6 +31,7 @@ TEMPLATES = (
     "a close-up of {}.",
     "{} in an inspection image.",
 )
+DETERMINERS = ("a", "an", "the", "this", "no", "some", "my", "our", "one")
 # Encoders of sentences: a sentence is the mean of its tokens' last states.
 SENTENCE_FAMILIES = ("bert", "distilbert", "mpnet", "roberta", "xlm-roberta", "modernbert")
 
@@ -57,18 +58,25 @@ class States:
         normal, abnormal = _lines(good), _lines(bad)
         if both := sorted(set(map(str.lower, normal)) & set(map(str.lower, abnormal))):
             raise AnomalystError(
-                f"--states: {both[0]!r} is in {good} and in {bad}; a state is either normal or "
-                "abnormal, so take it out of one."
+                f"--states: {both[0].removesuffix(' {}')!r} is in {good} and in {bad}; a state is "
+                "either normal or abnormal, so take it out of one."
             )
         return cls(normal=normal, abnormal=abnormal)
 
     def sentences(self, name: str) -> tuple[list[str], list[str]]:
         """What is said of a normal product and of an abnormal one, over all templates."""
-        article = f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
         return tuple(  # type: ignore[return-value]
-            [t.format(s.replace("{}", article)) for s in states for t in TEMPLATES]
+            [t.replace("{}", _phrase(s, name)) for s in states for t in TEMPLATES]
             for states in (self.normal, self.abnormal)
         )
+
+
+def _phrase(state: str, name: str) -> str:
+    """ "sound {}" of a screw: "a sound screw"; what begins with a determiner stays."""
+    phrase = state.replace("{}", name)
+    if phrase.split()[0].lower() in DETERMINERS:
+        return phrase
+    return f"{'an' if phrase[0].lower() in 'aeiou' else 'a'} {phrase}"
 
 
 def _lines(path: Path) -> tuple[str, ...]:
