@@ -182,7 +182,8 @@ class Detector:
         found, detail = self.scale_logits(query, memory)
         logits = mixed_logits(found, memory.shares or self.config.scale_shares)
         if query.text is not None and self.text is not None:
-            share = self.text.share
+            shares = self.text.shares
+            share = shares.beside if memory.references else shares.alone
             said = resized(query.text, logits.shape[-2:])
             logits = mixed_logits([logits, said], (1 - share, share))
         return logits, detail
@@ -248,7 +249,7 @@ class Detector:
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
         if query.text is not None and self.text is not None:
             # As WinCLIP+ does (Jeong et al., CVPR 2023, section 4.3): both in [0, 1], mixed.
-            share = self.text.share
+            share = self.text.shares.beside
             said = resized(query.text.to(_CPU), shown.shape[-2:]).sigmoid() * kept
             score = (1 - share) * score / (2 * memory.bank_scale) + share * float(said.max())
             shown = (1 - share) * shown + share * said

@@ -14,6 +14,7 @@ from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig, quiet
 from anomalyst.calibration.conformal import PROCEDURAL_SCORES
 from anomalyst.detection.classifiers.text_aligned import (
     LEVELS,
+    Shares,
     TextAligned,
     TextAlignedDecoder,
     aligned_levels,
@@ -22,6 +23,8 @@ from anomalyst.errors import AnomalystError
 from anomalyst.vlm.text_tower import States, TextTower
 
 WEIGHTS = "text_aligned.safetensors"
+# WinCLIP+ takes the mean of the two (section 4.3); alone, words are all there is.
+CLIP_SHARES = Shares(alone=0.5, beside=0.5)
 DETECTOR = "embedded"  # the encoder beside which runs of the recipe are calibrated
 
 
@@ -108,21 +111,31 @@ class Trained:
     encoder: str  # specification of the image tower
     text_tower: str  # folder; empty: the two states are learned
     fingerprint: str  # of the text tower
-    share: float  # of its probability in the map beside the detector's
+    shares: Shares
 
 
 def load_text_aligned(path: Path) -> Trained:
     """What the text_aligned task wrote, ready to infer.
 
-    Raises AnomalystError if the file is missing, broken or holds no such decoder.
+    Raises AnomalystError if the file is missing, broken, old or holds no such decoder.
     """
     tensors, note = read_weights(path, "text_aligned")
+    if "fingerprint" not in note:
+        raise AnomalystError(
+            f"{path}: was written before decoders knew their text tower; train the recipe again."
+        )
     decoder = TextAlignedDecoder(
         note["level_widths"], note["width"], standardised=note.get("standardised", False)
     )
     decoder.load_state_dict(tensors, strict=True)
     decoder.eval().requires_grad_(False)
-    return Trained(decoder, note["encoder"], note["text_tower"], note["fingerprint"], note["share"])
+    return Trained(
+        decoder,
+        note["encoder"],
+        note["text_tower"],
+        note["fingerprint"],
+        Shares(**note["shares"]),
+    )
 
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "text"  # layers for an encoder of sentences
@@ -143,7 +156,9 @@ def text_aligned(source: str, name: str, states: States, encoder: str) -> TextAl
         tower = image_tower(f"hf:{source}")
         decoder = clip_decoder(tower, source).eval().requires_grad_(False)
         note = f"words of {folder.name}, by its own projection (not trained, not calibrated)"
-        return TextAligned(decoder, text.states(name, states), share=0.5, tower=tower, note=note)
+        return TextAligned(
+            decoder, text.states(name, states), shares=CLIP_SHARES, tower=tower, note=note
+        )
     if (SHIPPED / WEIGHTS).is_file():
         trained = load_text_aligned(SHIPPED / WEIGHTS)
         if trained.fingerprint == fingerprint(text.model):
@@ -187,7 +202,7 @@ def asked_about(
     return TextAligned(
         trained.decoder,
         both.clone(),
-        share=trained.share,
+        shares=trained.shares,
         tower=image_tower(trained.encoder) if own else None,
         note=words if known else f"{words} (not calibrated)",
         calibrations=folder if known else None,

@@ -8,6 +8,7 @@ compared with the mean embedding of sentences that say normal and of sentences t
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -79,6 +80,17 @@ def _standardised(level: Tensor) -> Tensor:
     return F.layer_norm(level.movedim(1, -1), level.shape[1:2]).movedim(-1, 1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How much the words' probability counts in the map beside the detector's own.
+
+    Chosen on drawn products of families never trained on and on three sets (docs/benchmarks.md).
+    """
+
+    alone: float = 0.2  # without a good picture
+    beside: float = 0.1  # beside good pictures, which say more
+
+
 class TextAligned(nn.Module):
     """The decoder asked about one product: its states, and how much it counts beside the bank."""
 
@@ -89,7 +101,7 @@ class TextAligned(nn.Module):
         decoder: TextAlignedDecoder,
         states: Tensor,
         *,
-        share: float,
+        shares: Shares,
         tower: Encoder | None = None,
         note: str = "",
         calibrations: Path | None = None,
@@ -100,7 +112,7 @@ class TextAligned(nn.Module):
         products, where these are known.
         """
         super().__init__()
-        self.decoder, self.tower, self.share = decoder, tower, share
+        self.decoder, self.tower, self.shares = decoder, tower, shares
         self.note, self.calibrations = note, calibrations
         self.register_buffer("states", states)
 

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from anomalyst.backbones import fingerprint, load_encoder
+from anomalyst.config import to_mapping
 from anomalyst.datasets.reading import read_dataset
 from anomalyst.datasets.splits import folds
-from anomalyst.detection.classifiers.text_aligned import aligned_levels, fitting
+from anomalyst.detection.classifiers.text_aligned import Shares, aligned_levels, fitting
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
@@ -54,7 +55,7 @@ class TextAlignedRecipe(Recipe):
     task: Literal["text_aligned"] = "text_aligned"
     encoder: str = "embedded"  # or hf:DIR, an image tower
     text_tower: str = ""  # folder whose words are the two states; empty: these are learned vectors
-    share: float = 0.3  # of its probability in the map beside the detector's
+    shares: Shares = field(default_factory=Shares)  # of words in the detector's map
     width: int = 64  # of the space that levels and states share, without a text tower
     calibration_episodes: int = 200  # normal drawn products whose scores calibrate; 0: none
     data: tuple[str, ...] = ()  # sets whose training pictures are learnt from; empty: the world
@@ -138,7 +139,7 @@ class TextAlignedTask(Task):
             "encoder": recipe.encoder,
             "text_tower": recipe.text_tower,
             "fingerprint": fingerprint(self.text.model) if self.text else "",
-            "share": recipe.share,
+            "shares": to_mapping(recipe.shares),
         }
         write_weights(path, {f"text_aligned.{k}": v for k, v in average.items()}, note)
         return path
