@@ -10,14 +10,16 @@ import torch.nn.functional as F
 import transformers
 from typer.testing import CliRunner
 
+from anomalyst.backbones.embedded import read_weights
 from anomalyst.cli.main import app
 from anomalyst.detection.detector import Detector
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.config import InspectorConfig, Words
 from anomalyst.inspector import Inspector
+from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.loop import train
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe
-from anomalyst.vlm.text_aligned import image_tower, text_aligned
+from anomalyst.vlm.text_aligned import WEIGHTS, image_tower, text_aligned
 from anomalyst.vlm.text_tower import States, TextTower, words_of
 from test_baselines_text import VISION, save_clip
 
@@ -170,8 +172,13 @@ def test_what_cannot_judge_is_refused(run, clip, cookie, tmp_path):
     assert "give --text-tower" in said(*zero, "--states", good, bad)
     assert "--reference or --zero-shot" in said("inspect", picture, "--product", "x",
                                                 "--text-tower", clip)  # fmt: skip
-    moved = tmp_path / "moved"
-    shutil.copytree(run, moved)
+    tensors, note = read_weights(run / WEIGHTS, "text_aligned")
+    lost, old = tmp_path / "lost", tmp_path / "old"
+    named = {f"text_aligned.{key}": value for key, value in tensors.items()}
+    write_weights(lost / WEIGHTS, named, note | {"text_tower": str(tmp_path / "gone")})
+    write_weights(old / WEIGHTS, named, {})
+    assert "put it back" in said(*zero, "--text-tower", lost)
+    assert "train the recipe again" in said(*zero, "--text-tower", old)
     config = transformers.BertConfig(
         vocab_size=200, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=32,

@@ -136,7 +136,7 @@ class Comparison:
     ] = None
     reference: References = None
     zero_shot: Annotated[
-        bool, Option("--zero-shot", help="No good picture: by itself, and words if given.")
+        bool, Option("--zero-shot", help="No good picture: judge by itself, and by words if given.")
     ] = False
 
 

@@ -156,9 +156,8 @@ def text_aligned(source: str, name: str, states: States, encoder: str) -> TextAl
         tower = image_tower(f"hf:{source}")
         decoder = clip_decoder(tower, source).eval().requires_grad_(False)
         note = f"words of {folder.name}, by its own projection (not trained, not calibrated)"
-        return TextAligned(
-            decoder, text.states(name, states), shares=CLIP_SHARES, tower=tower, note=note
-        )
+        both = text.states(name, states)
+        return TextAligned(decoder, both, shares=CLIP_SHARES, tower=tower, note=note)
     if (SHIPPED / WEIGHTS).is_file():
         trained = load_text_aligned(SHIPPED / WEIGHTS)
         if trained.fingerprint == fingerprint(text.model):
