@@ -489,9 +489,7 @@ def test_a_decoder_learns_from_a_made_set_and_a_set_without_defects_is_refused(s
     held_good, held_bad = next(iter(kept.values()))
     assert (len(good), len(bad)) == (6, 4) and (len(held_good), len(held_bad)) == (2, 1)
     assert not {s.image for s in good} & {s.image for s in held_good}
-    recipe = TextAlignedRecipe(
-        steps=3, batch=4, data=(str(out),), workers=0, log_every=1, calibration_episodes=0
-    )
+    recipe = TextAlignedRecipe(steps=3, batch=4, data=(str(out),), workers=0, log_every=1)
     weights = train(recipe, tmp_path / "run")
     assert weights is not None and weights.exists()
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run/log.jsonl").open()]

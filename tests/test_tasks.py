@@ -82,9 +82,8 @@ def test_a_task_that_holds_nothing_out_says_so(looks: Path, tmp_path: Path):
 
 def test_the_text_aligned_decoder_is_learnt_and_what_is_held_out_is_looked_at(tmp_path: Path):
     recipe = TextAlignedRecipe(
-        **SHORT, workers=0, world=replace(WORLD, size_px=48), validate_every=1,
-        validation_batches=1, calibration_episodes=0,
-    )  # fmt: skip
+        **SHORT, workers=0, world=replace(WORLD, size_px=48), validate_every=1, validation_batches=1
+    )
     logged: list[dict] = []
     weights = train(recipe, tmp_path, on_log=logged.append)
     lines = [line for line in logged if "note" not in line]

@@ -33,9 +33,7 @@ def clip(tmp_path_factory) -> Path:
 def run(clip: Path, tmp_path_factory) -> Path:
     """A run of three steps on the tiny CLIP's text tower and the embedded encoder."""
     out = tmp_path_factory.mktemp("run")
-    recipe = TextAlignedRecipe(
-        text_tower=str(clip), steps=3, batch=4, workers=0, log_every=1, calibration_episodes=2
-    )
+    recipe = TextAlignedRecipe(text_tower=str(clip), steps=3, batch=4, workers=0, log_every=1)
     train(recipe, out)
     return out
 

@@ -76,14 +76,11 @@ class Inspector:
         detector = Detector(
             load_encoder(encoder, dtype), decoder, config.detector, dtype, device, text
         )
-        # Scores with a share of words are others than without.
-        folder = weights.parent if weights is not None else None
-        if text is not None:
-            folder = text.calibrations
-        if folder is None:
+        if weights is None:
             return cls(detector, config, None)
         beside, alone = (
-            procedural_calibration(folder / path.name) for path in (PROCEDURAL_SCORES, ALONE_SCORES)
+            procedural_calibration(weights.with_name(path.name))
+            for path in (PROCEDURAL_SCORES, ALONE_SCORES)
         )
         return cls(detector, config, beside, alone)
 

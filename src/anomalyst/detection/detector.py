@@ -154,9 +154,11 @@ class Detector:
             return self._banked(query, memory, placement)
         if self.decoder is None and query.text is not None:
             return self._by_words(query.text.to(_CPU), placement)
-        logits, detail = (found.to(_CPU) for found in self.evidence(query, memory))
+        seen, detail = (found.to(_CPU) for found in self.evidence(query, memory))
+        logits = self._with_words(seen, query, memory)
         shown = blurred(logits.sigmoid(), self.config.blur_cells)
-        return evidence_of(logits, shown, detail, self.frozen_distances(query, memory), placement)
+        frozen = self.frozen_distances(query, memory)
+        return evidence_of(logits, shown, detail, frozen, placement, seen=seen)
 
     @torch.inference_mode()
     def frozen_distances(self, query: Features, memory: Memory) -> Tensor | None:
@@ -180,13 +182,7 @@ class Detector:
         Raises AnomalystError for an encoder without a pair decoder and a memory without pictures.
         """
         found, detail = self.scale_logits(query, memory)
-        logits = mixed_logits(found, memory.shares or self.config.scale_shares)
-        if query.text is not None and self.text is not None:
-            shares = self.text.shares
-            share = shares.beside if memory.references else shares.alone
-            said = resized(query.text, logits.shape[-2:])
-            logits = mixed_logits([logits, said], (1 - share, share))
-        return logits, detail
+        return mixed_logits(found, memory.shares or self.config.scale_shares), detail
 
     @torch.inference_mode()
     def scale_logits(self, query: Features, memory: Memory) -> tuple[list[Tensor], Tensor]:
@@ -254,6 +250,14 @@ class Detector:
             score = (1 - share) * score / (2 * memory.bank_scale) + share * float(said.max())
             shown = (1 - share) * shown + share * said
         return Evidence(shown[0, 0].numpy(), score)
+
+    def _with_words(self, seen: Tensor, query: Features, memory: Memory) -> Tensor:
+        """Logits (1, 1, h, w) of what pictures say, with the words' share where words are asked."""
+        if query.text is None or self.text is None:
+            return seen
+        share = self.text.shares.beside if memory.references else self.text.shares.alone
+        said = resized(query.text.to(_CPU), seen.shape[-2:])
+        return mixed_logits([seen, said], (1 - share, share))
 
     def _by_words(self, logits: Tensor, placement: Shown | None) -> Evidence:
         """No good picture and nothing that could compare a picture with itself."""

@@ -11,7 +11,6 @@ from anomalyst.backbones import fingerprint, load_encoder
 from anomalyst.backbones.base import Encoder
 from anomalyst.backbones.embedded import read_weights
 from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig, quiet
-from anomalyst.calibration.conformal import PROCEDURAL_SCORES
 from anomalyst.detection.classifiers.text_aligned import (
     LEVELS,
     Shares,
@@ -25,7 +24,6 @@ from anomalyst.vlm.text_tower import States, TextTower
 WEIGHTS = "text_aligned.safetensors"
 # WinCLIP+ takes the mean of the two (section 4.3); alone, words are all there is.
 CLIP_SHARES = Shares(alone=0.5, beside=0.5)
-DETECTOR = "embedded"  # the encoder beside which runs of the recipe are calibrated
 
 
 def image_tower(spec: str) -> Encoder:
@@ -138,14 +136,11 @@ def load_text_aligned(path: Path) -> Trained:
     )
 
 
-SHIPPED = Path(__file__).parent.parent / "weights" / "text"  # layers for an encoder of sentences
-
-
 def text_aligned(source: str, name: str, states: States, encoder: str) -> TextAligned:
     """The decoder asked about one product, beside a detector on `encoder`.
 
-    `source` is the folder of a run of the text_aligned recipe; or of a text tower: CLIP, whose own
-    image tower is read by its own projection, or the one that the shipped layers were trained with.
+    `source` is the folder of a run of the text_aligned recipe, or of CLIP, whose own image tower is
+    read by its own projection.
     Raises AnomalystError for any other folder, or a run whose text tower is gone.
     """
     folder = Path(source.removeprefix("run:"))
@@ -155,13 +150,9 @@ def text_aligned(source: str, name: str, states: States, encoder: str) -> TextAl
     if text.family == "clip":
         tower = image_tower(f"hf:{source}")
         decoder = clip_decoder(tower, source).eval().requires_grad_(False)
-        note = f"words of {folder.name}, by its own projection (not trained, not calibrated)"
+        note = f"words of {folder.name}, by its own projection"
         both = text.states(name, states)
         return TextAligned(decoder, both, shares=CLIP_SHARES, tower=tower, note=note)
-    if (SHIPPED / WEIGHTS).is_file():
-        trained = load_text_aligned(SHIPPED / WEIGHTS)
-        if trained.fingerprint == fingerprint(text.model):
-            return asked_about(trained, text, name, states, encoder, SHIPPED)
     raise AnomalystError(
         f"--text-tower {source}: no layers were trained for this tower. Train them with "
         f"`anomalyst train recipes/text_aligned.yaml text_tower={source} --out runs/text`, then "
@@ -171,38 +162,31 @@ def text_aligned(source: str, name: str, states: States, encoder: str) -> TextAl
 
 def _of_run(folder: Path, name: str, states: States, encoder: str) -> TextAligned:
     trained = load_text_aligned(folder / WEIGHTS)
-    if trained.text_tower and not Path(trained.text_tower).is_dir():
-        raise AnomalystError(
-            f"--text-tower {folder}: was trained with the text tower {trained.text_tower}, which "
-            "is not there; put it back, or train the recipe again with text_tower=DIR."
-        )
-    text = TextTower(trained.text_tower) if trained.text_tower else None
-    return asked_about(trained, text, name, states, encoder, folder)
-
-
-def asked_about(
-    trained: Trained,
-    text: TextTower | None,
-    name: str,
-    states: States,
-    encoder: str,
-    folder: Path,
-) -> TextAligned:
-    """A trained decoder with the states of a product; calibrated beside the detector it knows."""
+    text = _tower_of(trained, folder) if trained.text_tower else None
     if text is None and states != States():
         raise AnomalystError(
             f"--states: {folder} was trained without a text tower; its states are learned, not "
             "written. Leave --states out."
         )
     both = trained.decoder.states.detach() if text is None else text.states(name, states)
-    known = encoder == DETECTOR and (folder / PROCEDURAL_SCORES.name).is_file()
     own = trained.encoder != encoder
-    words = f"words of {Path(text.source).name}" if text else "learned states"
     return TextAligned(
         trained.decoder,
         both.clone(),
         shares=trained.shares,
         tower=image_tower(trained.encoder) if own else None,
-        note=words if known else f"{words} (not calibrated)",
-        calibrations=folder if known else None,
+        note=f"words of {Path(text.source).name}" if text else "learned states",
     )
+
+
+def _tower_of(trained: Trained, folder: Path) -> TextTower:
+    """The text tower of a run, still the one it was trained with."""
+    told = f"--text-tower {folder}: was trained with the text tower {trained.text_tower}, which"
+    if not Path(trained.text_tower).is_dir():
+        raise AnomalystError(
+            f"{told} is not there; put it back, or train the recipe again with text_tower=DIR."
+        )
+    text = TextTower(trained.text_tower)
+    if fingerprint(text.model) != trained.fingerprint:
+        raise AnomalystError(f"{told} has other weights now; train the recipe again.")
+    return text

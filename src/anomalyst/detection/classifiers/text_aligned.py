@@ -9,7 +9,6 @@ compared with the mean embedding of sentences that say normal and of sentences t
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -104,16 +103,14 @@ class TextAligned(nn.Module):
         shares: Shares,
         tower: Encoder | None = None,
         note: str = "",
-        calibrations: Path | None = None,
     ):
         """`tower`: the image tower it reads, where that is not the detector's encoder.
 
-        `note` says whose words these are; `calibrations` is the folder with the scores of drawn
-        products, where these are known.
+        `note` says whose words these are.
         """
         super().__init__()
         self.decoder, self.tower, self.shares = decoder, tower, shares
-        self.note, self.calibrations = note, calibrations
+        self.note = note
         self.register_buffer("states", states)
 
     def forward(self, pixels: Tensor, features: Features, size_hw: tuple[int, int]) -> Tensor:

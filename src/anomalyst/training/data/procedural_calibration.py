@@ -1,12 +1,13 @@
 """The calibration that ships: contrasts of normal parts of products that were only ever drawn."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from anomalyst.backbones.embedded import load_embedded
 from anomalyst.calibration.conformal import ALONE_SCORES, PROCEDURAL_SCORES, Calibration
 from anomalyst.detection.detector import Detector, Memory
+from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.io.files import write_text
 from anomalyst.io.geometry import Frame
 from anomalyst.synthetic.procedural import WorldConfig, make_episode
@@ -16,21 +17,20 @@ HELD_OUT = 1 << 40  # seeds from here on are never trained on
 
 
 def write_procedural_calibration(
-    detector_for: Callable[[str], Detector], folder: Path, *, world: WorldConfig, count: int
+    weights: Path, folder: Path, *, world: WorldConfig, count: int
 ) -> None:
     """Contrasts of `count` normal queries beside one good picture and beside none, both as JSON.
 
-    `detector_for` gives the detector of a product by its name. `folder` gets calibration.json and
-    calibration-alone.json.
+    `folder` gets calibration.json and calibration-alone.json.
     """
-    encoder = detector_for("object").encoder
+    encoder = load_embedded(weights)
+    detector = Detector(encoder, load_decoder(weights))
     normal = replace(world, size_px=encoder.side_px, references=(1, 1), anomalous_share=0.0)
     frame = Frame.of((encoder.side_px, encoder.side_px), encoder.side_px, encoder.multiple_px)
     beside: list[float] = []
     alone: list[float] = []
     for index in range(count):
         episode = make_episode(HELD_OUT + index, normal)
-        detector = detector_for(episode.truth.noun)
         views = frame.cut(episode.query)
         good = list(episode.references)
         memory = detector.remember(with_copies(detector, detector.encode(good), good))

@@ -63,7 +63,7 @@ def bench_methods(
     for method, data in arms.items():
         for seed in range(seeds):
             run = out / "runs" / f"{method.replace(' ', '-')}-{seed}"
-            weights = train(replace(recipe, data=data, seed=seed, calibration_episodes=0), run)
+            weights = train(replace(recipe, data=data, seed=seed), run)
             assert weights is not None
             rows = judged(weights, detector, tests, recipe, method, seed)
             found += rows

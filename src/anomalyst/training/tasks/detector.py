@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.backbones.efficientnet_lite import LiteTrunk, imagenet_weights
-from anomalyst.backbones.embedded import EmbeddedEncoder, fill, load_embedded, read_weights
+from anomalyst.backbones.embedded import EmbeddedEncoder, fill, read_weights
 from anomalyst.config import to_mapping
-from anomalyst.detection.detector import Detector
-from anomalyst.detection.pair_decoder import PairDecoder, load_decoder
+from anomalyst.detection.pair_decoder import PairDecoder
 from anomalyst.detection.scoring import expected_share
 from anomalyst.errors import AnomalystError
 from anomalyst.teaching.losses import dice_loss, focal_loss, image_loss, rank_loss
@@ -149,9 +148,8 @@ class DetectorTask(Task):
     def finish(self, weights: Path) -> None:
         """Write the scores of normal products that were never trained on."""
         recipe = self.recipe
-        detector = Detector(load_embedded(weights), load_decoder(weights))
         write_procedural_calibration(
-            lambda _: detector, self.out, world=recipe.world, count=recipe.calibration_episodes
+            weights, self.out, world=recipe.world, count=recipe.calibration_episodes
         )
 
 

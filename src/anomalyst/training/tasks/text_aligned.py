@@ -6,7 +6,7 @@ defective ones with masks as `anomalyst data synthesize` makes them.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,33 +14,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anomalyst.backbones import fingerprint, load_encoder
+from anomalyst.backbones import fingerprint
 from anomalyst.config import to_mapping
 from anomalyst.datasets.reading import read_dataset
 from anomalyst.datasets.splits import folds
 from anomalyst.detection.classifiers.text_aligned import Shares, aligned_levels, fitting
-from anomalyst.detection.detector import Detector
-from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import canvas_for, resize
 from anomalyst.io.pictures import open_mask, open_picture, shrink_mask
 from anomalyst.synthetic.procedural import WorldConfig, make_episode
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import write_weights
-from anomalyst.training.data.procedural_calibration import HELD_OUT, write_procedural_calibration
+from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task, prefetched
 from anomalyst.types import Sample
-from anomalyst.vlm.text_aligned import (
-    DETECTOR,
-    WEIGHTS,
-    asked_about,
-    fresh_decoder,
-    image_tower,
-    level_widths,
-    load_text_aligned,
-)
-from anomalyst.vlm.text_tower import States, TextTower, words_of
+from anomalyst.vlm.text_aligned import WEIGHTS, fresh_decoder, image_tower, level_widths
+from anomalyst.vlm.text_tower import TextTower, words_of
 
 # Pixels (B, 3, H, W) in [0, 1], masks (B, 1, H, W), and the product's name for each.
 Batch = tuple[Tensor, Tensor, tuple[str, ...]]
@@ -57,7 +47,6 @@ class TextAlignedRecipe(Recipe):
     text_tower: str = ""  # folder whose words are the two states; empty: these are learned vectors
     shares: Shares = field(default_factory=Shares)  # of words in the detector's map
     width: int = 64  # of the space that levels and states share, without a text tower
-    calibration_episodes: int = 200  # normal drawn products whose scores calibrate; 0: none
     data: tuple[str, ...] = ()  # sets whose training pictures are learnt from; empty: the world
     world: WorldConfig = field(
         default_factory=lambda: WorldConfig(size_px=160, references=(1, 1), anomalous_share=0.8)
@@ -143,31 +132,6 @@ class TextAlignedTask(Task):
         }
         write_weights(path, {f"text_aligned.{k}": v for k, v in average.items()}, note)
         return path
-
-    def finish(self, weights: Path) -> None:
-        """Write the scores of normal drawn products beside which the words count, too."""
-        recipe = self.recipe
-        if recipe.calibration_episodes:
-            write_procedural_calibration(
-                _beside_pictures(weights.parent),
-                self.out,
-                world=recipe.world,
-                count=recipe.calibration_episodes,
-            )
-
-
-def _beside_pictures(run: Path) -> Callable[[str], Detector]:
-    """The shipped detector with the run's words about a product, by its name."""
-    trained = load_text_aligned(run / WEIGHTS)
-    text = TextTower(trained.text_tower) if trained.text_tower else None
-    encoder, decoder = load_encoder(DETECTOR), load_decoder()
-
-    @cache
-    def named(name: str) -> Detector:
-        words = asked_about(trained, text, name, States(), DETECTOR, run)
-        return Detector(encoder, decoder, text=words)
-
-    return named
 
 
 def _drawn(recipe: TextAlignedRecipe, parts: int, step: int, part: int) -> Batch:
