@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from anomalyst.detection.classifiers.text_aligned import TextAlignedDecoder
 from anomalyst.errors import AnomalystError
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.experiments.tiny import write_tiny_llama
@@ -19,9 +20,8 @@ from anomalyst.training.tasks.anomalygpt import (
     weighted_cross_entropy,
 )
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe, as_tokens
-from anomalyst.types import Features
 from anomalyst.vlm.huggingface.loading import load_model
-from anomalyst.vlm.text_aligned import TextAlignedDecoder, state_sentences
+from anomalyst.vlm.text_tower import States
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,7 +84,7 @@ def test_it_runs_on_real_pictures_resumes_and_ships_a_model(recipe, tmp_path: Pa
     assert [("focal" in line) for line in logged] == [True, False] * 3  # instructions have no map
     assert all(np.isfinite(line["loss"]) for line in logged)
     model, processor = load_model(folder)
-    assert model.config.level_widths == [48, 96, 128] and not model.config.facts
+    assert model.config.level_widths == [48, 96, 128, 112] and not model.config.facts
     assert not [n for n, _ in model.named_parameters() if "lora" in n]
     assert train(recipe, tmp_path / "run") == folder  # nothing left to do
     said = json.loads((tmp_path / "run" / "accuracy.json").read_text())
@@ -142,11 +142,11 @@ def test_weighted_cross_entropy_by_hand():
 def test_the_text_aligned_map_is_the_mean_of_softmaxes_over_two_states():
     torch.manual_seed(0)
     decoder = TextAlignedDecoder((5, 7), 6)
-    features = Features([torch.randn(2, 5, 8, 8), torch.randn(2, 7, 4, 4)], torch.randn(2, 3))
+    levels = [torch.randn(2, 5, 8, 8), torch.randn(2, 7, 4, 4)]
     states = torch.randn(2, 6)
-    found = decoder(features, (16, 16), states).sigmoid()
+    found = decoder(levels, (16, 16), states).sigmoid()
     maps = []
-    for layer, level in zip(decoder.layers, features.levels, strict=True):
+    for layer, level in zip(decoder.layers, levels, strict=True):
         x = torch.nn.functional.normalize(layer(level), dim=1)
         unit = torch.nn.functional.normalize(states, dim=1)
         both = torch.einsum("bdhw,sd->bshw", x, unit) * decoder.log_scale.exp()
@@ -159,6 +159,6 @@ def test_the_text_aligned_map_is_the_mean_of_softmaxes_over_two_states():
 
 
 def test_states_are_an_ensemble_of_sentences_about_the_product():
-    normal, abnormal = state_sentences("screw")
+    normal, abnormal = States().sentences("screw")
     assert len(normal) == 36 and len(abnormal) == 32
     assert all("screw" in s for s in normal + abnormal) and not set(normal) & set(abnormal)

@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from anomalyst.backbones.base import to_pixels
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.baselines.methods.text import Clip, PromptMap, WinCLIP, harmonic, windows
-from anomalyst.vlm.text_aligned import state_sentences
+from anomalyst.vlm.text_tower import States
 
 VISION = {
     "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32,
@@ -26,7 +26,7 @@ def save_clip(folder: Path) -> Path:
     """A CLIP of random weights with a tokenizer that knows the words it will be asked."""
     torch.manual_seed(0)
     words = Whitespace()
-    sentences = " ".join(s for both in state_sentences("cookie") for s in both)
+    sentences = " ".join(s for both in States().sentences("cookie") for s in both)
     known = dict.fromkeys(["[pad]", "[unk]", *(w for w, _ in words.pre_tokenize_str(sentences))])
     vocabulary = {word: number for number, word in enumerate(known)}
     # End of text 2 is the old way: the highest number's place is read.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +30,8 @@ from anomalyst.product import UNNAMED, Product
 from anomalyst.runtime.engines import BUILT, checked_engine
 from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Answer, Dialogue, Inspection
+from anomalyst.vlm.text_aligned import text_aligned
+from anomalyst.vlm.text_tower import words_of
 
 if TYPE_CHECKING:
     from anomalyst.vlm.generation import Speaker
@@ -68,7 +71,11 @@ class Inspector:
                 "--engine openvino."
             )
         dtype = precision_of(config.precision, device)
-        detector = Detector(load_encoder(encoder, dtype), decoder, config.detector, dtype, device)
+        words = config.words
+        text = text_aligned(words.tower, words.name, words.states, encoder) if words else None
+        detector = Detector(
+            load_encoder(encoder, dtype), decoder, config.detector, dtype, device, text
+        )
         if weights is None:
             return cls(detector, config, None)
         beside, alone = (
@@ -145,11 +152,12 @@ class Inspector:
     def untaught(self) -> Product:
         """A product of which no good picture is known: each picture is judged by itself (0-shot).
 
-        Raises AnomalystError for an encoder without a pair decoder.
+        Raises AnomalystError for an encoder without a pair decoder, unless words judge.
         """
-        if self.detector.decoder is None:
+        if self.detector.decoder is None and self.detector.text is None:
             raise AnomalystError(
-                f"{self.name}: judging without a good picture needs the embedded encoder."
+                f"{self.name}: judging without a good picture needs the embedded encoder, or a "
+                "text tower (--text-tower)."
             )
         return Product(
             name=UNNAMED,
@@ -160,7 +168,16 @@ class Inspector:
             references=[],
             features=[],
             calibration=Calibration(scores=(), method="leave-one-out"),
+            notes=(self.pipeline.without_pictures,),
         )
+
+    def named(self, category: str) -> "Inspector":
+        """The same for products called so, where words have a share in judging; else itself."""
+        words = self.config.words
+        if words is None:
+            return self
+        called = replace(words, name=words_of(category))
+        return Inspector.load(self.name, replace(self.config, words=called))
 
     def inspect(
         self, image: Path, product: Product, *, false_alarm_rate: float = 0.05

@@ -44,17 +44,20 @@ class Features:
     levels: list[Tensor]  # each (B, D_l, h_l, w_l)
     embedding: Tensor  # (B, D)
     frozen: list[Tensor] = field(default_factory=list)  # (B, C, h, w): a trunk's own, not trained
+    text: Tensor | None = None  # (B, 1, h, w): logits of "anomalous" by words alone, if asked for
 
     def to(self, device: torch.device) -> Features:
         """The same on another device."""
         levels, frozen = ([one.to(device) for one in ls] for ls in (self.levels, self.frozen))
-        return Features(levels, self.embedding.to(device), frozen)
+        text = None if self.text is None else self.text.to(device)
+        return Features(levels, self.embedding.to(device), frozen, text)
 
     def rows(self, index: Sequence[int]) -> Features:
         """Some pictures of the batch."""
         picked = list(index)
         levels, frozen = ([one[picked] for one in ls] for ls in (self.levels, self.frozen))
-        return Features(levels, self.embedding[picked], frozen)
+        text = None if self.text is None else self.text[picked]
+        return Features(levels, self.embedding[picked], frozen, text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,10 @@ def inspect(
         ),
     ] = None,
     ask: Annotated[str | None, Option(metavar="TEXT", help="A question on each picture.")] = None,
+    text: opt.TextTower,
+    called: Annotated[
+        str, Option("--name", metavar="TEXT", help="What it is, for --text-tower: 'bottle cap'.")
+    ] = "object",
     judging: opt.Judging,
     compute: opt.Compute,
     size: opt.Size,
@@ -47,6 +51,8 @@ def inspect(
     Example: anomalyst inspect new/*.jpg --reference good.jpg --out out/new
     Example: anomalyst inspect new/ --reference good.jpg --smallest-defect-px 12
     Example: anomalyst inspect part.png --reference good.png --ask "Is there a defect, and where?"
+    Example: anomalyst inspect cap.png --zero-shot --text-tower models/clip-vit-b16 --name "bottle
+    cap"
 
     Exit code 0: done.
     1: an anomaly was found and --fail-on-anomaly was given.
@@ -70,7 +76,9 @@ def inspect(
             raise typer.BadParameter("--ray takes pictures, --product and --out, and no question.")
         _inspect_on_ray(pictures, judging.products / name, target, rate, workers)
         return
-    inspector, product = inspector_and_product(comparison, judging, compute, size, language)
+    inspector, product = inspector_and_product(
+        comparison, judging, compute, size, language, text, called
+    )
     if product.side_reason:
         say(product.side_reason)
     written = None if as_json and out is None else target

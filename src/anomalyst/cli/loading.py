@@ -3,11 +3,20 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anomalyst.cli.options import OWN_SIZE, Comparison, Compute, Judging, Size
+from anomalyst.cli.options import (
+    OWN_SIZE,
+    PICTURES_ALONE,
+    Comparison,
+    Compute,
+    Judging,
+    Size,
+    TextTower,
+)
 from anomalyst.cli.screen import pictures_in, progress
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
+    from anomalyst.inspection.config import Words
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
 
@@ -18,6 +27,8 @@ def inspector_and_product(
     compute: Compute,
     size: Size = OWN_SIZE,
     language: Path | None = None,
+    text: TextTower = PICTURES_ALONE,
+    called: str = "object",
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.product import UNNAMED, find_product
@@ -33,9 +44,14 @@ def inspector_and_product(
         raise AnomalystError(
             "--product, --reference and --zero-shot exclude each other; give one of them."
         )
+    if product is not None and text.text_tower is not None:
+        raise AnomalystError(
+            "--text-tower goes with --reference or --zero-shot; a taught product was calibrated "
+            "without words."
+        )
     known = find_product(product, judging.products) if product is not None else None
     encoder = judging.encoder or (known.encoder if known else "embedded")
-    inspector = load_inspector(encoder, compute, size, language)
+    inspector = load_inspector(encoder, compute, size, language, text.asked(called))
     if comparison.zero_shot:
         known = inspector.untaught()
     elif known is None:
@@ -47,7 +63,11 @@ def inspector_and_product(
 
 
 def load_inspector(
-    encoder: str, compute: Compute, size: Size = OWN_SIZE, language: Path | None = None
+    encoder: str,
+    compute: Compute,
+    size: Size = OWN_SIZE,
+    language: Path | None = None,
+    words: "Words | None" = None,
 ) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
     from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
@@ -61,5 +81,6 @@ def load_inspector(
         side_px=checked_side(size.side, size.smallest_defect_px),
         smallest_defect_px=size.smallest_defect_px,
         language=language or EMBEDDED_LANGUAGE,
+        words=words,
     )
     return Inspector.load(encoder, config)

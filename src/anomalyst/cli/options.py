@@ -5,9 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
+
+from anomalyst.errors import AnomalystError
+
+if TYPE_CHECKING:
+    from anomalyst.inspection.config import Words
 
 Dataset = Annotated[
     Path,
@@ -130,9 +135,44 @@ class Comparison:
         str | None, Option(metavar="NAME", help="A product made with `anomalyst teach`.")
     ] = None
     reference: References = None
-    zero_shot: Annotated[bool, Option("--zero-shot", help="No good picture: judge by itself.")] = (
-        False
-    )
+    zero_shot: Annotated[
+        bool, Option("--zero-shot", help="No good picture: judge by itself, and by words if given.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextTower:
+    """Words for the sound product and the damaged one, beside good pictures or in their stead."""
+
+    text_tower: Annotated[
+        str | None,
+        Option(
+            metavar="DIR",
+            help="Let words judge, too: a CLIP folder, or a run of recipes/text_aligned.yaml.",
+            show_default="pictures alone",
+        ),
+    ] = None
+    states: Annotated[
+        tuple[Path, Path] | None,
+        Option(metavar="GOOD.txt BAD.txt", help="States of the product, one a line, {} its name."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.states is not None and self.text_tower is None:
+            raise AnomalystError("--states are a text tower's words; give --text-tower DIR, too.")
+
+    def asked(self, name: str) -> "Words | None":
+        """The words for a product of this name. Raises AnomalystError for states that are none."""
+        from anomalyst.inspection.config import Words
+        from anomalyst.vlm.text_tower import States
+
+        if self.text_tower is None:
+            return None
+        states = States.read(*self.states) if self.states else States()
+        return Words(tower=self.text_tower, name=name, states=states)
+
+
+PICTURES_ALONE = TextTower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from anomalyst.backbones.base import Encoder
 from anomalyst.detection.alignment import rescaled
+from anomalyst.detection.classifiers.text_aligned import TextAligned
 from anomalyst.detection.frozen import FrozenPatches
 from anomalyst.detection.matching import References
 from anomalyst.detection.memory_bank import MemoryBank, fuse
@@ -59,7 +60,7 @@ class Memory:
 
 
 class Detector:
-    """A frozen encoder with, for the embedded default, its pair decoder.
+    """A frozen encoder with, for the embedded default, its pair decoder; words may have a share.
 
     Features and evidence are handed over on the CPU; what is remembered lies on `device`.
     """
@@ -71,12 +72,13 @@ class Detector:
         config: DetectorConfig | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | None = None,
+        text: TextAligned | None = None,
     ):
         self.device = device or torch.device("cpu")
-        encoder.to(self.device)
-        if decoder is not None:
-            decoder.to(self.device)
-        self.encoder, self.decoder = encoder, decoder
+        for network in (encoder, decoder, text):
+            if network is not None:
+                network.to(self.device)
+        self.encoder, self.decoder, self.text = encoder, decoder, text
         self.config = config or DetectorConfig()
         self.dtype = dtype or precision_of("auto")  # of the pair decoder's sums
 
@@ -92,7 +94,10 @@ class Detector:
         for scale in self.config.scales[1:] if self.decoder is not None else ():
             found.append(self._encoded(_shrunk(pixels, scale, self.encoder.multiple_px)))
         levels = [level for f in found for level in f.levels]
-        return Features(levels, found[0].embedding, found[0].frozen).to(_CPU)
+        text = None
+        if self.text is not None:
+            text = self.text(pixels, found[0], found[0].levels[0].shape[-2:])
+        return Features(levels, found[0].embedding, found[0].frozen, text).to(_CPU)
 
     @torch.inference_mode()
     def encode_coarse(self, canvases: list[np.ndarray]) -> Features:
@@ -147,9 +152,13 @@ class Detector:
         query = query.to(self.device)
         if memory.bank is not None:
             return self._banked(query, memory, placement)
-        logits, detail = (found.to(_CPU) for found in self.evidence(query, memory))
+        if self.decoder is None and query.text is not None:
+            return self._by_words(query.text.to(_CPU), placement)
+        seen, detail = (found.to(_CPU) for found in self.evidence(query, memory))
+        logits = self._with_words(seen, query, memory)
         shown = blurred(logits.sigmoid(), self.config.blur_cells)
-        return evidence_of(logits, shown, detail, self.frozen_distances(query, memory), placement)
+        frozen = self.frozen_distances(query, memory)
+        return evidence_of(logits, shown, detail, frozen, placement, seen=seen)
 
     @torch.inference_mode()
     def frozen_distances(self, query: Features, memory: Memory) -> Tensor | None:
@@ -234,7 +243,26 @@ class Detector:
         kept = content(placement, fused)
         score = top_mean(fused[kept], self.config.bank_top_share)
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
+        if query.text is not None and self.text is not None:
+            # As WinCLIP+ does (Jeong et al., CVPR 2023, section 4.3): both in [0, 1], mixed.
+            share = self.text.shares.beside
+            said = resized(query.text.to(_CPU), shown.shape[-2:]).sigmoid() * kept
+            score = (1 - share) * score / (2 * memory.bank_scale) + share * float(said.max())
+            shown = (1 - share) * shown + share * said
         return Evidence(shown[0, 0].numpy(), score)
+
+    def _with_words(self, seen: Tensor, query: Features, memory: Memory) -> Tensor:
+        """Logits (1, 1, h, w) of what pictures say, with the words' share where words are asked."""
+        if query.text is None or self.text is None:
+            return seen
+        share = self.text.shares.beside if memory.references else self.text.shares.alone
+        said = resized(query.text.to(_CPU), seen.shape[-2:])
+        return mixed_logits([seen, said], (1 - share, share))
+
+    def _by_words(self, logits: Tensor, placement: Shown | None) -> Evidence:
+        """No good picture and nothing that could compare a picture with itself."""
+        shown = blurred(logits.sigmoid(), self.config.blur_cells)
+        return evidence_of(logits, shown, None, None, placement)
 
     def _bank_scale(self, good: Features) -> float:
         """How far the farthest patches of a good picture are from the others' (or its own) kin."""

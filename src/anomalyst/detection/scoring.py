@@ -30,11 +30,18 @@ class Evidence:
 
 
 def evidence_of(
-    logits: Tensor, shown: Tensor, detail: Tensor, frozen: Tensor | None, placement: Shown | None
+    logits: Tensor,
+    shown: Tensor,
+    detail: Tensor | None,
+    frozen: Tensor | None,
+    placement: Shown | None,
+    *,
+    seen: Tensor | None = None,
 ) -> Evidence:
     """Logits and map (1, 1, h, w) of one tile -> its evidence; padding does not count.
 
-    `frozen`: `Detector.frozen_distances`.
+    `frozen`: `Detector.frozen_distances`. `seen`: the logits before words had their share; the
+    contrast is theirs, for it is compared with that of drawn products, of which nothing was said.
     """
     kept = content(placement, logits)
     values = logits[kept].double()
@@ -42,8 +49,9 @@ def evidence_of(
     if frozen is not None:
         farthest = top_mean(frozen[content(placement, frozen)], FROZEN_TOP_SHARE)
         score += FROZEN_WEIGHT * math.log(max(FROZEN_LEAST, farthest))
-    seen = logits.masked_fill(~kept, -math.inf)
-    return Evidence((shown * kept)[0, 0].numpy(), score, contrast(values), detail, seen)
+    stands_out = contrast(values if seen is None else seen[kept].double())
+    whole = logits.masked_fill(~kept, -math.inf)
+    return Evidence((shown * kept)[0, 0].numpy(), score, stands_out, detail, whole)
 
 
 def expected_share(logits: Tensor) -> Tensor:

@@ -23,6 +23,10 @@ class AskingInspector:
         self.name, self.fingerprint = inspector.name, inspector.fingerprint
         self.teach, self.untaught = inspector.teach, inspector.untaught
 
+    def named(self, category: str) -> "AskingInspector":
+        """The same for the products of a category."""
+        return AskingInspector(self.inspector.named(category))
+
     def inspect_many(
         self, images: Sequence[Path], product: Any, *, false_alarm_rate: float
     ) -> Iterator[Inspection | PictureError]:

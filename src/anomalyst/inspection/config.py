@@ -7,8 +7,18 @@ from anomalyst.calibration.conformal import REFERENCES_MOST
 from anomalyst.detection.detector import DetectorConfig
 from anomalyst.hardware.processor import DeviceName, Engine, Precision
 from anomalyst.io.working_side import Side, checked_side
+from anomalyst.vlm.text_tower import States
 
 EMBEDDED_LANGUAGE = Path(__file__).parent.parent / "weights" / "language"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What a text tower is asked about one product (vlm/text_aligned.py)."""
+
+    tower: str  # folder of the tower, or of a run of the text_aligned recipe
+    name: str = "object"  # what the product is, in its sentences
+    states: States = field(default_factory=States)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +32,7 @@ class InspectorConfig:
     precision: Precision = "auto"  # of the networks' sums; auto: as the processor is quickest
     max_references: int = REFERENCES_MOST  # most good pictures remembered; others calibrate
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    words: Words | None = None  # a share in map and score for words; None: pictures alone
     language: Path = EMBEDDED_LANGUAGE  # folder of the model that answers questions
 
     def __post_init__(self) -> None:

@@ -39,7 +39,8 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
     if not paths:
         raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
-    pictures, notes = _opened(paths, on_picture)
+    pictures, left_out = _opened(paths, on_picture)
+    notes = [*pipeline.beside_pictures, *left_out]
     bad = bad or (product.bad if product else None)
     defects = open_defects(bad, pictures, on_picture) if bad else None
     accepted = product.accepted if product else ()

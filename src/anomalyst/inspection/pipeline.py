@@ -51,8 +51,14 @@ class Pipeline:
         # What it looks with is the shipped trunk.
         trunk = detector.encoder.trunk if isinstance(detector.encoder, EmbeddedEncoder) else None
         self.composition = Composition(trunk) if isinstance(trunk, LiteTrunk) else None
-        self.fingerprint = fingerprint(detector.encoder, detector.decoder)
+        self.fingerprint = fingerprint(detector.encoder, detector.decoder, detector.text)
         self.threads = RoomForThreads()
+        # Who judged is told with every inspection in which words have a share.
+        words = detector.text.note if detector.text is not None else ""
+        self.beside_pictures = (f"Beside the good pictures, {words} count.",) if words else ()
+        own = "it is compared with itself" if detector.decoder is not None else ""
+        judged = " and ".join(filter(None, (own, words and f"judged by {words}")))
+        self.without_pictures = f"No good picture is known: {judged}."
 
     def run(
         self,

@@ -195,7 +195,9 @@ def stacked(features: Sequence[Features]) -> Features:
     """Batches of features after each other."""
     levels = [torch.cat(level) for level in zip(*(f.levels for f in features), strict=True)]
     frozen = [torch.cat(level) for level in zip(*(f.frozen for f in features), strict=True)]
-    return Features(levels, torch.cat([f.embedding for f in features]), frozen)
+    said = [f.text for f in features if f.text is not None]
+    text = torch.cat(said) if said else None
+    return Features(levels, torch.cat([f.embedding for f in features]), frozen, text)
 
 
 def calibrate(detector: Detector, studied: Studied) -> Calibration:

@@ -42,6 +42,7 @@ def evaluate(
     encoder: opt.Encoder = "embedded",
     compute: opt.Compute,
     size: opt.Size,
+    text: opt.TextTower,
     category: opt.Categories = None,
     by: Annotated[
         str | None,
@@ -78,10 +79,11 @@ def evaluate(
     precision-recall curves, and a sheet of the best and worst cases. With --language also
     language.md: right and wrong answers to "Is there any anomaly in the image?". The same command
     again goes on where an interrupted one stopped. With --bad-shots the figures are of the pictures
-    that were not drawn to be taught.
+    that were not drawn to be taught. With --text-tower each category's name is in the sentences.
 
     Example: anomalyst evaluate sets/mvtec --shots 4 --category bottle --out out/bottle
     Example: anomalyst evaluate sets/mvtec --side 384
+    Example: anomalyst evaluate sets/mvtec --shots 0 --text-tower models/clip-vit-b16
 
     Ends with exit code 2 if the set cannot be used, or some of its pictures had to be skipped.
     """
@@ -104,9 +106,10 @@ def evaluate(
     )
     samples = read_categories(dataset, category or [])
     samples = by_column(samples, by) if by else samples
-    inspector = load_inspector(encoder, compute, size)
+    inspector = load_inspector(encoder, compute, size, words=text.asked("object"))
     bad = f"{bad_shots}-bad" if bad_shots else ""
-    name = "-".join(filter(None, (dataset.resolve().stem, shots, "shot", bad, size.asked())))
+    words = "words" if text.text_tower else ""
+    name = "-".join(filter(None, (dataset.resolve().stem, shots, "shot", bad, size.asked(), words)))
     results = run(
         AskingInspector(inspector) if language else inspector,
         samples,

@@ -32,6 +32,9 @@ class Evaluable(Protocol):
     def fingerprint(self) -> str:
         """Which weights and settings: runs of another fingerprint are not gone on with."""
 
+    def named(self, category: str) -> "Evaluable":
+        """The same for the products of a category, where their name matters; else itself."""
+
     def teach(
         self,
         name: str,
@@ -182,18 +185,21 @@ class _Evaluation:
         tell: Callable[[Progress], None],
     ):
         self.inspector, self.config, self.folder = inspector, config, folder
+        self._named: dict[str, Evaluable] = {}  # of the category at hand
         self._done, self._total, self._tell = 0, total, tell
 
     def run(self, plan: Plan) -> Run:
         """Teach, inspect every test picture, count, and keep the run."""
         tally = Tally(self.config.map_side_px)
+        if plan.category not in self._named:
+            self._named = {plan.category: self.inspector.named(plan.category)}
         references: list[Path] = []
         teach_seconds, started = 0.0, perf_counter()
         for product, good, queries in self._lessons(plan, tally):
             teach_seconds += perf_counter() - started
             references += good
             images = [query.image for query in queries]
-            answers = self.inspector.inspect_many(
+            answers = self._named[plan.category].inspect_many(
                 images, product, false_alarm_rate=self.config.false_alarm_rate
             )
             for query, answer in zip(queries, answers, strict=True):
@@ -242,7 +248,7 @@ class _Evaluation:
     def _lessons(self, plan: Plan, tally: Tally) -> Iterator[tuple[Any, list[Path], list[Sample]]]:
         """(product, its references, the pictures to inspect with it), one product at a time."""
         if self.config.shots == 0:
-            yield self.inspector.untaught(), [], plan.test
+            yield self._named[plan.category].untaught(), [], plan.test
             return
         if not plan.paired:
             yield *self._teach_draw(plan, tally), plan.test
@@ -284,8 +290,9 @@ class _Evaluation:
         for path in good:
             open_picture(path)
         name, adapted = folder_name(plan.category), self.config.adapted
+        inspector = self._named[plan.category]
         if not plan.bad:
-            return self.inspector.teach(name, good, adapted=adapted)
+            return inspector.teach(name, good, adapted=adapted)
         masks = {sample.image: sample.mask for sample in plan.bad if sample.mask}
         bad = KnownDefects(pictures=tuple(sample.image for sample in plan.bad), masks=masks)
-        return self.inspector.teach(name, good, adapted=adapted, bad=bad)
+        return inspector.teach(name, good, adapted=adapted, bad=bad)

@@ -12,6 +12,7 @@ from anomalyst.backbones import load_encoder
 from anomalyst.datasets.builders.build_job import fill
 from anomalyst.datasets.builders.source_set import read_originals
 from anomalyst.datasets.builders.synthesize import plan_synthesis
+from anomalyst.detection.classifiers.text_aligned import aligned_levels
 from anomalyst.detection.detector import Detector
 from anomalyst.evaluation.metrics import pixel_metrics
 from anomalyst.io.files import write_text
@@ -87,7 +88,7 @@ def judged(
     seed: int,
 ) -> list[MethodRow]:
     """A row per category: its test pictures against their masks, at the canvas's size."""
-    decoder = load_text_aligned(weights)
+    decoder = load_text_aligned(weights).decoder
     rows = []
     for category, mine in samples.items():
         maps, masks = [], []
@@ -96,7 +97,7 @@ def judged(
             size_hw = (picture.shape[0], picture.shape[1])
             canvas_hw = canvas_for(size_hw, recipe.world.size_px, detector.encoder.multiple_px)
             features = detector.encode([resize(picture, canvas_hw)])
-            maps.append(decoder(features, canvas_hw)[0, 0].numpy())
+            maps.append(decoder(aligned_levels(features), canvas_hw)[0, 0].numpy())
             truth = open_mask(sample.mask, size_hw) if sample.mask else np.zeros(size_hw, bool)
             masks.append(shrink_mask(truth, canvas_hw))
         metrics = pixel_metrics(maps, masks)

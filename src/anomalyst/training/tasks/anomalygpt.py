@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from anomalyst.backbones import load_encoder
 from anomalyst.backbones.huggingface import quiet
+from anomalyst.detection.classifiers.text_aligned import aligned_levels
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
@@ -38,12 +39,11 @@ from anomalyst.training.tasks.inspection_data import (
     labelled_test_pictures,
 )
 from anomalyst.training.tasks.language import DialogueTask, ask_yes_or_no, collated
-from anomalyst.types import Features
 from anomalyst.vlm.dialogue import IMAGE_TOKEN
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.layer_patches import as_values, insert
 from anomalyst.vlm.huggingface.loading import load_model
-from anomalyst.vlm.text_aligned import text_states
+from anomalyst.vlm.text_tower import TextTower
 
 
 class AnomalyGPTTask(DialogueTask):
@@ -69,14 +69,14 @@ class AnomalyGPTTask(DialogueTask):
         tokenizer, language = _read_language_model(recipe.language_model)
         with torch.inference_mode():
             probe = self.detector.encode([np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)])
-        levels = probe.levels[:3]
+        levels = aligned_levels(probe)
         # The width of the states' space: the text tower's, or that of learned states.
-        state_width = text_states(recipe.states, "object").shape[1] if recipe.states else 64
+        state_width = TextTower(recipe.states).states("object").shape[1] if recipe.states else 64
         config = AnomalystConfig(
             text_config=language.config,
             vision=recipe.vision,
             embedding_width=probe.embedding.shape[1],
-            patch_width=levels[-1].shape[1],
+            patch_width=probe.levels[:3][-1].shape[1],
             level_widths=tuple(level.shape[1] for level in levels),
             state_width=state_width,
             facts=recipe.facts,
@@ -127,18 +127,17 @@ class AnomalyGPTTask(DialogueTask):
             layer._disable_adapters = batch["step"] < recipe.lora_from
         moved = {name: values.to(device) for name, values in batch.items() if name != "step"}
         mask, weights = moved.pop("mask", None), moved.pop("weight", None)
-        levels = [moved.pop(f"level{i}") for i in range(3)] if mask is not None else []
+        levels = [moved.pop(name) for name in sorted(moved) if name.startswith("level")]
         states, given = moved.pop("states", None), moved.pop("given", None)
         parts: dict[str, Tensor] = {}
         if mask is not None:
-            features = Features(levels, moved["image_embedding"])
             decoder = self.model.text_aligned
             assert decoder is not None  # its widths are in the configuration
-            found = decoder.level_logits(features, mask.shape[-2:], states)
+            found = decoder.level_logits(levels, mask.shape[-2:], states)
             gamma = recipe.gamma + recipe.adaptive_gamma * float(1 - mask.mean())
             parts["focal"] = torch.stack([focal_loss(x, mask, gamma) for x in found]).sum()
             parts["dice"] = torch.stack([dice_loss(x, mask) for x in found]).sum()
-            learnt = decoder(features, mask.shape[-2:], states).sigmoid()
+            learnt = decoder(levels, mask.shape[-2:], states).sigmoid()
             # The words' gradient reaches the decoder through the maps that are its own.
             moved["anomaly_map"] = torch.where(
                 given[:, None, None, None], moved["anomaly_map"], learnt

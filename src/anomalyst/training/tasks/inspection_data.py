@@ -13,6 +13,7 @@ from torch import Tensor
 
 from anomalyst.datasets.reading import read_dataset
 from anomalyst.datasets.splits import folds
+from anomalyst.detection.classifiers.text_aligned import aligned_levels
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.regions import find_regions, joined_px
 from anomalyst.errors import AnomalystError
@@ -26,7 +27,7 @@ from anomalyst.vlm.dialogue import IMAGE_TOKEN, messages_for
 from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.huggingface import AnomalystProcessor
 from anomalyst.vlm.huggingface.layer_patches import Patch
-from anomalyst.vlm.text_aligned import text_states
+from anomalyst.vlm.text_tower import TextTower
 from anomalyst.vlm.visual_inputs import shown
 
 INTENTS = ("presence", "sound", "where", "count")
@@ -104,9 +105,8 @@ class InspectionSamples:
             name: GoodParts.of([canvas_of(s.image, recipe.side_px, multiple) for s in samples])
             for name, samples in _good_samples(recipe, held_out=held_out).items()
         }
-        self.states = {
-            name: text_states(recipe.states, name) for name in self.good if recipe.states
-        }
+        tower = TextTower(recipe.states) if recipe.states else None
+        self.states = {} if tower is None else {name: tower.states(name) for name in self.good}
 
     def sample(self, rng: np.random.Generator, *, defective: bool) -> dict[str, Any]:
         """A good picture, or a defective one, with a question and its true answer."""
@@ -132,7 +132,7 @@ class InspectionSamples:
             "mask": (small > 0.25).float(),
             "given": torch.tensor([given]),
             "weight": torch.tensor([recipe.yes_weight if facts.regions else 1.0]),
-            **{f"level{i}": level for i, level in enumerate(features.levels[:3])},
+            **{f"level{i}": level for i, level in enumerate(aligned_levels(features))},
         }
         if self.states:
             extra["states"] = self.states[name][None]

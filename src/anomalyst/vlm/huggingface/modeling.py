@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 
+from anomalyst.detection.classifiers.text_aligned import TextAlignedDecoder
 from anomalyst.vlm.huggingface.configuration import AnomalystConfig
 from anomalyst.vlm.huggingface.layer_patches import as_patches, insert
 from anomalyst.vlm.projector import Projector
 from anomalyst.vlm.prompt_learner import PromptLearner
-from anomalyst.vlm.text_aligned import TextAlignedDecoder
 
 SHOWN = ("anomaly_map", "regions", "image_embedding", "patches")  # what a picture is shown as
 

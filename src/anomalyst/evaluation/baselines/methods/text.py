@@ -2,7 +2,7 @@
 
 WinCLIP (Jeong et al., CVPR 2023) whole, as far as no good picture is given, and the scoring by
 prompts of AnomalyGPT (Gu et al., AAAI 2024) without what that trained. Both with this package's
-sentences (text_aligned.py): like the papers' they cross states with templates, in other words.
+sentences (vlm/text_tower.py): like the papers' they cross states with templates, in other words.
 """
 
 from abc import ABC, abstractmethod
@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.backbones.base import to_pixels
-from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig, quiet
+from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
 from anomalyst.detection.scoring import Evidence, content, resized
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.baselines.methods.base import MAP_STRIDE_PX
 from anomalyst.io.geometry import Placement
-from anomalyst.vlm.text_aligned import text_states
+from anomalyst.vlm.text_aligned import clip_model
+from anomalyst.vlm.text_tower import TextTower
 
 
 class Clip:
@@ -40,13 +41,13 @@ class Clip:
                 f"--clip {source}: is a {kind!r} model; the folder of a CLIP model with its text "
                 "tower and tokenizer is needed (transformers' CLIPModel)."
             )
-        self.projection = _projection(source)
+        self.projection: nn.Module = clip_model(source).visual_projection
         self.side_px = int(self.tower.model.config.image_size)
         self.multiple_px = self.tower.multiple_px
 
     def states(self, name: str) -> Tensor:
         """Unit embeddings (2, E) of what is said of a sound product and of a damaged one."""
-        return text_states(self.source, name)
+        return TextTower(self.source).states(name)
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """(1, 3, H, W) in [0, 1] -> what enters the transformer, class first: (1, 1 + N, D)."""
@@ -66,28 +67,6 @@ class Clip:
     def shared(self, tokens: Tensor) -> Tensor:
         """(..., D) -> unit vectors (..., E) that can be compared with `states`."""
         return F.normalize(self.projection(self.tower.model.post_layernorm(tokens)), dim=-1)
-
-
-def _projection(source: str) -> nn.Module:
-    from transformers import CLIPModel
-
-    try:
-        with quiet():
-            model, found = CLIPModel.from_pretrained(
-                source, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
-    # Damaged weights and wrong shapes raise unrelated families.
-    except Exception as error:
-        raise AnomalystError(
-            f"--clip {source}: cannot be loaded as a CLIPModel ({' '.join(str(error).split())})."
-        ) from error
-    if missing := sorted(found["missing_keys"]):
-        raise AnomalystError(
-            f"--clip {source}: lacks {len(missing)} weights of a CLIPModel ({missing[0]}, ...); "
-            "copy or download the whole model."
-        )
-    projection: nn.Module = model.visual_projection.float().eval().requires_grad_(False)
-    return projection
 
 
 class ZeroShot(ABC):
