@@ -60,5 +60,5 @@ def fingerprint(module: nn.Module) -> str:
     found = 0
     for name, value in sorted(trained_state(module).items()):
         plain = value.detach().cpu().contiguous().flatten().view(torch.uint8)
-        found = zlib.crc32(plain.numpy(), zlib.crc32(name.encode(), found))
+        found = zlib.crc32(plain.numpy().data, zlib.crc32(name.encode(), found))
     return f"{found:08x}"
