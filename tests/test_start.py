@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from anomalyst.errors import AnomalystError
+from anomalyst.hardware import processor
 from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines.base import Engine
 from anomalyst.training.loop import train
@@ -51,6 +53,16 @@ def test_a_run_that_had_to_look_begins_like_one_that_found_the_looks_there(tmp_p
         train(recipe, tmp_path, resume=False)
         assert before in (None, losses(tmp_path))
     assert before and list((tmp_path / "looks").iterdir())
+
+
+def test_float32_begins_alike_on_a_processor_without_bfloat16(tiny, tmp_path, monkeypatch):
+    """The frozen encoder used to compute in bfloat16 where there was one, whatever was asked."""
+    recipe = load_recipe(tiny / "tiny.yaml", [*RMSPROP, "precision=float32", "few_shot_share=1"])
+    train(recipe, tmp_path / "with")
+    without = replace(processor.processor(), bfloat16=not processor.processor().bfloat16)
+    monkeypatch.setattr(processor, "processor", lambda: without)
+    train(recipe, tmp_path / "without")
+    assert losses(tmp_path / "with") == losses(tmp_path / "without")
 
 
 def test_what_can_differ_between_two_starts_is_told(tiny, tmp_path):

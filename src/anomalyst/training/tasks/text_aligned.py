@@ -25,7 +25,7 @@ from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.task import Share, Task, prefetched
+from anomalyst.training.task import Share, Task, frozen_dtype, prefetched
 from anomalyst.types import Sample
 from anomalyst.vlm.text_aligned import TextAlignedDecoder
 
@@ -51,7 +51,7 @@ class TextAlignedTask(Task):
 
     def __init__(self, recipe: TextAlignedRecipe, out: Path):
         self.recipe, self.out = recipe, out
-        self.encoder = load_encoder(recipe.encoder)
+        self.encoder = load_encoder(recipe.encoder, frozen_dtype(recipe))
         with torch.inference_mode():
             probe = self.encoder(torch.zeros(1, 3, recipe.world.size_px, recipe.world.size_px))
         self.widths = [level.shape[1] for level in probe.levels]
