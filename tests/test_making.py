@@ -26,8 +26,10 @@ from anomalyst.datasets.splits import by_column
 from anomalyst.errors import AnomalystError
 from anomalyst.io.pictures import list_pictures, open_mask, open_picture
 from anomalyst.synthetic.anomalies.methods import make_anomaly
+from anomalyst.synthetic.anomalies.moves import draw_move
 from anomalyst.synthetic.anomalies.transplant import TransplantConfig
 from anomalyst.synthetic.augmentation import Operation, Plan, Plans
+from anomalyst.synthetic.procedural.dataset import SetConfig, write_dataset
 from anomalyst.synthetic.product_constants import estimated
 from small_aebad import KINDS, write_small_aebad
 
@@ -259,6 +261,60 @@ def test_poisson_doubles_the_defects_with_exact_masks_on_real_pictures(small, tm
     originals = {s.image.name: pixels(s.image) for s in read_dataset(small)}
     assert {n: pixels(p) for n, p in ((s.image.name, s.image) for s in samples if s not in made)
             } == originals  # fmt: skip
+
+
+def test_moved_blends_are_the_plain_ones_and_their_masks_moved_by_the_same(tmp_path):
+    """On drawn discs in square pictures, which any right angle keeps."""
+    write_dataset(tmp_path / "set", SetConfig(family="pill", size_px=96, train=2, test_good=3,
+                                              test_bad=6))  # fmt: skip
+    for name, more in (
+        ("plain", ()),
+        ("moved", ("--flip", "--turn")),
+        ("again", ("--turn", "--flip")),
+    ):
+        said = run("poisson", str(tmp_path / "set"), "--factor", "3", *more, "--out",
+                   str(tmp_path / name))  # fmt: skip
+        assert ("all of them are defective" in said) is bool(more)
+    assert fingerprint(tmp_path / "moved") == fingerprint(tmp_path / "again")
+    assert "moved" not in read_dataset(tmp_path / "plain")[0].extra
+    settings = json.loads((tmp_path / "plain/made.json").read_text())
+    assert not {"flip", "turn"} & settings.keys()
+    both = [[s for s in read_dataset(tmp_path / name) if s.extra["method"] == "poisson"]
+            for name in ("plain", "moved")]  # fmt: skip
+    seen = Counter(moved.extra["moved"] for moved in both[1])
+    assert len(both[0]) == len(both[1]) >= 10 and len(seen) >= 4, seen
+    for plain, moved in zip(*both, strict=True):
+        how = moved.extra["moved"]
+        turns = next((k for k in (1, 2, 3) if f"turned left by {90 * k}" in how), 0)
+        for before, after in ((plain.image, moved.image), (plain.mask, moved.mask)):
+            expected = np.rot90(open_picture(before), turns)
+            expected = expected[:, ::-1] if "mirrored" in how else expected
+            assert np.array_equal(open_picture(after), expected), how
+        mask = open_mask(moved.mask, (96, 96))
+        for x, y in json.loads(moved.extra["centres"]):
+            assert mask[round(y) - 4 : round(y) + 5, round(x) - 4 : round(x) + 5].any(), how
+    said = run("poisson", str(tmp_path / "set"), "--factor", "3", "--flip", "--out",
+               str(tmp_path / "moved"), code=2)  # fmt: skip
+    assert "turn = True" in said
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("turn", [False, True])
+@pytest.mark.parametrize("square", [False, True])
+def test_a_move_is_lossless_takes_points_along_and_keeps_the_sides(flip, turn, square):
+    size_hw = (5, 5) if square else (4, 6)
+    picture = np.arange(size_hw[0] * size_hw[1]).reshape(size_hw)
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(100):
+        move = draw_move(rng, flip=flip, turn=turn, square=square)
+        moved = move.array(picture)
+        assert moved.shape == size_hw and sorted(moved.flat) == sorted(picture.flat)
+        for (y, x), value in np.ndenumerate(picture):
+            to_x, to_y = move.point((x, y), size_hw)
+            assert moved[int(to_y), int(to_x)] == value, move
+        seen.add(moved.tobytes())
+    expected = {(0, 0): 1, (1, 0): 3, (0, 1): 4 if square else 2, (1, 1): 8 if square else 4}
+    assert len(seen) == expected[flip, turn], "every way to lay it, and none twice"
 
 
 def test_part_of_a_round_takes_defects_from_all_over_the_set():

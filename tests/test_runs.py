@@ -20,7 +20,7 @@ from anomalyst.training import checkpoint
 from anomalyst.training.distributed.launching import Launch, run_module
 from anomalyst.training.experiments.allreduce_bench import SIZES, WAYS, Wire, theory
 from anomalyst.training.experiments.runs import read_run
-from anomalyst.training.experiments.search import read_space
+from anomalyst.training.experiments.search_space import read_space
 from anomalyst.training.experiments.summary import compare_runs
 from anomalyst.training.experiments.tables import interval
 from anomalyst.training.loop import train

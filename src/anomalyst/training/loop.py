@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -49,6 +50,7 @@ def train(
     average = AveragedWeights(recipe.ema_decay, engine, found)
     if engine.rank == 0:
         write_text(out / "recipe.json", json.dumps(to_mapping(recipe), indent=2))
+        write_text(out / "start.json", json.dumps(asdict(run.start), indent=2) + "\n")
         (out / "end.json").unlink(missing_ok=True)
     try:
         _run_steps(run, out, found.step if found else 0, average, on_log)

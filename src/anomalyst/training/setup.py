@@ -18,6 +18,7 @@ from anomalyst.training.engines.base import Precision
 from anomalyst.training.monitor.config_checks import ineffective_settings
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.recipe import Recipe
+from anomalyst.training.start import Start, same_start
 from anomalyst.training.task import Share, Task
 from anomalyst.training.tasks import task_of
 
@@ -32,6 +33,7 @@ class Run:
     task: Task
     engine: Engine
     share: Share
+    start: Start
 
 
 def prepare_run(
@@ -56,24 +58,38 @@ def prepare_run(
         engine.barrier()
         for sentence in ineffective_settings(recipe, task, engine.device):
             on_log({"note": sentence})
+        if engine.world > 1 and not recipe.micro_batch:
+            on_log({"note": _other_curve(recipe, engine.world)})
     found = find_checkpoint(out, recipe, engine=engine.name, world=engine.world)
     if found:
         fill(task.module, found.tensors("model"))
     if recipe.activation_checkpointing:
         for block in task.blocks().values():
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    precision = settled_precision(recipe, engine.device)
+    start = same_start(engine, task.module, precision, share, found.step if found else 0)
     setup = EngineSetup(
         recipe=recipe,
         share=share,
-        precision=settled_precision(recipe, engine.device),
+        precision=precision,
         blocks=task.blocks(),
         leaves_out=task.leaves_out,
     )
-    engine.prepare(LossModule(task, setup.precision, engine.device), setup)
+    engine.prepare(LossModule(task, precision, engine.device), setup)
     if found:
         engine.load(found.folder / "optimizer")
         engine.restore(found.note)
-    return Run(recipe, task, engine, share), found
+    return Run(recipe, task, engine, share, start), found
+
+
+def _other_curve(recipe: Recipe, world: int) -> str:
+    """Why several processes do not go down the curve of one, where the recipe lets them not."""
+    each = recipe.batch // world
+    return (
+        f"micro_batch is 0: {world} processes take micro-batches of {each} and one would take "
+        f"{recipe.batch}, so losses are not those of one process, not even the first; micro_batch="
+        f"{each} gives one curve on any number."
+    )
 
 
 class LossModule(nn.Module):

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from anomalyst.training.recipe import Recipe
+
 AHEAD = 4  # micro-batches that each worker makes before they are needed
 
 
@@ -79,6 +81,14 @@ class Task(ABC):
         """What an inspection is judged by, of some sample: which depend on what is trained?"""
         del device
         return {}
+
+
+def frozen_dtype(recipe: Recipe) -> torch.dtype | None:
+    """What a frozen encoder computes in: float32 if the recipe says so; None, as is quickest here.
+
+    Else two machines, of which one has bfloat16, would begin a float32 recipe apart.
+    """
+    return torch.float32 if recipe.precision == "float32" else None
 
 
 def prefetched(

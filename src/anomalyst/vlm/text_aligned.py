@@ -26,13 +26,13 @@ WEIGHTS = "text_aligned.safetensors"
 CLIP_SHARES = Shares(alone=0.5, beside=0.5)
 
 
-def image_tower(spec: str) -> Encoder:
+def image_tower(spec: str, dtype: torch.dtype | None = None) -> Encoder:
     """The encoder that the decoder reads: four levels of it, for a transformer at each quarter.
 
     Raises AnomalystError as `load_encoder` does, and for a network of fewer levels.
     """
     if not spec.startswith("hf:"):
-        return load_encoder(spec)
+        return load_encoder(spec, dtype)
     tower = HubEncoder(HubEncoderConfig(source=spec.removeprefix("hf:")))
     settings = tower.model.config
     depth = settings.num_hidden_layers if tower.family.tokens else len(settings.hidden_sizes)

@@ -85,7 +85,7 @@ def poisson(
     gradients: Annotated[
         str, Option(metavar="normal|mixed|both", help="Whose gradients a blend keeps.")
     ] = "both",
-    turn: Annotated[float, Option(help="Most degrees a defect is turned by.")] = 15.0,
+    defect_turn: Annotated[float, Option(help="Most degrees a defect is turned by.")] = 15.0,
     scale: Annotated[tuple[float, float], Option(help="Least and greatest factor of its size.")] = (
         0.85,
         1.15,
@@ -93,6 +93,12 @@ def poisson(
     segmenter: Annotated[
         str, Option(metavar="default|sam:DIR", help="What finds the product.")
     ] = "default",
+    flip: Annotated[
+        bool, Option("--flip", help="Then mirror whole pictures, or put them upside down.")
+    ] = False,
+    turn: Annotated[
+        bool, Option("--turn", help="Then turn whole pictures by right angles.")
+    ] = False,
     making: opt.Making,
 ) -> None:
     """Blend labelled defects onto other good parts: more test pictures with exact masks.
@@ -100,18 +106,31 @@ def poisson(
     A defect lands on the product, in its pose, clear of other defects; blends with a seam, a false
     colour or nothing to see are thrown away. The new set holds the old one and more.
 
+    Where blends look too much like the pictures they are made of, --flip and --turn move each made
+    picture and its mask alike, without loss; index.csv says how. Not for products whose mirror
+    image is a defect (a thread, print, a left part in a right part's place), nor for those that
+    must lie one way: their good parts would be made bad, and the mask would not say so.
+
     Example: anomalyst data poisson sets/bolts --factor 2 --out sets/bolts-doubled
+
+    Moved, too: anomalyst data poisson sets/bolts --flip --turn --out sets/bolts-moved
     """
     needs("train", "sklearn", "kornia")
     from anomalyst.config import from_mapping
     from anomalyst.datasets.builders.poisson import plan_transplants, seam_note
     from anomalyst.synthetic.anomalies.transplant import TransplantConfig
 
-    values = {"gradients": gradients, "turn_degrees": turn, "scales": scale}
+    values = {"gradients": gradients, "turn_degrees": defect_turn, "scales": scale}
     config = from_mapping(TransplantConfig, values, where="data poisson")
     originals = _originals(dataset, out, making)
     made = plan_transplants(
-        originals, factor=factor, seed=making.seed, config=config, segmenter=segmenter
+        originals,
+        factor=factor,
+        seed=making.seed,
+        config=config,
+        segmenter=segmenter,
+        flip=flip,
+        turn=turn,
     )
     _carry_out(made, dataset, out, making, also=seam_note)
 

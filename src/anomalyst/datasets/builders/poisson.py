@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,21 @@ from anomalyst.datasets.builders.source_set import Category, Originals
 from anomalyst.datasets.checks import Measured
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.pictures import open_mask, open_picture
+from anomalyst.synthetic.anomalies.moves import Move, draw_move
 from anomalyst.synthetic.anomalies.poisson import border_steps
-from anomalyst.synthetic.anomalies.transplant import Labelled, TransplantConfig, transplant
+from anomalyst.synthetic.anomalies.transplant import (
+    Labelled,
+    TransplantConfig,
+    described,
+    transplant,
+)
 from anomalyst.synthetic.foreground import has_outline, segmenter_of
 from anomalyst.types import Sample
 
 TARGETS = 4  # good pictures that one defect is tried on
 STAND_INS = 4  # other defects of the same kind that are tried where it finds no place
 LOOKED_AT = 9  # good pictures that say whether a product has an outline
+MOVE_LOT = 1  # keeps what moves a picture apart from what the blend is drawn from
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class TransplantJob:
     config: TransplantConfig
     segmenter: str  # empty: the surface fills the picture
     rows: tuple[Row, ...]  # of each pair
+    move: Move = field(default=Move(), repr=False)  # of the whole picture; the rows say it
 
     def make(self, folder: Path) -> Row:
         """Try the pairs in their order; a fault names the first defect and the last reason."""
@@ -49,7 +57,9 @@ class TransplantJob:
             except AnomalystError as error:
                 said = str(error)
                 continue
-            return write_made(folder, row, made)
+            made = self.move.made(made)
+            words = described(made.centres_xy, made.mask.shape)
+            return write_made(folder, row, replace(made, description=words))
         raise PictureError(self.pairs[0][0], said)
 
 
@@ -63,9 +73,18 @@ def _labelled(image: Path, mask: Path | None, segmenter: str) -> Labelled:
 
 
 def plan_transplants(
-    originals: Originals, *, factor: float, seed: int, config: TransplantConfig, segmenter: str
+    originals: Originals,
+    *,
+    factor: float,
+    seed: int,
+    config: TransplantConfig,
+    segmenter: str,
+    flip: bool = False,
+    turn: bool = False,
 ) -> MakingPlan:
     """The set as it is, and `factor` - 1 times as many new defective test pictures.
+
+    Each of them with its mask is flipped and turned afterwards, as a whole, if that is asked for.
 
     The good parts are test pictures; training pictures only where a category has no good test
     picture, which a note says. A category without masks is left as it is, and is a note, too.
@@ -86,7 +105,11 @@ def plan_transplants(
             raise AnomalystError(f"{name}: has no good picture to put defects on.")
         if count:
             refuse_mixed(name, [*masked, *targets])
-            jobs += _jobs(category, masked, targets, count, config, _found(segmenter, targets))
+            made = _jobs(category, masked, targets, count, config, _found(segmenter, targets))
+            square = all(one.size_hw and one.size_hw[0] == one.size_hw[1] for one in targets)
+            jobs += _moved(made, flip=flip, turn=turn, square=square) if flip or turn else made
+            if turn and not square:
+                notes.append(f"{name}: has pictures that are not square, so turns are half turns.")
         balance.append((name, good, good, len(bad), len(bad) + count))
     if not any(one.sample.mask for some in originals.categories.values() for one in some):
         raise AnomalystError(
@@ -95,6 +118,12 @@ def plan_transplants(
         )
     settings = {"method": "poisson", "factor": factor, "seed": seed, "segmenter": segmenter}
     settings |= to_mapping(config)
+    if flip or turn:
+        settings |= {"flip": flip, "turn": turn}
+        notes.append(
+            "Only made pictures are moved, and all of them are defective: whoever sees that a part "
+            "lies otherwise could tell them without seeing a defect."
+        )
     return originals.plan(", defects on other good parts", jobs, balance, settings, notes)
 
 
@@ -165,6 +194,19 @@ def _jobs(
         rows = tuple(category.row(file, g, s, method="poisson", seed=mine) for s, g in both)
         jobs.append(TransplantJob(category.name, file, pairs, mine, config, segmenter, rows))
     return jobs
+
+
+def _moved(
+    jobs: Sequence[TransplantJob], *, flip: bool, turn: bool, square: bool
+) -> list[TransplantJob]:
+    """The same blends, each with a move of its own seed, which its rows say."""
+    moved = []
+    for job in jobs:
+        rng = np.random.default_rng((*job.seed, MOVE_LOT))
+        move = draw_move(rng, flip=flip, turn=turn, square=square)
+        rows = tuple({**row, "moved": str(move)} for row in job.rows)
+        moved.append(replace(job, move=move, rows=rows))
+    return moved
 
 
 def in_turn(index: int, count: int, of: int) -> int:

@@ -80,15 +80,20 @@ def transplant(
             "are unlike this picture's."
         )
     centres = tuple(centre_of(one) for one in masks)
-    places = dict.fromkeys(place_of(centre, taken.shape) for centre in centres)
     return Made(
         picture=now.picture,
         mask=np.any(masks, axis=0),
         soft=np.abs(now.picture.astype(np.float32) - target.picture).mean(2) / 255,
         centres_xy=centres,
-        description=f"a real defect at the {' and the '.join(places)}",
+        description=described(centres, taken.shape),
         parameters={"method": "poisson", "defects": notes},
     )
+
+
+def described(centres_xy: Sequence[tuple[float, float]], size_hw: tuple[int, ...]) -> str:
+    """What a blend shows, in words."""
+    places = dict.fromkeys(place_of(centre, (size_hw[0], size_hw[1])) for centre in centres_xy)
+    return f"a real defect at the {' and the '.join(places)}"
 
 
 def _pieces(source: Labelled, target: Labelled) -> list[Piece]:

@@ -53,7 +53,10 @@ class FeatureCacheRecipe(Recipe):
     def feature_folder(self, out: Path) -> Path:
         """The folder of looks, filled where it has too few; `out`: the run's folder."""
         folder = Path(self.looks) if self.looks else out / "looks"
-        fill_cache(folder, self.world, self.episodes)
+        # Looking loads networks, which draws random numbers: a run that had to look must not begin
+        # with other new weights than one that found the looks there.
+        with torch.random.fork_rng():
+            fill_cache(folder, self.world, self.episodes)
         return folder
 
 

@@ -50,15 +50,15 @@ def draw_runs(runs: Sequence[RunRecord]) -> bytes:
     return as_png(figure)
 
 
-def draw_search(trials: Sequence[Any], keys: Sequence[str]) -> bytes:
-    """A search: the loss over time, and against each key."""
+def draw_search(trials: Sequence[Any], keys: Sequence[str], method: str) -> bytes:
+    """A search by a method: the loss over time, and against each key."""
     figure = Figure(figsize=(3.6 * (len(keys) + 1), 3.4), layout="constrained")
     over_time, *panels = figure.subplots(1, len(keys) + 1, squeeze=False)[0]
     numbers = sorted((t.number, t.value) for t in trials)
     over_time.plot([n for n, _ in numbers], [v for _, v in numbers], "o", alpha=0.6)
     lowest = [min(v for _, v in numbers[: i + 1]) for i in range(len(numbers))]
     over_time.step([n for n, _ in numbers], lowest, where="post", label="best so far")
-    over_time.set(xlabel="trial", ylabel="loss")
+    over_time.set(xlabel="trial", ylabel="loss", title=f"search by {method}")
     over_time.legend(fontsize="small")
     for axes, key in zip(panels, keys, strict=True):
         values = [t.params[key] for t in trials]

@@ -1,20 +1,25 @@
-"""Hyper-parameters of any recipe, searched: TPE, pruning, resumable, parallel over processes."""
+"""Hyper-parameters of any recipe, searched: by grid, at random, by TPE or by a Gaussian process.
 
-import math
-from collections.abc import Callable, Sequence
+Resumable, and parallel over processes.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
+from anomalyst.hardware.processor import checked_choice
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.experiments.crossval import fold_recipes, side_by_side
-from anomalyst.training.experiments.plots import LOG_FROM, draw_search
+from anomalyst.training.experiments.plots import draw_search
 from anomalyst.training.experiments.runs import read_run
+from anomalyst.training.experiments.search_space import Choice, cells_of
 from anomalyst.training.experiments.tables import Interval, interval, search_table, short_value
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.training_monitor import TrainingStopped
@@ -22,26 +27,14 @@ from anomalyst.training.recipe import with_task
 from anomalyst.training.tasks import load_recipe
 
 STORAGE = "search.db"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What a key may be: a range, or a few values."""
-
-    key: str
-    low: float = 0.0
-    high: float = 0.0
-    values: tuple[Any, ...] = ()
-    whole: bool = False  # only integers
-
-    def suggest(self, trial: Any) -> Any:
-        """A value of this trial."""
-        if self.values:
-            return trial.suggest_categorical(self.key, list(self.values))
-        log = self.low > 0 and self.high / self.low >= LOG_FROM
-        if self.whole:
-            return trial.suggest_int(self.key, int(self.low), int(self.high), log=log)
-        return trial.suggest_float(self.key, self.low, self.high, log=log)
+STARTUP = 5  # trials at random before TPE or a Gaussian process has something to learn from
+METHODS: dict[str, Callable[[int], Any]] = {  # name -> Optuna's sampler of a seed
+    # Its own sampler may give two processes the same cell: ours are queued, it only says the rest.
+    "grid": lambda seed: _optuna().samplers.RandomSampler(seed=seed),
+    "random": lambda seed: _optuna().samplers.RandomSampler(seed=seed),
+    "tpe": lambda seed: _optuna().samplers.TPESampler(seed=seed, n_startup_trials=STARTUP),
+    "gp": lambda seed: _optuna().samplers.GPSampler(seed=seed, n_startup_trials=STARTUP),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,31 +44,26 @@ class SearchConfig:
     recipe: Path
     overrides: tuple[str, ...] = ()
     space: tuple[Choice, ...]
-    trials: int = 20
+    method: str = "tpe"  # of METHODS
+    trials: int | None = None  # None: every cell of a grid, 20 of any other method
     folds: int = 0  # each trial is the mean of so many; 0: one run
 
+    @property
+    def total(self) -> int:
+        """Trials in all: of a grid, its cells.
 
-def read_space(texts: Sequence[str]) -> tuple[tuple[Choice, ...], tuple[str, ...]]:
-    """`key=1e-4..1e-2` and `key=a,b` as choices; all else as overrides of the recipe.
-
-    Raises AnomalystError for a range that is none, or when nothing is to be chosen.
-    """
-    space, rest = [], []
-    for text in texts:
-        key, _, right = text.partition("=")
-        low, dots, high = right.partition("..")
-        if dots:
-            space.append(_range(text, key, low, high))
-        elif "," in right and not right.startswith(("[", "{")):
-            space.append(Choice(key, values=tuple(yaml.safe_load(f"[{right}]"))))
-        else:
-            rest.append(text)
-    if not space:
-        raise AnomalystError(
-            "nothing is to be searched; give ranges or values, as in learning_rate=1e-4..1e-2 or "
-            "optimizer=adamw,sgd."
-        )
-    return tuple(space), tuple(rest)
+        Raises AnomalystError for an unknown method, and for fewer trials than cells.
+        """
+        checked_choice("--method", self.method, tuple(METHODS))
+        if self.method != "grid":
+            return self.trials or 20
+        cells = len(cells_of(self.space))
+        if self.trials is not None and self.trials < cells:
+            raise AnomalystError(
+                f"--trials {self.trials}: the grid has {cells} cells, and is only a grid if every "
+                "one is tried; leave --trials out, give fewer values, or take --method random."
+            )
+        return cells
 
 
 def search(
@@ -88,25 +76,44 @@ def search(
     """Go on with the search in `out` until it has its trials; the table as Markdown.
 
     Writes search.db, search.md, search.png, best.yaml and a run's folder for each trial. Raises
-    AnomalystError when Optuna is missing, a key is unknown, or the search was another one.
+    AnomalystError when Optuna is missing, a key or the method is unknown, or the search was another
+    one.
     """
     optuna = _optuna()
-    out.mkdir(parents=True, exist_ok=True)
+    total = config.total
     _check_keys(config)
-    study = _study(out)
+    out.mkdir(parents=True, exist_ok=True)
+    study = _study(config, out)
     _refuse_another(study, config, out)
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # a process that was killed
-    left = range(max(0, config.trials - _done(study)))
-    for said in side_by_side(partial(_one, config, out), left, jobs):
+    done = _queue_cells(study, config) if config.method == "grid" else _done(study)
+    for said in side_by_side(partial(_one, config, out), range(done, total), jobs):
         on_trial(said)
     return _written(study, config, out)
 
 
-def _one(config: SearchConfig, out: Path, _: int) -> str:
-    """One more trial; a sentence about it."""
+def _queue_cells(study: Any, config: SearchConfig) -> int:
+    """Queue the cells that nobody has looked at; how many have been. Each is then asked for once,
+    by whichever process comes first.
+
+    A run that was stopped by the training monitor is a look; one whose process was killed is none.
+    """
+    states = _optuna().trial.TrialState
+    waiting = study.get_trials(states=[states.WAITING])  # of a search that was interrupted
+    queued = [trial.system_attrs["fixed_params"] for trial in waiting]
+    ended = study.get_trials(states=[states.COMPLETE, states.PRUNED, states.FAIL])
+    looked = [t.params for t in ended if t.state != states.FAIL or "stopped" in t.user_attrs]
+    for cell in cells_of(config.space):
+        if cell not in looked and cell not in queued:
+            study.enqueue_trial(cell)
+    return len(looked)
+
+
+def _one(config: SearchConfig, out: Path, index: int) -> str:
+    """One more trial, the `index`-th; a sentence about it."""
     optuna = _optuna()
-    study = _study(out)
+    study = _study(config, out, index)
     trial = study.ask()
     chosen = {choice.key: choice.suggest(trial) for choice in config.space}
     folder = out / "trials" / f"{trial.number:04d}"
@@ -151,14 +158,19 @@ def _value(config: SearchConfig, chosen: dict[str, Any], folder: Path, trial: An
     return interval(values)
 
 
-def _study(out: Path) -> Any:
+def _study(config: SearchConfig, out: Path, index: int = 0) -> Any:
+    """The folder's study, its sampler seeded by the recipe and by which trial is drawn next."""
     optuna = _optuna()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    seed = load_recipe(config.recipe, list(config.overrides)).seed
+    # The table of a grid is to be read whole, so nothing of it is pruned.
+    pruners = optuna.pruners
+    whole = config.method == "grid"
     return optuna.create_study(
         study_name="search",
         storage=f"sqlite:///{(out / STORAGE).resolve()}",
-        sampler=optuna.samplers.TPESampler(n_startup_trials=5),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+        sampler=METHODS[config.method](int(np.random.default_rng((seed, index)).integers(1 << 31))),
+        pruner=pruners.NopPruner() if whole else pruners.MedianPruner(n_startup_trials=4),
         load_if_exists=True,
     )
 
@@ -166,10 +178,11 @@ def _study(out: Path) -> Any:
 def _refuse_another(study: Any, config: SearchConfig, out: Path) -> None:
     """The same folder goes on with the same question only."""
     asked = {"recipe": to_mapping(load_recipe(config.recipe, list(config.overrides))),
-             "space": [str(choice) for choice in config.space], "folds": config.folds}  # fmt: skip
+             "space": [str(choice) for choice in config.space], "folds": config.folds,
+             "method": config.method}  # fmt: skip
     before = study.user_attrs.get("asked")
-    if before is not None:
-        before = before | {"recipe": with_task(before["recipe"])}
+    if before is not None:  # once there was no other method than TPE
+        before = {"method": "tpe"} | before | {"recipe": with_task(before["recipe"])}
     if before is not None and before != asked:
         different = ", ".join(key for key in asked if before.get(key) != asked[key])
         raise AnomalystError(
@@ -202,26 +215,15 @@ def _written(study: Any, config: SearchConfig, out: Path) -> str:
     keys = [choice.key for choice in config.space]
     counts = [f"{len(study.get_trials(states=[s]))} {s.name.lower()}"
               for s in (states.COMPLETE, states.PRUNED, states.FAIL)]  # fmt: skip
-    said = ", ".join(counts) + ". ± is half of the 95 % interval over the folds.\n"
+    said = f"Method {config.method}: {', '.join(counts)}. ± is half of the 95 % interval over the "
+    said += "folds.\n"
     text = search_table(ranked, keys) + "\n\n" + said
     words = [f"{key}={value}" for key, value in ranked[0].params.items()]
     recipe = to_mapping(load_recipe(config.recipe, [*config.overrides, *words]))
     write_text(out / "best.yaml", yaml.safe_dump(recipe, sort_keys=False))
     write_text(out / "search.md", text)
-    write_bytes(out / "search.png", draw_search(ranked, keys))
+    write_bytes(out / "search.png", draw_search(ranked, keys, config.method))
     return text
-
-
-def _range(text: str, key: str, low: str, high: str) -> Choice:
-    try:
-        ends = float(low), float(high)
-    except ValueError:
-        raise AnomalystError(
-            f"{text!r}: both ends of a range are numbers, as in 1e-4..1e-2."
-        ) from None
-    if not (math.isfinite(sum(ends)) and ends[0] < ends[1]):
-        raise AnomalystError(f"{text!r}: a range goes from the lower to the higher end.")
-    return Choice(key, *ends, whole=low.lstrip("-").isdigit() and high.lstrip("-").isdigit())
 
 
 def _short(chosen: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import fill
-from anomalyst.training.task import ProbeAnswer, Share, prefetched
+from anomalyst.training.task import ProbeAnswer, Share, frozen_dtype, prefetched
 from anomalyst.training.tasks.inspection_data import (
     AnomalyGPTRecipe,
     InspectionSamples,
@@ -51,9 +51,10 @@ class AnomalyGPTTask(DialogueTask):
 
     def __init__(self, recipe: AnomalyGPTRecipe, out: Path):
         self.recipe, self.out = recipe, out
-        encoder = load_encoder(recipe.vision)
+        dtype = frozen_dtype(recipe)
+        encoder = load_encoder(recipe.vision, dtype)
         embedded = recipe.vision == "embedded"
-        self.detector = Detector(encoder, load_decoder() if embedded else None)
+        self.detector = Detector(encoder, load_decoder() if embedded else None, dtype=dtype)
         self.inspections = InspectionSamples(recipe, self.detector)
         self.instructions = InstructionSamples(recipe, self.detector)
         self.model, self.processor = self._build_model()

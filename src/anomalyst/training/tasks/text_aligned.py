@@ -27,7 +27,7 @@ from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.task import Share, Task, prefetched
+from anomalyst.training.task import Share, Task, frozen_dtype, prefetched
 from anomalyst.types import Sample
 from anomalyst.vlm.text_aligned import WEIGHTS, fresh_decoder, image_tower, level_widths
 from anomalyst.vlm.text_tower import TextTower, words_of
@@ -58,7 +58,7 @@ class TextAlignedTask(Task):
 
     def __init__(self, recipe: TextAlignedRecipe, out: Path):
         self.recipe, self.out = recipe, out
-        self.encoder = image_tower(recipe.encoder)
+        self.encoder = image_tower(recipe.encoder, frozen_dtype(recipe))
         self.text = TextTower(recipe.text_tower) if recipe.text_tower else None
         self.states: dict[str, Tensor] = {}  # of each product met
         self.decoder = fresh_decoder(self.encoder, self.text, recipe.width)
