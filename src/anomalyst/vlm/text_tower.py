@@ -101,6 +101,11 @@ class TextTower:
         from transformers import AutoModel, AutoTokenizer
 
         self.source = source
+        if not Path(source).is_dir():
+            raise AnomalystError(
+                f"--text-tower {source}: there is no such folder; give that of a CLIP, SigLIP or "
+                "sentence encoder, or of a run of the text_aligned recipe."
+            )
         try:
             with quiet():
                 self.model = AutoModel.from_pretrained(
