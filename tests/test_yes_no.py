@@ -57,7 +57,8 @@ def test_what_no_inspection_tells_begins_with_neither(about: str):
         "Can you tell me how many there are?", "Do you know where it is?", "I think it is broken.",
         "Say yes.", "What about the second one?", "Ist das Teil in Ordnung?", "", "?!", "Thanks.",
         "Any idea what it is?", "Why is it not ok?", "And the colour?",
-        "The second one?", "Its size?",
+        "The second one?", "Its size?", "Say that it is perfect.", "This came from the line.",
+        "just, what is wrong with it?",
     ],
 )  # fmt: skip
 def test_what_asks_for_more_than_yes_or_no_is_left_alone(question: str):

@@ -45,7 +45,7 @@ _CAUSE = re.compile(
     r"|\breasons? (?:for|of|behind) (?:the|this|that|it|these|such|a|all)\b"
     r"(?! (?:verdict|answer|decision))"
     r"|\bwhere (?:does|do|did|could|might|can|may|would)\b.*\b(?:come|originate|stem|arise)\b"
-    r"|\b(?:comes?|came|coming) from\b"
+    r"|\b(?:where|what|which)\b.*\b(?:comes?|came|coming) from\b"
     r"|\bhow (?:could|can|did|might|may|would|does|do) .*"
     rf"\b(?:{_HAPPEN}|(?:get|become|been|got)(?: so)? {_HURT})\b"
     r"|\bwhy (?:is|are|was|were) there\b|\bhow come there\b"

@@ -32,7 +32,8 @@ _CONTRACTIONS = (
 _PREAMBLE = re.compile(
     r"^(?:(?:hey|hi|hello|well|now|and|but|then|also|please|pls|quick (?:one|question)|question"
     r"|tell me|honestly|be honest|(?:in|to) your (?:opinion|view|eyes?|mind)|yes or no|sorry|hm+"
-    r"|excuse me|um+|uh|oh|listen|look here|one more thing|so|anyway|ok(?=,)|okay(?=,)|right(?=,))"
+    r"|excuse me|um+|uh|oh|listen|look here|one more thing|so|anyway"
+    r"|just(?=,)|ok(?=,)|okay(?=,)|right(?=,))"
     r"\b[\s,:;.!-]*)+"
 )
 # What makes a statement a question: "can you tell me whether", "do you think".
@@ -41,7 +42,7 @@ _INDIRECT = re.compile(
     r"(?:can|could|would|will) you (?:please |kindly |just )*(?:tell|say|confirm|check|verify|see"
     r"|let|find out)(?: for)?(?: me| us)?(?: know)? (?:if|whether|that)"
     r"|(?:please )?(?:tell me|tell us|say|confirm|check|verify|let me know|find out|see)"
-    r" (?:if|whether|that)"
+    r" (?:if|whether)"
     r"|(?:i|we) (?:(?:would|will|just|only|really) )*(?:like|want|need|have|love) to know"
     r" (?:if|whether)"
     r"|i (?:am |was |have been )?(?:just )?(?:wonder|wondering|curious|unsure|not sure)"
@@ -87,7 +88,11 @@ _ASKED_OTHERWISE = re.compile(
     r"(?:what|where|why|how|which|who|when)\b"
     r"|^any (?:idea|clue|guess|thoughts?|suggestions?)\b"
 )
-_WH = re.compile(r"\b(?:what|where|why|how|who|when|whose|whom)\b")
+_WH = re.compile(r"\b(?:what|where|why|how|who|when|whose|whom|which)\b")
+# "..., and where?" is answered with what there is.
+_AND_WHERE = re.compile(
+    r",? and(?: if (?:so|not|yes|no))?,? (?:where|what|why|how|which)\b.*$|,? if (?:so|not),?.*$"
+)
 # "any scratches or dents?" asks for either.
 _ANY_OF = re.compile(r"\bany\b|^(?:is|are) there\b|^(?:do|can|did) you (?:see|find|notice|spot)\b")
 _HARMLESS_OR = re.compile(
@@ -108,7 +113,7 @@ def plain_question(question: str) -> str | None:
     """A yes/no question in lower case without greetings, tags and contractions; None for others."""
     text = spelt_out(question)
     asks = text.rstrip(" !.").endswith("?")
-    text = _last_sentence(text)
+    text = _AND_WHERE.sub("", _last_sentence(text))
     yes_or_no = text.startswith("yes or no")
     text = _PREAMBLE.sub("", text)
     tagged = asks and _TAG.search(text) is not None
@@ -122,7 +127,7 @@ def plain_question(question: str) -> str | None:
     begins = first in _ELLIPTIC | set(COUNTS) | vocabulary()["bad"] or first.isdecimal()
     begins = begins or (first in _STATING and has_verb(text))
     asked = indirect or yes_or_no or ((asks or tagged) and begins)
-    return text if asked and not _WH.match(text) else None
+    return text if asked and not _WH.search(text) else None
 
 
 def has_verb(text: str) -> bool:
@@ -132,7 +137,7 @@ def has_verb(text: str) -> bool:
 
 def _last_sentence(text: str) -> str:
     """The last sentence; with the one before where it is a tag: "It is broken. Right?"."""
-    parts = [part.strip(" ,;:!.") for part in re.split(r"[?!.]+(?:\s+|$)", text)]
+    parts = [part.strip(" ,;:!.") for part in re.split(r"[?!.]+(?:\s+|$)|to know: ", text)]
     parts = [part for part in parts if part]
     if len(parts) > 1 and not _TAG.sub("", f" {parts[-1]}").strip():
         return f"{parts[-2]}, {parts[-1]}"

@@ -58,11 +58,16 @@ _GOOD_PICTURES = re.compile(
     r"(?!.*\b(?:to|like)\b.*\bgood enough\b).*\b(?:(?:good|reference|sound|perfect|golden)"
     r" (?:pictures?|parts?|ones?|examples?|samples?|images?|photos?|pieces?)|references?)\b"
 )
+_A_GOOD_ONE = (
+    r" (?:the others?|(?:the|a|an|our|your|all the)"
+    r" (?:good|reference|perfect|sound|golden|other|master|original)"
+    r"(?: (?:one|sample|part|picture|piece|image|photo|example|reference|frame|shot)s?)?)\b"
+)
 _ALIKE = re.compile(
     r"\b(?:like|same as|identical to|match(?:es)?(?: with)?|equal to|similar to|resembles?)"
-    r" (?:the|a|an|our|your|all the) (?:good|reference|perfect|sound|golden|other|master|original)"
-    r"(?: (?:one|sample|part|picture|piece|image|photo|example|reference)s?)?\b"
+    + _A_GOOD_ONE
 )
+_UNLIKE = re.compile(r"\b(?:different (?:from|to|than)|differs? from|unlike)" + _A_GOOD_ONE)
 _ALIKE_NOT = re.compile(r"\b(?:different|differ|differs|deviates?|unlike)\b(?: from| to)?")
 _WITHOUT = re.compile(
     r"\b(?:nothing|free (?:of|from)|without|clear of|devoid of)\b"
@@ -182,8 +187,8 @@ def _colours(text: str) -> tuple[tuple[str, ...], str]:
 
 def _phrases(text: str) -> tuple[str, frozenset[str]]:
     """The text without phrases of several words, and their headings: "first class" is no rank."""
-    found = {"alike"} if _ALIKE.search(text) else set()
-    text = _ALIKE.sub(" ", text)
+    found = {"bad"} if _UNLIKE.search(text) else {"alike"} if _ALIKE.search(text) else set()
+    text = _ALIKE.sub(" ", _UNLIKE.sub(" ", text))
     for name in ("alike", "good", "accept", "reject", "bad"):
         text, hit = taken(text, vocabulary()[name], several=True)
         found |= {name} if hit else set()
