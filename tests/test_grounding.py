@@ -97,6 +97,7 @@ UNSURE = facts_with(region("centre"), verdict="unsure")
         ("It is grey on white.", ONE),
         ("I am very sure: about 1 in 50 good parts look this unusual.", ONE),
         ("I am fairly sure: about 1 in 5 good parts look this unusual.", ONE),
+        ("I am fairly sure: about 1 in <region 1>.", ONE),
         ("It is small <region 3>.", TWO),
         ("Nothing stands out at the upper left; what I see is at the lower right <region 2>.", TWO),
         ("I see no discolouration; what I see is a medium deformation <region 2>.", TWO),
@@ -181,9 +182,16 @@ def test_thousands_of_random_maps_are_never_contradicted():
 
 def check(text: str, facts: Facts) -> None:
     """An own reading of an answer: first word, boxes, count."""
-    first = text.split()[0].strip(",.:;").lower() if text else ""
-    if first in ("yes", "no"):
-        assert (first == "yes") == (facts.verdict != "normal"), (text, facts)
+    said = re.sub(r"^(yes|no)\b,?", "", text.lower())
+    # A yes or no may be to any question; what follows it speaks for itself.
+    if re.search(r"\bno defect\b|\bi see no other|\bis sound\b", said):
+        assert facts.verdict == "normal", (text, facts)
+    if re.search(
+        r"\bnot sound\b|(?<!whether )\bthere (is|are) (an?|one|two|three|four|five) ", said
+    ):
+        assert facts.verdict != "normal", (text, facts)
+    if not said.strip(" ,.:;"):
+        assert (text.lower()[:3] == "yes") == (facts.verdict != "normal"), (text, facts)
     boxes = {f"(box {', '.join(map(str, r.box_xyxy))})": r for r in facts.regions}
     for box in re.findall(r"\(box [^)]*\)", text):
         assert box in boxes, (text, facts)

@@ -179,6 +179,8 @@ class Answer:
     confidence: float  # probability that the part is as the verdict says, [0, 1]
     corrected: bool = False  # the model's words went against the verdict or the map, and were cut
     seconds: float = 0.0
+    # Published sources of what is general knowledge in the text, not seen in this picture.
+    sources: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain JSON values."""
@@ -190,13 +192,15 @@ class Answer:
             "confidence": round(self.confidence, 4),
             "corrected": self.corrected,
             "seconds": round(self.seconds, 4),
+            "sources": list(self.sources),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Answer:
         """The answer of which `as_dict` gave the values."""
         regions = tuple(Region.from_dict(one) for one in values["regions"])
-        return cls(**(dict(values) | {"regions": regions}))
+        sources = tuple(values.get("sources", ()))  # records of before have none
+        return cls(**(dict(values) | {"regions": regions, "sources": sources}))
 
 
 @dataclass(frozen=True, slots=True)

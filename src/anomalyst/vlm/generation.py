@@ -15,11 +15,22 @@ from anomalyst.types import Answer, Dialogue, Turn
 from anomalyst.vlm.constrained_decoding import may_go_on
 from anomalyst.vlm.dialogue import checked_question, messages_for, without_marks
 from anomalyst.vlm.facts import Facts, facts_of
-from anomalyst.vlm.grounding import CORRECTION, conflict, ground, resolved, sentences
+from anomalyst.vlm.grounding import (
+    CORRECTION,
+    answer_of,
+    claim,
+    ground,
+    holds,
+    resolved,
+    sentences,
+)
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.huggingface.modeling import AnomalystModel
 from anomalyst.vlm.huggingface.processing import AnomalystProcessor
 from anomalyst.vlm.part_questions import about_parts
+from anomalyst.vlm.questions.causes import about_causes
+from anomalyst.vlm.questions.decision import Decision
+from anomalyst.vlm.questions.yes_no import decide
 from anomalyst.vlm.referring import QuestionScope, question_scope
 from anomalyst.vlm.wording import plainly
 
@@ -72,11 +83,12 @@ class Speaker:
                 f"({self.model.config.embedding_width} features), this one gives {width}; "
                 "give --language the folder of a model trained with it."
             )
-        if parts := about_parts(question, facts, time.perf_counter() - started):
-            on_sentence(parts.text)
-            return parts
-        streamer = SentenceStreamer(self.processor.tokenizer, facts, on_sentence)
-        asked = question_scope(question, facts, turns)
+        decided = decide(question, facts, turns)
+        if known := _by_facts(question, facts, turns, decided, time.perf_counter() - started):
+            on_sentence(known.text)
+            return known
+        asked = _scope(question, facts, turns, decided)
+        streamer = SentenceStreamer(self.processor.tokenizer, facts, on_sentence, asked.whole)
         logits = GroundedLogits(self.processor.tokenizer, facts, asked)
         inputs = self.processor(self.prompt(question, facts, turns), dict(shown))
         ids = self.model.generate(
@@ -90,7 +102,7 @@ class Speaker:
         raw = self.processor.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
         if len(ids[0]) >= LONGEST_ANSWER:  # it does not come to an end
             raw = ""
-        return ground(raw, facts, time.perf_counter() - started)
+        return ground(raw, facts, time.perf_counter() - started, whole=asked.whole)
 
     @torch.inference_mode()
     def likelihoods(
@@ -111,6 +123,30 @@ class Speaker:
         """The text that the model reads."""
         record = without_user_marks(facts).as_text() if self.model.config.facts else ""
         return self.processor.prompt(messages_for(record, turns, question), self.family)
+
+
+def _by_facts(
+    question: str, facts: Facts, turns: Sequence[Turn], decided: Decision | None, seconds: float
+) -> Answer | None:
+    """The answer that needs no language model; None if it is to speak."""
+    if known := about_causes(question, facts, turns, seconds):
+        return known
+    if known := about_parts(question, facts, seconds):
+        return known
+    if decided is None or decided.begins:
+        return None
+    # What the model reads again is in words that it was taught.
+    raw = decided.whole if decided.whole.startswith(("Yes", "No")) else plainly(facts)
+    return answer_of(decided.whole, raw, facts, seconds)
+
+
+def _scope(
+    question: str, facts: Facts, turns: Sequence[Turn], decided: Decision | None
+) -> QuestionScope:
+    """What is told of a question without the model, a yes or no before all else."""
+    if decided is None:
+        return question_scope(question, facts, turns)
+    return QuestionScope(regions=decided.regions, begins=decided.begins, whole=decided.whole)
 
 
 def without_user_marks(facts: Facts) -> Facts:
@@ -159,6 +195,8 @@ class GroundedLogits:
             if so_far[-1:].isspace():
                 return False
         # A mark that is no text says nothing.
+        if self.asked.whole and len(sentences(text)) <= 1:
+            begun = claim(begun)
         return text != so_far and may_go_on(begun, self.facts, self.asked.regions)
 
 
@@ -175,8 +213,13 @@ class SentenceStreamer:
     A streamer (`put`, `end`) and a stopping criterion (call) of `generate`.
     """
 
-    def __init__(self, tokenizer: Any, facts: Facts, on_sentence: SentenceCallback):
+    def __init__(
+        self, tokenizer: Any, facts: Facts, on_sentence: SentenceCallback, whole: str = ""
+    ):
         self.tokenizer, self.facts, self.on_sentence = tokenizer, facts, on_sentence
+        self.whole = (
+            whole  # what is said where the first sentence does not hold; empty: the verdict
+        )
         self.ids: list[int] = []
         self.said = 0
         self.failed = False
@@ -195,7 +238,7 @@ class SentenceStreamer:
         whole = sentences(text) if len(self.ids) < LONGEST_ANSWER else []
         self._pass_on(whole)
         if not whole and not self.failed and not self.said:
-            self.on_sentence(resolved(plainly(self.facts), self.facts))
+            self.on_sentence(resolved(self.whole or plainly(self.facts), self.facts))
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:  # noqa: ARG002
         return torch.full((len(input_ids),), self.failed, device=input_ids.device)
@@ -204,7 +247,9 @@ class SentenceStreamer:
         for sentence in whole[self.said :]:
             if self.failed:
                 return
+            whole = self.whole if self.said == 0 else ""
             self.said += 1
-            self.failed = conflict(sentence, self.facts) is not None
-            text = f"{CORRECTION} {plainly(self.facts)}" if self.failed else sentence
+            self.failed = not holds(sentence, self.facts, whole=whole)
+            instead = whole or f"{CORRECTION} {plainly(self.facts)}"
+            text = instead if self.failed else sentence
             self.on_sentence(resolved(text, self.facts))

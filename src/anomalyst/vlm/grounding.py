@@ -16,6 +16,7 @@ from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly
 
 CORRECTION = "My words did not agree with the calibrated verdict, which holds."
 
+_DECIDED = re.compile(r"(?i)^(?:yes|no)\b,? ?(?:probably )?")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _NOUN = (
     r"(?:defect|anomal|flaw|fault|damage|problem|imperfection|blemish|issue|irregularit"
@@ -58,6 +59,7 @@ _NOTHING_AT = re.compile(
 _NOTHING_BEGUN = re.compile(r"\bnothing(?: stands(?: out(?: at(?: the(?: [a-z ]*)?)?)?)?)?$")
 _NO_KIND = re.compile(rf"\bno (?:{'|'.join(KINDS)})\b(?: and no other defect)?")
 _CHANCE = re.compile(r"\b(?:less than|about) 1 in \d+")
+_CHANCE_LOST = re.compile(r"\b1 in (?!\d|$)")
 _SURETY = re.compile(r"\bi am (very|fairly|not) sure\b")
 _SURETY_BEGUN = re.compile(r"\bi am (very|fairly|not)(?: sure\b|$)")
 _PLACES = "|".join(sorted(PLACES, key=len, reverse=True))
@@ -73,22 +75,46 @@ _COUNT = re.compile(
 )
 
 
-def ground(raw: str, facts: Facts, seconds: float = 0.0) -> Answer:
-    """The answer that may be shown: checked, places resolved to boxes in pixels."""
+def ground(raw: str, facts: Facts, seconds: float = 0.0, *, whole: str = "") -> Answer:
+    """The answer that may be shown: checked, places resolved to boxes in pixels.
+
+    `whole`: the raw answer by the facts, if these decide; it stands in for words that do not hold.
+    """
     kept: list[str] = []
     corrected = False
     for sentence in sentences(raw):
-        if conflict(sentence, facts):
+        if not holds(sentence, facts, whole=whole if not kept else ""):
             corrected = True
             break
         kept.append(sentence)
+    if not kept and whole:
+        return answer_of(whole, whole, facts, seconds)
     if corrected or not kept:
         kept += [CORRECTION] * corrected + [plainly(facts)]
     return answer_of(" ".join(kept), raw, facts, seconds, corrected=corrected)
 
 
+def holds(sentence: str, facts: Facts, *, whole: str = "") -> bool:
+    """Whether a raw sentence agrees with the facts, and names what `whole`, if given, names."""
+    if not whole:
+        return conflict(sentence, facts) is None
+    same = set(TAG.findall(sentence)) == set(TAG.findall(whole))
+    return same and conflict(claim(sentence), facts) is None
+
+
+def claim(sentence: str) -> str:
+    """A sentence without a yes or no that the facts decided, which may be to any question."""
+    return _DECIDED.sub("", sentence)
+
+
 def answer_of(
-    whole: str, raw: str, facts: Facts, seconds: float, *, corrected: bool = False
+    whole: str,
+    raw: str,
+    facts: Facts,
+    seconds: float,
+    *,
+    corrected: bool = False,
+    sources: tuple[str, ...] = (),
 ) -> Answer:
     """What is shown of `whole`, regions as `<region 1>`; `raw` is what was said at first."""
     return Answer(
@@ -99,6 +125,7 @@ def answer_of(
         confidence=facts.confidence,
         corrected=corrected,
         seconds=seconds,
+        sources=sources,
     )
 
 
@@ -251,6 +278,8 @@ def _phrase_conflict(text: str, facts: Facts) -> str | None:
 
 def _figure_conflict(text: str, facts: Facts, partial: bool) -> str | None:
     """Another chance, certainty or colour than the facts have."""
+    if _CHANCE_LOST.search(text):
+        return "it says a chance without its number"
     said = []
     for match in _CHANCE.finditer(text):
         going_on = partial and match.end() == len(text)

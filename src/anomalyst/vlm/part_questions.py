@@ -15,6 +15,13 @@ _ASKED: dict[Part, re.Pattern[str]] = {
     "missing": re.compile(r"\b(?:missing|absent|lacking|incomplete)\b"),
     "extra": re.compile(r"\b(?:extra|too many|surplus|superfluous)\b"),
 }
+# The other way round: a yes means that none is missing.
+_COMPLETE = re.compile(
+    r"\ball (?:of )?(?:the |its )?(?:parts|pieces|components|elements)\b"
+    r"(?=.*\b(?:there|present|here|in place|included|mounted|fitted)\b)"
+    r"|\beverything (?:still )?(?:there|present|in place|included)\b"
+    r"|\bcomplete\b(?! (?:report|list|description|answer))"
+)
 # Words that ask about any defect: the language model's to answer.
 _ANY = re.compile(
     r"\b(?:wrong|off|broken|damaged|unusual|strange|odd|defects?|defective|faults?|faulty|ok|okay|fine)\b"
@@ -29,9 +36,10 @@ def about_parts(question: str, facts: Facts, seconds: float = 0.0) -> Answer | N
     """
     text = question.lower()
     asked = [part for part, words in _ASKED.items() if words.search(text)]
-    if not asked or _ANY.search(text) or not facts.num_good:
+    complete = _COMPLETE.search(text) is not None and not asked
+    if not (asked or complete) or _ANY.search(text) or not facts.num_good:
         return None
-    raw = _raw(asked, facts)
+    raw = _raw(asked, facts) if asked else _complete(facts)
     return answer_of(raw, raw, facts, seconds)
 
 
@@ -43,6 +51,19 @@ def _raw(asked: list[Part], facts: Facts) -> str:
         return f"{'Yes, probably' if facts.verdict == 'unsure' else 'Yes'}: {told}."
     if regions:
         return f"No, not clearly: what I see is {all_described(facts)}."
-    few = facts.num_good < ENOUGH and "missing" in asked
-    limit = " With so few good pictures a missing part can escape me." if few else ""
-    return f"No, not as far as I can see.{limit}"
+    return f"No, not as far as I can see.{_limit(facts) if 'missing' in asked else ''}"
+
+
+def _complete(facts: Facts) -> str:
+    """Whether all parts are there: the missing ones, asked for the other way round."""
+    found = _raw(["missing"], facts)
+    if found.startswith("Yes"):
+        return found.replace("Yes", "No", 1)
+    if facts.regions:
+        return f"Yes, as far as I can see; what I see is {all_described(facts)}.{_limit(facts)}"
+    return f"Yes, as far as I can see.{_limit(facts)}"
+
+
+def _limit(facts: Facts) -> str:
+    few = facts.num_good < ENOUGH
+    return " With so few good pictures a missing part can escape me." if few else ""

@@ -16,6 +16,9 @@ _IT = re.compile(r"\b(?:it|its|this one|that one)\b|^and\b(?!.*\b(?:they|them|al
 _OF_IT = re.compile(
     r"\b(?:where|how (?:large|big)|kind|type|sort|size|place|position|about|describe|more)\b"
 )
+_IS_IT = re.compile(
+    r"^(?:(?:is|was|could|can|might|would) )?(?:not )?(?:it|this one|that one|that|this)\b"
+)
 _WHETHER = re.compile(r"^(?:is|are|do|does|can|could|any|has|have|did)\b")
 _CELL = re.compile(
     r"\b(upper|top|lower|bottom|centre|center|middle)[ -](left|centre|center|middle|right)\b"
@@ -29,6 +32,7 @@ class QuestionScope:
 
     regions: tuple[int, ...] | None = None  # the ones it singles out; None: it is about all
     begins: str = ""  # how the answer begins; empty: anyhow
+    whole: str = ""  # the answer by the facts, where these decide: the model may reword it
 
 
 def question_scope(question: str, facts: Facts, turns: Sequence[Turn]) -> QuestionScope:
@@ -56,6 +60,15 @@ def question_scope(question: str, facts: Facts, turns: Sequence[Turn]) -> Questi
         if len(said) == 1 and max(said) < count:
             return QuestionScope(regions=tuple(said))
     return QuestionScope()
+
+
+def spoken_of(question: str, facts: Facts, turns: Sequence[Turn]) -> int | None:
+    """The region that "it" is at the beginning of a lower-case yes/no question, if it is one."""
+    if not turns or not _IS_IT.search(question):
+        return None
+    said = {int(number) - 1 for number in TAG.findall(turns[-1].answer.raw)}
+    index = said.pop() if len(said) == 1 else None
+    return index if index is not None and index < min(len(facts.regions), MOST_NAMED) else None
 
 
 def asked_kind(question: str) -> str | None:
