@@ -77,6 +77,23 @@ def test_it_is_the_region_that_was_spoken_of():
         assert decided and decided.whole.split()[0].strip(",") == word, (question, decided)
 
 
+@pytest.mark.parametrize(
+    ("question", "word"),
+    [
+        ("please tell me if there are any holes", "No"), ("tell me whether it is scratched", "Yes"),
+        ("Is the shape off anywhere?", "No"), ("Has the part changed colour somewhere?", "Yes"),
+        ("Is the worst spot in the upper half?", "Yes"),
+    ],
+)  # fmt: skip
+def test_what_strangers_asked_in_vain_before(question: str, word: str):
+    assert by_rule(question, TWO).split()[0].strip(",") == word
+
+
+def test_good_pictures_that_were_seen_are_not_denied():
+    said = "I have seen no good one: I judge this picture by itself."
+    assert check(said, NORMAL) and not check(said, replace(NORMAL, num_good=0))
+
+
 def test_a_kind_that_is_not_known_is_not_denied():
     unknown = replace(TWO, regions=tuple(replace(r, kind=None) for r in TWO.regions))
     decided = decide("Is there a dent?", unknown)

@@ -62,6 +62,7 @@ _CHANCE = re.compile(r"\b(?:less than|about) 1 in \d+")
 _CHANCE_LOST = re.compile(r"\b1 in (?!\d|$)")
 _SURETY = re.compile(r"\bi am (very|fairly|not) sure\b")
 _SURETY_BEGUN = re.compile(r"\bi am (very|fairly|not)(?: sure\b|$)")
+_NONE_SEEN = re.compile(r"\bseen no good (?:one|part|picture)\b")
 _PLACES = "|".join(sorted(PLACES, key=len, reverse=True))
 _PHRASE = re.compile(
     rf"(?:\bthe ({WHICH}) one is )?\b(?:an? )?({'|'.join(SIZES)})"
@@ -285,6 +286,8 @@ def _figure_conflict(text: str, facts: Facts, partial: bool) -> str | None:
         going_on = partial and match.end() == len(text)
         if not (going_on and facts.chance.startswith(match.group())):
             said.append(match.group())
+    if facts.num_good and _NONE_SEEN.search(text):
+        return "it denies the good pictures"
     said += (_SURETY_BEGUN if partial else _SURETY).findall(text)
     if wrong := _first(said, {facts.chance, facts.surety}):
         return f"it says {wrong}"

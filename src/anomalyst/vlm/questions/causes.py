@@ -50,6 +50,7 @@ _CAUSE = re.compile(
     rf"\b(?:{_HAPPEN}|(?:get|become|been|got)(?: so)? {_HURT})\b"
     r"|\bwhy (?:is|are|was|were) there\b|\bhow come there\b"
     rf"|\b(?:why|how come)\b(?!.*\b(?:think|believe|say|sure|know|verdict)\b).*\b{_HURT}\b"
+    r"|\b(?:why|how come) (?:do|does|did) (?:it|this|that|they|the [a-z]+) look\b"
     r"|\bwhy does it have\b|\bwhy (?:do|does|did|has) .*\b(?:have|show|got)\b.*"
     r"|\borigins? of\b"
     r"|\bwhat (?:is|was|are|were|might be|could be|may be) (?:the )?(?:origin|behind)\b"

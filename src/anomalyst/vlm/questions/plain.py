@@ -22,6 +22,7 @@ _CONTRACTIONS = (
     (r"\bi['’]d\b", "i would"),
     (r"\bi['’]m\b", "i am"),
     (r"\b(i|you|we|they)['’]ve\b", r"\1 have"),
+    (r"\b(worst|largest|biggest|smallest|clearest|main) spot\b", r"\1 place"),  # no stain
     (r"\bw/", "with "),
     (r"\bu\b", "you"),
     (r"\bur\b", "your"),
@@ -31,7 +32,7 @@ _CONTRACTIONS = (
 # What goes before a question without being part of it.
 _PREAMBLE = re.compile(
     r"^(?:(?:hey|hi|hello|well|now|and|but|then|also|please|pls|quick (?:one|question)|question"
-    r"|tell me|honestly|be honest|(?:in|to) your (?:opinion|view|eyes?|mind)|yes or no|sorry|hm+"
+    r"|tell me(?! (?:if|whether)\b)|honestly|be honest|(?:in|to) your (?:opinion|view|eyes?|mind)|yes or no|sorry|hm+"
     r"|excuse me|um+|uh|oh|listen|look here|one more thing|so|anyway"
     r"|just(?=,)|ok(?=,)|okay(?=,)|right(?=,))"
     r"\b[\s,:;.!-]*)+"
