@@ -10,7 +10,7 @@ import torch
 
 from anomalyst.types import Turn
 from anomalyst.vlm.facts import Facts
-from anomalyst.vlm.grounding import answer_of, ground
+from anomalyst.vlm.grounding import answer_of, conflict, ground
 from anomalyst.vlm.part_questions import about_parts
 from anomalyst.vlm.prompt_learner import region_figures
 from anomalyst.vlm.questions.causes import about_causes
@@ -91,7 +91,7 @@ def test_what_strangers_asked_in_vain_before(question: str, word: str):
 
 def test_good_pictures_that_were_seen_are_not_denied():
     said = "I have seen no good one: I judge this picture by itself."
-    assert check(said, NORMAL) and not check(said, replace(NORMAL, num_good=0))
+    assert conflict(said, NORMAL) and not conflict(said, replace(NORMAL, num_good=0))
 
 
 def test_a_kind_that_is_not_known_is_not_denied():
