@@ -32,8 +32,8 @@ _CONTRACTIONS = (
 # What goes before a question without being part of it.
 _PREAMBLE = re.compile(
     r"^(?:(?:hey|hi|hello|well|now|and|but|then|also|please|pls|quick (?:one|question)|question"
-    r"|tell me(?! (?:if|whether)\b)|honestly|be honest|(?:in|to) your (?:opinion|view|eyes?|mind)|yes or no"
-    r"|sorry|hm+"
+    r"|tell me(?! (?:if|whether)\b)|honestly|be honest"
+    r"|(?:in|to) your (?:opinion|view|eyes?|mind)|yes or no|sorry|hm+"
     r"|excuse me|um+|uh|oh|listen|look here|one more thing|so|anyway"
     r"|just(?=,)|ok(?=,)|okay(?=,)|right(?=,))"
     r"\b[\s,:;.!-]*)+"
