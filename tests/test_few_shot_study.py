@@ -92,6 +92,19 @@ def test_every_cell_says_where_it_is_from_or_why_it_is_empty(tmp_path):
     assert given[0].rows[3].text(1) == "not measured yet"
 
 
+def test_what_a_reader_must_know_of_the_measured_figures_is_said(tmp_path):
+    picture, mask = tmp_path / "a.png", tmp_path / "m.png"
+    samples = [
+        Sample(image=picture, label="anomalous", category="bolt", mask=mask),
+        Sample(image=picture, label="anomalous", category="board", reference=picture),
+    ]
+    config = ComparisonConfig(seeds=1, max_pictures=20)
+    said = Setting.of(samples, config, "mine").said()
+    assert "over 2 categories" in said and "over 1 draw of" in said and "at most 20 test" in said
+    assert "pixel AUROC over the 1 whose defects have masks" in said
+    assert "board: each picture has a reference of its own" in said
+
+
 def test_lines_are_drawn_of_what_is_known_only(tmp_path):
     found = sections(contests((1, 2), ("SPADE", "ours")), setting(["bolt"], tmp_path))
     image, pixel, quoted, *_ = draw(found, SHOTS).axes

@@ -58,6 +58,7 @@ class Setting:
 
     name: str
     categories: frozenset[str]
+    masked: frozenset[str]  # categories whose defects' places are known
     paired: tuple[str, ...]  # categories whose pictures each have a reference of their own
     config: ComparisonConfig
 
@@ -66,7 +67,13 @@ class Setting:
         """That of a set which is called `name`."""
         paired = sorted({s.category for s in samples if s.reference and s.split == "test"})
         categories = frozenset(sample.category for sample in samples)
-        return cls(name=name, categories=categories, paired=tuple(paired), config=config)
+        return cls(
+            name=name,
+            categories=categories,
+            masked=frozenset(sample.category for sample in samples if sample.mask),
+            paired=tuple(paired),
+            config=config,
+        )
 
     def is_of(self, known: PublishedSet) -> bool:
         """Whether the set has a published set's categories, all of them and no other."""
@@ -80,6 +87,8 @@ class Setting:
             f"standard deviation over {draws} draw{'' if draws == 1 else 's'} of the good pictures",
             "every test picture" if most is None else f"at most {most} test pictures a category",
         ]
+        if self.masked != self.categories:
+            parts.append(f"pixel AUROC over the {len(self.masked)} whose defects have masks")
         if self.paired:
             parts.append(
                 f"{', '.join(self.paired)}: each picture has a reference of its own and is "
