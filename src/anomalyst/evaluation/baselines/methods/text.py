@@ -35,8 +35,8 @@ class Clip:
     def __init__(self, source: str):
         if not Path(source).is_dir():
             raise AnomalystError(
-                f"--clip {source}: there is no such folder; give that of a CLIP model with its text "
-                "tower and tokenizer (transformers' CLIPModel)."
+                f"--clip {source}: there is no such folder; that of a CLIP model with its text "
+                "tower and tokenizer is needed (transformers' CLIPModel)."
             )
         self.source, self.name = source, Path(source).name
         self.tower = HubEncoder(HubEncoderConfig(source=source), local_files_only=True)
