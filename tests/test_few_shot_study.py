@@ -130,7 +130,7 @@ def test_the_study_goes_on_and_its_page_holds_everything(tmp_path):
     assert mine.startswith("Measured on set") and mine.count("(measured)") == 2 * 6
     assert "not measured" not in mine
     page = (tmp_path / "out" / "few-shot.html").read_text()
-    assert "data:image/png;base64," in page and "http" not in page
+    assert "data:image/png;base64," in page and "://" not in page
     runs = {run: run.stat().st_mtime_ns for run in (tmp_path / "out").rglob("seed-*.json")}
     assert len(runs) == 2 * 2 * 6
     again = CliRunner().invoke(app, command, catch_exceptions=False)

@@ -94,20 +94,20 @@ def _cell(tried: Mapping[str, Found], quoted: Mapping[str, bool | None], ability
 
 
 def _notes(config: AbilityConfig, source: str) -> str:
-    share, count = round(100 * config.share_least), len(config.products)
+    share, count = f"{100 * config.share_least:g} %", len(config.products)
     of = f"{count * config.test_good} sound and {count * config.test_bad} defective pictures"
-    return f"""\
-Tried here, by `anomalyst study abilities`: the cells with brackets of this kind (), on {of} of
-{count} drawn products ({", ".join(config.products)}), with the checks of
-`evaluation/studies/abilities.py`. Our own detector learned from drawn products, the others did not:
-who is better is for `study few-shot`.
-
-- few-shot: taught one good picture, image AUROC of at least {config.auroc_least};
-- score: taught {config.good}, the same;
-- localisation: the map's peak lies in the defect in {share} % of the defective pictures;
-- judgement: a verdict without a threshold from the user, right for {share} % of either kind;
-- dialogue: three turns about a defect of each product: "yes", its true place, its size.
-
-[quoted]: not run here; what is reported of the method, or of its family: {source}. "not known": the
-sources at hand do not say. WinCLIP and AnomalyGPT's map by patches are run with `--clip DIR`; of
-AnomalyGPT's verdicts and words nothing is."""
+    return (
+        "Tried here, by `anomalyst study abilities`: the cells with figures, on "
+        f"{of} of {count} drawn products ({', '.join(config.products)}), with the checks of "
+        "`evaluation/studies/abilities.py`. Our own detector learned from drawn products, the "
+        "others did not: which is better is for `study few-shot` to say.\n\n"
+        f"- few-shot: taught one good picture, image AUROC of at least {config.auroc_least};\n"
+        f"- score: taught {config.good}, the same;\n"
+        f"- localisation: the map's peak lies in the defect, in {share} of defective pictures;\n"
+        f"- judgement: a verdict without a threshold from the user, right for {share} of either "
+        "kind;\n"
+        '- dialogue: three turns about a defect of each product: "yes", its place, its size.\n\n'
+        f"[quoted]: not run here; reported of the method, or of its family, by {source}. "
+        '"not known": the sources at hand do not say. WinCLIP, and AnomalyGPT\'s map by patches, '
+        "are run with `--clip DIR`; AnomalyGPT's verdicts and words are quoted then, too."
+    )
