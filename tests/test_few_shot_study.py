@@ -100,7 +100,7 @@ def test_what_a_reader_must_know_of_the_measured_figures_is_said(tmp_path):
     ]
     config = ComparisonConfig(seeds=1, max_pictures=20)
     said = Setting.of(samples, config, "mine").said()
-    assert "over 2 categories" in said and "over 1 draw of" in said and "at most 20 test" in said
+    assert "over 2 categories" in said and "one draw of" in said and "at most 20 test" in said
     assert "pixel AUROC over the 1 whose defects have masks" in said
     assert "board: each picture has a reference of its own" in said
 

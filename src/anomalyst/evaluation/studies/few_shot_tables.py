@@ -82,9 +82,10 @@ class Setting:
     def said(self) -> str:
         """What a reader must know of the measured figures."""
         most, draws = self.config.max_pictures, self.config.seeds
+        spread = f" ± standard deviation over {draws} draws" if draws > 1 else ", one draw"
         parts = [
-            f"Image / pixel AUROC in percent, mean over {len(self.categories)} categories ± "
-            f"standard deviation over {draws} draw{'' if draws == 1 else 's'} of the good pictures",
+            f"Image / pixel AUROC in percent, mean over {len(self.categories)} categories"
+            f"{spread} of the good pictures",
             "every test picture" if most is None else f"at most {most} test pictures a category",
         ]
         if self.masked != self.categories:
