@@ -190,7 +190,7 @@ def test_all_are_compared_in_one_run_which_goes_on(cookie, tmp_path):
     assert result.exit_code == 0, result.output
     text = (tmp_path / "out" / "peers.md").read_text()
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 1 + 6 + 2 and rows[0][0] == "| pair decoder"
+    assert len(rows) == 1 + 6 + 2 + 2 and rows[0][0] == "| pair decoder"
     whole, first, second = (float(cell) for cell in rows[1][2:5])
     assert whole == pytest.approx((first + second) / 2, abs=0.11)
     assert (tmp_path / "out" / "peers.png").read_bytes().startswith(b"\x89PNG")
@@ -198,7 +198,7 @@ def test_all_are_compared_in_one_run_which_goes_on(cookie, tmp_path):
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert text in result.output
     runs = [run.stat().st_mtime for run in (tmp_path / "out").rglob("seed-0.json")]
-    assert len(runs) == 2 * 9 and max(runs) <= again  # nothing was inspected again
+    assert len(runs) == 2 * 11 and max(runs) <= again  # nothing was inspected again
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):

@@ -133,3 +133,5 @@ def test_another_model_is_refused(tmp_path):
     ).save_pretrained(tmp_path)
     with pytest.raises(AnomalystError, match=r"is a 'vit' model; .* text tower"):
         Clip(str(tmp_path))
+    with pytest.raises(AnomalystError, match=r"--clip .*nowhere: there is no such folder"):
+        Clip(str(tmp_path / "nowhere"))

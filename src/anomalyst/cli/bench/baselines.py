@@ -35,7 +35,8 @@ def peers(
     clip: Annotated[
         Path | None,
         Option(
-            metavar="DIR", help="Folder of a CLIP model: also WinCLIP and AnomalyGPT's prompts."
+            metavar="DIR",
+            help="Folder of a CLIP model: also WinCLIP and AnomalyGPT, without and with pictures.",
         ),
     ] = None,
     untrained: Annotated[
@@ -62,7 +63,7 @@ def peers(
     from anomalyst.evaluation.baselines.report import as_markdown
 
     config = ComparisonConfig(
-        shots=_shots(shots),
+        shots=read_shots(shots),
         seeds=seeds,
         max_pictures=max_pictures,
         encoder=encoder,
@@ -82,7 +83,7 @@ def peers(
     typer.echo(f"Written to {out}: peers.md, peers.png")
 
 
-def _shots(text: str) -> "tuple[Shots, ...]":
+def read_shots(text: str) -> "tuple[Shots, ...]":
     """What --shots says. Raises AnomalystError."""
     found: list[Shots] = []
     for word in (part.strip() for part in text.split(",")):

@@ -14,8 +14,13 @@ from anomalyst.backbones.base import Encoder
 from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
 from anomalyst.backbones.raw_trunk import trunk_beside
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.baselines.inspectors import FewShotInspector, ZeroShotInspector
+from anomalyst.evaluation.baselines.inspectors import (
+    FewShotInspector,
+    FewShotOnClipInspector,
+    ZeroShotInspector,
+)
 from anomalyst.evaluation.baselines.methods import BASELINES
+from anomalyst.evaluation.baselines.methods.clip_references import PatchBank, WinCLIPPlus
 from anomalyst.evaluation.baselines.methods.text import Clip, PromptMap, WinCLIP, ZeroShot
 from anomalyst.evaluation.baselines.report import OURS, Contest, Entry, write_report
 from anomalyst.evaluation.protocols.protocol import (
@@ -51,7 +56,9 @@ class ComparisonConfig:
     first_half: tuple[str, ...] = ()
     """Categories shown as one half, the others as the second; none: no halves."""
     clip: str | None = None
-    """Folder of a CLIP model, for the baselines that need words and no good picture."""
+    """Folder of a CLIP model, for the baselines that need one."""
+    scorers: tuple[str, ...] = ()
+    """Only these baselines, by the names of the tables; none named: every one."""
     untrained: bool = False
     """Whether the baselines also score a ResNet and a ViT that never saw a picture."""
 
@@ -76,13 +83,14 @@ def compare_baselines(
     *,
     out: Path,
     progress: Tell = lambda *_: None,
+    write: Callable[[Sequence[Contest], Path], None] = write_report,
 ) -> list[Contest]:
     """Every contender on the same draws, for each number of good pictures in turn.
 
-    OUT/peers.md and peers.png are written anew after every contender. Each evaluation is kept in a
-    folder of its own in `out` and is gone on with (see `evaluate`). Raises AnomalystError for a
-    detector without a pair decoder, a category of a half that the set lacks, and what `evaluate`
-    and `trunk_beside` raise.
+    After every contender `write` puts what is known into `out`: peers.md and peers.png. Each
+    evaluation is kept in a folder of its own there and is gone on with (see `evaluate`). Raises
+    AnomalystError for a detector without a pair decoder, a category of a half that the set lacks,
+    and what `evaluate` and `trunk_beside` raise.
     """
     _check(samples, config)
     compared = _Compared(samples, config, out, progress)
@@ -92,9 +100,9 @@ def compare_baselines(
         found = contests[-1].entries
         for contender in compared.contenders:
             found.append(compared.entry(contender, shots))
-            write_report(contests, out)
+            write(contests, out)
         found += compared.without_pictures
-        write_report(contests, out)
+        write(contests, out)
     return contests
 
 
@@ -103,7 +111,8 @@ class _Compared:
 
     def __init__(self, samples: Sequence[Sample], config: ComparisonConfig, out: Path, tell: Tell):
         self.samples, self.config, self.out, self.tell = samples, config, out, tell
-        self.contenders = contenders(config)
+        self.clip = Clip(config.clip) if config.clip else None
+        self.contenders = contenders(config, self.clip)
 
     def entry(self, contender: Contender, shots: Shots) -> Entry:
         """The line of one contender, for some number of good pictures."""
@@ -115,10 +124,10 @@ class _Compared:
     @cached_property
     def without_pictures(self) -> list[Entry]:
         """The zero-shot baselines, if there is a CLIP folder; equal for any number of shots."""
-        if self.config.clip is None:
+        if self.clip is None:
             return []
-        clip = Clip(self.config.clip)
-        return [self._by_words(method) for method in (WinCLIP(clip), PromptMap(clip))]
+        methods = (WinCLIP(self.clip), PromptMap(self.clip))
+        return [self._by_words(one) for one in methods if _wanted(self.config, one.name)]
 
     def _by_words(self, method: ZeroShot) -> Entry:
         """One evaluation per category, for each has sentences of its own."""
@@ -129,8 +138,7 @@ class _Compared:
             folder = self.out / "0-shot" / name / (category or "all")
             found.append(self._results(inspector, own, 0, folder, f"{method.name}: {category}"))
         results = replace(found[-1], runs=tuple(run for one in found for run in one.runs))
-        features = f"CLIP {Path(method.clip.source).name}"
-        return Entry.of(method.name, features, results, self.config.first_half)
+        return Entry.of(method.name, _features(method.clip), results, self.config.first_half)
 
     def _results(
         self, inspector: Evaluable, samples: Sequence[Sample], shots: Shots, out: Path, title: str
@@ -142,8 +150,8 @@ class _Compared:
         )
 
 
-def contenders(config: ComparisonConfig) -> list[Contender]:
-    """The detector under test, then every baseline on its trunk, then on untrained networks."""
+def contenders(config: ComparisonConfig, clip: Clip | None = None) -> list[Contender]:
+    """The detector under test, then every baseline on its trunk, on untrained networks, on CLIP."""
     ours = Inspector.load(config.encoder, InspectorConfig())
     detector = ours.detector
     if detector.decoder is None:
@@ -160,7 +168,10 @@ def contenders(config: ComparisonConfig) -> list[Contender]:
             found.append(
                 Contender(scorer, encoder.name, FewShotInspector(scorer, baseline(encoder)))
             )
-    return found
+    if clip is not None:
+        for method in (WinCLIPPlus(clip), PatchBank(clip)):
+            found.append(Contender(method.name, _features(clip), FewShotOnClipInspector(method)))
+    return [one for one in found if one.scorer == OURS or _wanted(config, one.scorer)]
 
 
 def untrained(kind: str, side_px: int = 256) -> Encoder:
@@ -186,6 +197,14 @@ def untrained(kind: str, side_px: int = 256) -> Encoder:
         encoder = HubEncoder(config, local_files_only=True)
     encoder.name = f"untrained {kind}"
     return encoder
+
+
+def _features(clip: Clip) -> str:
+    return f"CLIP {clip.name}"
+
+
+def _wanted(config: ComparisonConfig, scorer: str) -> bool:
+    return not config.scorers or scorer in config.scorers
 
 
 def _check(samples: Sequence[Sample], config: ComparisonConfig) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from anomalyst.backbones import fingerprint
-from anomalyst.detection.detector import Memory
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import PictureError
 from anomalyst.evaluation.baselines.methods import FEW, Baseline
-from anomalyst.evaluation.baselines.methods.text import ZeroShot
+from anomalyst.evaluation.baselines.methods.clip_references import FewShotOnClip
+from anomalyst.evaluation.baselines.methods.text import OnClip, ZeroShot
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.pictures import open_picture
 from anomalyst.teaching.known_defects.defects import KnownDefects
@@ -29,7 +29,7 @@ class Remembered:
     """What a baseline keeps of its good pictures: their frame, and a memory per tile."""
 
     frame: Frame
-    memories: list[Memory]
+    memories: list[Any]
 
 
 class BaselineInspector(ABC):
@@ -51,10 +51,10 @@ class BaselineInspector(ABC):
         bad: KnownDefects | None = None,
     ) -> Any:
         """What the good pictures show; nothing is fitted, and known defects are not looked at."""
-        del name, adapted, bad
-        return self.learn(good)
+        del adapted, bad
+        return self.learn(name, good)
 
-    def learn(self, good: Sequence[Path]) -> Any:  # noqa: ARG002
+    def learn(self, name: str, good: Sequence[Path]) -> Any:  # noqa: ARG002
         """What is kept of good pictures, for a method that takes any."""
         raise AssertionError(f"{self.name} takes no good picture")
 
@@ -108,7 +108,7 @@ class FewShotInspector(BaselineInspector):
         self.name = f"{scorer} on {encoder.name}"
         self.fingerprint = _digest(fingerprint(encoder), method.recipe, encoder.side_px)
 
-    def learn(self, good: Sequence[Path]) -> Remembered:
+    def learn(self, name: str, good: Sequence[Path]) -> Remembered:  # noqa: ARG002
         """A memory per tile; of few good pictures their copies join (`Baseline.views`)."""
         pictures = [open_picture(path) for path in good]
         encoder = self.method.encoder
@@ -132,28 +132,63 @@ class FewShotInspector(BaselineInspector):
         ]
 
 
-class ZeroShotInspector(BaselineInspector):
+class OnClipInspector(BaselineInspector):
+    """A method on a CLIP model, which looks at pictures at the size it was trained on."""
+
+    def __init__(self, method: OnClip, *asked: object):
+        self.clip, self.name = method.clip, f"{method.name} ({method.clip.name})"
+        tower = fingerprint(method.clip.tower, method.clip.projection)
+        self.fingerprint = _digest(tower, method.recipe, *asked)
+
+    def cut(self, picture: np.ndarray) -> Frame:
+        """How a picture (H, W, 3) is resized and cut for the model."""
+        return Frame.of(picture.shape[:2], self.clip.side_px, self.clip.multiple_px)
+
+
+class ZeroShotInspector(OnClipInspector):
     """A zero-shot baseline asked about one product, whose name its sentences hold."""
 
     def __init__(self, method: ZeroShot, product: str):
+        super().__init__(method, product)
         self.method, self.product = method, product
-        self.name = f"{method.name} ({Path(method.clip.source).name})"
-        tower = fingerprint(method.clip.tower, method.clip.projection)
-        self.fingerprint = _digest(tower, method.recipe, product)
 
     def untaught(self) -> Tensor:
         """What is said of the product, embedded."""
-        return self.method.clip.states(self.product)
+        return self.clip.states(self.product)
 
     def frame(self, picture: np.ndarray, product: Tensor) -> Frame:  # noqa: ARG002
-        """At the size CLIP was trained on."""
-        clip = self.method.clip
-        return Frame.of(picture.shape[:2], clip.side_px, clip.multiple_px)
+        """By the picture's own shape."""
+        return self.cut(picture)
 
     def judge(self, views: Views, product: Tensor) -> list[Evidence]:
         """Each tile against the words."""
         parts = zip(views.canvases, views.placements, strict=True)
         return [self.method.judge(canvas, product, placement) for canvas, placement in parts]
+
+
+class FewShotOnClipInspector(OnClipInspector):
+    """A few-shot baseline on a CLIP model; what it is taught as is the name in its sentences."""
+
+    def __init__(self, method: FewShotOnClip):
+        super().__init__(method)
+        self.method = method
+
+    def learn(self, name: str, good: Sequence[Path]) -> Remembered:
+        """What is kept of the good pictures, per tile."""
+        pictures = [open_picture(path) for path in good]
+        frame = self.cut(pictures[0])
+        tiles = zip(*(frame.cut(picture).canvases for picture in pictures), strict=True)
+        spoken = name.replace("_", " ")
+        return Remembered(frame, [self.method.remember(tile, spoken) for tile in tiles])
+
+    def frame(self, picture: np.ndarray, product: Remembered) -> Frame:  # noqa: ARG002
+        """That of the first good picture."""
+        return product.frame
+
+    def judge(self, views: Views, product: Remembered) -> list[Evidence]:
+        """Each tile against what is kept of it."""
+        parts = zip(views.canvases, product.memories, views.placements, strict=True)
+        return [self.method.judge(canvas, known, placed) for canvas, known, placed in parts]
 
 
 def _digest(weights: str, *settings: object) -> str:

@@ -36,7 +36,8 @@ class SPADE(Baseline):
     Picture: mean squared distance of the embeddings to the K nearest (section 3.2). Patch: mean
     squared distance to its kappa nearest in the gallery of all patches of these K (3.3), the mean
     over levels of the pyramid as in the usual re-implementations, where section 3.4 joins levels.
-    The paper's embedding is of a ResNet's end, pooled; here it is the encoder's.
+    The paper's embedding is of a ResNet's end, pooled; here it is the encoder's. Every picture has
+    a map, where the paper draws one of those only that the first stage calls anomalous.
     """
 
     recipe: SPADEConfig

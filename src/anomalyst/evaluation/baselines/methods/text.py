@@ -8,7 +8,8 @@ sentences (vlm/text_tower.py): like the papers' they cross states with templates
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,7 +34,12 @@ class Clip:
     """
 
     def __init__(self, source: str):
-        self.source = source
+        if not Path(source).is_dir():
+            raise AnomalystError(
+                f"--clip {source}: there is no such folder; that of a CLIP model with its text "
+                "tower and tokenizer is needed (transformers' CLIPModel)."
+            )
+        self.source, self.name = source, Path(source).name
         self.tower = HubEncoder(HubEncoderConfig(source=source), local_files_only=True)
         if self.tower.model.config.model_type != "clip_vision_model":
             kind = self.tower.model.config.model_type.removesuffix("_vision_model")
@@ -69,8 +75,8 @@ class Clip:
         return F.normalize(self.projection(self.tower.model.post_layernorm(tokens)), dim=-1)
 
 
-class ZeroShot(ABC):
-    """A way of scoring one picture by words alone."""
+class OnClip(ABC):
+    """A way of scoring one picture on a CLIP model, by what is known of the product."""
 
     name: str
     paper: ClassVar[object]
@@ -79,23 +85,34 @@ class ZeroShot(ABC):
         self.clip, self.recipe = clip, recipe or self.paper
 
     @torch.inference_mode()
-    def judge(self, canvas: np.ndarray, states: Tensor, placement: Placement | None) -> Evidence:
+    def judge(self, canvas: np.ndarray, known: Any, placement: Placement | None) -> Evidence:
         """uint8 (h, w, 3), sides in whole patches -> map and score; padding does not count."""
         size_hw = canvas.shape[0] // MAP_STRIDE_PX, canvas.shape[1] // MAP_STRIDE_PX
-        rows, columns = (side // self.clip.multiple_px for side in canvas.shape[:2])
-        tokens = self.clip.tokens(to_pixels([canvas]))
-        map_, score = self.scored(tokens, states, (rows, columns), size_hw)
+        map_, score = self.scored(self.tokens(canvas), known, self.grid_hw(canvas), size_hw)
         kept = content(placement, map_)
         score = float(map_[kept].max()) if score is None else score
-        return Evidence((map_ * kept)[0, 0].numpy(), score)
+        return Evidence((map_.clamp(0, 1) * kept)[0, 0].numpy(), score)
+
+    def tokens(self, canvas: np.ndarray) -> Tensor:
+        """uint8 (h, w, 3) -> what enters the transformer, (1, 1 + N, D)."""
+        return self.clip.tokens(to_pixels([canvas]))
+
+    def grid_hw(self, canvas: np.ndarray) -> tuple[int, int]:
+        """How many patches a canvas (h, w, 3) has from top to bottom, and from left to right."""
+        rows, columns = (side // self.clip.multiple_px for side in canvas.shape[:2])
+        return rows, columns
 
     @abstractmethod
     def scored(
-        self, tokens: Tensor, states: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
+        self, tokens: Tensor, known: Any, grid_hw: tuple[int, int], size_hw: tuple[int, int]
     ) -> tuple[Tensor, float | None]:
-        """Tokens (1, 1 + N, D), states (2, E) -> a map (1, 1, H, W) in [0, 1], and the score; None,
-        the map's largest value.
+        """Tokens (1, 1 + N, D), what is known -> a map (1, 1, H, W), and the score; None, the map's
+        largest value.
         """
+
+
+class ZeroShot(OnClip):
+    """A way of scoring one picture by words alone: known are two states (2, E)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,23 +136,46 @@ class WinCLIP(ZeroShot):
     paper = WinCLIPConfig()
 
     def scored(
-        self, tokens: Tensor, states: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
+        self, tokens: Tensor, known: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
     ) -> tuple[Tensor, float | None]:
         """See the class."""
-        whole = self._damaged(tokens, states)  # (1,)
-        scales = [whole.expand(grid_hw)]
+        both, whole = self.by_words(self.look(tokens, grid_hw), known, grid_hw)
+        return resized(both[None, None], size_hw), whole
+
+    def look(self, tokens: Tensor, grid_hw: tuple[int, int]) -> "Look":
+        """Tokens (1, 1 + N, D) -> the picture, its windows of every side, and its patches."""
+        last = self.clip.through(tokens)[-1]
+        windows_ = []
         for side in self.recipe.windows:
             index = windows(grid_hw, side)
             alone = tokens[:, :1].expand(len(index), -1, -1)
             picked = torch.cat([alone, tokens[0, 1 + index]], 1)  # (W, 1 + side^2, D)
-            scales.append(harmonic(self._damaged(picked, states), grid_hw, side))
-        both = len(scales) / torch.stack(scales).reciprocal().sum(0)  # (h, w)
-        return resized(both[None, None], size_hw), float(whole)
+            windows_.append(self.clip.shared(self.clip.through(picked)[-1][:, 0]))
+        patches = F.normalize(self.clip.tower.model.post_layernorm(last[0, 1:]), dim=-1)
+        return Look(self.clip.shared(last[:, 0]), windows_, patches)
 
-    def _damaged(self, tokens: Tensor, states: Tensor) -> Tensor:
-        """(B, T, D) -> the probability of "damaged" by the class token, (B,)."""
-        seen = self.clip.shared(self.clip.through(tokens)[-1][:, 0])
+    def by_words(
+        self, seen: "Look", states: Tensor, grid_hw: tuple[int, int]
+    ) -> tuple[Tensor, float]:
+        """What was seen against two states (2, E) -> a map (h, w), and the picture's score."""
+        whole = self._damaged(seen.whole, states)  # (1,)
+        scales = [whole.expand(grid_hw)]
+        for side, found in zip(self.recipe.windows, seen.windows, strict=True):
+            scales.append(harmonic(self._damaged(found, states), grid_hw, side))
+        return len(scales) / torch.stack(scales).reciprocal().sum(0), float(whole)
+
+    def _damaged(self, seen: Tensor, states: Tensor) -> Tensor:
+        """Unit vectors (B, E) -> the probability of "damaged", (B,)."""
         return (seen @ states.T / self.recipe.temperature).softmax(1)[:, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What WinCLIP sees of a picture, all of it unit vectors."""
+
+    whole: Tensor  # (1, E)
+    windows: list[Tensor]  # of each side, (W, E)
+    patches: Tensor  # (N, D), normed but not projected
 
 
 def windows(grid_hw: tuple[int, int], side: int) -> Tensor:
@@ -150,6 +190,11 @@ def harmonic(scores: Tensor, grid_hw: tuple[int, int], side: int) -> Tensor:
     over = torch.ones(1, 1, side, side)
     sums = F.conv_transpose2d(inverse, over)
     return (F.conv_transpose2d(torch.ones_like(inverse), over) / sums)[0, 0]
+
+
+def at_depths(blocks: Sequence[Tensor], depths: Sequence[float]) -> list[Tensor]:
+    """The outputs of those blocks that end at these shares of the depth, each in (0, 1]."""
+    return [blocks[max(1, round(depth * len(blocks))) - 1] for depth in depths]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,14 +218,12 @@ class PromptMap(ZeroShot):
     paper = PromptConfig()
 
     def scored(
-        self, tokens: Tensor, states: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
+        self, tokens: Tensor, known: Tensor, grid_hw: tuple[int, int], size_hw: tuple[int, int]
     ) -> tuple[Tensor, float | None]:
         """See the class."""
-        blocks = self.clip.through(tokens)
         maps = []
-        for depth in self.recipe.depths:
-            block = blocks[max(1, round(depth * len(blocks))) - 1]
-            cosine = self.clip.shared(block[:, 1:]) @ states.T * self.recipe.scale  # (1, N, 2)
+        for block in at_depths(self.clip.through(tokens), self.recipe.depths):
+            cosine = self.clip.shared(block[:, 1:]) @ known.T * self.recipe.scale  # (1, N, 2)
             both = cosine.transpose(1, 2).unflatten(2, grid_hw)  # (1, 2, h, w)
             maps.append(resized(both, size_hw).softmax(1)[:, 1:])
         return torch.stack(maps).mean(0), None

@@ -1,0 +1,1 @@
+"""The predecessor's studies, repeated: its tables with our figures beside the published ones."""
