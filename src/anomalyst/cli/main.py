@@ -13,6 +13,7 @@ from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.server import serve, store, watch
+from anomalyst.cli.study import imbalance, variants
 from anomalyst.cli.training import compare, search, train
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory
@@ -35,13 +36,18 @@ BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.corrections),
 )
+STUDIES = (variants.variants, imbalance.imbalance)
+study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:
     app.command()(command)
 for command in BENCHES:
     inspection.app.command()(command)
+for command in STUDIES:
+    study.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 app.add_typer(inspection.app, name="bench")
+app.add_typer(study, name="study")
 
 
 def _show_version(wanted: bool) -> None:

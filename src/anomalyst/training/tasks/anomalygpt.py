@@ -177,7 +177,8 @@ class AnomalyGPTTask(DialogueTask):
     def finish(self, weights: Path) -> None:
         """accuracy.json: right answers on the test pictures of every category, one good picture."""
         if self.recipe.accuracy:
-            self._write_accuracy(load_model(weights)[0])
+            found = self.figures_by_category(load_model(weights)[0])
+            write_text(self.out / "accuracy.json", json.dumps(found, indent=2) + "\n")
 
     def probe(self) -> list[ProbeAnswer]:
         """The fixed questions of the training monitor: good pictures and defective ones in turn."""
@@ -198,7 +199,8 @@ class AnomalyGPTTask(DialogueTask):
             answers.append(told)
         return answers
 
-    def _write_accuracy(self, model: AnomalystModel) -> None:
+    def figures_by_category(self, model: AnomalystModel) -> dict[str, dict[str, float]]:
+        """Its answers about all test pictures, and its maps: `CategoryFigures.as_values`."""
         counted: dict[str, CategoryFigures] = {}
         for category, sample in labelled_test_pictures(self.recipe):
             name = (
@@ -218,8 +220,7 @@ class AnomalyGPTTask(DialogueTask):
             row.add(right=said.right, anomalous=anomalous, mask=mask)
             row.add_map(ONE_SHOT, beside.numpy(), size_hw)
             row.add_map(LEARNT, self._learnt_map(model, name, features, size_hw), size_hw)
-        values = {name: row.as_values() for name, row in counted.items()}
-        write_text(self.out / "accuracy.json", json.dumps(values, indent=2) + "\n")
+        return {name: row.as_values() for name, row in counted.items()}
 
     @torch.no_grad()
     def _learnt_map(

@@ -1,0 +1,1 @@
+"""`anomalyst study ...`: the studies that this project began with, repeated."""
