@@ -12,6 +12,9 @@ import yaml
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural.dataset import SetConfig, write_dataset
 from anomalyst.teaching.losses import focal_loss
+from anomalyst.training.studies import imbalance
+from anomalyst.training.studies.imbalance import ARMS, ArmRun, ImbalanceConfig, run_imbalance
+from anomalyst.training.studies.imbalance_page import write_imbalance_page
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask, weighted_cross_entropy
@@ -129,3 +132,41 @@ def test_unknown_words_name_the_nearest_and_old_keys_the_new():
     ):
         with pytest.raises(AnomalystError, match=said):
             load_recipe(recipe, [override])
+
+
+def test_the_page_sets_each_arm_beside_the_plain_one_seed_by_seed(tmp_path):
+    right = {"by_picture": (10, 14), "inverse": (12, 16)}  # of 20, with two seeds
+    runs = [
+        ArmRun(arm, seed, {
+            "rare": {"asked": 20, "right": right.get(arm, (9, 9))[seed], "learnt_pixel_auroc": 0.5},
+            "common": {"asked": 20, "right": 20, "learnt_pixel_auroc": 0.75},
+        })
+        for seed in range(2) for arm in ARMS
+    ]  # fmt: skip
+    counts = {"rare": 60, "common": 391}
+    text = write_imbalance_page(tmp_path, ImbalanceConfig(seeds=2), counts, runs)
+    assert "| drawn inverse, % | 86.7 | 13.3 |" in text  # 391/451, 60/451
+    assert "| weight w | 3.76 | 0.58 |" in text and "| gamma 2 / w | 0.53 | 3.47 |" in text
+    # 50 % and 70 %: the mean is 60, and t(0.975, 1) = 12.706 times a standard error of 10.
+    assert "| by_picture | 60.0 ± 127.1 | 100.0 ± 0.0 |" in text
+    assert "| inverse | +10.0 ± 0.0 | +0.0 ± 0.0 | +5.0 ± 0.0 |" in text
+    html = (tmp_path / "imbalance.html").read_text()
+    assert "data:image/png;base64," in html and "://" not in html
+
+
+@pytest.mark.slow
+def test_the_study_runs_all_arms_and_adds_seeds_but_mixes_nothing(tmp_path, monkeypatch, refused):
+    monkeypatch.setattr(imbalance, "COUNTS", (2, 3, 4, 5))
+    monkeypatch.setattr(imbalance, "TESTED", 1)
+    config = ImbalanceConfig(
+        recipe=Path(__file__).parents[1] / "recipes" / "anomalygpt.yaml", tiny=True, seeds=1,
+        overrides=("steps=2", "warmup_steps=1"),
+    )  # fmt: skip
+    counts, runs = run_imbalance(config, tmp_path)
+    assert list(counts.values()) == [2, 3, 4, 5] and [one.arm for one in runs] == list(ARMS)
+    assert all(row["asked"] == 2 for one in runs for row in one.figures.values())
+    seen: list[dict] = []
+    again = run_imbalance(config, tmp_path, on_log=lambda *_: seen.append)
+    assert again == (counts, runs) and not seen  # nothing was trained twice
+    said = refused("study", "imbalance", "--tiny", "steps=9", "--out", tmp_path)
+    assert "holds a study with" in said and "--out" in said
