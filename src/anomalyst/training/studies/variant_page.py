@@ -74,7 +74,7 @@ def _results(table: VariantTable, runs: Sequence[VariantRun], here: str) -> Sect
                 _name(one.name),
                 _pair(found, "image_auroc", "pixel_auroc"),
                 _pair(found, "learnt_image_auroc", "learnt_pixel_auroc"),
-                _accuracy(found) if found else f"stopped at step {one.run.last('step'):g}",
+                _accuracy(found) if found else f"stopped ({one.stopped.partition(':')[0].lower()})",
                 _share(found, "neither"),
                 _told_aurocs(told),
                 NONE if told.accuracy is None else f"{told.accuracy:.2f}",
