@@ -120,6 +120,7 @@ def _tiny_changes(table: VariantTable, out: Path) -> dict[str, list[str]]:
             f"data={json.dumps([str(folder) for folder in data])}",
             f"epochs={column.epochs / FEWER_EPOCHS}",
             f"learning_rate={column.learning_rate * FASTER}",
+            f"micro_batch={column.batch // 2}",  # a step in two parts: fewer passes
         ]
     return changes
 
