@@ -55,8 +55,8 @@ def _intro(config: VariantStudyConfig) -> list[str]:
             f"Tiny: drawn products and a LLaMA of 0.2 M parameters. Good pictures are 1/{SMALLER} "
             f"of the originals', epochs 1/{FEWER_EPOCHS}, learning rates {FASTER} times as high, "
             f"precision float32, a step's batch in two parts. {' and '.join(AEBAD_LIKE)} stand in "
-            f"for AeBAD-S's blades. Each category is asked about {TESTED} good and {TESTED} defective test pictures, so "
-            "one answer is 6 % of a category. It shows that all six run and how they fail, not "
+            f"for AeBAD-S's blades. Each category is asked about {TESTED} good and {TESTED} "
+            "defective test pictures, so one answer is 6 % of a category. It shows that all six run and how they fail, not "
             "which is best: a tiny model says little about one of 7 B parameters."
         )
     return said
