@@ -1,7 +1,7 @@
 """Categories of unequal size: what each way of drawing and each loss does to right answers."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.studies.resuming import begin_study, has_ended
-from anomalyst.training.studies.tiny_sets import draw_set, write_language_model
+from anomalyst.training.studies.tiny_sets import draw_set, write_language_model, write_reader
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.good_pictures import training_counts
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
@@ -70,13 +70,9 @@ def run_imbalance(
     on_plan(len(ARMS) * config.seeds)
     found, counts = [], dict[str, int]()
     for seed in range(config.seeds):
-        words = _tiny_words(out, seed) if config.tiny else []
+        words = _tiny_words(config, out, seed) if config.tiny else []
         for arm, own in ARMS.items():
-            recipe = load_recipe(config.recipe, [*words, f"seed={seed}", *config.overrides, *own])
-            if not isinstance(recipe, AnomalyGPTRecipe):
-                raise AnomalystError(
-                    f"{config.recipe}: task is {recipe.task!r}; anomalygpt is needed."
-                )
+            recipe = _recipe(config, [*words, f"seed={seed}", *config.overrides, *own])
             counts = training_counts(recipe)
             if len(counts) < 2:
                 raise AnomalystError(
@@ -87,7 +83,7 @@ def run_imbalance(
     return dict(sorted(counts.items(), key=lambda item: item[1])), found
 
 
-def _tiny_words(out: Path, seed: int) -> list[str]:
+def _tiny_words(config: ImbalanceConfig, out: Path, seed: int) -> list[str]:
     """Drawn sets, other products and another order of sizes for each seed, and a model."""
     turned = [FAMILIES[(place + seed) % len(FAMILIES)] for place in range(len(COUNTS))]
     categories = {
@@ -95,12 +91,21 @@ def _tiny_words(out: Path, seed: int) -> list[str]:
     }
     data = draw_set(out / "sets" / str(seed), categories, test=TESTED, seed=seed)
     model = write_language_model(out / "language-model")
-    return [
-        f"data={json.dumps([str(data)])}", f"language_model={model}", "side_px=96", "steps=120",
-        "batch=8", "micro_batch=4", "learning_rate=0.004", "warmup_steps=12", "lora_from=0",
+    words = [
+        f"data={json.dumps([str(data)])}", f"language_model={model}", "side_px=96", "steps=60",
+        "batch=8", "micro_batch=4", "learning_rate=0.002", "warmup_steps=6", "defects=mixed", "lora_from=0",
         "lora_rank=4", "precision=float32", "log_every=10", "checkpoint_every=10000",
         "watch.every=0", "watch.probe_every=0",
     ]  # fmt: skip
+    recipe = _recipe(config, words)
+    return [*words, f"initial={write_reader(out / 'reader', recipe)}"]
+
+
+def _recipe(config: ImbalanceConfig, words: Sequence[str]) -> AnomalyGPTRecipe:
+    recipe = load_recipe(config.recipe, list(words))
+    if not isinstance(recipe, AnomalyGPTRecipe):
+        raise AnomalystError(f"{config.recipe}: task is {recipe.task!r}; anomalygpt is needed.")
+    return recipe
 
 
 def _judged(

@@ -54,10 +54,11 @@ def _intro(config: VariantStudyConfig) -> list[str]:
         said.append(f"Changed in every recipe: {', '.join(config.overrides)}.")
     if config.tiny:
         said.append(
-            f"Tiny: drawn products and a LLaMA of 0.2 M parameters. Good pictures are 1/{SMALLER} "
-            f"of the originals', epochs 1/{FEWER_EPOCHS}, learning rates {FASTER} times as high, "
-            f"precision float32, a step's batch in two parts. {' and '.join(AEBAD_LIKE)} stand in "
-            f"for AeBAD-S's blades. Each category is asked about {TESTED} good and {TESTED} "
+            "Tiny: drawn products and a LLaMA of 0.2 M parameters that has learnt to read maps on "
+            "blobs and noise, as AnomalyGPT starts from a model that reads pictures. Good pictures "
+            f"are 1/{SMALLER} of the originals', epochs 1/{FEWER_EPOCHS}, learning rates {FASTER} "
+            "times as high, precision float32, a step's batch in two parts. "
+            f"{' and '.join(AEBAD_LIKE)} stand in for AeBAD-S's blades. Each category is asked about {TESTED} good and {TESTED} "
             "defective test pictures, so one answer is 6 % of a category. It shows that all six "
             "run and how they fail, not which is best: a tiny model says little about one of 7 B "
             "parameters."
@@ -124,6 +125,13 @@ def _findings(runs: Sequence[VariantRun]) -> Section:
     for one in runs:
         if one.stopped:
             rows.append([_name(one.name), "stopped", one.stopped])
+        if one.look.get("flowing"):
+            block, arrived = next(iter(one.look["flowing"].items()))
+            rows.append([
+                _name(one.name), f"step {one.look['step']}",
+                f"the output of {block} is {one.look['activations'][block]:.2g} large (root mean "
+                f"square), the gradient that reaches it {arrived:.1e}",
+            ])  # fmt: skip
         rounds = [line for line in one.run.lines if "answered" in line]
         if rounds:
             last = rounds[-1]

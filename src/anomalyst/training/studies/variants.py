@@ -17,7 +17,12 @@ from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.monitor.training_monitor import TrainingStopped
 from anomalyst.training.studies.resuming import begin_study, has_ended
-from anomalyst.training.studies.tiny_sets import augment_set, draw_set, write_language_model
+from anomalyst.training.studies.tiny_sets import (
+    augment_set,
+    draw_set,
+    write_language_model,
+    write_reader,
+)
 from anomalyst.training.studies.variant_table import Variant, VariantTable, read_table
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
@@ -52,6 +57,7 @@ class VariantRun:
     column: Variant | None  # None: the baseline
     run: RunRecord
     notes: Sequence[str]  # what the training monitor said before the first step
+    look: Mapping[str, Any]  # and saw at its first look: `BlockStatistics`; empty: it never looked
     stopped: str  # and what it stopped for; empty: it did not
     forgetful: Mapping[str, Mapping[str, float]]  # accuracy with BatchNorm's statistics lost
 
@@ -72,7 +78,7 @@ def run_variants(
     begin_study(out, to_mapping(config))  # two readings, or two sizes, are never mixed
     changes: Mapping[str, Sequence[str]] = dict.fromkeys((BASELINE, *table.variants), ())
     if config.tiny:
-        changes = _tiny_changes(table, out)
+        changes = _tiny_changes(config, table, out)
     recipes = {name: _recipe(config, name, own) for name, own in changes.items()}
     on_plan({name: recipe.steps for name, recipe in recipes.items()})
     found = []
@@ -88,13 +94,19 @@ def _recipe(config: VariantStudyConfig, name: str, changes: Sequence[str]) -> An
     own = ["patches=[]"] if name == BASELINE else []
     path = config.recipes / f"{'v2' if name == BASELINE else name}.yaml"
     words = [f"reading={config.reading}", *changes, *own, *config.overrides]
-    recipe = load_recipe(path, words).resolved()
+    return _recipe_of(path, words).resolved()
+
+
+def _recipe_of(path: Path, words: Sequence[str]) -> AnomalyGPTRecipe:
+    recipe = load_recipe(path, list(words))
     if not isinstance(recipe, AnomalyGPTRecipe):
         raise AnomalystError(f"{path}: task is {recipe.task!r}; the variants train anomalygpt.")
     return recipe
 
 
-def _tiny_changes(table: VariantTable, out: Path) -> dict[str, list[str]]:
+def _tiny_changes(
+    config: VariantStudyConfig, table: VariantTable, out: Path
+) -> dict[str, list[str]]:
     """The sets and the language model, made, and what they change in each recipe."""
     sets = out / "sets"
     drawn = [{name: (name, count) for name, count in one.items()}
@@ -108,6 +120,9 @@ def _tiny_changes(table: VariantTable, out: Path) -> dict[str, list[str]]:
         "checkpoint_every=10000", "watch.every=5", "watch.probe_every=20",
         f"scheduler_learning_rate={table.same.scheduler_maximum * FASTER}",
     ]  # fmt: skip
+    words = [*common, f"data=[{plain}]", "patches=[]", "epochs=0", "steps=1"]
+    reader = write_reader(out / "reader", _recipe_of(config.recipes / "v2.yaml", words))
+    common.append(f"initial={reader}")
     changes = {}
     for name, column in {BASELINE: table.variants["v2"], **table.variants}.items():
         data = [plain]
@@ -157,7 +172,9 @@ def _read(name: str, column: Variant | None, recipe: AnomalyGPTRecipe, folder: P
     if run.end["how"] == "finished" and any(p.layer == "batch_norm" for p in recipe.patches):
         forgetful = _without_statistics(recipe, folder)
     stopped = run.end["why"] if run.end["how"] == "stopped" else ""
-    return VariantRun(name, column, run, _json(folder / "notes.json"), stopped, forgetful)
+    looks = (json.loads(line) for line in (folder / "watch.jsonl").read_text().splitlines())
+    first: Mapping[str, Any] = next((look for look in looks if "flowing" in look), {})
+    return VariantRun(name, column, run, _json(folder / "notes.json"), first, stopped, forgetful)
 
 
 def _without_statistics(recipe: AnomalyGPTRecipe, folder: Path) -> dict[str, dict[str, float]]:

@@ -92,6 +92,8 @@ class AnomalyGPTTask(DialogueTask):
         )
         model = AnomalystModel(config)
         model.language_model.load_state_dict(language.state_dict())
+        if recipe.initial:  # of the same widths; its language model is tuned on, too
+            model.load_state_dict(load_model(Path(recipe.initial))[0].state_dict())
         model.language_model.requires_grad_(False)
         config.patches = as_values(recipe.patches)
         insert(model.language_model, recipe.patches)
