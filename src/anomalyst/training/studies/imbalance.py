@@ -93,8 +93,8 @@ def _tiny_words(config: ImbalanceConfig, out: Path, seed: int) -> list[str]:
     model = write_language_model(out / "language-model")
     words = [
         f"data={json.dumps([str(data)])}", f"language_model={model}", "side_px=96", "steps=60",
-        "batch=8", "micro_batch=4", "learning_rate=0.002", "warmup_steps=6", "defects=mixed", "lora_from=0",
-        "lora_rank=4", "precision=float32", "log_every=10", "checkpoint_every=10000",
+        "batch=8", "micro_batch=4", "learning_rate=0.002", "warmup_steps=6", "defects=mixed",
+        "lora_from=0", "lora_rank=4", "precision=float32", "log_every=10", "checkpoint_every=10000",
         "watch.every=0", "watch.probe_every=0",
     ]  # fmt: skip
     recipe = _recipe(config, words)

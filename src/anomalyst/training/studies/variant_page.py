@@ -58,10 +58,10 @@ def _intro(config: VariantStudyConfig) -> list[str]:
             "blobs and noise, as AnomalyGPT starts from a model that reads pictures. Good pictures "
             f"are 1/{SMALLER} of the originals', epochs 1/{FEWER_EPOCHS}, learning rates {FASTER} "
             "times as high, precision float32, a step's batch in two parts. "
-            f"{' and '.join(AEBAD_LIKE)} stand in for AeBAD-S's blades. Each category is asked about {TESTED} good and {TESTED} "
-            "defective test pictures, so one answer is 6 % of a category. It shows that all six "
-            "run and how they fail, not which is best: a tiny model says little about one of 7 B "
-            "parameters."
+            f"{' and '.join(AEBAD_LIKE)} stand in for AeBAD-S's blades. Each category is asked "
+            f"about {TESTED} good and {TESTED} defective test pictures, so one answer is 6 % of a "
+            "category. It shows that all six run and how they fail, not which is best: a tiny "
+            "model says little about one of 7 B parameters."
         )
     return said
 
