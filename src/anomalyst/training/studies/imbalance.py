@@ -10,7 +10,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
-from anomalyst.training.studies.resuming import begin_study, has_ended
+from anomalyst.training.studies.resuming import begin_study, has_ended, refuse_other_study
 from anomalyst.training.studies.tiny_sets import draw_set, write_language_model, write_reader
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.good_pictures import training_counts
@@ -66,7 +66,8 @@ def run_imbalance(
     """
     settings = to_mapping(config)
     settings.pop("seeds")  # more of them may follow
-    begin_study(out, settings)
+    refuse_other_study(out, settings)
+    _recipe(config, config.overrides)  # of the right task, and whole
     on_plan(len(ARMS) * config.seeds)
     found, counts = [], dict[str, int]()
     for seed in range(config.seeds):
@@ -78,6 +79,7 @@ def run_imbalance(
                 raise AnomalystError(
                     f"{', '.join(recipe.data)}: has one category; imbalance needs two or more."
                 )
+            begin_study(out, settings)
             folder = out / "runs" / f"{arm.replace(', ', '-').replace(' ', '-')}-{seed}"
             found.append(ArmRun(arm, seed, _judged(recipe, folder, on_log(arm, seed))))
     return dict(sorted(counts.items(), key=lambda item: item[1])), found

@@ -12,18 +12,22 @@ from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.recipe import Recipe
 
 
-def begin_study(out: Path, settings: Mapping[str, Any]) -> None:
-    """Note what is studied here. Raises AnomalystError where another study was begun."""
+def refuse_other_study(out: Path, settings: Mapping[str, Any]) -> None:
+    """Raises AnomalystError where another study was begun."""
     path = out / "study.json"
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for key in settings.keys() | before.keys():
-            if before.get(key) != settings.get(key):
-                raise AnomalystError(
-                    f"{out}: holds a study with {key} {before.get(key)!r}, not "
-                    f"{settings.get(key)!r}; choose another folder with --out."
-                )
-    write_text(path, json.dumps(dict(settings), indent=2) + "\n")
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else dict(settings)
+    for key in settings.keys() | before.keys():
+        if before.get(key) != settings.get(key):
+            raise AnomalystError(
+                f"{out}: holds a study with {key} {before.get(key)!r}, not "
+                f"{settings.get(key)!r}; choose another folder with --out."
+            )
+
+
+def begin_study(out: Path, settings: Mapping[str, Any]) -> None:
+    """Note what is studied here, once its recipes can be run."""
+    refuse_other_study(out, settings)
+    write_text(out / "study.json", json.dumps(dict(settings), indent=2) + "\n")
 
 
 def has_ended(recipe: Recipe, folder: Path) -> bool:

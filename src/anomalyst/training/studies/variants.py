@@ -16,7 +16,7 @@ from anomalyst.training.experiments.runs import RunRecord, read_run
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.monitor.training_monitor import TrainingStopped
-from anomalyst.training.studies.resuming import begin_study, has_ended
+from anomalyst.training.studies.resuming import begin_study, has_ended, refuse_other_study
 from anomalyst.training.studies.tiny_sets import (
     augment_set,
     draw_set,
@@ -75,11 +75,12 @@ def run_variants(
     recipe or set, and for an `out` in which another study was begun.
     """
     table = read_table(config.recipes / "table.yaml")
-    begin_study(out, to_mapping(config))  # two readings, or two sizes, are never mixed
+    refuse_other_study(out, to_mapping(config))  # two readings, or two sizes, are never mixed
     changes: Mapping[str, Sequence[str]] = dict.fromkeys((BASELINE, *table.variants), ())
     if config.tiny:
         changes = _tiny_changes(config, table, out)
     recipes = {name: _recipe(config, name, own) for name, own in changes.items()}
+    begin_study(out, to_mapping(config))
     on_plan({name: recipe.steps for name, recipe in recipes.items()})
     found = []
     for name, recipe in recipes.items():
