@@ -18,8 +18,8 @@ from anomalyst.training.tasks.category_balance import (
 
 Measure = Callable[[Mapping[str, float]], float]
 MEASURES: Mapping[str, Measure] = {
-    "right answers, %": lambda row: 100 * row["right"] / row["asked"],
-    "pixel AUROC of the learnt map, %": lambda row: 100 * row.get("learnt_pixel_auroc", np.nan),
+    "Right answers, %": lambda row: 100 * row["right"] / row["asked"],
+    "Pixel AUROC of the learnt map, %": lambda row: 100 * row.get("learnt_pixel_auroc", np.nan),
 }
 
 
@@ -39,6 +39,7 @@ def write_imbalance_page(
         Section(
             title="Drawn",
             picture=_plot(counts, runs),
+            sentences=["Large: the mean; small: each seed."],
             shows="Right answers and pixel AUROC by category for each arm",
         )
     )
@@ -116,17 +117,15 @@ def _text(values: Sequence[float], sign: str = "") -> str:
 
 
 def _plot(counts: Mapping[str, int], runs: Sequence[ArmRun]) -> bytes:
-    """A panel for each measure: categories across, a point with its interval for each arm."""
+    """A panel for each measure: categories across, for each arm its mean and each seed."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     names = list(counts)
     for axes, (title, measure) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
         for index, arm in enumerate(ARMS):
-            found = [interval(_values(arm, [name], measure, runs)) for name in names]
-            places = np.arange(len(names)) + 0.11 * (index - (len(ARMS) - 1) / 2)
-            axes.errorbar(
-                places, [one.mean for one in found], [one.half_width for one in found],
-                fmt="o", markersize=4, capsize=2, linewidth=1, label=arm,
-            )  # fmt: skip
+            seeds = np.array([_values(arm, [name], measure, runs) for name in names])  # (C, seeds)
+            places = np.arange(len(names)) + 0.12 * (index - (len(ARMS) - 1) / 2)
+            axes.plot(places, seeds.mean(1), "o", color=f"C{index}", label=arm)
+            axes.plot(places, seeds, ".", color=f"C{index}", markersize=4, alpha=0.6)
         axes.set_xticks(range(len(names)), [f"{name}\n{counts[name]} good" for name in names])
         axes.set_title(title)
         axes.grid(alpha=0.3, axis="y")
