@@ -15,10 +15,7 @@ from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.experiments.tiny import write_tiny_llama
 from anomalyst.training.loop import train
 from anomalyst.training.task import Share
-from anomalyst.training.tasks.anomalygpt import (
-    AnomalyGPTTask,
-    weighted_cross_entropy,
-)
+from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe, as_tokens
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.text_tower import States
@@ -72,8 +69,8 @@ def recipe(cookie: Path, language_model: Path, tmp_path: Path) -> AnomalyGPTReci
         images=str(tmp_path),
         language_model=str(language_model),
         steps=6, batch=2, warmup_steps=1, learning_rate=5e-3, side_px=96, lora_rank=4,
-        lora_from=4, precision="float32", checkpoint_every=3, log_every=1, yes_weight=2.0,
-        adaptive_gamma=0.5,
+        lora_from=4, precision="float32", checkpoint_every=3, log_every=1,
+        language_loss="weighted", map_loss="adaptive_focal", sampling="by_picture",
     )  # fmt: skip
 
 
@@ -89,6 +86,7 @@ def test_it_runs_on_real_pictures_resumes_and_ships_a_model(recipe, tmp_path: Pa
     assert train(recipe, tmp_path / "run") == folder  # nothing left to do
     said = json.loads((tmp_path / "run" / "accuracy.json").read_text())
     assert said["cookie"]["asked"] == 1 and said["cookie"]["spoiled"] == 0
+    assert "image_auroc" not in said["cookie"]  # one good picture: nothing to rank
 
 
 def test_first_the_language_model_is_frozen_then_lora_is_tuned(recipe, tmp_path: Path):
@@ -126,17 +124,6 @@ def test_bad_recipes_are_refused(recipe, tmp_path: Path):
     (tmp_path / "bad.json").write_text('{"a": 1}')
     with pytest.raises(AnomalystError, match="no list of conversations"):
         AnomalyGPTTask(replace(recipe, instructions=str(tmp_path / "bad.json")), tmp_path)
-
-
-def test_weighted_cross_entropy_by_hand():
-    logits = torch.zeros(2, 2, 4)
-    logits[1] = torch.tensor([9.0, 0, 0, 0])
-    labels = torch.tensor([[1, -100], [1, 2]])
-    plain = weighted_cross_entropy(logits, labels, None)
-    wrong = float(-torch.log_softmax(logits[1, 0], 0)[1])
-    assert float(plain) == pytest.approx((np.log(4) + 2 * wrong) / 3)
-    heavy = weighted_cross_entropy(logits, labels, torch.tensor([3.0, 1.0]))
-    assert float(heavy) == pytest.approx((3 * np.log(4) + 2 * wrong) / 5)
 
 
 def test_the_text_aligned_map_is_the_mean_of_softmaxes_over_two_states():

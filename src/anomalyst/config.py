@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -29,7 +30,10 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str = "confi
             place = f"{key}: " if first["loc"] else ""
             said = first["msg"].removeprefix("Value error, ").removesuffix(".")
             raise AnomalystError(f"{where}: {place}{said}.") from error
-        raise AnomalystError(f"{where}: {key} is {first['input']!r}; {first['msg']}.") from error
+        near = _nearest_word(first) if first["type"] == "literal_error" else ""
+        raise AnomalystError(
+            f"{where}: {key} is {first['input']!r}; {first['msg']}{near}."
+        ) from error
 
 
 def load(cls: type[T], path: Path, overrides: Iterable[str] = ()) -> T:
@@ -76,6 +80,13 @@ def to_mapping(config: Any) -> dict[str, Any]:
     """The resolved tree as plain JSON/YAML values, to be saved with every run."""
     mapping: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
     return mapping
+
+
+def _nearest_word(error: Any) -> str:
+    """Of the words that a key can be, the one that was perhaps meant."""
+    words = re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
+    near = difflib.get_close_matches(str(error["input"]), words, n=1)
+    return f", perhaps {near[0]!r}" if near else ""
 
 
 def _copied(node: Any) -> Any:

@@ -5,10 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
-    """Mean focal loss (Lin et al. 2017, eq. 4, without alpha)."""
+def focal_loss(logits: Tensor, mask: Tensor, gamma: float | Tensor = 2.0) -> Tensor:
+    """Mean focal loss (Lin et al. 2017, eq. 4, without alpha); `gamma` (B,): one a picture."""
     loss = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
     certainty = torch.exp(-loss)  # probability given to the true class
+    if isinstance(gamma, Tensor):
+        gamma = gamma[:, None, None, None]
     return ((1 - certainty) ** gamma * loss).mean()
 
 

@@ -13,7 +13,7 @@ def make_optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.
 
     AdamW decays weights apart from the gradient (Loshchilov and Hutter 2019), the others with it.
     """
-    given: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    given: dict[str, Any] = {"lr": recipe.peak_learning_rate, "weight_decay": recipe.weight_decay}
     match recipe.optimizer:
         case "adamw":
             return torch.optim.AdamW(groups, betas=recipe.betas, **given)
@@ -31,15 +31,16 @@ def make_optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.
 
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Linear warm-up, then a cosine or a line down to `final_share` of the peak, or the peak."""
+    peak = recipe.peak_learning_rate
     if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
+        return peak * (step + 1) / recipe.warmup_steps
     if recipe.schedule == "constant":
-        return recipe.learning_rate
+        return peak
     done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
     left = 1 - min(1.0, done)
     if recipe.schedule == "cosine":
         left = 0.5 * (1 + math.cos(math.pi * (1 - left)))
-    return recipe.learning_rate * (recipe.final_share + (1 - recipe.final_share) * left)
+    return peak * (recipe.final_share + (1 - recipe.final_share) * left)
 
 
 class LossScale:

@@ -73,6 +73,11 @@ class Recipe:
     engine: EngineConfig = field(default_factory=EngineConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
 
+    @property
+    def peak_learning_rate(self) -> float:
+        """The largest that a step has."""
+        return self.learning_rate
+
     def parts(self, world: int) -> int:
         """How many micro-batches a step has over `world` processes; each trains as many of them.
 

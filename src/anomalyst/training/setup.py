@@ -1,5 +1,6 @@
 """Before the first step: the task, its engine, and what an earlier checkpoint left."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import precision_of
+from anomalyst.io.files import write_text
 from anomalyst.training.checkpoint import Checkpoint, fill, find_checkpoint
 from anomalyst.training.engines import Engine, EngineSetup
 from anomalyst.training.engines.base import Precision
@@ -56,7 +58,9 @@ def prepare_run(
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         engine.barrier()
-        for sentence in ineffective_settings(recipe, task, engine.device):
+        notes = ineffective_settings(recipe, task, engine.device)
+        write_text(out / "notes.json", json.dumps(notes, indent=2) + "\n")
+        for sentence in notes:
             on_log({"note": sentence})
         if engine.world > 1 and not recipe.micro_batch:
             on_log({"note": _other_curve(recipe, engine.world)})

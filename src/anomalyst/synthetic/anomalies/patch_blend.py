@@ -15,6 +15,7 @@ SHAPE, SCALE, LEAST_HALF = 2.0, 0.05, 0.03  # of half a side, as a share of the 
 OVERLAP = 0.25  # of the patch's product that must come to lie on the product
 ANOMALOUS_FROM = 0.3  # soft label
 TRIES = 200
+LEAST_SIDE_PX = 5  # of a patch: OpenCV cannot blend what is smaller
 LEAST_PX = 50 / 224**2  # of product in a patch, as a share of the picture
 
 Box = tuple[int, int, int, int]  # x, y, width, height
@@ -30,6 +31,8 @@ def plant(ground: Ground, rng: Rng) -> Planted | None:
         return None
     factor = float(np.clip(rng.normal(1, 0.5), *ground.traits.resize))
     wide, tall = _sides((width * factor, height * factor), ground)
+    if min(wide, tall) < LEAST_SIDE_PX:
+        return None
     patch = cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_LINEAR)
     shown = cv2.resize(shown, (wide, tall), interpolation=cv2.INTER_NEAREST) > 0
     place = _place(ground, shown, rng)

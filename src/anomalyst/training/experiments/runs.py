@@ -18,7 +18,7 @@ class RunRecord:
     recipe: dict[str, Any]
     lines: list[dict[str, float]]
     end: dict[str, Any]
-    accuracy: dict[str, dict[str, int]]  # category -> asked, right, neither, defective
+    accuracy: dict[str, dict[str, float]]  # by category: tasks/category_figures.py, `as_values`
 
     @property
     def name(self) -> str:

@@ -52,7 +52,7 @@ def _settings(recipe: Recipe) -> list[str]:
     if recipe.schedule != "constant" and recipe.warmup_steps >= recipe.steps:
         found.append(
             f"warmup_steps {recipe.warmup_steps}: the run ends after {recipe.steps}, so the "
-            f"learning rate never reaches {recipe.learning_rate:g} and never falls."
+            f"learning rate never reaches {recipe.peak_learning_rate:g} and never falls."
         )
     lora_from = getattr(recipe, "lora_from", 0)
     if lora_from >= recipe.steps:

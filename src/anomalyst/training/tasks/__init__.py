@@ -26,6 +26,9 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "anomalygpt": (AnomalyGPTRecipe, AnomalyGPTTask),
 }
 
+# Keys of old recipes -> what took their place, which is no other name for the same.
+GONE = {"yes_weight": "language_loss: weighted", "adaptive_gamma": "map_loss: adaptive_focal"}
+
 
 def task_of(recipe: Recipe, out: Path) -> Task:
     """The task that a recipe asks for."""
@@ -34,14 +37,19 @@ def task_of(recipe: Recipe, out: Path) -> Task:
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     """The recipe of a YAML file with `key=value` overrides; AnomalystError names what is wrong."""
-    values = read_recipe(path)
+    values = with_overrides(read_recipe(path), overrides or [])
+    for old in GONE.keys() & values:
+        raise AnomalystError(
+            f"{path}: there is no key {old!r} any more; {GONE[old]} weighs by how rare a category "
+            "is (docs/research/variants.md)."
+        )
     task = str(values.get("task", "detector"))
     if task not in TASKS:
         near = difflib.get_close_matches(task, TASKS, n=1, cutoff=0.0)[0]
         raise AnomalystError(
             f"{path}: task is {task!r}; one of {', '.join(TASKS)} is needed, perhaps {near!r}."
         )
-    return from_mapping(TASKS[task][0], with_overrides(values, overrides or []), where=str(path))
+    return from_mapping(TASKS[task][0], values, where=str(path))
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

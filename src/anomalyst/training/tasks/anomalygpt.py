@@ -29,17 +29,24 @@ from anomalyst.io.files import write_text
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.checkpoint import fill
 from anomalyst.training.task import ProbeAnswer, Share, frozen_dtype, prefetched
+from anomalyst.training.tasks.category_figures import (
+    LEARNT,
+    ONE_SHOT,
+    CategoryFigures,
+    open_on_canvas,
+)
+from anomalyst.training.tasks.good_pictures import labelled_test_pictures
 from anomalyst.training.tasks.inspection_data import (
     AnomalyGPTRecipe,
     InspectionSamples,
     InstructionSamples,
     as_tokens,
-    canvas_of,
     facts_about,
-    labelled_test_pictures,
 )
 from anomalyst.training.tasks.language import DialogueTask, ask_yes_or_no, collated
+from anomalyst.types import Features
 from anomalyst.vlm.dialogue import IMAGE_TOKEN
+from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.layer_patches import as_values, insert
 from anomalyst.vlm.huggingface.loading import load_model
@@ -57,6 +64,8 @@ class AnomalyGPTTask(DialogueTask):
         self.detector = Detector(encoder, load_decoder() if embedded else None, dtype=dtype)
         self.inspections = InspectionSamples(recipe, self.detector)
         self.instructions = InstructionSamples(recipe, self.detector)
+        if recipe.limit_samples:
+            self.instructions.entries = self.instructions.entries[: recipe.limit_samples]
         self.model, self.processor = self._build_model()
         self.family = str(self.model.config.text_config.model_type)
         self.adapted = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
@@ -85,6 +94,8 @@ class AnomalyGPTTask(DialogueTask):
         )
         model = AnomalystModel(config)
         model.language_model.load_state_dict(language.state_dict())
+        if recipe.initial:  # of the same widths; its language model is tuned on, too
+            model.load_state_dict(load_model(Path(recipe.initial))[0].state_dict())
         model.language_model.requires_grad_(False)
         config.patches = as_values(recipe.patches)
         insert(model.language_model, recipe.patches)
@@ -127,7 +138,7 @@ class AnomalyGPTTask(DialogueTask):
         for layer in self.adapted:
             layer._disable_adapters = batch["step"] < recipe.lora_from
         moved = {name: values.to(device) for name, values in batch.items() if name != "step"}
-        mask, weights = moved.pop("mask", None), moved.pop("weight", None)
+        mask, weight = moved.pop("mask", None), moved.pop("weight", None)
         levels = [moved.pop(name) for name in sorted(moved) if name.startswith("level")]
         states, given = moved.pop("states", None), moved.pop("given", None)
         parts: dict[str, Tensor] = {}
@@ -135,7 +146,8 @@ class AnomalyGPTTask(DialogueTask):
             decoder = self.model.text_aligned
             assert decoder is not None  # its widths are in the configuration
             found = decoder.level_logits(levels, mask.shape[-2:], states)
-            gamma = recipe.gamma + recipe.adaptive_gamma * float(1 - mask.mean())
+            # gamma_y = gamma / w_y: the rarer the category, the more its easy pixels count, too.
+            gamma = recipe.gamma / weight if recipe.map_loss == "adaptive_focal" else recipe.gamma
             parts["focal"] = torch.stack([focal_loss(x, mask, gamma) for x in found]).sum()
             parts["dice"] = torch.stack([dice_loss(x, mask) for x in found]).sum()
             learnt = decoder(levels, mask.shape[-2:], states).sigmoid()
@@ -145,6 +157,7 @@ class AnomalyGPTTask(DialogueTask):
             )
         labels = moved.pop("labels")
         logits = self.model(**moved).logits[:, :-1].float()
+        weights = weight if recipe.language_loss == "weighted" else None
         parts["language"] = weighted_cross_entropy(logits, labels[:, 1:], weights)
         shares = {"language": recipe.language_weight, "focal": recipe.focal_weight,
                   "dice": recipe.dice_weight}  # fmt: skip
@@ -167,7 +180,8 @@ class AnomalyGPTTask(DialogueTask):
     def finish(self, weights: Path) -> None:
         """accuracy.json: right answers on the test pictures of every category, one good picture."""
         if self.recipe.accuracy:
-            self._write_accuracy(load_model(weights)[0])
+            found = self.figures_by_category(load_model(weights)[0])
+            write_text(self.out / "accuracy.json", json.dumps(found, indent=2) + "\n")
 
     def probe(self) -> list[ProbeAnswer]:
         """The fixed questions of the training monitor: good pictures and defective ones in turn."""
@@ -182,49 +196,69 @@ class AnomalyGPTTask(DialogueTask):
             if index % 2:
                 picture, mask = good.defective(own, self.recipe.defects, rng)
             other = pictures[int(rng.integers(len(pictures)))]
-            answers.append(self._ask(self.model, name, picture, mask, other))
+            features, facts = self.inspections.encode(picture), facts_about(mask, name)
+            beside = self.inspections.few_shot_map(features, other)
+            told = self._ask(self.model, features, beside, facts, bool(facts.regions))
+            answers.append(told)
         return answers
 
-    def _write_accuracy(self, model: AnomalystModel) -> None:
-        counts: dict[str, dict[str, int]] = {}
-        for sample in labelled_test_pictures(self.recipe):
-            name = sample.category if sample.category in self.inspections.good else None
-            name = name or next(iter(self.inspections.good))
-            picture = canvas_of(
-                sample.image, self.recipe.side_px, self.detector.encoder.multiple_px
+    def figures_by_category(self, model: AnomalystModel) -> dict[str, dict[str, float]]:
+        """Its answers about all test pictures, and its maps: `CategoryFigures.as_values`."""
+        counted: dict[str, CategoryFigures] = {}
+        for category, sample in labelled_test_pictures(self.recipe):
+            name = (
+                category if category in self.inspections.good else next(iter(self.inspections.good))
             )
-            mask = np.full(picture.shape[:2], sample.label == "anomalous")
-            said = self._ask(model, name, picture, mask, self.inspections.good[name].pictures[0])
-            row = counts.setdefault(name, {"asked": 0, "right": 0, "neither": 0, "spoiled": 0})
-            row["asked"] += 1
-            row["right"] += said.right is True
-            row["neither"] += said.right is None
-            row["spoiled"] += sample.label == "anomalous"
-        write_text(self.out / "accuracy.json", json.dumps(counts, indent=2) + "\n")
+            anomalous = sample.label == "anomalous"
+            picture, mask = open_on_canvas(
+                sample, self.recipe.side_px, self.detector.encoder.multiple_px
+            )
+            size_hw = (picture.shape[0], picture.shape[1])
+            features = self.inspections.encode(picture)
+            good = self.inspections.good[name].pictures[0]
+            beside = self.inspections.few_shot_map(features, good)
+            known = np.full(size_hw, anomalous) if mask is None else mask
+            said = self._ask(model, features, beside, facts_about(known, name), anomalous)
+            row = counted.setdefault(name, CategoryFigures())
+            row.add(right=said.right, anomalous=anomalous, mask=mask)
+            row.add_map(ONE_SHOT, beside.numpy(), size_hw)
+            row.add_map(LEARNT, self._learnt_map(model, name, features, size_hw), size_hw)
+        return {name: row.as_values() for name, row in counted.items()}
+
+    @torch.no_grad()
+    def _learnt_map(
+        self, model: AnomalystModel, name: str, features: Features, size_hw: tuple[int, int]
+    ) -> np.ndarray:
+        """What the text-aligned decoder sees without a good picture: float32 (H, W)."""
+        assert model.text_aligned is not None
+        found = model.text_aligned(
+            aligned_levels(features), size_hw, self.inspections.states.get(name)
+        )
+        return np.asarray(found.sigmoid()[0, 0].float())
 
     def _ask(
         self,
         model: AnomalystModel,
-        product: str,
-        picture: np.ndarray,
-        mask: np.ndarray,
-        good: np.ndarray,
+        features: Features,
+        anomaly_map: Tensor,
+        facts: Facts,
+        defective: bool,
     ) -> ProbeAnswer:
-        """A question about a picture beside a good one."""
-        facts = facts_about(mask, product)
-        features = self.inspections.encode(picture)
-        seen = self.inspections.visual_inputs(
-            features, self.inspections.few_shot_map(features, good), facts
-        )
+        """The fixed question about what was seen; only a recipe with facts is told them."""
+        seen = self.inspections.visual_inputs(features, anomaly_map, facts)
         told = facts.as_text() if self.recipe.facts else ""
-        return ask_yes_or_no(model, self.processor, told, seen, defective=bool(facts.regions))
+        return ask_yes_or_no(model, self.processor, told, seen, defective=defective)
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean over the tokens that are said, each weighing as its dialogue does: (B, T, V), (B, T)."""
+    """Mean over the tokens that are said, each times its dialogue's weight: (B, T, V), (B, T).
+
+    Not over the sum of the weights: a micro-batch of one category would then not be weighted.
+    """
     loss = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100, reduction="none")
-    share = (labels >= 0).float() * (1.0 if weights is None else weights[:, None])
-    return (loss * share).sum() / share.sum().clamp(min=1e-6)
+    if weights is not None:
+        loss = loss * weights[:, None]
+    return loss.sum() / (labels >= 0).sum().clamp(min=1)
 
 
 def _read_language_model(source: str) -> tuple[Any, Any]:

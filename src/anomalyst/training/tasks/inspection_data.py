@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.datasets.reading import read_dataset
-from anomalyst.datasets.splits import folds
 from anomalyst.detection.classifiers.text_aligned import aligned_levels
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.regions import find_regions, joined_px
@@ -22,7 +20,14 @@ from anomalyst.io.pictures import open_picture
 from anomalyst.synthetic.anomalies.methods import METHODS, GoodParts
 from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.recipe import Recipe
-from anomalyst.types import Features, Sample
+from anomalyst.training.tasks.category_balance import (
+    Sampling,
+    drawing_shares,
+    inverse_frequency_weights,
+    refuse_single_pictures,
+)
+from anomalyst.training.tasks.good_pictures import good_samples, training_counts
+from anomalyst.types import Features
 from anomalyst.vlm.dialogue import IMAGE_TOKEN, messages_for
 from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.huggingface import AnomalystProcessor
@@ -30,6 +35,7 @@ from anomalyst.vlm.huggingface.layer_patches import Patch
 from anomalyst.vlm.text_tower import TextTower
 from anomalyst.vlm.visual_inputs import shown
 
+KEPT = 512  # good pictures whose features are remembered, some 1 MB each at 256 px
 INTENTS = ("presence", "sound", "where", "count")
 
 
@@ -40,7 +46,13 @@ class AnomalyGPTRecipe(Recipe):
     task: Literal["anomalygpt"] = "anomalygpt"
     data: tuple[str, ...] = ()  # sets in any layout `data check` knows; their good pictures train
     limit: int = 0  # good pictures of each category that are used, for a quick trial; 0: all
+    limit_samples: int = 0  # of all good pictures together, and of the instructions; 0: all
     epochs: float = 0.0  # passes over the good pictures, once good, once defective; 0: `steps`
+    warmup_share: float = 0.0  # of the steps, in place of warmup_steps; 0: those
+    # Where a scheduler had a maximum of its own, the learning rate that was written may never have
+    # acted: `reading` says which of the two this run has.
+    reading: Literal["written", "scheduler"] = "written"
+    scheduler_learning_rate: float = 0.0  # that maximum; 0: there was none
     folds: int = 0  # cross-validation: the good pictures in so many parts, one held out; 0: none
     fold: int = 0  # which part is held out
     fold_by: Literal["pictures", "categories"] = "pictures"
@@ -61,9 +73,10 @@ class AnomalyGPTRecipe(Recipe):
     language_weight: float = 1.0
     focal_weight: float = 1.0
     dice_weight: float = 1.0
-    yes_weight: float = 1.0  # of the cross-entropy of answers about defective pictures
+    sampling: Sampling = "uniform"  # how a category is drawn: category_balance.py
+    language_loss: Literal["plain", "weighted"] = "plain"  # weighted: times the category's weight
+    map_loss: Literal["focal", "adaptive_focal"] = "focal"  # adaptive: gamma / category's weight
     gamma: float = 2.0  # of the focal loss
-    adaptive_gamma: float = 0.0  # added to gamma, times the share of the picture that is normal
     side_px: int = 256
     longest: int = 1024  # tokens of a dialogue
     probe_pictures: int = 8  # of each of the training monitor's rounds, half of them defective
@@ -76,9 +89,21 @@ class AnomalyGPTRecipe(Recipe):
             raise ValueError(f"defects is {self.defects!r}; one of {', '.join(METHODS)}")
         if self.folds == 1 or (self.folds and not 0 <= self.fold < self.folds):
             raise ValueError(f"fold {self.fold} of folds {self.folds}: two or more are needed")
+        if self.reading == "scheduler" and not self.scheduler_learning_rate > 0:
+            raise ValueError(
+                "reading is 'scheduler', but scheduler_learning_rate says no maximum; give it, "
+                "or say reading: written"
+            )
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """What was written, or the scheduler's own maximum; never a mixture."""
+        if self.reading == "scheduler":
+            return self.scheduler_learning_rate
+        return self.learning_rate
 
     def resolved(self) -> "AnomalyGPTRecipe":
-        """With the steps that `epochs` means: 2 x epochs x good pictures / batch."""
+        """With the steps that `epochs` means, 2 x epochs x good pictures / batch, and warm-up."""
         named = re.fullmatch(r"[\w-]+/[\w.-]+", self.language_model)  # as a hub names it
         if not named and not Path(self.language_model).exists():
             raise AnomalystError(
@@ -89,10 +114,14 @@ class AnomalyGPTRecipe(Recipe):
             raise AnomalystError(
                 "validate_every: a part of the good pictures must be held out; say folds=5."
             )
-        count = sum(map(len, _good_samples(self, held_out=False).values()))
-        if not self.epochs:
-            return self
-        return replace(self, steps=max(1, int(2 * self.epochs * count / self.batch)))
+        counts = training_counts(self)
+        refuse_single_pictures(counts, self.sampling)
+        steps, warmup = self.steps, self.warmup_steps
+        if self.epochs:
+            steps = max(1, int(2 * self.epochs * sum(counts.values()) / self.batch))
+        if self.warmup_share:
+            warmup = max(1, round(self.warmup_share * steps))
+        return replace(self, steps=steps, warmup_steps=warmup)
 
 
 class InspectionSamples:
@@ -103,35 +132,46 @@ class InspectionSamples:
         multiple = detector.encoder.multiple_px
         self.good = {
             name: GoodParts.of([canvas_of(s.image, recipe.side_px, multiple) for s in samples])
-            for name, samples in _good_samples(recipe, held_out=held_out).items()
+            for name, samples in good_samples(recipe, held_out=held_out).items()
         }
+        counts = {name: len(good.pictures) for name, good in self.good.items()}
+        self.weights = inverse_frequency_weights(training_counts(recipe))
+        # None draws as ever: the curves of earlier runs stay.
+        self.shares = None
+        if recipe.sampling != "uniform":
+            self.shares = drawing_shares(counts, recipe.sampling)
+        self._good_features: dict[tuple[str, int], Features] = {}
         tower = TextTower(recipe.states) if recipe.states else None
         self.states = {} if tower is None else {name: tower.states(name) for name in self.good}
+
+    def category(self, rng: np.random.Generator) -> str:
+        """One of the categories, as often as the recipe's sampling says."""
+        return str(rng.choice(list(self.good), p=self.shares))
 
     def sample(self, rng: np.random.Generator, *, defective: bool) -> dict[str, Any]:
         """A good picture, or a defective one, with a question and its true answer."""
         recipe = self.recipe
-        name = str(rng.choice(list(self.good)))
+        name = self.category(rng)
         pictures = self.good[name].pictures
         own = int(rng.integers(len(pictures)))
         picture, mask = pictures[own], np.zeros(pictures[own].shape[:2], bool)
         if defective:
             picture, mask = self.good[name].defective(own, recipe.defects, rng)
-        features = self.encode(picture)
+        features = self.encode(picture) if defective else self._features_of_good(name, own)
         facts = facts_about(mask, name)
         one = write_dialogue(facts, "", rng, turns=1, intents=INTENTS)[0]
         messages = messages_for(facts.as_text() if recipe.facts else "", (), one.question)
         messages.append({"role": "assistant", "content": one.answer})
         given = bool(rng.random() < recipe.few_shot_share) and len(pictures) > 1
-        other = pictures[int(rng.integers(len(pictures)))]
-        anomaly_map = self.few_shot_map(features, other) if given else torch.zeros(8, 8)
+        other = self._features_of_good(name, int(rng.integers(len(pictures)))) if given else None
+        anomaly_map = torch.zeros(8, 8) if other is None else self._map_beside(features, other)
         small = F.interpolate(
             torch.from_numpy(mask)[None, None].float(), (64, 64), mode="area"
         )  # (1, 1, 64, 64)
         extra = {
             "mask": (small > 0.25).float(),
             "given": torch.tensor([given]),
-            "weight": torch.tensor([recipe.yes_weight if facts.regions else 1.0]),
+            "weight": torch.tensor([self.weights.get(name, 1.0)]),  # held out: of no training
             **{f"level{i}": level for i, level in enumerate(aligned_levels(features))},
         }
         if self.states:
@@ -144,11 +184,23 @@ class InspectionSamples:
         """What the frozen encoder sees."""
         return self.detector.encode([picture])
 
-    @torch.no_grad()
     def few_shot_map(self, query: Features, good: np.ndarray) -> Tensor:
         """The few-shot map beside a good picture of the product."""
-        memory: Memory = self.detector.remember(self.detector.encode([good]))
+        return self._map_beside(query, self.encode(good))
+
+    @torch.no_grad()
+    def _map_beside(self, query: Features, good: Features) -> Tensor:
+        memory: Memory = self.detector.remember(good)
         return torch.from_numpy(self.detector.judge(query, memory, None).map)
+
+    def _features_of_good(self, name: str, index: int) -> Features:
+        """Of a good picture; the encoder is frozen, so the last KEPT are not computed twice."""
+        key = name, index
+        if key not in self._good_features:
+            if len(self._good_features) >= KEPT:
+                self._good_features.pop(next(iter(self._good_features)))
+            self._good_features[key] = self.encode(self.good[name].pictures[index])
+        return self._good_features[key]
 
     def visual_inputs(
         self, features: Features, anomaly_map: Tensor, facts: Facts
@@ -197,52 +249,6 @@ def as_tokens(
     """A sample with its messages as token ids and labels."""
     ids, labels = processor.training_ids(sample.pop("messages"), family)
     return {"input_ids": ids[:longest], "labels": labels[:longest]} | sample
-
-
-def labelled_test_pictures(recipe: AnomalyGPTRecipe) -> list[Sample]:
-    """The labelled test pictures of the recipe's sets."""
-    found = [s for folder in recipe.data for s in read_dataset(Path(folder))]
-    return [s for s in found if s.split == "test" and s.label is not None]
-
-
-def _good_samples(recipe: AnomalyGPTRecipe, *, held_out: bool) -> dict[str, list[Sample]]:
-    """The good training pictures of each category, or those that the fold holds out.
-
-    Raises AnomalystError for a folder that is no set, or sets without good training pictures.
-    """
-    found: dict[str, list[Sample]] = {}
-    for folder in recipe.data:
-        for sample in read_dataset(Path(folder)):
-            if sample.split == "train" and sample.label == "normal":
-                found.setdefault(sample.category or Path(folder).name, []).append(sample)
-    if recipe.limit:
-        found = {name: samples[: recipe.limit] for name, samples in found.items()}
-    if recipe.folds:
-        found = _fold(recipe, found, held_out=held_out)
-    if not any(found.values()):
-        raise AnomalystError(f"{', '.join(recipe.data)}: no good training picture is there.")
-    return {name: samples for name, samples in found.items() if samples}
-
-
-def _fold(
-    recipe: AnomalyGPTRecipe, found: dict[str, list[Sample]], *, held_out: bool
-) -> dict[str, list[Sample]]:
-    """The part of a cross-validation: every category without a fold of it, or whole categories."""
-    names = sorted(found)
-    if recipe.fold_by == "categories":
-        if len(names) < recipe.folds:
-            raise AnomalystError(
-                f"folds {recipe.folds} by categories: the sets have {len(names)}; ask for "
-                f"{len(names)} or fewer."
-            )
-        return {n: found[n] for i, n in enumerate(names)
-                if (i % recipe.folds == recipe.fold) is held_out}  # fmt: skip
-    parts = {}
-    for name in names:
-        apart = folds(found[name], recipe.folds, recipe.seed)
-        kept = [s for i, part in enumerate(apart) if i != recipe.fold for s in part]
-        parts[name] = apart[recipe.fold] if held_out else kept
-    return parts
 
 
 def canvas_of(path: Path, side_px: int, multiple_px: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What the predecessor's reports did, repeated and measured."""

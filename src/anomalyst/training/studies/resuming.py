@@ -1,0 +1,46 @@
+"""A study's folder: one study only, and no run of it twice."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anomalyst.config import to_mapping
+from anomalyst.errors import AnomalystError
+from anomalyst.io.files import write_text
+from anomalyst.training.experiments.runs import read_run
+from anomalyst.training.recipe import Recipe
+
+
+def refuse_other_study(out: Path, settings: Mapping[str, Any]) -> None:
+    """Raises AnomalystError where another study was begun."""
+    path = out / "study.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else dict(settings)
+    for key in settings.keys() | before.keys():
+        if before.get(key) != settings.get(key):
+            raise AnomalystError(
+                f"{out}: holds a study with {key} {before.get(key)!r}, not "
+                f"{settings.get(key)!r}; choose another folder with --out."
+            )
+
+
+def begin_study(out: Path, settings: Mapping[str, Any]) -> None:
+    """Note what is studied here, once its recipes can be run."""
+    refuse_other_study(out, settings)
+    write_text(out / "study.json", json.dumps(dict(settings), indent=2) + "\n")
+
+
+def has_ended(recipe: Recipe, folder: Path) -> bool:
+    """Whether this recipe came to its end there, or was stopped by the training monitor.
+
+    Raises AnomalystError where another recipe did.
+    """
+    if not (folder / "end.json").exists():
+        return False
+    run = read_run(folder)
+    if run.recipe != to_mapping(recipe):
+        raise AnomalystError(
+            f"{folder}: holds a run of another recipe; delete it, or choose another folder with "
+            "--out."
+        )
+    return run.end.get("how") in ("finished", "stopped")
