@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 
 from anomalyst.vlm.huggingface.configuration import AnomalystConfig
 from anomalyst.vlm.huggingface.layer_patches import as_patches, insert
+from anomalyst.vlm.huggingface.virtual_tokens import insert_virtual_tokens
 from anomalyst.vlm.projector import Projector
 from anomalyst.vlm.prompt_learner import PromptLearner
 from anomalyst.vlm.text_aligned import TextAlignedDecoder
@@ -30,6 +31,8 @@ class AnomalystModel(PreTrainedModel, GenerationMixin):
         width = config.text_config.hidden_size
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         insert(self.language_model, as_patches(config.patches))
+        if config.virtual_tokens:
+            insert_virtual_tokens(self.language_model, **config.virtual_tokens)
         self.prompt_learner = PromptLearner(
             width, base_tokens=config.base_tokens, regions=config.regions
         )
