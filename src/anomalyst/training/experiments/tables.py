@@ -14,7 +14,7 @@ Rows = list[tuple[str, list[str]]]  # what it is, a value per run
 
 PATCH_NAMES = {
     "dropout": "dropout", "layer_norm": "LayerNorm", "batch_norm": "BatchNorm",
-    "residual": "residual layer",
+    "residual": "residual layer", "adapter": "adapter",
 }  # fmt: skip
 ALWAYS = ("optimizer", "learning_rate", "schedule", "batch", "micro_batch", "steps", "precision")
 HIDDEN = ("task", "log_every", "checkpoint_every", "keep_checkpoints", "workers", "watch.every")

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.backbones.base import to_pixels
 from anomalyst.io.files import write_text
 from anomalyst.teaching.losses import dice_loss, focal_loss
 from anomalyst.training.task import ProbeAnswer, Share, prefetched
@@ -172,6 +173,8 @@ class AnomalyGPTTask(VisionLanguageTask):
         seen = self.inspections.visual_inputs(
             features, self.inspections.few_shot_map(features, good), facts
         )
+        if model is self.model and "vision" in self.recipe.train:
+            seen = self.seen(seen | {"pixels": to_pixels([picture])})
         told = facts.as_text() if self.recipe.facts else ""
         return ask_yes_or_no(model, self.processor, told, seen, defective=bool(facts.regions))
 

@@ -59,17 +59,19 @@ class InstructionSamples:
     def sample_of(self, one: Instruction) -> dict[str, Any]:
         """This one: its messages and what is shown."""
         instruction = "" if one.defective is None else INSTRUCTION  # as an inspection is asked
-        found: dict[str, Any] = {"messages": messages_of(one.turns, instruction=instruction)}
-        found |= self.shown(one)
-        if "vision" in self.recipe.train:
-            found["pixels"] = to_pixels([self._canvas(one.image)])
-        return found
+        return {"messages": messages_of(one.turns, instruction=instruction)} | self.inputs(one)
+
+    def inputs(self, one: Instruction) -> dict[str, Tensor]:
+        """What is shown, with the pixels where the encoder is trained."""
+        if "vision" not in self.recipe.train:
+            return self.shown(one)
+        return self.shown(one) | {"pixels": to_pixels([self._canvas(one.image)])}
 
     def shown(self, one: Instruction) -> dict[str, Tensor]:
         """What a picture is shown as; without a good one beside it its map is empty."""
         recipe = self.recipe
         where = str(self.folder.resolve())
-        key = (recipe.vision, recipe.side_px, f"{where}/{one.image}", one.good)
+        key = (self.detector.encoder.name, recipe.side_px, f"{where}/{one.image}", one.good)
         if key not in _KEPT:
             found = self._look(one)
             if len(_KEPT) >= MOST_KEPT:
@@ -136,13 +138,12 @@ def _instruction(entry: Any, where: str) -> Instruction:
     name = entry.get("id") or entry.get("image") or entry.get("image_name")
     where = f"{where} ({name})" if name else where
     said = entry.get("conversations") or entry.get("conversation")
+    image, good = entry.get("image") or entry.get("image_name") or "", entry.get("good", "")
     if isinstance(entry.get("caption"), str) and not said:
-        turns: tuple[tuple[str, str], ...] = ((CAPTION_QUESTION, entry["caption"]),)
-    else:
-        turns = _turns(said, where)
-    image = entry.get("image") or entry.get("image_name") or ""
+        turns = ((CAPTION_QUESTION, entry["caption"]),)
+        return Instruction(turns=turns, image=image, good=good)
     return Instruction(
-        turns=turns, image=image, good=entry.get("good", ""), defective=entry.get("defective")
+        turns=_turns(said, where), image=image, good=good, defective=entry.get("defective")
     )
 
 

@@ -34,13 +34,13 @@ from anomalyst.training.tasks.tuning import (
     choose_sparse,
     merged_state,
     set_trained,
-    trained_share,
+    trained_count,
 )
 from anomalyst.vlm.dialogue import IMAGE_TOKEN
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.configuration import OWN_VISION
 from anomalyst.vlm.huggingface.layer_patches import Patch, as_values, insert
-from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.huggingface.loading import load_model, own_vision
 from anomalyst.vlm.text_aligned import text_states
 from anomalyst.vlm.visual_inputs import PATCH_CELLS
 
@@ -95,6 +95,11 @@ class VisionLanguageRecipe(Recipe):
     def check_sources(self) -> None:
         """Raises AnomalystError where there is no model to start from."""
         if self.initial:
+            if not (Path(self.initial) / "config.json").is_file():
+                raise AnomalystError(
+                    f"initial {self.initial}: no model is there; give the folder `model` of a "
+                    "finished run, as in initial=runs/captions/model."
+                )
             return
         named = re.fullmatch(r"[\w-]+/[\w.-]+", self.language_model)  # as a hub names it
         if not named and not Path(self.language_model).exists():
@@ -129,7 +134,8 @@ class VisionLanguageTask(DialogueTask):
         pixels = moved.pop("pixels", None)
         if pixels is None:
             return moved
-        features = self.model.vision_encoder(pixels)
+        encoder = self.model.vision_encoder
+        features = encoder(pixels.to(next(encoder.parameters()).device))
         last = features.levels[min(2, len(features.levels) - 1)]
         changed = {
             "image_embedding": features.embedding,
@@ -152,10 +158,15 @@ class VisionLanguageTask(DialogueTask):
         return self.write_model(merged, vision)
 
     def finish(self, weights: Path) -> None:
-        """trained.json: how many parameters were trained, of how many."""
-        del weights
-        trained, whole = trained_share(self.module)
-        note = {"trained": trained, "of": whole, "train": list(self.start.train)}
+        """trained.json: how many parameters were trained, of how many.
+
+        What is asked from now on is seen by the encoder that ships.
+        """
+        if "vision" in self.start.train:
+            self.detector.encoder = load_encoder(own_vision(weights))
+        note = {
+            "trained": trained_count(self.module), "of": self.whole, "train": list(self.start.train)
+        }  # fmt: skip
         write_text(self.out / "trained.json", json.dumps(note) + "\n")
 
     def choose_sparse(self) -> None:
@@ -184,10 +195,14 @@ class VisionLanguageTask(DialogueTask):
             "state_width": state_width,
             "facts": recipe.facts,
         }
-        model, processor = (continued if recipe.initial else begun)(recipe, shape)
-        if "vision" in recipe.train:
-            model.add_module("vision_encoder", load_encoder(recipe.vision))
-        set_trained(model, recipe)
+        with torch.random.fork_rng(devices=[]):
+            # What is new and not trained must be the same when the model is built again to ship.
+            torch.manual_seed(recipe.seed)
+            model, processor = (continued if recipe.initial else begun)(recipe, shape)
+            if "vision" in recipe.train:
+                model.add_module("vision_encoder", load_encoder(recipe.vision))
+            self.whole = sum(p.numel() for p in model.parameters())  # before anything is put in
+            set_trained(model, recipe)
         return model.train(), processor
 
 

@@ -107,7 +107,9 @@ def _before(decoder: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[
     changed = dict(kwargs)
     given = changed.get("inputs_embeds")
     if given is None:
-        given = decoder.embed_tokens(changed.pop("input_ids") if "input_ids" in changed else args[0])
+        given = decoder.embed_tokens(
+            changed.pop("input_ids") if "input_ids" in changed else args[0]
+        )
         args = ()
     changed["inputs_embeds"] = given
     batch, device = given.shape[0], given.device
