@@ -81,7 +81,7 @@ def test_captions_move_the_projector_and_nothing_else(recipe, made, tmp_path):
     assert noted["trained"] == projector and noted["of"] > 3 * projector
 
 
-def test_each_choice_moves_what_it_names_from_stage_one_on(recipe, made, tmp_path):
+def test_each_choice_moves_what_it_names_from_stage_one_on(recipe, tmp_path):
     first = train(replace(recipe, steps=1), tmp_path / "one")
     chosen = {
         ("projector", "lora"): ("projector.", "self_attn."),

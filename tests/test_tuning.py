@@ -57,7 +57,7 @@ TRAINED = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_little_is_trained_the_rest_stays_and_the_shipped_model_says_the_same(
-    method, recipe, made, tmp_path
+    method, recipe, tmp_path
 ):
     task = InstructionTask(replace(recipe, train=(method,)), tmp_path)
     assert trained_count(task.module) == TRAINED[method]
@@ -152,7 +152,7 @@ def test_a_run_chooses_its_mask_by_gradients_and_keeps_it(recipe, tmp_path):
     assert torch.equal(again.model.get_submodule(name).index, best)
 
 
-def test_what_a_model_cannot_have_is_refused(recipe, made, tmp_path):
+def test_what_a_model_cannot_have_is_refused(recipe, tmp_path):
     task = InstructionTask(replace(recipe, train=("prefix",)), tmp_path)
     folder = task.ship(trained_state(task.module))
     stage = replace(recipe, language_model="", initial=str(folder))

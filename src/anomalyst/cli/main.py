@@ -13,6 +13,7 @@ from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.server import serve, store, watch
+from anomalyst.cli.study import peft
 from anomalyst.cli.training import compare, search, train
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory
@@ -35,13 +36,20 @@ BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.corrections),
 )
+STUDIES = (peft.peft,)
+studies = typer.Typer(
+    no_args_is_help=True, help="Questions of the field, each answered by one table."
+)
 for command in COMMANDS:
     app.command()(command)
 for command in BENCHES:
     inspection.app.command()(command)
+for command in STUDIES:
+    studies.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 app.add_typer(inspection.app, name="bench")
+app.add_typer(studies, name="study")
 
 
 def _show_version(wanted: bool) -> None:

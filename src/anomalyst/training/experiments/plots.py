@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from anomalyst.training.experiments.runs import RunRecord
-from anomalyst.training.experiments.tables import AllReduceRow, EngineRow, MessageCost
+from anomalyst.training.experiments.tables import AllReduceRow, EngineRow, MessageCost, PeftRow
 
 PANELS = (
     ("loss", "loss", False),
@@ -119,6 +119,29 @@ def draw_allreduce(
     last.set_title("sent by the busiest process; dots: counted")
     for axes in (*panels, last):
         axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    return as_png(figure)
+
+
+def draw_peft(rows: Sequence[PeftRow]) -> bytes:
+    """Right answers, then validation loss, against the share of parameters that is trained."""
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    right, loss = figure.subplots(1, 2)
+    trained = [row for row in rows if row.trained]
+    for axes, title, value in (
+        (right, "right answers about held-out pictures, %", lambda r: 100 * r.right / r.asked),
+        (loss, "validation loss", lambda r: r.validation_loss),
+    ):
+        for row in trained:
+            share = 100 * row.trained / row.whole
+            axes.plot([share], [value(row)], "o")
+            axes.annotate(row.method, (share, value(row)), (5, 4), textcoords="offset points")
+        for row in rows:
+            if not row.trained:
+                axes.axhline(value(row), linestyle="--", color="grey", label="nothing trained")
+                axes.legend(fontsize="small")
+        axes.set(xscale="log", xlabel="trained parameters, % of the model", title=title)
+        axes.margins(x=0.18, y=0.12)
         axes.grid(alpha=0.3)
     return as_png(figure)
 

@@ -1,4 +1,4 @@
-"""Instructions and captions as LLaVA and PandaGPT write them: all turns of each, and its picture."""
+"""Instructions and captions as LLaVA and PandaGPT write them: all turns, and the picture."""
 
 import json
 from dataclasses import dataclass

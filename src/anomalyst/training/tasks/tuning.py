@@ -6,15 +6,18 @@ shipped model must have them without peft. What can be merged into the weights i
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from peft import IA3Config, LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.recipe import Recipe
 from anomalyst.vlm.huggingface import AnomalystModel
 from anomalyst.vlm.huggingface.layer_patches import Patch, as_patches, as_values, blocks_of, insert
 from anomalyst.vlm.huggingface.virtual_tokens import (
@@ -28,18 +31,20 @@ METHODS = ("lora", "adapter", "prefix", "prompt", "ia3", "bitfit", "sparse")  # 
 FRESH = (".lora_", ".ia3_")  # what peft puts beside a weight
 
 
-class TuningRecipe(Protocol):
-    """What is read of a recipe here."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningRecipe(Recipe):
+    """What is trained: parts as a whole, and one method in a frozen language model."""
 
-    seed: int
-    train: tuple[str, ...]
-    lora_rank: int
-    lora_alpha: int
-    lora_dropout: float
-    lora_targets: tuple[str, ...]
-    adapter_width: int
-    virtual_tokens: int
-    sparse_share: float
+    # projector, prompt_learner, decoder, language, vision; and one of lora, adapter, prefix,
+    # prompt, ia3, bitfit, sparse.
+    train: tuple[str, ...] = ("projector",)
+    lora_rank: int = 32
+    lora_alpha: int = 32
+    lora_dropout: float = 0.1
+    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    adapter_width: int = 16  # of the bottlenecks of `adapter`
+    virtual_tokens: int = 20  # of `prefix` and `prompt`
+    sparse_share: float = 0.005  # of the weights of each matrix that `sparse` changes
 
 
 def checked_words(train: Sequence[str], *, parts: Sequence[str] = PARTS) -> None:
@@ -114,6 +119,7 @@ class SparseLinear(nn.Module):
     """
 
     OWN = (".values", ".index")
+    index: Tensor  # (count,) places in the flattened weight
 
     def __init__(self, base: nn.Linear, share: float):
         super().__init__()
@@ -262,9 +268,8 @@ def _linear(model: AnomalystModel) -> Iterator[Any]:
     """The linear layers of the language model's blocks, without what was put in."""
     for block in blocks_of(model.language_model).values():
         for name, layer in block.named_modules():
-            if hasattr(layer, "weight") and hasattr(layer, "bias") and layer.weight.ndim == 2:
-                if ".patched_" not in f".{name}":
-                    yield layer
+            if isinstance(layer, nn.Linear | Conv1D) and ".patched_" not in f".{name}":
+                yield layer
 
 
 _APPLY: dict[str, Callable[[AnomalystModel, TuningRecipe], None]] = {

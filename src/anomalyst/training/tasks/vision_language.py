@@ -27,9 +27,9 @@ from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 from anomalyst.training.checkpoint import fill
-from anomalyst.training.recipe import Recipe
 from anomalyst.training.tasks.language import DialogueTask
 from anomalyst.training.tasks.tuning import (
+    TuningRecipe,
     checked_words,
     choose_sparse,
     merged_state,
@@ -48,7 +48,7 @@ SPARSE_SAMPLES = 64  # whose gradients choose what sparse fine-tuning changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VisionLanguageRecipe(Recipe):
+class VisionLanguageRecipe(TuningRecipe):
     """A language model of any size that is shown pictures; `initial`: an earlier stage's model."""
 
     language_model: str = ""  # folder or name of a causal language model, where `initial` is empty
@@ -58,16 +58,6 @@ class VisionLanguageRecipe(Recipe):
     states: str = ""  # folder of CLIP or SigLIP whose text tower says normal and abnormal
     facts: bool = False  # say in words what was found; the predecessor did not
     turns: int = 1  # of each dialogue about a picture whose truth is known
-    # What is trained: parts as a whole (projector, prompt_learner, decoder, language, vision) and
-    # one of lora, adapter, prefix, prompt, ia3, bitfit, sparse in a frozen language model.
-    train: tuple[str, ...] = ("projector",)
-    lora_rank: int = 32
-    lora_alpha: int = 32
-    lora_dropout: float = 0.1
-    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    adapter_width: int = 16  # of the bottlenecks of `adapter`
-    virtual_tokens: int = 20  # of `prefix` and `prompt`
-    sparse_share: float = 0.005  # of the weights of each matrix that `sparse` changes
     patches: tuple[Patch, ...] = ()  # layers put into every block of the language model
     side_px: int = 256
     longest: int = 1024  # tokens of a dialogue
@@ -129,7 +119,7 @@ class VisionLanguageTask(DialogueTask):
         """A micro-batch of one sample, the index-th of the run."""
         raise NotImplementedError
 
-    def seen(self, moved: dict[str, Tensor]) -> dict[str, Tensor]:
+    def seen(self, moved: dict[str, Any]) -> dict[str, Any]:
         """A batch with what the encoder in training sees in place of what the frozen one saw."""
         pixels = moved.pop("pixels", None)
         if pixels is None:
@@ -180,7 +170,7 @@ class VisionLanguageTask(DialogueTask):
             choose_sparse(self.model, losses)
 
     def _build_model(self) -> tuple[AnomalystModel, AnomalystProcessor]:
-        """The model as it starts: language model or earlier stage as it is on disk, all else new."""
+        """The model as it starts: what is on disk, and all else new."""
         recipe = self.start
         with torch.inference_mode():
             probe = self.detector.encode([np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)])

@@ -4,7 +4,6 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-
 OWN_VISION = "hf:./vision"  # the folder of a trained encoder, inside the model's own
 
 
@@ -13,12 +12,12 @@ class AnomalystConfig(PreTrainedConfig):
 
     `vision` is an encoder's specification (`embedded`, `hf:DIR`), frozen and not saved with the
     model; where `trained_vision` says that they were trained together it is `OWN_VISION`, saved
-    beside it, and no other will do. `embedding_width` and `patch_width` are those of its embedding and of its last level.
-    `level_widths` are those of the levels that the text-aligned decoder reads; empty: it has none.
-    `facts`: whether the prompt says in words what was found; without, as AnomalyGPT, the model sees
-    it by its prompt embeddings alone. `patches`: layers put into the language model
-    (`vlm/huggingface/layer_patches.py`). `virtual_tokens`: {"kind": "prefix" or "prompt", "count"},
-    learned places before all it reads (`vlm/huggingface/virtual_tokens.py`); empty: none.
+    beside it, and no other will do. `embedding_width` and `patch_width` are those of its embedding
+    and of its last level. `level_widths` are those of the levels that the text-aligned decoder
+    reads; empty: it has none. `facts`: whether the prompt says in words what was found; without, as
+    AnomalyGPT, the model sees it by its prompt embeddings alone. `patches`: layers put into the
+    language model (`vlm/huggingface/layer_patches.py`). `virtual_tokens`: {"kind": "prefix" or
+    "prompt", "count"}, learned places before all it reads (`vlm/huggingface/virtual_tokens.py`).
     """
 
     model_type = "anomalyst"

@@ -16,7 +16,7 @@ LABEL = "virtual_tokens"  # its name in the decoder
 
 
 class PrefixTokens(nn.Module):
-    """Keys and values of P places for every layer (Li and Liang 2021, without the detour by an MLP).
+    """Keys and values of P places for every layer (Li and Liang 2021, without their MLP).
 
     Trained: P x layers x 2 x width of the keys.
     """

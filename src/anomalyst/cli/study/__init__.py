@@ -1,0 +1,1 @@
+"""`anomalyst study ...`: questions of the field, each answered by one table."""
