@@ -202,7 +202,7 @@ def _untrained(recipe: InstructionRecipe, out: Path) -> PeftRow:
 
 
 def _processor_seconds(task: InstructionTask) -> float:
-    """Of one step: forward, backward, optimizer; processor time, as others may compute here, too."""
+    """Of one step, forward, backward and optimizer; others may compute here, so no clock tells."""
     batch, cpu = next(iter(task.batches(0, Share()))), torch.device("cpu")
     trained = [p for p in task.model.parameters() if p.requires_grad]
     optimizer = make_optimizer(task.recipe, [{"params": trained}])
