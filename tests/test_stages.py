@@ -1,12 +1,15 @@
 """Captions, then instructions: what moves, what is learnt from, and what ships."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from transformers import Dinov2Config, Dinov2Model
 
@@ -15,12 +18,17 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspector import Inspector
 from anomalyst.synthetic.procedural import WorldConfig
+from anomalyst.synthetic.procedural.dataset import SetConfig, write_dataset
 from anomalyst.training.data.dialogues.drawn import DrawnConfig, write_drawn
+from anomalyst.training.engines import check_engine
+from anomalyst.training.engines.base import trained_state
 from anomalyst.training.experiments.tiny import write_tiny_llama
 from anomalyst.training.loop import train
+from anomalyst.training.recipe import EngineConfig
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
-from anomalyst.training.tasks.inspection_data import as_tokens
+from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
+from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe, as_tokens
 from anomalyst.training.tasks.instruction_data import CAPTION_QUESTION, read_instructions
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.types import Dialogue
@@ -38,7 +46,7 @@ def made(tmp_path_factory) -> Path:
     write_tiny_llama(folder / "llama", 0, 32)
     torch.manual_seed(0)
     settings = Dinov2Config(
-        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, patch_size=16, image_size=96
+        hidden_size=32, num_hidden_layers=6, num_attention_heads=2, patch_size=16, image_size=96
     )
     Dinov2Model(settings).save_pretrained(folder / "vit")
     world = WorldConfig(size_px=96, references=(1, 1), anomalous_share=0.5)
@@ -149,7 +157,7 @@ def test_three_turns_weigh_by_their_tokens_and_no_user_has_a_label(recipe, tmp_p
         marked[: len(before)] = -100
         logits = task.model(input_ids=ids[None], **shown).logits[0].log_softmax(1)
         places = (marked >= 0).nonzero()[:, 0]
-        total -= float(logits[places - 1].gather(1, marked[places][:, None]).sum())
+        total -= logits[places - 1].gather(1, marked[places][:, None]).sum().item()
         tokens += len(places)
     assert whole == pytest.approx(total / tokens, rel=1e-5)
     assert tokens == int((labels >= 0).sum())
@@ -234,3 +242,74 @@ def test_both_recipes_run_one_after_the_other_at_a_tiny_size(made, tmp_path):
     assert np.isfinite(
         json.loads((tmp_path / "captions/log.jsonl").read_text().splitlines()[0])["loss"]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("ddp", "[projector,language,vision]"),
+        ("fsdp", "[projector,language,vision]"),
+        ("fsdp", "[prefix]"),
+        ("fsdp", "[sparse]"),
+        ("deepspeed", "[prompt]"),
+        ("deepspeed", "[sparse]"),
+        ("ddp", "[projector,ia3]"),
+    ],
+)
+def test_two_processes_go_down_the_same_curve_whatever_is_trained(engine, words, made, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        yaml.safe_dump(
+            {
+                "task": "instructions",
+                "language_model": str(made / "llama"),
+                "instructions": str(made / "dialogues/instructions.json"),
+                "vision": f"hf:{made / 'vit'}",
+                "side_px": 96,
+                "steps": 3,
+                "batch": 4,
+                "micro_batch": 2,
+                "warmup_steps": 1,
+                "precision": "float32",
+                "workers": 0,
+                "log_every": 1,
+                "virtual_tokens": 4,
+                "train": yaml.safe_load(words),
+            }
+        )  # fmt: skip
+    )
+    try:
+        check_engine(EngineConfig(name=engine), "float32", here=2, world=2)
+    except AnomalystError as error:
+        pytest.skip(str(error))
+    found = []
+    for arguments in ([], ["--engine", engine, "--nproc", "2", "engine.zero_stage=3"]):
+        out = tmp_path / f"run{len(arguments)}"
+        words = [sys.executable, "-m", "anomalyst", "train", recipe, "--out", out, *arguments]
+        done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+        found.append([line["loss"] for line in lines if "loss" in line])
+        load_model(out / "model")
+    assert found[1] == pytest.approx(found[0], abs=1e-4)
+
+
+def test_the_full_size_learns_all_turns_about_a_map_and_its_encoder_too(made, tmp_path):
+    write_dataset(tmp_path / "pills", SetConfig(family="pill", size_px=96, train=3))
+    recipe = AnomalyGPTRecipe(
+        data=(str(tmp_path / "pills"),), language_model=str(made / "llama"), turns=3,
+        vision=f"hf:{made / 'vit'}", train=("projector", "prompt_learner", "decoder", "vision"),
+        side_px=96, batch=2, steps=1, workers=0, precision="float32", ema_decay=0.0,
+    )  # fmt: skip
+    task = AnomalyGPTTask(recipe, tmp_path)
+    batch = next(iter(task.batches(0, Share())))
+    starts = (batch["labels"][:, 1:] >= 0) & (batch["labels"][:, :-1] < 0)
+    assert starts.sum(1).tolist() == [3, 3]
+    task.loss(dict(batch), CPU)[0].backward()
+    grown = {name.split(".")[0] for name, p in task.model.named_parameters() if p.grad is not None}
+    assert grown == {"projector", "prompt_learner", "text_aligned", "vision_encoder"}
+    model = task.ship(trained_state(task.module))
+    assert load_model(model)[0].config.trained_vision
+    task.finish(model)
+    assert task.detector.encoder.name == f"hf:{model / 'vision'}"

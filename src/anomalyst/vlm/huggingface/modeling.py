@@ -129,6 +129,8 @@ class AnomalystModel(PreTrainedModel, GenerationMixin):
         """As `GenerationMixin.generate`, of a prompt with a picture; only the new tokens."""
         if input_ids is None:
             return super().generate(**kwargs)
+        if self.config.image_token_id is not None:  # nobody could fill what it would say
+            kwargs.setdefault("suppress_tokens", [self.config.image_token_id])
         shown = {name: kwargs.pop(name) for name in SHOWN if name in kwargs}
         embeddings = self.embedded(input_ids, **shown)
         if kwargs.get("attention_mask") is None:
