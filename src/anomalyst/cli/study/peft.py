@@ -19,8 +19,8 @@ def peft(
             show_default="all",
         ),
     ] = None,
-    steps: Annotated[int, Option(min=10, help="Of each run.")] = 80,
-    pictures: Annotated[int, Option(min=20, help="Drawn; a fifth is held out.")] = 400,
+    steps: Annotated[int, Option(min=10, help="Of each run.")] = 60,
+    pictures: Annotated[int, Option(min=20, help="Drawn; a fifth is held out.")] = 300,
     seed: Annotated[int, Option(help="Of the drawings and of each run.")] = 0,
     language: Annotated[
         Path | None,

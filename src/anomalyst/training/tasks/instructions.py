@@ -72,11 +72,11 @@ class InstructionTask(VisionLanguageTask):
     has_decoder = False
 
     def __init__(self, recipe: InstructionRecipe, out: Path):
+        super().__init__(recipe, out)
         if not recipe.instructions:
             written = write_drawn(out / "drawn", recipe.drawn)
             recipe = replace(recipe, instructions=str(written), images="")
         self.recipe = recipe
-        super().__init__(recipe, out)
         self.samples = InstructionSamples.of(recipe, self.detector)
         entries = self.samples.entries
         kept = len(entries) - round(recipe.held_out * len(entries))
