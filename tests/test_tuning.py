@@ -13,6 +13,9 @@ from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.training.checkpoint import fill
 from anomalyst.training.data.dialogues.drawn import DrawnConfig, write_drawn
 from anomalyst.training.engines.base import trained_state
+from anomalyst.training.experiments.plots import draw_peft
+from anomalyst.training.experiments.studies.peft import PeftStudy, study_peft
+from anomalyst.training.experiments.tables import PeftRow, peft_table
 from anomalyst.training.experiments.tiny import LAYERS, write_tiny_llama
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.tuning import METHODS, SparseLinear, trained_count
@@ -176,3 +179,28 @@ def test_what_a_model_cannot_have_is_refused(recipe, tmp_path):
     for method in ("lora", "ia3", "bitfit"):  # these any model of the kind can have
         task = InstructionTask(replace(other, train=(method,)), tmp_path / method)
         assert load_model(task.ship(trained_state(task.module)))
+
+
+def test_the_study_s_table_says_what_each_way_costs_and_names_a_typo(refused):
+    rows = [
+        PeftRow("none", 0, 1000, 0.0, 0.0, 0.0, 0.9, 4, 1, 8),
+        PeftRow("lora", 25, 1000, 0.003, 0.25, 512.0, 0.5, 6, 0, 8),
+    ]
+    table = peft_table(rows)
+    assert "2.500" in table and "75.0" in table and "50.0" in table and "12.5" in table
+    assert draw_peft(rows).startswith(b"\x89PNG")
+    assert "the nearest is 'lora'" in refused("study", "peft", "--method", "lorra")
+
+
+@pytest.mark.slow
+def test_the_study_goes_on_where_it_stopped_and_refuses_another(tmp_path):
+    study = PeftStudy(methods=("none", "bitfit"), pictures=20, steps=10)
+    rows = study_peft(study, tmp_path)
+    assert [row.method for row in rows] == ["none", "bitfit"] and rows[1].trained == 14_592
+    assert (
+        all(row.asked == 4 for row in rows) and rows[1].validation_loss != rows[0].validation_loss
+    )
+    assert study_peft(study, tmp_path) == rows  # at once
+    assert (tmp_path / "peft.md").is_file() and (tmp_path / "peft.png").is_file()
+    with pytest.raises(AnomalystError, match="holds another study"):
+        study_peft(replace(study, steps=11), tmp_path)
