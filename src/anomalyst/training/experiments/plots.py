@@ -125,24 +125,22 @@ def draw_allreduce(
 
 def draw_peft(rows: Sequence[PeftRow]) -> bytes:
     """Right answers, then validation loss, against the share of parameters that is trained."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    right, loss = figure.subplots(1, 2)
-    trained = [row for row in rows if row.trained]
-    for axes, title, value in (
-        (right, "right answers about held-out pictures, %", lambda r: 100 * r.right / r.asked),
-        (loss, "validation loss", lambda r: r.validation_loss),
-    ):
-        for row in trained:
-            share = 100 * row.trained / row.whole
-            axes.plot([share], [value(row)], "o")
-            axes.annotate(row.method, (share, value(row)), (5, 4), textcoords="offset points")
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    values: tuple[Callable[[PeftRow], float], ...] = (
+        lambda row: 100 * row.right / row.asked,
+        lambda row: row.validation_loss,
+    )
+    titles = ("right answers about held-out pictures, %", "validation loss")
+    for axes, value, title in zip(panels, values, titles, strict=True):
         for row in rows:
-            if not row.trained:
+            if row.trained:
+                axes.plot([100 * row.trained / row.whole], [value(row)], "o", label=row.method)
+            else:
                 axes.axhline(value(row), linestyle="--", color="grey", label="nothing trained")
-                axes.legend(fontsize="small")
         axes.set(xscale="log", xlabel="trained parameters, % of the model", title=title)
-        axes.margins(x=0.18, y=0.12)
         axes.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     return as_png(figure)
 
 

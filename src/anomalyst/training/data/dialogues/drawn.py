@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +32,17 @@ class DrawnConfig:
     count: int = 1000  # pictures, each with a good one of its product
     said: Literal["captions", "dialogues"] = "captions"
     turns: int = 3  # of a dialogue
+    intents: tuple[str, ...] = INTENTS  # what is asked
     seed: int = 0
     world: WorldConfig = WorldConfig(references=(1, 1), anomalous_share=0.5)
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"count is {self.count}; one picture or more is needed")
+        for name in self.intents:
+            if name not in INTENTS:
+                near = get_close_matches(name, INTENTS, n=1, cutoff=0.0)[0]
+                raise ValueError(f"intents has {name!r}; the nearest is {near!r}")
 
 
 def write_drawn(
@@ -72,7 +82,7 @@ def _said(episode: Episode, config: DrawnConfig, rng: np.random.Generator) -> di
     if config.said == "captions":
         sentences = (answer_to(Intent(name=name), facts, look, rng) for name in ("look", "report"))
         return {"caption": " ".join(sentences)}
-    turns = write_dialogue(facts, look, rng, turns=config.turns, intents=INTENTS)
+    turns = write_dialogue(facts, look, rng, turns=config.turns, intents=config.intents)
     said = [(who, text) for one in turns
             for who, text in (("human", one.question), ("gpt", one.answer))]  # fmt: skip
     return {"conversations": [{"from": who, "value": text} for who, text in said]}
