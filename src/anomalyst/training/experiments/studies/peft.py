@@ -28,7 +28,6 @@ from anomalyst.training.experiments.tables import PeftRow, peft_table
 from anomalyst.training.loop import train
 from anomalyst.training.optimization import make_optimizer
 from anomalyst.training.task import Share
-from anomalyst.training.tasks.inspection_data import INTENTS
 from anomalyst.training.tasks.instruction_data import InstructionSamples, kept_looks
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.tuning import METHODS
@@ -102,12 +101,7 @@ def study_peft(
     _claim(out, study)
     world = WorldConfig(size_px=SIDE_PX, references=(1, 1), anomalous_share=0.5)
     drawn = DrawnConfig(
-        count=study.pictures,
-        said="dialogues",
-        turns=2,
-        intents=INTENTS,  # every answer depends on whether there is a defect
-        seed=study.seed,
-        world=world,
+        count=study.pictures, said="dialogues", turns=1, seed=study.seed, world=world
     )
     instructions = write_drawn(out / "drawn", drawn)
     say(f"{study.pictures} pictures are drawn.")
