@@ -205,8 +205,11 @@ class Inspector:
     def speaker(self) -> "Speaker":
         """The language model, read when the first question is asked."""
         from anomalyst.vlm.generation import Speaker
+        from anomalyst.vlm.huggingface.loading import check_vision
 
-        return Speaker.load(self.config.language)
+        speaker = Speaker.load(self.config.language)
+        check_vision(speaker.model, self.name)
+        return speaker
 
     def inspect_many(
         self, images: Sequence[Path], product: Product, *, false_alarm_rate: float = 0.05

@@ -3,6 +3,7 @@
 Only safetensors are read and only code of the transformers package is run.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,6 +107,13 @@ class HubEncoder(Encoder):
         )
         levels = [self._grid(output.hidden_states[i], size_hw).float() for i in self.levels]
         return Features(levels, self._embedding(output).float())
+
+    def save(self, folder: Path) -> None:
+        """Write it, with what normalises its pictures, as `hf:FOLDER` reads it."""
+        self.model.save_pretrained(folder)
+        mean, std = (value.flatten().tolist() for value in (self.mean, self.std))
+        settings = {"do_normalize": True, "image_mean": mean, "image_std": std}
+        (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
     def _grid(self, hidden: Tensor, size_hw: tuple[int, ...]) -> Tensor:
         """Patch tokens back on their grid: (B, T, D) -> (B, D, h, w); a CNN's is one already."""

@@ -13,7 +13,7 @@ from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.server import serve, store, watch
-from anomalyst.cli.study import abilities, few_shot, imbalance, variants
+from anomalyst.cli.study import abilities, few_shot, imbalance, peft, variants
 from anomalyst.cli.training import compare, search, train
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory
@@ -36,7 +36,13 @@ BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.corrections),
 )
-STUDIES = (few_shot.few_shot, abilities.abilities, variants.variants, imbalance.imbalance)
+STUDIES = (
+    few_shot.few_shot,
+    abilities.abilities,
+    variants.variants,
+    imbalance.imbalance,
+    peft.peft,
+)
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:
     app.command()(command)

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from anomalyst.training.experiments.runs import RunRecord
-from anomalyst.training.experiments.tables import AllReduceRow, EngineRow, MessageCost
+from anomalyst.training.experiments.tables import AllReduceRow, EngineRow, MessageCost, PeftRow
 
 PANELS = (
     ("loss", "loss", False),
@@ -120,6 +120,27 @@ def draw_allreduce(
     for axes in (*panels, last):
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
+    return as_png(figure)
+
+
+def draw_peft(rows: Sequence[PeftRow]) -> bytes:
+    """Right answers, then validation loss, against the share of parameters that is trained."""
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    values: tuple[Callable[[PeftRow], float], ...] = (
+        lambda row: 100 * row.right / row.asked,
+        lambda row: row.validation_loss,
+    )
+    titles = ("right answers about held-out pictures, %", "validation loss")
+    for axes, value, title in zip(panels, values, titles, strict=True):
+        for row in rows:
+            if row.trained:
+                axes.plot([100 * row.trained / row.whole], [value(row)], "o", label=row.method)
+            else:
+                axes.axhline(value(row), linestyle="--", color="grey", label="nothing trained")
+        axes.set(xscale="log", xlabel="trained parameters, % of the model", title=title)
+        axes.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     return as_png(figure)
 
 

@@ -14,7 +14,7 @@ Rows = list[tuple[str, list[str]]]  # what it is, a value per run
 
 PATCH_NAMES = {
     "dropout": "dropout", "layer_norm": "LayerNorm", "batch_norm": "BatchNorm",
-    "residual": "residual layer",
+    "residual": "residual layer", "adapter": "adapter",
 }  # fmt: skip
 ALWAYS = ("optimizer", "learning_rate", "schedule", "batch", "micro_batch", "steps", "precision")
 HIDDEN = ("task", "log_every", "checkpoint_every", "keep_checkpoints", "workers", "watch.every")
@@ -84,6 +84,22 @@ class AllReduceRow:
     numbers: int
     seconds: float  # median
     sent: MessageCost | None  # as counted; None where a library sends
+
+
+@dataclass(frozen=True, slots=True)
+class PeftRow:
+    """What one way of tuning costs and is worth."""
+
+    method: str
+    trained: int  # numbers
+    whole: int  # of the model before anything was put in
+    learning_rate: float  # its peak
+    seconds_per_step: float  # of the processor, median
+    memory_mb: float  # of its process, at its peak
+    validation_loss: float
+    right: int  # yes or no about held-out pictures
+    neither: int  # neither yes nor no
+    asked: int
 
 
 def run_tables(
@@ -159,6 +175,21 @@ def method_table(found: Sequence[MethodRow]) -> str:
         lines.append([method, *cells, _percents(mine), f"{np.mean(means):.1f}{spread}"])
     heads = ["trained on", *categories, "mean", "pixel AUROC ± s.d. over seeds"]
     return markdown_table(heads, lines, words=1)
+
+
+def peft_table(rows: Sequence[PeftRow]) -> str:
+    """Methods down; parameters, costs and worth across."""
+    heads = ("trained", "parameters", "share %", "learning rate", "CPU ms per step", "peak MB",
+             "validation loss", "right %", "neither %")  # fmt: skip
+    cells = []
+    for r in rows:
+        cost = (f"{r.learning_rate:g}", f"{1000 * r.seconds_per_step:.0f}", f"{r.memory_mb:.0f}")
+        cells.append(
+            (r.method, f"{r.trained:,}", f"{100 * r.trained / r.whole:.3f}",
+             *(cost if r.trained else ("", "", "")), f"{r.validation_loss:.4f}",
+             f"{100 * r.right / r.asked:.1f}", f"{100 * r.neither / r.asked:.1f}")
+        )  # fmt: skip
+    return markdown_table(heads, cells) + "\n"
 
 
 def _percents(rows: Sequence[MethodRow]) -> str:

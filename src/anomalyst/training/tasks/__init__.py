@@ -14,6 +14,7 @@ from anomalyst.training.tasks.composition import CompositionRecipe, CompositionT
 from anomalyst.training.tasks.defect_types import KindsRecipe, KindsTask
 from anomalyst.training.tasks.detector import DetectorTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
+from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
 
@@ -23,6 +24,7 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "composition": (CompositionRecipe, CompositionTask),
     "text_aligned": (TextAlignedRecipe, TextAlignedTask),
     "language": (LanguageRecipe, LanguageTask),
+    "instructions": (InstructionRecipe, InstructionTask),
     "anomalygpt": (AnomalyGPTRecipe, AnomalyGPTTask),
 }
 

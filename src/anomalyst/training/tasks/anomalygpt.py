@@ -6,7 +6,7 @@ equation 8). First the language model is frozen, then LoRA is tuned with the res
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch import Tensor
 
-from anomalyst.backbones import load_encoder
-from anomalyst.backbones.huggingface import quiet
+from anomalyst.backbones.base import to_pixels
 from anomalyst.detection.classifiers.text_aligned import aligned_levels
-from anomalyst.detection.detector import Detector
-from anomalyst.detection.pair_decoder import load_decoder
-from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 from anomalyst.teaching.losses import dice_loss, focal_loss
-from anomalyst.training.checkpoint import fill
-from anomalyst.training.task import ProbeAnswer, Share, frozen_dtype, prefetched
+from anomalyst.training.task import ProbeAnswer, Share, prefetched
 from anomalyst.training.tasks.category_figures import (
     LEARNT,
     ONE_SHOT,
@@ -39,68 +31,36 @@ from anomalyst.training.tasks.good_pictures import labelled_test_pictures
 from anomalyst.training.tasks.inspection_data import (
     AnomalyGPTRecipe,
     InspectionSamples,
-    InstructionSamples,
     as_tokens,
     facts_about,
 )
-from anomalyst.training.tasks.language import DialogueTask, ask_yes_or_no, collated
+from anomalyst.training.tasks.instruction_data import InstructionSamples
+from anomalyst.training.tasks.language import ask_yes_or_no, collated
+from anomalyst.training.tasks.vision_language import VisionLanguageTask
 from anomalyst.types import Features
-from anomalyst.vlm.dialogue import IMAGE_TOKEN
 from anomalyst.vlm.facts import Facts
-from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
-from anomalyst.vlm.huggingface.layer_patches import as_values, insert
+from anomalyst.vlm.huggingface import AnomalystModel
 from anomalyst.vlm.huggingface.loading import load_model
-from anomalyst.vlm.text_tower import TextTower
 
 
-class AnomalyGPTTask(DialogueTask):
+class AnomalyGPTTask(VisionLanguageTask):
     """Batches of inspections and, if there are any, of instructions in turn."""
 
     def __init__(self, recipe: AnomalyGPTRecipe, out: Path):
-        self.recipe, self.out = recipe, out
-        dtype = frozen_dtype(recipe)
-        encoder = load_encoder(recipe.vision, dtype)
-        embedded = recipe.vision == "embedded"
-        self.detector = Detector(encoder, load_decoder() if embedded else None, dtype=dtype)
+        self.recipe = recipe
+        super().__init__(recipe, out)
         self.inspections = InspectionSamples(recipe, self.detector)
-        self.instructions = InstructionSamples(recipe, self.detector)
+        self.instructions = InstructionSamples.of(recipe, self.detector)
         if recipe.limit_samples:
             self.instructions.entries = self.instructions.entries[: recipe.limit_samples]
-        self.model, self.processor = self._build_model()
-        self.family = str(self.model.config.text_config.model_type)
-        self.adapted = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
-        self.module: nn.Module = self.model
         # Instructions have no map, and LoRA may be tuned later only.
-        self.leaves_out = bool(self.instructions.entries or recipe.lora_from)
+        self.leaves_out |= bool(self.instructions.entries or recipe.lora_from)
+        self.choose_sparse()
 
-    def _build_model(self) -> tuple[AnomalystModel, AnomalystProcessor]:
-        """The model as it starts: the language model as it is on disk, all else new."""
-        recipe = self.recipe
-        tokenizer, language = _read_language_model(recipe.language_model)
-        with torch.inference_mode():
-            probe = self.detector.encode([np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)])
-        levels = aligned_levels(probe)
-        # The width of the states' space: the text tower's, or that of learned states.
-        state_width = TextTower(recipe.states).states("object").shape[1] if recipe.states else 64
-        config = AnomalystConfig(
-            text_config=language.config,
-            vision=recipe.vision,
-            embedding_width=probe.embedding.shape[1],
-            patch_width=probe.levels[:3][-1].shape[1],
-            level_widths=tuple(level.shape[1] for level in levels),
-            state_width=state_width,
-            facts=recipe.facts,
-            image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
-        )
-        model = AnomalystModel(config)
-        model.language_model.load_state_dict(language.state_dict())
-        if recipe.initial:  # of the same widths; its language model is tuned on, too
-            model.load_state_dict(load_model(Path(recipe.initial))[0].state_dict())
-        model.language_model.requires_grad_(False)
-        config.patches = as_values(recipe.patches)
-        insert(model.language_model, recipe.patches)
-        _add_lora(model.language_model, recipe)
-        return model, AnomalystProcessor(tokenizer, config.num_image_tokens)
+    def single(self, index: int) -> dict[str, Any]:
+        """A micro-batch of one sample, the index-th of the run."""
+        step, part = divmod(index, self.recipe.batch)
+        return self._micro_batch(self.inspections, self.recipe.batch, step, part)
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Any]]:
         """Inspections in even steps and instructions in odd ones, each drawn by its own numbers."""
@@ -138,6 +98,7 @@ class AnomalyGPTTask(DialogueTask):
         for layer in self.adapted:
             layer._disable_adapters = batch["step"] < recipe.lora_from
         moved = {name: values.to(device) for name, values in batch.items() if name != "step"}
+        moved = self.seen(moved)
         mask, weight = moved.pop("mask", None), moved.pop("weight", None)
         levels = [moved.pop(name) for name in sorted(moved) if name.startswith("level")]
         states, given = moved.pop("states", None), moved.pop("given", None)
@@ -169,16 +130,9 @@ class AnomalyGPTTask(DialogueTask):
         found = {"the 1-shot map (image and pixel AUROC)": batch["anomaly_map"]}
         return found | {"the answers (accuracy)": self.loss(batch, device)[1]["language"]}
 
-    def ship(self, average: Mapping[str, Tensor]) -> Path:
-        """A folder as `AnomalystModel.from_pretrained` reads it, LoRA merged into the words."""
-        whole, _ = self._build_model()  # from the disk: the model in training may lie in shards
-        fill(whole, average)
-        merged = AnomalystModel(self.model.config)
-        merged.load_state_dict(_merged(whole))
-        return self.write_model(merged)
-
     def finish(self, weights: Path) -> None:
         """accuracy.json: right answers on the test pictures of every category, one good picture."""
+        super().finish(weights)
         if self.recipe.accuracy:
             found = self.figures_by_category(load_model(weights)[0])
             write_text(self.out / "accuracy.json", json.dumps(found, indent=2) + "\n")
@@ -198,7 +152,9 @@ class AnomalyGPTTask(DialogueTask):
             other = pictures[int(rng.integers(len(pictures)))]
             features, facts = self.inspections.encode(picture), facts_about(mask, name)
             beside = self.inspections.few_shot_map(features, other)
-            told = self._ask(self.model, features, beside, facts, bool(facts.regions))
+            pixels = to_pixels([picture]) if "vision" in self.recipe.train else None
+            defective = bool(facts.regions)
+            told = self._ask(self.model, features, beside, facts, defective, pixels)
             answers.append(told)
         return answers
 
@@ -243,9 +199,15 @@ class AnomalyGPTTask(DialogueTask):
         anomaly_map: Tensor,
         facts: Facts,
         defective: bool,
+        pixels: Tensor | None = None,
     ) -> ProbeAnswer:
-        """The fixed question about what was seen; only a recipe with facts is told them."""
+        """The fixed question about what was seen; only a recipe with facts is told them.
+
+        `pixels` (1, 3, H, W): for an encoder in training to see.
+        """
         seen = self.inspections.visual_inputs(features, anomaly_map, facts)
+        if pixels is not None:
+            seen = self.seen(seen | {"pixels": pixels})
         told = facts.as_text() if self.recipe.facts else ""
         return ask_yes_or_no(model, self.processor, told, seen, defective=defective)
 
@@ -259,56 +221,3 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | Non
     if weights is not None:
         loss = loss * weights[:, None]
     return loss.sum() / (labels >= 0).sum().clamp(min=1)
-
-
-def _read_language_model(source: str) -> tuple[Any, Any]:
-    """Tokenizer, with a token for the picture, and model of a folder or a name on the hub."""
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(source)
-            language = AutoModelForCausalLM.from_pretrained(
-                source, use_safetensors=True, dtype=torch.float32
-            )
-    except (OSError, ValueError) as error:
-        raise AnomalystError(f"{source}: no language model can be read there ({error}).") from error
-    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if len(tokenizer) > language.get_input_embeddings().num_embeddings:
-        language.resize_token_embeddings(len(tokenizer))
-    return tokenizer, language
-
-
-def _add_lora(language_model: nn.Module, recipe: AnomalyGPTRecipe) -> None:
-    """LoRA on the attention's projections, by the names that this model has for them."""
-    names = {name.rsplit(".", 1)[-1] for name, _ in language_model.named_modules()}
-    wanted = recipe.lora_targets
-    targets = [name for name in (*wanted, "out_proj", "c_attn", "c_proj") if name in names]
-    if not targets:
-        raise AnomalystError(
-            f"lora_targets {', '.join(wanted)}: none is in a {type(language_model).__name__}."
-        )
-    adapter = LoraConfig(
-        r=recipe.lora_rank,
-        lora_alpha=recipe.lora_alpha,
-        lora_dropout=recipe.lora_dropout,
-        target_modules=targets,
-    )
-    trained = [p for p in language_model.parameters() if p.requires_grad]
-    inject_adapter_in_model(adapter, language_model)
-    for parameter in trained:
-        parameter.requires_grad_(True)
-
-
-def _merged(model: AnomalystModel) -> dict[str, Tensor]:
-    """The state of a model with LoRA added to the weights it adapts."""
-    for module in model.modules():
-        if isinstance(module, BaseTunerLayer):
-            module._disable_adapters = False
-            module.merge()
-    state = model.state_dict()
-    return {
-        name.replace(".base_layer.", "."): value
-        for name, value in state.items()
-        if ".lora_" not in name
-    }

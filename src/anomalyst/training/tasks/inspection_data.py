@@ -1,7 +1,5 @@
 """What the predecessor's recipe learns from: good pictures, defective twins, instructions."""
 
-import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.backbones.base import to_pixels
 from anomalyst.detection.classifiers.text_aligned import aligned_levels
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.regions import find_regions, joined_px
@@ -18,8 +17,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import canvas_for, place
 from anomalyst.io.pictures import open_picture
 from anomalyst.synthetic.anomalies.methods import METHODS, GoodParts
-from anomalyst.training.data.dialogues.writer import write_dialogue
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.data.dialogues.writer import messages_of, write_dialogue
 from anomalyst.training.tasks.category_balance import (
     Sampling,
     drawing_shares,
@@ -27,11 +25,10 @@ from anomalyst.training.tasks.category_balance import (
     refuse_single_pictures,
 )
 from anomalyst.training.tasks.good_pictures import good_samples, training_counts
+from anomalyst.training.tasks.vision_language import VisionLanguageRecipe
 from anomalyst.types import Features
-from anomalyst.vlm.dialogue import IMAGE_TOKEN, messages_for
 from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.huggingface import AnomalystProcessor
-from anomalyst.vlm.huggingface.layer_patches import Patch
 from anomalyst.vlm.text_tower import TextTower
 from anomalyst.vlm.visual_inputs import shown
 
@@ -40,8 +37,11 @@ INTENTS = ("presence", "sound", "where", "count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnomalyGPTRecipe(Recipe):
-    """A language model of any size that reads a map; `batch` counts pictures or instructions."""
+class AnomalyGPTRecipe(VisionLanguageRecipe):
+    """A language model of any size that reads a map; `batch` counts pictures or instructions.
+
+    With `instructions` every second step is one of these.
+    """
 
     task: Literal["anomalygpt"] = "anomalygpt"
     data: tuple[str, ...] = ()  # sets in any layout `data check` knows; their good pictures train
@@ -56,20 +56,10 @@ class AnomalyGPTRecipe(Recipe):
     folds: int = 0  # cross-validation: the good pictures in so many parts, one held out; 0: none
     fold: int = 0  # which part is held out
     fold_by: Literal["pictures", "categories"] = "pictures"
-    instructions: str = ""  # LLaVA or PandaGPT JSON; every second step is one of these
-    images: str = ""  # folder that the instructions' pictures lie in
-    language_model: str = ""  # folder or name of a causal language model
+    train: tuple[str, ...] = ("projector", "prompt_learner", "decoder", "lora")
     defects: str = "mixed"  # how good pictures are defective; the predecessor: patch-blend
-    patches: tuple[Patch, ...] = ()  # layers put into every block of the language model
-    vision: str = "embedded"  # the frozen encoder: embedded, or hf:DIR
-    states: str = ""  # folder of CLIP or SigLIP whose text tower says normal and abnormal
-    facts: bool = False  # say in words what was found; the predecessor did not
     few_shot_share: float = 0.5  # of the pictures whose map comes from a good one instead
     lora_from: int = 0  # step from which LoRA is tuned; before it the language model is frozen
-    lora_rank: int = 32
-    lora_alpha: int = 32
-    lora_dropout: float = 0.1
-    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     language_weight: float = 1.0
     focal_weight: float = 1.0
     dice_weight: float = 1.0
@@ -77,18 +67,18 @@ class AnomalyGPTRecipe(Recipe):
     language_loss: Literal["plain", "weighted"] = "plain"  # weighted: times the category's weight
     map_loss: Literal["focal", "adaptive_focal"] = "focal"  # adaptive: gamma / category's weight
     gamma: float = 2.0  # of the focal loss
-    side_px: int = 256
-    longest: int = 1024  # tokens of a dialogue
-    probe_pictures: int = 8  # of each of the training monitor's rounds, half of them defective
     accuracy: bool = True  # at the end, ask about every test picture of the sets
 
     def __post_init__(self) -> None:
-        if self.task == "anomalygpt" and not (self.data and self.language_model):
+        self.check()
+        if not (self.data and (self.language_model or self.initial)):
             raise ValueError("data and language_model are needed: a set, and a model's folder")
         if self.defects not in METHODS:
             raise ValueError(f"defects is {self.defects!r}; one of {', '.join(METHODS)}")
         if self.folds == 1 or (self.folds and not 0 <= self.fold < self.folds):
             raise ValueError(f"fold {self.fold} of folds {self.folds}: two or more are needed")
+        if self.lora_from and "lora" not in self.train:
+            raise ValueError(f"lora_from {self.lora_from}: train has no lora")
         if self.reading == "scheduler" and not self.scheduler_learning_rate > 0:
             raise ValueError(
                 "reading is 'scheduler', but scheduler_learning_rate says no maximum; give it, "
@@ -104,12 +94,7 @@ class AnomalyGPTRecipe(Recipe):
 
     def resolved(self) -> "AnomalyGPTRecipe":
         """With the steps that `epochs` means, 2 x epochs x good pictures / batch, and warm-up."""
-        named = re.fullmatch(r"[\w-]+/[\w.-]+", self.language_model)  # as a hub names it
-        if not named and not Path(self.language_model).exists():
-            raise AnomalystError(
-                f"{self.language_model}: no language model is there; give the folder of one, as "
-                "in language_model=./vicuna-7b."
-            )
+        self.check_sources()
         if self.validate_every and not self.folds:
             raise AnomalystError(
                 "validate_every: a part of the good pictures must be held out; say folds=5."
@@ -159,9 +144,9 @@ class InspectionSamples:
             picture, mask = self.good[name].defective(own, recipe.defects, rng)
         features = self.encode(picture) if defective else self._features_of_good(name, own)
         facts = facts_about(mask, name)
-        one = write_dialogue(facts, "", rng, turns=1, intents=INTENTS)[0]
-        messages = messages_for(facts.as_text() if recipe.facts else "", (), one.question)
-        messages.append({"role": "assistant", "content": one.answer})
+        written = write_dialogue(facts, "", rng, turns=recipe.turns, intents=INTENTS)
+        turns = [(one.question, one.answer) for one in written]
+        messages = messages_of(turns, facts.as_text() if recipe.facts else "")
         given = bool(rng.random() < recipe.few_shot_share) and len(pictures) > 1
         other = self._features_of_good(name, int(rng.integers(len(pictures)))) if given else None
         anomaly_map = torch.zeros(8, 8) if other is None else self._map_beside(features, other)
@@ -174,6 +159,8 @@ class InspectionSamples:
             "weight": torch.tensor([self.weights.get(name, 1.0)]),  # held out: of no training
             **{f"level{i}": level for i, level in enumerate(aligned_levels(features))},
         }
+        if "vision" in recipe.train:
+            extra["pixels"] = to_pixels([picture])
         if self.states:
             extra["states"] = self.states[name][None]
         seen = self.visual_inputs(features, anomaly_map, facts)
@@ -211,28 +198,6 @@ class InspectionSamples:
         return shown(small, regions, facts.size_hw, features, most=MOST_NAMED)
 
 
-class InstructionSamples:
-    """General questions and answers, about a picture or about none."""
-
-    def __init__(self, recipe: AnomalyGPTRecipe, detector: Detector):
-        self.recipe, self.detector = recipe, detector
-        self.entries = read_instructions(recipe) if recipe.instructions else []
-
-    @torch.no_grad()
-    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        """One of them."""
-        recipe = self.recipe
-        one = self.entries[int(rng.integers(len(self.entries)))]
-        canvas = np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)
-        if one["image"] is not None:
-            canvas = place(open_picture(Path(recipe.images) / one["image"]), canvas.shape[:2])[0]
-        features = self.detector.encode([canvas])
-        messages = messages_for("", (), one["question"], instruction="")
-        messages.append({"role": "assistant", "content": one["answer"]})
-        seen = shown(torch.zeros(64, 64), (), canvas.shape[:2], features, most=MOST_NAMED)
-        return {"messages": messages} | seen
-
-
 def facts_about(mask: np.ndarray, product: str) -> Facts:
     """What is true of a picture with this mask (H, W) bool."""
     regions = find_regions(mask.astype(np.float32), 0.5, 4, join_px=joined_px(mask.shape))
@@ -254,33 +219,3 @@ def as_tokens(
 def canvas_of(path: Path, side_px: int, multiple_px: int) -> np.ndarray:
     """A picture on the square canvas: uint8 (S, S, 3)."""
     return place(open_picture(path), canvas_for((side_px, side_px), side_px, multiple_px))[0]
-
-
-def read_instructions(recipe: AnomalyGPTRecipe) -> list[dict[str, Any]]:
-    """Question, answer and picture (or None) of each entry of a LLaVA or PandaGPT file.
-
-    LLaVA: {"image", "conversations": [{"from": "human"|"gpt", "value"}]}; PandaGPT the same with
-    "image_name". The first question and answer of each is used. Raises AnomalystError for others.
-    """
-    path = Path(recipe.instructions)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        read = []
-        for entry in entries:
-            human, gpt = entry["conversations"][:2]
-            assert (human["from"], gpt["from"]) == ("human", "gpt")
-            read.append(
-                {
-                    "question": human["value"].replace(IMAGE_TOKEN, "").strip(),
-                    "answer": gpt["value"],
-                    "image": entry.get("image") or entry.get("image_name"),
-                }
-            )
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-        raise AnomalystError(
-            f"{path}: is no list of conversations as LLaVA or PandaGPT write them "
-            f"({type(error).__name__}: {error})."
-        ) from error
-    if not read:
-        raise AnomalystError(f"{path}: holds no conversation.")
-    return read

@@ -16,17 +16,19 @@ from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from anomalyst.backbones.huggingface import quiet
+from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
 from anomalyst.io.files import folder_written_whole
 from anomalyst.training.data.dialogues.scenes import draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
-from anomalyst.training.data.dialogues.writer import write_dialogue
+from anomalyst.training.data.dialogues.writer import messages_of, write_dialogue
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.task import ProbeAnswer, Share, Task, prefetched
 from anomalyst.vlm.dialogue import messages_for
 from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
+from anomalyst.vlm.huggingface.configuration import OWN_VISION
 from anomalyst.vlm.huggingface.layer_patches import blocks_of
 from anomalyst.vlm.huggingface.loading import load_model
 
@@ -73,12 +75,14 @@ class DialogueTask(Task):
         """The decoder layers of the language model."""
         return {f"language_model.{k}": v for k, v in blocks_of(self.model.language_model).items()}
 
-    def write_model(self, model: AnomalystModel) -> Path:
-        """A folder as `AnomalystModel.from_pretrained` reads it."""
+    def write_model(self, model: AnomalystModel, vision: Any = None) -> Path:
+        """A folder as `AnomalystModel.from_pretrained` reads it; `vision`: its own encoder."""
         folder = self.out / "model"
         with folder_written_whole(folder) as part, quiet():
             model.save_pretrained(part)
             self.processor.save_pretrained(part)
+            if vision is not None:
+                vision.save(part / OWN_VISION.removeprefix("hf:"))
         return folder
 
 
@@ -99,6 +103,11 @@ class LanguageTask(DialogueTask):
         """The model and tokenizer of `initial`, or new ones."""
         if self.recipe.initial:
             model, processor = load_model(Path(self.recipe.initial))
+            if model.config.virtual_tokens:
+                raise AnomalystError(
+                    f"initial {self.recipe.initial}: has a {model.config.virtual_tokens['kind']}, "
+                    "which this task does not read; start from a model without one."
+                )
             return model.train().requires_grad_(True), processor
         texts = (text for step in range(400) for text in self._texts(step))
         tokenizer = learn_tokenizer(texts, self.recipe.model.vocabulary)
@@ -181,11 +190,7 @@ class LanguageTask(DialogueTask):
     def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
         facts, look, shown = self._scene(rng)
         turns = write_dialogue(facts, look, rng, turns=self.recipe.turns)
-        messages = messages_for(facts.as_text(), (), turns[0].question)
-        for index, one in enumerate(turns):
-            if index:
-                messages.append({"role": "user", "content": one.question})
-            messages.append({"role": "assistant", "content": one.answer})
+        messages = messages_of([(one.question, one.answer) for one in turns], facts.as_text())
         ids, labels = self.processor.training_ids(messages, "llama")
         return {"input_ids": ids, "labels": labels} | shown
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
 
-Layer = Literal["dropout", "layer_norm", "batch_norm", "residual"]
+Layer = Literal["dropout", "layer_norm", "batch_norm", "residual", "adapter"]
 Where = Literal["inside_mlp", "after_attention", "after_mlp", "after_block"]
 
 
@@ -21,6 +21,7 @@ class Patch:
     at: Where  # inside_mlp: on the gated activation, before it is projected down
     dropout: float = 0.1  # of the layer `dropout`
     momentum: float = 0.1  # of batch_norm's statistics; 0: they stay 0 and 1, as if never saved
+    width: int = 16  # of an adapter's bottleneck
     trained: bool = False  # whether its weights are; in a frozen model they else stay as they start
 
 
@@ -42,6 +43,22 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.linear(x)
+
+
+class Adapter(nn.Module):
+    """x plus a bottleneck of it that starts at zero (Houlsby et al. 2019, figure 2).
+
+    Trained: 2 x width x bottleneck + width + bottleneck.
+    """
+
+    def __init__(self, width: int, bottleneck: int):
+        super().__init__()
+        self.down, self.up = nn.Linear(width, bottleneck), nn.Linear(bottleneck, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(nn.functional.gelu(self.down(x)))
 
 
 def as_patches(values: Any) -> tuple[Patch, ...]:
@@ -114,6 +131,8 @@ def _made(patch: Patch, width: int) -> nn.Module:
             return TokenBatchNorm(width, momentum=patch.momentum)
         case "residual":
             return Residual(width)
+        case "adapter":
+            return Adapter(width, patch.width)
 
 
 def _hook(host: nn.Module, label: str, *, before: bool) -> None:

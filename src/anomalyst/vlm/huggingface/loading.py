@@ -11,6 +11,7 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.vlm.dialogue import IMAGE_TOKEN
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
+from anomalyst.vlm.huggingface.configuration import OWN_VISION
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -44,7 +45,34 @@ def load_model(folder: Path) -> tuple[AnomalystModel, AnomalystProcessor]:
             "config.json and safetensors must come from the same training."
         )
     _checked_tokenizer(folder, model, processor)
+    if model.config.vision == OWN_VISION:
+        model.config.vision = own_vision(folder)
     return model.eval().requires_grad_(False), processor
+
+
+def own_vision(folder: Path) -> str:
+    """What a model was trained to see with, as an encoder's specification.
+
+    Raises AnomalystError where it is not beside it.
+    """
+    vision = folder / OWN_VISION.removeprefix("hf:")
+    if not vision.is_dir():
+        raise AnomalystError(
+            f"{folder}: was trained together with its encoder, and its folder {vision.name} is "
+            "missing; copy the whole folder again."
+        )
+    return f"hf:{vision}"
+
+
+def check_vision(model: AnomalystModel, encoder: str) -> None:
+    """Raises AnomalystError if the model was trained together with another encoder than this."""
+    vision = model.config.vision
+    same = Path(encoder.removeprefix("hf:")).resolve() == Path(vision.removeprefix("hf:")).resolve()
+    if model.config.trained_vision and not (encoder.startswith("hf:") and same):
+        raise AnomalystError(
+            f"--encoder {encoder}: the language model was trained together with its own encoder; "
+            f"teach and inspect with --encoder {vision}."
+        )
 
 
 def _checked_files(folder: Path) -> None:

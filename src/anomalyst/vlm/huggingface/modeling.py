@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from anomalyst.detection.classifiers.text_aligned import TextAlignedDecoder
 from anomalyst.vlm.huggingface.configuration import AnomalystConfig
 from anomalyst.vlm.huggingface.layer_patches import as_patches, insert
+from anomalyst.vlm.huggingface.virtual_tokens import insert_virtual_tokens
 from anomalyst.vlm.projector import Projector
 from anomalyst.vlm.prompt_learner import PromptLearner
 
@@ -30,6 +31,8 @@ class AnomalystModel(PreTrainedModel, GenerationMixin):
         width = config.text_config.hidden_size
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         insert(self.language_model, as_patches(config.patches))
+        if config.virtual_tokens:
+            insert_virtual_tokens(self.language_model, **config.virtual_tokens)
         self.prompt_learner = PromptLearner(
             width, base_tokens=config.base_tokens, regions=config.regions
         )
@@ -126,6 +129,8 @@ class AnomalystModel(PreTrainedModel, GenerationMixin):
         """As `GenerationMixin.generate`, of a prompt with a picture; only the new tokens."""
         if input_ids is None:
             return super().generate(**kwargs)
+        if self.config.image_token_id is not None:  # nobody could fill what it would say
+            kwargs.setdefault("suppress_tokens", [self.config.image_token_id])
         shown = {name: kwargs.pop(name) for name in SHOWN if name in kwargs}
         embeddings = self.embedded(input_ids, **shown)
         if kwargs.get("attention_mask") is None:

@@ -29,7 +29,7 @@ LOOK_OF = {
         "pill", "biscuit", "cable", "zipper", "brush",
     ),
 }  # fmt: skip
-_LOOKS = {family: look for look, families in LOOK_OF.items() for family in families}
+LOOKS = {family: look for look, families in LOOK_OF.items() for family in families}
 
 
 def draw_scene(
@@ -57,7 +57,7 @@ def draw_scene(
         "image_embedding": look.embedding[None],
         "patches": look.patches[None],
     }
-    return facts, _LOOKS[look.family], shown
+    return facts, LOOKS[look.family], shown
 
 
 def imagined_regions(

@@ -8,6 +8,7 @@ import numpy as np
 
 from anomalyst.training.data.dialogues.answers import Intent, answer_to
 from anomalyst.training.data.dialogues.patterns import expand, one_of, sentences
+from anomalyst.vlm.dialogue import INSTRUCTION, Message, messages_for
 from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.grounding import lies_in
 from anomalyst.vlm.wording import KIND_WORDS, ORDINALS, TAG
@@ -47,6 +48,18 @@ def write_dialogue(
         answer = answer_to(intent, facts, look, rng)
         written.append(Exchange(intent, mistyped(question, rng), answer))
     return written
+
+
+def messages_of(
+    turns: Sequence[tuple[str, str]], facts: str = "", *, instruction: str = INSTRUCTION
+) -> list[Message]:
+    """All turns (question, answer) of a dialogue as messages, each answer to be learnt."""
+    messages = messages_for(facts, (), turns[0][0], instruction=instruction)
+    messages.append({"role": "assistant", "content": turns[0][1]})
+    for question, answer in turns[1:]:
+        messages.append({"role": "user", "content": question})
+        messages.append({"role": "assistant", "content": answer})
+    return messages
 
 
 def focus_after(answer: str) -> int | None:
