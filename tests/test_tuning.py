@@ -14,9 +14,9 @@ from anomalyst.training.checkpoint import fill
 from anomalyst.training.data.dialogues.drawn import DrawnConfig, write_drawn
 from anomalyst.training.engines.base import trained_state
 from anomalyst.training.experiments.plots import draw_peft
-from anomalyst.training.experiments.studies.peft import PeftStudy, study_peft
 from anomalyst.training.experiments.tables import PeftRow, peft_table
 from anomalyst.training.experiments.tiny import LAYERS, write_tiny_llama
+from anomalyst.training.studies.peft import PeftStudy, study_peft
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.tuning import METHODS, SparseLinear, trained_count
 from anomalyst.vlm.huggingface.loading import load_model

@@ -39,8 +39,8 @@ def peft(
     """
     needs("train", "matplotlib", "peft", "psutil")
     from anomalyst.inspection.config import EMBEDDED_LANGUAGE
-    from anomalyst.training.experiments.studies.peft import ROWS, PeftStudy, study_peft
     from anomalyst.training.experiments.tables import peft_table
+    from anomalyst.training.studies.peft import ROWS, PeftStudy, study_peft
 
     study = PeftStudy(
         methods=tuple(method or ROWS),

@@ -126,7 +126,7 @@ class InspectionSamples:
         if recipe.sampling != "uniform":
             self.shares = drawing_shares(counts, recipe.sampling)
         self._good_features: dict[tuple[str, int], Features] = {}
-        tower = TextTower(recipe.states) if recipe.states else None
+        tower = TextTower(recipe.text_tower) if recipe.text_tower else None
         self.states = {} if tower is None else {name: tower.states(name) for name in self.good}
 
     def category(self, rng: np.random.Generator) -> str:

@@ -57,7 +57,7 @@ class VisionLanguageRecipe(TuningRecipe):
     vision: str = "embedded"  # the encoder: embedded, or hf:DIR; frozen unless `train` has vision
     instructions: str = ""  # LLaVA or PandaGPT JSON, or pairs of image and caption
     images: str = ""  # folder that the instructions' pictures lie in; empty: the JSON's own
-    states: str = ""  # folder of CLIP or SigLIP whose text tower says normal and abnormal
+    text_tower: str = ""  # folder whose words are the two states of the decoder; empty: learned
     facts: bool = False  # say in words what was found; the predecessor did not
     turns: int = 1  # of each dialogue about a picture whose truth is known
     patches: tuple[Patch, ...] = ()  # layers put into every block of the language model
@@ -177,7 +177,7 @@ class VisionLanguageTask(DialogueTask):
             probe = self.detector.encode([np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)])
         levels = aligned_levels(probe)
         # The width of the states' space: the text tower's, or that of learned states.
-        state_width = TextTower(recipe.states).states("object").shape[1] if recipe.states else 64
+        state_width = TextTower(recipe.text_tower).states("object").shape[1] if recipe.text_tower else 64
         shape = {
             "vision": recipe.vision,
             "embedding_width": probe.embedding.shape[1],
