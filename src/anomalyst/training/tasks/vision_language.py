@@ -177,7 +177,8 @@ class VisionLanguageTask(DialogueTask):
             probe = self.detector.encode([np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)])
         levels = aligned_levels(probe)
         # The width of the states' space: the text tower's, or that of learned states.
-        state_width = TextTower(recipe.text_tower).states("object").shape[1] if recipe.text_tower else 64
+        tower = TextTower(recipe.text_tower) if recipe.text_tower else None
+        state_width = tower.states("object").shape[1] if tower else 64
         shape = {
             "vision": recipe.vision,
             "embedding_width": probe.embedding.shape[1],
