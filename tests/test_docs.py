@@ -2,6 +2,8 @@
 
 import doctest
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +30,22 @@ def test_the_examples_of_the_python_pages_run(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     found = doctest.testfile(str(ROOT / "docs" / "api" / f"{name}.md"), module_relative=False)
     assert found.attempted > 5 and not found.failed
+
+
+def test_every_command_of_the_systems_page_exists():
+    from typer.main import get_command
+
+    from anomalyst.cli.main import app
+
+    text = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8")
+    said = [code for code in re.findall(r"`([^`]+)`", text) if code.startswith("anomalyst ")]
+    assert len(said) > 25 and all(f"| S{n} |" in text for n in range(1, 29))
+    for code in said:
+        command, words = get_command(app), shlex.split(code)[1:]
+        while words and hasattr(command, "commands"):
+            assert words[0] in command.commands, code
+            command = command.commands[words.pop(0)]
+        known = {option for one in command.params for option in one.opts}
+        for word in words:
+            assert not word.startswith("--") or word in known, f"{code}: {word}"
+            assert not word.startswith("recipes/") or (ROOT / word).is_file(), f"{code}: {word}"
