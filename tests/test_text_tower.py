@@ -186,6 +186,7 @@ def test_what_cannot_judge_is_refused(run, clip, cookie, tmp_path):
     for file in clip.glob("*token*"):
         shutil.copy(file, other)
     assert "no layers were trained for this tower" in said(*zero, "--text-tower", other)
+    assert "has no words" in said(*zero, "--text-tower", run, "--engine", "onnx")
 
 
 def test_a_detector_without_words_is_as_before(inspector):

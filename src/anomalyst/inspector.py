@@ -65,6 +65,11 @@ class Inspector:
                 f"--engine {config.engine} computes on the processor; take --device cpu, or "
                 "--engine torch for the GPU."
             )
+        if config.engine in BUILT and config.words is not None:
+            raise AnomalystError(
+                f"--engine {config.engine} runs the product's own network, which has no words; "
+                "leave --text-tower out, or take --engine torch."
+            )
         if (config.engine, config.precision) == ("onnx", "bfloat16"):
             raise AnomalystError(
                 "--engine onnx computes in float32 only; leave --precision out, or take "
