@@ -74,6 +74,12 @@ def test_focal_loss_takes_a_gamma_of_each_picture():
     )
 
 
+def test_a_certain_pixel_has_a_finite_slope_at_a_gamma_below_one():
+    logits = torch.tensor([20.0, -20.0]).reshape(2, 1, 1, 1).requires_grad_()
+    focal_loss(logits, torch.ones(2, 1, 1, 1), torch.tensor([0.6, 0.6])).backward()
+    assert bool(logits.grad.isfinite().all())
+
+
 def test_each_sampling_draws_categories_as_often_as_it_says():
     assert drawing_shares(COUNTS, "by_picture") == pytest.approx([0.075, 0.15, 0.275, 0.5])
     assert drawing_shares(COUNTS, "uniform") == pytest.approx([0.25] * 4)

@@ -32,6 +32,7 @@ from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe, as_tokens
 from anomalyst.training.tasks.instruction_data import CAPTION_QUESTION, read_instructions
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.types import Dialogue
+from anomalyst.vlm.huggingface.layer_patches import Patch
 from anomalyst.vlm.huggingface.loading import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -103,6 +104,32 @@ def test_each_choice_moves_what_it_names_from_stage_one_on(recipe, tmp_path):
         assert all(any(start in name for start in starts) for name in found)
         assert all(any(start in name for name in found) for start in starts)
         load_model(after)
+
+
+def test_layers_put_in_after_an_earlier_stage_are_trained(recipe, tmp_path):
+    first = train(replace(recipe, steps=1), tmp_path / "one")
+    patches = (Patch(layer="residual", at="after_block", trained=True),
+               Patch(layer="layer_norm", at="inside_mlp"))  # fmt: skip
+    stage = replace(recipe, language_model="", initial=str(first), patches=patches)
+    for words in (("projector",), ("projector", "sparse")):
+        shipped = load_file(train(replace(stage, train=words), tmp_path / words[-1])
+                            / "model.safetensors")  # fmt: skip
+        residual = [v for n, v in shipped.items() if "patched_residual" in n]
+        assert residual and all(bool(value.any()) for value in residual), words
+        assert any("patched_layer_norm" in name for name in shipped), words
+
+
+def test_pictures_are_shown_in_whole_cells_of_their_encoder(recipe, tmp_path):
+    torch.manual_seed(0)
+    settings = Dinov2Config(hidden_size=32, num_hidden_layers=6, num_attention_heads=2,
+                            patch_size=14, image_size=98)  # fmt: skip
+    Dinov2Model(settings).save_pretrained(tmp_path / "vit14")
+    train(replace(recipe, vision=f"hf:{tmp_path / 'vit14'}", steps=1), tmp_path / "run")
+
+
+def test_nothing_held_out_is_told_before_it_is_looked_at(recipe, tmp_path):
+    with pytest.raises(AnomalystError, match="none is held out"):
+        train(replace(recipe, held_out=0.05, validate_every=1), tmp_path)
 
 
 def test_the_vision_encoder_learns_ships_and_is_used(recipe, made, tmp_path):

@@ -203,5 +203,5 @@ def test_the_study_goes_on_where_it_stopped_and_refuses_another(tmp_path):
     )
     assert study_peft(study, tmp_path) == rows  # at once
     assert (tmp_path / "peft.md").is_file() and (tmp_path / "peft.png").is_file()
-    with pytest.raises(AnomalystError, match="holds another study"):
+    with pytest.raises(AnomalystError, match="holds a study with"):
         study_peft(replace(study, steps=11), tmp_path)

@@ -11,7 +11,8 @@ def focal_loss(logits: Tensor, mask: Tensor, gamma: float | Tensor = 2.0) -> Ten
     certainty = torch.exp(-loss)  # probability given to the true class
     if isinstance(gamma, Tensor):
         gamma = gamma[:, None, None, None]
-    return ((1 - certainty) ** gamma * loss).mean()
+    # Where a pixel is certain and gamma below 1, the slope of 0 ** gamma would be infinite.
+    return ((1 - certainty).clamp(min=1e-6) ** gamma * loss).mean()
 
 
 def dice_loss(logits: Tensor, mask: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def imbalance(
 
     Example: anomalyst study imbalance --tiny --seeds 3
 
-    Example: anomalyst study imbalance 'data=[sets/mvtec]' language_model=./vicuna-7b epochs=5
+    Example: anomalyst study imbalance 'data=\\[sets/mvtec]' language_model=./vicuna-7b epochs=5
     """
     needs("train", "matplotlib", "peft", "psutil", "kornia")
     from anomalyst.training.studies.imbalance import ARMS, ImbalanceConfig, run_imbalance

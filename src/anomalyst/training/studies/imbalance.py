@@ -117,4 +117,10 @@ def _judged(
     resolved = recipe.resolved()
     if not has_ended(resolved, folder):
         train(resolved, folder, on_log=on_log)
-    return read_run(folder).accuracy
+    run = read_run(folder)
+    if not run.accuracy:
+        raise AnomalystError(
+            f"{folder}: ended without answers ({run.end.get('why') or 'accuracy is false'}); "
+            "change the recipe, and take another --out."
+        )
+    return run.accuracy

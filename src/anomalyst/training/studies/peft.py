@@ -10,7 +10,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.experiments.tables import PeftRow, peft_table
 from anomalyst.training.loop import train
 from anomalyst.training.optimization import make_optimizer
+from anomalyst.training.studies.resuming import begin_study
 from anomalyst.training.task import Share
 from anomalyst.training.tasks.inspection_data import INTENTS
 from anomalyst.training.tasks.instruction_data import InstructionSamples, kept_looks
@@ -95,7 +96,10 @@ def study_peft(
 
     Raises AnomalystError for a folder that holds another study.
     """
-    _claim(out, study)
+    make_folder(out)
+    settings = to_mapping(study)
+    del settings["methods"]  # which may change
+    begin_study(out, settings)
     world = WorldConfig(size_px=SIDE_PX, references=(1, 1), anomalous_share=0.5)
     drawn = DrawnConfig(
         count=study.pictures,
@@ -120,16 +124,6 @@ def study_peft(
     write_text(out / "peft.md", peft_table(rows))
     write_bytes(out / "peft.png", draw_peft(rows))
     return rows
-
-
-def _claim(out: Path, study: PeftStudy) -> None:
-    """Note what is studied here; which methods may change."""
-    make_folder(out)
-    note = out / "study.json"
-    wanted = to_mapping(replace(study, methods=()))
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != wanted:
-        raise AnomalystError(f"{out}: holds another study; delete it, or take another --out.")
-    write_text(note, json.dumps(wanted, indent=1) + "\n")
 
 
 def _read(path: Path) -> Sequence[dict[str, Any]]:

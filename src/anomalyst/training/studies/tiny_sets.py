@@ -14,7 +14,7 @@ from anomalyst.datasets.builders.source_set import read_originals
 from anomalyst.io.files import folder_written_whole
 from anomalyst.synthetic.augmentation import Operation, Plan, Plans
 from anomalyst.synthetic.procedural.dataset import SetConfig, write_dataset
-from anomalyst.training.data.dialogues.writer import write_dialogue
+from anomalyst.training.data.dialogues.writer import messages_of, write_dialogue
 from anomalyst.training.experiments.tiny import SIDE_PX, write_tiny_llama
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
 from anomalyst.training.tasks.inspection_data import (
@@ -25,7 +25,6 @@ from anomalyst.training.tasks.inspection_data import (
 )
 from anomalyst.training.tasks.language import collated
 from anomalyst.types import Features
-from anomalyst.vlm.dialogue import messages_for
 from anomalyst.vlm.huggingface import AnomalystModel
 
 SCHOOLING = 400  # steps in which the language model learns to answer, before any picture
@@ -118,8 +117,7 @@ def _imagined(task: AnomalyGPTTask, features: Features, rng: np.random.Generator
     blurred = cv2.GaussianBlur(mask, (0, 0), side / 48) + cv2.resize(noise, (side, side))
     facts = facts_about(mask > 0, "part")
     one = write_dialogue(facts, "", rng, turns=1, intents=INTENTS)[0]
-    messages = messages_for("", (), one.question)
-    messages.append({"role": "assistant", "content": one.answer})
+    messages = messages_of([(one.question, one.answer)])
     seen = task.inspections.visual_inputs(features, torch.from_numpy(blurred.clip(0, 1)), facts)
     return as_tokens({"messages": messages} | seen, task.processor, task.family, 1024)
 

@@ -173,7 +173,9 @@ def _read(name: str, column: Variant | None, recipe: AnomalyGPTRecipe, folder: P
     if run.end["how"] == "finished" and any(p.layer == "batch_norm" for p in recipe.patches):
         forgetful = _without_statistics(recipe, folder)
     stopped = run.end["why"] if run.end["how"] == "stopped" else ""
-    looks = (json.loads(line) for line in (folder / "watch.jsonl").read_text().splitlines())
+    watched = folder / "watch.jsonl"  # there once something was noted
+    lines = watched.read_text(encoding="utf-8").splitlines() if watched.exists() else []
+    looks = (json.loads(line) for line in lines)
     first: Mapping[str, Any] = next((look for look in looks if "flowing" in look), {})
     return VariantRun(name, column, run, _json(folder / "notes.json"), first, stopped, forgetful)
 

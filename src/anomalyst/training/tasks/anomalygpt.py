@@ -54,7 +54,7 @@ class AnomalyGPTTask(VisionLanguageTask):
         if recipe.limit_samples:
             self.instructions.entries = self.instructions.entries[: recipe.limit_samples]
         # Instructions have no map, and LoRA may be tuned later only.
-        self.leaves_out |= bool(self.instructions.entries or recipe.lora_from)
+        self.leaves_out |= bool(self.instructions.entries or recipe.lora_from or recipe.text_tower)
         self.choose_sparse()
 
     def single(self, index: int) -> dict[str, Any]:
@@ -175,7 +175,7 @@ class AnomalyGPTTask(VisionLanguageTask):
             beside = self.inspections.few_shot_map(features, good)
             known = np.full(size_hw, anomalous) if mask is None else mask
             said = self._ask(model, features, beside, facts_about(known, name), anomalous)
-            row = counted.setdefault(name, CategoryFigures())
+            row = counted.setdefault(category, CategoryFigures())
             row.add(right=said.right, anomalous=anomalous, mask=mask)
             row.add_map(ONE_SHOT, beside.numpy(), size_hw)
             row.add_map(LEARNT, self._learnt_map(model, name, features, size_hw), size_hw)

@@ -12,7 +12,7 @@ from torch import Tensor
 from anomalyst.backbones.base import to_pixels
 from anomalyst.detection.detector import Detector
 from anomalyst.errors import AnomalystError
-from anomalyst.io.geometry import place
+from anomalyst.io.geometry import canvas_for, place
 from anomalyst.io.pictures import open_picture
 from anomalyst.training.data.dialogues.writer import messages_of
 from anomalyst.training.tasks.vision_language import VisionLanguageRecipe
@@ -92,7 +92,8 @@ class InstructionSamples:
 
     def _canvas(self, image: str) -> np.ndarray:
         """A picture on the square canvas, black without one: uint8 (S, S, 3)."""
-        canvas = np.zeros((self.recipe.side_px,) * 2 + (3,), np.uint8)
+        side, multiple = self.recipe.side_px, self.detector.encoder.multiple_px
+        canvas = np.zeros((*canvas_for((side, side), side, multiple), 3), np.uint8)
         if not image:
             return canvas
         return place(open_picture(self.folder / image), canvas.shape[:2])[0]

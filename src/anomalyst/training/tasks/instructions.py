@@ -86,6 +86,11 @@ class InstructionTask(VisionLanguageTask):
                 "on; hold out less."
             )
         self.trained_on, self.held = entries[:kept], entries[kept:]
+        if recipe.validate_every and not self.held:
+            raise AnomalystError(
+                f"held_out {recipe.held_out}: of {len(entries)} dialogues none is held out, and "
+                "validate_every needs one; hold out more."
+            )
         self.choose_sparse()
 
     def single(self, index: int) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class TextAlignedTask(Task):
         self.states: dict[str, Tensor] = {}  # of each product met
         self.decoder = fresh_decoder(self.encoder, self.text, recipe.width)
         self.module: nn.Module = self.decoder
+        self.leaves_out = self.text is not None  # the learned states
         hold_out = recipe.validate_every > 0
         self.shown, self.kept_back = pictures_of(recipe.data, recipe.seed, hold_out=hold_out)
         self.canvases_hw = {

@@ -258,7 +258,10 @@ def _add_sparse(model: AnomalystModel, recipe: TuningRecipe) -> None:
     for block in blocks_of(model.language_model).values():
         for name, layer in list(block.named_modules()):
             if isinstance(layer, nn.Linear) and ".patched_" not in f".{name}":
-                block.set_submodule(name, SparseLinear(layer, recipe.sparse_share))
+                new = SparseLinear(layer, recipe.sparse_share)
+                new._modules.update(layer._modules)  # layers put inside it
+                new._forward_pre_hooks.update(layer._forward_pre_hooks)
+                block.set_submodule(name, new)
     if not any(isinstance(module, SparseLinear) for module in model.modules()):
         kind = type(model.language_model).__name__
         raise AnomalystError(f"train sparse: a {kind} has no linear layers; train lora instead.")

@@ -27,6 +27,7 @@ from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
+from anomalyst.io.geometry import canvas_for
 from anomalyst.training.checkpoint import fill
 from anomalyst.training.task import frozen_dtype
 from anomalyst.training.tasks.language import DialogueTask
@@ -144,6 +145,8 @@ class VisionLanguageTask(DialogueTask):
         vision = whole._modules.pop("vision_encoder", None)
         merged = AnomalystModel(copy.deepcopy(self.model.config))
         merged.load_state_dict(merged_state(whole))
+        if vision is None and merged.config.trained_vision:  # an earlier stage's own
+            vision = load_encoder(self.start.vision)
         if vision is not None:
             merged.config.vision, merged.config.trained_vision = OWN_VISION, True
         return self.write_model(merged, vision)
@@ -174,7 +177,9 @@ class VisionLanguageTask(DialogueTask):
         """The model as it starts: what is on disk, and all else new."""
         recipe = self.start
         with torch.inference_mode():
-            probe = self.detector.encode([np.zeros((recipe.side_px,) * 2 + (3,), np.uint8)])
+            side, multiple = recipe.side_px, self.detector.encoder.multiple_px
+            canvas_hw = canvas_for((side, side), side, multiple)
+            probe = self.detector.encode([np.zeros((*canvas_hw, 3), np.uint8)])
         levels = aligned_levels(probe)
         # The width of the states' space: the text tower's, or that of learned states.
         tower = TextTower(recipe.text_tower) if recipe.text_tower else None
@@ -229,6 +234,7 @@ def continued(
             f"initial {recipe.initial}: was trained with the encoder {config.vision}, the recipe "
             f"says {recipe.vision}; say vision={config.vision}."
         )
+    _refuse_what_does_not_fit(recipe, config, shape)
     new = bool(shape["level_widths"]) and not config.level_widths
     if new:
         config.level_widths, config.state_width = list(shape["level_widths"]), shape["state_width"]
@@ -243,7 +249,25 @@ def continued(
             )
         config.patches = as_values(recipe.patches)
         insert(model.language_model, recipe.patches)
-    return model.requires_grad_(False), processor
+    return model, processor
+
+
+def _refuse_what_does_not_fit(
+    recipe: VisionLanguageRecipe, config: AnomalystConfig, shape: Mapping[str, Any]
+) -> None:
+    """Raises AnomalystError for an earlier model that this recipe cannot go on from."""
+    if recipe.activation_checkpointing and config.virtual_tokens.get("kind") == "prefix":
+        raise AnomalystError(
+            f"initial {recipe.initial}: has a prefix, which activation_checkpointing would read "
+            "twice; leave that out."
+        )
+    wanted = list(shape["level_widths"]), shape["state_width"]
+    held = list(config.level_widths), config.state_width
+    if wanted[0] and held[0] and held != wanted:
+        raise AnomalystError(
+            f"initial {recipe.initial}: its decoder was trained on other levels or another text "
+            "tower; start from a model without one."
+        )
 
 
 def read_language_model(source: str) -> tuple[Any, Any]:
