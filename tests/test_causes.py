@@ -23,6 +23,8 @@ NOT_CAUSES = [
     "Why?", "Why do you think so?", "Why was it rejected?", "Why do you believe it is damaged?",
     "Who is to blame for this?", "Who caused it?", "Could the crack cause a failure?",
     "What makes you think so?", "What is the reason for the verdict?", "What happened?",
+    "Why do you show this map?", "Why are there two boxes?", "Is it due to be shipped?",
+    "What is the reason for the low score?",
 ]  # fmt: skip
 
 

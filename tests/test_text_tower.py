@@ -142,6 +142,8 @@ def test_words_have_their_share_of_the_map_beside_a_bank(clip, cookie):
     alone = fused.inspect(query, fused.untaught())
     assert both.map.min() >= 0 and both.map.max() <= 1
     assert both.map.mean() == pytest.approx((one.map.mean() + alone.map.mean()) / 2, abs=0.02)
+    said = alone.map.max()  # smoothed, so a little below the words' own
+    assert both.score > 0.5 * said and both.score != pytest.approx(one.score)
     assert "words" in " ".join(both.notes) and "words" not in " ".join(one.notes)
     assert alone.verdict == "unsure"  # nothing calibrates it
     with pytest.raises(AnomalystError, match="--text-tower"):
@@ -156,10 +158,10 @@ def test_the_front_door_says_who_judged(run, cookie, tmp_path):
     both = inspected(
         tmp_path / "b", picture, "--zero-shot", "--text-tower", run, "--name", "cookie"
     )
-    assert any("itself and judged by words" in note for note in both["notes"])
+    assert any("itself, and words of" in note for note in both["notes"])
     assert both["score"] != alone["score"]
     beside = inspected(tmp_path / "c", picture, "--reference", good, "--text-tower", run)
-    assert any("Beside the good pictures, words" in note for note in beside["notes"])
+    assert any("Beside the good pictures, words of" in note for note in beside["notes"])
 
 
 def test_what_cannot_judge_is_refused(run, clip, cookie, tmp_path):
@@ -168,6 +170,7 @@ def test_what_cannot_judge_is_refused(run, clip, cookie, tmp_path):
     good, bad = tmp_path / "good.txt", tmp_path / "bad.txt"
     good.write_text("clean"), bad.write_text("worn")
     assert "give --text-tower" in said(*zero, "--states", good, bad)
+    assert "give --text-tower" in said(*zero, "--name", "cookie")
     assert "--reference or --zero-shot" in said("inspect", picture, "--product", "x",
                                                 "--text-tower", clip)  # fmt: skip
     tensors, note = read_weights(run / WEIGHTS, "text_aligned")

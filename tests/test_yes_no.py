@@ -83,10 +83,21 @@ def test_it_is_the_region_that_was_spoken_of():
         ("please tell me if there are any holes", "No"), ("tell me whether it is scratched", "Yes"),
         ("Is the shape off anywhere?", "No"), ("Has the part changed colour somewhere?", "Yes"),
         ("Is the worst spot in the upper half?", "Yes"),
+        ("Is the scratch larger than the stain?", "No"), ("Is it just a small scratch?", "No"),
+        ("Is the stain larger than the scratch?", "Yes"),
+        ("Does it look like anything is wrong?", "Yes"), ("Is there only a scratch?", "No"),
+        ("Are there no more than two defects?", "Yes"),
     ],
 )  # fmt: skip
 def test_what_strangers_asked_in_vain_before(question: str, word: str):
     assert by_rule(question, TWO).split()[0].strip(",") == word
+
+
+def test_a_sound_part_is_not_called_what_was_not_asked():
+    for question in ("Does it look like anything is wrong?", "Is it a complete wreck?"):
+        assert not by_rule(question, NORMAL).startswith("Yes"), question
+    found = by_rule("Are you certain it is not defective?", TWO)
+    assert not found.startswith(("Yes, I am", "No")), found
 
 
 def test_good_pictures_that_were_seen_are_not_denied():

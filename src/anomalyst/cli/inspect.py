@@ -29,8 +29,9 @@ def inspect(
     ask: Annotated[str | None, Option(metavar="TEXT", help="A question on each picture.")] = None,
     text: opt.TextTower,
     called: Annotated[
-        str, Option("--name", metavar="TEXT", help="What it is, for --text-tower: 'bottle cap'.")
-    ] = "object",
+        str | None,
+        Option("--name", metavar="TEXT", help="What it is, for --text-tower: 'bottle cap'."),
+    ] = None,
     judging: opt.Judging,
     compute: opt.Compute,
     size: opt.Size,
@@ -72,8 +73,11 @@ def inspect(
             "the size it was taught at. Give them to `anomalyst teach`."
         )
     if ray:
-        if comparison.reference or comparison.zero_shot or ask or name is None:
-            raise typer.BadParameter("--ray takes pictures, --product and --out, and no question.")
+        words = text.text_tower is not None
+        if comparison.reference or comparison.zero_shot or ask or words or name is None:
+            raise typer.BadParameter(
+                "--ray takes pictures, --product and --out, and no question or text tower."
+            )
         _inspect_on_ray(pictures, judging.products / name, target, rate, workers)
         return
     inspector, product = inspector_and_product(

@@ -28,7 +28,7 @@ def inspector_and_product(
     size: Size = OWN_SIZE,
     language: Path | None = None,
     text: TextTower = PICTURES_ALONE,
-    called: str = "object",
+    called: str | None = None,
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.product import UNNAMED, find_product
@@ -49,9 +49,11 @@ def inspector_and_product(
             "--text-tower goes with --reference or --zero-shot; a taught product was calibrated "
             "without words."
         )
+    if called is not None and text.text_tower is None:
+        raise AnomalystError("--name is for a text tower's words; give --text-tower DIR, too.")
     known = find_product(product, judging.products) if product is not None else None
     encoder = judging.encoder or (known.encoder if known else "embedded")
-    inspector = load_inspector(encoder, compute, size, language, text.asked(called))
+    inspector = load_inspector(encoder, compute, size, language, text.asked(called or "object"))
     if comparison.zero_shot:
         known = inspector.untaught()
     elif known is None:

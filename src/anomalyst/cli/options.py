@@ -135,9 +135,9 @@ class Comparison:
         str | None, Option(metavar="NAME", help="A product made with `anomalyst teach`.")
     ] = None
     reference: References = None
-    zero_shot: Annotated[
-        bool, Option("--zero-shot", help="No good picture: judge by itself, and by words if given.")
-    ] = False
+    zero_shot: Annotated[bool, Option("--zero-shot", help="No good picture: judge by itself.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -244,7 +244,8 @@ class Detector:
         score = top_mean(fused[kept], self.config.bank_top_share)
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
         if query.text is not None and self.text is not None:
-            # As WinCLIP+ does (Jeong et al., CVPR 2023, section 4.3): both in [0, 1], mixed.
+            # As WinCLIP+ does (Jeong et al., CVPR 2023, section 4.3), mixed; the map in [0, 1], the
+            # score above 1 where the bank's is farther than its scale.
             share = self.text.shares.beside
             said = resized(query.text.to(_CPU), shown.shape[-2:]).sigmoid() * kept
             score = (1 - share) * score / (2 * memory.bank_scale) + share * float(said.max())

@@ -55,9 +55,12 @@ class Pipeline:
         self.threads = RoomForThreads()
         # Who judged is told with every inspection in which words have a share.
         words = detector.text.note if detector.text is not None else ""
-        self.beside_pictures = (f"Beside the good pictures, {words} count.",) if words else ()
-        own = "it is compared with itself" if detector.decoder is not None else ""
-        judged = " and ".join(filter(None, (own, words and f"judged by {words}")))
+        share = f"Beside the good pictures, {words} have a share in map and score."
+        self.beside_pictures = (share,) if words else ()
+        judged = f"it is judged by {words}"
+        if detector.decoder is not None:
+            judged = "it is compared with itself"
+            judged += f", and {words} have a share in map and score" if words else ""
         self.without_pictures = f"No good picture is known: {judged}."
 
     def run(

@@ -20,7 +20,7 @@ _COMPLETE = re.compile(
     r"\ball (?:of )?(?:the |its )?(?:parts|pieces|components|elements)\b"
     r"(?=.*\b(?:there|present|here|in place|included|mounted|fitted)\b)"
     r"|\beverything (?:still )?(?:there|present|in place|included)\b"
-    r"|\bcomplete\b(?! (?:report|list|description|answer))"
+    r"|(?<!\ba )\bcomplete\b(?=\W*$|,| and\b| or\b| yet\b| now\b)"
 )
 # Words that ask about any defect: the language model's to answer.
 _ANY = re.compile(

@@ -22,7 +22,8 @@ from anomalyst.errors import AnomalystError
 from anomalyst.vlm.text_tower import States, TextTower
 
 WEIGHTS = "text_aligned.safetensors"
-# WinCLIP+ takes the mean of the two (section 4.3); alone, words are all there is.
+# On CLIP itself, WinCLIP+ takes the mean of the two (section 4.3); beside another detector the
+# shares are those of trained layers, for want of any measurement.
 CLIP_SHARES = Shares(alone=0.5, beside=0.5)
 
 
@@ -150,9 +151,10 @@ def text_aligned(source: str, name: str, states: States, encoder: str) -> TextAl
     if text.family == "clip":
         tower = image_tower(f"hf:{source}")
         decoder = clip_decoder(tower, source).eval().requires_grad_(False)
-        note = f"words of {folder.name}, by its own projection"
+        note = f"words of {source}, by its own projection,"
         both = text.states(name, states)
-        return TextAligned(decoder, both, shares=CLIP_SHARES, tower=tower, note=note)
+        shares = CLIP_SHARES if encoder == f"hf:{source}" else Shares()
+        return TextAligned(decoder, both, shares=shares, tower=tower, note=note)
     raise AnomalystError(
         f"--text-tower {source}: no layers were trained for this tower. Train them with "
         f"`anomalyst train recipes/text_aligned.yaml text_tower={source} --out runs/text`, then "
@@ -169,13 +171,13 @@ def _of_run(folder: Path, name: str, states: States, encoder: str) -> TextAligne
             "written. Leave --states out."
         )
     both = trained.decoder.states.detach() if text is None else text.states(name, states)
-    own = trained.encoder != encoder
+    own = trained.encoder != encoder or encoder.startswith("hf:")  # there it has four levels
     return TextAligned(
         trained.decoder,
         both.clone(),
         shares=trained.shares,
         tower=image_tower(trained.encoder) if own else None,
-        note=f"words of {Path(text.source).name}" if text else "learned states",
+        note=f"words of {text.source}" if text else "learned states",
     )
 
 

@@ -73,7 +73,7 @@ class States:
 
 def _phrase(state: str, name: str) -> str:
     """ "sound {}" of a screw: "a sound screw"; what begins with a determiner stays."""
-    phrase = state.replace("{}", name)
+    phrase = state.replace("{}", words_of(name))
     if phrase.split()[0].lower() in DETERMINERS:
         return phrase
     return f"{'an' if phrase[0].lower() in 'aeiou' else 'a'} {phrase}"
@@ -81,7 +81,7 @@ def _phrase(state: str, name: str) -> str:
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise AnomalystError(f"--states {path}: cannot be read as text ({error}).") from error
     said = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -63,6 +63,6 @@ def few_shot(
             bar.describe(name)
             bar.show(step.pictures_done, step.pictures_total)
 
-        found = study_few_shot(samples, config, name=dataset.stem, out=out, progress=show)
+        found = study_few_shot(samples, config, name=dataset.resolve().stem, out=out, progress=show)
     typer.echo(as_markdown(found, config.shots))
     typer.echo(f"Written to {out}: few-shot.html, few-shot.md, few-shot.png")

@@ -199,7 +199,7 @@ def _talk_is_right(method: Talks, sample: Sample, seen: Inspection) -> bool:
     named = {one for one in PLACES if one in said[1]}
     return (
         said[0].startswith("yes")
-        and place in named
+        and max(named, key=len, default="") == place  # "upper centre" holds "centre"
         and any(size in said[2] for size in SIZES)
         and dialogue.turns[2].answer.regions == dialogue.turns[1].answer.regions
     )

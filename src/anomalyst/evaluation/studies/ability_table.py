@@ -106,7 +106,7 @@ def _notes(config: AbilityConfig, source: str) -> str:
         f"- localisation: the map's peak lies in the defect, in {share} of defective pictures;\n"
         f"- judgement: a verdict without a threshold from the user, right for {share} of either "
         "kind;\n"
-        '- dialogue: three turns about a defect of each product: "yes", its place, its size.\n\n'
+        '- dialogue: three turns about a defect of each product: "yes", its place, a size.\n\n'
         f"[quoted]: not run here; reported of the method, or of its family, by {source}. "
         '"not known": the sources at hand do not say. WinCLIP, and AnomalyGPT\'s map by patches, '
         "are run with `--clip DIR`; AnomalyGPT's verdicts and words are quoted then, too."

@@ -59,6 +59,11 @@ _CAUSE = re.compile(
     r"(?:made|produced|created|brought about|explains?)"
     r" (?!you\b)(?:it|this|that|the|these|them|such|a)\b"
 )
+_OURS = re.compile(  # of the inspection or the delivery, not of a defect
+    r"\b(?:due to (?:be|arrive|ship|go)|scores?|p-values?|map|maps|box|boxes|verdict|guarantee"
+    r"|number|probability|(?:good|reference) pictures?|decision|i have to|show me|you show"
+    r"|behind the (?:part|product|object))\b"
+)
 _WHO = re.compile(r"\b(?:who|whose|when)\b(?! knows what)")
 
 
@@ -76,7 +81,7 @@ def about_causes(
 ) -> Answer | None:
     """The answer to a question about causes; None for any other question."""
     text = spelt_out(question)
-    if not _CAUSE.search(text) or _WHO.search(text):
+    if not _CAUSE.search(text) or _WHO.search(text) or _OURS.search(text):
         return None
     if not facts.regions:
         raw = "There is nothing to explain: there is no defect."

@@ -66,7 +66,11 @@ _BESIDES = re.compile(
     r" (?:the \w+(?: one)?|that(?: one)?|this(?: one)?|it)\b"
 )
 _COUNTS = (
-    (">", rf"(?:more|greater|higher|larger|over|above|exceeds?)(?: than)? ({NUMBER})\b"),
+    (
+        ">",
+        r"(?<!no )(?<!not )(?:more|greater|higher|larger|over|above|exceeds?)(?: than)?"
+        rf" ({NUMBER})\b",
+    ),
     ("<", rf"(?:fewer|less|lower|smaller|under|below)(?: than)? ({NUMBER})\b"),
     (">=", rf"at least ({NUMBER})\b"),
     ("<=", rf"(?:at most|no more than|not more than|up to|maximum) ({NUMBER})\b"),

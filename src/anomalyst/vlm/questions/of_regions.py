@@ -1,5 +1,6 @@
 """Yes or no to what is asked of regions: kinds, places, sizes, ranks, and counts of these."""
 
+import re
 from collections.abc import Sequence
 
 from anomalyst.types import Region
@@ -39,6 +40,11 @@ def regions_that(
         )
     if asked.every:
         return _of_all(asked, true, facts)
+    if len(asked.kinds) > 1 and re.search(r"\b(?:and|but) (?:no|not)\b", asked.text):
+        return None
+    only = r"\bthe only\b" if asked.count else r"\b(?:only|just)\b"
+    if true and len(true) < len(among) and re.search(only, asked.text):
+        return Decision(f"No, what I see is {all_described(facts)}.")
     if len(asked.kinds) > 1 and " and " in asked.text:
         return _each_kind(asked, facts, true)
     if ranked is not None:

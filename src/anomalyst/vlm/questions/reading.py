@@ -44,6 +44,7 @@ _VERY = re.compile(
     r" ?(?:%|percent|per cent)?\b|%"
 )
 _WRONG = re.compile(
+    r"^(?!.*\b(?:any|some|every|no)thing\b)(?!.*\w that is\b).*"
     r"\b(?:you|verdict|result|answer|system|model|this|that|it)\b.*"
     r"\b(?:be|are|is) (?:wrong|mistaken|incorrect|an? (?:mistake|error))\b"
     r"|\bfalse alarm\b|\bmade? an? (?:mistake|error)\b|\bfalse positive\b|\bmisjudged?\b"

@@ -18,7 +18,8 @@ VOCABULARY = Path(__file__).with_name("vocabulary.yaml")
 _PARTS = {"missing part", "missing piece", "missing material", "extra part"}
 _ALSO = (
     *ORDINALS, *COUNTS, *PLACES, *SIZES, "top",
-    "largest", "biggest", "smallest", "several", "bottom", "middle", "centre", "corner"
+    "larger", "bigger", "smaller", "wider", "greater", "largest", "biggest", "smallest", "several",
+    "bottom", "middle", "centre", "corner",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from anomalyst.vlm.questions.of_regions import (
 )
 from anomalyst.vlm.questions.plain import has_verb
 from anomalyst.vlm.questions.reading import Reading, read_question
+from anomalyst.vlm.questions.vocabulary import kinds_named
 from anomalyst.vlm.referring import spoken_of
 from anomalyst.vlm.wording import (
     SHOWN,
@@ -32,6 +33,7 @@ from anomalyst.vlm.wording import (
 )
 
 UNDECIDED = "I cannot answer that with yes or no"
+_NOT = re.compile(r"\b(?:no|not|none|never|nothing|without)\b")
 _ANYTHING = ("any", "anything", "something", "some", "found", "nothing", "everything")
 
 
@@ -113,8 +115,11 @@ def _sound(facts: Facts) -> Decision:
     return Decision(f"No, it is not sound: {found}.", "No, it is not sound:")
 
 
-def _count(asked: Reading, facts: Facts, found: int) -> Decision:
+def _count(asked: Reading, facts: Facts, found: int) -> Decision | None:
     assert asked.count
+    named = kinds_named(asked.text)  # "besides the scratch"
+    if facts.regions and named and not any(r.kind in named for r in facts.regions):
+        return None
     start = "Yes" if compare(found, asked.count) else "No"
     if not facts.regions:
         return Decision(f"{start}, there is no defect.")
@@ -158,6 +163,8 @@ def _larger(asked: Reading, facts: Facts) -> Decision | None:
         if not such:
             return Decision(f"No, {none_there(one, facts)}")
         sides.append(max(such, key=lambda i: facts.regions[i].area_px))
+    if sides[0] == sides[1]:
+        return Decision(f"No, that is the same one: {described(facts, sides[0])}.")
     first, second = (facts.regions[i].area_px for i in sides)
     right = first > second if asked.than == "larger" else first < second
     before, after = (described(facts, i) for i in sides)
@@ -197,7 +204,7 @@ def _sure(asked: Reading, facts: Facts, focus: int | None) -> Decision | None:
     stated = asked.places_asked or asked.count or asked.found
     if stated:
         said = _of_defects(asked, facts, focus)
-        if said is None or not said.whole.startswith("Yes"):
+        if said is None or not said.whole.startswith("Yes") or _NOT.search(asked.text):
             return said
     sure = facts.surety == "very" if asked.about == "very sure" else facts.surety != "not"
     start = f"{'Yes' if sure else 'No'}, I am {facts.surety} sure"
