@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
-from anomalyst.training.experiments.search import METHODS, SearchConfig, search
+from anomalyst.training.experiments.search import SearchConfig, search
 from anomalyst.training.experiments.search_space import cells_of, read_space
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,7 +76,14 @@ def test_a_grid_refuses_fewer_trials_than_cells_and_a_method_names_its_nearest(t
     assert "a grid needs to know how many" in str(done.exception) and done.exit_code
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "grid"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param("random", marks=pytest.mark.slow),
+        pytest.param("tpe", marks=pytest.mark.slow),
+        "gp",
+    ],
+)
 def test_every_method_chooses_the_same_again(method, tiny, tmp_path):
     """Six trials of one short step each: TPE and the Gaussian process learn from the sixth on."""
     asked = config(tiny, ["learning_rate=1e-4..1e-2", "warmup_steps=1..9", "steps=1"], method, 6)

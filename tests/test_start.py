@@ -45,6 +45,7 @@ def test_rmsprop_starts_equal_to_the_last_bit(precision, tiny, tmp_path):
     assert start(tmp_path / "0") == start(tmp_path / "1") == start(tmp_path / "2")
 
 
+@pytest.mark.slow
 def test_a_run_that_had_to_look_begins_like_one_that_found_the_looks_there(tmp_path):
     """It used to begin with other weights: loading the networks that look draws random numbers."""
     recipe = load_recipe(ROOT / "recipes" / "language.yaml", [*RMSPROP, *SMALL])
