@@ -124,7 +124,8 @@ def test_pictures_are_shown_in_whole_cells_of_their_encoder(recipe, tmp_path):
     settings = Dinov2Config(hidden_size=32, num_hidden_layers=6, num_attention_heads=2,
                             patch_size=14, image_size=98)  # fmt: skip
     Dinov2Model(settings).save_pretrained(tmp_path / "vit14")
-    train(replace(recipe, vision=f"hf:{tmp_path / 'vit14'}", steps=1), tmp_path / "run")
+    task = InstructionTask(replace(recipe, vision=f"hf:{tmp_path / 'vit14'}"), tmp_path / "run")
+    assert task.single(0)["patches"].shape[1] == 32 and task.detector.encoder.multiple_px == 14
 
 
 def test_nothing_held_out_is_told_before_it_is_looked_at(recipe, tmp_path):

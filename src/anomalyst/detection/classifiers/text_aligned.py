@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.backbones.base import Encoder
+from anomalyst.detection.scoring import mixed_logits
 from anomalyst.types import Features
 
 LEVELS = 4
@@ -50,9 +51,8 @@ class TextAlignedDecoder(nn.Module):
     ) -> Tensor:
         """`states` (2, width) or (B, 2, width): embeddings from a text tower, of any length."""
         # The mean of probabilities, kept as a logit so that losses stay finite.
-        stacked = torch.stack(self.level_logits(levels, size_hw, states))  # (L, B, 1, H, W)
-        yes = F.logsigmoid(stacked).logsumexp(0)
-        return yes - F.logsigmoid(-stacked).logsumexp(0)
+        found = self.level_logits(levels, size_hw, states)
+        return mixed_logits(found, [1.0] * len(found))
 
     def level_logits(
         self, levels: Sequence[Tensor], size_hw: tuple[int, int], states: Tensor | None = None

@@ -7,6 +7,7 @@ AnomalyGPT the prompt learner and the decoder. `train` says which, in any combin
 import copy
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -117,9 +118,9 @@ class VisionLanguageTask(DialogueTask):
         self.module: nn.Module = self.model
         self.leaves_out = "vision" in recipe.train  # some of an encoder serves other tasks
 
+    @abstractmethod
     def single(self, index: int) -> dict[str, Any]:
         """A micro-batch of one sample, the index-th of the run."""
-        raise NotImplementedError
 
     def seen(self, moved: dict[str, Any]) -> dict[str, Any]:
         """A batch with what the encoder in training sees in place of what the frozen one saw."""

@@ -8,6 +8,7 @@ sentences (vlm/text_tower.py): like the papers' they cross states with templates
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,7 +54,12 @@ class Clip:
 
     def states(self, name: str) -> Tensor:
         """Unit embeddings (2, E) of what is said of a sound product and of a damaged one."""
-        return TextTower(self.source).states(name)
+        return self._text.states(name)
+
+    @cached_property
+    def _text(self) -> TextTower:
+        """Read once for all products."""
+        return TextTower(self.source)
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """(1, 3, H, W) in [0, 1] -> what enters the transformer, class first: (1, 1 + N, D)."""
