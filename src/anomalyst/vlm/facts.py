@@ -4,7 +4,9 @@ The detector decides and the language model explains: everything that must be ex
 count, places, sizes, kinds) reaches the model as words, and its answer is checked (grounding.py).
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 
@@ -64,6 +66,22 @@ class Facts:
     def size(self, region: Region) -> str:
         """How large a region is, in a word."""
         return size_of(region.area_px, self.size_hw)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts as plain JSON values."""
+        return asdict(self) | {"regions": [region.as_dict() for region in self.regions]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The facts of which `as_dict` gave the values."""
+        regions = tuple(Region.from_dict(one) for one in values["regions"])
+        height, width = values["size_hw"]
+        whole = {
+            "regions": regions,
+            "size_hw": (height, width),
+            "colours": tuple(values["colours"]),
+        }
+        return cls(**dict(values) | whole)
 
     def as_text(self) -> str:
         """The record that goes into the prompt, one fact a line."""
