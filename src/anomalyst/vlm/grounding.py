@@ -48,7 +48,7 @@ _ASIDES = (
     r"\bthere is no (?:first|second|third|fourth|fifth|sixth) one\b",
     r"^a good one looks like\b",
 )
-_PLACE_WORDS = {"top": "upper", "bottom": "lower", "middle": "centre", "center": "centre"}
+PLACE_WORDS = {"top": "upper", "bottom": "lower", "middle": "centre", "center": "centre"}
 _PLACE = re.compile(
     r"\b(upper|lower|centre)[ -](left|centre|right)\b"
     r"|\bthe (centre|upper|lower|left|right)\b(?![ -](?:left|centre|right)\b)"
@@ -220,7 +220,7 @@ def _count_conflict(text: str, facts: Facts, partial: bool) -> str | None:
 
 def _place_conflict(text: str, facts: Facts, partial: bool) -> str | None:
     text = _NOTHING_AT.sub(" ", text)
-    for word, ours in _PLACE_WORDS.items():
+    for word, ours in PLACE_WORDS.items():
         text = re.sub(rf"\b{word}\b", ours, text)
     for match in _PLACE.finditer(text):
         place = match.group(3) or f"{match.group(1)} {match.group(2)}"
@@ -237,7 +237,7 @@ def _place_conflict(text: str, facts: Facts, partial: bool) -> str | None:
 def lies_in(place: str, where: str) -> bool:
     """Whether a cell of the 3 x 3 grid lies in a place: a cell, a row or a column, in any words."""
     words = where.replace("-", " ").split()
-    where = " ".join(_PLACE_WORDS.get(word, word) for word in words)
+    where = " ".join(PLACE_WORDS.get(word, word) for word in words)
     if where in PLACES:
         return place == where
     return where in place.split()

@@ -1,0 +1,1 @@
+"""Learning from what people prefer, and from what the facts verify."""
