@@ -43,8 +43,9 @@ _NO = (
     r"\b(?:accept|ship|pass) it\b",
 )
 # What only limits a question, a comparison or a place says nothing about the whole part.
+WHETHER = r"\b(?:whether|if)\b[^.;]*"
 _ASIDES = (
-    r"\b(?:whether|if)\b[^.;]*",
+    WHETHER,
     r"\bthere is no (?:first|second|third|fourth|fifth|sixth) one\b",
     r"^a good one looks like\b",
 )
@@ -65,7 +66,7 @@ _SURETY_BEGUN = re.compile(r"\bi am (very|fairly|not)(?: sure\b|$)")
 _NONE_SEEN = re.compile(r"\bseen no good (?:one|part|picture)\b")
 _PLACES = "|".join(sorted(PLACES, key=len, reverse=True))
 _PHRASE = re.compile(
-    rf"(?:\bthe ({WHICH}) one is )?\b(?:an? )?({'|'.join(SIZES)})"
+    rf"(?:\bthe ({WHICH}) one is )?\b(?:an? )?({'|'.join(SIZES)})\b"
     rf"(?: ({'|'.join(KINDS)}|anomaly)\b(?: at the ({_PLACES})\b)?)?"
 )
 # The longest first: "dark grey" is not "grey".
