@@ -43,12 +43,13 @@ _NO = (
     r"\b(?:accept|ship|pass) it\b",
 )
 # What only limits a question, a comparison or a place says nothing about the whole part.
+WHETHER = r"\b(?:whether|if)\b[^.;]*"
 _ASIDES = (
-    r"\b(?:whether|if)\b[^.;]*",
+    WHETHER,
     r"\bthere is no (?:first|second|third|fourth|fifth|sixth) one\b",
     r"^a good one looks like\b",
 )
-_PLACE_WORDS = {"top": "upper", "bottom": "lower", "middle": "centre", "center": "centre"}
+PLACE_WORDS = {"top": "upper", "bottom": "lower", "middle": "centre", "center": "centre"}
 _PLACE = re.compile(
     r"\b(upper|lower|centre)[ -](left|centre|right)\b"
     r"|\bthe (centre|upper|lower|left|right)\b(?![ -](?:left|centre|right)\b)"
@@ -65,7 +66,7 @@ _SURETY_BEGUN = re.compile(r"\bi am (very|fairly|not)(?: sure\b|$)")
 _NONE_SEEN = re.compile(r"\bseen no good (?:one|part|picture)\b")
 _PLACES = "|".join(sorted(PLACES, key=len, reverse=True))
 _PHRASE = re.compile(
-    rf"(?:\bthe ({WHICH}) one is )?\b(?:an? )?({'|'.join(SIZES)})"
+    rf"(?:\bthe ({WHICH}) one is )?\b(?:an? )?({'|'.join(SIZES)})\b"
     rf"(?: ({'|'.join(KINDS)}|anomaly)\b(?: at the ({_PLACES})\b)?)?"
 )
 # The longest first: "dark grey" is not "grey".
@@ -220,7 +221,7 @@ def _count_conflict(text: str, facts: Facts, partial: bool) -> str | None:
 
 def _place_conflict(text: str, facts: Facts, partial: bool) -> str | None:
     text = _NOTHING_AT.sub(" ", text)
-    for word, ours in _PLACE_WORDS.items():
+    for word, ours in PLACE_WORDS.items():
         text = re.sub(rf"\b{word}\b", ours, text)
     for match in _PLACE.finditer(text):
         place = match.group(3) or f"{match.group(1)} {match.group(2)}"
@@ -237,7 +238,7 @@ def _place_conflict(text: str, facts: Facts, partial: bool) -> str | None:
 def lies_in(place: str, where: str) -> bool:
     """Whether a cell of the 3 x 3 grid lies in a place: a cell, a row or a column, in any words."""
     words = where.replace("-", " ").split()
-    where = " ".join(_PLACE_WORDS.get(word, word) for word in words)
+    where = " ".join(PLACE_WORDS.get(word, word) for word in words)
     if where in PLACES:
         return place == where
     return where in place.split()
