@@ -59,7 +59,11 @@ def said_by(folder: Path, prompts: Sequence[Prompt]) -> list[str]:
 def judge(name: str, folder: Path, prompts: Sequence[Prompt]) -> Judged:
     """A model on questions of the grammar."""
     said = said_by(folder, prompts)
-    found = [verify(t, p.intent, p.facts) for p, t in zip(prompts, said, strict=True) if p.intent]
+    found = [
+        verify(t, p.intent, p.facts, look=p.look)
+        for p, t in zip(prompts, said, strict=True)
+        if p.intent
+    ]
     count = max(1, len(found))
     return Judged(
         name=name,

@@ -62,7 +62,7 @@ def verified_score(prompt: Prompt, text: str) -> float:
     """By the facts: in [-1, 1]; of a person's own question only what can be said of any."""
     if prompt.intent is None:
         return verify_free(text, prompt.facts).score
-    return verify(text, prompt.intent, prompt.facts).score
+    return verify(text, prompt.intent, prompt.facts, look=prompt.look).score
 
 
 def load_reward_model(folder: Path, actor: AnomalystModel | None = None) -> AnomalystRewardModel:
