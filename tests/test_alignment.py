@@ -68,7 +68,7 @@ def policy(looks: Path, actor: Path, **changes) -> PolicyRecipe:
     return PolicyRecipe(**RUN | given | changes)
 
 
-def rankings_file(folder: Path, prompts, looks: Path, count: int = 30) -> Path:
+def rankings_file(folder: Path, looks: Path, count: int = 30) -> Path:
     """Each prefers the short one of two answers, about pictures of its own."""
     from safetensors.torch import save_file
 
@@ -149,8 +149,8 @@ def test_a_round_is_kept_together_whenever_a_checkpoint_is_due(looks, actor, tmp
     assert kept == ["step-00000003", "step-00000006"]
 
 
-def test_the_reward_model_learns_a_taste_and_ppo_follows_it(looks, actor, prompts, tmp_path):
-    path = rankings_file(tmp_path, prompts, looks)
+def test_the_reward_model_learns_a_taste_and_ppo_follows_it(looks, actor, tmp_path):
+    path = rankings_file(tmp_path, looks)
     reward = train(
         RewardRecipe(**RUN, steps=40, batch=8, learning_rate=3e-3, preferences=str(path),
                      initial=str(actor), layers=1, checkpoint_every=40), tmp_path / "reward"
@@ -166,8 +166,8 @@ def test_the_reward_model_learns_a_taste_and_ppo_follows_it(looks, actor, prompt
     assert lines[-1]["reward"] == pytest.approx(lines[-1]["learned_reward"], abs=1e-5)
 
 
-def test_dpo_and_sft_learn_from_the_same_rankings(looks, actor, prompts, tmp_path):
-    path = rankings_file(tmp_path, prompts, looks)
+def test_dpo_and_sft_learn_from_the_same_rankings(looks, actor, tmp_path):
+    path = rankings_file(tmp_path, looks)
     dpo = DPORecipe(**RUN, steps=30, batch=6, learning_rate=2e-3, preferences=str(path),
                     initial=str(actor), checkpoint_every=40, validate_every=30)  # fmt: skip
     train(dpo, tmp_path / "dpo")
@@ -203,8 +203,8 @@ def test_a_learned_reward_that_rises_while_the_verifiable_one_falls_ends_the_run
     assert calm.trouble() == ""
 
 
-def test_the_loop_stops_on_reward_hacking_and_says_so(looks, actor, prompts, tmp_path):
-    path = rankings_file(tmp_path, prompts, looks)
+def test_the_loop_stops_on_reward_hacking_and_says_so(looks, actor, tmp_path):
+    path = rankings_file(tmp_path, looks)
     reward = train(
         RewardRecipe(**RUN, steps=2, batch=4, preferences=str(path), initial=str(actor), layers=1),
         tmp_path / "reward",
@@ -220,8 +220,8 @@ def test_the_loop_stops_on_reward_hacking_and_says_so(looks, actor, prompts, tmp
     assert end["how"] == "stopped" and "reward hacking" in end["why"]
 
 
-def test_too_few_pairs_are_counted(looks, actor, prompts, tmp_path):
-    path = rankings_file(tmp_path, prompts, looks, count=3)
+def test_too_few_pairs_are_counted(looks, actor, tmp_path):
+    path = rankings_file(tmp_path, looks, count=3)
     recipe = RewardRecipe(**RUN, preferences=str(path), initial=str(actor))
     with pytest.raises(AnomalystError, match="a reward model needs 40"):
         train(recipe, tmp_path / "reward")
