@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from trl_case import DATA, RecordedPPO, recorded_ppo
 
 from anomalyst.training.alignment.objectives import (
     AdaptiveKL,
+    answer_mean,
     clipped_surrogate,
     clipped_value_loss,
     dpo_loss,
@@ -16,10 +18,10 @@ from anomalyst.training.alignment.objectives import (
     group_advantages,
     kl_estimate,
     kl_rewards,
+    masked_mean,
     reward_loss,
     whiten,
 )
-from trl_case import DATA, RecordedPPO, recorded_ppo
 
 TRL = json.loads((DATA / "trl_losses.json").read_text(encoding="utf-8"))
 CASES = ["padded", "full"]
@@ -65,10 +67,9 @@ def test_a_discount_counts_in_the_delta_and_in_the_sum() -> None:
 def test_whitened_values_have_no_mean_and_unit_variance_where_they_count() -> None:
     mask = torch.tensor([[True, True], [True, False]])
     # 1, 3, 5: mean 3, variance 4 with two degrees of freedom.
-    values, mean = torch.tensor([[1.0, 3.0], [5.0, 50.0]]), torch.tensor(3.0)
-    variance = torch.tensor(4.0)
-    near(whiten(values, mean, variance, mask), [[-1.0, 0.0], [1.0, 0.0]])
-    near(whiten(values, mean, variance, mask, shift_mean=False), [[2.0, 3.0], [4.0, 0.0]])
+    values = torch.tensor([[1.0, 3.0], [5.0, 50.0]])
+    near(whiten(values, 3.0, 4.0, mask), [[-1.0, 0.0], [1.0, 0.0]])
+    near(whiten(values, 3.0, 4.0, mask, shift_mean=False), [[2.0, 3.0], [4.0, 0.0]])
 
 
 def test_the_clipped_objective_stops_where_going_on_would_pay() -> None:
@@ -205,17 +206,14 @@ def test_group_advantages_and_the_loss_on_them_are_trls(kind: str) -> None:
     mask = torch.tensor(held["mask"]).bool()
     advantages = torch.tensor(held["advantages"])[:, None].expand(mask.shape)
     old, reference = (torch.tensor(held[f"{n}_per_token_logps"]) for n in ("old", "ref"))
+    mean = answer_mean if kind == "grpo" else masked_mean
     for step, clipped in zip(held["steps"], held["clipped"], strict=True):
         new = torch.tensor(step["per_token_logps"])
-        kl = held["beta"] * kl_estimate(new, reference)
-        whole, fraction = clipped_surrogate(new, old, advantages, mask, clip=held["clip"])
+        loss, fraction = clipped_surrogate(
+            new, old, advantages, mask, clip=held["clip"], per_answer=kind == "grpo"
+        )
         near(torch.as_tensor(fraction), clipped)
-        if kind == "grpo":
-            rows = zip(new, old, advantages, mask, kl, strict=True)
-            each = [clipped_surrogate(*r, clip=held["clip"])[0] + k[r[3]].mean() for *r, k in rows]
-            near(torch.stack(each).mean(), step["loss"])
-        else:
-            near(whole + kl[mask].mean(), step["loss"])
+        near(loss + held["beta"] * mean(kl_estimate(new, reference), mask), step["loss"])
 
 
 def rolled_out(recorded: RecordedPPO) -> dict[str, Tensor]:
@@ -238,7 +236,7 @@ def rolled_out(recorded: RecordedPPO) -> dict[str, Tensor]:
         found["rewards"], found["values"], longer, settings["gamma"], settings["lam"]
     )
     said = found["advantages"][mask]
-    found["whitened"] = whiten(found["advantages"], said.mean(), said.var(), mask)
+    found["whitened"] = whiten(found["advantages"], float(said.mean()), float(said.var()), mask)
     return found
 
 

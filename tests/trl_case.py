@@ -17,6 +17,7 @@ DATA = Path(__file__).parent / "data"
 class RecordedPPO:
     """One batch. `settings` is TRL's configuration, `steps` its figures, `held` its tensors."""
 
+    shape: dict[str, Any]  # of the LLaMA configuration
     settings: dict[str, Any]
     steps: list[dict[str, float]]
     held: dict[str, Tensor]
@@ -53,7 +54,7 @@ class RecordedPPO:
 
     def _inputs(self) -> dict[str, Tensor]:
         ids = self.held["query_responses"]
-        real = ids != self.settings["pad_token_id"]
+        real = ids != self.shape["pad_token_id"]
         return {
             "input_ids": ids, "attention_mask": real, "position_ids": real.cumsum(1) - real.long()
         }  # fmt: skip
@@ -73,8 +74,9 @@ def recorded_ppo(case: str) -> RecordedPPO:
 
     reference = network(LlamaForCausalLM, "policy").requires_grad_(False)
     reference.model.norm.weight.copy_(start["reference.model.norm.weight"])
-    settings = note["settings"] | note["cases"][case] | note["shape"]
+    settings = note["settings"] | note["cases"][case]
     return RecordedPPO(
+        note["shape"],
         settings,
         settings.pop("steps"),
         under(tensors, f"{case}."),
