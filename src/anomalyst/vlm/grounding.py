@@ -59,6 +59,8 @@ _NOTHING_AT = re.compile(
 )
 _NOTHING_BEGUN = re.compile(r"\bnothing(?: stands(?: out(?: at(?: the(?: [a-z ]*)?)?)?)?)?$")
 _NO_KIND = re.compile(rf"\bno (?:{'|'.join(KINDS)})\b(?: and no other defect)?")
+_BEGUN_KINDS = {kind[: at.start()] for kind in KINDS for at in re.finditer(" ", kind)}
+_NO_KIND_BEGUN = re.compile(rf"\bno ({'|'.join(sorted(_BEGUN_KINDS))})$")  # "no hole or"
 _CHANCE = re.compile(r"\b(?:less than|about) 1 in \d+")
 _CHANCE_LOST = re.compile(r"\b1 in (?!\d|$)")
 _SURETY = re.compile(r"\bi am (very|fairly|not) sure\b")
@@ -88,7 +90,8 @@ def ground(raw: str, facts: Facts, seconds: float = 0.0, *, whole: str = "") -> 
         if not holds(sentence, facts, whole=whole if not kept else ""):
             corrected = True
             break
-        kept.append(sentence)
+        if resolved(sentence, facts).strip():  # "<product>" of a part without a name is nothing
+            kept.append(sentence)
     if not kept and whole:
         return answer_of(whole, whole, facts, seconds)
     if corrected or not kept:
@@ -184,6 +187,9 @@ def _presence_conflict(text: str, facts: Facts, partial: bool) -> str | None:
             return "something is where it says nothing is"
     if partial:
         text = _NOTHING_BEGUN.sub(" ", text)
+        begun = _NO_KIND_BEGUN.search(text)
+        if begun and not any((r.kind or "").startswith(begun.group(1)) for r in facts.regions):
+            text = text[: begun.start()]
     if facts.regions:
         text = _NOTHING_AT.sub(" ", text)
         for match in _NO_KIND.finditer(text):
