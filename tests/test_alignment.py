@@ -1,13 +1,17 @@
 """Alignment: SFT, reward model, PPO, GRPO and DPO on the one loop."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.training.alignment.objectives import masked_mean
@@ -246,3 +250,24 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert a.keys() == b.keys()
     for name, value in a.items():
         assert torch.equal(value, b[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ddp", "fsdp", "deepspeed"])
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+def test_two_processes_sample_and_learn_as_one(looks, actor, tmp_path, engine, algorithm):
+    """Answers, rewards and losses: every process samples its share, with whole weights."""
+    recipe = policy(looks, actor, algorithm=algorithm, micro_batch=4, batch=8)
+    train(recipe, tmp_path / "one")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(to_mapping(recipe)))
+    two = ["--out", str(tmp_path / "two"), "--engine", engine, "--nproc", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "anomalyst", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    single, spread = (read_log(tmp_path / name / "log.jsonl") for name in ("one", "two"))
+    for name in ("loss", "reward", "kl", "answer_tokens", "kl_coefficient"):
+        assert [line[name] for line in spread] == pytest.approx(
+            [line[name] for line in single], abs=2e-4
+        ), name
