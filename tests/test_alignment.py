@@ -262,9 +262,8 @@ def test_two_processes_sample_and_learn_as_one(looks, actor, tmp_path, engine, a
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(to_mapping(recipe)))
     two = ["--out", str(tmp_path / "two"), "--engine", engine, "--nproc", "2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "anomalyst", *words], capture_output=True, text=True
-    )
+    words = [sys.executable, "-m", "anomalyst", "train", str(path), *two]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     single, spread = (read_log(tmp_path / name / "log.jsonl") for name in ("one", "two"))
     for name in ("loss", "reward", "kl", "answer_tokens", "kl_coefficient"):
