@@ -21,7 +21,7 @@ from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.data.feature_cache import CachedFeatures
 from anomalyst.training.data.preferences.spoiled import spoiled
 from anomalyst.training.data.preferences.styles import STYLES, write
-from anomalyst.training.data.preferences.tastes import TASTES, liking, ranks, reworded
+from anomalyst.training.data.preferences.tastes import TASTES, check_taste, liking, ranks, reworded
 from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.preferences import Ranking
 
@@ -43,6 +43,8 @@ class SimulatedConfig:
     def __post_init__(self) -> None:
         if self.count < 1 or not self.tastes:
             raise ValueError(f"count is {self.count}, tastes {self.tastes}; one of each is needed")
+        for taste in self.tastes:
+            check_taste(taste)
         for name in ("noise", "rewordings", "imagined"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; a share is from 0 to 1")
