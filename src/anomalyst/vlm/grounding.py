@@ -8,7 +8,7 @@ against them is cut with all that follow, and the calibrated verdict is said ins
 import re
 from collections.abc import Iterable, Iterator
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.io.colours import NAMES
 from anomalyst.types import PLACES, SIZES, Answer, Region
 from anomalyst.vlm.facts import COUNTS, Facts
