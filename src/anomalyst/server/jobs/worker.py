@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import cached_property, singledispatchmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -33,8 +33,9 @@ from anomalyst.server.jobs.tasks import (
 from anomalyst.server.records.products import same_picture
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
-from anomalyst.vlm.candidates import candidates
-from anomalyst.vlm.generation import Speaker
+
+if TYPE_CHECKING:
+    from anomalyst.vlm.generation import Speaker
 
 Say = Callable[[str], None]
 Result = dict[str, Any] | AnomalystError
@@ -103,6 +104,8 @@ class Model:
 
     @_do.register
     def _(self, task: Candidates, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        from anomalyst.vlm.candidates import candidates  # transformers: read with the first words
+
         speakers = [self.inspector.speaker, *([self.rival] if self.config.rival else [])]
         with self.inspector.pipeline.threads():
             found = candidates(
@@ -112,8 +115,10 @@ class Model:
         return {"answers": answers}
 
     @cached_property
-    def rival(self) -> Speaker:
+    def rival(self) -> "Speaker":
         """A second language model, whose answers are ranked beside the first one's."""
+        from anomalyst.vlm.generation import Speaker
+
         assert self.config.rival is not None
         return Speaker.load(self.config.rival)
 

@@ -117,4 +117,5 @@ def _disputed(shared: Judgements) -> Iterator[str]:
         yield "They disagree most about:"
     for thing, said in worst:
         votes = ", ".join(f"{name}: {label}" for name, label in sorted(said.items()))
-        yield f"  {thing.what}, {thing.product}, inspection {thing.inspection}, {thing.about}: {votes}"
+        where = f"{thing.product}, inspection {thing.inspection}, {thing.about}"
+        yield f"  {thing.what}, {where}: {votes}"
