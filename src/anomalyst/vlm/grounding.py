@@ -8,12 +8,13 @@ against them is cut with all that follow, and the calibrated verdict is said ins
 import re
 from collections.abc import Iterable, Iterator
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.io.colours import NAMES
 from anomalyst.types import PLACES, SIZES, Answer, Region
 from anomalyst.vlm.facts import COUNTS, Facts
-from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly
+from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly, tag
 
+_SAID_PLACE = re.compile(r"\((?:box (\d+), (\d+), (\d+), (\d+)|region (\d+))\)")
 CORRECTION = "My words did not agree with the calibrated verdict, which holds."
 
 _DECIDED = re.compile(r"(?i)^(?:yes|no)\b,? ?(?:probably )?")
@@ -156,6 +157,28 @@ def resolved(text: str, facts: Facts) -> str:
 
     text = TAG.sub(box, text)
     return text.replace("<product>", facts.product).replace("<told>", f'"{facts.told}"')
+
+
+def unresolved(text: str, facts: Facts) -> str:
+    """What `resolved` made for people as a raw text again: boxes of regions as `<region 1>`.
+
+    A box that is no region's stays as it is. "(region 1)" is taken for a region, too.
+    """
+    boxes = [region.box_xyxy for region in facts.regions]
+
+    def region(match: re.Match[str]) -> str:
+        *corners, number = match.groups()
+        if number is not None:
+            return tag(int(number) - 1)
+        box = tuple(int(corner) for corner in corners)
+        return tag(boxes.index(box)) if box in boxes else match.group()
+
+    text = _SAID_PLACE.sub(region, text)
+    if facts.told:
+        text = text.replace(f'"{facts.told}"', "<told>")
+    if facts.product:
+        text = re.sub(rf"(?<!\w){re.escape(facts.product)}(?!\w)", "<product>", text)
+    return text
 
 
 def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | None:
