@@ -21,6 +21,7 @@ from anomalyst.product_index import RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.jobs.tasks import Accept, Ask, Inspect, Resemble, Task, Teach, Withdraw
+from anomalyst.server.language.versions import live_folder
 from anomalyst.server.records.products import same_picture
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
@@ -96,7 +97,7 @@ class Model:
         shown["anomaly_map"] = torch.from_numpy(whole)[None, None]
         found = Inspection.from_dict(task.record, whole, shown)
         turns = [Turn(question, Answer.from_dict(answer)) for question, answer in task.turns]
-        answer = self.inspector.ask(task.question, Dialogue(found, turns), say)
+        answer = self._speaking().ask(task.question, Dialogue(found, turns), say)
         return answer.as_dict()
 
     @_do.register
@@ -149,7 +150,7 @@ class Model:
         try:
             words = None
             if task.question is not None:
-                words = self.inspector.ask(task.question, Dialogue(found)).as_dict()
+                words = self._speaking().ask(task.question, Dialogue(found)).as_dict()
             return {
                 "record": found.as_dict() | {"words": words},
                 "heat": self.pictures.keep(cv2.imencode(".png", levels)[1].tobytes(), ".png"),
@@ -158,6 +159,14 @@ class Model:
             }
         except AnomalystError as error:
             return error
+
+    def _speaking(self) -> Inspector:
+        """The inspector with the language model that is live now, unless --language gave one."""
+        if self.config.language is None:
+            folder = live_folder(self.config.home)
+            if folder != self.inspector.config.language:
+                self.inspector.speak_with(folder)
+        return self.inspector
 
     def _product(self, name: str) -> Product:
         """The product as it is on disk, read again when it has changed."""
