@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.gate.claims import ROWS, as_expected, by_facts, said_of
-from anomalyst.evaluation.gate.figures import GateFigures, RowFigures, compare
+from anomalyst.evaluation.gate.claims import as_expected, by_facts, said_of
+from anomalyst.evaluation.gate.figures import ROWS, GateFigures, RowFigures, compare
 from anomalyst.evaluation.gate.items import GateItem, read_gate
 from anomalyst.evaluation.gate.judging import judge_model, judged
+from anomalyst.io.files import write_text
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
 from anomalyst.server.jobs.tasks import Ask, Inspect, Teach
@@ -27,10 +28,10 @@ from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.vlm.generation import Speaker
 from anomalyst.vlm.version import EMBEDDED_LANGUAGE, model_version
 from serving import DEFECT, FLANGE, client_of, service_over, teach_flange
-from test_grounding import NONE, ONE, TWO, random_facts
+from test_grounding import ONE, TWO, random_facts
 
 SHIPPED = model_version(EMBEDDED_LANGUAGE)
-SMALL = GateConfig(scenes=8, turns=3, looks=4)
+SMALL = GateConfig(scenes=6, turns=2, looks=3)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -102,7 +103,7 @@ def test_claims_are_read(raw, presence, counts, places, kinds):
 @pytest.mark.parametrize(
     ("raw", "facts", "row"),
     [
-        ("No, there is no defect.", ONE, "presence"),
+        ("It is sound.", ONE, "presence"),
         ("There are two defects.", ONE, "count"),
         ("It is at the lower left <region 1>.", ONE, "place"),
         ("It is at the upper left <region 2>.", TWO, "place"),
@@ -131,8 +132,8 @@ def test_only_what_was_asked_is_compared():
 def figures(wrong: dict[str, int], contradictions: int = 0, shown: int = 0) -> GateFigures:
     rows = {row: RowFigures(right=50 - wrong.get(row, 0), wrong=wrong.get(row, 0)) for row in ROWS}
     return GateFigures(
-        items=200, rows=rows, contradictions=contradictions, shown_contradictions=shown,
-        corrected=0, unfinished=0, words=9.0, seconds=1.0,
+        items=200, rows=rows, contradictions=contradictions, unfinished=0, words=9.0,
+        seconds=1.0, shown_contradictions=shown, corrected=0,
     )  # fmt: skip
 
 
@@ -150,11 +151,11 @@ def test_no_worse_means_no_worse_anywhere():
 
 
 def test_a_frozen_gate_is_drawn_alike_and_not_changed(gate, tmp_path):
-    assert draw_gate(tmp_path / "again", SMALL) == json.loads(
-        (gate / "gate.json").read_text()
-    ).get("fingerprint")
+    assert draw_gate(tmp_path / "again", SMALL) == json.loads((gate / "gate.json").read_text()).get(
+        "fingerprint"
+    )
     items = read_gate(tmp_path / "again")
-    assert len(items) == 24 and {one.asked for one in items} >= set(ROWS)
+    assert len(items) == 12 and any(one.turns for one in items)
     lines = tmp_path / "again" / "dialogues.jsonl"
     lines.write_text(lines.read_text().replace("defect", "fault", 1))
     with pytest.raises(AnomalystError, match="was changed since it was frozen"):
@@ -167,11 +168,12 @@ def test_a_damaged_model_is_kept_aside_and_an_equal_one_goes_live_and_back(confi
     damaged = other_model(tmp_path / "damaged", 0.3)
     found = propose(config, damaged, "eve")
     assert not found.decision.passes and found.decision.reasons
-    assert found.live.shown_contradictions == found.new.shown_contradictions == 0
+    assert found.new.shown_contradictions is None  # no need to ask
     assert versions.live_folder(config.home).name in (SHIPPED, "language")
 
     equal = propose(config, other_model(tmp_path / "equal", 0), "ann")
     assert equal.decision.passes and equal.new.rows == equal.live.rows
+    assert equal.new.shown_contradictions == 0
     live = versions.read_live(config.home)
     assert (live.live, live.before, live.by) == (equal.version, SHIPPED, "ann")
     states = {one.version: one.state for one in versions.list_versions(config.home)}
@@ -187,7 +189,9 @@ def test_there_is_no_way_back_from_the_beginning(config, refused):
     with pytest.raises(Conflict, match="none to go back to"):
         versions.go_back(config.home, "ann")
     assert "none to go back to" in refused("store", "back", "--home", config.home)
-    assert "no model folder" in refused("store", "propose", "gone", "--home", config.home)
+    assert "give the folder of a saved model" in refused(
+        "store", "propose", "gone", "--home", config.home
+    )
 
 
 def test_a_killed_or_refused_copy_leaves_nothing_half_written(config, tmp_path, monkeypatch):
@@ -209,7 +213,7 @@ def test_a_killed_or_refused_copy_leaves_nothing_half_written(config, tmp_path, 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(versions.shutil, "copytree", full)
+        patched.setattr(shutil, "copytree", full)
         with pytest.raises(AnomalystError, match="disk is full"):
             versions.keep_version(config.home, model)
     version = versions.keep_version(config.home, model)
@@ -227,7 +231,7 @@ def test_the_server_answers_with_the_live_version(config, tmp_path):
     assert isinstance(seen, dict)
     pictures = model.pictures
     ask = Ask(
-        question="Where is it?", record=seen["record"], heat=pictures.path(seen["heat"]),
+        question="Hello!", record=seen["record"], heat=pictures.path(seen["heat"]),
         shown=pictures.path(seen["shown"]),
     )  # fmt: skip
     [before] = model.do([ask], print)
@@ -241,7 +245,7 @@ def test_the_server_answers_with_the_live_version(config, tmp_path):
     assert again["raw"] == before["raw"]
 
     shutil.rmtree(config.home / "language" / version)
-    versions.write_text(config.home / "language" / "live.json", json.dumps({"live": version}))
+    write_text(config.home / "language" / "live.json", json.dumps({"live": version}))
     [gone] = model.do([ask], print)
     assert isinstance(gone, AnomalystError) and "is gone" in str(gone)
 
@@ -263,10 +267,10 @@ def test_last_months_record_without_what_was_found_fault_with(config, tmp_path):
         ]  # fmt: skip
         assert [len(one.turns) for one in items] == [0, 1, 0] and left_out == 0
         found = judge_model(Speaker.load(EMBEDDED_LANGUAGE), items)
-        assert found.rows["place"].answers >= 2 and found.shown_contradictions == 0
+        assert found.rows["place"] == RowFigures(right=2, wrong=0)
 
         client = client_of(service)
-        said = {"turn": where.id, "kind": "answer", "text": "At the rim."}
+        said = {"turn": where.id, "kind": "answer", "better": "At the rim."}
         assert client.post(f"/api/v1/inspections/{first}/feedback", json=said).is_success
         assert client.post(
             f"/api/v1/inspections/{second}/feedback", json={"kind": "wrong"}

@@ -30,18 +30,19 @@ class GateFigures:
     """What a model did on the items of a gate.
 
     `rows`, `contradictions`, `unfinished` and `words` are of the model's own words, the likeliest
-    ones and unchecked; `shown_contradictions` and `corrected` of what people would be shown.
+    ones and unchecked; `shown_contradictions` and `corrected` of what people would be shown (None:
+    not judged, for the model's own words had decided already).
     """
 
     items: int
     rows: dict[str, RowFigures]
     contradictions: int  # answers that go against the facts
-    shown_contradictions: int  # the same once grounded: none, or grounding is broken
-    corrected: int  # answers of which grounding cut something
     unfinished: int  # answers without an end, or empty
     words: float  # of an answer, at the mean
     seconds: float
     wrong_items: dict[str, tuple[int, ...]] = field(default_factory=dict)  # where, by row
+    shown_contradictions: int | None = None  # once grounded: none, or grounding is broken
+    corrected: int | None = None  # answers of which grounding cut something
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ ItemCallback = Callable[[], None]
 def judge_model(
     speaker: Speaker, items: Sequence[GateItem], on_item: ItemCallback = lambda: None
 ) -> GateFigures:
-    """How a model answers the items. `on_item` is called twice for each.
+    """How a model answers the items in its own words.
 
     Presence, place, kind and count of held-out dialogues are compared with the expected answer in
     what is asked; of recorded questions with the facts, as far as the answer claims something.
@@ -36,33 +37,47 @@ def judge_model(
     started = time.perf_counter()
     wrong: dict[str, list[int]] = {name: [] for name in (*ROWS, "contradictions")}
     right: dict[Row, int] = dict.fromkeys(ROWS, 0)
-    shown_wrong = corrected = unfinished = words = 0
     raws = raw_answers(speaker, items, on_item)
     for index, (item, raw) in enumerate(zip(items, raws, strict=True)):
-        decided = decide(item.question, item.facts, item.earlier())
-        unfinished += not raw
-        words += len(raw.split())
         for row, is_right in judged(item, raw).items():
             right[row] += is_right
             if not is_right:
                 wrong[row].append(index)
+        decided = decide(item.question, item.facts, item.earlier())
         if contradiction(raw, item.facts, decided):
             wrong["contradictions"].append(index)
-        answer = speaker.answer(item.question, item.facts, item.tensors(), item.earlier())
-        corrected += answer.corrected
-        shown_wrong += bool(contradiction(as_raw(answer, item.facts), item.facts, decided))
-        on_item()
     return GateFigures(
         items=len(items),
         rows={row: RowFigures(right=right[row], wrong=len(wrong[row])) for row in ROWS},
         contradictions=len(wrong["contradictions"]),
-        shown_contradictions=shown_wrong,
-        corrected=corrected,
-        unfinished=unfinished,
-        words=round(words / max(1, len(items)), 2),
+        unfinished=sum(not raw for raw in raws),
+        words=round(sum(len(raw.split()) for raw in raws) / max(1, len(items)), 2),
         seconds=round(time.perf_counter() - started, 1),
         wrong_items={name: tuple(indices) for name, indices in wrong.items()},
     )
+
+
+def judge_shown(
+    figures: GateFigures,
+    speaker: Speaker,
+    items: Sequence[GateItem],
+    on_item: ItemCallback = lambda: None,
+) -> GateFigures:
+    """The figures of the same model with what people would be shown, as the workbench answers.
+
+    Slower, and much slower of a broken model, which grounding holds back at every token.
+    """
+    started = time.perf_counter()
+    wrong = corrected = 0
+    for item in items:
+        turns = item.earlier()
+        answer = speaker.answer(item.question, item.facts, item.tensors(), turns)
+        decided = decide(item.question, item.facts, turns)
+        corrected += answer.corrected
+        wrong += bool(contradiction(as_raw(answer, item.facts), item.facts, decided))
+        on_item()
+    seconds = round(figures.seconds + time.perf_counter() - started, 1)
+    return replace(figures, shown_contradictions=wrong, corrected=corrected, seconds=seconds)
 
 
 def judged(item: GateItem, raw: str) -> dict[Row, bool]:

@@ -54,11 +54,12 @@ def gate_table(proposal: Proposal) -> list[tuple[str, str, str]]:
     table = [(f"{row}, right", *(right(one.rows[row]) for one in figures)) for row in ROWS]
     counted = {
         "contradictions": "contradictions, in its own words",
-        "shown_contradictions": "contradictions, shown",
-        "corrected": "answers that grounding cut",
         "unfinished": "answers without an end",
         "words": "words of an answer",
+        "shown_contradictions": "contradictions, shown",
+        "corrected": "shown answers that grounding cut",
     }
-    table += [(words, *(f"{getattr(one, name):g}" for one in figures))
-              for name, words in counted.items()]  # fmt: skip
+    for name, words in counted.items():
+        found = (getattr(one, name) for one in figures)
+        table.append((words, *("not judged" if n is None else f"{n:g}" for n in found)))
     return [(what, live, new) for what, live, new in table]

@@ -8,7 +8,7 @@ from pathlib import Path
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.gate.figures import GateFigures, compare
 from anomalyst.evaluation.gate.items import GateItem, fingerprint, read_gate
-from anomalyst.evaluation.gate.judging import judge_model
+from anomalyst.evaluation.gate.judging import judge_model, judge_shown
 from anomalyst.io.files import write_text
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
@@ -55,13 +55,13 @@ def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_
     items = dialogues + recorded
     live_version = keep_version(home, live_folder(home))
     keep_version(home, source)
-    figures = _judged([Speaker.load(live_folder(home)), new], items, told)
+    live, judged = _judged(Speaker.load(live_folder(home)), new, items, told)
     proposal = Proposal(
         version=version,
-        live=figures[0],
+        live=live,
         live_version=live_version,
-        new=figures[1],
-        decision=compare(*figures),
+        new=judged,
+        decision=compare(live, judged),
         fingerprint=fingerprint(items),
         dialogues=len(dialogues),
         recorded=len(recorded),
@@ -80,15 +80,21 @@ def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_
     return proposal
 
 
-def _judged(speakers: list[Speaker], items: list[GateItem], told: Told) -> list[GateFigures]:
-    done, total = 0, 2 * len(speakers) * len(items)
+def _judged(
+    live: Speaker, new: Speaker, items: list[GateItem], told: Told
+) -> tuple[GateFigures, GateFigures]:
+    """The figures of both; what would be shown only of a model that may go live."""
+    done, total = 0, 3 * len(items)
 
     def one_more() -> None:
         nonlocal done
         done += 1
         told(done, total)
 
-    return [judge_model(speaker, items, one_more) for speaker in speakers]
+    ours, theirs = judge_model(new, items, one_more), judge_model(live, items, one_more)
+    if compare(theirs, ours).passes:
+        ours = judge_shown(ours, new, items, one_more)
+    return theirs, ours
 
 
 def checked_model(folder: Path) -> Speaker:
