@@ -27,12 +27,12 @@ from anomalyst.vlm.grounding import (
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.huggingface.modeling import AnomalystModel
 from anomalyst.vlm.huggingface.processing import AnomalystProcessor
-from anomalyst.vlm.huggingface.version import model_version
 from anomalyst.vlm.part_questions import about_parts
 from anomalyst.vlm.questions.causes import about_causes
 from anomalyst.vlm.questions.decision import Decision
 from anomalyst.vlm.questions.yes_no import decide
 from anomalyst.vlm.referring import QuestionScope, question_scope
+from anomalyst.vlm.version import model_version
 from anomalyst.vlm.wording import plainly
 
 LONGEST_ANSWER = 160  # tokens

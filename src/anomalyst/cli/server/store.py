@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
+from anomalyst.cli.server import models
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from anomalyst.server.storage.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The record of inspections: backup, retention, keys.")
+for command in (models.models, models.propose, models.back):
+    app.command()(command)
 
 
 @app.command()

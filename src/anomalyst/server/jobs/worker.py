@@ -30,6 +30,7 @@ from anomalyst.server.jobs.tasks import (
     Teach,
     Withdraw,
 )
+from anomalyst.server.language.versions import live_folder
 from anomalyst.server.records.products import same_picture
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
@@ -100,13 +101,13 @@ class Model:
 
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:
-        return self.inspector.ask(task.question, _dialogue(task), say).as_dict()
+        return self._speaking().ask(task.question, _dialogue(task), say).as_dict()
 
     @_do.register
     def _(self, task: Candidates, say: Say) -> dict[str, Any]:  # noqa: ARG002
         from anomalyst.vlm.candidates import candidates  # transformers: read with the first words
 
-        speakers = [self.inspector.speaker, *([self.rival] if self.config.rival else [])]
+        speakers = [self._speaking().speaker, *([self.rival] if self.config.rival else [])]
         with self.inspector.pipeline.threads():
             found = candidates(
                 speakers, task.question, _dialogue(task), count=task.count, key=task.key
@@ -172,7 +173,7 @@ class Model:
         try:
             words = None
             if task.question is not None:
-                words = self.inspector.ask(task.question, Dialogue(found)).as_dict()
+                words = self._speaking().ask(task.question, Dialogue(found)).as_dict()
             return {
                 "record": found.as_dict() | {"words": words},
                 "heat": self.pictures.keep(cv2.imencode(".png", levels)[1].tobytes(), ".png"),
@@ -181,6 +182,14 @@ class Model:
             }
         except AnomalystError as error:
             return error
+
+    def _speaking(self) -> Inspector:
+        """The inspector with the language model that is live now, unless --language gave one."""
+        if self.config.language is None:
+            folder = live_folder(self.config.home)
+            if folder != self.inspector.config.language:
+                self.inspector.speak_with(folder)
+        return self.inspector
 
     def _product(self, name: str) -> Product:
         """The product as it is on disk, read again when it has changed."""

@@ -126,7 +126,7 @@ def true_kind(region: Region, episode: Episode) -> str | None:
     return KIND_OF[kind] if best > 0.05 else None
 
 
-def fill_cache(folder: Path, world: WorldConfig, count: int) -> None:
+def fill_cache(folder: Path, world: WorldConfig, count: int, *, seed: int = CACHE_SEED) -> None:
     """Look at `count` episodes and keep what is seen; shards that are in `folder` are kept."""
     extractor: FeatureExtractor | None = None
     for start in range(0, count, SHARD):
@@ -136,7 +136,7 @@ def fill_cache(folder: Path, world: WorldConfig, count: int) -> None:
         extractor = extractor or FeatureExtractor()
         looks, seen, kinds = [], [], []
         for index in range(start, min(count, start + SHARD)):
-            look, some, named = extractor(make_episode(CACHE_SEED + index, world))
+            look, some, named = extractor(make_episode(seed + index, world))
             looks.append(look)
             seen += some
             kinds += named

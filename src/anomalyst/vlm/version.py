@@ -1,4 +1,7 @@
-"""Which language model spoke: a fingerprint of its folder, kept with every answer."""
+"""Which language model spoke: a fingerprint of its folder, kept with every answer.
+
+No torch here: the workbench's front process asks for versions, too.
+"""
 
 import hashlib
 from functools import lru_cache
@@ -6,6 +9,7 @@ from pathlib import Path
 
 from anomalyst.errors import AnomalystError
 
+EMBEDDED_LANGUAGE = Path(__file__).parent.parent / "weights" / "language"  # the shipped one
 DIGITS = 12
 State = tuple[tuple[str, int, int], ...]  # of each file: name, bytes, time of change
 
