@@ -239,10 +239,10 @@ def test_the_server_answers_with_the_live_version(config, tmp_path):
     versions.keep_version(config.home, EMBEDDED_LANGUAGE)
     versions.go_live(config.home, version, "ann")
     [after] = model.do([ask], print)
-    assert after["raw"] != before["raw"]
+    assert after["model"] == version != before["model"]
     versions.go_back(config.home, "ann")
     [again] = model.do([ask], print)
-    assert again["raw"] == before["raw"]
+    assert (again["raw"], again["model"]) == (before["raw"], before["model"])
 
     shutil.rmtree(config.home / "language" / version)
     write_text(config.home / "language" / "live.json", json.dumps({"live": version}))
