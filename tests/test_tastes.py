@@ -79,7 +79,7 @@ def test_every_style_can_be_spoken_under_constraint(style: Style) -> None:
 
 def test_each_taste_likes_its_own_style_best() -> None:
     rng = np.random.default_rng(0)
-    best: dict[str, Counter[str]] = {taste: Counter() for taste in TASTES}
+    best: dict[str, Counter[Style]] = {taste: Counter() for taste in TASTES}
     for facts, look, one in drawn(60, seed=4):
         if one.intent.name not in ("presence", "sound", "where", "kind", "count", "size"):
             continue

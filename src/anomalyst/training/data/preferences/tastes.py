@@ -68,6 +68,7 @@ def ranks(
 
     Every two answers of unequal liking are compared, and with probability `noise` the comparison
     comes out the wrong way. They are then ranked by how many comparisons they won; ranks are dense.
+    Of two answers `noise` is the share ranked wrongly; of more it is less: a cycle ends in ties.
     """
     liked = [liking(taste, answer, intent, facts) for answer in answers]
     won = [0] * len(answers)
