@@ -53,7 +53,7 @@ class AlignmentStudy:
     methods: tuple[str, ...] = METHODS
     corrections: int = 200  # answers that an inspector words better, a round
     rankings: int = 250  # questions of which four sampled answers are ranked, a round
-    noise: float = 0.1  # share of comparisons that come out the wrong way
+    noise: float = 0.16  # share of comparisons gone wrong: a tenth of the pairs that follow
     rounds: int = 1  # of PPO: collect, reward, PPO, again
     questions: int = 200  # held out, to judge on
     initial: str = ""  # the model to begin with; empty: the shipped one
@@ -134,7 +134,6 @@ class _Inspector:
         data = self.ranked(models["sft"], 1)
         for method in self.study.methods:
             models[method] = self.aligned(method, models["sft"], data, 1)
-        reward = self.folder / "round-1" / "reward" / "model" / "reward.json"
         for number in range(2, self.study.rounds + 1):
             before = models["ppo"] if number == 2 else models[f"ppo, round {number - 1}"]
             data = self.ranked(before, number)
@@ -142,7 +141,7 @@ class _Inspector:
         judged = {name: judge(name, model, held) for name, model in models.items()}
         return TasteResult(
             taste=self.taste,
-            reward=json.loads(reward.read_text(encoding="utf-8")) if reward.is_file() else {},
+            reward=self._reward(),
             models={name: self._figures(one, held) for name, one in judged.items()},
             wins={
                 name: win_rate(one.answers, judged["sft"].answers, held, self.likes)
@@ -150,6 +149,15 @@ class _Inspector:
                 if name not in ("before", "sft")
             },
         )
+
+    def _reward(self) -> dict[str, Any]:
+        """What became of the first reward model, and the noise in what it learnt from."""
+        path = self.folder / "round-1" / "reward" / "model" / "reward.json"
+        if not path.is_file():
+            return {}
+        noise = json.loads((self.folder / "rankings-1.noise.json").read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return dict(told) | {f"ranked_{name}": count for name, count in noise.items()}
 
     def likes(self, prompt: Prompt, text: str) -> float:
         """How much she likes an answer."""
@@ -191,11 +199,23 @@ class _Inspector:
             self._ranked(number, i, prompt, texts)
             for i, (prompt, texts) in enumerate(zip(prompts, said, strict=True))
         ]
+        kept = [row for row in rows if row is not None]
+        write_text(path.with_suffix(".noise.json"), json.dumps(self._gone_wrong(kept, prompts)))
         before = self.folder / (
             f"rankings-{number - 1}.jsonl" if number > 1 else "corrections.jsonl"
         )
-        write_rankings(path, [*read_rankings(before), *(row for row in rows if row is not None)])
+        write_rankings(path, [*read_rankings(before), *kept])
         return path
+
+    def _gone_wrong(self, rows: Sequence[Ranking], prompts: Sequence[Prompt]) -> dict[str, int]:
+        """How many of the pairs are the wrong way round by her taste."""
+        pairs = wrong = 0
+        for row in rows:
+            prompt = prompts[int(row.id.rpartition("-")[2])]
+            for pair in row.pairs():
+                pairs += 1
+                wrong += self.likes(prompt, pair.chosen) < self.likes(prompt, pair.rejected)
+        return {"pairs": pairs, "wrong": wrong}
 
     def aligned(self, method: str, start: Path, data: Path, number: int) -> Path:
         """The model after a method, from one that was corrected; the reward model is shared."""

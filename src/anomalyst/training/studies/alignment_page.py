@@ -28,12 +28,21 @@ def write_alignment_page(study: AlignmentStudy, results: Sequence[TasteResult], 
 
 def _rewards(results: Sequence[TasteResult]) -> Section:
     rows = [
-        [one.taste, str(one.reward["pairs"]), str(one.reward["held_out_pairs"]),
+        [one.taste, str(one.reward["pairs"]),
+         f"{100 * one.reward['ranked_wrong'] / max(1, one.reward['ranked_pairs']):.1f}",
+         str(one.reward["held_out_pairs"]),
          f"{100 * one.reward['accuracy']:.1f}", f"{one.reward['calibration_error']:.3f}"]
         for one in results
         if one.reward
     ]  # fmt: skip
-    heads = ["taste", "pairs", "held-out pairs", "ranked right, %", "calibration error"]
+    heads = [
+        "taste",
+        "pairs",
+        "of the ranked the wrong way, %",
+        "held-out pairs",
+        "ranked right, %",
+        "calibration error",
+    ]
     said = ["Held-out pairs are noisy like the others, so nothing can rank all of them right."]
     return Section(title="Reward models", sentences=said, heads=heads, rows=rows)
 
