@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 
 import anomalyst
 from anomalyst.errors import AnomalystError
+from anomalyst.training.alignment.prompts import Prompt
 from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.data.dialogues.answers import Intent
 from anomalyst.training.data.preferences.simulated import SimulatedConfig, prompts, simulate
@@ -169,9 +170,9 @@ def test_simulated_rankings_are_kept_and_read_again(tmp_path: Path) -> None:
 def test_a_sampler_of_ones_own_is_ranked(tmp_path: Path) -> None:
     config = SimulatedConfig(count=20, imagined=1.0, noise=0.0, tastes=("short",), rewordings=0.0)
 
-    def say(*asked: object) -> list[str]:
-        _, facts, _, intent, look, rng = asked
-        better = reworded("short", intent, facts, look, rng)  # type: ignore[arg-type]
+    def say(prompt: Prompt, rng: np.random.Generator) -> list[str]:
+        assert prompt.intent is not None
+        better = reworded("short", prompt.intent, prompt.facts, prompt.look, rng)
         return [f"{better} {better}", better, better]
 
     made = simulate(SEEN, tmp_path, config, say)

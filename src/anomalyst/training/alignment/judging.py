@@ -18,7 +18,7 @@ from anomalyst.vlm.huggingface.modeling import SHOWN
 
 TOGETHER = 32  # prompts answered at once
 LONGEST = 120  # tokens of an answer
-HELD_OUT = 1 << 44  # questions drawn from these seeds are never trained on
+HELD_OUT = 1 << 46  # questions drawn from these seeds are never trained on
 Liking = Callable[[Prompt, str], float]
 
 

@@ -16,7 +16,7 @@ from anomalyst.training.data.dialogues.scenes import draw_scene
 from anomalyst.training.data.dialogues.writer import messages_of, write_dialogue
 from anomalyst.training.data.feature_cache import MAP_PX, CachedFeatures
 from anomalyst.vlm.dialogue import Message, messages_for
-from anomalyst.vlm.facts import Facts
+from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.generation import without_user_marks
 from anomalyst.vlm.huggingface.modeling import SHOWN
 from anomalyst.vlm.preferences import Ranking
@@ -32,6 +32,7 @@ class Prompt:
     shown: dict[str, Tensor]  # what the model sees of the picture, each with B = 1
     intent: Intent | None = None  # what is asked; None: a person's own words
     look: str = ""  # what the product looks like
+    id: str = ""  # of the picture, where there is one
 
     def messages(self) -> list[Message]:
         """As the model reads them, the question last."""
@@ -62,13 +63,18 @@ class DrawnPrompts:
 
     def draw(self, rng: np.random.Generator) -> Prompt:
         """One question with what is true."""
-        facts, look, shown = draw_scene(
-            self.looks, rng, imagined=self.imagined, size_px=self.size_px
-        )
-        *before, last = write_dialogue(facts, look, rng, turns=int(rng.integers(self.turns)) + 1)
-        turns = tuple((one.question, one.answer) for one in before)
+        while True:
+            facts, look, shown = draw_scene(
+                self.looks, rng, imagined=self.imagined, size_px=self.size_px
+            )
+            turns = int(rng.integers(self.turns)) + 1
+            *before, last = write_dialogue(facts, look, rng, turns=turns)
+            # What lies beyond the regions that a model is told of, it cannot know.
+            if last.intent.name not in ("at", "of kind") or len(facts.regions) <= MOST_NAMED:
+                break
+        earlier = tuple((one.question, one.answer) for one in before)
         return Prompt(
-            question=last.question, turns=turns, facts=facts, shown=shown, intent=last.intent,
+            question=last.question, turns=earlier, facts=facts, shown=shown, intent=last.intent,
             look=look,
         )  # fmt: skip
 

@@ -9,7 +9,6 @@ import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,9 @@ from anomalyst.training.alignment.judging import (
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
 from anomalyst.training.alignment.rollouts import sample, texts_of
 from anomalyst.training.alignment.stages import AlignConfig, Plan, has_finished, plan_stages
-from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
-from anomalyst.training.data.preferences.simulated import keep_shown
-from anomalyst.training.data.preferences.tastes import TASTES, liking, ranks, reworded
+from anomalyst.training.data.preferences.simulated import SimulatedConfig, judged_by
+from anomalyst.training.data.preferences.tastes import TASTES, liking
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.studies.resuming import refuse_other_study
@@ -176,11 +174,7 @@ class _Inspector:
         if not path.is_file():
             prompts = self._prompts(0, self.study.corrections)
             said = _sampled(initial, prompts, 1, seed=self.study.seed)
-            rows = [
-                self._corrected(i, prompt, texts[0])
-                for i, (prompt, texts) in enumerate(zip(prompts, said, strict=True))
-            ]
-            write_rankings(path, [row for row in rows if row is not None])
+            write_rankings(path, self._judged(prompts, said, rewordings=1.0))
         plan = self._plan("ppo", str(initial), path, self.folder, reward="verifiable")
         stage = plan.named("sft")
         if stage is None:
@@ -195,11 +189,7 @@ class _Inspector:
             return path
         prompts = self._prompts(number, self.study.rankings)
         said = _sampled(model, prompts, 4, seed=self.study.seed + number)
-        rows = [
-            self._ranked(number, i, prompt, texts)
-            for i, (prompt, texts) in enumerate(zip(prompts, said, strict=True))
-        ]
-        kept = [row for row in rows if row is not None]
+        kept = self._judged(prompts, said, rewordings=0.0)
         write_text(path.with_suffix(".noise.json"), json.dumps(self._gone_wrong(kept, prompts)))
         before = self.folder / (
             f"rankings-{number - 1}.jsonl" if number > 1 else "corrections.jsonl"
@@ -209,9 +199,10 @@ class _Inspector:
 
     def _gone_wrong(self, rows: Sequence[Ranking], prompts: Sequence[Prompt]) -> dict[str, int]:
         """How many of the pairs are the wrong way round by her taste."""
+        asked = {one.id: one for one in prompts}
         pairs = wrong = 0
         for row in rows:
-            prompt = prompts[int(row.id.rpartition("-")[2])]
+            prompt = asked[row.inspection]
             for pair in row.pairs():
                 pairs += 1
                 wrong += self.likes(prompt, pair.chosen) < self.likes(prompt, pair.rejected)
@@ -248,40 +239,19 @@ class _Inspector:
 
     def _prompts(self, number: int, count: int) -> list[Prompt]:
         seeds = (SAMPLED_SEED, self.study.seed, TASTES.index(self.taste), number)
-        return [self.drawn.draw(np.random.default_rng((*seeds, i))) for i in range(count)]
+        drawn = (self.drawn.draw(np.random.default_rng((*seeds, i))) for i in range(count))
+        return [replace(one, id=f"drawn-{number}-{i}") for i, one in enumerate(drawn)]
 
-    def _corrected(self, index: int, prompt: Prompt, said: str) -> Ranking | None:
-        """What she would have said, where she likes it better."""
-        assert prompt.intent is not None
-        rng = np.random.default_rng((SAMPLED_SEED, self.study.seed, index, 7))
-        better = reworded(self.taste, prompt.intent, prompt.facts, prompt.look, rng)
-        if self.likes(prompt, better) <= self.likes(prompt, said):
-            return None
-        return self._row(f"correction-{index}", "answer", prompt, (better, said), (1, 2))
-
-    def _ranked(self, number: int, index: int, prompt: Prompt, said: list[str]) -> Ranking | None:
-        answers = tuple(dict.fromkeys(said))
-        if len(answers) < 2:
-            return None
-        assert prompt.intent is not None
-        rng = np.random.default_rng((SAMPLED_SEED, self.study.seed, number, index, 8))
-        order = ranks(self.taste, answers, prompt.intent, prompt.facts, rng, noise=self.study.noise)
-        return self._row(f"ranking-{number}-{index}", "ranking", prompt, answers, order)
-
-    def _row(
-        self, id: str, kind: Any, prompt: Prompt, answers: tuple[str, ...], order: tuple[int, ...]
-    ) -> Ranking:
-        assert prompt.intent is not None
-        against = tuple(
-            "; ".join(verify(one, prompt.intent, prompt.facts).contradictions) for one in answers
-        )
-        return Ranking(
-            id=id, kind=kind, inspection=id, product="drawn", by=f"simulated {self.taste}",
-            time=datetime.now(UTC).isoformat(timespec="seconds"), model="", turns=prompt.turns,
-            question=prompt.question, facts=prompt.facts,
-            shown=keep_shown(prompt.shown, self.folder), answers=answers, ranks=order,
-            contradictions=against if any(against) else (),
-        )  # fmt: skip
+    def _judged(
+        self, prompts: Sequence[Prompt], said: Sequence[Sequence[str]], *, rewordings: float
+    ) -> list[Ranking]:
+        config = SimulatedConfig(noise=self.study.noise, rewordings=rewordings)
+        rng = np.random.default_rng((SAMPLED_SEED, self.study.seed))
+        return [
+            row
+            for prompt, answers in zip(prompts, said, strict=True)
+            for row in judged_by(self.taste, prompt, answers, self.folder, config, rng)
+        ]
 
 
 def _sampled(model: Path, prompts: Sequence[Prompt], each: int, *, seed: int) -> list[list[str]]:

@@ -1,8 +1,7 @@
-"""Rankings by simulated inspectors, before anybody has ranked: drawn scenes, a question each,
-several answers, and a known taste."""
+"""Rankings by simulated inspectors of a known taste, before anybody has ranked."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,15 +13,12 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from anomalyst.io.files import make_folder, write_bytes
+from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt
 from anomalyst.training.alignment.verifiable import verify
-from anomalyst.training.data.dialogues.answers import Intent
-from anomalyst.training.data.dialogues.scenes import draw_scene
-from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.data.feature_cache import CachedFeatures
 from anomalyst.training.data.preferences.spoiled import spoiled
 from anomalyst.training.data.preferences.styles import STYLES, write
 from anomalyst.training.data.preferences.tastes import TASTES, check_taste, liking, ranks, reworded
-from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.preferences import Ranking
 
 SIMULATED_SEED = 1 << 44  # nothing else is drawn from these
@@ -34,7 +30,7 @@ class SimulatedConfig:
 
     count: int = 1000  # questions; one whose answers are all the same gives no ranking
     tastes: tuple[str, ...] = TASTES  # of the inspectors, in turn
-    noise: float = 0.1  # share of comparisons that come out the wrong way
+    noise: float = 0.1  # share of comparisons that come out the wrong way; of pairs it is less
     rewordings: float = 0.5  # share of questions whose first answer she also says better
     imagined: float = 0.5  # share of scenes whose regions never were
     size_px: int = 256
@@ -50,59 +46,22 @@ class SimulatedConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; a share is from 0 to 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """A question about a drawn scene, and what is known of it."""
-
-    id: str  # the `inspection` of its rankings
-    question: str
-    intent: Intent  # which the rankings do not have: people's questions have none
-    facts: Facts
-    look: str  # what the product looks like
-    shown: Mapping[str, Tensor]
-
-
-# (question, facts, shown, intent, look, rng) -> raw answers
-Sampler = Callable[
-    [str, Facts, Mapping[str, Tensor], Intent, str, np.random.Generator], Sequence[str]
-]
+Sampler = Callable[[Prompt, np.random.Generator], Sequence[str]]  # -> raw answers
 
 
 def prompts(looks: Sequence[CachedFeatures], config: SimulatedConfig) -> Iterator[Prompt]:
-    """The questions of a configuration, always the same."""
+    """The questions of a configuration, always the same; `id` is the inspection of its rankings."""
+    drawn = DrawnPrompts(looks, config.imagined, config.size_px)
     for index in range(config.count):
-        rng = np.random.default_rng((SIMULATED_SEED, config.seed, index))
-        intent, question, facts, look, shown = _asked(looks, config, rng)
-        yield Prompt(
-            id=f"simulated-{config.seed}-{index}", question=question, intent=intent, facts=facts,
-            look=look, shown=shown,
-        )  # fmt: skip
+        prompt = drawn.draw(np.random.default_rng((SIMULATED_SEED, config.seed, index)))
+        yield replace(prompt, id=f"simulated-{config.seed}-{index}")
 
 
-def _asked(
-    looks: Sequence[CachedFeatures], config: SimulatedConfig, rng: np.random.Generator
-) -> tuple[Intent, str, Facts, str, dict[str, Tensor]]:
-    while True:
-        facts, look, shown = draw_scene(
-            looks, rng, imagined=config.imagined, size_px=config.size_px
-        )
-        one = write_dialogue(facts, look, rng, turns=1)[0]
-        # What lies beyond the regions that a model is told of, it cannot know.
-        if one.intent.name not in ("at", "of kind") or len(facts.regions) <= MOST_NAMED:
-            return one.intent, one.question, facts, look, shown
-
-
-def styled_candidates(
-    question: str,  # noqa: ARG001
-    facts: Facts,
-    shown: Mapping[str, Tensor],  # noqa: ARG001
-    intent: Intent,
-    look: str,
-    rng: np.random.Generator,
-) -> list[str]:
+def styled_candidates(prompt: Prompt, rng: np.random.Generator) -> list[str]:
     """Three answers in different styles, for one question in four one of them spoiled."""
+    assert prompt.intent is not None
     styles = rng.permutation(len(STYLES))[:3]
-    said = [write(STYLES[index], intent, facts, look, rng) for index in styles]
+    said = [write(STYLES[i], prompt.intent, prompt.facts, prompt.look, rng) for i in styles]
     if rng.random() < 0.25:
         said[0] = spoiled(said[0], rng)
     return [said[index] for index in rng.permutation(3)]
@@ -123,20 +82,21 @@ def simulate(
     for index, prompt in enumerate(prompts(looks, config)):
         taste = config.tastes[index % len(config.tastes)]
         rng = np.random.default_rng((SIMULATED_SEED, config.seed, index, 1))
-        answers = say(prompt.question, prompt.facts, prompt.shown, prompt.intent, prompt.look, rng)
-        found += _ranked(prompt, taste, list(dict.fromkeys(answers)), folder, config, rng)
+        found += judged_by(taste, prompt, say(prompt, rng), folder, config, rng)
     return found
 
 
-def _ranked(
-    prompt: Prompt,
+def judged_by(
     taste: str,
-    answers: Sequence[str],
+    prompt: Prompt,
+    said: Sequence[str],
     folder: Path,
     config: SimulatedConfig,
     rng: np.random.Generator,
 ) -> Iterator[Ranking]:
-    intent, facts = prompt.intent, prompt.facts
+    """Her ranking of two answers or more, and perhaps what she would rather have read first."""
+    intent, facts, answers = prompt.intent, prompt.facts, list(dict.fromkeys(said))
+    assert intent is not None
     made: list[tuple[str, Sequence[str], tuple[int, ...]]] = []
     if len(answers) > 1:
         order = ranks(taste, answers, intent, facts, rng, noise=config.noise)
@@ -150,12 +110,13 @@ def _ranked(
     known: dict[str, Any] = {
         "inspection": prompt.id, "product": facts.product, "by": f"simulated {taste}",
         "time": datetime.now(UTC).isoformat(timespec="seconds"), "model": "simulated",
-        "question": prompt.question, "facts": facts, "shown": keep_shown(prompt.shown, folder),
+        "question": prompt.question, "turns": prompt.turns, "facts": facts,
+        "shown": keep_shown(prompt.shown, folder),
     }  # fmt: skip
-    for kind, said, order in made:
-        against = tuple("; ".join(verify(one, intent, facts).contradictions) for one in said)
+    for kind, both, order in made:
+        against = tuple("; ".join(verify(one, intent, facts).contradictions) for one in both)
         yield Ranking(
-            id=f"{prompt.id}-{kind}", kind=kind, answers=tuple(said), ranks=order,  # type: ignore[arg-type]
+            id=f"{prompt.id}-{kind}", kind=kind, answers=tuple(both), ranks=order,  # type: ignore[arg-type]
             contradictions=against if any(against) else (), **known,
         )  # fmt: skip
 
