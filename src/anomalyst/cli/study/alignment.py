@@ -25,8 +25,8 @@ def alignment(
         Option(metavar="ppo|grpo|dpo", help="May be repeated.", show_default="all"),
     ] = None,
     corrections: Annotated[int, Option(min=1, help="Answers worded better.")] = 200,
-    rankings: Annotated[int, Option(min=1, help="Questions of which 4 answers are ranked.")] = 250,
-    noise: Annotated[float, Option(min=0, max=0.5, help="Comparisons gone wrong.")] = 0.16,
+    rankings: Annotated[int, Option(min=1, help="Questions of which 4 answers are ranked.")] = 500,
+    noise: Annotated[float, Option(min=0, max=0.5, help="Comparisons gone wrong.")] = 0.1,
     rounds: Annotated[int, Option(min=1, help="Of PPO: collect, reward, PPO, again.")] = 1,
     questions: Annotated[int, Option(min=10, help="Held out, to judge on.")] = 200,
     looks: Annotated[

@@ -9,6 +9,7 @@ import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,30 @@ from anomalyst.training.alignment.judging import (
     Judged,
     held_out_prompts,
     judge,
+    learned_scores,
     win_rate,
 )
+from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
 from anomalyst.training.alignment.rollouts import sample, texts_of
 from anomalyst.training.alignment.stages import AlignConfig, Plan, has_finished, plan_stages
+from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.preferences.simulated import SimulatedConfig, judged_by
 from anomalyst.training.data.preferences.tastes import TASTES, liking
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.studies.resuming import refuse_other_study
+from anomalyst.training.tasks import load_recipe
+from anomalyst.training.tasks.alignment.reward_model import RewardRecipe
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.preferences import Ranking, read_rankings, write_rankings
 
 METHODS = ("ppo", "grpo", "dpo")
 TOGETHER = 32  # prompts answered at once
 SAMPLED_SEED = 1 << 45  # nothing else is drawn from these
+SHOWN = 4  # answers that are ranked beside one another
+SAMPLED = 6  # answers to each question, of which those are shown that go against nothing
 LONGEST = 80  # tokens of a sampled answer
 
 
@@ -50,8 +58,8 @@ class AlignmentStudy:
     tastes: tuple[str, ...] = TASTES
     methods: tuple[str, ...] = METHODS
     corrections: int = 200  # answers that an inspector words better, a round
-    rankings: int = 250  # questions of which four sampled answers are ranked, a round
-    noise: float = 0.16  # share of comparisons gone wrong: a tenth of the pairs that follow
+    rankings: int = 500  # questions of which four sampled answers are ranked, a round
+    noise: float = 0.1  # share of comparisons that come out the wrong way
     rounds: int = 1  # of PPO: collect, reward, PPO, again
     questions: int = 200  # held out, to judge on
     initial: str = ""  # the model to begin with; empty: the shipped one
@@ -155,7 +163,27 @@ class _Inspector:
             return {}
         noise = json.loads((self.folder / "rankings-1.noise.json").read_text(encoding="utf-8"))
         told = json.loads(path.read_text(encoding="utf-8"))
-        return dict(told) | {f"ranked_{name}": count for name, count in noise.items()}
+        counts = {f"ranked_{name}": count for name, count in noise.items()}
+        return dict(told) | counts | {"accuracy_by_taste": self._accuracy_by_taste(path.parent)}
+
+    def _accuracy_by_taste(self, model: Path) -> float:
+        """Of the held-out pairs that are the right way round by her taste, those ranked right."""
+        asked = {one.id: one for n, count in ((0, self.study.corrections), (1, self.study.rankings))
+                 for one in self._prompts(n, count)}  # fmt: skip
+        recipe = load_recipe(self.study.recipes / "reward.yaml", [])
+        assert isinstance(recipe, RewardRecipe)
+        held = load_preferences(self.folder / "rankings-1.jsonl", recipe.held_out).held_out
+        pairs = [
+            (asked[ranking.inspection], pair)
+            for ranking, _ in held
+            for pair in ranking.pairs()
+            if self.likes(asked[ranking.inspection], pair.chosen)
+            > self.likes(asked[ranking.inspection], pair.rejected)
+        ]
+        prompts = [prompt for prompt, _ in pairs]
+        better = learned_scores(model, prompts, [pair.chosen for _, pair in pairs])
+        worse = learned_scores(model, prompts, [pair.rejected for _, pair in pairs])
+        return sum(a > b for a, b in zip(better, worse, strict=True)) / max(1, len(pairs))
 
     def likes(self, prompt: Prompt, text: str) -> float:
         """How much she likes an answer."""
@@ -188,7 +216,12 @@ class _Inspector:
         if path.is_file():
             return path
         prompts = self._prompts(number, self.study.rankings)
-        said = _sampled(model, prompts, 4, seed=self.study.seed + number)
+        # As on the pages, she is shown only what does not go against the facts.
+        sampled = _sampled(model, prompts, SAMPLED, seed=self.study.seed + number)
+        said = [
+            _distinct_and_true(prompt, texts)
+            for prompt, texts in zip(prompts, sampled, strict=True)
+        ]
         kept = self._judged(prompts, said, rewordings=0.0)
         write_text(path.with_suffix(".noise.json"), json.dumps(self._gone_wrong(kept, prompts)))
         before = self.folder / (
@@ -252,6 +285,17 @@ class _Inspector:
             for prompt, answers in zip(prompts, said, strict=True)
             for row in judged_by(self.taste, prompt, answers, self.folder, config, rng)
         ]
+
+
+def _distinct_and_true(prompt: Prompt, texts: Sequence[str]) -> list[str]:
+    """The first `SHOWN` different answers that go against nothing."""
+    assert prompt.intent is not None
+    kept = (
+        text
+        for text in dict.fromkeys(texts)
+        if text and not verify(text, prompt.intent, prompt.facts, look=prompt.look).contradictions
+    )
+    return list(islice(kept, SHOWN))
 
 
 def _sampled(model: Path, prompts: Sequence[Prompt], each: int, *, seed: int) -> list[list[str]]:

@@ -31,7 +31,8 @@ def _rewards(results: Sequence[TasteResult]) -> Section:
         [one.taste, str(one.reward["pairs"]),
          f"{100 * one.reward['ranked_wrong'] / max(1, one.reward['ranked_pairs']):.1f}",
          str(one.reward["held_out_pairs"]),
-         f"{100 * one.reward['accuracy']:.1f}", f"{one.reward['calibration_error']:.3f}"]
+         f"{100 * one.reward['accuracy']:.1f}", f"{100 * one.reward['accuracy_by_taste']:.1f}",
+         f"{one.reward['calibration_error']:.3f}"]
         for one in results
         if one.reward
     ]  # fmt: skip
