@@ -1,4 +1,4 @@
-"""Judgements: who says what now, and a product that learns it, better or not at all, and forgets."""
+"""Judgements: who says what now; a product that learns it, or not, and forgets it again."""
 
 import io
 from pathlib import Path
@@ -184,16 +184,13 @@ def test_a_product_learns_what_people_judged_and_forgets_it_without_a_trace(
     assert "2 pictures were called spoiled; 3 are needed" in refused
     said += judge(client, cracked[2:4], True, masks)
     judge(client, [*sound, good[0]], False, masks)
-    tried = client.post(f"{path}/learn", params={"dry_run": True}).json()
-    assert contents(folder) == was and service.store.changes("cookie")[0].kind == "taught"
-
     found = client.post(f"{path}/learn").json()
-    assert found == tried and found["taken"], found["reason"]
+    assert found["taken"], found["reason"]
     assert (found["spoiled"], found["fine"], found["held_out"]) == (4, 3, 7)
     assert found["passed"][judged.TAUGHT]["names"] == [good[0].name]
 
     def wrong(side):
-        return side["not_found"] + side["alarms"] + side["good_alarms"][0]
+        return side["missed"] + side["alarms"] + side["good_alarms"][0]
 
     assert wrong(found["after"]) <= wrong(found["before"])
     assert found["after"]["calibrates"] == found["before"]["calibrates"] == 6
@@ -215,17 +212,21 @@ def test_a_product_learns_what_people_judged_and_forgets_it_without_a_trace(
 
 @pytest.mark.slow
 def test_what_was_changed_since_stays_when_judgements_are_unlearnt(service, client, cookie):
-    cracked = sorted((cookie / "test" / "cracked").glob("*.jpg"))[5:8]
+    cracked = sorted((cookie / "test" / "cracked").glob("*.jpg"))[:2]  # undone in the test above
     judge(client, cracked, True, cookie / "ground_truth" / "cracked")
-    assert client.post(f"{API}/products/cookie/learn").json()["taken"]
+    folder = service.config.products / "cookie"
+    was, path = contents(folder), f"{API}/products/cookie/learn"
+    tried = client.post(path, params={"dry_run": True}).json()
+    assert contents(folder) == was and service.store.changes("cookie")[0].kind == "unlearnt"
+    assert client.post(path).json() == tried and tried["taken"]
     more = sorted((cookie / "train" / "good").iterdir())[6]
     service.teach("cookie", [service.take_file(more)], by="test", describe="round")
-    product = Product.load(service.config.products / "cookie")
-    assert len(product.bad.judged) == 8 and product.num_references == 7
+    product = Product.load(folder)
+    assert len(product.bad.judged) == 7 and product.num_references == 7
     packed = service.export_product("cookie")
     assert service.import_product(packed, "other", "test")["rule"]["judged"]
     assert client.post(f"{API}/products/cookie/unlearn").json() == {"exactly": False}
-    product = Product.load(service.config.products / "cookie")
+    product = Product.load(folder)
     assert product.num_references == 7 and product.rule is None and product.bad is None
     assert product.description == "round"
     with pytest.raises(Conflict, match="learnt nothing"):

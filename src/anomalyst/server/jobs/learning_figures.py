@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.operating_rule import Costs
 from anomalyst.product import Product
 from anomalyst.server.jobs.tasks import JudgedPicture
 from anomalyst.teaching.known_defects.ranking import auroc
@@ -63,17 +64,20 @@ def figures_of(
         },
         "changed": _changed(seen),
     }
-    return figures | _decision(before, after, figures, rate)
+    return figures | _decision(before, after, seen, figures, rate)
 
 
 def _decision(
-    before: Product, after: Product, figures: dict[str, Any], rate: float
+    before: Product, after: Product, seen: Sequence[Seen], figures: dict[str, Any], rate: float
 ) -> dict[str, Any]:
-    """Taken unless mistakes would cost more, good pictures taught included, or a guarantee goes."""
-    costs, paid = figures["costs"], []
-    for one in (figures["before"], figures["after"]):
-        alarms = one["alarms"] + one["good_alarms"][0]
-        paid.append(costs["missed"] * one["not_found"] + costs["alarm"] * alarms)
+    """Taken if mistakes on pictures left out cost no more; good pictures taught are among them.
+
+    A product that keeps its false-alarm rate gives that up for a threshold, so there the gain must
+    be clear: above one standard error, by the pictures that change sides (McNemar 1947).
+    """
+    rule = after.rule
+    assert rule is not None
+    kept = before.rule is None and before.calibration.enough_for(rate)
     if before.calibration.enough_for(rate) and not after.calibration.enough_for(rate):
         count = len(after.calibration.scores)
         return {
@@ -81,20 +85,38 @@ def _decision(
             "reason": f"only {count} good pictures would calibrate, too few for the false-alarm "
             f"rate {rate:g}; teach more good pictures.",
         }
-    said = f"mistakes on pictures left out cost {paid[1]:g} with what people judged, {paid[0]:g}"
-    if paid[1] > paid[0]:
+    paid = np.array(
+        [[_cost(one, said, rule.costs) for said in (one.before, one.after)] for one in seen]
+    )
+    alarms = [rule.costs.alarm * figures[side]["good_alarms"][0] for side in ("before", "after")]
+    total = paid.sum(0) + alarms
+    moved = float((np.diff(paid) ** 2).sum()) + rule.costs.alarm * sum(alarms)
+    gain, error = total[0] - total[1], moved**0.5
+    said = f"mistakes on pictures left out cost {total[1]:g} with what people judged, {total[0]:g}"
+    if gain < 0:
         return {"taken": False, "reason": f"{said} without; the product stays as it was."}
+    if kept and gain <= error:
+        return {
+            "taken": False,
+            "reason": f"{said} without: not clearly less ({gain:g} ± {error:.1f}), so the product "
+            "keeps its false-alarm rate. Judge more pictures.",
+        }
     return {"taken": True, "reason": f"{said} without."}
 
 
+def _cost(one: Seen, said: Verdict, costs: Costs) -> float:
+    """As the threshold counts: a defect that is only unsure is not found."""
+    if one.spoiled:
+        return 0.0 if said == "anomalous" else costs.missed
+    return costs.alarm if said == "anomalous" else 0.0
+
+
 def _counts(labels: np.ndarray, verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """`not_found` is what costs: missed, or unsure where there is a defect."""
     pairs = list(zip(labels.tolist(), verdicts, strict=True))
     return {
         "alarms": sum(not bad and said == "anomalous" for bad, said in pairs),
         "missed": sum(bad and said == "normal" for bad, said in pairs),
         "unsure": sum(said == "unsure" for _, said in pairs),
-        "not_found": sum(bad and said != "anomalous" for bad, said in pairs),
     }
 
 
