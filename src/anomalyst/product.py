@@ -17,7 +17,7 @@ from anomalyst.detection.pose import Circle
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
-from anomalyst.product_index import FORMAT, RECORD, product_folder, read_record
+from anomalyst.product_index import BEFORE, FORMAT, RECORD, product_folder, read_record
 from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Features
 
@@ -74,8 +74,11 @@ class Product:
         """How many good pictures it was taught from."""
         return len(self.references)
 
-    def save(self, folder: Path) -> None:
-        """Write the product as folder `folder`, whole: an existing one is replaced at the end."""
+    def save(self, folder: Path, before: Path | None = None) -> None:
+        """Write the product as folder `folder`, whole: an existing one is replaced at the end.
+
+        `before`: a product's folder that is kept within, for `put_back`.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = folder.with_name(f".part-{folder.name}")
         shutil.rmtree(part, ignore_errors=True)
@@ -93,10 +96,16 @@ class Product:
                 (part / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(one.image, part / file)
                 accepted.append(one.as_dict(str(file)))
-            defective = _copied(self.bad, part)
+            defective, fine = _copied(self.bad, part)
+            if before is not None:
+                shutil.copytree(before, part / BEFORE)
             with written_whole(part / "bank.safetensors") as bank:
                 save_file(_tensors(self), bank)
-            record = self._record(kept) | {"accepted": accepted, "defective": defective}
+            record = self._record(kept) | {
+                "accepted": accepted,
+                "defective": defective,
+                "fine": fine,
+            }
             write_text(part / RECORD, json.dumps(record, indent=2) + "\n")
             _replace(part, folder)
         except OSError as error:
@@ -107,7 +116,7 @@ class Product:
         self.references = [folder / str(k["file"]) for k in kept]
         self.sources = _sources(folder, kept)
         self.accepted = _accepted(folder, accepted)
-        self.bad = _defective(folder, defective, self.rule)
+        self.bad = _defective(folder, defective, fine, self.rule)
 
     def _record(self, references: list[dict[str, str]]) -> dict[str, Any]:
         assert self.frame is not None  # a product that was taught has one
@@ -160,7 +169,7 @@ class Product:
                 description=str(record.get("description", "")),
                 chosen=list(record.get("chosen", [])),
                 accepted=_accepted(folder, record.get("accepted", [])),
-                bad=_defective(folder, record.get("defective", []), rule),
+                bad=_defective(folder, record.get("defective", []), record.get("fine", []), rule),
                 rule=rule,
                 folder=folder,
             )
@@ -191,32 +200,61 @@ def _accepted(folder: Path, records: list[dict[str, Any]]) -> tuple[Accepted, ..
     )
 
 
-def _copied(bad: KnownDefects | None, part: Path) -> list[dict[str, str]]:
-    """Copy defective pictures and masks into the folder `part` -> what product.json says."""
-    records = []
-    for index, picture in enumerate(bad.pictures if bad else (), start=1):
-        assert bad is not None
-        (part / "defective").mkdir(exist_ok=True)
-        file = f"defective/{index:04d}{picture.suffix.lower()}"
-        shutil.copyfile(picture, part / file)
-        records.append({"file": file, "source": bad.called(picture)})
-        if mask := bad.masks.get(picture):
-            records[-1]["mask"] = f"defective/{index:04d}_mask{mask.suffix.lower()}"
-            shutil.copyfile(mask, part / records[-1]["mask"])
-    return records
+def _copied(
+    bad: KnownDefects | None, part: Path
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Copy defective and fine pictures, and masks, into `part` -> what product.json says."""
+    if bad is None:
+        return [], []
+    copied: dict[str, list[dict[str, str]]] = {"defective": [], "fine": []}
+    for kind, pictures in (("defective", bad.pictures), ("fine", bad.fine)):
+        for index, picture in enumerate(pictures, start=1):
+            (part / kind).mkdir(exist_ok=True)
+            one = {"file": f"{kind}/{index:04d}{picture.suffix.lower()}"}
+            shutil.copyfile(picture, part / one["file"])
+            one["source"] = bad.called(picture)
+            if picture in bad.judged:
+                one["judged"] = bad.judged[picture]
+            if mask := bad.masks.get(picture):
+                one["mask"] = f"{kind}/{index:04d}_mask{mask.suffix.lower()}"
+                shutil.copyfile(mask, part / one["mask"])
+            copied[kind].append(one)
+    return copied["defective"], copied["fine"]
 
 
 def _defective(
-    folder: Path, records: list[dict[str, str]], rule: Rule | None
+    folder: Path, bad: list[dict[str, str]], fine: list[dict[str, str]], rule: Rule | None
 ) -> KnownDefects | None:
-    if not records or rule is None:
+    if not bad or rule is None:
         return None
+    both = [*bad, *fine]
     return KnownDefects(
-        pictures=tuple(folder / one["file"] for one in records),
-        masks={folder / one["file"]: folder / one["mask"] for one in records if "mask" in one},
+        pictures=tuple(folder / one["file"] for one in bad),
+        masks={folder / one["file"]: folder / one["mask"] for one in bad if "mask" in one},
         costs=rule.costs,
-        sources={folder / one["file"]: one["source"] for one in records},
+        sources=_sources(folder, both),
+        fine=tuple(folder / one["file"] for one in fine),
+        judged={folder / one["file"]: one["judged"] for one in both if "judged" in one},
     )
+
+
+def put_back(folder: Path) -> bool:
+    """Make a product what it was before it learnt what people judged, byte for byte.
+
+    False, and nothing is done, where that is not kept: something else was changed since.
+    """
+    if not (folder / BEFORE / RECORD).exists():
+        return False
+    part = folder.with_name(f".part-{folder.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        shutil.copytree(folder / BEFORE, part)
+        _replace(part, folder)
+    except OSError as error:
+        raise AnomalystError(f"{folder}: the product cannot be put back ({error}).") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return True
 
 
 def _replace(part: Path, folder: Path) -> None:

@@ -5,6 +5,8 @@ bolt/
   references/0001.png  the good pictures it was taught from, as they were
   accepted/NAME.png    pictures of which a person called a place normal
   defective/0001.png   defective pictures it was taught with, and 0001_mask.png where known
+  fine/0001.png        good parts that people judged, which have a say in its rule
+  before_learning/     the product as it was before it learnt what people judged, untouched since
   bank.safetensors     their features, so that loading needs no encoding, and the adapted head
 """
 
@@ -18,6 +20,7 @@ from anomalyst.errors import AnomalystError
 
 FORMAT = 2
 RECORD = "product.json"
+BEFORE = "before_learning"
 LONGEST_NAME = 80  # characters; with what is put before it, a file's name stays below 255 bytes
 
 

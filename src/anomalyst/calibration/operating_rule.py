@@ -38,6 +38,15 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """What a rule that was learnt without a picture says of it."""
+
+    defective: bool  # what it is
+    verdict: Verdict
+    log_odds: float  # of "defective", by that rule: comparable between rules, as scores are not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What was found on pictures left out; file names as the user gave them."""
 
@@ -52,6 +61,7 @@ class Findings:
     alarms: tuple[str, ...] = ()  # good, above the threshold that the others set
     doubtful: tuple[str, ...] = ()  # good, and more like the defective ones
     reasons: tuple[str, ...] = ()  # why shares and head are as they are, a sentence each
+    held_out: tuple[HeldOut, ...] = ()  # of all, if people judged some (crossed.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +101,11 @@ class Rule:
 
     def chance(self, score: float) -> float:
         """How likely a picture is defective, if every second one is; in (0, 1)."""
-        odds = min(700.0, max(-700.0, self.slope * (score - self.middle)))
-        return 1 / (1 + math.exp(-odds))
+        return 1 / (1 + math.exp(-self.log_odds(score)))
+
+    def log_odds(self, score: float) -> float:
+        """Of "defective", in nats, if good and defective were as many; kept within 700."""
+        return min(700.0, max(-700.0, self.slope * (score - self.middle)))
 
     def verdict(self, score: float) -> Verdict:
         """Anomalous above the threshold; unsure down to where the odds are half of those there."""

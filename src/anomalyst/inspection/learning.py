@@ -60,8 +60,9 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     notes += remarks(named, studied.features[0].embedding)
     rule = None
     if bad is not None and defects is not None:
-        bad, notes = bad.only(defects.pictures), [*notes, *defects.notes]
-        looked = iter([*pictures, *defects.pictures])
+        bad = bad.only([*defects.fine, *defects.pictures])
+        notes = [*notes, *defects.notes]
+        looked = iter([*pictures, *defects.fine, *defects.pictures])
         rule, studied, calibration = teach_defects(
             pipeline.detector, frame, studied, named, defects, bad, lambda: on_picture(next(looked))
         )

@@ -12,8 +12,10 @@ from PIL import Image
 from anomalyst.errors import AnomalystError
 from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.jobs.tasks import Accept, Box, Candidates, Withdraw
+from anomalyst.server.learning import Learning
 from anomalyst.server.records.answers import JudgedAnswers, earlier
 from anomalyst.server.records.documents import as_png
+from anomalyst.server.records.judged import fine_all_over
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import (
     CandidateRow,
@@ -40,6 +42,7 @@ class Corrections:
     def __init__(self, service: Service):
         self.service, self.store = service, service.store
         self._judging = threading.Lock()  # of two judgements of one person the later one counts
+        self.learning = Learning(service)
 
     def resume(self) -> int:
         """Apply what was said and not learnt before the server ended; returns how many."""
@@ -169,6 +172,7 @@ class Corrections:
         if row.kind == "fine" and row.applied_at is not None:
             self.service.run_task(Withdraw(product=row.product, name=row.id))
             self.store.note(row.product, "withdrawn", by, correction=row.id)
+        self.learning.forget(row, by=by)
         self.store.mark_correction(row.id, undone_at=now())
         self.store.set_reviewed(row.inspection, self._judgement_left(row.inspection))
         return self.store.correction(id)
@@ -230,8 +234,7 @@ def _judgement(kind: str, detail: dict[str, Any], row: InspectionRow) -> str | N
     if kind in ("right", "wrong"):
         return kind
     if kind == "fine":
-        found = [list(one["box_xyxy"]) for one in (row.record or {})["regions"]]
-        return "wrong" if all(box in detail["boxes_xyxy"] for box in found) else None
+        return "wrong" if fine_all_over(detail["boxes_xyxy"], row) else None
     if kind == "mask":
         return "right" if detail["verdict"] == row.verdict else "wrong"
     return None

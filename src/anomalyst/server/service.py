@@ -266,11 +266,16 @@ class Service:
             product_folder(name, self.config.products)
 
     def run_task(
-        self, task: Task, say: Say = lambda _: None, names: dict[str, str] | None = None
+        self,
+        task: Task,
+        say: Say = lambda _: None,
+        names: dict[str, str] | None = None,
+        *,
+        seconds: float = WAIT_SECONDS,
     ) -> dict[str, Any]:
         """A task's result; pictures in its errors are called as their senders call them."""
         try:
-            return self.queue.submit(task, say).result(WAIT_SECONDS)
+            return self.queue.submit(task, say).result(seconds)
         except CancelledError:
             raise Busy(CLOSING) from None
         except PictureError as error:

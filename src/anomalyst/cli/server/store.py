@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
-from anomalyst.cli.server import models
+from anomalyst.cli.server import learning, models
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The record of inspections: backup, retention, keys.")
 for command in (models.models, models.propose, models.back):
     app.command()(command)
+app.command()(learning.learn)
+app.command()(learning.unlearn)
 
 
 @app.command()

@@ -16,7 +16,8 @@ from anomalyst.evaluation.reports.failures import worst
 from anomalyst.evaluation.reports.kept_pictures import keep_failures
 from anomalyst.evaluation.reports.plots import draw_sheet
 from anomalyst.io.pictures import open_picture
-from anomalyst.teaching.known_defects.defects import BAD_LEAST, BAD_MOST, GOOD_LEAST, KnownDefects
+from anomalyst.teaching.known_defects.defects import KnownDefects
+from anomalyst.teaching.known_defects.limits import BAD_LEAST, BAD_MOST, GOOD_LEAST
 from anomalyst.types import Inspection, Sample
 from anomalyst.version import __version__
 

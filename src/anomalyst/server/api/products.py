@@ -7,7 +7,7 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
-from anomalyst.server.api.access import Admin, Engineer, Serving, engineer
+from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import Change, Name, Settings, Text
 
@@ -104,6 +104,20 @@ def get_changes(
     """What happened to a product, the newest first."""
     service.product(name)
     return [Change.of(row) for row in service.store.changes(name, limit)]
+
+
+@router.post("/{name}/learn", responses=problems(404, 409))
+def learn(
+    corrections: Correcting, who: Engineer, name: str, *, dry_run: Annotated[bool, Query()] = False
+) -> dict[str, Any]:
+    """Learn threshold and head from what people called right, wrong and fine; figures of it."""
+    return corrections.learning.learn(name, by=who.name, dry_run=dry_run)
+
+
+@router.post("/{name}/unlearn", responses=problems(404, 409))
+def unlearn(corrections: Correcting, who: Engineer, name: str) -> dict[str, Any]:
+    """The product as it was before it learnt from judgements."""
+    return corrections.learning.unlearn(name, by=who.name)
 
 
 @router.delete("/{name}", status_code=204, responses=problems(404))

@@ -78,4 +78,32 @@ class Resemble:
     box: Box
 
 
-Task = Inspect | Teach | Ask | Candidates | Accept | Withdraw | Resemble
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedPicture:
+    """A picture that people called spoiled or fine."""
+
+    image: Path
+    picture: str  # its name in the record
+    name: str  # what its sender calls it
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learn:
+    """What people called spoiled and fine, the newest first, in place of what was so learnt."""
+
+    product: str
+    spoiled: tuple[JudgedPicture, ...]
+    fine: tuple[JudgedPicture, ...]
+    false_alarm_rate: float
+    keep: bool = True  # False: figures only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlearn:
+    """Undo `Learn`."""
+
+    product: str
+
+
+Task = Inspect | Teach | Ask | Candidates | Accept | Withdraw | Resemble | Learn | Unlearn

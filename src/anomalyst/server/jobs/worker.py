@@ -16,18 +16,21 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
-from anomalyst.product import Product
+from anomalyst.product import Product, put_back
 from anomalyst.product_index import RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.jobs.judged_learning import learn_judged, without_judgements
 from anomalyst.server.jobs.tasks import (
     Accept,
     Ask,
     Candidates,
     Inspect,
+    Learn,
     Resemble,
     Task,
     Teach,
+    Unlearn,
     Withdraw,
 )
 from anomalyst.server.language.versions import live_folder
@@ -151,6 +154,29 @@ class Model:
             "box_xyxy": list(found.box_xyxy),
             "similarity": round(found.similarity, 4),
         }
+
+    @_do.register
+    def _(self, task: Learn, say: Say) -> dict[str, Any]:
+        product = self._product(task.product)
+        learnt = learn_judged(self.inspector, product, task, say)
+        if task.keep and learnt.figures["taken"]:
+            with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
+                before = learnt.before
+                if before.folder is None:  # it was taught anew
+                    before.save(Path(folder) / product.name)
+                learnt.after.save(self.config.products / product.name, before.folder)
+            self._products.pop(product.name, None)
+        return learnt.figures
+
+    @_do.register
+    def _(self, task: Unlearn, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        folder = product_folder(task.product, self.config.products)
+        exactly = put_back(folder)
+        if not exactly:
+            before = without_judgements(self.inspector, self._product(task.product))
+            before.save(folder)
+        self._products.pop(task.product, None)
+        return {"exactly": exactly}
 
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:

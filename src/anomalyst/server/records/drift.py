@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.drift import DriftTest
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.records import products
@@ -46,7 +45,6 @@ class DriftAlarms:
         known = self._tests.get(product)
         if known is None or known[0] != revision:
             summary = products.summary(product, self.products)
-            calibration = Calibration.from_dict(summary["calibration"])
-            test = drift_test(calibration, self.store.false_alarm_rate(product))
+            test = drift_test(summary, self.store.false_alarm_rate(product))
             known = self._tests[product] = (revision, test)
         return known[1]

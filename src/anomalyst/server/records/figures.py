@@ -9,26 +9,40 @@ from anomalyst.server.storage.store import Store
 RECENT = 200  # inspections that a product's page shows
 
 
-def accepted_scores(calibration: Calibration, false_alarm_rate: float) -> list[float]:
-    """The calibration scores of which the verdict would have been "normal"."""
+def accepted_scores(
+    calibration: Calibration, false_alarm_rate: float, normal_to: float | None = None
+) -> list[float]:
+    """The calibration scores of which the verdict would have been "normal".
+
+    `normal_to`: the highest normal score, where a rule decides and not the rate.
+    """
+    if normal_to is not None:
+        return [score for score in calibration.scores if score <= normal_to]
     least = 2 * false_alarm_rate
     return [score for score in calibration.scores if calibration.p_value(score) > least]
 
 
-def drift_test(calibration: Calibration, false_alarm_rate: float) -> DriftTest:
-    """A fresh test on the scores of parts called normal."""
-    return DriftTest(accepted_scores(calibration, false_alarm_rate))
+def drift_test(summary: dict[str, Any], false_alarm_rate: float) -> DriftTest:
+    """A fresh test on the scores of a product's parts called normal."""
+    calibration = Calibration.from_dict(summary["calibration"])
+    rule = summary["rule"]
+    normal_to = rule["normal_to"] if rule else None
+    return DriftTest(accepted_scores(calibration, false_alarm_rate, normal_to))
 
 
 def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
     """What a product's page shows."""
     name, rate = summary["name"], store.false_alarm_rate(summary["name"])
+    revision = summary["revision"]
     calibration = Calibration.from_dict(summary["calibration"])
     rows = store.scores(name, RECENT)
-    test = drift_test(calibration, rate)
-    # The strength of the evidence after each inspection; None where the part was not accepted.
+    test = drift_test(summary, rate)
+    # The strength of the evidence after each inspection; None where the part was not accepted, or
+    # by the product as it was before: its scores may be of another scale.
     strength = [
-        test.see(row.score) if row.verdict == "normal" and row.score is not None else None
+        test.see(row.score)
+        if row.verdict == "normal" and row.score is not None and row.revision == revision
+        else None
         for row in rows
     ]
     counts = {verdict: count for (_, verdict), count in store.verdicts(name).items()}
@@ -37,6 +51,7 @@ def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
         "counts": counts,
         "false_alarm_rate": rate,
         "guaranteed": calibration.enough_for(rate),
+        "rule": summary["rule"],
         "calibration": {"method": calibration.method, "scores": list(calibration.scores)},
         "drift": {
             "strength": next((s for s in reversed(strength) if s is not None), 1.0),
@@ -50,6 +65,7 @@ def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
                 "score": row.score,
                 "verdict": row.verdict,
                 "drift": evidence,
+                "revision": row.revision,
             }
             for row, evidence in zip(rows, strength, strict=True)
         ],

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 import stat
 import tempfile
@@ -14,17 +15,22 @@ from anomalyst.io.files import make_folder
 from anomalyst.product_index import RECORD, check_name, product_folder, product_names, read_record
 from anomalyst.server.errors import Conflict, TooLarge
 
-MEMBERS = ("references/", "accepted/")  # folders of pictures in a product's folder
+MEMBERS = (
+    "references/",
+    "accepted/",
+    "defective/",
+    "fine/",
+)  # folders of pictures in a product's folder
 UNPACKED_MOST = 2_000_000_000  # bytes of a product that is brought in
 FILES_MOST = 5000
 
 
 def same_picture(picture: Path, folder: Path) -> bool:
     """Whether the product in `folder` was taught from these very bytes."""
-    digest = _digest(picture)
+    own = digest(picture)
     size = picture.stat().st_size
     return any(
-        other.stat().st_size == size and _digest(other) == digest
+        other.stat().st_size == size and digest(other) == own
         for other in (folder / "references").iterdir()
     )
 
@@ -42,6 +48,7 @@ def summary(name: str, products: Path) -> dict[str, Any]:
         "references": [one["source"] for one in record["references"]],
         "corrections": [one["name"] for one in record.get("accepted", [])],
         "calibration": {"method": calibration["method"], "scores": calibration["scores"]},
+        "rule": _rule(record),
         "notes": record["notes"],
         "revision": f"{(folder / RECORD).stat().st_mtime_ns:x}",
     }
@@ -56,6 +63,22 @@ def summaries(products: Path) -> list[dict[str, Any]]:
         except (AnomalystError, KeyError, TypeError) as error:
             found.append({"name": name, "problem": str(error)})
     return found
+
+
+def _rule(record: dict[str, Any]) -> dict[str, Any] | None:
+    """What decides in place of the false-alarm rate, and what was judged to set it."""
+    rule = record.get("rule")
+    if not rule:
+        return None
+    threshold, slope = rule["threshold"], rule["slope"]
+    both = [*record.get("defective", []), *record.get("fine", [])]
+    return {
+        "threshold": threshold,
+        "normal_to": threshold - math.log(2) / slope if slope > 0 else threshold,
+        "head": rule["head"] is not None,
+        "costs": rule["costs"],
+        "judged": [one["judged"] for one in both if "judged" in one],
+    }
 
 
 def reference_paths(name: str, products: Path) -> list[Path]:
@@ -145,15 +168,18 @@ def _is_own(name: str) -> bool:
 
 def _check_members(record: dict[str, Any], folder: Path) -> None:
     """Every file that the record names is one that was packed with it."""
-    named = [*record["references"], *record.get("accepted", [])]
-    if not named or not (folder / "bank.safetensors").is_file():
+    kinds = ("references", "accepted", "defective", "fine")
+    named = [one for kind in kinds for one in record.get(kind, [])]
+    if not record["references"] or not (folder / "bank.safetensors").is_file():
         raise ValueError("it has no good picture or no bank")
     here = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     for one in named:
-        if one["file"] not in here:
-            raise ValueError(f"{one['file'][:80]} is missing")
+        for file in (one["file"], one.get("mask", one["file"])):
+            if file not in here:
+                raise ValueError(f"{file[:80]} is missing")
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file, as the record calls pictures."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -154,7 +154,9 @@ class ChangeRow(Numbered):
     __table_args__ = (Index("changes_by_product", "product", "id"),)
 
     product: Mapped[str]
-    kind: Mapped[str]  # taught, extended, described, imported, accepted, withdrawn, deleted, drift
+    # taught, extended, described, imported, accepted, withdrawn, deleted, drift, learnt,
+    # not learnt, unlearnt
+    kind: Mapped[str]
     detail: Mapped[dict[str, Any]]
     by: Mapped[str]
 

@@ -108,9 +108,9 @@ def choose_shares(judged: LeftOutScores, config: ChoiceConfig) -> tuple[int, tup
     rng = np.random.default_rng(SEED)
     gains = []
     for _ in range(config.repeats):
-        dealt = _dealt(labels, folds, rng)
+        fold_of = dealt(labels, folds, rng)
         for fold in range(folds):
-            inside, outside = dealt == fold, dealt != fold
+            inside, outside = fold_of == fold, fold_of != fold
             best = int(np.argmax(worth(judged, outside)))
             tried = worth(judged, inside)
             gains.append(tried[best] - tried[0])
@@ -152,13 +152,13 @@ def _each_by_others(judged: LeftOutScores) -> np.ndarray:
     return judged.scores[best, everyone]
 
 
-def _dealt(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+def dealt(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
     """The fold of each picture, (n,); each fold has its part of both kinds."""
-    dealt = np.empty(len(labels), int)
+    fold_of = np.empty(len(labels), int)
     for kind in (0, 1):
         members = rng.permutation(np.flatnonzero(labels == kind))
-        dealt[members] = np.arange(len(members)) % folds
-    return dealt
+        fold_of[members] = np.arange(len(members)) % folds
+    return fold_of
 
 
 def _said_of_head(plain: float, trained: float, gain: Gain, kept: bool) -> str:

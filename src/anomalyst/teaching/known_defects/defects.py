@@ -14,35 +14,56 @@ from anomalyst.io.geometry import Frame
 from anomalyst.io.pictures import list_pictures, open_mask, open_picture
 from anomalyst.teaching.duplicates import all_the_same, refuse_the_same
 from anomalyst.teaching.known_defects.choice import learn_rule
+from anomalyst.teaching.known_defects.crossed import held_out
 from anomalyst.teaching.known_defects.left_out import gather
+from anomalyst.teaching.known_defects.limits import BAD_LEAST, BAD_MOST, FINE_MOST, GOOD_LEAST
 from anomalyst.teaching.references import Studied, calibrate
-
-BAD_LEAST, BAD_MOST = 3, 50
-GOOD_LEAST = 4  # fewer, each left out in turn, say nothing about good pictures to come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownDefects:
     """Defective pictures that a product is taught with, and what mistakes cost.
 
-    Raises AnomalystError for fewer than 3 or more than 50, and a mask of none of them.
+    `fine`: further good parts, of inspections that people judged. They have a say in the rule as
+    good ones, each of them new to the product; but nothing is compared with them and they never
+    calibrate: people look at what the product doubts, so they are not like any new good picture.
+    Raises AnomalystError for fewer than 3 defective pictures or more than 50, more than 100 fine
+    ones, and a mask of none of them.
     """
 
     pictures: tuple[Path, ...]
     masks: Mapping[Path, Path] = field(default_factory=dict)  # picture -> where it is defective
     costs: Costs = field(default_factory=Costs)
     sources: Mapping[Path, str] = field(default_factory=dict)  # what a picture was called, if known
+    fine: tuple[Path, ...] = ()
+    judged: Mapping[Path, str] = field(
+        default_factory=dict
+    )  # those judged: their inspections' names
 
     def __post_init__(self) -> None:
         _check_count(len(self.pictures), "given")
+        if len(self.fine) > FINE_MOST:
+            raise AnomalystError(
+                f"{len(self.fine)} fine pictures; at most {FINE_MOST} can be used."
+            )
         if orphans := [mask for path, mask in self.masks.items() if path not in self.pictures]:
             raise AnomalystError(f"{orphans[0]}: is the mask of no defective picture given.")
 
     def only(self, pictures: Iterable[Path]) -> "KnownDefects":
-        """Some of the pictures, with their masks."""
-        kept = tuple(pictures)
-        masks = {path: mask for path, mask in self.masks.items() if path in kept}
-        return replace(self, pictures=kept, masks=masks)
+        """Some of the pictures, defective and fine, with their masks."""
+        kept = set(pictures)
+        return replace(
+            self,
+            pictures=tuple(path for path in self.pictures if path in kept),
+            fine=tuple(path for path in self.fine if path in kept),
+            masks={path: mask for path, mask in self.masks.items() if path in kept},
+            judged={path: name for path, name in self.judged.items() if path in kept},
+        )
+
+    def unjudged(self) -> "KnownDefects | None":
+        """Without what people judged; None where nothing else is there."""
+        taught = [path for path in self.pictures if path not in self.judged]
+        return self.only(taught) if taught else None
 
     def called(self, path: Path) -> str:
         """The name that a person knows a picture by."""
@@ -73,6 +94,7 @@ def masks_of(pictures: Sequence[Path], folder: Path) -> dict[Path, Path]:
 class Opened:
     """Defective pictures that could be used, uint8 (H, W, 3), with their masks bool (H, W)."""
 
+    fine: dict[Path, np.ndarray]  # good parts that people judged
     pictures: dict[Path, np.ndarray]
     masks: dict[Path, np.ndarray]
     notes: list[str]  # on those that could not
@@ -98,18 +120,18 @@ def open_defects(
             f"all {len(good)} good pictures are the same picture, so they do not show how good "
             "parts differ; teach pictures of different good parts."
         )
-    opened = Opened({}, {}, [])
-    for path in known.pictures:
+    opened = Opened({}, {}, {}, [])
+    for path in (*known.fine, *known.pictures):
         try:
             picture = open_picture(path)
             if path in known.masks:
                 opened.masks[path] = open_mask(known.masks[path], picture.shape[:2])
-            opened.pictures[path] = picture
+            (opened.fine if path in known.fine else opened.pictures)[path] = picture
         except PictureError as error:
             opened.notes.append(f"left out when taught: {error}")
         on_picture(path)
     _check_count(len(opened.pictures), "can be read")
-    refuse_the_same(good, opened.pictures)
+    refuse_the_same({**good, **opened.fine}, opened.pictures)
     return opened
 
 
@@ -143,17 +165,22 @@ def teach_defects(
         [picture for _, picture in good],
         bad,
         usable=usable,
+        fine=list(opened.fine.values()),
         on_picture=on_picture,
     )
-    names = [good[i][0] for i in usable] + [known.called(path) for path in opened.pictures]
+    names = [good[i][0] for i in usable]
+    names += [known.called(path) for path in (*opened.fine, *opened.pictures)]
     rule, left_out = learn_rule(judged, names, known.costs)
+    if known.judged:
+        findings = replace(rule.findings, held_out=held_out(judged, known.costs))
+        rule = replace(rule, findings=findings)
     if rule.shares:
         memories = [replace(memory, shares=rule.shares) for memory in studied.memories]
         studied = replace(studied, memories=memories)
     if rule.head is None:
         return rule, studied, calibrate(detector, studied)
     # The head saw every good picture; without each in turn is the best that can be said.
-    scores = tuple(float(score) for score in left_out[judged.labels == 0])
+    scores = tuple(float(score) for score in left_out[: len(usable)])
     return rule, studied, Calibration(scores=scores, method="leave-one-out")
 
 

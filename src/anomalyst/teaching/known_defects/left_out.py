@@ -25,7 +25,7 @@ class LeftOutScores:
     """n pictures, the good ones first, each looked at by C candidates of scale shares.
 
     No good picture is compared with itself; every picture is compared with one good picture fewer
-    than an inspected one is, defective ones too, so that the two kinds can be compared.
+    than an inspected one is, all others too, so that the kinds can be compared.
     """
 
     shares: list[tuple[float, ...]]  # C candidates; the shipped shares first
@@ -33,6 +33,16 @@ class LeftOutScores:
     figures: np.ndarray  # float64 (C, n, F) for the head; F is 0 without a pair decoder
     precision: np.ndarray  # float64 (C, n): each picture's pixel AP; nan without a mask
     labels: np.ndarray  # int64 (n,): 0 good, 1 defective
+
+    def some(self, which: np.ndarray) -> "LeftOutScores":
+        """Of some of the pictures, bool (n,)."""
+        return LeftOutScores(
+            shares=self.shares,
+            scores=self.scores[:, which],
+            figures=self.figures[:, which],
+            precision=self.precision[:, which],
+            labels=self.labels[which],
+        )
 
 
 def candidate_shares(shipped: Sequence[float]) -> list[tuple[float, ...]]:
@@ -58,17 +68,20 @@ def gather(
     bad: Sequence[tuple[np.ndarray, np.ndarray | None]],
     *,
     usable: Sequence[int],
+    fine: Sequence[np.ndarray] = (),
     on_picture: Callable[[], None] = lambda: None,
 ) -> LeftOutScores:
     """Look at `usable` ones of the good pictures, and the defective ones with their masks or None.
 
-    Pictures are uint8 (H, W, 3), masks bool (H, W).
+    Between them: `fine` ones, good parts that nothing is compared with. Pictures are uint8
+    (H, W, 3), masks bool (H, W).
     """
     shares: list[tuple[float, ...]] = [()]
     if detector.decoder is not None:
         shares = candidate_shares(detector.config.scale_shares)
     scores, figures, precision = [], [], []
-    for views, mask, memories in _left_out(detector, frame, studied, good, bad, usable):
+    others = [*((picture, None) for picture in fine), *bad]
+    for views, mask, memories in _left_out(detector, frame, studied, good, others, usable):
         pose = UPRIGHT
         if studied.circle is not None:
             pose = pose_of(detector, views.canvases[0], studied.circle)
@@ -83,7 +96,7 @@ def gather(
         scores=np.array(scores).T,
         figures=np.array(figures).transpose(1, 0, 2),
         precision=np.array(precision).T,
-        labels=np.array([0] * len(usable) + [1] * len(bad)),
+        labels=np.array([0] * (len(usable) + len(fine)) + [1] * len(bad)),
     )
 
 
@@ -92,13 +105,13 @@ def _left_out(
     frame: Frame,
     studied: Studied,
     good: Sequence[np.ndarray],
-    bad: Sequence[tuple[np.ndarray, np.ndarray | None]],
+    others: Sequence[tuple[np.ndarray, np.ndarray | None]],
     usable: Sequence[int],
 ) -> Iterator[tuple[Views, np.ndarray | None, list[Memory]]]:
     """Each picture with what it is compared with."""
     for i in usable:
         yield frame.cut(good[i]), None, left_out_memories(detector, studied, i)
-    for number, (picture, mask) in enumerate(bad):
+    for number, (picture, mask) in enumerate(others):
         without = usable[number % len(usable)]
         yield frame.cut(picture), mask, left_out_memories(detector, studied, without)
 

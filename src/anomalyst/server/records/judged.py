@@ -1,0 +1,126 @@
+"""What people judged of a product's pictures: spoiled or fine, as its record has it now."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
+
+DISAGREE = "people disagree"
+GONE = "the picture is no longer kept"
+COMPARED = "learnt already: 'This is fine' made it a picture to compare with"
+TAUGHT = "taught already, as a good picture or as a defect"
+Said = tuple[CorrectionRow, InspectionRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A picture that people judged."""
+
+    picture: str  # name in the pictures' folder
+    name: str  # what its sender calls it
+    spoiled: bool
+    mask: str | None = None  # of a spoiled one, as painted last
+
+
+@dataclass(slots=True)
+class Judgements:
+    """Those of a product that can be learnt from, the newest first, and those passed over."""
+
+    spoiled: list[Judged] = field(default_factory=list)
+    fine: list[Judged] = field(default_factory=list)
+    passed: dict[str, list[str]] = field(default_factory=dict)  # why -> names
+
+    def pass_over(self, why: str, name: str) -> None:
+        """Leave a picture out, and say why."""
+        self.passed.setdefault(why, []).append(name)
+
+
+def judgements(
+    store: Store, product: str, *, known: Iterable[str] = (), without: str | None = None
+) -> Judgements:
+    """What people say of each picture now: of each person, the newest word that was not undone.
+
+    A picture of which two people say different things is passed over; so is one that is gone, one
+    that the product is compared with since a place of it was called fine, and one whose content
+    (SHA-256) is among `known`. `without`: as if this correction were undone.
+    """
+    found = Judgements()
+    for said in _by_picture(_said(store, product, without)).values():
+        one = _judged(said)
+        if one is None:
+            continue
+        spoken = {by: opinion(*pair) for by, pair in _newest(said).items()}
+        if len(set(spoken.values())) > 1:
+            found.pass_over(DISAGREE, one.name)
+        elif one.picture not in store.pictures:
+            found.pass_over(GONE, one.name)
+        elif any(row.kind == "fine" and row.applied_at is not None for row, _ in said):
+            found.pass_over(COMPARED, one.name)
+        elif one.picture.partition(".")[0] in set(known):
+            found.pass_over(TAUGHT, one.name)
+        else:
+            (found.spoiled if one.spoiled else found.fine).append(one)
+    return found
+
+
+def opinion(row: CorrectionRow, seen: InspectionRow) -> bool | None:
+    """Whether a correction calls the whole picture spoiled (True) or fine; None: neither.
+
+    "Right" and "wrong" of an unsure verdict do not say which.
+    """
+    if row.kind in ("right", "wrong") and seen.verdict in ("normal", "anomalous"):
+        return (seen.verdict == "anomalous") == (row.kind == "right")
+    if row.kind == "mask":
+        return bool(row.detail["boxes_xyxy"])
+    if row.kind == "fine" and fine_all_over(row.detail["boxes_xyxy"], seen):
+        return False
+    return None
+
+
+def fine_all_over(boxes: Sequence[Sequence[int]], seen: InspectionRow) -> bool:
+    """Whether places called fine are all that were found on a picture."""
+    accepted = [list(box) for box in boxes]
+    return all(list(one["box_xyxy"]) in accepted for one in (seen.record or {})["regions"])
+
+
+def _said(store: Store, product: str, without: str | None) -> list[Said]:
+    """What was said and not undone, the newest first, with the inspection it is about."""
+    query = (
+        select(CorrectionRow, InspectionRow)
+        .join(InspectionRow, InspectionRow.id == CorrectionRow.inspection)
+        .where(CorrectionRow.product == product, CorrectionRow.undone_at.is_(None))
+        .order_by(CorrectionRow.id.desc())
+    )
+    with store.session() as session:
+        return [(row, seen) for row, seen in session.execute(query) if row.id != without]
+
+
+def _by_picture(said: Sequence[Said]) -> dict[str, list[Said]]:
+    """The same picture may have been inspected several times."""
+    found: dict[str, list[Said]] = {}
+    for row, seen in said:
+        found.setdefault(seen.picture, []).append((row, seen))
+    return found
+
+
+def _newest(said: Sequence[Said]) -> dict[str, Said]:
+    """The newest opinion of each person."""
+    found: dict[str, Said] = {}
+    for row, seen in said:
+        if opinion(row, seen) is not None:
+            found.setdefault(row.by, (row, seen))
+    return found
+
+
+def _judged(said: Sequence[Said]) -> Judged | None:
+    """By the newest opinion of all; None where nobody has one."""
+    words = next((pair for pair in said if opinion(*pair) is not None), None)
+    if words is None:
+        return None
+    spoiled = bool(opinion(*words))
+    painted = (row.detail for row, _ in said if row.kind == "mask" and row.detail["boxes_xyxy"])
+    mask = next((detail["mask"] for detail in painted), None) if spoiled else None
+    return Judged(picture=words[1].picture, name=words[1].name, spoiled=spoiled, mask=mask)
