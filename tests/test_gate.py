@@ -165,7 +165,7 @@ def test_a_frozen_gate_is_drawn_alike_and_not_changed(gate, tmp_path):
 
 
 def test_a_damaged_model_is_kept_aside_and_an_equal_one_goes_live_and_back(config, tmp_path):
-    damaged = other_model(tmp_path / "damaged", 0.3)
+    damaged = other_model(tmp_path / "damaged", 1.0)
     found = propose(config, damaged, "eve")
     assert not found.decision.passes and found.decision.reasons
     assert found.new.shown_contradictions is None  # no need to ask
