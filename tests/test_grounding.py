@@ -295,3 +295,24 @@ def test_it_is_what_the_last_answer_spoke_of():
     assert question_scope("Is it sound?", TWO, turns).regions is None
     both = ground("They are <region 1> and <region 2>.", TWO)
     assert question_scope("How large is it?", TWO, [Turn("?", both)]).regions is None
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        # "largest" is no "large" one
+        "The largest one is a medium deformation at the lower right <region 2>.",
+        # what is asked, not what is there
+        "Ask me whether there is a defect, how many, where, what kind, how large, and how sure.",
+        # a kind is denied, not every hole
+        "I see no hole or break; what I see is a small discolouration at the upper left <region 1> "
+        "and a medium deformation at the lower right <region 2>.",
+    ],
+)
+def test_true_sentences_can_be_spoken_under_constraint(sentence: str) -> None:
+    facts = facts_with(region("upper left"), region("lower right", "deformation", 1500))
+    begun = [sentence[: match.end()] for match in re.finditer(r"<[^>]+>|\S+", sentence)]
+    assert all(may_go_on(words, facts) for words in begun)
+    assert not ground(sentence, facts).corrected
+    hole = replace(facts, regions=(region("centre", "hole or break"),))
+    assert not may_go_on("I see no hole", hole) and not may_go_on("I see no hole.", facts)

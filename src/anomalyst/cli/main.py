@@ -13,8 +13,8 @@ from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.server import serve, store, watch
-from anomalyst.cli.study import abilities, few_shot, imbalance, peft, variants
-from anomalyst.cli.training import compare, search, train
+from anomalyst.cli.study import abilities, alignment, few_shot, imbalance, peft, variants
+from anomalyst.cli.training import align, compare, search, train
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory
 
@@ -30,7 +30,15 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
-    *(evaluate.evaluate, mmad.mmad, train.train, compare.compare, search.search, search.crossval),
+    *(
+        evaluate.evaluate,
+        mmad.mmad,
+        train.train,
+        align.align,
+        compare.compare,
+        search.search,
+        search.crossval,
+    ),
 )
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
@@ -42,6 +50,7 @@ STUDIES = (
     variants.variants,
     imbalance.imbalance,
     peft.peft,
+    alignment.alignment,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:

@@ -48,11 +48,18 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    out: Path, *, step: int, recipe: Recipe, engine: Engine, average: Mapping[str, Tensor]
+    out: Path,
+    *,
+    step: int,
+    recipe: Recipe,
+    engine: Engine,
+    average: Mapping[str, Tensor],
+    note: Mapping[str, Any],
 ) -> None:
     """Everything needed to go on from `step`; every process calls.
 
-    `average`: the averaged weights, whole; the weights themselves where none are kept. Raises
+    `average`: the averaged weights, whole; the weights themselves where none are kept. `note`: what
+    engine and task must know again, as JSON. Raises
     AnomalystError, in every process, when the disk is full: what was there stays.
     """
     target = out / "checkpoints" / f"step-{step:08d}"
@@ -73,7 +80,7 @@ def save_checkpoint(
         if engine.rank == 0:
             _written(whole, part / "trained.safetensors")
             note = {"step": step, "engine": engine.name, "world": engine.world,
-                    "recipe": to_mapping(recipe), "note": engine.note()}  # fmt: skip
+                    "recipe": to_mapping(recipe), "note": dict(note)}  # fmt: skip
             (part / "state.json").write_text(json.dumps(note, indent=1), encoding="utf-8")
     except (OSError, SafetensorError, RuntimeError) as error:
         trouble = AnomalystError(

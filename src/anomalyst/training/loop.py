@@ -22,7 +22,7 @@ from anomalyst.training.monitor.profiling import Profiler, trace_range
 from anomalyst.training.monitor.training_monitor import TrainingMonitor, TrainingStopped
 from anomalyst.training.optimization import learning_rate
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.setup import PROBE, Run, prepare_run
+from anomalyst.training.setup import Run, prepare_run
 
 
 class Interrupted(Exception):
@@ -104,6 +104,7 @@ def _step(
     with trace_range("optimizer"):
         stepped = run.engine.step(learning_rate(run.recipe, step))
     monitor.after_step(step, loss, stepped, partial(_pass, run, step, batches, None))
+    monitor.listen(step)
     return loss, stepped
 
 
@@ -142,7 +143,7 @@ def _validate_and_probe(
         log.note({"validation_loss": validation_loss(run)})
     if recipe.watch.probe_every and (step + 1) % recipe.watch.probe_every == 0:
         with torch.no_grad():
-            asked = run.engine.task(PROBE)
+            asked = run.engine.task(run.task.probe)
         if asked:
             log.note(monitor.probe(step + 1, loss, asked))
 
@@ -164,9 +165,15 @@ def _save_if_due(run: Run, out: Path, step: int, average: AveragedWeights, *, en
     """Write a checkpoint and the weights so far. Raises Interrupted where a process shall end."""
     recipe, engine, last = run.recipe, run.engine, step + 1 == run.recipe.steps
     stop = bool(engine.reduce(torch.tensor([float(ended)]), "max"))
-    if stop or last or (step + 1) % recipe.checkpoint_every == 0:
+    if not last and (step + 1) % run.task.round_steps:
+        return  # what the round trains on is not kept
+    due = any((step + 1 - i) % recipe.checkpoint_every == 0 for i in range(run.task.round_steps))
+    if stop or last or due:
         shipped = whole_state(engine, average.tensors)
-        save_checkpoint(out, step=step + 1, recipe=recipe, engine=engine, average=shipped)
+        note = engine.note() | {"task": run.task.note()}
+        save_checkpoint(
+            out, step=step + 1, recipe=recipe, engine=engine, average=shipped, note=note
+        )
         if engine.rank == 0 and not last:  # the last are shipped at the end
             run.task.ship(shipped)
     if stop and not last:

@@ -24,8 +24,6 @@ from anomalyst.training.start import Start, same_start
 from anomalyst.training.task import Share, Task
 from anomalyst.training.tasks import task_of
 
-PROBE = "probe"  # in place of a batch: let the task ask its questions
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -80,9 +78,11 @@ def prepare_run(
         leaves_out=task.leaves_out,
     )
     engine.prepare(LossModule(task, precision, engine.device), setup)
+    task.engine = engine
     if found:
         engine.load(found.folder / "optimizer")
         engine.restore(found.note)
+        task.restore(found.note.get("task", {}))
     return Run(recipe, task, engine, share, start), found
 
 
@@ -107,9 +107,12 @@ class LossModule(nn.Module):
         self.dtype = None if precision == "float32" else getattr(torch, precision)
 
     def forward(self, batch: Any) -> Any:
-        """-> (loss, its parts by name), or the answers to the task's questions."""
-        if isinstance(batch, str):
-            return self.task.probe()
+        """-> (loss, its parts by name); a function in place of a batch -> what it gives.
+
+        Inside, weights that an engine splits are whole where they are used.
+        """
+        if callable(batch):
+            return batch()
         low = self.dtype is not None
         with torch.autocast(self.device.type, self.dtype, enabled=low):
             loss, parts = self.task.loss(batch, self.device)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from anomalyst.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from anomalyst.training.engines import Engine
 
 AHEAD = 4  # micro-batches that each worker makes before they are needed
 
@@ -45,6 +48,8 @@ class Task(ABC):
 
     module: nn.Module  # what is trained: the parameters that require a gradient
     leaves_out = False  # whether a step may leave trained parameters without a gradient
+    round_steps = 1  # steps that train on what was made before the first of them
+    engine: "Engine"  # what spreads it, once it does
 
     @abstractmethod
     def batches(self, first_step: int, share: Share) -> Iterator[Any]:
@@ -76,6 +81,17 @@ class Task(ABC):
     def probe(self) -> list[ProbeAnswer]:
         """Questions with known answers, asked now; empty where nothing can be asked."""
         return []
+
+    def note(self) -> dict[str, Any]:
+        """What else a checkpoint must keep, as JSON."""
+        return {}
+
+    def restore(self, note: Mapping[str, Any]) -> None:  # noqa: B027
+        """Take up what `note` gave."""
+
+    def trouble(self) -> str:
+        """Why the run should not go on, in one sentence; alike in every process."""
+        return ""
 
     def outputs(self, device: torch.device) -> dict[str, Tensor]:
         """What an inspection is judged by, of some sample: which depend on what is trained?"""

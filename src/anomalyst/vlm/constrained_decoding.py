@@ -7,18 +7,18 @@ upper") only the ways that some region can be described are open, up to its tag.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.io.colours import NAMES
 from anomalyst.types import SIZES
 from anomalyst.vlm.facts import MOST_NAMED, Facts, number
-from anomalyst.vlm.grounding import conflict
+from anomalyst.vlm.grounding import WHETHER, conflict
 from anomalyst.vlm.wording import TAG, WHICH, index_of, tag
 
 _KIND_STARTS = sorted({kind.split()[0] for kind in KINDS} | {"anomaly"})
 _COLOUR_STARTS = sorted({name.split()[0] for name in NAMES})
-# Where a description begins, unless it is of what is not there.
+# Where a description begins, unless it is of what is not there; "largest" begins none.
 _BEGUN = re.compile(
-    rf"(?<!\bno )(?<!\bhow )\b(?:{'|'.join([*SIZES, *_KIND_STARTS, *_COLOUR_STARTS])})"
+    rf"(?<!\bno )(?<!\bhow )\b(?:{'|'.join([*SIZES, *_KIND_STARTS, *_COLOUR_STARTS])})(?!st\b)"
     r"|(?<!stands out at )\bthe (?:upper|lower|centre|left|right)\b"
 )
 # After a tag a list goes on; after these words an article begins a description.
@@ -37,7 +37,7 @@ def may_go_on(begun: str, facts: Facts, about: Sequence[int] | None = None) -> b
     """
     if conflict(begun, facts, partial=True) is not None:
         return False
-    text = begun.lower()
+    text = re.sub(WHETHER, " ", begun.lower())  # it describes nothing
     if about is not None and not _of_those(text, facts, about):
         return False
     return _well_described(text, facts, about)

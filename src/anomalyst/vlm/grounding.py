@@ -8,12 +8,13 @@ against them is cut with all that follow, and the calibrated verdict is said ins
 import re
 from collections.abc import Iterable, Iterator
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.io.colours import NAMES
 from anomalyst.types import PLACES, SIZES, Answer, Region
 from anomalyst.vlm.facts import COUNTS, Facts
-from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly
+from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly, tag
 
+_SAID_PLACE = re.compile(r"\((?:box (\d+), (\d+), (\d+), (\d+)|region (\d+))\)")
 CORRECTION = "My words did not agree with the calibrated verdict, which holds."
 
 _DECIDED = re.compile(r"(?i)^(?:yes|no)\b,? ?(?:probably )?")
@@ -43,8 +44,9 @@ _NO = (
     r"\b(?:accept|ship|pass) it\b",
 )
 # What only limits a question, a comparison or a place says nothing about the whole part.
+WHETHER = r"\b(?:whether|if)\b[^.;]*"
 ASIDES = (
-    r"\b(?:whether|if)\b[^.;]*",
+    WHETHER,
     r"\bthere is no (?:first|second|third|fourth|fifth|sixth) one\b",
     r"^a good one looks like\b",
 )
@@ -58,6 +60,8 @@ NOTHING_AT = re.compile(
 )
 _NOTHING_BEGUN = re.compile(r"\bnothing(?: stands(?: out(?: at(?: the(?: [a-z ]*)?)?)?)?)?$")
 NO_KIND = re.compile(rf"\bno (?:{'|'.join(KINDS)})\b(?: and no other defect)?")
+_BEGUN_KINDS = {kind[: at.start()] for kind in KINDS for at in re.finditer(" ", kind)}
+_NO_KIND_BEGUN = re.compile(rf"\bno ({'|'.join(sorted(_BEGUN_KINDS))})$")  # "no hole or"
 _CHANCE = re.compile(r"\b(?:less than|about) 1 in \d+")
 _CHANCE_LOST = re.compile(r"\b1 in (?!\d|$)")
 _SURETY = re.compile(r"\bi am (very|fairly|not) sure\b")
@@ -65,7 +69,7 @@ _SURETY_BEGUN = re.compile(r"\bi am (very|fairly|not)(?: sure\b|$)")
 _NONE_SEEN = re.compile(r"\bseen no good (?:one|part|picture)\b")
 _PLACES = "|".join(sorted(PLACES, key=len, reverse=True))
 _PHRASE = re.compile(
-    rf"(?:\bthe ({WHICH}) one is )?\b(?:an? )?({'|'.join(SIZES)})"
+    rf"(?:\bthe ({WHICH}) one is )?\b(?:an? )?({'|'.join(SIZES)})\b"
     rf"(?: ({'|'.join(KINDS)}|anomaly)\b(?: at the ({_PLACES})\b)?)?"
 )
 # The longest first: "dark grey" is not "grey".
@@ -87,7 +91,8 @@ def ground(raw: str, facts: Facts, seconds: float = 0.0, *, whole: str = "") -> 
         if not holds(sentence, facts, whole=whole if not kept else ""):
             corrected = True
             break
-        kept.append(sentence)
+        if resolved(sentence, facts).strip():  # "<product>" of a part without a name is nothing
+            kept.append(sentence)
     if not kept and whole:
         return answer_of(whole, whole, facts, seconds)
     if corrected or not kept:
@@ -154,6 +159,28 @@ def resolved(text: str, facts: Facts) -> str:
     return text.replace("<product>", facts.product).replace("<told>", f'"{facts.told}"')
 
 
+def unresolved(text: str, facts: Facts) -> str:
+    """What `resolved` made for people as a raw text again: boxes of regions as `<region 1>`.
+
+    A box that is no region's stays as it is. "(region 1)" is taken for a region, too.
+    """
+    boxes = [region.box_xyxy for region in facts.regions]
+
+    def region(match: re.Match[str]) -> str:
+        *corners, number = match.groups()
+        if number is not None:
+            return tag(int(number) - 1)
+        box = tuple(int(corner) for corner in corners)
+        return tag(boxes.index(box)) if box in boxes else match.group()
+
+    text = _SAID_PLACE.sub(region, text)
+    if facts.told:
+        text = text.replace(f'"{facts.told}"', "<told>")
+    if facts.product:
+        text = re.sub(rf"(?<!\w){re.escape(facts.product)}(?!\w)", "<product>", text)
+    return text
+
+
 def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | None:
     """What in one raw sentence goes against the facts, in a few words; None if nothing does.
 
@@ -183,6 +210,9 @@ def _presence_conflict(text: str, facts: Facts, partial: bool) -> str | None:
             return "something is where it says nothing is"
     if partial:
         text = _NOTHING_BEGUN.sub(" ", text)
+        begun = _NO_KIND_BEGUN.search(text)
+        if begun and not any((r.kind or "").startswith(begun.group(1)) for r in facts.regions):
+            text = text[: begun.start()]
     if facts.regions:
         text = NOTHING_AT.sub(" ", text)
         for match in NO_KIND.finditer(text):

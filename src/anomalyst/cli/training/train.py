@@ -79,10 +79,10 @@ def train(
         _work(read, target, context, fresh=fresh)
     else:
         words = ["train", str(recipe), *changes, "--out", str(target)]
-        _launch(read, target, processes, words, fresh=fresh)
+        launch(read, target, processes, words, fresh=fresh)
 
 
-def _launch(
+def launch(
     recipe: "Recipe", out: Path, processes: Processes, words: list[str], *, fresh: bool
 ) -> None:
     """Train here, or start the processes that do, each with these words of the command line."""
@@ -93,11 +93,11 @@ def _launch(
         run_processes,
     )
 
-    launch = read_launch(Launch(**asdict(processes)))
-    resolved = checked_recipe(recipe, out, world=launch.world, here=launch.nproc, resume=not fresh)
+    spread = read_launch(Launch(**asdict(processes)))
+    resolved = checked_recipe(recipe, out, world=spread.world, here=spread.nproc, resume=not fresh)
     if recipe.engine.name == "single":
         _run(resolved, out, None, resume=not fresh)
-    elif status := run_processes(launch, recipe.engine.name, words + ["--fresh"] * fresh):
+    elif status := run_processes(spread, recipe.engine.name, words + ["--fresh"] * fresh):
         raise typer.Exit(status)
 
 

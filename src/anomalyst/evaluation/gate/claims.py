@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.evaluation.gate.figures import Row
 from anomalyst.vlm.facts import COUNTS, Facts
 from anomalyst.vlm.grounding import (

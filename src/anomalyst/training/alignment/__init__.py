@@ -1,0 +1,1 @@
+"""Learning from what people prefer: objectives, sampling, and the stages one after the other."""

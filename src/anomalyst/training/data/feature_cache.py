@@ -18,7 +18,8 @@ from torch import Tensor
 
 from anomalyst.backbones.embedded import load_embedded
 from anomalyst.config import from_mapping
-from anomalyst.detection.classifiers.defect_types import KIND_OF, KINDS, region_look
+from anomalyst.detection.classifiers.defect_types import region_look
+from anomalyst.detection.classifiers.kinds import KIND_OF, KINDS
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.detection.regions import box_iou, regions_for

@@ -144,6 +144,44 @@ def draw_peft(rows: Sequence[PeftRow]) -> bytes:
     return as_png(figure)
 
 
+def draw_alignment(lines: Sequence[Mapping[str, float]]) -> bytes:
+    """Rewards, KL and its coefficient, entropy and length of the answers, over the steps."""
+    panels = (
+        ("rewards", ("reward", "verifiable_reward", "learned_reward")),
+        ("KL from the model of the start, nats an answer", ("kl",)),
+        ("KL coefficient", ("kl_coefficient",)),
+        ("entropy, nats a token", ("entropy",)),
+        ("tokens an answer", ("answer_tokens",)),
+        ("share of clipped tokens", ("clipped",)),
+    )
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    for axes, (title, names) in zip(figure.subplots(2, 3).flat, panels, strict=True):
+        for name in names:
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            if points:
+                label = name.replace("_", " ")
+                axes.plot(*zip(*points, strict=True), label=label, linewidth=1.4)
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        if len(names) > 1:
+            axes.legend(fontsize="small")
+    return as_png(figure)
+
+
+def draw_calibration(rows: Sequence[Sequence[float]]) -> bytes:
+    """How often a reward model is right, by how sure it is: rows [chance, share right, pairs]."""
+    figure = Figure(figsize=(4.4, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0.5, 1], [0.5, 1], "--", color="grey", label="calibrated")
+    axes.plot([row[0] for row in rows], [row[1] for row in rows], "o-", label="reward model")
+    for chance, right, count in rows:
+        axes.annotate(f"{count:.0f}", (chance, right), textcoords="offset points", xytext=(5, -10))
+    axes.set(xlabel="chance it gives the better answer", ylabel="share of pairs ranked right")
+    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    return as_png(figure)
+
+
 def as_png(figure: Figure) -> bytes:
     """The bytes of a figure."""
     FigureCanvasAgg(figure)

@@ -98,6 +98,11 @@ class TrainingMonitor:
         if watched and len(recent) == self.config.patience and (trouble := self._trouble(recent)):
             self._stop(f"{at}{trouble}")
 
+    def listen(self, step: int) -> None:
+        """Raises TrainingStopped where the task itself says that it should not go on."""
+        if trouble := self.task.trouble():
+            self._stop(f"Step {step + 1}: {trouble}")
+
     def probe(self, step: int, loss: float, asked: list[ProbeAnswer]) -> dict[str, float]:
         """Take the answers of a round; figures of it. Raises TrainingStopped for empty words."""
         self.rounds.append(asked)

@@ -9,6 +9,10 @@ from anomalyst.config import from_mapping, read_mapping, with_overrides
 from anomalyst.errors import AnomalystError
 from anomalyst.training.recipe import DetectorRecipe, Recipe, with_task
 from anomalyst.training.task import Task
+from anomalyst.training.tasks.alignment.dpo import DPORecipe, DPOTask
+from anomalyst.training.tasks.alignment.policy import PolicyRecipe, PolicyTask
+from anomalyst.training.tasks.alignment.reward_model import RewardRecipe, RewardTask
+from anomalyst.training.tasks.alignment.sft import SFTRecipe, SFTTask
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
 from anomalyst.training.tasks.composition import CompositionRecipe, CompositionTask
 from anomalyst.training.tasks.defect_types import KindsRecipe, KindsTask
@@ -26,6 +30,10 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "language": (LanguageRecipe, LanguageTask),
     "instructions": (InstructionRecipe, InstructionTask),
     "anomalygpt": (AnomalyGPTRecipe, AnomalyGPTTask),
+    "sft": (SFTRecipe, SFTTask),
+    "reward": (RewardRecipe, RewardTask),
+    "ppo": (PolicyRecipe, PolicyTask),
+    "dpo": (DPORecipe, DPOTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.
@@ -34,7 +42,7 @@ GONE = {"yes_weight": "language_loss: weighted", "adaptive_gamma": "map_loss: ad
 
 def task_of(recipe: Recipe, out: Path) -> Task:
     """The task that a recipe asks for."""
-    return next(make(recipe, out) for kind, make in TASKS.values() if isinstance(recipe, kind))
+    return next(make(recipe, out) for kind, make in TASKS.values() if type(recipe) is kind)
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:

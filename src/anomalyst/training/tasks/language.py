@@ -188,11 +188,22 @@ class LanguageTask(DialogueTask):
                 yield f"{one.question} {one.answer}"
 
     def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        facts, look, shown = self._scene(rng)
-        turns = write_dialogue(facts, look, rng, turns=self.recipe.turns)
-        messages = messages_of([(one.question, one.answer) for one in turns], facts.as_text())
-        ids, labels = self.processor.training_ids(messages, "llama")
-        return {"input_ids": ids, "labels": labels} | shown
+        return dialogue_sample(self._scene(rng), self.processor, rng, turns=self.recipe.turns)
+
+
+def dialogue_sample(
+    scene: tuple[Facts, str, dict[str, Tensor]],
+    processor: AnomalystProcessor,
+    rng: np.random.Generator,
+    *,
+    turns: int,
+) -> dict[str, Any]:
+    """A dialogue of the grammar about a scene: ids (T,), labels (T,), and what is shown."""
+    facts, look, shown = scene
+    written = write_dialogue(facts, look, rng, turns=turns)
+    messages = messages_of([(one.question, one.answer) for one in written], facts.as_text())
+    ids, labels = processor.training_ids(messages, "llama")
+    return {"input_ids": ids, "labels": labels} | shown
 
 
 @torch.no_grad()

@@ -1,0 +1,140 @@
+"""What an answer is worth, by the facts and by what people like; and when one is hacked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from anomalyst.backbones.huggingface import quiet
+from anomalyst.errors import AnomalystError
+from anomalyst.training.alignment.prompts import Prompt
+from anomalyst.training.alignment.rollouts import Answers
+from anomalyst.training.alignment.verifiable import verify, verify_free
+from anomalyst.vlm.huggingface.modeling import SHOWN, AnomalystModel
+from anomalyst.vlm.huggingface.reward import AnomalystRewardModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardConfig:
+    """Which rewards count, and how much."""
+
+    verifiable: float = 1.0  # by the facts: right region, place, kind, count, yes or no, length
+    learned: float = 1.0  # by the reward model, where one is given
+    model: str = ""  # folder of a reward model; empty: the verifiable reward alone
+
+    def __post_init__(self) -> None:
+        if not self.verifiable and not (self.model and self.learned):
+            raise ValueError(
+                "verifiable is 0 and no reward model counts; give model a folder and learned a "
+                "weight, or leave verifiable at 1"
+            )
+
+
+class Rewards:
+    """Judges answers by facts and by a reward model."""
+
+    def __init__(self, config: RewardConfig, actor: AnomalystModel):
+        self.config = config
+        self.model = load_reward_model(Path(config.model), actor) if config.model else None
+
+    @torch.no_grad()
+    def judge(
+        self, prompts: Sequence[Prompt], texts: Sequence[str], answers: Answers
+    ) -> dict[str, Tensor]:
+        """Each (B,): `reward`, and the `verifiable_reward` and `learned_reward` it is made of."""
+        found = {"verifiable_reward": torch.tensor(
+            [verified_score(p, t) for p, t in zip(prompts, texts, strict=True)])}  # fmt: skip
+        total = self.config.verifiable * found["verifiable_reward"]
+        if self.model is not None:
+            self.model.to(answers.ids.device)
+            shown = {name: answers.shown[name] for name in SHOWN}
+            liked = self.model.normalised(answers.ids, answers.attended, **shown).cpu()
+            found["learned_reward"] = liked
+            total = total + self.config.learned * liked
+        return {"reward": total} | found
+
+
+def verified_score(prompt: Prompt, text: str) -> float:
+    """By the facts: in [-1, 1]; of a person's own question only what can be said of any."""
+    if prompt.intent is None:
+        return verify_free(text, prompt.facts).score
+    return verify(text, prompt.intent, prompt.facts, look=prompt.look).score
+
+
+def load_reward_model(folder: Path, actor: AnomalystModel | None = None) -> AnomalystRewardModel:
+    """A frozen reward model. Raises AnomalystError if it is none, or of another tokenizer."""
+    try:
+        with quiet():
+            model = AnomalystRewardModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise AnomalystError(
+            f"{folder}: no reward model can be read ({reason}); give the folder `model` of a run "
+            "of the reward recipe."
+        ) from error
+    own = model.config.text_config.vocab_size
+    other = actor.config.text_config.vocab_size if actor else own
+    if own != other:
+        raise AnomalystError(
+            f"{folder}: the reward model reads {own:,} tokens, the actor {other:,}; train it with "
+            "`initial` of the same family."
+        )
+    return model.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HackingConfig:
+    """When a rising learned reward is no gain: the verifiable one falls meanwhile."""
+
+    rounds: int = 4  # means of so many rounds are compared with the so many before
+    rise: float = 0.1  # of the learned reward, in spreads of held-out answers
+    fall: float = 0.05  # of the verifiable reward, which is in [-1, 1]
+
+
+@dataclass(slots=True)
+class RewardWatch:
+    """The rewards of every round so far."""
+
+    config: HackingConfig
+    learned: list[float] = field(default_factory=list)
+    verifiable: list[float] = field(default_factory=list)
+
+    def add(self, means: Mapping[str, float]) -> None:
+        """The mean rewards of a round."""
+        self.verifiable.append(means["verifiable_reward"])
+        if "learned_reward" in means:
+            self.learned.append(means["learned_reward"])
+
+    def trouble(self) -> str:
+        """Why training should stop; empty while it may go on."""
+        count = self.config.rounds
+        if len(self.learned) < 2 * count:
+            return ""
+        liked, true = _change(self.learned, count), _change(self.verifiable, count)
+        if liked[1] - liked[0] < self.config.rise or true[0] - true[1] < self.config.fall:
+            return ""
+        return (
+            f"reward hacking: over the last {2 * count} rounds the learned reward rose from "
+            f"{liked[0]:.2f} to {liked[1]:.2f} while the verifiable reward fell from {true[0]:.2f} "
+            f"to {true[1]:.2f}; what the reward model likes is no longer what is true. Rank more "
+            "answers, give reward.verifiable more weight, or stop at an earlier checkpoint."
+        )
+
+    def note(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"learned": self.learned, "verifiable": self.verifiable}
+
+    def restore(self, note: Mapping[str, Any]) -> None:
+        """Take up what `note` gave."""
+        self.learned, self.verifiable = list(note["learned"]), list(note["verifiable"])
+
+
+def _change(values: Sequence[float], count: int) -> tuple[float, float]:
+    """Means of the `count` values before the last `count`, and of these."""
+    return sum(values[-2 * count : -count]) / count, sum(values[-count:]) / count

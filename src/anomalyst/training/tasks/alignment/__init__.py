@@ -1,0 +1,1 @@
+"""Tasks of alignment: supervised fine-tuning, reward model, reinforcement learning, DPO."""

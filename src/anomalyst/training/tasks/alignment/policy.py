@@ -1,0 +1,351 @@
+"""Reinforcement learning: PPO (Schulman et al. 2017) and GRPO (Shao et al. 2024) on one loop.
+
+A round: prompts are drawn, answered by the model as it is, and judged; then a few steps are trained
+on these answers. What a round is made of is a function of the seed and of its number.
+"""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anomalyst.errors import AnomalystError
+from anomalyst.training.alignment.objectives import (
+    AdaptiveKL,
+    answer_mean,
+    clipped_surrogate,
+    clipped_value_loss,
+    gae,
+    group_advantages,
+    kl_estimate,
+    kl_rewards,
+    masked_mean,
+    whiten,
+)
+from anomalyst.training.alignment.preferences import load_preferences
+from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
+from anomalyst.training.alignment.rewards import HackingConfig, RewardConfig, Rewards, RewardWatch
+from anomalyst.training.alignment.rollouts import (
+    Answers,
+    answer_states,
+    sample,
+    texts_of,
+    token_logprobs,
+)
+from anomalyst.training.data.dialogues.scenes import draw_scene
+from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
+from anomalyst.training.task import Share
+from anomalyst.training.tasks.alignment.sft import load_actor
+from anomalyst.training.tasks.language import DialogueTask, collated, dialogue_sample
+from anomalyst.vlm.huggingface import AnomalystModel
+
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KLConfig:
+    """How dear it is to leave the model of the start."""
+
+    start: float = 0.05  # coefficient of log pi - log pi_ref inside PPO's reward
+    target: float = 4.0  # nats an answer, to which the coefficient is steered; 0: it stays
+    horizon: float = 2000.0  # answers in which it may change by a fifth
+    weight: float = 0.04  # of GRPO's KL term, in its loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRecipe(FeatureCacheRecipe):
+    """Step 3 of InstructGPT; `batch` counts answers, `initial` is the model after step 1."""
+
+    task: Literal["ppo"] = "ppo"
+    algorithm: Literal["ppo", "grpo"] = "ppo"
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    preferences: str = ""  # rankings whose questions are asked among the grammar's; empty: none
+    own_questions: float = 0.3  # share of questions from `preferences`
+    imagined: float = 0.5  # share of drawn scenes whose regions never were
+    turns: int = 2  # most of a dialogue; the last is answered
+    epochs: int = 2  # steps trained on one round of answers
+    group: int = 4  # GRPO: answers to each question
+    answer_tokens: int = 80
+    temperature: float = 1.0
+    clip: float = 0.2
+    value_clip: float = 0.2
+    value_weight: float = 0.1
+    gamma: float = 1.0
+    lam: float = 0.95
+    kl: KLConfig = field(default_factory=KLConfig)
+    pretraining_weight: float = 0.0  # of the cross-entropy of the grammar's dialogues beside it
+    hacking: HackingConfig = field(default_factory=HackingConfig)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.steps % self.epochs:
+            raise ValueError(
+                f"steps is {self.steps} and epochs {self.epochs}; steps must be a multiple of it"
+            )
+        if self.algorithm == "grpo" and (self.group < 2 or self.batch % self.group):
+            raise ValueError(
+                f"group is {self.group} and batch {self.batch}; groups of 2 or more must fill it"
+            )
+        if not 0 <= self.own_questions <= 1:
+            raise ValueError(f"own_questions is {self.own_questions}; a share is needed")
+
+
+class ValueHead(nn.Module):
+    """States (B, A, E) -> the reward foretold from each token on, (B, A); 0 at the start."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        found: Tensor = self.out(torch.tanh(self.hidden(states)))
+        return found[..., 0]
+
+
+class ActorCritic(nn.Module):
+    """What speaks, and for PPO what foretells the reward."""
+
+    def __init__(self, policy: AnomalystModel, *, critic: bool):
+        super().__init__()
+        self.policy = policy
+        width = policy.config.text_config.hidden_size
+        self.value = ValueHead(width) if critic else None
+
+
+class PolicyTask(DialogueTask):
+    """Answers sampled from the model in training, judged, and learnt from."""
+
+    def __init__(self, recipe: PolicyRecipe, out: Path):
+        self.recipe, self.out = recipe, out
+        self.round_steps = recipe.epochs
+        self.prompts = DrawnPrompts(
+            training_looks(read_features(recipe.feature_folder(out))), recipe.imagined,
+            recipe.world.size_px, recipe.turns,
+        )  # fmt: skip
+        self.own = self._own_questions()
+        self.model, self.processor = load_actor(recipe.initial)
+        self.reference = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.rewards = Rewards(recipe.reward, self.model)
+        torch.manual_seed(recipe.seed)
+        self.actor_critic = ActorCritic(self.model, critic=recipe.algorithm == "ppo")
+        self.module = self.actor_critic
+        self.kl = AdaptiveKL(recipe.kl.start, recipe.kl.target, recipe.kl.horizon)
+        self.watch = RewardWatch(recipe.hacking)
+
+    def _own_questions(self) -> list[Prompt]:
+        if not self.recipe.preferences or not self.recipe.own_questions:
+            return []
+        return [p for _, p in load_preferences(Path(self.recipe.preferences), 0.0).train]
+
+    def blocks(self) -> dict[str, nn.Module]:
+        """The decoder layers of the actor."""
+        return {f"policy.{name}": block for name, block in super().blocks().items()}
+
+    def amount(self, batch: Batch) -> dict[str, int]:
+        """Answers count, and the tokens that were said."""
+        return {"samples": len(batch["ids"]), "tokens": int(batch["said"].sum())}
+
+    def batches(self, first_step: int, share: Share) -> Iterator[Batch]:
+        """The answers of a round, as often as it has steps."""
+        for step in range(first_step, self.recipe.steps, self.round_steps):
+            made = self._round(step // self.round_steps, share)
+            for _ in range(self.round_steps):
+                yield from made
+
+    def note(self) -> dict[str, Any]:
+        """The KL coefficient, and the rewards so far."""
+        return {"kl": self.kl.coefficient, "rewards": self.watch.note()}
+
+    def restore(self, note: Mapping[str, Any]) -> None:
+        """Go on with both."""
+        self.kl.coefficient = note["kl"]
+        self.watch.restore(note["rewards"])
+
+    def trouble(self) -> str:
+        """The sentence about reward hacking."""
+        return self.watch.trouble()
+
+    # A round
+
+    @torch.no_grad()
+    def _round(self, number: int, share: Share) -> list[Batch]:
+        """The share's micro-batches of a round, with advantages by the moments of all of it."""
+        self.model.eval()
+        started = time.perf_counter()
+        made = [self._answered(number, part, share.of) for part in share.parts]
+        self._agree(made, time.perf_counter() - started)
+        self.model.train()
+        return made
+
+    def _answered(self, number: int, part: int, parts: int) -> Batch:
+        """One micro-batch: answers with their log-probabilities and rewards."""
+        recipe, rng = self.recipe, np.random.default_rng((self.recipe.seed, number, part))
+        count = recipe.batch // parts
+        group = recipe.group if recipe.algorithm == "grpo" else 1
+        if count % group:
+            raise AnomalystError(
+                f"micro-batches of {count} answers hold no whole groups of {group}; make "
+                "micro_batch a multiple of group."
+            )
+        drawn = [self._prompt(rng) for _ in range(count // group)]
+        prompts = [prompt for prompt in drawn for _ in range(group)]
+        seed = int(rng.integers(1 << 62))
+        answers = self._inside(partial(self._sampled, prompts, seed))
+        texts = texts_of(answers, self.processor)
+        judged = self.rewards.judge(prompts, texts, answers)
+        batch: Batch = answers.inputs | {"judged": judged}
+        batch |= self._inside(partial(self._measured, answers))
+        if recipe.pretraining_weight:
+            batch["grammar"] = collated([self._dialogue(rng) for _ in range(count)])
+        return batch
+
+    def _dialogue(self, rng: np.random.Generator) -> dict[str, Any]:
+        drawn = self.prompts
+        scene = draw_scene(drawn.looks, rng, imagined=drawn.imagined, size_px=drawn.size_px)
+        return dialogue_sample(scene, self.processor, rng, turns=self.recipe.turns)
+
+    def _inside(self, work: Any) -> Any:
+        """What needs whole weights is done where an engine has them whole."""
+        return self.engine.task(work)
+
+    def _prompt(self, rng: np.random.Generator) -> Prompt:
+        if self.own and rng.random() < self.recipe.own_questions:
+            return self.own[int(rng.integers(len(self.own)))]
+        return self.prompts.draw(rng)
+
+    def _sampled(self, prompts: list[Prompt], seed: int) -> Answers:
+        return sample(
+            self.model,
+            self.processor,
+            prompts,
+            tokens=self.recipe.answer_tokens,
+            temperature=self.recipe.temperature,
+            generator=torch.Generator().manual_seed(seed),
+            to_the_end=self.engine.world > 1,
+        )
+
+    def _measured(self, answers: Answers) -> dict[str, Tensor]:
+        """Log-probabilities (B, A) by actor and reference, and values, before a step is taken."""
+        batch, temperature = answers.inputs, self.recipe.temperature
+        states = answer_states(self.model, batch)
+        old, entropy = token_logprobs(self.model, states, batch, temperature)
+        reference = self.reference.to(states.device)
+        before, _ = token_logprobs(reference, answer_states(reference, batch), batch, temperature)
+        found = {"old": old, "reference": before, "entropy": entropy}
+        if self.actor_critic.value is not None:
+            found["old_values"] = self.actor_critic.value(states)
+        return found
+
+    def _agree(self, made: list[Batch], seconds: float) -> None:
+        """Advantages, the KL coefficient and the watch, by the means over all processes."""
+        for batch in made:
+            said = batch["said"]
+            batch["kl"] = ((batch["old"] - batch["reference"]) * said).sum(1)
+            self._add_advantages(batch)
+        figures = {
+            **{name: _mean(b["judged"][name] for b in made) for name in made[0]["judged"]},
+            "kl": _mean(b["kl"] for b in made),
+            "answer_tokens": _mean(b["said"].sum(1).float() for b in made),
+            "entropy": _mean(masked_mean(b["entropy"], b["said"])[None] for b in made),
+        }
+        values = self.engine.reduce(torch.stack([f.cpu() for f in figures.values()]))
+        means = dict(zip(figures, values.tolist(), strict=True))
+        self.kl.update(means["kl"], self.recipe.batch)
+        self.watch.add(means)
+        if self.recipe.algorithm == "ppo":
+            self._whiten(made)
+        told = means | {"kl_coefficient": self.kl.coefficient, "generating_seconds": seconds}
+        for batch in made:
+            batch["told"] = {name: torch.tensor(value) for name, value in told.items()}
+
+    def _add_advantages(self, batch: Batch) -> None:
+        recipe, said, scores = self.recipe, batch["said"], batch["judged"]["reward"]
+        scores = scores.to(said.device)
+        if recipe.algorithm == "grpo":
+            each = group_advantages(scores.view(-1, recipe.group)).flatten()
+            batch["advantages"] = each[:, None] * said
+            return
+        rewards = kl_rewards(scores, batch["old"], batch["reference"], said, self.kl.coefficient)
+        batch["advantages"], batch["returns"] = gae(
+            rewards, batch["old_values"], said, recipe.gamma, recipe.lam
+        )
+
+    def _whiten(self, made: list[Batch]) -> None:
+        """Advantages with the mean 0 and the variance 1 over the whole round."""
+        rows = [b["advantages"][b["said"]].double() for b in made]
+        sums = torch.tensor(
+            [float(sum(r.sum() for r in rows)), float(sum((r**2).sum() for r in rows)),
+             sum(len(r) for r in rows)], dtype=torch.float64)  # fmt: skip
+        total, squares, count = self.engine.reduce(sums, "sum").tolist()
+        mean = total / count
+        variance = max(0.0, squares - count * mean**2) / max(1.0, count - 1)
+        for batch in made:
+            batch["advantages"] = whiten(batch["advantages"], mean, variance, batch["said"])
+
+    # A step
+
+    def loss(self, batch: Batch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """The clipped objective with the value's error (PPO) or the KL term (GRPO)."""
+        recipe = self.recipe
+        moved = {k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}
+        said = moved["said"]
+        states = answer_states(self.model, moved)
+        logprobs, _ = token_logprobs(self.model, states, moved, recipe.temperature)
+        parts = dict(batch["told"])
+        if recipe.algorithm == "grpo":
+            loss, parts["clipped"] = self._group_loss(logprobs, moved)
+        else:
+            policy, parts["clipped"] = clipped_surrogate(
+                logprobs, moved["old"], moved["advantages"], said, recipe.clip
+            )
+            assert self.actor_critic.value is not None
+            # The states are not trained by the value: at this size it would outweigh the policy.
+            values = self.actor_critic.value(states.detach())
+            error = clipped_value_loss(
+                values, moved["old_values"], moved["returns"], said, recipe.value_clip
+            )
+            loss = policy + recipe.value_weight * error
+            parts |= {"policy_loss": policy, "value_loss": error}
+        if recipe.pretraining_weight:
+            parts["pretraining_loss"] = self._pretraining(batch["grammar"], device)
+            loss = loss + recipe.pretraining_weight * parts["pretraining_loss"]
+        return loss, parts
+
+    def _group_loss(self, logprobs: Tensor, moved: Batch) -> tuple[Tensor, Tensor]:
+        """Equation 3 of DeepSeekMath: mean over the tokens of each answer, then over answers."""
+        said, recipe = moved["said"], self.recipe
+        surrogate, clipped = clipped_surrogate(
+            logprobs, moved["old"], moved["advantages"], said, recipe.clip, per_answer=True
+        )
+        away = answer_mean(kl_estimate(logprobs, moved["reference"]), said)
+        return surrogate + recipe.kl.weight * away, clipped
+
+    def _pretraining(self, batch: dict[str, Tensor], device: torch.device) -> Tensor:
+        """Cross-entropy of the grammar's answers (InstructGPT, equation 2's last term)."""
+        moved = {name: value.to(device) for name, value in batch.items()}
+        labels = moved.pop("labels")[:, 1:]
+        read = self.model.language_model.get_decoder()
+        hidden = read(inputs_embeds=self.model.embedded(**moved)).last_hidden_state[:, :-1]
+        logits = self.model.get_output_embeddings()(hidden[labels >= 0])
+        return nn.functional.cross_entropy(logits.float(), labels[labels >= 0])
+
+    def ship(self, average: Mapping[str, Tensor]) -> Path:
+        """The actor as `AnomalystModel.from_pretrained` reads it, in single precision."""
+        shipped = AnomalystModel(self.model.config)
+        prefix = "policy."
+        shipped.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)}
+        )
+        return self.write_model(shipped)
+
+
+def _mean(values: Iterator[Tensor]) -> Tensor:
+    return torch.cat(list(values)).float().mean()

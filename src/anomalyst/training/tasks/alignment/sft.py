@@ -1,0 +1,100 @@
+"""Supervised fine-tuning: people's better answers, blended with the grammar's dialogues."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomalyst.errors import AnomalystError
+from anomalyst.inspection.config import EMBEDDED_LANGUAGE
+from anomalyst.training.alignment.preferences import load_preferences
+from anomalyst.training.alignment.prompts import Prompt, training_looks
+from anomalyst.training.alignment.rollouts import with_answers
+from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
+from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlendConfig:
+    """Shares of what is learnt from; they count relative to one another."""
+
+    corrections: float = 0.3
+    grammar: float = 0.7
+
+    def __post_init__(self) -> None:
+        if min(self.corrections, self.grammar) < 0 or not self.corrections + self.grammar:
+            raise ValueError(
+                f"blend has corrections {self.corrections} and grammar {self.grammar}; shares of "
+                "0 or more are needed, not both 0"
+            )
+
+    @property
+    def corrected(self) -> float:
+        """The share of corrections."""
+        return self.corrections / (self.corrections + self.grammar)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SFTRecipe(LanguageRecipe):
+    """Step 1 of InstructGPT (Ouyang et al. 2022); `initial` empty: the shipped model."""
+
+    task: Literal["sft"] = "sft"  # type: ignore[assignment]
+    preferences: str = ""  # rankings, as `anomalyst store preferences` writes them; empty: none
+    blend: BlendConfig = field(default_factory=BlendConfig)
+    held_out: float = 0.1  # share of the pictures that is not learnt from
+
+
+class SFTTask(LanguageTask):
+    """Corrected answers among the grammar's dialogues."""
+
+    recipe: SFTRecipe
+
+    def __init__(self, recipe: SFTRecipe, out: Path):
+        self.corrections: list[tuple[Prompt, str]] = []
+        if recipe.preferences:
+            found = load_preferences(Path(recipe.preferences), recipe.held_out)
+            self.corrections = found.corrections()
+            if not self.corrections and recipe.blend.corrections:
+                raise AnomalystError(
+                    f"{recipe.preferences}: holds no answer to learn from; correct some answers, "
+                    "or set blend.corrections=0."
+                )
+        super().__init__(recipe, out)
+        self.looks = list(training_looks(self.looks))
+
+    def _start(self) -> tuple[AnomalystModel, AnomalystProcessor]:
+        return load_actor(self.recipe.initial)
+
+    def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        if not self.corrections or rng.random() >= self.recipe.blend.corrected:
+            return super()._sample(rng)
+        prompt, better = self.corrections[int(rng.integers(len(self.corrections)))]
+        return sample_of(prompt, better, self.processor)
+
+
+def load_actor(initial: str) -> tuple[AnomalystModel, AnomalystProcessor]:
+    """The model to align, all of it trained; empty: the shipped one.
+
+    Raises AnomalystError for one with virtual tokens, which sampling does not read.
+    """
+    from anomalyst.vlm.huggingface.loading import load_model
+
+    model, processor = load_model(Path(initial) if initial else EMBEDDED_LANGUAGE)
+    if model.config.virtual_tokens:
+        raise AnomalystError(
+            f"initial {initial}: has a {model.config.virtual_tokens['kind']}, which alignment does "
+            "not read; start from a model without one."
+        )
+    return model.train().requires_grad_(True), processor
+
+
+def sample_of(prompt: Prompt, answer: str, processor: AnomalystProcessor) -> dict[str, Tensor]:
+    """A question and its answer as a sample of the language task; only the answer is learnt."""
+    made = with_answers([prompt], [answer], processor, "llama")
+    ids = made.ids[0]
+    asked = len(ids) - made.said.shape[1]
+    labels = torch.cat([torch.full((asked,), -100), ids[asked:]])
+    return {"input_ids": ids, "labels": labels} | made.shown
