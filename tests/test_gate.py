@@ -258,15 +258,16 @@ def test_last_months_record_without_what_was_found_fault_with(config, tmp_path):
         for id in (first, second):
             service.wait(id)
         where = service.ask(first, "Where is it?", by="ann")
-        service.ask(first, "What kind of defect is it?", by="ann")
+        kind = service.ask(first, "What kind of defect is it?", by="ann")
         service.ask(first, "What caused it?", by="ann")  # by the facts: no model speaks
         service.ask(second, "Where is it?", by="ann")
-        items, left_out = recorded_items(service.store, 256)
+        speaker = Speaker.load(EMBEDDED_LANGUAGE)
+        items, left_out = recorded_items(service.store, speaker)
         assert [one.question for one in items] == [
             "Where is it?", "What kind of defect is it?", "Where is it?",
         ]  # fmt: skip
         assert [len(one.turns) for one in items] == [0, 1, 0] and left_out == 0
-        found = judge_model(Speaker.load(EMBEDDED_LANGUAGE), items)
+        found = judge_model(speaker, items)
         assert found.rows["place"] == RowFigures(right=2, wrong=0)
 
         client = client_of(service)
@@ -275,9 +276,15 @@ def test_last_months_record_without_what_was_found_fault_with(config, tmp_path):
         assert client.post(
             f"/api/v1/inspections/{second}/feedback", json={"kind": "wrong"}
         ).is_success
-        items, left_out = recorded_items(service.store, 256)
+        items, left_out = recorded_items(service.store, speaker)
         assert ([one.question for one in items], left_out) == (["What kind of defect is it?"], 2)
-        assert recorded_items(service.store, 128) == ([], 0)  # another encoder saw it
+        assert recorded_items(service.store, speaker, days=0) == ([], 0)
+        said = {"turn": kind.id, "kind": "up"}
+        assert client.post(f"/api/v1/inspections/{first}/feedback", json=said).is_success
+        assert len(recorded_items(service.store, speaker)[0]) == 1
+        said = {"turn": kind.id, "kind": "down"}
+        assert client.post(f"/api/v1/inspections/{first}/feedback", json=said).is_success
+        assert recorded_items(service.store, speaker) == ([], 3)
 
         models = client.get("/api/v1/models").json()
         assert models["live"] == SHIPPED and models["versions"][0]["state"] == "live"

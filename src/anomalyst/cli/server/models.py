@@ -93,9 +93,9 @@ def show_proposal(found: "Proposal") -> None:
     from anomalyst.server.language.proposal import gate_table
 
     asked = f"{found.dialogues} held-out questions, {found.recorded} of the last 30 days"
-    title = f"Gate {found.fingerprint}: {asked}, {found.left_out} of them left out"
-    heads = ("", f"{found.live_version} (live)", found.version)
-    print_table(title, heads, gate_table(found))
+    left_out = f" ({found.left_out} that somebody found fault with left out)"
+    typer.echo(f"Gate {found.fingerprint}: {asked}{left_out if found.left_out else ''}.")
+    print_table("", ("", f"{found.live_version} (live)", found.version), gate_table(found))
     for reason in found.decision.reasons:
         typer.echo(reason)
     what = "is live" if found.decision.passes else f"is kept aside; {found.live_version} stays live"

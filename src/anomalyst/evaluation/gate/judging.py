@@ -11,16 +11,10 @@ from torch import Tensor
 from anomalyst.evaluation.gate.claims import as_expected, by_facts, said_of
 from anomalyst.evaluation.gate.figures import ROWS, GateFigures, Row, RowFigures
 from anomalyst.evaluation.gate.items import GateItem
-from anomalyst.types import Answer, Turn
-from anomalyst.vlm.facts import Facts
+from anomalyst.vlm.contradictions import contradiction
 from anomalyst.vlm.generation import LONGEST_ANSWER, Speaker
-from anomalyst.vlm.grounding import claim, conflict, sentences
-from anomalyst.vlm.part_questions import about_parts
+from anomalyst.vlm.grounding import unresolved
 from anomalyst.vlm.prompt_learner import MAP_CELLS
-from anomalyst.vlm.questions.causes import about_causes
-from anomalyst.vlm.questions.decision import Decision
-from anomalyst.vlm.questions.yes_no import decide
-from anomalyst.vlm.wording import tag
 
 TOGETHER = 16  # prompts decoded at once
 ItemCallback = Callable[[], None]
@@ -43,8 +37,7 @@ def judge_model(
             right[row] += is_right
             if not is_right:
                 wrong[row].append(index)
-        decided = decide(item.question, item.facts, item.earlier())
-        if contradiction(raw, item.facts, decided):
+        if contradiction(raw, item.question, item.facts, item.earlier()):
             wrong["contradictions"].append(index)
     return GateFigures(
         items=len(items),
@@ -72,9 +65,9 @@ def judge_shown(
     for item in items:
         turns = item.earlier()
         answer = speaker.answer(item.question, item.facts, item.tensors(), turns)
-        decided = decide(item.question, item.facts, turns)
         corrected += answer.corrected
-        wrong += bool(contradiction(as_raw(answer, item.facts), item.facts, decided))
+        said = unresolved(answer.text, item.facts)
+        wrong += bool(contradiction(said, item.question, item.facts, turns))
         on_item()
     seconds = round(figures.seconds + time.perf_counter() - started, 1)
     return replace(figures, shown_contradictions=wrong, corrected=corrected, seconds=seconds)
@@ -88,39 +81,6 @@ def judged(item: GateItem, raw: str) -> dict[Row, bool]:
         return {asked: as_expected(asked, said, expected)} if asked else {}
     found = {row: by_facts(row, said, item.facts) for row in ROWS}
     return {row: is_right for row, is_right in found.items() if is_right is not None}
-
-
-def contradiction(raw: str, facts: Facts, decided: Decision | None = None) -> str:
-    """What in a raw answer goes against the facts, in a few words; empty: nothing.
-
-    `decided`: the answer to a yes/no question by the facts. The same yes or no may be to anything,
-    and only what follows it is checked.
-    """
-    for index, sentence in enumerate(sentences(raw)):
-        same = decided is not None and _first_word(sentence) == _first_word(decided.whole)
-        checked = claim(sentence) if index == 0 and same else sentence
-        if found := conflict(checked, facts):
-            return found
-    return ""
-
-
-def model_speaks(question: str, facts: Facts, turns: Sequence[Turn]) -> bool:
-    """Whether a question is the language model's to answer, and not decided by the facts."""
-    if about_causes(question, facts, turns, 0.0) or about_parts(question, facts, 0.0):
-        return False
-    decided = decide(question, facts, turns)
-    return decided is None or bool(decided.begins)
-
-
-def as_raw(answer: Answer, facts: Facts) -> str:
-    """An answer as it is shown, with regions as `<region 1>` and a user's own words left out."""
-    text = answer.text
-    if facts.told:
-        text = text.replace(f'"{facts.told}"', "<told>")
-    for index, region in enumerate(facts.regions):
-        box = ", ".join(str(value) for value in region.box_xyxy)
-        text = text.replace(f"(box {box})", tag(index))
-    return text.replace(facts.product, "<product>") if facts.product else text
 
 
 @torch.inference_mode()
@@ -164,7 +124,3 @@ def _decoded(
 def _of_one_size(shown: dict[str, Tensor]) -> dict[str, Tensor]:
     """The map at the size to which the prompt learner brings any: so pictures make a batch."""
     return shown | {"anomaly_map": F.adaptive_avg_pool2d(shown["anomaly_map"], MAP_CELLS)}
-
-
-def _first_word(sentence: str) -> str:
-    return sentence.split(",")[0].split(" ")[0].lower()

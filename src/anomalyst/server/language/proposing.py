@@ -51,7 +51,7 @@ def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_
             f"{folder}: was trained with the encoder {new.model.config.vision!r}, the gate is of "
             f"the {PROPOSED} one; use it with `anomalyst serve --language {folder}`."
         )
-    recorded, left_out = recorded_items(Store.open(config), width)
+    recorded, left_out = recorded_items(Store.open(config), new)
     items = dialogues + recorded
     live_version = keep_version(home, live_folder(home))
     keep_version(home, source)

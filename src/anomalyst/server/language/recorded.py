@@ -6,33 +6,32 @@ from sqlalchemy import select
 
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.gate.items import GateItem
-from anomalyst.evaluation.gate.judging import model_speaks
 from anomalyst.server.records.documents import inspection_of
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, TurnRow, now
 from anomalyst.vlm.facts import facts_of
+from anomalyst.vlm.generation import Speaker
 
 DAYS = 30
 MOST = 200  # questions, the newest
 READ = 5  # times as many are read, of which some cannot be asked again
-ABOUT_TURNS = ("answer", "ranking", "thumb")  # corrections of one answer
 
 
 def recorded_items(
-    store: Store, width: int, *, days: int = DAYS, most: int = MOST
+    store: Store, speaker: Speaker, *, days: int = DAYS, most: int = MOST
 ) -> tuple[list[GateItem], int]:
     """The newest questions that a language model answers, and how many were left out.
 
-    Left out is what somebody found fault with: answers that were marked down or said better, and
-    all that was said of a wrong verdict. It is what a new model should change. `width`: of the
-    features that the model sees; what another encoder saw cannot be asked again.
+    Left out is what somebody found fault with: answers that were marked down, said better or not
+    ranked first, and all that was said of a wrong verdict. It is what a new model should change.
+    What the facts alone answer, or another encoder saw, cannot be asked `speaker`.
     """
     found: list[GateItem] = []
     left_out = 0
     for turn, seen in _turns(store, days, READ * most):
         if len(found) == most:
             break
-        item = _item(store, turn, seen, width)
+        item = _item(store, turn, seen, speaker)
         if item is None:
             continue
         if _faulted(store, turn, seen):
@@ -55,7 +54,7 @@ def _turns(store: Store, days: int, most: int) -> list[tuple[TurnRow, Inspection
         return [(turn, seen) for turn, seen in session.execute(query)]
 
 
-def _item(store: Store, turn: TurnRow, seen: InspectionRow, width: int) -> GateItem | None:
+def _item(store: Store, turn: TurnRow, seen: InspectionRow, speaker: Speaker) -> GateItem | None:
     """The question as it was; None if it cannot be asked again, or no model answers it."""
     from safetensors import safe_open
 
@@ -65,7 +64,7 @@ def _item(store: Store, turn: TurnRow, seen: InspectionRow, width: int) -> GateI
     except AnomalystError:  # no longer kept
         return None
     with safe_open(str(shown), framework="pt") as file:
-        if file.get_slice("image_embedding").get_shape()[1] != width:
+        if file.get_slice("image_embedding").get_shape()[1] != speaker.model.config.embedding_width:
             return None
     said = [one for one in store.turns(seen.id) if one.id < turn.id]
     item = GateItem(
@@ -75,7 +74,7 @@ def _item(store: Store, turn: TurnRow, seen: InspectionRow, width: int) -> GateI
         heat=store.pictures.existing(str(seen.heat)),
         turns=tuple((one.question, one.answer["raw"]) for one in said),
     )
-    return item if model_speaks(item.question, item.facts, item.earlier()) else None
+    return None if speaker.by_facts(item.question, item.facts, item.earlier()) else item
 
 
 def _faulted(store: Store, turn: TurnRow, seen: InspectionRow) -> bool:
@@ -83,15 +82,19 @@ def _faulted(store: Store, turn: TurnRow, seen: InspectionRow) -> bool:
     if seen.reviewed == "wrong":
         return True
     return any(
-        _is_about(one, turn)
+        _is_fault(one, turn)
         for one in store.corrections(inspection=seen.id)
-        if one.undone_at is None and one.kind in ABOUT_TURNS
+        if one.undone_at is None
     )
 
 
-def _is_about(said: CorrectionRow, turn: TurnRow) -> bool:
+def _is_fault(said: CorrectionRow, turn: TurnRow) -> bool:
     """Whether a correction finds fault with the answer of a turn."""
-    detail = said.detail
-    if "turn" in detail:
-        return bool(detail["turn"] == turn.id) and not detail.get("up", False)
-    return bool(detail.get("rejected") == turn.answer["text"])
+    detail, text = said.detail, turn.answer["text"]
+    if said.kind == "ranking":
+        first = [one["text"] for one, rank in zip(detail["answers"], detail["ranks"], strict=True)
+                 if rank == 1]  # fmt: skip
+        return bool(detail["question"] == turn.question) and text not in first
+    if said.kind == "answer" and said.about is None:  # a record of before
+        return bool(detail["rejected"] == text)
+    return said.kind in ("answer", "down") and said.about == turn.id

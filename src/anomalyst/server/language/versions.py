@@ -15,6 +15,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole, write_text
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
+from anomalyst.server.language.proposal import Proposal
 from anomalyst.vlm.version import EMBEDDED_LANGUAGE, model_version
 
 FOLDER, LIVE, GATED = "language", "live.json", "gate.json"
@@ -129,9 +130,9 @@ def models_of(config: ServingConfig) -> dict[str, Any]:
 
 
 def read_gated(home: Path, version: str) -> dict[str, Any] | None:
-    """What the gate found of a version; None if it was never proposed."""
+    """What the gate found of a version; None if it was never proposed, or that cannot be read."""
     try:
         found = json.loads((home / FOLDER / version / GATED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return Proposal.from_dict(found).as_dict()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return found if isinstance(found, dict) else None
