@@ -166,6 +166,15 @@ class Client:
         """Take feedback back."""
         return dict(self.request("POST", f"feedback/{correction}/undo"))
 
+    def learn(self, product: str, *, dry_run: bool = False) -> dict[str, Any]:
+        """Learn threshold and head from what people judged; figures before and after."""
+        found = self.request("POST", f"products/{product}/learn", params={"dry_run": dry_run})
+        return dict(found)
+
+    def unlearn(self, product: str) -> dict[str, Any]:
+        """The product as it was before `learn`."""
+        return dict(self.request("POST", f"products/{product}/unlearn"))
+
     def statistics(self, product: str) -> dict[str, Any]:
         """Counts, calibration, recent scores and drift of a product."""
         return dict(self.request("GET", f"products/{product}/statistics"))

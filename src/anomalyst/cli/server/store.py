@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
+from anomalyst.cli.server import learning
 from anomalyst.io.files import write_text
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from anomalyst.server.storage.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The record of inspections: backup, retention, keys.")
+app.command()(learning.learn)
+app.command()(learning.unlearn)
 
 
 @app.command()

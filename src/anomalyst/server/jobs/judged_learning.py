@@ -1,39 +1,23 @@
-"""Learning from judgements, in the model process: the rule, what it changes, whether to take it."""
+"""Learning from judgements, in the model process: the rule, and what it says of each picture."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.operating_rule import Costs, HeldOut
 from anomalyst.inspector import Inspector
 from anomalyst.product import Product
 from anomalyst.product_index import BEFORE, RECORD
+from anomalyst.server.jobs.learning_figures import Seen, figures_of
 from anomalyst.server.jobs.tasks import JudgedPicture, Learn
 from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.teaching.known_defects.limits import BAD_MOST, FINE_MOST
-from anomalyst.teaching.known_defects.ranking import auroc
-from anomalyst.types import Inspection, Verdict
+from anomalyst.types import Inspection
 
 ASIDE_MOST = 50  # further spoiled, and further fine pictures, that only test
 TOGETHER = 8  # pictures inspected at once
-CHANGED_MOST = 60  # verdicts that are listed
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A judged picture under the product as it was, and by a rule that was learnt without it."""
-
-    one: JudgedPicture
-    spoiled: bool
-    before: Verdict
-    after: Verdict
-    score: float  # before
-    log_odds: float  # after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +54,7 @@ def learn_judged(inspector: Inspector, product: Product, task: Learn, say: Say) 
     held = _held_out(after, {one.image: one for one in (*spoiled, *fine)})
     seen = _seen(inspector, before, held, task.false_alarm_rate, counted)
     seen += _aside(inspector, before, after, aside, task.false_alarm_rate, counted)
-    figures = _figures(before, after, seen, len(held), task.false_alarm_rate)
+    figures = figures_of(before, after, seen, len(held), task.false_alarm_rate)
     return Learnt(before=before, after=after, figures=figures)
 
 
@@ -168,135 +152,13 @@ def _inspected(
     counted: Callable[[int], None],
 ) -> dict[Path, Inspection]:
     """What a product says of pictures; those that cannot be read are left out."""
-    found = {}
+    found: dict[Path, Inspection] = {}
     for start in range(0, len(images), TOGETHER):
         some = images[start : start + TOGETHER]
         said = inspector.inspect_together(some, product, false_alarm_rate=rate)
         found |= {i: one for i, one in zip(some, said, strict=True) if isinstance(one, Inspection)}
         counted(len(some))
     return found
-
-
-def _figures(
-    before: Product, after: Product, seen: Sequence[Seen], held: int, rate: float
-) -> dict[str, Any]:
-    """Before and after on the judged pictures, and whether the change is taken."""
-    assert after.rule is not None and after.bad is not None
-    rule, spoiled = after.rule, sum(one.spoiled for one in seen)
-    labels = np.array([int(one.spoiled) for one in seen])
-    verdicts = [[one.before for one in seen], [one.after for one in seen]]
-    good = [_good_alarms(before, rate), _good_held_out(after)]
-    both = [_counts(labels, said) for said in verdicts]
-    figures: dict[str, Any] = {
-        "spoiled": spoiled,
-        "fine": len(seen) - spoiled,
-        "masked": len(after.bad.masks),
-        "held_out": held,
-        "aside": len(seen) - held,
-        "taught": len(after.bad.pictures) + len(after.bad.fine) - held,
-        "costs": {"missed": rule.costs.missed, "alarm": rule.costs.alarm},
-        "head": rule.head is not None,
-        "reasons": list(rule.findings.reasons),
-        "before": both[0]
-        | {
-            "auroc": _auroc(labels, [one.score for one in seen]),
-            "threshold": before.rule.threshold if before.rule else _limit(before, rate),
-            "good_alarms": good[0],
-            "calibrates": len(before.calibration.scores),
-        },
-        "after": both[1]
-        | {
-            "auroc": _auroc(labels, [one.log_odds for one in seen]),
-            "threshold": rule.threshold,
-            "good_alarms": good[1],
-            "calibrates": len(after.calibration.scores),
-        },
-        "changed": _changed(seen),
-    }
-    return figures | _decision(before, after, figures, rate)
-
-
-def _decision(
-    before: Product, after: Product, figures: dict[str, Any], rate: float
-) -> dict[str, Any]:
-    """Taken unless mistakes would cost more, good pictures taught included, or a guarantee goes."""
-    costs, paid = figures["costs"], []
-    for one in (figures["before"], figures["after"]):
-        alarms = one["alarms"] + one["good_alarms"][0]
-        paid.append(costs["missed"] * one["not_found"] + costs["alarm"] * alarms)
-    if before.calibration.enough_for(rate) and not after.calibration.enough_for(rate):
-        count = len(after.calibration.scores)
-        return {
-            "taken": False,
-            "reason": f"only {count} good pictures would calibrate, too few for the false-alarm "
-            f"rate {rate:g}; teach more good pictures.",
-        }
-    said = f"mistakes on pictures left out cost {paid[1]:g} with what people judged, {paid[0]:g}"
-    if paid[1] > paid[0]:
-        return {"taken": False, "reason": f"{said} without; the product stays as it was."}
-    return {"taken": True, "reason": f"{said} without."}
-
-
-def _counts(labels: np.ndarray, verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """`not_found` is what costs: missed, or unsure where there is a defect."""
-    pairs = list(zip(labels.tolist(), verdicts, strict=True))
-    return {
-        "alarms": sum(not bad and said == "anomalous" for bad, said in pairs),
-        "missed": sum(bad and said == "normal" for bad, said in pairs),
-        "unsure": sum(said == "unsure" for _, said in pairs),
-        "not_found": sum(bad and said != "anomalous" for bad, said in pairs),
-    }
-
-
-def _good_alarms(product: Product, rate: float) -> tuple[int, int]:
-    """Of the good pictures taught, how many are called anomalous when left out; and of how many."""
-    if product.rule is not None:
-        return len(product.rule.findings.alarms), product.rule.findings.good
-    scores, method = product.calibration.scores, product.calibration.method
-    alarms = 0
-    for i, score in enumerate(scores if len(scores) > 2 else ()):
-        others = Calibration(scores=scores[:i] + scores[i + 1 :], method=method)
-        enough = others.enough_for(rate)
-        p_value = others.p_value(score) if enough else others.estimated_p_value(score)
-        alarms += p_value <= rate
-    return alarms, len(scores)
-
-
-def _good_held_out(after: Product) -> tuple[int, int]:
-    assert after.rule is not None and after.bad is not None
-    others = len(after.bad.fine) + len(after.bad.pictures)
-    good = after.rule.findings.held_out[:-others]
-    return sum(one.verdict == "anomalous" for one in good), len(good)
-
-
-def _limit(product: Product, rate: float) -> float | None:
-    """The score above which the false-alarm rate calls a picture anomalous; None: too few scores."""
-    own = product.calibration
-    if not own.enough_for(rate):
-        return None
-    return max((score for score in own.scores if own.p_value(score) > rate), default=None)
-
-
-def _auroc(labels: np.ndarray, scores: Sequence[float]) -> float | None:
-    if not 0 < labels.sum() < len(labels):
-        return None
-    return round(auroc(labels, np.array(scores)), 4)
-
-
-def _changed(seen: Sequence[Seen]) -> list[dict[str, Any]]:
-    """Verdicts that change, those that become wrong first."""
-    changed = [one for one in seen if one.before != one.after]
-    changed.sort(key=lambda one: (one.after == "anomalous") == one.spoiled)
-    return [
-        {
-            "picture": one.one.picture,
-            "name": one.one.name,
-            "called": "spoiled" if one.spoiled else "fine",
-            "before": one.before,
-            "after": one.after,
-        }
-        for one in changed[:CHANGED_MOST]
-    ]
 
 
 def _counter(say: Say, total: int) -> Callable[[int], None]:

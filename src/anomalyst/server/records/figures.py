@@ -65,6 +65,7 @@ def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
                 "score": row.score,
                 "verdict": row.verdict,
                 "drift": evidence,
+                "revision": row.revision,
             }
             for row, evidence in zip(rows, strength, strict=True)
         ],

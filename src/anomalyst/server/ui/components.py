@@ -105,9 +105,14 @@ def close_up(picture: np.ndarray, box: Box) -> np.ndarray:
 
 def thumbnail(service: Service, row: InspectionRow, side_px: int = 128) -> str:
     """A small picture as a data URI; empty where it is gone."""
-    if row.picture not in service.pictures:
+    return small(service, row.picture, side_px)
+
+
+def small(service: Service, name: str, side_px: int = 128) -> str:
+    """The same by the picture's name in the record."""
+    if name not in service.pictures:
         return ""
-    picture = open_picture(service.pictures.path(row.picture))
+    picture = open_picture(service.pictures.path(name))
     return data_uri(resize(picture, shown_size(picture.shape[:2], side_px)))
 
 

@@ -10,12 +10,14 @@ from anomalyst.server.records.products import reference_paths
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.learning_section import LearningSection
 
 GALLERY_MOST = 60
 WORDS = {
     "taught": "taught", "extended": "more good pictures", "described": "described or set",
     "imported": "imported", "accepted": "a place called fine", "withdrawn": "a correction undone",
-    "deleted": "deleted", "drift": "drift",
+    "deleted": "deleted", "drift": "drift", "learnt": "learnt from judgements",
+    "not learnt": "judgements not taken", "unlearnt": "judgements unlearnt",
 }  # fmt: skip
 
 
@@ -56,6 +58,7 @@ class ProductsPage:
                 calibration = gr.HTML()
             with gr.Column(min_width=300):
                 trend = gr.HTML()
+        self.learning = LearningSection(self.bench, self.chosen)
         with gr.Row():
             self.rate = gr.Number(
                 label="False-alarm rate", minimum=0.001, maximum=0.5, step=0.01,
@@ -76,6 +79,10 @@ class ProductsPage:
         chosen, page = self.chosen, self.page
         gr.on(None, self.bench.product_choice, chosen, chosen).then(self.show, chosen, page)
         chosen.change(self.show, chosen, page)
+        part = self.learning
+        chosen.change(part.show, chosen, part.parts)
+        part.learn.click(part.on_learn, chosen, part.parts).then(self.show, chosen, page)
+        part.undo.click(part.on_undo, chosen, part.parts).then(self.show, chosen, page)
         taught = self.teach.click(
             self.learn, [self.name, self.good, self.pose, self.about],
             [self.progress, chosen, self.good],
@@ -132,13 +139,19 @@ def described(bench: Bench, name: str) -> list[Any]:
     """A product's figures, charts, rate, pictures and history."""
     known, found = bench.service.product(name), bench.service.statistics(name)
     rate, scores = found["false_alarm_rate"], found["calibration"]["scores"]
-    limit = limit_of(scores, rate)
+    rule, recent = found["rule"], found["recent"]
+    limit = rule["threshold"] if rule else limit_of(scores, rate)
+    if rule:  # scores of a product as it was before may be of another scale
+        recent = [one for one in recent if one["revision"] == known["revision"]]
+    calibrated = "guaranteed" if found["guaranteed"] else "a guess"
     counts, drift = found["counts"], found["drift"]
     strength = "drift!" if drift["alarm"] else f"{drift['strength']:.2g}"
     tiles = [
         (str(len(known["references"])), "good pictures"),
         (str(len(known["corrections"])), "places called fine"),
-        ("guaranteed" if found["guaranteed"] else "a guess", f"false alarms at {rate:.3g}"),
+        ("by threshold", "verdict, set with known defects")
+        if rule
+        else (calibrated, f"false alarms at {rate:.3g}"),
         (str(sum(counts.values())), "inspected"),
         (str(counts.get("anomalous", 0)), "anomalous"),
         (str(counts.get("unsure", 0)), "unsure"),
@@ -150,5 +163,5 @@ def described(bench: Bench, name: str) -> list[Any]:
         [f"{one.created_at:%Y-%m-%d %H:%M}", WORDS.get(one.kind, one.kind), one.by]
         for one in bench.service.store.changes(name, 30)
     ]
-    charts = calibration_chart(scores, limit), trend_chart(found["recent"], limit)
+    charts = calibration_chart(scores, limit), trend_chart(recent, limit)
     return [pieces.tiles(tiles), *charts, rate, pictures, happened]
