@@ -141,7 +141,7 @@ def described(bench: Bench, name: str) -> list[Any]:
     rate, scores = found["false_alarm_rate"], found["calibration"]["scores"]
     rule, recent = found["rule"], found["recent"]
     limit = rule["threshold"] if rule else limit_of(scores, rate)
-    if rule:  # scores of a product as it was before may be of another scale
+    if rule and rule["head"]:  # scores from before it are of another scale
         recent = [one for one in recent if one["revision"] == known["revision"]]
     calibrated = "guaranteed" if found["guaranteed"] else "a guess"
     counts, drift = found["counts"], found["drift"]
