@@ -15,6 +15,7 @@ from anomalyst.errors import AnomalystError
 
 TRIES, FIRST_WAIT_SECONDS = 6, 0.5  # of a request that the server was too busy for, or lost
 AGAIN = (429, 502, 503, 504)
+LEARNING_SECONDS = 1800.0  # each judged picture is looked at a few times
 FeedbackKind = Literal["right", "wrong", "fine", "answer"]
 
 
@@ -168,12 +169,13 @@ class Client:
 
     def learn(self, product: str, *, dry_run: bool = False) -> dict[str, Any]:
         """Learn threshold and head from what people judged; figures before and after."""
-        found = self.request("POST", f"products/{product}/learn", params={"dry_run": dry_run})
-        return dict(found)
+        path, asked = f"products/{product}/learn", {"dry_run": dry_run}
+        return dict(self.request("POST", path, params=asked, timeout=LEARNING_SECONDS))
 
     def unlearn(self, product: str) -> dict[str, Any]:
         """The product as it was before `learn`."""
-        return dict(self.request("POST", f"products/{product}/unlearn"))
+        path = f"products/{product}/unlearn"
+        return dict(self.request("POST", path, timeout=LEARNING_SECONDS))
 
     def statistics(self, product: str) -> dict[str, Any]:
         """Counts, calibration, recent scores and drift of a product."""
