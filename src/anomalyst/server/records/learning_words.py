@@ -27,7 +27,8 @@ def sentences(found: dict[str, Any]) -> list[str]:
     more = f"; {aside} more did not teach" if aside else ""
     said = [
         f"After: each of {held} judged pictures by a rule learnt without it (cross-validation)"
-        f"{more}. Before: the product without what people judged."
+        f"{more}. Before: the product without what people judged. A spoiled one that is only "
+        "unsure costs as one that is missed."
     ]
     said += [f"{reason[0].upper()}{reason[1:]}." for reason in found["reasons"]]
     if found["taken"]:
