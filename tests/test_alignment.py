@@ -16,7 +16,12 @@ from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.training.alignment.objectives import masked_mean
 from anomalyst.training.alignment.prompts import DrawnPrompts
-from anomalyst.training.alignment.rewards import HackingConfig, RewardConfig, RewardWatch
+from anomalyst.training.alignment.rewards import (
+    HackingConfig,
+    RewardConfig,
+    RewardWatch,
+    RoundMeans,
+)
 from anomalyst.training.alignment.rollouts import (
     answer_states,
     sample,
@@ -198,16 +203,22 @@ def test_dpo_and_sft_learn_from_the_same_rankings(looks, actor, tmp_path):
 
 
 def test_a_learned_reward_that_rises_while_the_verifiable_one_falls_ends_the_run():
+    sure = 0.02**2  # standard errors of 0.02
     watch = RewardWatch(HackingConfig(rounds=2))
     for learned, verifiable in ((0.0, 0.8), (0.1, 0.8), (0.4, 0.7)):
-        watch.add({"learned_reward": learned, "verifiable_reward": verifiable})
+        watch.rounds.append(RoundMeans(verifiable, sure, learned, sure))
         assert watch.trouble() == ""
-    watch.add({"learned_reward": 0.5, "verifiable_reward": 0.6})
+    watch.rounds.append(RoundMeans(0.6, sure, 0.5, sure))
     assert watch.trouble().startswith("reward hacking: over the last 4 rounds the learned reward")
+    restored = RewardWatch(HackingConfig(rounds=2))
+    restored.restore(json.loads(json.dumps(watch.note())))
+    assert restored.trouble() == watch.trouble()
+    # The same means of few answers: a fall of 0.15 with an error of 0.1 may be chance.
+    unsure = RewardWatch(HackingConfig(rounds=2))
+    unsure.rounds = [replace(one, verifiable_error2=0.1**2) for one in watch.rounds]
+    assert unsure.trouble() == ""
     # Both rise: no hacking.
-    calm = RewardWatch(HackingConfig(rounds=1))
-    for value in (0.0, 1.0):
-        calm.add({"learned_reward": value, "verifiable_reward": value})
+    calm = RewardWatch(HackingConfig(rounds=1), [RoundMeans(v, sure, v, sure) for v in (0, 1)])
     assert calm.trouble() == ""
 
 
@@ -220,7 +231,7 @@ def test_the_loop_stops_on_reward_hacking_and_says_so(looks, actor, tmp_path):
     # What any change of rewards is called hacking: less than nothing must rise or fall.
     recipe = policy(
         looks, actor, steps=8, reward=RewardConfig(model=str(reward)),
-        hacking=HackingConfig(rounds=1, rise=-9.0, fall=-9.0),
+        hacking=HackingConfig(rounds=1, rise=-9.0, fall=-9.0, errors=-99.0),
     )  # fmt: skip
     with pytest.raises(TrainingStopped, match="Step 3: reward hacking: over the last 2 rounds"):
         train(recipe, tmp_path / "ppo")

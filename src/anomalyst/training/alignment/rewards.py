@@ -1,9 +1,8 @@
 """What an answer is worth, by the facts and by what people like; and when one is hacked."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -95,29 +94,40 @@ class HackingConfig:
     rounds: int = 4  # means of so many rounds are compared with the so many before
     rise: float = 0.1  # of the learned reward, in spreads of held-out answers
     fall: float = 0.05  # of the verifiable reward, which is in [-1, 1]
+    errors: float = 2.0  # standard errors that both changes must exceed, too
+
+
+@dataclass(frozen=True, slots=True)
+class RoundMeans:
+    """A round's mean rewards, and the squares of their standard errors."""
+
+    verifiable: float
+    verifiable_error2: float
+    learned: float
+    learned_error2: float
 
 
 @dataclass(slots=True)
 class RewardWatch:
-    """The rewards of every round so far."""
+    """The rewards of every round so far, where there is a learned one."""
 
     config: HackingConfig
-    learned: list[float] = field(default_factory=list)
-    verifiable: list[float] = field(default_factory=list)
-
-    def add(self, means: Mapping[str, float]) -> None:
-        """The mean rewards of a round."""
-        self.verifiable.append(means["verifiable_reward"])
-        if "learned_reward" in means:
-            self.learned.append(means["learned_reward"])
+    rounds: list[RoundMeans] = field(default_factory=list)
 
     def trouble(self) -> str:
         """Why training should stop; empty while it may go on."""
-        count = self.config.rounds
-        if len(self.learned) < 2 * count:
+        count, config = self.config.rounds, self.config
+        if len(self.rounds) < 2 * count:
             return ""
-        liked, true = _change(self.learned, count), _change(self.verifiable, count)
-        if liked[1] - liked[0] < self.config.rise or true[0] - true[1] < self.config.fall:
+        before, last = self.rounds[-2 * count : -count], self.rounds[-count:]
+        liked = [_mean(r.learned for r in part) for part in (before, last)]
+        true = [_mean(r.verifiable for r in part) for part in (before, last)]
+        recent = (*before, *last)
+        rise_error = sum(r.learned_error2 for r in recent) ** 0.5 / count
+        fall_error = sum(r.verifiable_error2 for r in recent) ** 0.5 / count
+        rose = liked[1] - liked[0] >= max(config.rise, config.errors * rise_error)
+        fell = true[0] - true[1] >= max(config.fall, config.errors * fall_error)
+        if not (rose and fell):
             return ""
         return (
             f"reward hacking: over the last {2 * count} rounds the learned reward rose from "
@@ -126,15 +136,15 @@ class RewardWatch:
             "answers, give reward.verifiable more weight, or stop at an earlier checkpoint."
         )
 
-    def note(self) -> dict[str, Any]:
+    def note(self) -> list[list[float]]:
         """For a checkpoint."""
-        return {"learned": self.learned, "verifiable": self.verifiable}
+        return [list(astuple(one)) for one in self.rounds]
 
-    def restore(self, note: Mapping[str, Any]) -> None:
+    def restore(self, note: Sequence[Sequence[float]]) -> None:
         """Take up what `note` gave."""
-        self.learned, self.verifiable = list(note["learned"]), list(note["verifiable"])
+        self.rounds = [RoundMeans(*one) for one in note]
 
 
-def _change(values: Sequence[float], count: int) -> tuple[float, float]:
-    """Means of the `count` values before the last `count`, and of these."""
-    return sum(values[-2 * count : -count]) / count, sum(values[-count:]) / count
+def _mean(values: Iterable[float]) -> float:
+    held = list(values)
+    return sum(held) / len(held)

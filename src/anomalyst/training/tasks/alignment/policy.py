@@ -31,7 +31,13 @@ from anomalyst.training.alignment.objectives import (
 )
 from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
-from anomalyst.training.alignment.rewards import HackingConfig, RewardConfig, Rewards, RewardWatch
+from anomalyst.training.alignment.rewards import (
+    HackingConfig,
+    RewardConfig,
+    Rewards,
+    RewardWatch,
+    RoundMeans,
+)
 from anomalyst.training.alignment.rollouts import (
     Answers,
     answer_states,
@@ -256,15 +262,30 @@ class PolicyTask(DialogueTask):
             "answer_tokens": _mean(b["said"].sum(1).float() for b in made),
             "entropy": _mean(masked_mean(b["entropy"], b["said"])[None] for b in made),
         }
+        figures |= {f"{name}_squared": _mean(b["judged"][name] ** 2 for b in made)
+                    for name in made[0]["judged"]}  # fmt: skip
         values = self.engine.reduce(torch.stack([f.cpu() for f in figures.values()]))
         means = dict(zip(figures, values.tolist(), strict=True))
         self.kl.update(means["kl"], self.recipe.batch)
-        self.watch.add(means)
+        self._note_rewards(means)
         if self.recipe.algorithm == "ppo":
             self._whiten(made)
+        means = {name: value for name, value in means.items() if not name.endswith("_squared")}
         told = means | {"kl_coefficient": self.kl.coefficient, "generating_seconds": seconds}
         for batch in made:
             batch["told"] = {name: torch.tensor(value) for name, value in told.items()}
+
+    def _note_rewards(self, means: Mapping[str, float]) -> None:
+        """For the watch: means, and how sure they are."""
+        if "learned_reward" not in means:
+            return
+
+        def of(name: str) -> tuple[float, float]:
+            mean = means[f"{name}_reward"]
+            variance = max(0.0, means[f"{name}_reward_squared"] - mean**2)
+            return mean, variance / self.recipe.batch
+
+        self.watch.rounds.append(RoundMeans(*of("verifiable"), *of("learned")))
 
     def _add_advantages(self, batch: Batch) -> None:
         recipe, said, scores = self.recipe, batch["said"], batch["judged"]["reward"]
