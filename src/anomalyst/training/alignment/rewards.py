@@ -94,7 +94,7 @@ class HackingConfig:
     rounds: int = 4  # means of so many rounds are compared with the so many before
     rise: float = 0.1  # of the learned reward, in spreads of held-out answers
     fall: float = 0.05  # of the verifiable reward, which is in [-1, 1]
-    errors: float = 2.0  # standard errors that both changes must exceed, too
+    errors: float = 3.0  # standard errors that both changes must exceed, too; looked at every round
 
 
 @dataclass(frozen=True, slots=True)
