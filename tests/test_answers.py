@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -106,12 +105,10 @@ def test_two_models_answer_in_turn_and_odd_counts_are_refused(inspector, flange)
     for count in (1, 5):
         with pytest.raises(AnomalystError, match="2 to 4 can be ranked"):
             candidates([speaker], WHERE, Dialogue(flange[GOOD]), count=count)
-    speaker_of_one = SimpleNamespace(
-        check_width=lambda _: None, by_facts=lambda *_: None,
-        spoken=lambda *_, **__: found[0].answer,
-    )  # fmt: skip
+    stubborn = Speaker(speaker.model, speaker.processor)
+    stubborn.spoken = lambda *_, **__: found[0].answer
     with pytest.raises(AnomalystError, match="only one way to say it"):
-        candidates([speaker_of_one], WHERE, Dialogue(flange[GOOD]))
+        candidates([stubborn], WHERE, Dialogue(flange[GOOD]))
 
 
 def test_a_version_is_of_what_is_read_and_not_of_where_it_lies(tmp_path):
