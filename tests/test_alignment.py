@@ -330,7 +330,7 @@ def test_what_align_does_follows_from_what_there_is_to_learn_from(looks, tmp_pat
     assert [one.name for one in plan.stages] == ["sft", "reward", "grpo"]
     assert plan.stages[1].recipe.initial == str(plan.stages[0].model)
     assert plan.stages[2].recipe.reward.model == str(plan.stages[1].model)
-    assert plan.stages[2].recipe.reward.verifiable == 1.0
+    assert plan.stages[2].recipe.reward.verifiable == 2.0
     learned = plan_stages(replace(config, reward="learned"), enough, tmp_path)
     assert learned.stages[2].recipe.reward.verifiable == 0.0
     dpo = plan_stages(replace(config, method="dpo"), enough, tmp_path)

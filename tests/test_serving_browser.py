@@ -97,6 +97,34 @@ def test_a_mask_is_painted_where_the_mouse_goes(page, server):
     assert 60 < x0 < 110 and 150 < x1 < 200 and abs((y0 + y1) / 2 - 128) < 12
 
 
+def test_answers_are_ranked_liked_and_said_better(page, server):
+    drop(page, DEFECT)
+    page.click("#inspect-up")
+    page.wait_for_selector("text=nothing was asked about this part yet")
+    page.click("button:has-text('How sure are you?')")
+    page.wait_for_selector(".an-reply:has-text('sure')")
+    page.click("#inspect-rank")
+    page.wait_for_selector("#inspect-ranking .an-card")
+    page.click("#inspect-rank-a label >> nth=0")
+    page.click("#inspect-keep-ranking")
+    page.wait_for_selector("text=answer B has no rank yet")
+    for letter in "bcd"[: page.locator("#inspect-ranking .an-card:visible").count() - 1]:
+        page.click(f"#inspect-rank-{letter} label >> nth=1")
+    page.click("#inspect-keep-ranking")
+    page.wait_for_selector("#inspect-said :text('Your ranking is kept')")
+    page.wait_for_selector("#inspect-keep-ranking", state="hidden")
+    page.click("text=Say it better")
+    page.wait_for_function("document.querySelector('#inspect-better textarea').value !== ''")
+    page.fill("#inspect-better textarea", "There is no defect.")
+    page.click("#inspect-reword")
+    page.wait_for_selector("#inspect-said :text('goes against what was found')")
+    with Client(server.address) as client:
+        newest = next(client.history(product="flange"))
+        said = client.request("GET", f"inspections/{newest.id}/feedback")
+    assert {one["kind"] for one in said} == {"ranking", "answer"}
+    assert next(one for one in said if one["kind"] == "ranking")["detail"]["ranks"][:2] == [1, 2]
+
+
 def test_a_wrong_file_is_told_and_the_others_go_on(page, tmp_path):
     bad = tmp_path / "notes.png"
     bad.write_text("no picture")

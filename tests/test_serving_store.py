@@ -7,22 +7,24 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import update
+from sqlalchemy import create_engine, inspect, text, update
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.client import Client
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
 from anomalyst.server.load_test import PRODUCT, Server, free_port
-from anomalyst.server.storage.database import open_database
+from anomalyst.server.storage.database import migrate, open_database
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.preferences import preference_pairs
 from anomalyst.server.storage.retention import back_up, prune, restore
 from anomalyst.server.storage.store import Filter, IdempotentRequest, Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, Table, now
+from anomalyst.types import Inspection, Region
 from serving import DEFECT
 
 POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1]), None)
@@ -84,7 +86,14 @@ def row(store: Store, **values) -> InspectionRow:
 
 def done(store: Store, **values) -> str:
     [id] = store.acknowledge([row(store)], None)
-    record = {"answer": "Anomalous.", "regions": [], "words": None}
+    record = Inspection(
+        image=DEFECT, size_hw=(256, 256), map=np.zeros((1, 1)), score=1.0, p_value=0.01,
+        verdict="anomalous", answer="Anomalous.", seconds={},
+        regions=(Region(
+            box_xyxy=(10, 10, 30, 30), area_px=400, peak=0.9, centre_xy=(20.0, 20.0),
+            place="upper left",
+        ),),
+    ).as_dict()  # fmt: skip
     plain = {"state": "done", "verdict": "anomalous", "score": 1.0, "record": record}
     store.finish(id, **(plain | values))
     return id
@@ -145,7 +154,7 @@ def test_old_inspections_are_forgotten_and_corrected_ones_are_not(store):
 
 def test_a_backup_brings_everything_back_even_into_another_database(store, config, tmp_path):
     id = done(store, uncertainty=0.5)
-    store.add_turn(id, "Is it?", {"text": "Yes."}, "me")
+    store.add_turn(id, "Is it?", {"text": "Yes.", "raw": "Yes."}, "me")
     store.add_correction(
         CorrectionRow(
             inspection=id, product="bolt", kind="wrong", detail={"verdict": "normal"}, by="me"
@@ -178,6 +187,19 @@ def test_migrations_make_the_schema_that_the_tables_say(store):
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Table.metadata) == []
+
+
+def test_a_store_of_before_gets_the_new_schema_and_one_of_a_newer_version_is_refused(tmp_path):
+    url = f"sqlite:///{tmp_path / 'anomalyst.db'}"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        migrate(connection, "0001")
+    open_database(url).dispose()
+    with engine.begin() as connection:
+        assert {"candidates"} <= set(inspect(connection).get_table_names())
+        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
+    with pytest.raises(AnomalystError, match="newer version .schema 0999; .* update Anomalyst"):
+        open_database(url)
 
 
 def test_writers_of_many_threads_lose_nothing(store):

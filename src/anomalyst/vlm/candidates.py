@@ -18,6 +18,7 @@ from anomalyst.vlm.generation import Speaker
 
 FEWEST, MOST = 2, 4
 TEMPERATURES = (0.7, 1.0, 1.4)
+ANEW = (0.7, 0.7, 1.0, 1.0, 1.4)  # of answers that begin otherwise than those before
 LEAST = 0.003  # of the likeliest token's probability; below it the embedded model babbles
 LAST = 1e4  # below every score
 
@@ -66,14 +67,15 @@ def _tried(
     for speaker in speakers:
         yield Candidate(speaker.spoken(question, facts, shown, turns), 0.0)
     seed = int.from_bytes(hashlib.sha256(f"{key} {question}".encode()).digest()[:7], "big")
-    generator, begun = torch.Generator().manual_seed(seed), set[int]()
+    generator = torch.Generator().manual_seed(seed)
+    begun = [{int(speaker.processor.tokenizer.eos_token_id)} for speaker in speakers]
     # A model that is sure of itself says the same at any temperature, unless it begins otherwise.
-    for anew, temperature in product((False, True), TEMPERATURES):
-        for speaker in speakers:
-            sampling = Sampling(temperature, generator, begun, anew=anew)
-            answer = speaker.spoken(question, facts, shown, turns, sampling=sampling.held_to)
-            if not answer.corrected:  # else it is not what the model said
-                yield Candidate(answer, temperature)
+    tries = [(t, False) for t in TEMPERATURES] + [(t, True) for t in ANEW]
+    for (temperature, anew), (speaker, first) in product(tries, zip(speakers, begun, strict=True)):
+        sampling = Sampling(temperature, generator, first, anew=anew)
+        answer = speaker.spoken(question, facts, shown, turns, sampling=sampling.held_to)
+        if not answer.corrected:  # else it is not what the model said
+            yield Candidate(answer, temperature)
 
 
 class Sampling(LogitsProcessor):
@@ -82,8 +84,8 @@ class Sampling(LogitsProcessor):
     The largest among those that agree with the facts (`GroundedLogits`) is then a sample of the
     same distribution restricted to these (Maddison et al. 2014, arXiv:1411.0030, section 2). Tokens
     far less likely than the likeliest are left for last, before the temperature (min-p: Nguyen et
-    al. 2024, arXiv:2407.01082); so are those in `begun` as the first, if it is to begin `anew` (as
-    Wang and Zhou 2024, arXiv:2402.10200). The first token taken is added to `begun`.
+    al. 2024, arXiv:2407.01082). To begin `anew`, the first is the likeliest that is not in `begun`
+    (Wang and Zhou 2024, arXiv:2402.10200); the first one taken is added there.
     """
 
     def __init__(
@@ -99,13 +101,14 @@ class Sampling(LogitsProcessor):
         return self
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        uniform = torch.rand(scores.shape, generator=self.generator)  # on the CPU: same everywhere
-        noise = -(-uniform.clamp(1e-20, 1 - 1e-7).log()).log()
         scores, position = scores.float().clone(), input_ids.shape[1]
-        if self.anew and position == self.free:
-            scores[:, list(self.begun)] -= LAST
         if position == self.free + 1:
             self.begun.add(int(input_ids[0, -1]))
+        if self.anew and position == self.free:
+            scores[:, list(self.begun)] -= LAST
+            return scores
+        uniform = torch.rand(scores.shape, generator=self.generator)  # on the CPU: same everywhere
+        noise = -(-uniform.clamp(1e-20, 1 - 1e-7).log()).log()
         likely = scores >= scores.max(1, keepdim=True).values + math.log(LEAST)
         sampled = scores / self.temperature + noise.to(scores.device)
-        return torch.where(likely, sampled, scores - 2 * LAST)
+        return torch.where(likely, sampled, scores - LAST)

@@ -45,13 +45,14 @@ class RankingForm:
         """`ask` opens it; what is kept is told in `result`."""
         ask.click(self._sample, self.current, self.page)
         self.current.change(self._closed, None, [self.box, self.shown])
-        self.keep.click(self._keep, [self.shown, *self.ranks], [*result, self.box])
+        kept = self.keep.click(self._keep, [self.shown, *self.ranks], result)
+        kept.success(self._closed, None, [self.box, self.shown])  # else the cards stay
 
     @shows_errors
     def _keep(self, shown: str | None, a: Any, b: Any, c: Any, d: Any, request: gr.Request) -> Any:
         who = self.bench.who(request)
         row = self.bench.corrections.rank(str(shown), self._read(shown, [a, b, c, d]), by=who.name)
-        return *self.told(row), gr.Column(visible=False)
+        return self.told(row)
 
     @shows_errors
     def _sample(self, id: str | None, request: gr.Request) -> Any:
