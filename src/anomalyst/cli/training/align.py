@@ -1,6 +1,7 @@
 """`anomalyst align`: learn from what people corrected and ranked."""
 
 import getpass
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -73,7 +74,7 @@ def align(
 
     store, changes = _read(words or [])
     preferences = _preferences(store, out, product, database, fresh=fresh) if store else None
-    start_from = initial or (_live(store) if store and store.is_dir() else None)
+    start_from = initial or _live(store, out, fresh=fresh)
     config = AlignConfig(
         method=method,
         reward=reward,
@@ -142,11 +143,18 @@ def _preferences(
     return path
 
 
-def _live(store: Path) -> Path:
-    """The model that answers in a workbench."""
+def _live(store: Path | None, out: Path, *, fresh: bool) -> Path | None:
+    """The model that answers in a workbench; of a run that goes on, the one that did then."""
+    path = out / "initial.json"
+    if not store or not store.is_dir():
+        return None
+    if path.is_file() and not fresh:
+        return Path(json.loads(path.read_text(encoding="utf-8")))
     from anomalyst.server.language.versions import live_folder
 
-    return live_folder(store)
+    live = live_folder(store)
+    write_text(path, json.dumps(str(live)) + "\n")
+    return live
 
 
 def _run(plan: "Plan", out: Path, engine: str, processes: Processes, *, fresh: bool) -> None:
