@@ -19,6 +19,7 @@ from anomalyst.training.alignment.prompts import DrawnPrompts
 from anomalyst.training.alignment.rewards import (
     HackingConfig,
     RewardConfig,
+    Rewards,
     RewardWatch,
     RoundMeans,
 )
@@ -30,6 +31,7 @@ from anomalyst.training.alignment.rollouts import (
     with_answers,
 )
 from anomalyst.training.alignment.stages import AlignConfig, plan_stages
+from anomalyst.training.data.dialogues.answers import Intent
 from anomalyst.training.data.feature_cache import fill_cache, read_features
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import read_log
@@ -171,7 +173,7 @@ def test_the_reward_model_learns_a_taste_and_ppo_follows_it(looks, actor, tmp_pa
     told = json.loads((reward / "reward.json").read_text())
     assert told["accuracy"] > 0.9 and told["held_out_pairs"] > 0
     recipe = policy(
-        looks, actor, steps=8, reward=RewardConfig(verifiable=0.0, model=str(reward)),
+        looks, actor, steps=8, reward=RewardConfig(verifiable=0.0, floor=None, model=str(reward)),
         preferences=str(path), own_questions=0.5,
     )  # fmt: skip
     train(recipe, tmp_path / "ppo")
@@ -200,6 +202,25 @@ def test_dpo_and_sft_learn_from_the_same_rankings(looks, actor, tmp_path):
         for m in (before, model)
     ]
     assert likely[1] > likely[0] + 0.5
+
+
+def test_what_is_liked_counts_only_where_all_that_was_asked_is_said(looks, actor, tmp_path):
+    path = rankings_file(tmp_path, looks)
+    reward = train(
+        RewardRecipe(**RUN, steps=2, batch=4, preferences=str(path), initial=str(actor), layers=1),
+        tmp_path / "reward",
+    )
+    model, processor = load_model(actor)
+    prompt = replace(
+        DrawnPrompts(read_features(looks), size_px=96).draw(np.random.default_rng(0)),
+        intent=Intent(name="declined"),
+    )
+    said = ["The picture cannot tell that.", "Yes."]
+    answers = with_answers([prompt] * 2, said, processor, "llama")
+    found = Rewards(RewardConfig(model=str(reward)), model).judge([prompt] * 2, said, answers)
+    true, liked, total = (found[f"{n}reward"] for n in ("verifiable_", "learned_", ""))
+    assert true[0] == 1 and total[0] == true[0] + liked[0].clamp(min=-3)
+    assert true[1] < 1 and total[1] == true[1] - 3
 
 
 def test_a_learned_reward_that_rises_while_the_verifiable_one_falls_ends_the_run():
@@ -330,7 +351,7 @@ def test_what_align_does_follows_from_what_there_is_to_learn_from(looks, tmp_pat
     assert [one.name for one in plan.stages] == ["sft", "reward", "grpo"]
     assert plan.stages[1].recipe.initial == str(plan.stages[0].model)
     assert plan.stages[2].recipe.reward.model == str(plan.stages[1].model)
-    assert plan.stages[2].recipe.reward.verifiable == 2.0
+    assert plan.stages[2].recipe.reward.verifiable == 1.0
     learned = plan_stages(replace(config, reward="learned"), enough, tmp_path)
     assert learned.stages[2].recipe.reward.verifiable == 0.0
     dpo = plan_stages(replace(config, method="dpo"), enough, tmp_path)

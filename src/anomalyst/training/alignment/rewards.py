@@ -12,7 +12,7 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.training.alignment.prompts import Prompt
 from anomalyst.training.alignment.rollouts import Answers
-from anomalyst.training.alignment.verifiable import verify, verify_free
+from anomalyst.training.alignment.verifiable import Verified, verify, verify_free
 from anomalyst.vlm.huggingface.modeling import SHOWN, AnomalystModel
 from anomalyst.vlm.huggingface.reward import AnomalystRewardModel
 
@@ -23,6 +23,8 @@ class RewardConfig:
 
     verifiable: float = 1.0  # by the facts: right region, place, kind, count, yes or no, length
     learned: float = 1.0  # by the reward model, where one is given
+    # Learned reward of whatever leaves out what was asked, or is not true; null: as it is liked.
+    floor: float | None = -3.0
     model: str = ""  # folder of a reward model; empty: the verifiable reward alone
 
     def __post_init__(self) -> None:
@@ -45,23 +47,27 @@ class Rewards:
         self, prompts: Sequence[Prompt], texts: Sequence[str], answers: Answers
     ) -> dict[str, Tensor]:
         """Each (B,): `reward`, and the `verifiable_reward` and `learned_reward` it is made of."""
-        found = {"verifiable_reward": torch.tensor(
-            [verified_score(p, t) for p, t in zip(prompts, texts, strict=True)])}  # fmt: skip
-        total = self.config.verifiable * found["verifiable_reward"]
-        if self.model is not None:
-            self.model.to(answers.ids.device)
-            shown = {name: answers.shown[name] for name in SHOWN}
-            liked = self.model.normalised(answers.ids, answers.attended, **shown).cpu()
-            found["learned_reward"] = liked
-            total = total + self.config.learned * liked
-        return {"reward": total} | found
+        checked = [verified(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+        true = torch.tensor([one.score for one in checked])
+        if self.model is None:
+            return {"reward": self.config.verifiable * true, "verifiable_reward": true}
+        self.model.to(answers.ids.device)
+        shown = {name: answers.shown[name] for name in SHOWN}
+        liked = self.model.normalised(answers.ids, answers.attended, **shown).cpu()
+        counted = liked
+        if self.config.floor is not None:
+            # Else a short answer that leaves out the place is worth more than one that says it.
+            whole = torch.tensor([one.right == 1 and not one.contradictions for one in checked])
+            counted = torch.where(whole, liked.clamp(min=self.config.floor), self.config.floor)
+        total = self.config.verifiable * true + self.config.learned * counted
+        return {"reward": total, "verifiable_reward": true, "learned_reward": liked}
 
 
-def verified_score(prompt: Prompt, text: str) -> float:
-    """By the facts: in [-1, 1]; of a person's own question only what can be said of any."""
+def verified(prompt: Prompt, text: str) -> Verified:
+    """What the facts say of an answer; to a person's own question only what can be said of any."""
     if prompt.intent is None:
-        return verify_free(text, prompt.facts).score
-    return verify(text, prompt.intent, prompt.facts, look=prompt.look).score
+        return verify_free(text, prompt.facts)
+    return verify(text, prompt.intent, prompt.facts, look=prompt.look)
 
 
 def load_reward_model(folder: Path, actor: AnomalystModel | None = None) -> AnomalystRewardModel:

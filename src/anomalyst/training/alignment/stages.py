@@ -102,8 +102,9 @@ def _last(
         changes["preferences"] = str(preferences)
     made = _recipe(config.method, config, out, **changes)
     if isinstance(made, PolicyRecipe) and stages and stages[-1].name == "reward":
-        weight = 0.0 if config.reward == "learned" else made.reward.verifiable
-        reward = replace(made.reward, model=str(stages[-1].model), verifiable=weight)
+        reward = replace(made.reward, model=str(stages[-1].model))
+        if config.reward == "learned":
+            reward = replace(reward, verifiable=0.0, floor=None)
         made = replace(made, reward=reward)
     return Stage(config.method, made, out / config.method)
 

@@ -60,7 +60,7 @@ class KLConfig:
     """How dear it is to leave the model of the start."""
 
     start: float = 0.05  # coefficient of log pi - log pi_ref inside PPO's reward
-    target: float = 4.0  # nats an answer, to which the coefficient is steered; 0: it stays
+    target: float = 2.0  # nats an answer, to which the coefficient is steered; 0: it stays
     horizon: float = 2000.0  # answers in which it may change by a fifth
     weight: float = 0.04  # of GRPO's KL term, in its loss
 
