@@ -13,7 +13,7 @@ from anomalyst.vlm.facts import Facts, facts_of
 Detail = dict[str, Any]
 LETTERS = "ABCD"  # what answers to be ranked are called, in the order shown
 WARNING = (
-    "Kept, but answer {} goes against what was found: {}. It is never learnt as the better one; if "
+    "Kept, but {} goes against what was found: {}. It is never learnt as the better one; if "
     "the verdict is wrong, mark it Wrong, too."
 )
 
@@ -58,7 +58,8 @@ class JudgedAnswers:
     def detail(self, ranks: Sequence[int], **more: Any) -> Detail:
         """What a correction keeps; `warning` says what is preferred against the facts."""
         judged = zip(LETTERS, ranks, self.contradictions, strict=False)
-        wrong = [(letter, why) for letter, rank, why in judged if rank == 1 and why]
+        called = "answer {}" if "order" in more else "it"  # of one answer it is clear which
+        wrong = [(called.format(one), why) for one, rank, why in judged if rank == 1 and why]
         return {
             "question": self.question,
             "turns": self.turns,
