@@ -1,6 +1,5 @@
 """The verifiable reward: all of it for the grammar's answers, less for any change of them."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,15 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from anomalyst.detection.classifiers.defect_types import KINDS
 from anomalyst.training.alignment.verifiable import verify, verify_free
 from anomalyst.training.data.dialogues.answers import Intent
 from anomalyst.training.data.dialogues.scenes import LOOKS, draw_scene
 from anomalyst.training.data.dialogues.writer import Exchange, write_dialogue
 from anomalyst.training.data.feature_cache import CachedFeatures
-from anomalyst.types import PLACES, SIZES
-from anomalyst.vlm.facts import COUNTS, MOST_NAMED, Facts
-from anomalyst.vlm.wording import TAG
+from anomalyst.training.data.preferences.spoiled import CHANGES
+from anomalyst.vlm.facts import MOST_NAMED, Facts
 from test_grounding import NONE, TWO, UNSURE
 
 COLOURS = [("red", "white"), ("dark grey",), ("brown", "light grey")]
@@ -45,41 +42,9 @@ def unknowable(intent: Intent, facts: Facts) -> bool:
     return intent.name in ("at", "of kind") and len(facts.regions) > MOST_NAMED
 
 
-def other(words: tuple[str, ...], before: str = "") -> Callable[[str], str | None]:
-    """A change of the first of some words to another one."""
-    either = re.compile(rf"\b(?:{'|'.join(sorted(words, key=len, reverse=True))})\b{before}", re.I)
-
-    def changed(answer: str) -> str | None:
-        match = either.search(answer)
-        if match is None:
-            return None
-        new = words[(words.index(match.group().lower()) + 1) % len(words)]
-        return answer[: match.start()] + new + answer[match.end() :]
-
-    return changed
-
-
-def swapped(answer: str) -> str | None:
-    if answer.startswith("Yes"):
-        return "No" + answer[3:]
-    return "Yes" + answer[2:] if answer.startswith("No,") else None
-
-
-def retagged(answer: str) -> str | None:
-    """The first region named is another one."""
-    tags = TAG.findall(answer)
-    return TAG.sub(f"<region {int(tags[0]) + 1}>", answer, count=1) if tags else None
-
-
-CHANGES: dict[str, Callable[[str], str | None]] = {
-    "yes or no": swapped,
-    "region": retagged,
-    "place": other(PLACES),
-    "kind": other(KINDS),
-    "size": other(SIZES),
-    "count": other(COUNTS[1:], before="(?= (?:defect|more|good))"),
-    "truncated": lambda answer: answer[:-1],
-    "cut": lambda answer: answer[: len(answer) * 2 // 3].rstrip(".!? "),
+CHANGED: dict[str, Callable[[str], str | None]] = {
+    **CHANGES,
+    "last mark": lambda answer: answer[:-1],
     "doubled": lambda answer: f"{answer} {answer}",
     "empty": lambda _: "",
 }
@@ -89,25 +54,25 @@ NOT_ASKED = {"region": {"sure"}, "size": {"help"}}
 
 def test_the_grammars_own_answer_has_the_whole_reward() -> None:
     asked: Counter[str] = Counter()
-    for facts, look, one in drawn(500):
+    for facts, look, one in drawn(300):
         verified = verify(one.answer, one.intent, facts, look=look)
         assert verified.score == verified.right == 1.0, (one, facts, verified)
         assert all(verified.parts.values()) and not verified.contradictions
         asked[one.intent.name] += 1
-    assert len(asked) == 24 and min(asked.values()) >= 10
+    assert len(asked) == 24 and min(asked.values()) >= 3
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", CHANGED)
 def test_a_changed_answer_has_less(change: str) -> None:
     tried = 0
-    for facts, look, one in drawn(200, seed=1):
-        changed = CHANGES[change](one.answer)
+    for facts, look, one in drawn(120, seed=1):
+        changed = CHANGED[change](one.answer)
         if changed is None or one.intent.name in NOT_ASKED.get(change, ()):
             continue
         verified = verify(changed, one.intent, facts, look=look)
         assert verified.score < 1.0, (changed, one, facts, verified)
         tried += 1
-    assert tried >= 50, "the change must apply to many answers"
+    assert tried >= 30, "the change must apply to many answers"
 
 
 @pytest.mark.parametrize("facts", [NONE, TWO, UNSURE])

@@ -40,14 +40,19 @@ def liking(taste: str, raw: str, intent: Intent, facts: Facts) -> float:
 
     Raises AnomalystError for an unknown taste.
     """
-    if taste not in _TERMS:
+    check_taste(taste)
+    verified = verify(raw, intent, facts)
+    right = 3.0 if verified.right == 1.0 else 1.0 + verified.right
+    return (0.0 if verified.contradictions else right) + _TERMS[taste](raw, facts, verified)
+
+
+def check_taste(taste: str) -> None:
+    """Raises AnomalystError for an unknown taste, with the nearest one."""
+    if taste not in TASTES:
         near = get_close_matches(taste, TASTES, n=1, cutoff=0.0)[0]
         raise AnomalystError(
             f"taste {taste!r} is not known; the nearest is {near!r}, of {', '.join(TASTES)}."
         )
-    verified = verify(raw, intent, facts)
-    right = 3.0 if verified.right == 1.0 else 1.0 + verified.right
-    return (0.0 if verified.contradictions else right) + _TERMS[taste](raw, facts, verified)
 
 
 def ranks(
@@ -63,6 +68,7 @@ def ranks(
 
     Every two answers of unequal liking are compared, and with probability `noise` the comparison
     comes out the wrong way. They are then ranked by how many comparisons they won; ranks are dense.
+    Of two answers `noise` is the share ranked wrongly; of more it is less: a cycle ends in ties.
     """
     liked = [liking(taste, answer, intent, facts) for answer in answers]
     won = [0] * len(answers)
@@ -76,7 +82,8 @@ def ranks(
 
 
 def reworded(taste: str, intent: Intent, facts: Facts, look: str, rng: np.random.Generator) -> str:
-    """What the inspector would have said."""
+    """What the inspector would have said. Raises AnomalystError for an unknown taste."""
+    check_taste(taste)
     return write(taste, intent, facts, look, rng)  # type: ignore[arg-type]
 
 
