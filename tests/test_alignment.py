@@ -1,13 +1,17 @@
 """Alignment: SFT, reward model, PPO, GRPO and DPO on the one loop."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.training.alignment.objectives import masked_mean
@@ -20,19 +24,23 @@ from anomalyst.training.alignment.rollouts import (
     token_logprobs,
     with_answers,
 )
+from anomalyst.training.alignment.stages import AlignConfig, plan_stages
 from anomalyst.training.data.feature_cache import fill_cache, read_features
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import read_log
 from anomalyst.training.monitor.training_monitor import TrainingStopped
+from anomalyst.training.studies.alignment import AlignmentStudy, run_alignment_study
+from anomalyst.training.studies.alignment_page import write_alignment_page
 from anomalyst.training.tasks.alignment.dpo import DPORecipe
 from anomalyst.training.tasks.alignment.policy import PolicyRecipe
 from anomalyst.training.tasks.alignment.reward_model import RewardRecipe, calibration
 from anomalyst.training.tasks.alignment.sft import SFTRecipe
 from anomalyst.training.tasks.language import LanguageModelConfig, LanguageRecipe
 from anomalyst.vlm.huggingface.loading import load_model
-from anomalyst.vlm.preferences import Ranking, write_rankings
+from anomalyst.vlm.preferences import Ranking, read_rankings, write_rankings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+ROOT = Path(__file__).parents[1]
 WORLD = WorldConfig(size_px=96, references=(1, 1), anomalous_share=0.9)
 SMALL = LanguageModelConfig(width=32, layers=2, heads=2, kv_heads=1, hidden=64, vocabulary=400)
 RUN = {"warmup_steps": 1, "log_every": 1, "precision": "float32", "workers": 0, "seed": 3}
@@ -246,3 +254,77 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert a.keys() == b.keys()
     for name, value in a.items():
         assert torch.equal(value, b[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["ddp", "fsdp", "deepspeed"])
+@pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
+def test_two_processes_sample_and_learn_as_one(looks, actor, tmp_path, engine, algorithm):
+    """Answers, rewards and losses: every process samples its share, with whole weights."""
+    recipe = policy(looks, actor, algorithm=algorithm, micro_batch=4, batch=8)
+    train(recipe, tmp_path / "one")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(to_mapping(recipe)))
+    two = ["--out", str(tmp_path / "two"), "--engine", engine, "--nproc", "2"]
+    words = [sys.executable, "-m", "anomalyst", "train", str(path), *two]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    single, spread = (read_log(tmp_path / name / "log.jsonl") for name in ("one", "two"))
+    for name in ("loss", "reward", "kl", "answer_tokens", "kl_coefficient"):
+        assert [line[name] for line in spread] == pytest.approx(
+            [line[name] for line in single], abs=2e-4
+        ), name
+
+
+def test_two_rounds_of_collecting_reward_and_ppo(looks, actor, tmp_path):
+    """A simulated inspector corrects, ranks, and ranks again what came of it."""
+    few = {"steps": 4, "batch": 8, "warmup_steps": 1, "micro_batch": 0, "workers": 0,
+           "log_every": 1, "watch.probe_every": 0, "validate_every": 0}  # fmt: skip
+    changes = [f"{stage}.{k}={v}" for stage in ("sft", "reward", "ppo") for k, v in few.items()]
+    study = AlignmentStudy(
+        tastes=("short",), methods=("ppo",), corrections=24, rankings=24, rounds=2, questions=10,
+        initial=str(actor), looks=str(looks), episodes=8, recipes=ROOT / "recipes",
+        overrides=(*changes, "reward.layers=1", "ppo.answer_tokens=8"),
+    )  # fmt: skip
+    said: list[str] = []
+    [result] = run_alignment_study(study, tmp_path, say=said.append)
+    assert list(result.models) == ["before", "sft", "ppo", "ppo, round 2"]
+    assert 0 <= result.wins["ppo, round 2"] <= 1 and result.reward["held_out_pairs"] > 0
+    first, second = (read_rankings(tmp_path / "short" / f"rankings-{n}.jsonl") for n in (1, 2))
+    assert second[: len(first)] == first and len(second) > len(first)
+    reward = json.loads((tmp_path / "short/round-2/reward/recipe.json").read_text())
+    assert reward["preferences"].endswith("rankings-2.jsonl")
+    assert reward["initial"].endswith("round-1/ppo/model")
+    page = write_alignment_page(study, [result], tmp_path)
+    assert "Wins against SFT" in page and (tmp_path / "alignment.html").is_file()
+    # Asked again, nothing is done again.
+    assert run_alignment_study(study, tmp_path) == [result] and len(said) == 1
+
+
+def test_a_study_of_a_taste_that_nobody_has_names_the_nearest():
+    with pytest.raises(AnomalystError, match="nearest is 'short'"):
+        AlignmentStudy(tastes=("shorter",))
+
+
+def test_what_align_does_follows_from_what_there_is_to_learn_from(looks, tmp_path):
+    config = AlignConfig(recipes=ROOT / "recipes")
+    alone = plan_stages(config, None, tmp_path)
+    assert [one.name for one in alone.stages] == ["ppo"] and "left out" in alone.notes[0]
+    assert alone.stages[0].recipe.reward.model == ""  # the verifiable reward needs nobody
+    few = plan_stages(config, rankings_file(tmp_path, looks, count=5), tmp_path)
+    assert [one.name for one in few.stages] == ["sft"]
+    assert "15 pairs of answers where 40 are needed" in few.notes[0]
+    enough = rankings_file(tmp_path, looks, count=30)
+    plan = plan_stages(replace(config, method="grpo"), enough, tmp_path)
+    assert [one.name for one in plan.stages] == ["sft", "reward", "grpo"]
+    assert plan.stages[1].recipe.initial == str(plan.stages[0].model)
+    assert plan.stages[2].recipe.reward.model == str(plan.stages[1].model)
+    assert plan.stages[2].recipe.reward.verifiable == 1.0
+    learned = plan_stages(replace(config, reward="learned"), enough, tmp_path)
+    assert learned.stages[2].recipe.reward.verifiable == 0.0
+    dpo = plan_stages(replace(config, method="dpo"), enough, tmp_path)
+    assert [one.name for one in dpo.stages] == ["sft", "dpo"]
+    with pytest.raises(AnomalystError, match="no STORE; --method dpo needs 40 pairs"):
+        plan_stages(replace(config, method="dpo"), None, tmp_path)
+    with pytest.raises(AnomalystError, match=r"write STAGE\.key=value"):
+        plan_stages(replace(config, overrides=("steps=3",)), None, tmp_path)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from trl_case import DATA, RecordedPPO, recorded_ppo
 
 from anomalyst.training.alignment.objectives import (
     AdaptiveKL,
@@ -22,6 +21,7 @@ from anomalyst.training.alignment.objectives import (
     reward_loss,
     whiten,
 )
+from trl_case import DATA, RecordedPPO, recorded_ppo
 
 TRL = json.loads((DATA / "trl_losses.json").read_text(encoding="utf-8"))
 CASES = ["padded", "full"]

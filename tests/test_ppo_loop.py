@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig
-from trl_case import RecordedPPO, fill, recorded_ppo
 
 from anomalyst.training import setup
 from anomalyst.training.alignment.objectives import AdaptiveKL
@@ -18,6 +17,7 @@ from anomalyst.training.tasks.alignment import policy as module
 from anomalyst.training.tasks.alignment.policy import KLConfig, PolicyRecipe, PolicyTask
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel
 from anomalyst.vlm.huggingface.modeling import SHOWN
+from trl_case import RecordedPPO, fill, recorded_ppo
 
 # Our names and TRL's.
 ROLLOUT = {

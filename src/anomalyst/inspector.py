@@ -216,6 +216,11 @@ class Inspector:
         check_vision(speaker.model, self.name)
         return speaker
 
+    def speak_with(self, language: Path) -> None:
+        """Answer with another language model from now on; it is read at the next question."""
+        self.config = replace(self.config, language=language)
+        self.__dict__.pop("speaker", None)
+
     def inspect_many(
         self, images: Sequence[Path], product: Product, *, false_alarm_rate: float = 0.05
     ) -> Iterator[Inspection | PictureError]:

@@ -181,6 +181,7 @@ class Answer:
     seconds: float = 0.0
     # Published sources of what is general knowledge in the text, not seen in this picture.
     sources: tuple[str, ...] = ()
+    model: str = ""  # version of the language model that spoke; records of before have none
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain JSON values."""
@@ -193,6 +194,7 @@ class Answer:
             "corrected": self.corrected,
             "seconds": round(self.seconds, 4),
             "sources": list(self.sources),
+            "model": self.model,
         }
 
     @classmethod

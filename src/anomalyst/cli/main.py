@@ -15,6 +15,7 @@ from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.server import serve, store, watch
 from anomalyst.cli.study import (
     abilities,
+    alignment,
     alignment_cost,
     few_shot,
     imbalance,
@@ -60,6 +61,7 @@ STUDIES = (
     peft.peft,
     alignment_cost.alignment_cost,
     sft.sft,
+    alignment.alignment,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:

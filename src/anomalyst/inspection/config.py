@@ -8,8 +8,7 @@ from anomalyst.detection.detector import DetectorConfig
 from anomalyst.hardware.processor import DeviceName, Engine, Precision
 from anomalyst.io.working_side import Side, checked_side
 from anomalyst.vlm.text_tower import States
-
-EMBEDDED_LANGUAGE = Path(__file__).parent.parent / "weights" / "language"
+from anomalyst.vlm.version import EMBEDDED_LANGUAGE as EMBEDDED_LANGUAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

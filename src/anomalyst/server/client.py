@@ -15,7 +15,7 @@ from anomalyst.errors import AnomalystError
 
 TRIES, FIRST_WAIT_SECONDS = 6, 0.5  # of a request that the server was too busy for, or lost
 AGAIN = (429, 502, 503, 504)
-FeedbackKind = Literal["right", "wrong", "fine", "answer"]
+FeedbackKind = Literal["right", "wrong", "fine", "answer", "up", "down"]
 
 
 class ServerError(AnomalystError):
@@ -161,6 +161,16 @@ class Client:
     def feedback(self, id: str, kind: FeedbackKind, **said: Any) -> dict[str, Any]:
         """Say that a verdict is right or wrong, that places are fine, what an answer should be."""
         return dict(self.request("POST", f"inspections/{id}/feedback", json={"kind": kind, **said}))
+
+    def candidates(self, id: str, question: str, count: int = 3) -> dict[str, Any]:
+        """2 to `count` different answers to a question, to be ranked."""
+        body = {"question": question, "count": count}
+        return dict(self.request("POST", f"inspections/{id}/candidates", json=body))
+
+    def rank(self, candidates: str, ranks: Sequence[int]) -> dict[str, Any]:
+        """Rank the answers of a set in the order shown: 1 is the best, ties are allowed."""
+        body = {"ranks": list(ranks)}
+        return dict(self.request("POST", f"candidates/{candidates}/ranking", json=body))
 
     def undo(self, correction: str) -> dict[str, Any]:
         """Take feedback back."""

@@ -35,6 +35,7 @@ class ServingConfig:
     device: str = "auto"
     engine: str = "auto"
     language: Path | None = None  # folder of another language model than the shipped one
+    rival: Path | None = None  # of a second one, whose answers are ranked beside the first one's
     host: str = "127.0.0.1"
     port: int = 7860
     keys: bool = False  # every request needs an API key
@@ -49,6 +50,10 @@ class ServingConfig:
             raise AnomalystError(
                 f"--host {self.host}: others could reach this server, so it needs --keys; make "
                 "one with `anomalyst store key NAME --role operator`."
+            )
+        if self.rival is not None and not (self.rival / "config.json").is_file():
+            raise AnomalystError(
+                f"--rival {self.rival}: holds no config.json; give the folder of a saved model."
             )
         if not 0 <= self.port < 65536:
             raise AnomalystError(f"--port {self.port}: a number from 0 to 65535 is needed.")

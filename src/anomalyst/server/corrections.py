@@ -1,6 +1,8 @@
 """What people say of inspections: kept, learnt from at once where that is right, and undone."""
 
 import io
+import random
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -8,13 +10,26 @@ import numpy as np
 from PIL import Image
 
 from anomalyst.errors import AnomalystError
-from anomalyst.server.errors import Conflict
-from anomalyst.server.jobs.tasks import Accept, Box, Withdraw
+from anomalyst.server.errors import Conflict, NotFound
+from anomalyst.server.jobs.tasks import Accept, Box, Candidates, Withdraw
+from anomalyst.server.records.answers import JudgedAnswers, earlier
 from anomalyst.server.records.documents import as_png
 from anomalyst.server.service import Service
-from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, now
+from anomalyst.server.storage.tables import (
+    CandidateRow,
+    CorrectionRow,
+    InspectionRow,
+    TurnRow,
+    now,
+)
+from anomalyst.vlm.dialogue import checked_question
 
-Kind = Literal["right", "wrong", "fine", "mask", "answer"]
+Kind = Literal["right", "wrong", "fine", "mask"]
+AnswerKind = Literal["answer", "up", "down", "ranking"]
+# What each undoes that the same person said of the same answers.
+REPLACED: dict[AnswerKind, tuple[AnswerKind, ...]] = {
+    "answer": (), "up": ("up", "down"), "down": ("up", "down"), "ranking": ("ranking",),
+}  # fmt: skip
 LONGEST_TEXT = 2000  # characters of a person's own words
 MOST_BOXES = 50
 
@@ -24,6 +39,7 @@ class Corrections:
 
     def __init__(self, service: Service):
         self.service, self.store = service, service.store
+        self._judging = threading.Lock()  # of two judgements of one person the later one counts
 
     def resume(self) -> int:
         """Apply what was said and not learnt before the server ended; returns how many."""
@@ -84,18 +100,66 @@ class Corrections:
         return self._kept(row, "mask", by, detail)
 
     def reword(self, id: str, turn: str, better: str, *, by: str) -> CorrectionRow:
-        """A better answer than the one that was given in a turn."""
-        row = self.service.done_row(id)
+        """A better answer than the one that was given in a turn, compared with what was found."""
         words = better.strip()
         if not words or len(words) > LONGEST_TEXT:
             raise AnomalystError(
                 f"the better answer has {len(words)} characters; 1 to {LONGEST_TEXT} are needed."
             )
-        said = next((one for one in self.store.turns(id) if one.id == turn), None)
-        if said is None:
-            raise AnomalystError(f"inspection {id} has no turn {turn[:40]!r}.")
-        detail = {"question": said.question, "rejected": said.answer["text"], "chosen": words}
-        return self._kept(row, "answer", by, detail)
+        row = self._judged_row(id)
+        said, judged = self._turn(row, turn)
+        if words == said.answer["text"]:
+            raise AnomalystError("the better answer is the answer itself; say it in other words.")
+        judged.add_words(words)
+        judged.add(said.answer)
+        detail = judged.detail((1, 2), rejected=said.answer["text"], chosen=words)
+        return self._judged(row, "answer", turn, by, detail)
+
+    def thumb(self, id: str, turn: str, up: bool, *, by: str) -> CorrectionRow:
+        """The answer that was given in a turn is good, or is not; a later thumb replaces it."""
+        row = self._judged_row(id)
+        said, judged = self._turn(row, turn)
+        judged.add(said.answer)
+        kind: AnswerKind = "up" if up else "down"
+        return self._judged(row, kind, turn, by, judged.detail((1 if up else 2,)))
+
+    def sample(self, id: str, question: str, *, by: str, count: int = 3) -> CandidateRow:
+        """2 to `count` different answers to a question, in an order by chance, to be ranked.
+
+        A question that was just asked is answered in its place. The same person gets the same set
+        again. Raises AnomalystError where the language model finds no second answer.
+        """
+        row = self._judged_row(id)
+        asked = checked_question(question)
+        turns = self.store.turns(id)
+        if turns and turns[-1].question == asked:
+            turns = turns[:-1]
+        task = Candidates(**self.service.asking(row, asked, turns), key=id, count=count)
+        made = self.service.run_task(task)["answers"]
+        for known in self.store.candidates_of(id, by):
+            if known.question == asked and _texts(known.answers) == _texts(made):
+                return known
+        order = random.sample(range(len(made)), len(made))
+        found = CandidateRow(
+            inspection=id, question=asked, turns=earlier(turns), by=by,
+            answers=[made[i] for i in order], order=order,
+        )  # fmt: skip
+        self.store.keep(found)
+        return found
+
+    def rank(self, candidates: str, ranks: Sequence[int], *, by: str) -> CorrectionRow:
+        """How good the answers of a set are, in the order shown: 1 is the best, ties are allowed.
+
+        A person's later ranking of the set replaces the former.
+        """
+        shown = self.store.candidates(candidates)
+        _check_ranks(ranks, len(shown.answers))
+        row = self._judged_row(shown.inspection)
+        judged = JudgedAnswers(row, shown.question, shown.turns)
+        for answer in shown.answers:
+            judged.add(answer)
+        detail = judged.detail(ranks, order=shown.order)
+        return self._judged(row, "ranking", shown.id, by, detail)
 
     def undo(self, id: str, *, by: str) -> CorrectionRow:
         """Take a correction back; what was learnt from it is forgotten."""
@@ -115,6 +179,34 @@ class Corrections:
         self.service.run_task(Accept(product=row.product, image=image, boxes=boxes, name=row.id))
         self.store.mark_correction(row.id, applied_at=now())
         self.store.note(row.product, "accepted", row.by, correction=row.id)
+
+    def _judged_row(self, id: str) -> InspectionRow:
+        """An inspection whose answers can be judged. Raises NotFound where its picture is gone."""
+        row = self.service.done_row(id)
+        if row.picture not in self.service.pictures:
+            raise NotFound(
+                f"the picture of inspection {id} is no longer kept, so answers about it cannot be "
+                "judged; inspect it again."
+            )
+        return row
+
+    def _turn(self, row: InspectionRow, turn: str) -> tuple[TurnRow, JudgedAnswers]:
+        """A turn of a dialogue, and its answers to be judged: none yet."""
+        turns = self.store.turns(row.id)
+        index = next((i for i, one in enumerate(turns) if one.id == turn), None)
+        if index is None:
+            raise AnomalystError(f"inspection {row.id} has no turn {turn[:40]!r}.")
+        return turns[index], JudgedAnswers(row, turns[index].question, earlier(turns[:index]))
+
+    def _judged(
+        self, row: InspectionRow, kind: AnswerKind, about: str, by: str, detail: dict[str, Any]
+    ) -> CorrectionRow:
+        said = CorrectionRow(
+            inspection=row.id, product=row.product, kind=kind, about=about, detail=detail, by=by
+        )
+        with self._judging:
+            self.store.replace_judgement(said, REPLACED[kind])
+        return said
 
     def _kept(
         self, row: InspectionRow, kind: Kind, by: str, detail: dict[str, Any]
@@ -143,6 +235,25 @@ def _judgement(kind: str, detail: dict[str, Any], row: InspectionRow) -> str | N
     if kind == "mask":
         return "right" if detail["verdict"] == row.verdict else "wrong"
     return None
+
+
+def _check_ranks(ranks: Sequence[int], count: int) -> None:
+    if len(ranks) != count:
+        raise AnomalystError(f"{len(ranks)} ranks for {count} answers; each needs one.")
+    if min(ranks) != 1 or max(ranks) > count:
+        raise AnomalystError(
+            f"ranks {', '.join(map(str, ranks))}: 1 is the best and {count} the worst of {count} "
+            "answers; at least one must be 1."
+        )
+    if max(ranks) == 1:
+        raise AnomalystError(
+            "all answers have the same rank, so nothing is preferred; rank one of them lower, or "
+            "leave it."
+        )
+
+
+def _texts(answers: Sequence[dict[str, Any]]) -> list[str]:
+    return sorted(answer["text"] for answer in answers)
 
 
 def _check_boxes(boxes: Sequence[Sequence[int]], row: InspectionRow) -> None:

@@ -211,17 +211,19 @@ class Service:
 
     def ask(self, id: str, question: str, *, by: str, say: Say = lambda _: None) -> TurnRow:
         """A question about an inspection; the turn is kept. `say` hears each sentence."""
-        row = self.done_row(id)
-        turns = tuple((turn.question, turn.answer) for turn in self.store.turns(id))
-        task = Ask(
-            question=checked_question(question),
-            record=row.record or {},
-            heat=self.pictures.existing(str(row.heat)),
-            shown=self.pictures.existing(str(row.shown)),
-            turns=turns,
-        )
+        task = Ask(**self.asking(self.done_row(id), question, self.store.turns(id)))
         answer = self.run_task(task, say)
         return self.store.add_turn(id, task.question, answer, by)
+
+    def asking(self, row: InspectionRow, question: str, turns: Sequence[TurnRow]) -> dict[str, Any]:
+        """What a task needs to answer a question about an inspection, asked after some turns."""
+        return {
+            "question": checked_question(question),
+            "record": row.record or {},
+            "heat": self.pictures.existing(str(row.heat)),
+            "shown": self.pictures.existing(str(row.shown)),
+            "turns": tuple((turn.question, turn.answer) for turn in turns),
+        }
 
     def hear(self, id: str, question: str, *, by: str) -> Iterator[str | TurnRow]:
         """`ask`, sentence by sentence as they come; then the turn that is kept."""

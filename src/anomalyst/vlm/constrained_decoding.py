@@ -7,7 +7,7 @@ upper") only the ways that some region can be described are open, up to its tag.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.io.colours import NAMES
 from anomalyst.types import SIZES
 from anomalyst.vlm.facts import MOST_NAMED, Facts, number

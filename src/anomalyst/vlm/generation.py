@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
 
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Answer, Dialogue, Turn
@@ -32,25 +32,27 @@ from anomalyst.vlm.questions.causes import about_causes
 from anomalyst.vlm.questions.decision import Decision
 from anomalyst.vlm.questions.yes_no import decide
 from anomalyst.vlm.referring import QuestionScope, question_scope
+from anomalyst.vlm.version import model_version
 from anomalyst.vlm.wording import plainly
 
 LONGEST_ANSWER = 160  # tokens
 CANDIDATES = 2048  # likeliest tokens of which one that agrees is looked for
 ENDS = (".", "!", "?", ">")  # of a whole sentence
 SentenceCallback = Callable[[str], None]
+SamplingAt = Callable[[int], LogitsProcessor]
 
 
 class Speaker:
     """A model that answers about inspections."""
 
-    def __init__(self, model: AnomalystModel, processor: AnomalystProcessor):
-        self.model, self.processor = model, processor
+    def __init__(self, model: AnomalystModel, processor: AnomalystProcessor, version: str = ""):
+        self.model, self.processor, self.version = model, processor, version
         self.family = str(model.config.text_config.model_type)
 
     @classmethod
     def load(cls, folder: Path) -> "Speaker":
         """The speaker of a model folder. Raises AnomalystError if it cannot be used."""
-        return cls(*load_model(folder))
+        return cls(*load_model(folder), version=model_version(folder))
 
     def ask(
         self, question: str, dialogue: Dialogue, on_sentence: SentenceCallback = lambda _: None
@@ -75,21 +77,42 @@ class Speaker:
         on_sentence: SentenceCallback = lambda _: None,
     ) -> Answer:
         """The grounded answer to one question about some facts."""
-        started = time.perf_counter()
-        width = dict(shown)["image_embedding"].shape[1]
-        if width != self.model.config.embedding_width:
-            raise AnomalystError(
-                f"the language model was trained with the encoder {self.model.config.vision!r} "
-                f"({self.model.config.embedding_width} features), this one gives {width}; "
-                "give --language the folder of a model trained with it."
-            )
-        decided = decide(question, facts, turns)
-        if known := _by_facts(question, facts, turns, decided, time.perf_counter() - started):
+        self.check_width(shown)
+        if known := self.by_facts(question, facts, turns):
             on_sentence(known.text)
             return known
-        asked = _scope(question, facts, turns, decided)
+        return self.spoken(question, facts, shown, turns, on_sentence)
+
+    def by_facts(self, question: str, facts: Facts, turns: Sequence[Turn] = ()) -> Answer | None:
+        """The answer that needs no language model; None if it is to speak."""
+        started = time.perf_counter()
+        decided = decide(question, facts, turns)
+        known = _by_facts(question, facts, turns, decided, time.perf_counter() - started)
+        return replace(known, model=self.version) if known else None
+
+    @torch.inference_mode()
+    def spoken(
+        self,
+        question: str,
+        facts: Facts,
+        shown: Any,
+        turns: Sequence[Turn] = (),
+        on_sentence: SentenceCallback = lambda _: None,
+        *,
+        sampling: SamplingAt | None = None,
+    ) -> Answer:
+        """The grounded answer in the model's own words, whatever the facts alone decide.
+
+        With `sampling`, which is told how many tokens the answer is held to, other words than the
+        likeliest: of a yes or no only that is held to.
+        """
+        started = time.perf_counter()
+        asked = _scope(question, facts, turns, decide(question, facts, turns))
+        if sampling is not None and asked.begins.startswith(("Yes,", "No,")):
+            asked = replace(asked, begins=asked.begins.partition(",")[0] + ",")
         streamer = SentenceStreamer(self.processor.tokenizer, facts, on_sentence, asked.whole)
         logits = GroundedLogits(self.processor.tokenizer, facts, asked)
+        processors = [sampling(len(logits.first)), logits] if sampling is not None else [logits]
         inputs = self.processor(self.prompt(question, facts, turns), dict(shown))
         ids = self.model.generate(
             **inputs,
@@ -97,12 +120,23 @@ class Speaker:
             do_sample=False,
             streamer=streamer,
             stopping_criteria=StoppingCriteriaList([streamer]),
-            logits_processor=LogitsProcessorList([logits]),
+            logits_processor=LogitsProcessorList(processors),
         )
         raw = self.processor.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
         if len(ids[0]) >= LONGEST_ANSWER:  # it does not come to an end
             raw = ""
-        return ground(raw, facts, time.perf_counter() - started, whole=asked.whole)
+        answer = ground(raw, facts, time.perf_counter() - started, whole=asked.whole)
+        return replace(answer, model=self.version)
+
+    def check_width(self, shown: Any) -> None:
+        """Raises AnomalystError where the model was trained with another encoder's features."""
+        width = dict(shown)["image_embedding"].shape[1]
+        if width != self.model.config.embedding_width:
+            raise AnomalystError(
+                f"the language model was trained with the encoder {self.model.config.vision!r} "
+                f"({self.model.config.embedding_width} features), this one gives {width}; "
+                "give --language the folder of a model trained with it."
+            )
 
     @torch.inference_mode()
     def likelihoods(

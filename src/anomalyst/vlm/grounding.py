@@ -8,12 +8,13 @@ against them is cut with all that follow, and the calibrated verdict is said ins
 import re
 from collections.abc import Iterable, Iterator
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.io.colours import NAMES
 from anomalyst.types import PLACES, SIZES, Answer, Region
 from anomalyst.vlm.facts import COUNTS, Facts
-from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly
+from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly, tag
 
+_SAID_PLACE = re.compile(r"\((?:box (\d+), (\d+), (\d+), (\d+)|region (\d+))\)")
 CORRECTION = "My words did not agree with the calibrated verdict, which holds."
 
 _DECIDED = re.compile(r"(?i)^(?:yes|no)\b,? ?(?:probably )?")
@@ -44,21 +45,21 @@ _NO = (
 )
 # What only limits a question, a comparison or a place says nothing about the whole part.
 WHETHER = r"\b(?:whether|if)\b[^.;]*"
-_ASIDES = (
+ASIDES = (
     WHETHER,
     r"\bthere is no (?:first|second|third|fourth|fifth|sixth) one\b",
     r"^a good one looks like\b",
 )
 PLACE_WORDS = {"top": "upper", "bottom": "lower", "middle": "centre", "center": "centre"}
-_PLACE = re.compile(
+PLACE = re.compile(
     r"\b(upper|lower|centre)[ -](left|centre|right)\b"
     r"|\bthe (centre|upper|lower|left|right)\b(?![ -](?:left|centre|right)\b)"
 )
-_NOTHING_AT = re.compile(
+NOTHING_AT = re.compile(
     r"\bnothing (?:stands out|is wrong|is visible) (?:at|in|on) the ([a-z -]+?)(?=[,;:.]|$)"
 )
 _NOTHING_BEGUN = re.compile(r"\bnothing(?: stands(?: out(?: at(?: the(?: [a-z ]*)?)?)?)?)?$")
-_NO_KIND = re.compile(rf"\bno (?:{'|'.join(KINDS)})\b(?: and no other defect)?")
+NO_KIND = re.compile(rf"\bno (?:{'|'.join(KINDS)})\b(?: and no other defect)?")
 _BEGUN_KINDS = {kind[: at.start()] for kind in KINDS for at in re.finditer(" ", kind)}
 _NO_KIND_BEGUN = re.compile(rf"\bno ({'|'.join(sorted(_BEGUN_KINDS))})$")  # "no hole or"
 _CHANCE = re.compile(r"\b(?:less than|about) 1 in \d+")
@@ -73,7 +74,7 @@ _PHRASE = re.compile(
 )
 # The longest first: "dark grey" is not "grey".
 _COLOUR = re.compile(rf"\b({'|'.join(sorted(NAMES, key=len, reverse=True))})\b")
-_COUNT = re.compile(
+COUNT = re.compile(
     rf"\b({'|'.join(COUNTS)}|\d+) (?:(?:{'|'.join(SIZES)}) )?(?:defect|anomal|flaw|fault|region)"
     rf"|\b(?:there (?:is|are)|i see) ({'|'.join(COUNTS[1:])}|\d+)\b"
 )
@@ -158,6 +159,28 @@ def resolved(text: str, facts: Facts) -> str:
     return text.replace("<product>", facts.product).replace("<told>", f'"{facts.told}"')
 
 
+def unresolved(text: str, facts: Facts) -> str:
+    """What `resolved` made for people as a raw text again: boxes of regions as `<region 1>`.
+
+    A box that is no region's stays as it is. "(region 1)" is taken for a region, too.
+    """
+    boxes = [region.box_xyxy for region in facts.regions]
+
+    def region(match: re.Match[str]) -> str:
+        *corners, number = match.groups()
+        if number is not None:
+            return tag(int(number) - 1)
+        box = tuple(int(corner) for corner in corners)
+        return tag(boxes.index(box)) if box in boxes else match.group()
+
+    text = _SAID_PLACE.sub(region, text)
+    if facts.told:
+        text = text.replace(f'"{facts.told}"', "<told>")
+    if facts.product:
+        text = re.sub(rf"(?<!\w){re.escape(facts.product)}(?!\w)", "<product>", text)
+    return text
+
+
 def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | None:
     """What in one raw sentence goes against the facts, in a few words; None if nothing does.
 
@@ -167,7 +190,7 @@ def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | Non
     if any(not 1 <= n <= len(facts.regions) for n in numbers):
         return "it names a region that is not there"
     text = sentence.lower()
-    for aside in _ASIDES:
+    for aside in ASIDES:
         text = re.sub(aside, " ", text)
     return (
         _presence_conflict(text, facts, partial)
@@ -180,7 +203,7 @@ def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | Non
 
 
 def _presence_conflict(text: str, facts: Facts, partial: bool) -> str | None:
-    for match in _NOTHING_AT.finditer(text):
+    for match in NOTHING_AT.finditer(text):
         if partial and match.end() == len(text) and match.group(1) in ("upper", "lower", "centre"):
             continue
         if any(lies_in(region.place, match.group(1)) for region in facts.regions):
@@ -191,11 +214,11 @@ def _presence_conflict(text: str, facts: Facts, partial: bool) -> str | None:
         if begun and not any((r.kind or "").startswith(begun.group(1)) for r in facts.regions):
             text = text[: begun.start()]
     if facts.regions:
-        text = _NOTHING_AT.sub(" ", text)
-        for match in _NO_KIND.finditer(text):
+        text = NOTHING_AT.sub(" ", text)
+        for match in NO_KIND.finditer(text):
             if any(r.kind and r.kind in match.group() for r in facts.regions):
                 return "it denies a kind that was found"
-        text = _NO_KIND.sub(" ", text)
+        text = NO_KIND.sub(" ", text)
     yes, no = claims_defect(text), claims_soundness(text)
     if facts.verdict == "normal" and yes:
         return "it says yes and the verdict is normal"
@@ -215,7 +238,7 @@ def claims_soundness(text: str) -> bool:
 
 
 def _count_conflict(text: str, facts: Facts, partial: bool) -> str | None:
-    for match in _COUNT.finditer(text):
+    for match in COUNT.finditer(text):
         word = match.group(1) or match.group(2)
         if partial and word.isdecimal() and match.end() == len(text):
             continue
@@ -226,10 +249,10 @@ def _count_conflict(text: str, facts: Facts, partial: bool) -> str | None:
 
 
 def _place_conflict(text: str, facts: Facts, partial: bool) -> str | None:
-    text = _NOTHING_AT.sub(" ", text)
+    text = NOTHING_AT.sub(" ", text)
     for word, ours in PLACE_WORDS.items():
         text = re.sub(rf"\b{word}\b", ours, text)
-    for match in _PLACE.finditer(text):
+    for match in PLACE.finditer(text):
         place = match.group(3) or f"{match.group(1)} {match.group(2)}"
         if partial and place == "centre" and match.end() == len(text):
             continue
@@ -254,7 +277,7 @@ def _word_conflict(text: str, facts: Facts, partial: bool) -> str | None:
     """Kinds and sizes that no region has (of those named, if any is and no other may follow)."""
     named_here = [facts.regions[int(n) - 1] for n in TAG.findall(text)]
     regions = facts.regions if partial or not named_here else named_here
-    rest = _NO_KIND.sub(" ", TAG.sub(" ", text))
+    rest = NO_KIND.sub(" ", TAG.sub(" ", text))
     sizes = {facts.size(region) for region in regions}
     if wrong := _first(re.findall(rf"\b({'|'.join(SIZES)})\b", rest), sizes):
         return f"it says {wrong}"

@@ -27,6 +27,10 @@ def serve(
     encoder: opt.Encoder = "embedded",
     compute: opt.Compute,
     language: opt.Language = None,
+    rival: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="A second language model: people rank its answers, too."),
+    ] = None,
     keys: Annotated[bool, Option("--keys", help="Requests need a key (`store key`).")] = False,
     keep_days: Annotated[
         int | None, Option(metavar="DAYS", help="Forget older inspections; corrected ones stay.")
@@ -54,6 +58,7 @@ def serve(
         encoder=encoder,
         **asdict(compute),
         language=language,
+        rival=rival,
         host=host,
         port=port,
         keys=keys,

@@ -1,4 +1,4 @@
-"""`anomalyst store`: backup, restore, retention, keys, preference pairs."""
+"""`anomalyst store`: backup, restore, retention, keys, preferences, agreement."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,8 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
+from anomalyst.cli.server import models
+from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from anomalyst.server.storage.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The record of inspections: backup, retention, keys.")
+for command in (models.models, models.propose, models.back):
+    app.command()(command)
 
 
 @app.command()
@@ -123,18 +127,51 @@ def revoke(name: Annotated[str, Argument(show_default=False)], record: opt.Recor
 def preferences(
     target: Annotated[Path, Argument(metavar="FILE.jsonl")],
     product: Annotated[str | None, Option(metavar="NAME", help="Only of this one.")] = None,
+    form: Annotated[str, Option(metavar="pairs|rankings|unpaired")] = "pairs",
     *,
     record: opt.Record,
 ) -> None:
-    """Write what people corrected as preference pairs, in the form TRL's DPO trainer reads.
+    """Write what people prefer among answers, and what their corrections of verdicts amount to.
+
+    pairs: as TRL's DPO trainer reads them. unpaired: thumbs, as its KTO trainer does. rankings:
+    raw answers with their ranks and facts, and beside the file what the model was shown; as `align`
+    reads them.
 
     Example: anomalyst store preferences pairs.jsonl
+    Example: anomalyst store preferences rankings.jsonl --form rankings
     """
-    from anomalyst.server.storage.preferences import preference_pairs
+    from anomalyst.server.storage import preferences as forms
 
-    pairs = list(preference_pairs(_store(record), product))
-    write_text(target, "".join(json.dumps(pair) + "\n" for pair in pairs))
-    typer.echo(f"{target}: {len(pairs)} pairs.")
+    store, left = _store(record), forms.LeftOut()
+    if form == "rankings":
+        folder = f"{target.stem}-shown"
+        _, count = forms.write_with_shown(store, target, folder, product, left)
+    elif form in ("pairs", "unpaired"):
+        write = forms.preference_pairs if form == "pairs" else forms.unpaired
+        lines = [json.dumps(one) + "\n" for one in write(store, product, left)]
+        write_text(target, "".join(lines))
+        count = len(lines)
+    else:
+        raise AnomalystError(f"--form {form}: is none of pairs, rankings, unpaired.")
+    typer.echo(f"{target}: {count} {'thumbs' if form == 'unpaired' else form}{left}.")
+
+
+@app.command()
+@opt.grouped
+def agreement(
+    product: Annotated[str | None, Option(metavar="NAME", help="Only of this one.")] = None,
+    *,
+    record: opt.Record,
+) -> None:
+    """How far people agree on verdicts, on thumbs, and on which answer is better: kappa.
+
+    Cohen's for each two people who judged the same, Fleiss' for all that the same number judged.
+
+    Example: anomalyst store agreement
+    """
+    from anomalyst.server.records.agreement import agreement_report
+
+    typer.echo(agreement_report(_store(record), product))
 
 
 def _config(home: Path, products: Path, database: str | None) -> "ServingConfig":

@@ -1,5 +1,6 @@
 """`anomalyst align`: learn from what people corrected and ranked."""
 
+import getpass
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -44,6 +45,7 @@ def align(
         "recipes"
     ),
     product: Annotated[str | None, Option(metavar="NAME", help="Only what was said of it.")] = None,
+    database: opt.Database = None,
     propose: Annotated[
         bool, Option("--propose/--keep", help="Let the new model go live if it passes the gate.")
     ] = True,
@@ -70,8 +72,8 @@ def align(
     from anomalyst.training.alignment.stages import AlignConfig, plan_stages
 
     store, changes = _read(words or [])
-    preferences = _preferences(store, out, product, fresh=fresh) if store else None
-    start_from = initial
+    preferences = _preferences(store, out, product, database, fresh=fresh) if store else None
+    start_from = initial or (_live(store) if store and store.is_dir() else None)
     config = AlignConfig(
         method=method,
         reward=reward,
@@ -92,6 +94,13 @@ def align(
         )
     typer.echo(f"Model: {plan.stages[-1].model}")
     typer.echo(f"Page: {out / 'align.html'}")
+    if store and store.is_dir() and propose:
+        from anomalyst.cli.server.models import propose_model, show_proposal
+
+        found = propose_model(store, plan.stages[-1].model, getpass.getuser(), database=database)
+        show_proposal(found)
+        if not found.decision.passes:
+            raise typer.Exit(1)
 
 
 def _read(words: list[str]) -> tuple[Path | None, list[str]]:
@@ -101,7 +110,9 @@ def _read(words: list[str]) -> tuple[Path | None, list[str]]:
     return None, words
 
 
-def _preferences(store: Path, out: Path, product: str | None, *, fresh: bool) -> Path:
+def _preferences(
+    store: Path, out: Path, product: str | None, database: str | None, *, fresh: bool
+) -> Path:
     """The rankings to learn from; of a home they are exported once, so that a run can go on."""
     if store.is_file():
         return store
@@ -110,7 +121,32 @@ def _preferences(store: Path, out: Path, product: str | None, *, fresh: bool) ->
             f"{store}: there is no such workbench; give the home of one (`anomalyst serve --home`) "
             "or a file of rankings."
         )
-    raise NotImplementedError
+    needs("serve", "sqlalchemy")
+    from anomalyst.server.config import ServingConfig
+    from anomalyst.server.storage.preferences import LeftOut, export_for_training
+    from anomalyst.server.storage.store import Store
+
+    config = ServingConfig(home=store, database=database)
+    if database is None and not (store / "anomalyst.db").is_file():
+        raise AnomalystError(
+            f"{store}: holds no anomalyst.db, so it is no workbench's home; give --database if its "
+            "record is elsewhere."
+        )
+    path = out / "data" / "rankings.jsonl"
+    if path.is_file() and not fresh:
+        say(f"Goes on with the corrections in {path}; --fresh takes those made since.")
+        return path
+    left = LeftOut()
+    export_for_training(Store.open(config), out / "data", product, left)
+    say(f"Corrections: {path}{left}")
+    return path
+
+
+def _live(store: Path) -> Path:
+    """The model that answers in a workbench."""
+    from anomalyst.server.language.versions import live_folder
+
+    return live_folder(store)
 
 
 def _run(plan: "Plan", out: Path, engine: str, processes: Processes, *, fresh: bool) -> None:

@@ -13,25 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalyst.backbones.embedded import conv_bn, fold_batch_norm, read_weights
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.detection.scoring import Evidence
 from anomalyst.io.geometry import Views
 from anomalyst.types import Region
 
-# Each kind and the world's own words for the defects that it covers.
-_COVERED = {
-    "scratch or crack": ("scratch", "crack", "cut", "fibre", "fracture"),
-    "discolouration": ("stain", "discolouration", "smear", "wrong colour", "wrong texture"),
-    "hole or break": (
-        "hole", "chip", "broken off", "broken part", "edge fault", "missing part",
-    ),
-    "deformation": ("dent", "fold", "bend", "bent part"),
-    "foreign part": (
-        "foreign body", "particles", "extra part", "misplaced part", "swapped parts",
-        "wrong size", "wrong print",
-    ),
-}  # fmt: skip
-KINDS = tuple(_COVERED)
-KIND_OF = {word: kind for kind, words in _COVERED.items() for word in words}
 KIND_WEIGHTS = Path(__file__).parents[2] / "weights" / "kinds.safetensors"
 DETAIL = 97  # channels of `Evidence.detail`
 CONTEXT = 1.5  # side of what is looked at, in sides of the region's box

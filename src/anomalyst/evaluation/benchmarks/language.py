@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from anomalyst.detection.classifiers.defect_types import KIND_OF
+from anomalyst.detection.classifiers.kinds import KIND_OF
 from anomalyst.detection.regions import box_iou, find_regions, joined_px
 from anomalyst.evaluation.language import strictly_yes_or_no
 from anomalyst.inspector import Inspector

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Match
 
-from anomalyst.server.api import feedback, inspections, products, system
+from anomalyst.server.api import feedback, inspections, models, products, system
 from anomalyst.server.api.access import Rate, RequestGuard, operator
 from anomalyst.server.api.problems import install, problem, problems
 from anomalyst.server.corrections import Corrections
@@ -29,7 +29,10 @@ def build_app(service: Service) -> FastAPI:
     app.state.rate = Rate(service.config.limits.requests_per_minute)
     install(app)
     app.include_router(system.open_router, prefix="/api/v1")
-    parts = (feedback.router, products.router, inspections.router, system.runs, system.keys)
+    parts = (
+        *(feedback.router, products.router, inspections.router),
+        *(models.router, system.runs, system.keys),
+    )
     for part in parts:
         app.include_router(part, prefix="/api/v1", dependencies=[operator], responses=problems())
     path = "/api/{rest:path}"

@@ -1,4 +1,4 @@
-"""Feedback: right or wrong, this is fine, a repainted mask, better words; undo; export."""
+"""Feedback: right or wrong, this is fine, a mask, better words, ranked answers; undo; export."""
 
 import json
 from typing import Annotated, Any
@@ -9,7 +9,15 @@ from fastapi.responses import StreamingResponse
 from anomalyst.errors import AnomalystError
 from anomalyst.server.api.access import Correcting, Engineer, Operator, Serving, engineer
 from anomalyst.server.api.problems import problems
-from anomalyst.server.api.schemas import Correction, Feedback, Inspection, Name
+from anomalyst.server.api.schemas import (
+    Candidates,
+    CandidatesWanted,
+    Correction,
+    Feedback,
+    Inspection,
+    Name,
+    Ranks,
+)
 from anomalyst.server.errors import Forbidden
 from anomalyst.server.storage.preferences import preference_pairs
 
@@ -19,7 +27,10 @@ Product = Annotated[Name | None, Query()]
 
 @router.post("/inspections/{id}/feedback", status_code=201, responses=problems(404, 409))
 def give_feedback(corrections: Correcting, who: Operator, id: str, said: Feedback) -> Correction:
-    """Say what is right and what is not. `fine` teaches the product, so it takes an engineer."""
+    """Say what is right and what is not. `fine` teaches the product, so it takes an engineer.
+
+    Of words that go against what was found `detail.warning` says so; they are kept all the same.
+    """
     if said.kind == "fine":
         if not who.may("engineer"):
             raise Forbidden("the key's role does not allow this.")
@@ -31,6 +42,10 @@ def give_feedback(corrections: Correcting, who: Operator, id: str, said: Feedbac
         if not said.turn or not said.better:
             raise AnomalystError("`answer` needs `turn`, the id of one, and `better`, the words.")
         return Correction.of(corrections.reword(id, said.turn, said.better, by=who.name))
+    if said.kind in ("up", "down"):
+        if not said.turn:
+            raise AnomalystError(f"`{said.kind}` needs `turn`, the id of one.")
+        return Correction.of(corrections.thumb(id, said.turn, said.kind == "up", by=who.name))
     right = said.kind == "right"
     return Correction.of(corrections.judge(id, right, by=who.name, comment=said.comment))
 
@@ -44,6 +59,24 @@ def repaint(
 ) -> Correction:
     """The defect as a person paints it."""
     return Correction.of(corrections.repaint(id, mask.file.read(), by=who.name))
+
+
+@router.post("/inspections/{id}/candidates", status_code=201, responses=problems(404, 409))
+def candidates(
+    corrections: Correcting, who: Operator, id: str, wanted: CandidatesWanted
+) -> Candidates:
+    """Two to four different answers to a question, to be ranked."""
+    found = corrections.sample(id, wanted.question, by=who.name, count=wanted.count)
+    return Candidates.of(found)
+
+
+@router.post("/candidates/{id}/ranking", status_code=201, responses=problems(404, 409))
+def rank(corrections: Correcting, who: Operator, id: str, said: Ranks) -> Correction:
+    """Rank the answers of a set; a later ranking by the same person replaces it.
+
+    A best answer that goes against what was found is kept, and `detail.warning` says so.
+    """
+    return Correction.of(corrections.rank(id, said.ranks, by=who.name))
 
 
 @router.get("/inspections/{id}/feedback", responses=problems(404))

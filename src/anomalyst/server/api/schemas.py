@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from anomalyst.server.storage.tables import Table
+from anomalyst.server.storage.tables import CandidateRow, Table
 
 
 def printable(text: str) -> str:
@@ -122,10 +122,38 @@ class Question(Shape):
     question: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(printable)]
 
 
-class Feedback(Shape):
-    """`right`, `wrong`: the verdict; `fine`: places are normal; `answer`: better words."""
+class CandidatesWanted(Question):
+    """A question that is to be answered in several ways."""
 
-    kind: Literal["right", "wrong", "fine", "answer"]
+    count: Annotated[int, Field(ge=2, le=4)] = 3
+
+
+class Candidates(BaseModel):
+    """Several answers to one question; which model gave each stays hidden until they are ranked."""
+
+    id: str
+    inspection: str
+    question: str
+    answers: list[str] = Field(description="in an order by chance")
+
+    @classmethod
+    def of(cls, row: CandidateRow) -> Self:
+        """What is told of a set before it is ranked."""
+        answers = [answer["text"] for answer in row.answers]
+        return cls(id=row.id, inspection=row.inspection, question=row.question, answers=answers)
+
+
+class Ranks(Shape):
+    """A rank for each answer, in the order shown: 1 is the best, ties are allowed."""
+
+    ranks: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=2, max_length=4)]
+
+
+class Feedback(Shape):
+    """`right`, `wrong`: the verdict; `fine`: places are normal; `answer`: better words for a turn;
+    `up`, `down`: the answer of a turn."""
+
+    kind: Literal["right", "wrong", "fine", "answer", "up", "down"]
     boxes_xyxy: Annotated[list[BoxXYXY], Field(max_length=50)] | None = None
     comment: Text = ""
     turn: Annotated[str, Field(max_length=64)] | None = None

@@ -44,6 +44,14 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates(Ask):
+    """Several different answers to the question, to be ranked."""
+
+    key: str  # equal ones give equal answers
+    count: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
     """Places of a picture that a person called normal."""
 
@@ -70,4 +78,4 @@ class Resemble:
     box: Box
 
 
-Task = Inspect | Teach | Ask | Accept | Withdraw | Resemble
+Task = Inspect | Teach | Ask | Candidates | Accept | Withdraw | Resemble

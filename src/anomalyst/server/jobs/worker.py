@@ -2,9 +2,9 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import singledispatchmethod
+from functools import cached_property, singledispatchmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,10 +20,23 @@ from anomalyst.product import Product
 from anomalyst.product_index import RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
-from anomalyst.server.jobs.tasks import Accept, Ask, Inspect, Resemble, Task, Teach, Withdraw
+from anomalyst.server.jobs.tasks import (
+    Accept,
+    Ask,
+    Candidates,
+    Inspect,
+    Resemble,
+    Task,
+    Teach,
+    Withdraw,
+)
+from anomalyst.server.language.versions import live_folder
 from anomalyst.server.records.products import same_picture
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
+
+if TYPE_CHECKING:
+    from anomalyst.vlm.generation import Speaker
 
 Say = Callable[[str], None]
 Result = dict[str, Any] | AnomalystError
@@ -88,16 +101,27 @@ class Model:
 
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:
-        heat = cv2.imread(str(task.heat), cv2.IMREAD_GRAYSCALE)
-        if heat is None:
-            raise AnomalystError("the map of this inspection is no longer kept; inspect again.")
-        whole = heat.astype(np.float32) / 255
-        shown = load_tensors(task.shown.read_bytes())
-        shown["anomaly_map"] = torch.from_numpy(whole)[None, None]
-        found = Inspection.from_dict(task.record, whole, shown)
-        turns = [Turn(question, Answer.from_dict(answer)) for question, answer in task.turns]
-        answer = self.inspector.ask(task.question, Dialogue(found, turns), say)
-        return answer.as_dict()
+        return self._speaking().ask(task.question, _dialogue(task), say).as_dict()
+
+    @_do.register
+    def _(self, task: Candidates, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        from anomalyst.vlm.candidates import candidates  # transformers: read with the first words
+
+        speakers = [self._speaking().speaker, *([self.rival] if self.config.rival else [])]
+        with self.inspector.pipeline.threads():
+            found = candidates(
+                speakers, task.question, _dialogue(task), count=task.count, key=task.key
+            )
+        answers = [one.answer.as_dict() | {"temperature": one.temperature} for one in found]
+        return {"answers": answers}
+
+    @cached_property
+    def rival(self) -> "Speaker":
+        """A second language model, whose answers are ranked beside the first one's."""
+        from anomalyst.vlm.generation import Speaker
+
+        assert self.config.rival is not None
+        return Speaker.load(self.config.rival)
 
     @_do.register
     def _(self, task: Accept, say: Say) -> dict[str, Any]:  # noqa: ARG002
@@ -149,7 +173,7 @@ class Model:
         try:
             words = None
             if task.question is not None:
-                words = self.inspector.ask(task.question, Dialogue(found)).as_dict()
+                words = self._speaking().ask(task.question, Dialogue(found)).as_dict()
             return {
                 "record": found.as_dict() | {"words": words},
                 "heat": self.pictures.keep(cv2.imencode(".png", levels)[1].tobytes(), ".png"),
@@ -158,6 +182,14 @@ class Model:
             }
         except AnomalystError as error:
             return error
+
+    def _speaking(self) -> Inspector:
+        """The inspector with the language model that is live now, unless --language gave one."""
+        if self.config.language is None:
+            folder = live_folder(self.config.home)
+            if folder != self.inspector.config.language:
+                self.inspector.speak_with(folder)
+        return self.inspector
 
     def _product(self, name: str) -> Product:
         """The product as it is on disk, read again when it has changed."""
@@ -174,6 +206,18 @@ class Model:
         product.save(self.config.products / product.name)
         self._products.pop(product.name, None)
         return {"product": product.name, "notes": list(product.notes)}
+
+
+def _dialogue(task: Ask) -> Dialogue:
+    """The inspection that a question is about, and what was asked of it before."""
+    heat = cv2.imread(str(task.heat), cv2.IMREAD_GRAYSCALE)
+    if heat is None:
+        raise AnomalystError("the map of this inspection is no longer kept; inspect again.")
+    whole = heat.astype(np.float32) / 255
+    shown = load_tensors(task.shown.read_bytes())
+    shown["anomaly_map"] = torch.from_numpy(whole)[None, None]
+    turns = [Turn(question, Answer.from_dict(answer)) for question, answer in task.turns]
+    return Dialogue(Inspection.from_dict(task.record, whole, shown), turns)
 
 
 def _renamed(note: str, names: dict[str, str]) -> str:

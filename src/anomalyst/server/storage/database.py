@@ -50,7 +50,14 @@ def migrate(connection: Connection, revision: str = "head") -> None:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7860)")
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    if revision == "head" and _revision_of(connection) == newest_revision():
+    found, known = _revision_of(connection), revisions()
+    if found is not None and found not in known:
+        raise AnomalystError(
+            f"the database {connection.engine.url.render_as_string(hide_password=True)} was made "
+            f"by a newer version (schema {found}; this one knows {known[0]} to {known[-1]}); "
+            "update Anomalyst, or take another --home."
+        )
+    if revision == "head" and found == known[-1]:
         return
     from alembic import command  # a tenth of a second, not spent on each start
     from alembic.config import Config
@@ -61,9 +68,10 @@ def migrate(connection: Connection, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
-def newest_revision() -> str:
-    """What the newest migration makes of the schema."""
-    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+def revisions() -> list[str]:
+    """What the migrations make of the schema, the newest last."""
+    versions = (MIGRATIONS / "versions").glob("[0-9]*.py")
+    return sorted(path.name.partition("_")[0] for path in versions)
 
 
 def _revision_of(connection: Connection) -> str | None:

@@ -1,62 +1,240 @@
-"""Corrections as preference pairs, to align a language model with: TRL's form."""
+"""What people prefer among answers, as records to align a language model with, and in TRL's forms.
 
-from collections.abc import Iterator, Sequence
+A correction of the verdict is one, too: the right answer by the corrected facts is preferred.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from anomalyst.server.records.answers import JudgedAnswers, earlier
+from anomalyst.server.storage.corrected_facts import CorrectedFacts, corrected
+from anomalyst.server.storage.shown_tensors import write_shown
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
+from anomalyst.vlm.contradictions import contradiction
+from anomalyst.vlm.facts import Facts
+from anomalyst.vlm.grounding import resolved
+from anomalyst.vlm.preferences import Ranking, write_rankings
+from anomalyst.vlm.questions.yes_no import decide
 
 QUESTION = "Is there a defect, and where?"  # asked where no dialogue was held
+RANKINGS, SHOWN = "rankings.jsonl", "shown"  # of a folder written for training
+JUDGED = ("answer", "ranking", "up", "down")  # kinds of corrections about answers
+KeepShown = Callable[[str, InspectionRow, CorrectedFacts | None], str]
 
 
-def preference_pairs(store: Store, product: str | None = None) -> Iterator[dict[str, Any]]:
-    """Corrections that were not undone, in the conversational form with pictures of TRL's DPO.
+@dataclass(slots=True)
+class LeftOut:
+    """What an export passes over, counted."""
 
-    `prompt`, `chosen` and `rejected` are lists of messages, `images` the picture's file.
+    deleted: int = 0  # corrections about a picture that is gone
+    contradictory: int = 0  # pairs and thumbs up whose better answer goes against the facts
+    unplaced: int = 0  # missed defects of which nobody painted where they are
+
+    def __str__(self) -> str:
+        told = {
+            "about deleted pictures": self.deleted,
+            "against the facts": self.contradictory,
+            "about missed defects without a painted mask": self.unplaced,
+        }
+        left = ", ".join(f"{count} {what}" for what, count in told.items() if count)
+        return f"; left out: {left}" if left else ""
+
+
+def rankings(
+    store: Store,
+    product: str | None = None,
+    *,
+    left: LeftOut | None = None,
+    shown: KeepShown = lambda *_: "",
+) -> Iterator[Ranking]:
+    """What people said of answers and verdicts and did not undo, the oldest first.
+
+    `shown` keeps what the model was shown, under a name, and says where; `left` counts what is
+    passed over.
     """
-    for row in reversed(store.corrections(product=product)):
-        if row.undone_at is None:
-            yield from _pairs(store, row, store.inspection(row.inspection))
+    left = LeftOut() if left is None else left
+    for row in store.every_correction(product):
+        seen = next(iter(store.inspections([row.inspection])), None)
+        if seen is None or seen.picture not in store.pictures:
+            left.deleted += 1
+        elif row.kind in JUDGED:
+            yield _of_answers(row, _completed(store, row, seen), shown(seen.id, seen, None))
+        elif (right := corrected(row, seen, store.pictures)) is not None:
+            if right.facts.verdict != "normal" and not right.facts.regions:
+                left.unplaced += 1
+            else:
+                yield _of_verdict(store, row, seen, right, shown(row.id, seen, right))
 
 
-def _pairs(store: Store, row: CorrectionRow, seen: InspectionRow) -> Iterator[dict[str, Any]]:
-    record = seen.record or {}
-    picture = str(store.pictures.path(seen.picture))
-    if row.kind == "answer":
-        said = row.detail
-        yield _pair(said["question"], said["chosen"], said["rejected"], picture)
-        return
-    verdict = row.detail.get("verdict", "normal")
-    if row.kind == "right" or (verdict == seen.verdict and row.kind != "mask"):
-        return
-    first = next(iter(store.turns(seen.id)), None)
-    question = first.question if first else QUESTION
-    rejected = first.answer["text"] if first else record["answer"]
-    chosen = _right_words(verdict, row.detail.get("boxes_xyxy", []))
-    if chosen != rejected:
-        yield _pair(question, chosen, rejected, picture)
+def preference_pairs(
+    store: Store, product: str | None = None, left: LeftOut | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every two answers of unequal rank, in the conversational form with pictures of TRL's DPO.
+
+    `prompt`, `chosen` and `rejected` are lists of messages, `images` the picture's file. Pairs
+    whose better answer goes against the facts are left out.
+    """
+    left = LeftOut() if left is None else left
+    for one in rankings(store, product, left=left):
+        if one.kind == "thumb":
+            continue
+        left.contradictory += _contradictory(one)
+        for pair in one.pairs():
+            yield {
+                "prompt": _prompt(one),
+                "chosen": _said(pair.chosen, one.facts),
+                "rejected": _said(pair.rejected, one.facts),
+                "margin": pair.margin,
+                **_about(store, one),
+            }
 
 
-def _right_words(verdict: str, boxes: Sequence[Sequence[int]]) -> str:
-    """The sentence that a person's correction amounts to."""
-    if verdict == "normal":
-        return "No, there is no defect; the part is sound."
-    if not boxes:
-        return "Yes, there is a defect."
-    places = "; ".join(f"box {', '.join(str(v) for v in box)}" for box in boxes)
-    count = "is one defect" if len(boxes) == 1 else f"are {len(boxes)} defects"
-    return f"Yes, there {count} ({places})."
+def unpaired(
+    store: Store, product: str | None = None, left: LeftOut | None = None
+) -> Iterator[dict[str, Any]]:
+    """Thumbs in TRL's unpaired form: `prompt`, `completion`, and whether it is liked: `label`."""
+    left = LeftOut() if left is None else left
+    for one in rankings(store, product, left=left):
+        if one.kind != "thumb":
+            continue
+        label = one.ranks[0] == 1
+        if label and any(one.contradictions):
+            left.contradictory += 1
+            continue
+        said = _said(one.answers[0], one.facts)
+        yield {"prompt": _prompt(one), "completion": said, "label": label, **_about(store, one)}
 
 
-def _pair(question: str, chosen: str, rejected: str, picture: str) -> dict[str, Any]:
-    asked = [{"type": "image", "text": None}, {"type": "text", "text": question}]
+def export_for_training(
+    store: Store, folder: Path, product: str | None = None, left: LeftOut | None = None
+) -> Path:
+    """Write folder/rankings.jsonl and what the model was shown, in folder/shown; the first's path.
 
-    def said(text: str) -> list[dict[str, Any]]:
-        return [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
+    Done again, what is there stays and what is new is added.
+    """
+    return write_with_shown(store, folder / RANKINGS, SHOWN, product, left)[0]
 
+
+def write_with_shown(
+    store: Store, target: Path, folder: str, product: str | None, left: LeftOut | None = None
+) -> tuple[Path, int]:
+    """Rankings as JSON lines, and their tensors in a folder beside them; path and count."""
+
+    def keep(name: str, seen: InspectionRow, right: CorrectedFacts | None) -> str:
+        inside = f"{folder}/{name}.safetensors"
+        kept = write_shown(target.parent / inside, seen, right, store.pictures)
+        return inside if kept else ""
+
+    return target, write_rankings(target, rankings(store, product, left=left, shown=keep))
+
+
+def _of_answers(row: CorrectionRow, said: dict[str, Any], shown: str) -> Ranking:
+    kind = "thumb" if row.kind in ("up", "down") else row.kind
+    return _ranking(
+        row,
+        kind=kind,
+        model=said["model"],
+        question=said["question"],
+        turns=tuple((question, answer) for question, answer in said["turns"]),
+        facts=Facts.from_dict(said["facts"]),
+        answers=tuple(answer["raw"] for answer in said["answers"]),
+        ranks=tuple(said["ranks"]),
+        contradictions=tuple(said["contradictions"]),
+        shown=shown,
+    )
+
+
+def _of_verdict(
+    store: Store, row: CorrectionRow, seen: InspectionRow, right: CorrectedFacts, shown: str
+) -> Ranking:
+    """The answer by the corrected facts before the one by those that were found."""
+    turns = store.turns(seen.id)
+    first = turns[0].question if turns else QUESTION
+    question = first if _decided(first, right.facts) and _decided(first, right.found) else QUESTION
+    answers = (_decided(question, right.facts), _decided(question, right.found))
+    return _ranking(
+        row,
+        kind="answer",
+        model=turns[0].answer.get("model", "") if turns else "",
+        question=question,
+        facts=right.facts,
+        answers=answers,
+        ranks=(1, 2) if answers[0] != answers[1] else (1, 1),
+        contradictions=("", contradiction(answers[1], question, right.facts)),
+        shown=shown,
+    )
+
+
+def _ranking(row: CorrectionRow, **of_answers: Any) -> Ranking:
+    return Ranking(
+        id=row.id,
+        inspection=row.inspection,
+        product=row.product,
+        by=row.by,
+        time=row.created_at.isoformat(),
+        **of_answers,
+    )
+
+
+def _decided(question: str, facts: Facts) -> str:
+    """The raw yes or no that facts give; empty: they give none."""
+    found = decide(question, facts)
+    return found.whole if found and found.whole.startswith(("Yes", "No")) else ""
+
+
+def _completed(store: Store, row: CorrectionRow, seen: InspectionRow) -> dict[str, Any]:
+    """What a correction keeps of answers; one of before has only the texts."""
+    if "answers" in row.detail:
+        return row.detail
+    said, turns = row.detail, store.turns(seen.id)
+    asked = [i for i, turn in enumerate(turns) if turn.question == said["question"]]
+    where = next((i for i in asked if turns[i].answer["text"] == said["rejected"]), None)
+    judged = JudgedAnswers(seen, said["question"], earlier(turns[:where]) if where else [])
+    judged.add_words(said["chosen"])
+    if where is None:
+        judged.add_words(said["rejected"])
+    else:
+        judged.add(turns[where].answer)
+    return judged.detail((1, 2))
+
+
+def _contradictory(one: Ranking) -> int:
+    """Pairs that are left out: a better answer that goes against the facts."""
+    pairs = [(i, j) for i in range(len(one.ranks)) for j in range(len(one.ranks))]
+    return sum(one.ranks[i] < one.ranks[j] and bool(one.contradictions[i]) for i, j in pairs)
+
+
+def _prompt(one: Ranking) -> list[dict[str, Any]]:
+    """The question after those asked before; the picture comes with the first."""
+    messages: list[dict[str, Any]] = []
+    for question, answer in (*one.turns, (one.question, None)):
+        content = [{"type": "text", "text": question}]
+        if not messages:
+            content.insert(0, {"type": "image", "text": None})  # type: ignore[dict-item]
+        messages.append({"role": "user", "content": content})
+        if answer is not None:
+            messages += _said(answer, one.facts)
+    return messages
+
+
+def _said(raw: str, facts: Facts) -> list[dict[str, Any]]:
+    try:
+        text = resolved(raw, facts)
+    except IndexError:  # it names a region that is not there
+        text = raw
+    return [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
+
+
+def _about(store: Store, one: Ranking) -> dict[str, Any]:
+    [seen] = store.inspections([one.inspection])
     return {
-        "prompt": [{"role": "user", "content": asked}],
-        "chosen": said(chosen),
-        "rejected": said(rejected),
-        "images": [picture],
+        "images": [str(store.pictures.path(seen.picture))],
+        "facts": one.facts.as_text(),
+        "product": one.product,
+        "by": one.by,
+        "inspection": one.inspection,
+        "model": one.model,
     }

@@ -24,6 +24,7 @@ from anomalyst.version import __version__
 
 FORMAT = 1
 ROWS_AT_ONCE = 1000
+BESIDE = ("language", "gate")  # folders of the home: versions of the language model, their gate
 Told = Callable[[int, int], None]
 
 
@@ -87,6 +88,7 @@ def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -
         files = [
             *_files(config.home / "pictures", "pictures"),
             *_files(config.products, "products"),
+            *(file for name in BESIDE for file in _files(config.home / name, name)),
         ]
         for number, (path, name) in enumerate(files, start=1):
             if path.exists():  # the server may have pruned it
@@ -120,7 +122,8 @@ def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -
             raise AnomalystError(f"{source}: is no backup that can be read ({error}).") from error
         if about.get("format") != FORMAT:
             raise AnomalystError(f"{source}: is of another format; this version reads {FORMAT}.")
-        for name, target in (("pictures", config.home / "pictures"), ("products", config.products)):
+        homes = {name: config.home / name for name in ("pictures", *BESIDE)}
+        for name, target in (homes | {"products": config.products}).items():
             if (unpacked / name).exists():
                 make_folder(target.parent)
                 shutil.copytree(unpacked / name, target, dirs_exist_ok=True)

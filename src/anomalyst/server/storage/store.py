@@ -15,6 +15,7 @@ from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.storage.database import open_database
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import (
+    CandidateRow,
     ChangeRow,
     CorrectionRow,
     DeliveryRow,
@@ -28,7 +29,7 @@ from anomalyst.server.storage.tables import (
     now,
 )
 
-Row = TypeVar("Row", InspectionRow, CorrectionRow)
+Row = TypeVar("Row", InspectionRow, CorrectionRow, CandidateRow)
 PAGE_MOST = 500
 
 
@@ -194,6 +195,31 @@ class Store:
         else:
             self.set_values(InspectionRow, row.inspection, beside=[row], reviewed=reviewed)
 
+    def replace_judgement(self, row: CorrectionRow, kinds: Sequence[str]) -> None:
+        """Keep what a person said of answers; what they said of the same before is undone.
+
+        Raises NotFound if the inspection was forgotten meanwhile.
+        """
+        said = CorrectionRow
+        same = (said.about == row.about, said.by == row.by, said.kind.in_(kinds))
+        before = update(said).where(*same, said.undone_at.is_(None)).values(undone_at=now())
+        try:
+            with self.session() as session:
+                session.execute(before)
+                session.add(row)
+        except IntegrityError:
+            raise NotFound(
+                f"there is no inspection {row.inspection!r} any more; it has been forgotten."
+            ) from None
+
+    def candidates(self, id: str) -> CandidateRow:
+        """One set of answers to be ranked. Raises NotFound."""
+        return self._one(CandidateRow, id, "set of answers")
+
+    def candidates_of(self, inspection: str, by: str) -> list[CandidateRow]:
+        """The sets that a person asked for."""
+        return self._all(select(CandidateRow).filter_by(inspection=inspection, by=by))
+
     def set_reviewed(self, inspection: str, reviewed: str | None) -> None:
         """Whether a person found the verdict right or wrong; None: nobody has said."""
         self.set_values(InspectionRow, inspection, reviewed=reviewed)
@@ -205,6 +231,18 @@ class Store:
     def correction(self, id: str) -> CorrectionRow:
         """One correction. Raises NotFound."""
         return self._one(CorrectionRow, id, "correction")
+
+    def every_correction(self, product: str | None = None) -> Iterator[CorrectionRow]:
+        """All that were not undone, of a product or of all, the oldest first."""
+        query = select(CorrectionRow).where(CorrectionRow.undone_at.is_(None))
+        if product is not None:
+            query = query.filter_by(product=product)
+        last = ""
+        while rows := self._all(
+            query.where(CorrectionRow.id > last).order_by(CorrectionRow.id).limit(PAGE_MOST)
+        ):
+            yield from rows
+            last = rows[-1].id
 
     def corrections(
         self, *, inspection: str | None = None, product: str | None = None, limit: int = PAGE_MOST

@@ -102,11 +102,26 @@ class CorrectionRow(Numbered):
 
     inspection: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
     product: Mapped[str]
-    kind: Mapped[str]  # right, wrong, fine, mask, answer
+    kind: Mapped[str]  # right, wrong, fine, mask; of answers: answer, ranking, up, down
+    about: Mapped[str | None]  # the candidates ranked, or the turn judged
     detail: Mapped[dict[str, Any]]
     by: Mapped[str]
     applied_at: Mapped[datetime | None]  # the product has learnt it
     undone_at: Mapped[datetime | None]
+
+
+class CandidateRow(Numbered):
+    """Several answers to one question, to be ranked by the person who asked for them."""
+
+    __tablename__ = "candidates"
+    __table_args__ = (Index("candidates_by_inspection", "inspection"),)
+
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.id", ondelete="CASCADE"))
+    question: Mapped[str]
+    turns: Mapped[list[Any]]  # questions asked before, each with its raw answer
+    answers: Mapped[list[Any]]  # Answer.as_dict with its temperature, in the order shown
+    order: Mapped[list[Any]]  # of each shown answer: which it was as they were made, from 0
+    by: Mapped[str]
 
 
 class RequestRow(Table):

@@ -1,4 +1,4 @@
-"""Right or wrong, this is fine, a mask repainted: the same buttons on several pages."""
+"""Right or wrong, fine, a mask, a good answer or a better one: the same on several pages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,17 +6,20 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import resize
 from anomalyst.server.auth import Role
 from anomalyst.server.records import documents
 from anomalyst.server.storage.tables import CorrectionRow
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.ranking_form import RankingForm
 
 PAINT_PX = 900
 SAID = {
     "right": "Marked right.", "wrong": "Marked wrong.", "mask": "The mask is kept.",
     "fine": "Learnt: this place is fine from now on, and the product is calibrated anew.",
-    "answer": "Your words are kept.",
+    "answer": "Your words are kept.", "ranking": "Your ranking is kept.",
+    "up": "Kept: a good answer.", "down": "Kept: a poor answer.",
 }  # fmt: skip
 
 
@@ -31,8 +34,18 @@ class FeedbackForm:
             self.wrong = gr.Button("Wrong", size="sm", elem_id=f"{name}-wrong", min_width=70)
             self.fine = gr.Button("This is fine", size="sm", elem_id=f"{name}-fine", min_width=90)
             self.undo = gr.Button("Undo", size="sm", elem_id=f"{name}-undo", min_width=70)
+        with gr.Row():
+            self.up = gr.Button("Good answer", size="sm", elem_id=f"{name}-up", min_width=90)
+            self.down = gr.Button("Poor answer", size="sm", elem_id=f"{name}-down", min_width=90)
+            self.rank = gr.Button("Rank answers", size="sm", elem_id=f"{name}-rank", min_width=90)
         self.said = gr.Markdown(elem_id=f"{name}-said")
-        with gr.Accordion("Repaint the mask, or write a better answer", open=False):
+        self.ranking = RankingForm(bench, current, name, _told)
+        with gr.Accordion("Say it better", open=False) as self.saying:
+            self.better = gr.Textbox(
+                label="What the last answer should have said", lines=3, elem_id=f"{name}-better"
+            )
+            self.reword = gr.Button("Keep these words", size="sm", elem_id=f"{name}-reword")
+        with gr.Accordion("Repaint the mask", open=False):
             self.load = gr.Button("Paint on this picture", size="sm", elem_id=f"{name}-paint")
             self.editor = gr.ImageEditor(
                 label="White is the defect", type="numpy", sources=(), transforms=(),
@@ -40,8 +53,6 @@ class FeedbackForm:
                 elem_id=f"{name}-editor", visible=False,
             )  # fmt: skip
             self.keep = gr.Button("Keep the mask", size="sm", elem_id=f"{name}-keep", visible=False)
-            self.better = gr.Textbox(label="What the last answer should have said", lines=2)
-            self.reword = gr.Button("Keep these words", size="sm", elem_id=f"{name}-reword")
         self._connect()
 
     def changed(self, show: Callable[[str], Any], target: Any) -> None:
@@ -53,7 +64,13 @@ class FeedbackForm:
         self._judges(self.right, lambda id, by: corrections.judge(id, True, by=by))
         self._judges(self.wrong, lambda id, by: corrections.judge(id, False, by=by))
         self._judges(self.fine, lambda id, by: corrections.fine(id, None, by=by), "engineer")
+        self._judges(self.up, lambda id, by: corrections.thumb(id, self._turn(id), True, by=by))
+        self._judges(self.down, lambda id, by: corrections.thumb(id, self._turn(id), False, by=by))
+        self.ranking.connect(self.rank, result)
         self.undo.click(self._undo, self.last, result)
+        gr.on(
+            [self.saying.expand, self.current.change], self.last_answer, self.current, self.better
+        )
         self.load.click(self._paintable, self.current, [self.editor, self.keep])
         self.keep.click(self._keep, [self.current, self.editor], result)
         self.reword.click(self._reword, [self.current, self.better], result)
@@ -85,9 +102,22 @@ class FeedbackForm:
     @shows_errors
     def _reword(self, id: str | None, words: str, request: gr.Request) -> Any:
         who = self.bench.who(request)
-        turns = self.bench.service.store.turns(str(id))
-        last = turns[-1].id if turns else ""
-        return _told(self.bench.corrections.reword(str(id), last, words, by=who.name))
+        turn = self._turn(str(id))
+        return _told(self.bench.corrections.reword(str(id), turn, words, by=who.name))
+
+    def _turn(self, id: str) -> str:
+        """Id of the last turn. Raises AnomalystError where nothing was asked."""
+        turns = self.bench.service.store.turns(id)
+        if not turns:
+            raise AnomalystError(
+                "nothing was asked about this part yet; ask on the page Inspect, or rank answers."
+            )
+        return turns[-1].id
+
+    def last_answer(self, id: str | None) -> str:
+        """What the last answer says: to be said better."""
+        turns = self.bench.service.store.turns(id) if id else []
+        return str(turns[-1].answer["text"]) if turns else ""
 
     def _paintable(self, id: str | None) -> Any:
         if not id:
@@ -99,7 +129,8 @@ class FeedbackForm:
 
 
 def _told(row: CorrectionRow) -> tuple[str, str]:
-    return SAID[row.kind], row.id
+    warning = row.detail.get("warning")
+    return f"**{warning}**" if warning else SAID[row.kind], row.id
 
 
 def as_mask(painted: dict[str, Any], record: dict[str, Any]) -> bytes:

@@ -76,9 +76,10 @@ class InspectPage:
         dropped.then(lambda: gr.File(value=None), None, self.drop)
         self.found.select(self.choose, self.batch, self.page)
         said = [self.talk, self.question]
-        self.question.submit(self.ask, [self.current, self.question], said)
-        for hint in self.hints:
-            hint.click(self.ask, [self.current, hint], said)
+        answered = [self.question.submit(self.ask, [self.current, self.question], said)]
+        answered += [hint.click(self.ask, [self.current, hint], said) for hint in self.hints]
+        for answer in answered:
+            answer.then(self.judging.last_answer, self.current, self.judging.better)
         self.view.select(self.compare, self.current, self.likeness)
         self.judging.changed(self.viewed, self.view)
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.language_section import LanguageSection
 
 COLUMNS = {"run": "name", "stage": "stage", "state": "state", "step": "step", "of": "steps",
            "loss": "loss"}  # fmt: skip
@@ -36,6 +37,7 @@ class TrainingPage:
                 self.name = gr.Textbox(label="Name of the run", max_length=80)
                 self.changes = gr.Textbox(label="Changes", placeholder="steps=100 batch=4")
                 self.start = gr.Button("Start", variant="primary")
+        LanguageSection(bench)
         self._connect()
 
     def _connect(self) -> None:

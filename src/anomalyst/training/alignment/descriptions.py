@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.types import PLACES, SIZES
 from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.grounding import PLACE_WORDS, sentences

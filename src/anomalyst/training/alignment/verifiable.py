@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.training.alignment.descriptions import (
     Description,
     descriptions,

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from anomalyst.backbones.embedded import load_embedded
 from anomalyst.config import from_mapping
-from anomalyst.detection.classifiers.defect_types import KIND_OF, KINDS, region_look
+from anomalyst.detection.classifiers.defect_types import region_look
+from anomalyst.detection.classifiers.kinds import KIND_OF, KINDS
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.detection.regions import box_iou, regions_for
@@ -125,7 +126,7 @@ def true_kind(region: Region, episode: Episode) -> str | None:
     return KIND_OF[kind] if best > 0.05 else None
 
 
-def fill_cache(folder: Path, world: WorldConfig, count: int) -> None:
+def fill_cache(folder: Path, world: WorldConfig, count: int, *, seed: int = CACHE_SEED) -> None:
     """Look at `count` episodes and keep what is seen; shards that are in `folder` are kept."""
     extractor: FeatureExtractor | None = None
     for start in range(0, count, SHARD):
@@ -135,7 +136,7 @@ def fill_cache(folder: Path, world: WorldConfig, count: int) -> None:
         extractor = extractor or FeatureExtractor()
         looks, seen, kinds = [], [], []
         for index in range(start, min(count, start + SHARD)):
-            look, some, named = extractor(make_episode(CACHE_SEED + index, world))
+            look, some, named = extractor(make_episode(seed + index, world))
             looks.append(look)
             seen += some
             kinds += named

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anomalyst.detection.classifiers.defect_types import KINDS, KindClassifier
+from anomalyst.detection.classifiers.defect_types import KindClassifier
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_crops
 from anomalyst.training.task import Share, Task

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.training.data.dialogues.patterns import one_of, sentences
 from anomalyst.training.data.feature_cache import MAP_PX, CachedFeatures
 from anomalyst.types import Region, Verdict, place_of

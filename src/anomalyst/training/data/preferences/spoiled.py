@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from anomalyst.detection.classifiers.defect_types import KINDS
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.types import PLACES, SIZES
 from anomalyst.vlm.facts import COUNTS
 from anomalyst.vlm.wording import TAG

@@ -1,0 +1,110 @@
+"""A new language model goes live only if it is no worse on the gate; else it is kept aside."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from anomalyst.errors import AnomalystError
+from anomalyst.evaluation.gate.figures import GateFigures, compare
+from anomalyst.evaluation.gate.items import GateItem, fingerprint, read_gate
+from anomalyst.evaluation.gate.judging import judge_model, judge_shown
+from anomalyst.io.files import write_text
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Conflict
+from anomalyst.server.language.proposal import Proposal
+from anomalyst.server.language.recorded import recorded_items
+from anomalyst.server.language.versions import (
+    FOLDER,
+    GATED,
+    go_live,
+    keep_version,
+    live_folder,
+    read_live,
+)
+from anomalyst.server.storage.store import Store
+from anomalyst.vlm.generation import Speaker
+from anomalyst.vlm.huggingface.loading import check_vision
+from anomalyst.vlm.version import model_version
+
+GATE = "gate"  # folder of the home: the frozen dialogues
+PROPOSED = "embedded"  # the encoder that drew the gate
+Told = Callable[[int, int], None]
+
+
+def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_: None) -> Proposal:
+    """Judge a model folder beside the live one, and let it go live if it is no worse.
+
+    The folder is copied into the home, live or aside, with what the gate found in `gate.json`.
+    Raises AnomalystError for a folder that is no model for the embedded encoder, Conflict for the
+    model that is live already.
+    """
+    home, source = config.home, model_in(folder)
+    version = model_version(source)
+    if version == read_live(home).live:
+        raise Conflict(f"{folder}: is version {version}, which is live already.")
+    new = checked_model(folder)
+    dialogues = read_gate(home / GATE)
+    width = dialogues[0].tensors()["image_embedding"].shape[1]
+    if new.model.config.embedding_width != width:
+        raise AnomalystError(
+            f"{folder}: was trained with the encoder {new.model.config.vision!r}, the gate is of "
+            f"the {PROPOSED} one; use it with `anomalyst serve --language {folder}`."
+        )
+    recorded, left_out = recorded_items(Store.open(config), width)
+    items = dialogues + recorded
+    live_version = keep_version(home, live_folder(home))
+    keep_version(home, source)
+    live, judged = _judged(Speaker.load(live_folder(home)), new, items, told)
+    proposal = Proposal(
+        version=version,
+        live=live,
+        live_version=live_version,
+        new=judged,
+        decision=compare(live, judged),
+        fingerprint=fingerprint(items),
+        dialogues=len(dialogues),
+        recorded=len(recorded),
+        left_out=left_out,
+        proposed=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=by,
+    )
+    write_text(home / FOLDER / version / GATED, json.dumps(proposal.as_dict(), indent=1))
+    if proposal.decision.passes:
+        if read_live(home).live != live_version:
+            raise Conflict(
+                f"{version} is no worse than {live_version}, but that is no longer live; propose "
+                "it again."
+            )
+        go_live(home, version, by)
+    return proposal
+
+
+def _judged(
+    live: Speaker, new: Speaker, items: list[GateItem], told: Told
+) -> tuple[GateFigures, GateFigures]:
+    """The figures of both; what would be shown only of a model that may go live."""
+    done, total = 0, 3 * len(items)
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        told(done, total)
+
+    ours, theirs = judge_model(new, items, one_more), judge_model(live, items, one_more)
+    if compare(theirs, ours).passes:
+        ours = judge_shown(ours, new, items, one_more)
+    return theirs, ours
+
+
+def checked_model(folder: Path) -> Speaker:
+    """The speaker of a model folder, or of a run's. Raises AnomalystError if it cannot be used."""
+    speaker = Speaker.load(model_in(folder))
+    check_vision(speaker.model, PROPOSED)
+    return speaker
+
+
+def model_in(folder: Path) -> Path:
+    """The model of a folder: itself, or `model` in a run's folder."""
+    inside = folder / "model"
+    return inside if (inside / "config.json").exists() else folder

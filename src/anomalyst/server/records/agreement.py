@@ -1,0 +1,121 @@
+"""How far the people agree who judged the same: verdicts, thumbs, and which answer is better."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+from anomalyst.evaluation.agreement import cohen_kappa, fleiss_kappa
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
+
+What = Literal["verdicts", "thumbs", "answers compared"]
+Judgements = dict["Judged", dict[str, str]]  # thing -> person -> what they said
+ENOUGH = 10  # things judged by the same people; below it a kappa is mostly chance
+MOST_SHOWN = 5  # things that people disagree about most
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One thing that several people may judge."""
+
+    what: What
+    product: str
+    inspection: str
+    about: str  # in words
+
+
+def judgements(store: Store, product: str | None = None) -> Judgements:
+    """What each person last said of each thing and did not undo."""
+    found: Judgements = defaultdict(dict)
+    seen: dict[str, InspectionRow | None] = {}
+    for row in store.every_correction(product):
+        if row.inspection not in seen:
+            seen[row.inspection] = next(iter(store.inspections([row.inspection])), None)
+        inspection = seen[row.inspection]
+        if inspection is not None:
+            for thing, said in _said(row, inspection):
+                found[thing][row.by] = said
+    return dict(found)
+
+
+def _said(row: CorrectionRow, seen: InspectionRow) -> Iterator[tuple[Judged, str]]:
+    def thing(what: What, about: str) -> Judged:
+        return Judged(what, row.product, row.inspection, about)
+
+    detail = row.detail
+    if row.kind in ("right", "wrong", "mask"):
+        yield thing("verdicts", seen.name), detail["verdict"]
+    elif row.kind == "fine":
+        found = [list(one["box_xyxy"]) for one in (seen.record or {})["regions"]]
+        if all(box in detail["boxes_xyxy"] for box in found):
+            yield thing("verdicts", seen.name), "normal"
+    elif row.kind in ("up", "down"):
+        answer = detail["answers"][0]["text"]
+        yield thing("thumbs", f"{detail['question']} {answer}"), row.kind
+    elif row.kind == "ranking":
+        ranked = sorted(zip((a["text"] for a in detail["answers"]), detail["ranks"], strict=True))
+        for (one, rank), (other, against) in combinations(ranked, 2):
+            said = "first" if rank < against else "second" if rank > against else "tie"
+            yield thing("answers compared", f"{one!r} or {other!r}"), said
+
+
+def agreement_report(store: Store, product: str | None = None) -> str:
+    """Kappa of each two people and of all, what they disagree about most; or that few overlap."""
+    found = judgements(store, product)
+    shared = {thing: said for thing, said in found.items() if len(said) > 1}
+    if not shared:
+        return (
+            f"Nobody judged the same as another yet ({len(found)} judged by one person); let two "
+            "people review the same inspections, or rank the same answers."
+        )
+    lines = []
+    for what in ("verdicts", "thumbs", "answers compared"):
+        of_kind = [said for thing, said in shared.items() if thing.what == what]
+        lines += [f"{what}:", *_pairs(of_kind), *_all(of_kind)] if of_kind else []
+    return "\n".join([*lines, *_disputed(shared)])
+
+
+def _pairs(judged: list[dict[str, str]]) -> Iterator[str]:
+    people = sorted({name for said in judged for name in said})
+    for one, other in combinations(people, 2):
+        both = [(said[one], said[other]) for said in judged if one in said and other in said]
+        if both:
+            kappa = cohen_kappa(*zip(*both, strict=True))
+            same = sum(a == b for a, b in both)
+            yield f"  {one} and {other}: Cohen's kappa {_told(kappa, len(both))}, {same} the same"
+
+
+def _all(judged: list[dict[str, str]]) -> Iterator[str]:
+    """Fleiss' kappa over the things that the same number of people judged."""
+    labels = sorted({label for said in judged for label in said.values()})
+    for raters, times in sorted(Counter(map(len, judged)).items()):
+        if raters > 2:
+            given = [Counter(said.values()) for said in judged if len(said) == raters]
+            counts = np.array([[one[label] for label in labels] for one in given])
+            yield f"  {raters} people each: Fleiss' kappa {_told(fleiss_kappa(counts), times)}"
+
+
+def _told(kappa: float | None, count: int) -> str:
+    value = "not defined, for all said the same" if kappa is None else f"{kappa:.2f}"
+    few = f", too few to tell (at least {ENOUGH} are needed)" if count < ENOUGH else ""
+    return f"{value} (n = {count}{few})"
+
+
+def _disputed(shared: Judgements) -> Iterator[str]:
+    """The things on which the largest share is in the minority, those judged by most first."""
+
+    def apart(said: dict[str, str]) -> tuple[float, int]:
+        return 1 - max(Counter(said.values()).values()) / len(said), len(said)
+
+    worst = sorted(shared.items(), key=lambda item: apart(item[1]), reverse=True)
+    worst = [(thing, said) for thing, said in worst if apart(said)[0] > 0][:MOST_SHOWN]
+    if worst:
+        yield "They disagree most about:"
+    for thing, said in worst:
+        votes = ", ".join(f"{name}: {label}" for name, label in sorted(said.items()))
+        where = f"{thing.product}, inspection {thing.inspection}, {thing.about}"
+        yield f"  {thing.what}, {where}: {votes}"

@@ -1,0 +1,49 @@
+"""The language model on the page Training: which version answers, its gate, and the way back."""
+
+from typing import Any
+
+import gradio as gr
+
+from anomalyst.server.language.proposal import Proposal, gate_table
+from anomalyst.server.language.versions import go_back, models_of
+from anomalyst.server.ui import components as pieces
+from anomalyst.server.ui.context import Bench, shows_errors
+
+
+class LanguageSection:
+    """The live version, the last gate, what was kept aside; one click leads back."""
+
+    def __init__(self, bench: Bench):
+        self.bench = bench
+        gr.Markdown("### Language model")
+        self.shown = gr.HTML(elem_id="language-models")
+        self.back = gr.Button("Back to the model before", size="sm", elem_id="language-back")
+        gr.on(None, self.again, None, [self.shown, self.back])
+        self.back.click(self.go_back, None, [self.shown, self.back])
+
+    @shows_errors
+    def again(self) -> list[Any]:
+        models = models_of(self.bench.service.config)
+        return [described(models), gr.Button(interactive=models["before"] is not None)]
+
+    @shows_errors
+    def go_back(self, request: gr.Request) -> list[Any]:
+        who = self.bench.who(request, "admin")
+        live = go_back(self.bench.service.config.home, who.name)
+        gr.Info(f"Version {live.live} answers from the next question on.")
+        return self.again()
+
+
+def described(models: dict[str, Any]) -> str:
+    """The versions as HTML."""
+    versions = models["versions"]
+    gates = [one["gate"] for one in versions if one["gate"]]
+    last = max(gates, key=lambda gate: gate["proposed"], default=None)
+    return pieces.render(
+        "language.html.j2",
+        models=models,
+        live=versions[0],
+        last=last,
+        table=gate_table(Proposal.from_dict(last)) if last else [],
+        aside=[one for one in versions if one["gate"] and not one["gate"]["passes"]],
+    )

@@ -1,0 +1,301 @@
+"""Alignment with simulated inspectors of a known taste: does the model come to what they like?
+
+For each taste: corrections -> SFT; answers sampled from it are ranked, some comparisons the wrong
+way -> reward model -> PPO and GRPO, and DPO from the same pairs. A second round samples and ranks
+the answers of the first round's PPO. All are judged by the taste itself on held-out questions.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from anomalyst.config import to_mapping
+from anomalyst.errors import AnomalystError
+from anomalyst.inspection.config import EMBEDDED_LANGUAGE
+from anomalyst.io.files import make_folder, write_text
+from anomalyst.training.alignment.judging import (
+    Judged,
+    held_out_prompts,
+    judge,
+    win_rate,
+)
+from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
+from anomalyst.training.alignment.rollouts import sample, texts_of
+from anomalyst.training.alignment.stages import AlignConfig, Plan, has_finished, plan_stages
+from anomalyst.training.alignment.verifiable import verify
+from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
+from anomalyst.training.data.preferences.simulated import keep_shown
+from anomalyst.training.data.preferences.tastes import TASTES, liking, ranks, reworded
+from anomalyst.training.loop import train
+from anomalyst.training.monitor.log import LogCallback
+from anomalyst.training.studies.resuming import refuse_other_study
+from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.preferences import Ranking, read_rankings, write_rankings
+
+METHODS = ("ppo", "grpo", "dpo")
+TOGETHER = 32  # prompts answered at once
+SAMPLED_SEED = 1 << 45  # nothing else is drawn from these
+LONGEST = 80  # tokens of a sampled answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignmentStudy:
+    """Who ranks what, and how long is trained."""
+
+    tastes: tuple[str, ...] = TASTES
+    methods: tuple[str, ...] = METHODS
+    corrections: int = 200  # answers that an inspector words better, a round
+    rankings: int = 250  # questions of which four sampled answers are ranked, a round
+    noise: float = 0.16  # share of comparisons gone wrong: a tenth of the pairs that follow
+    rounds: int = 1  # of PPO: collect, reward, PPO, again
+    questions: int = 200  # held out, to judge on
+    initial: str = ""  # the model to begin with; empty: the shipped one
+    looks: str = ""  # features of drawn pictures; empty: made in the study's folder
+    episodes: int = 250
+    seed: int = 0
+    recipes: Path = Path("recipes")
+    overrides: tuple[str, ...] = ()  # of the recipes: stage.key=value
+
+    def __post_init__(self) -> None:
+        for words, known in ((self.tastes, TASTES), (self.methods, METHODS)):
+            for word in words:
+                if word not in known:
+                    near = difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
+                    raise AnomalystError(
+                        f"{word!r} is none of {', '.join(known)}; the nearest is {near!r}."
+                    )
+        if self.rounds > 1 and "ppo" not in self.methods:
+            raise AnomalystError("rounds are of PPO; add --method ppo.")
+
+
+@dataclass(frozen=True, slots=True)
+class TasteResult:
+    """What came of one inspector."""
+
+    taste: str
+    reward: Mapping[str, Any]  # reward.json of the last round, and accuracy by the true taste
+    models: Mapping[str, Mapping[str, float]]  # name -> figures of `Judged`
+    wins: Mapping[str, float]  # method -> share of questions won against SFT, ties half
+
+
+def run_alignment_study(
+    study: AlignmentStudy,
+    out: Path,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    on_log: Callable[[str], LogCallback] = lambda _: lambda _: None,
+) -> list[TasteResult]:
+    """Everything that is not there yet, in OUT/TASTE; each taste's figures are kept as JSON."""
+    refuse_other_study(out, to_mapping(study))
+    recipe = FeatureCacheRecipe(looks=study.looks or str(out / "looks"), episodes=study.episodes)
+    looks = read_features(recipe.feature_folder(out))
+    held = held_out_prompts(looks, study.questions, turns=1)
+    drawn = DrawnPrompts(training_looks(looks))
+    found = []
+    for taste in study.tastes:
+        folder = out / taste
+        path = folder / "result.json"
+        if not path.is_file():
+            say(f"{taste}: corrections, SFT, rankings, reward, {', '.join(study.methods)}")
+            inspector = _Inspector(study, taste, folder, drawn, Path(recipe.looks), on_log)
+            result = inspector.run(held)
+            write_text(path, json.dumps(asdict(result), indent=1) + "\n")
+        found.append(TasteResult(**json.loads(path.read_text(encoding="utf-8"))))
+    return found
+
+
+class _Inspector:
+    """One simulated inspector and the models that learn from her."""
+
+    def __init__(
+        self,
+        study: AlignmentStudy,
+        taste: str,
+        folder: Path,
+        drawn: DrawnPrompts,
+        looks: Path,
+        on_log: Callable[[str], LogCallback],
+    ):
+        self.study, self.taste, self.folder = study, taste, folder
+        self.drawn, self.looks, self.on_log = drawn, looks, on_log
+        make_folder(folder)
+
+    def run(self, held: Sequence[Prompt]) -> TasteResult:
+        """All stages; then every model on the held-out questions."""
+        initial = Path(self.study.initial) if self.study.initial else EMBEDDED_LANGUAGE
+        models = {"before": initial, "sft": self.corrected(initial)}
+        data = self.ranked(models["sft"], 1)
+        for method in self.study.methods:
+            models[method] = self.aligned(method, models["sft"], data, 1)
+        for number in range(2, self.study.rounds + 1):
+            before = models["ppo"] if number == 2 else models[f"ppo, round {number - 1}"]
+            data = self.ranked(before, number)
+            models[f"ppo, round {number}"] = self.aligned("ppo", before, data, number)
+        judged = {name: judge(name, model, held) for name, model in models.items()}
+        return TasteResult(
+            taste=self.taste,
+            reward=self._reward(),
+            models={name: self._figures(one, held) for name, one in judged.items()},
+            wins={
+                name: win_rate(one.answers, judged["sft"].answers, held, self.likes)
+                for name, one in judged.items()
+                if name not in ("before", "sft")
+            },
+        )
+
+    def _reward(self) -> dict[str, Any]:
+        """What became of the first reward model, and the noise in what it learnt from."""
+        path = self.folder / "round-1" / "reward" / "model" / "reward.json"
+        if not path.is_file():
+            return {}
+        noise = json.loads((self.folder / "rankings-1.noise.json").read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return dict(told) | {f"ranked_{name}": count for name, count in noise.items()}
+
+    def likes(self, prompt: Prompt, text: str) -> float:
+        """How much she likes an answer."""
+        assert prompt.intent is not None
+        return liking(self.taste, text, prompt.intent, prompt.facts)
+
+    def _figures(self, one: Judged, held: Sequence[Prompt]) -> dict[str, float]:
+        liked = sum(self.likes(p, t) for p, t in zip(held, one.answers, strict=True)) / len(held)
+        return {k: v for k, v in asdict(one).items() if k not in ("name", "answers")} | {
+            "liked": liked
+        }
+
+    def corrected(self, initial: Path) -> Path:
+        """The model after SFT on what she would rather have read."""
+        path = self.folder / "corrections.jsonl"
+        if not path.is_file():
+            prompts = self._prompts(0, self.study.corrections)
+            said = _sampled(initial, prompts, 1, seed=self.study.seed)
+            rows = [
+                self._corrected(i, prompt, texts[0])
+                for i, (prompt, texts) in enumerate(zip(prompts, said, strict=True))
+            ]
+            write_rankings(path, [row for row in rows if row is not None])
+        plan = self._plan("ppo", str(initial), path, self.folder, reward="verifiable")
+        stage = plan.named("sft")
+        if stage is None:
+            raise AnomalystError(f"{path}: holds no correction; raise `corrections`.")
+        self._train(Plan([stage], ()))
+        return stage.model
+
+    def ranked(self, model: Path, number: int) -> Path:
+        """Her rankings of answers sampled from a model, with those of the rounds before."""
+        path = self.folder / f"rankings-{number}.jsonl"
+        if path.is_file():
+            return path
+        prompts = self._prompts(number, self.study.rankings)
+        said = _sampled(model, prompts, 4, seed=self.study.seed + number)
+        rows = [
+            self._ranked(number, i, prompt, texts)
+            for i, (prompt, texts) in enumerate(zip(prompts, said, strict=True))
+        ]
+        kept = [row for row in rows if row is not None]
+        write_text(path.with_suffix(".noise.json"), json.dumps(self._gone_wrong(kept, prompts)))
+        before = self.folder / (
+            f"rankings-{number - 1}.jsonl" if number > 1 else "corrections.jsonl"
+        )
+        write_rankings(path, [*read_rankings(before), *kept])
+        return path
+
+    def _gone_wrong(self, rows: Sequence[Ranking], prompts: Sequence[Prompt]) -> dict[str, int]:
+        """How many of the pairs are the wrong way round by her taste."""
+        pairs = wrong = 0
+        for row in rows:
+            prompt = prompts[int(row.id.rpartition("-")[2])]
+            for pair in row.pairs():
+                pairs += 1
+                wrong += self.likes(prompt, pair.chosen) < self.likes(prompt, pair.rejected)
+        return {"pairs": pairs, "wrong": wrong}
+
+    def aligned(self, method: str, start: Path, data: Path, number: int) -> Path:
+        """The model after a method, from one that was corrected; the reward model is shared."""
+        out = self.folder / f"round-{number}"
+        plan = self._plan(method, str(start), data, out, reward="both")
+        stages = [one for one in plan.stages if one.name != "sft"]
+        stages = [replace(one, recipe=replace(one.recipe, initial=str(start))) for one in stages]
+        self._train(Plan(stages, plan.notes))
+        return stages[-1].model
+
+    def _plan(self, method: str, initial: str, data: Path, out: Path, *, reward: Any) -> Plan:
+        config = AlignConfig(
+            method=method,  # type: ignore[arg-type]
+            reward=reward,
+            initial=initial,
+            recipes=self.study.recipes,
+            overrides=(
+                *(f"{name}.looks={self.looks}" for name in ("sft", "ppo", "grpo")),
+                *(f"{n}.episodes={self.study.episodes}" for n in ("sft", "ppo", "grpo")),
+                *self.study.overrides,
+            ),
+        )
+        return plan_stages(config, data, out)
+
+    def _train(self, plan: Plan) -> None:
+        for stage in plan.stages:
+            if not has_finished(stage):
+                name = f"{self.taste} {stage.folder.relative_to(self.folder)}"
+                train(stage.recipe, stage.folder, on_log=self.on_log(name))
+
+    def _prompts(self, number: int, count: int) -> list[Prompt]:
+        seeds = (SAMPLED_SEED, self.study.seed, TASTES.index(self.taste), number)
+        return [self.drawn.draw(np.random.default_rng((*seeds, i))) for i in range(count)]
+
+    def _corrected(self, index: int, prompt: Prompt, said: str) -> Ranking | None:
+        """What she would have said, where she likes it better."""
+        assert prompt.intent is not None
+        rng = np.random.default_rng((SAMPLED_SEED, self.study.seed, index, 7))
+        better = reworded(self.taste, prompt.intent, prompt.facts, prompt.look, rng)
+        if self.likes(prompt, better) <= self.likes(prompt, said):
+            return None
+        return self._row(f"correction-{index}", "answer", prompt, (better, said), (1, 2))
+
+    def _ranked(self, number: int, index: int, prompt: Prompt, said: list[str]) -> Ranking | None:
+        answers = tuple(dict.fromkeys(said))
+        if len(answers) < 2:
+            return None
+        assert prompt.intent is not None
+        rng = np.random.default_rng((SAMPLED_SEED, self.study.seed, number, index, 8))
+        order = ranks(self.taste, answers, prompt.intent, prompt.facts, rng, noise=self.study.noise)
+        return self._row(f"ranking-{number}-{index}", "ranking", prompt, answers, order)
+
+    def _row(
+        self, id: str, kind: Any, prompt: Prompt, answers: tuple[str, ...], order: tuple[int, ...]
+    ) -> Ranking:
+        assert prompt.intent is not None
+        against = tuple(
+            "; ".join(verify(one, prompt.intent, prompt.facts).contradictions) for one in answers
+        )
+        return Ranking(
+            id=id, kind=kind, inspection=id, product="drawn", by=f"simulated {self.taste}",
+            time=datetime.now(UTC).isoformat(timespec="seconds"), model="", turns=prompt.turns,
+            question=prompt.question, facts=prompt.facts,
+            shown=keep_shown(prompt.shown, self.folder), answers=answers, ranks=order,
+            contradictions=against if any(against) else (),
+        )  # fmt: skip
+
+
+def _sampled(model: Path, prompts: Sequence[Prompt], each: int, *, seed: int) -> list[list[str]]:
+    """`each` answers of a model to every prompt; a single one is the likeliest."""
+    speaker, processor = load_model(model)
+    generator = torch.Generator().manual_seed(seed)
+    found: list[list[str]] = []
+    per = max(1, TOGETHER // each)
+    for start in range(0, len(prompts), per):
+        some = [one for one in prompts[start : start + per] for _ in range(each)]
+        made = sample(
+            speaker, processor, some, tokens=LONGEST, temperature=float(each > 1),
+            generator=generator,
+        )  # fmt: skip
+        texts = texts_of(made, processor)
+        found += [texts[i : i + each] for i in range(0, len(texts), each)]
+    return found
