@@ -95,7 +95,9 @@ def test_memory_is_that_worked_by_hand():
     # 18 * 13.35e9 / 8 = 30.0375e9; 4 * 40 * 5120 * 16 * 512 = 6.7109e9; offloaded 6 * 13.35e9 / 8.
     config = ProjectionConfig()
     assert memory_gb(SIZES["13B"], EIGHT, config) == pytest.approx(36.748, abs=0.001)
-    assert memory_gb(SIZES["13B"], EIGHT, config, offloaded=True) == pytest.approx(16.723, abs=0.001)
+    assert memory_gb(SIZES["13B"], EIGHT, config, offloaded=True) == pytest.approx(
+        16.723, abs=0.001
+    )
     assert fits(SIZES["13B"], EIGHT, config) == "optimizer on the host"  # 36 GB are usable
     assert fits(SIZES["13B"], Cluster(8, 80), config) == "yes"
     assert fits(ActorSize(175e9, 96, 12288), EIGHT, config) == "no"
@@ -129,6 +131,7 @@ def test_the_page_says_what_is_measured_and_what_is_not(tmp_path):
     (["--steps", "2"], "3"),
     (["--recipes", "nowhere"], "nowhere"),
     (["ppo=3"], "STAGE.key=value"),
+    (["reward.layer=3"], "layers"),
 ])  # fmt: skip
 def test_wrong_words_are_refused(words, said, tmp_path):
     found = CliRunner().invoke(app, ["study", "alignment-cost", *words, "--out", str(tmp_path)])

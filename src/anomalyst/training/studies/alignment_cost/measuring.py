@@ -24,6 +24,7 @@ from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.loop import train
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.studies.resuming import begin_study
+from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.language import LanguageModelConfig, model_config
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.preferences import write_rankings
@@ -75,9 +76,9 @@ def measure_costs(
 
     Raises AnomalystError for a folder that holds another study.
     """
+    _refuse_wrong_words(study)
     make_folder(out)
-    settings = to_mapping(study)
-    begin_study(out, settings)
+    begin_study(out, to_mapping(study))
     looks = FeatureCacheRecipe(looks=study.looks, episodes=study.episodes).feature_folder(out)
     say("All pictures are looked at.")
     preferences = _preferences(study, looks, out / "preferences")
@@ -93,6 +94,15 @@ def measure_costs(
             say(f"{name}, {stage.name}: {found[-1].seconds:.2f} s a step")
     write_text(out / "costs.json", json.dumps([asdict(one) for one in found], indent=1) + "\n")
     return found
+
+
+def _refuse_wrong_words(study: CostStudy) -> None:
+    """Before anything is looked at. Raises AnomalystError."""
+    plan_stages(AlignConfig(recipes=study.recipes, overrides=study.overrides), None, Path())
+    for stage in ("sft", "reward"):
+        words = [one for one in study.overrides if one.startswith(f"{stage}.")]
+        path = study.recipes / f"{stage}.yaml"
+        load_recipe(path, [one.removeprefix(f"{stage}.") for one in words])
 
 
 def _words(study: CostStudy, looks: Path) -> Iterator[str]:

@@ -182,11 +182,12 @@ def answers_of(folder: Path, prompts: Sequence[tuple[str, Prompt]]) -> list[Said
         for (name, prompt), ids, said in zip(some, made.ids, made.said, strict=True):
             tokens = ids[-len(said) :][said]
             text = processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            found.append(_said(name, prompt, text, ended=bool((tokens == ends).any())))
+            found.append(judged_answer(name, prompt, text, ended=bool((tokens == ends).any())))
     return found
 
 
-def _said(name: str, prompt: Prompt, text: str, *, ended: bool) -> Said:
+def judged_answer(name: str, prompt: Prompt, text: str, *, ended: bool) -> Said:
+    """What was said to a question of a set, judged by the facts."""
     assert prompt.intent is not None
     judged = verify(text.split(TURN)[0], prompt.intent, prompt.facts)
     return Said(

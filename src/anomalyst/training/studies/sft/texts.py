@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from anomalyst.detection.classifiers.defect_types import KINDS
 from anomalyst.io.colours import NAMES
 from anomalyst.training.alignment.prompts import Prompt
 from anomalyst.training.data.dialogues.answers import Intent, answer_to
@@ -100,8 +99,6 @@ def held_out_prompts(name: str, count: int, seed: int) -> list[Prompt]:
         rng = np.random.default_rng((seed, 1 << 45, list(SETS).index(name), index))
         facts = imagined_scene(rng)
         one = write_dialogue(facts, "", rng, turns=1, intents=SETS[name])[0]
-        prompt = Prompt(
-            question=one.question, facts=facts, shown=_NOTHING_SHOWN, intent=one.intent
-        )
+        prompt = Prompt(question=one.question, facts=facts, shown=_NOTHING_SHOWN, intent=one.intent)
         found.append(prompt)
     return found
