@@ -108,11 +108,13 @@ def _refuse_wrong_words(study: CostStudy) -> None:
 def _words(study: CostStudy, looks: Path) -> Iterator[str]:
     """The recipes as they are, but short, written down at every step, and unwatched.
 
-    An answer is trained on once, as in the setting that is projected.
+    An answer is trained on once, as in the setting that is projected; what is read is written in
+    the process that is timed.
     """
     for stage in ("sft", "reward", "ppo"):
         for word in ("log_every=1", "warmup_steps=1", "validate_every=0", "watch.every=0",
-                     f"steps={study.steps}", f"checkpoint_every={study.steps}"):  # fmt: skip
+                     "workers=0", f"steps={study.steps}",
+                     f"checkpoint_every={study.steps}"):  # fmt: skip
             yield f"{stage}.{word}"
     yield from (f"{stage}.watch.probe_every=0" for stage in ("sft", "ppo"))
     yield from (f"{stage}.looks={looks}" for stage in ("sft", "ppo"))
