@@ -106,7 +106,7 @@ def test_memory_is_that_worked_by_hand():
 def cost(stage: str, parameters: int, seconds: float, generating: float) -> StageCost:
     return StageCost(
         actor="a", stage=stage, parameters=parameters, seconds=seconds, generating=generating,
-        samples=1.0, tokens=2.0, memory_mb=3.0,
+        samples=1.0, tokens=2.0, memory_mb=3.0, cpu_percent=99.0,
     )  # fmt: skip
 
 

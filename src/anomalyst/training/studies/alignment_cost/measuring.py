@@ -67,6 +67,7 @@ class StageCost:
     samples: float  # a second: dialogues, pairs or answers
     tokens: float  # a second: of PPO those said, else all
     memory_mb: float  # of its process, at its peak
+    cpu_percent: float  # of a core that it had: far below its threads, others computed meanwhile
 
 
 def measure_costs(
@@ -176,11 +177,13 @@ def cost_of(actor: str, stage: Stage) -> StageCost:
         samples=_median(lines, "samples_per_second"),
         tokens=_median(lines, "tokens_per_second"),
         memory_mb=max(line["memory_mb"] for line in lines),
+        cpu_percent=_median(lines, "cpu_percent"),
     )
 
 
 def _median(lines: Sequence[Mapping[str, float]], figure: str) -> float:
-    return statistics.median(line.get(figure, 0.0) for line in lines)
+    """Of the steps that have it; 0 where none has."""
+    return statistics.median([line[figure] for line in lines if figure in line] or [0.0])
 
 
 def parameters(model: Path) -> int:

@@ -45,7 +45,8 @@ def write_cost_page(out: Path, costs: Sequence[StageCost], config: ProjectionCon
 def _stages(costs: Sequence[StageCost]) -> Section:
     rows = [
         [one.actor, one.stage, f"{one.parameters / 1e6:.1f}", f"{one.seconds:.2f}",
-         f"{one.samples:.1f}", f"{one.tokens:.0f}", f"{one.memory_mb:.0f}"]
+         f"{one.samples:.1f}", f"{one.tokens:.0f}", f"{one.memory_mb:.0f}",
+         f"{one.cpu_percent:.0f}"]
         for one in costs
     ]  # fmt: skip
     said = (
@@ -53,10 +54,11 @@ def _stages(costs: Sequence[StageCost]) -> Section:
         "answers (PPO); tokens are all that is read, of PPO those that are said. Memory is the "
         "peak of the process, some hundred MB of it libraries. Actors called width-N have random "
         "weights, so that most of their answers are as long as they may be; the shipped one's are "
-        "short."
+        "short. Seconds are those of a clock: where a stage had far less of the processor than its "
+        "threads, others computed meanwhile, and its seconds say nothing."
     )
     heads = ["actor", "stage", "parameters, M", "seconds a step", "samples a second",
-             "tokens a second", "memory, MB"]  # fmt: skip
+             "tokens a second", "memory, MB", "processor, % of a core"]  # fmt: skip
     return Section(title="Measured: each stage", sentences=[said], heads=heads, rows=rows)
 
 
@@ -99,7 +101,7 @@ def _model(config: ProjectionConfig, actor: str, efficiency: float) -> Section:
             "(Narayanan et al. 2021: 44 to 52 %).",
             f"By our share: generation is {efficiency:.2f} times as efficient as training, as "
             f"measured for {actor}. A processor is short of arithmetic, an A100 that says one "
-            "token at a time is short of memory bandwidth, so this column is too good.",
+            "token at a time is short of memory bandwidth, so this column flatters.",
             f"Assumed: what is said token by token uses "
             f"{100 * config.generation_utilisation:.0f} % of the peak, the most that "
             f"{config.answers_at_once} answers at once allow by an A100-80's bandwidth (its data "
