@@ -13,7 +13,16 @@ from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.server import serve, store, watch
-from anomalyst.cli.study import abilities, alignment, few_shot, imbalance, peft, variants
+from anomalyst.cli.study import (
+    abilities,
+    alignment,
+    alignment_cost,
+    few_shot,
+    imbalance,
+    peft,
+    sft,
+    variants,
+)
 from anomalyst.cli.training import align, compare, search, train
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory
@@ -50,6 +59,8 @@ STUDIES = (
     variants.variants,
     imbalance.imbalance,
     peft.peft,
+    alignment_cost.alignment_cost,
+    sft.sft,
     alignment.alignment,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
