@@ -146,6 +146,11 @@ class PolicyTask(DialogueTask):
         self.kl = AdaptiveKL(recipe.kl.start, recipe.kl.target, recipe.kl.horizon)
         self.watch = RewardWatch(recipe.hacking)
 
+    @property
+    def _group(self) -> int:
+        """Answers to each question."""
+        return self.recipe.group if self.recipe.algorithm == "grpo" else 1
+
     def _own_questions(self) -> list[Prompt]:
         if not self.recipe.preferences or not self.recipe.own_questions:
             return []
@@ -195,7 +200,7 @@ class PolicyTask(DialogueTask):
         """One micro-batch: answers with their log-probabilities and rewards."""
         recipe, rng = self.recipe, np.random.default_rng((self.recipe.seed, number, part))
         count = recipe.batch // parts
-        group = recipe.group if recipe.algorithm == "grpo" else 1
+        group = self._group
         if count % group:
             raise AnomalystError(
                 f"micro-batches of {count} answers hold no whole groups of {group}; make "
@@ -279,11 +284,13 @@ class PolicyTask(DialogueTask):
         """For the watch: means, and how sure they are."""
         if "learned_reward" not in means:
             return
+        # Answers to one question are right or wrong together: they count as one.
+        questions = self.recipe.batch / self._group
 
         def of(name: str) -> tuple[float, float]:
             mean = means[f"{name}_reward"]
             variance = max(0.0, means[f"{name}_reward_squared"] - mean**2)
-            return mean, variance / self.recipe.batch
+            return mean, variance / questions
 
         self.watch.rounds.append(RoundMeans(*of("verifiable"), *of("learned")))
 
