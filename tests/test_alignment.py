@@ -15,6 +15,7 @@ from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
 from anomalyst.training.alignment.objectives import masked_mean
+from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts
 from anomalyst.training.alignment.rewards import (
     HackingConfig,
@@ -30,7 +31,7 @@ from anomalyst.training.alignment.rollouts import (
     token_logprobs,
     with_answers,
 )
-from anomalyst.training.alignment.stages import AlignConfig, plan_stages
+from anomalyst.training.alignment.stages import AlignConfig, Stage, plan_stages, to_be_run
 from anomalyst.training.data.dialogues.answers import Intent
 from anomalyst.training.data.feature_cache import fill_cache, read_features
 from anomalyst.training.loop import train
@@ -39,7 +40,7 @@ from anomalyst.training.monitor.training_monitor import TrainingStopped
 from anomalyst.training.studies.alignment import AlignmentStudy, run_alignment_study
 from anomalyst.training.studies.alignment_page import write_alignment_page
 from anomalyst.training.tasks.alignment.dpo import DPORecipe
-from anomalyst.training.tasks.alignment.policy import PolicyRecipe
+from anomalyst.training.tasks.alignment.policy_recipe import PolicyRecipe
 from anomalyst.training.tasks.alignment.reward_model import RewardRecipe, calibration
 from anomalyst.training.tasks.alignment.sft import SFTRecipe
 from anomalyst.training.tasks.language import LanguageModelConfig, LanguageRecipe
@@ -360,3 +361,43 @@ def test_what_align_does_follows_from_what_there_is_to_learn_from(looks, tmp_pat
         plan_stages(replace(config, method="dpo"), None, tmp_path)
     with pytest.raises(AnomalystError, match=r"write STAGE\.key=value"):
         plan_stages(replace(config, overrides=("steps=3",)), None, tmp_path)
+
+
+def test_a_step_is_done_anew_only_where_what_it_is_made_of_changed(looks, actor, tmp_path):
+    path = rankings_file(tmp_path, looks)
+    recipe = RewardRecipe(**RUN, steps=2, batch=4, preferences=str(path), initial=str(actor),
+                          layers=1, checkpoint_every=1)  # fmt: skip
+    stages = [Stage("reward", recipe, tmp_path / "reward"), Stage("dpo", recipe, tmp_path / "dpo")]
+
+    def done(*some: Stage, killed_after: int = 9) -> list[tuple[str, bool]]:
+        found = []
+        for stage, anew in to_be_run(some):
+            if len(found) == killed_after:
+                break
+            train(stage.recipe, stage.folder, resume=not anew)
+            found.append((stage.name, anew))
+        return found
+
+    assert done(*stages) == [("reward", True), ("dpo", True)]
+    assert done(*stages) == []
+    logged = replace(recipe, log_every=2, workers=0)  # nothing that is learnt by
+    assert done(Stage("reward", logged, tmp_path / "reward")) == []
+    rankings_file(tmp_path, looks, count=31)  # somebody ranked one more
+    assert done(*stages, killed_after=1) == [("reward", True)]
+    assert done(*stages) == [("dpo", True)]  # killed before it: what it had is of the old data
+
+
+def test_a_few_rankings_are_all_learnt_from_and_pictures_are_not_split(looks, tmp_path):
+    few = load_preferences(rankings_file(tmp_path, looks, count=5), 0.5)
+    assert len(few.train) == 5 and not few.held_out
+    many = load_preferences(rankings_file(tmp_path, looks, count=40), 0.5)
+    seen = [{float(p.shown["image_embedding"].sum()) for _, p in part}
+            for part in (many.train, many.held_out)]  # fmt: skip
+    assert seen[0] and seen[1] and not seen[0] & seen[1]
+
+
+def test_of_answers_that_are_liked_alike_none_is_learnt_from(looks, tmp_path):
+    one = read_rankings(rankings_file(tmp_path, looks, count=1))[0]
+    assert one.best() == "Yes."
+    assert replace(one, ranks=(1, 1, 1)).best() is None
+    assert replace(one, ranks=(1, 1, 2), contradictions=("wrong", "", "")).best() == one.answers[1]

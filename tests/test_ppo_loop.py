@@ -14,7 +14,8 @@ from anomalyst.training.alignment.rollouts import Answers
 from anomalyst.training.loop import train
 from anomalyst.training.recipe import WatchConfig
 from anomalyst.training.tasks.alignment import policy as module
-from anomalyst.training.tasks.alignment.policy import KLConfig, PolicyRecipe, PolicyTask
+from anomalyst.training.tasks.alignment.policy import PolicyTask
+from anomalyst.training.tasks.alignment.policy_recipe import KLConfig, PolicyRecipe
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel
 from anomalyst.vlm.huggingface.modeling import SHOWN
 from trl_case import RecordedPPO, fill, recorded_ppo

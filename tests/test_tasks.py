@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from anomalyst.detection.classifiers.defect_types import KIND_OF, KINDS, load_kinds
+from anomalyst.detection.classifiers.defect_types import load_kinds
+from anomalyst.detection.classifiers.kinds import KIND_OF, KINDS
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig, make_episode
 from anomalyst.synthetic.procedural.defects import DEFECTS

@@ -85,6 +85,12 @@ def test_always_yes_and_always_no_do_not_pay(facts: Facts) -> None:
         assert 0 < yes.score <= 0.5 and no.score < 0
 
 
+def test_a_bare_yes_or_no_does_not_say_whether_it_is_sound() -> None:
+    for intent in (Intent(name="sound"), Intent(name="order")):
+        assert verify("Yes.", intent, TWO).right == 0 == verify("No.", intent, TWO).right
+        assert verify("It is not sound: <region 1> and <region 2>.", intent, TWO).score == 1.0
+
+
 @pytest.mark.parametrize(
     ("raw", "intent", "parts"),
     [
@@ -92,7 +98,8 @@ def test_always_yes_and_always_no_do_not_pay(facts: Facts) -> None:
         ("At the upper left <region 1>.", "where", {"regions": False, "place": False}),
         ("<region 1> is at the top left and <region 2> at the bottom right.", "where",
          {"regions": True, "place": True}),
-        ("<region 1> and <region 2>.", "where", {"regions": True, "place": False}),
+        ("At <region 1> and <region 2>.", "where", {"regions": True, "place": False}),
+        ("<region 1> <region 2>.", "presence", {"regions": False, "presence": False}),
         ("Two: <region 1> and <region 2>.", "count", {"regions": True, "count": True}),
         ("Yes, it has defects: <region 1> and <region 2>.", "presence",
          {"regions": True, "presence": True}),
@@ -130,8 +137,12 @@ def test_an_unsure_verdict_must_sound_unsure() -> None:
 
 
 def test_questions_of_people_are_checked_without_an_intent() -> None:
-    assert verify_free("Yes, it is sound: there is no defect.", NONE).score == 1.0
-    assert verify_free("Yes, there is one defect.", NONE).score < 0
-    assert verify_free("There is no defect", NONE).score == 0.0
+    sound, defect = "Is it sound?", "Is there a defect?"
+    assert verify_free("Yes, it is sound: there is no defect.", sound, NONE).score == 1.0
+    assert verify_free("Yes, there is one defect.", defect, NONE).score < 0
+    assert verify_free("There is no defect", sound, NONE).score == 0.0
+    assert verify_free("No.", defect, TWO).score < 0 and verify_free("Yes.", sound, TWO).score < 0
+    for nothing in (".", "Hello!"):
+        assert verify_free(nothing, defect, TWO).score <= 0.5
     endless = " ".join(f"That is the word number {i}." for i in range(11, 40))
-    assert 0 < verify_free(endless, replace(NONE, colours=())).score < 0.5
+    assert 0 < verify_free(endless, "Tell me all.", replace(NONE, colours=())).score < 0.5

@@ -105,6 +105,7 @@ class LossModule(nn.Module):
         inside = {p for block in task.blocks().values() for p in block.parameters()}
         self.outside = [n for n, p in task.module.named_parameters() if p not in inside]
         self.dtype = None if precision == "float32" else getattr(torch, precision)
+        task.low_precision = self.dtype
 
     def forward(self, batch: Any) -> Any:
         """-> (loss, its parts by name); a function in place of a batch -> what it gives.

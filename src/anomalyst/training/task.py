@@ -50,6 +50,7 @@ class Task(ABC):
     leaves_out = False  # whether a step may leave trained parameters without a gradient
     round_steps = 1  # steps that train on what was made before the first of them
     engine: "Engine"  # what spreads it, once it does
+    low_precision: torch.dtype | None = None  # in which steps are computed; None: float32
 
     @abstractmethod
     def batches(self, first_step: int, share: Share) -> Iterator[Any]:

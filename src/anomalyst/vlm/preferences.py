@@ -61,11 +61,18 @@ class Ranking:
             yield Pair(self.answers[better], self.answers[worse], margin)
 
     def best(self) -> str | None:
-        """The raw answer to learn from; None where it goes against the facts or none is liked."""
-        first = self.ranks.index(min(self.ranks))
-        liked = self.kind != "thumb" or self.ranks[first] == 1
-        contradicts = bool(self.contradictions) and bool(self.contradictions[first])
-        return self.answers[first] if liked and not contradicts else None
+        """The raw answer to learn from; None where none is liked better, or goes against nothing.
+
+        Of several that are liked alike, the first one.
+        """
+        if self.kind == "thumb" and self.ranks[0] != 1:
+            return None
+        if self.kind != "thumb" and len(set(self.ranks)) == 1:
+            return None
+        wrong = self.contradictions or ("",) * len(self.answers)
+        liked = zip(self.answers, self.ranks, wrong, strict=True)
+        first = min(self.ranks)
+        return next((a for a, rank, against in liked if rank == first and not against), None)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

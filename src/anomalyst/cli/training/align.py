@@ -18,7 +18,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 
 if TYPE_CHECKING:
-    from anomalyst.training.alignment.stages import Plan
+    from anomalyst.training.alignment.stages import Plan, Stage
 
 
 @opt.grouped
@@ -52,8 +52,9 @@ def align(
     ] = True,
     fresh: Annotated[bool, Option("--fresh/--resume", help="Start over, or continue.")] = False,
     engine: Annotated[
-        Literal["single", "ddp", "fsdp", "deepspeed", "horovod"], Option(help="How it is spread.")
-    ] = "single",
+        Literal["single", "ddp", "fsdp", "deepspeed", "horovod"] | None,
+        Option(help="How it is spread.", show_default="the recipes', or single"),
+    ] = None,
     processes: Processes,
 ) -> None:
     """Learn from corrections: SFT, a reward model and PPO (or GRPO, DPO), one after the other.
@@ -85,7 +86,7 @@ def align(
     plan = plan_stages(config, preferences, out)
     for note in plan.notes:
         say(f"Note: {note}")
-    _run(plan, out, engine, processes, fresh=fresh)
+    stopped = _run(plan, out, engine, processes, fresh=fresh)
     figures = write_report(plan, start_from or EMBEDDED_LANGUAGE, out)
     for one in figures["models"]:
         typer.echo(
@@ -95,6 +96,8 @@ def align(
         )
     typer.echo(f"Model: {plan.stages[-1].model}")
     typer.echo(f"Page: {out / 'align.html'}")
+    if stopped:
+        raise AnomalystError(f"{stopped} The model above is of the last checkpoint, not proposed.")
     if store and store.is_dir() and propose:
         from anomalyst.cli.server.models import propose_model, show_proposal
 
@@ -116,6 +119,10 @@ def _preferences(
 ) -> Path:
     """The rankings to learn from; of a home they are exported once, so that a run can go on."""
     if store.is_file():
+        if product or database:
+            raise AnomalystError(
+                f"{store}: is a file of rankings; --product and --database are of a workbench."
+            )
         return store
     if not store.is_dir():
         raise AnomalystError(
@@ -135,7 +142,7 @@ def _preferences(
         )
     path = out / "data" / "rankings.jsonl"
     if path.is_file() and not fresh:
-        say(f"Goes on with the corrections in {path}; --fresh takes those made since.")
+        say(f"Goes on with the corrections in {path}; --fresh, or another --out, takes newer ones.")
         return path
     left = LeftOut()
     export_for_training(Store.open(config), out / "data", product, left)
@@ -157,18 +164,32 @@ def _live(store: Path | None, out: Path, *, fresh: bool) -> Path | None:
     return live
 
 
-def _run(plan: "Plan", out: Path, engine: str, processes: Processes, *, fresh: bool) -> None:
-    """Each step by its own recipe, OUT/STEP.yaml; what follows from a new step begins anew."""
-    from anomalyst.training.alignment.stages import has_finished
+def _run(plan: "Plan", out: Path, engine: str | None, processes: Processes, *, fresh: bool) -> str:
+    """Each step by its own recipe, OUT/STEP.yaml; why the last one was stopped, if it was."""
+    from anomalyst.training.alignment.stages import to_be_run
+    from anomalyst.training.monitor.training_monitor import TrainingStopped
 
-    for planned in plan.stages:
-        spread = replace(planned.recipe.engine, name=engine)  # type: ignore[arg-type]
-        stage = replace(planned, recipe=replace(planned.recipe, engine=spread))
-        if not fresh and has_finished(stage):
-            say(f"{stage.name}: done before.")
-            continue
+    stages = [_spread(one, engine) for one in plan.stages]
+    left = {one.name for one in stages}
+    for stage, anew in to_be_run(stages, fresh=fresh):
+        left.discard(stage.name)
         path = out / f"{stage.name}.yaml"
         write_text(path, yaml.safe_dump(to_mapping(stage.recipe), sort_keys=False))
         words = ["train", str(path), "--out", str(stage.folder)]
-        launch(stage.recipe, stage.folder, processes, words, fresh=fresh)
-        fresh = True  # later steps began with another model than this one
+        try:
+            launch(stage.recipe, stage.folder, processes, words, fresh=anew)
+        except TrainingStopped as error:
+            if not stage.model.is_dir():
+                raise
+            return str(error)
+    for name in sorted(left):
+        say(f"{name}: done before.")
+    return ""
+
+
+def _spread(stage: "Stage", engine: str | None) -> "Stage":
+    """A step on an engine; its recipe's own where none is named."""
+    if engine is None:
+        return stage
+    spread = replace(stage.recipe.engine, name=engine)  # type: ignore[arg-type]
+    return replace(stage, recipe=replace(stage.recipe, engine=spread))

@@ -9,6 +9,9 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training.alignment.prompts import Prompt, prompt_of
 from anomalyst.vlm.preferences import Pair, Ranking, read_rankings
 
+HELD_OUT = 0.2  # share of the pictures on which every step is judged
+FEW = 20  # rankings
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -28,8 +31,11 @@ class Preferences:
 
     def corrections(self) -> list[tuple[Prompt, str]]:
         """Questions with the answer to learn from."""
-        found = ((prompt, ranking.best()) for ranking, prompt in self.train)
-        return [(prompt, best) for prompt, best in found if best is not None]
+        return _best(self.train)
+
+    def held_out_corrections(self) -> list[tuple[Prompt, str]]:
+        """The same, of pictures that nothing is learnt from."""
+        return _best(self.held_out)
 
     def pairs(self) -> list[Compared]:
         """Every two answers of unequal rank."""
@@ -43,7 +49,8 @@ class Preferences:
 def load_preferences(path: Path, held_out: float) -> Preferences:
     """The rankings of a file; a share of the pictures is held out, always the same ones.
 
-    A ranking whose picture is gone is passed over and counted. Raises AnomalystError for a file
+    A picture inspected twice is one picture. Of fewer than `FEW` rankings nothing is held out. A
+    ranking whose picture is gone is passed over and counted. Raises AnomalystError for a file
     that is none.
     """
     kept: list[tuple[Ranking, Prompt]] = []
@@ -62,12 +69,24 @@ def load_preferences(path: Path, held_out: float) -> Preferences:
         (against, "for an answer that goes against what was found"),
     )
     notes = [f"passed over: {n} preference{'s' * (n > 1)} {why}." for n, why in said if n]
-    out = [zlib.crc32(r.inspection.encode()) < held_out * 2**32 for r, _ in kept]
+    share = held_out if len(kept) >= FEW else 0.0
+    out = [_picture(prompt) < share * 2**32 for _, prompt in kept]
     return Preferences(
         [one for one, held in zip(kept, out, strict=True) if not held],
         [one for one, held in zip(kept, out, strict=True) if held],
         notes,
     )
+
+
+def _best(rankings: Sequence[tuple[Ranking, Prompt]]) -> list[tuple[Prompt, str]]:
+    found = ((prompt, ranking.best()) for ranking, prompt in rankings)
+    return [(prompt, best) for prompt, best in found if best is not None]
+
+
+def _picture(prompt: Prompt) -> int:
+    """A number in [0, 2^32) of what the picture looks like to the model."""
+    seen = prompt.shown["image_embedding"].half().contiguous()
+    return zlib.crc32(seen.numpy().tobytes())
 
 
 def _pairs(rankings: Sequence[tuple[Ranking, Prompt]]) -> Iterator[Compared]:

@@ -66,7 +66,7 @@ class Rewards:
 def verified(prompt: Prompt, text: str) -> Verified:
     """What the facts say of an answer; to a person's own question only what can be said of any."""
     if prompt.intent is None:
-        return verify_free(text, prompt.facts)
+        return verify_free(text, prompt.question, prompt.facts, alone=not prompt.turns)
     return verify(text, prompt.intent, prompt.facts, look=prompt.look)
 
 

@@ -1,25 +1,32 @@
 """Step 1 to 3 as recipes that follow from one another: what `anomalyst align` runs."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
+from anomalyst.io.files import write_text
+from anomalyst.training.alignment.preferences import HELD_OUT, load_preferences
+from anomalyst.training.checkpoint import FREE_TO_CHANGE
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.alignment.dpo import DPORecipe
-from anomalyst.training.tasks.alignment.policy import PolicyRecipe
+from anomalyst.training.tasks.alignment.policy_recipe import PolicyRecipe
 from anomalyst.training.tasks.alignment.reward_model import LEAST_PAIRS, RewardRecipe
 from anomalyst.training.tasks.alignment.sft import SFTRecipe
-from anomalyst.vlm.preferences import read_rankings
+from anomalyst.vlm.version import model_version
 
 Method = Literal["ppo", "grpo", "dpo"]
 Judge = Literal["auto", "verifiable", "learned", "both"]
 _REMEDY = "Rank more answers, or use --method ppo --reward verifiable, which needs nobody."
-STAGES = ("sft", "reward", "ppo", "grpo", "dpo")
+METHODS = ("ppo", "grpo", "dpo")
+STAGES = ("sft", "reward", *METHODS)
+STATE = "step.json"  # in the folder of a step: what it is made of, and whether it is finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +72,15 @@ def plan_stages(config: AlignConfig, preferences: Path | None, out: Path) -> Pla
     Fewer pairs than a reward model needs: step 1 alone. No preferences: the verifiable reward,
     which needs nobody. Raises AnomalystError where there is nothing to learn from.
     """
-    pairs, corrected = _counted(preferences)
+    _refuse_unknown(config)
+    pairs, corrected, notes = _counted(preferences)
     enough, learned = pairs >= LEAST_PAIRS, config.reward in ("learned", "both")
-    if not enough and (learned or (config.method == "dpo" and preferences is None)):
+    by_pairs = config.method == "dpo" and (preferences is None or config.reward != "auto")
+    if not enough and (learned or by_pairs):
         what = f"--reward {config.reward}" if learned else "--method dpo"
         where = f"{preferences}: holds {pairs} pairs of answers" if preferences else "no STORE"
         raise AnomalystError(f"{where}; {what} needs {LEAST_PAIRS} pairs. {_REMEDY}")
     stages: list[Stage] = []
-    notes = []
     if corrected:
         made = _recipe("sft", config, out, initial=config.initial, preferences=str(preferences))
         stages.append(Stage("sft", made, out / "sft"))
@@ -109,12 +117,57 @@ def _last(
     return Stage(config.method, made, out / config.method)
 
 
+def to_be_run(stages: Sequence[Stage], *, fresh: bool = False) -> Iterator[tuple[Stage, bool]]:
+    """The steps that have not come to their end, each with whether it begins anew.
+
+    A step counts as finished once the next one is asked for. What follows from a new step begins
+    anew, though the process may be killed in between; so does a step whose files hold other things
+    than when it was begun.
+    """
+    for index, stage in enumerate(stages):
+        if not fresh and has_finished(stage):
+            continue
+        known = _state(stage).get("of") == made_of(stage)
+        for later in stages[index + 1 :]:
+            (later.folder / STATE).unlink(missing_ok=True)
+        _note(stage, finished=False)
+        yield stage, fresh or not known
+        _note(stage, finished=True)
+        fresh = True
+
+
 def has_finished(stage: Stage) -> bool:
-    """Whether a run of just this recipe has come to its end."""
+    """Whether a run of this recipe on what its files hold now has come to its end.
+
+    Keys that change nothing of what is learnt do not count.
+    """
     if not (stage.folder / "recipe.json").is_file():
         return False
-    run = read_run(stage.folder)
-    return run.end.get("how") == "finished" and run.recipe == to_mapping(stage.recipe)
+    run, wanted = read_run(stage.folder).recipe, to_mapping(stage.recipe)
+    same = all(run.get(key) == wanted[key] for key in wanted.keys() - set(FREE_TO_CHANGE))
+    return same and _state(stage) == {"of": made_of(stage), "finished": True}
+
+
+def _state(stage: Stage) -> dict[str, Any]:
+    path = stage.folder / STATE
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _note(stage: Stage, *, finished: bool) -> None:
+    state = {"of": made_of(stage), "finished": finished}
+    write_text(stage.folder / STATE, json.dumps(state, indent=1) + "\n")
+
+
+def made_of(stage: Stage) -> dict[str, str]:
+    """The fingerprints of what a step reads: rankings, the model it begins with, a reward model."""
+    recipe = stage.recipe
+    found = {}
+    if preferences := getattr(recipe, "preferences", ""):
+        found["preferences"] = hashlib.sha256(Path(preferences).read_bytes()).hexdigest()[:12]
+    folders = {"initial": recipe.initial}
+    if isinstance(recipe, PolicyRecipe):
+        folders["reward"] = recipe.reward.model
+    return found | {name: model_version(Path(path)) for name, path in folders.items() if path}
 
 
 def _recipe(name: str, config: AlignConfig, out: Path, **changes: Any) -> Recipe:
@@ -142,10 +195,22 @@ def _stage_of(override: str) -> str:
     return name
 
 
-def _counted(preferences: Path | None) -> tuple[int, int]:
-    """How many pairs, and how many answers to learn from."""
+def _refuse_unknown(config: AlignConfig) -> None:
+    """Changes to a step that there is none of, or that is not among those to be done."""
+    for one in config.overrides:
+        name = _stage_of(one)
+        if name in METHODS and name != config.method:
+            raise AnomalystError(f"{one!r}: --method is {config.method}; change {config.method}.*")
+    if config.method == "dpo" and config.reward in ("learned", "both"):
+        raise AnomalystError(
+            f"--method dpo learns from the pairs themselves, so --reward {config.reward} has no "
+            "effect; leave it out."
+        )
+
+
+def _counted(preferences: Path | None) -> tuple[int, int, list[str]]:
+    """How many pairs and answers there are to learn from, and what is passed over."""
     if preferences is None:
-        return 0, 0
-    rankings = read_rankings(preferences)
-    pairs = sum(len(list(one.pairs())) for one in rankings)
-    return pairs, sum(one.best() is not None for one in rankings)
+        return 0, 0, []
+    found = load_preferences(preferences, HELD_OUT)
+    return len(found.pairs()), len(found.corrections()), list(found.notes)

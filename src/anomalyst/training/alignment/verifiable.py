@@ -11,10 +11,10 @@
 - place, kind, size: the share of the regions asked for of which the exact word is said;
 - count, doubt (of an unsure verdict), surety, chance, colours and the like: said or not.
 
-An answer that is empty, or does not end, is right in nothing. "Always yes" is a contradiction
-wherever the verdict is normal, and names no region elsewhere. Needless are sentences said before,
-what is named twice in one sentence, and words beyond a generous allowance: the grammar's own
-answer, a full description of all that may be named, and `SPARE` words.
+An answer that is empty, or does not end, or only names regions, is right in nothing. "Always yes"
+is a contradiction wherever the verdict is normal, and names no region elsewhere. Needless are
+sentences said before, what is named twice in one sentence, and words beyond a generous allowance:
+the grammar's own answer, a full description of all that may be named, and `SPARE` words.
 
 A kind is what the facts call it: "scratch" claims more than "scratch or crack".
 """
@@ -34,6 +34,7 @@ from anomalyst.training.alignment.descriptions import (
     spelt,
 )
 from anomalyst.training.data.dialogues.answers import Intent, answer_to
+from anomalyst.vlm.contradictions import contradiction
 from anomalyst.vlm.facts import COUNTS, MOST_NAMED, Facts, number
 from anomalyst.vlm.grounding import (
     claim,
@@ -43,11 +44,13 @@ from anomalyst.vlm.grounding import (
     lies_in,
     sentences,
 )
+from anomalyst.vlm.questions.yes_no import decide
 from anomalyst.vlm.wording import SHOWN, TAG, all_described
 
 SPARE = 30  # words that any answer may have beside what it needs
 
 _END = re.compile(r"(?:[.!?]|<told>)$")
+_MARK = re.compile(r"<[^>]*>")
 _DENIAL = re.compile(r"\b(?:no|none|nothing|nowhere|not|only|zero)\b")
 _DOUBT = re.compile(r"\b(?:probably|possibly|perhaps|may|might|seems?|unsure|not (?:\w+ )?sure)\b")
 _ONE = r"(?:first|second|third|fourth|fifth|sixth|largest|clearest|good|this|that|which|each) one\b"
@@ -95,17 +98,18 @@ class _Answer:
     sentences: Sequence[str]  # lower case, without a yes or no that may be to any question
     said: Mapping[int, Description]  # of the regions named
 
-    @property
-    def affirms(self) -> bool:
-        """Whether it says that there is a defect."""
+    def affirms(self, *, bare: bool) -> bool:
+        """Whether it says that there is a defect; `bare`: a mere yes or no does."""
         if any(claims_soundness(one) for one in self.sentences):
             return False
-        return bool(self.said) or any(map(claims_defect, (self.text, *self.sentences)))
+        return bool(self.said) or any(map(claims_defect, self._claims(bare)))
 
-    @property
-    def denies(self) -> bool:
+    def denies(self, *, bare: bool) -> bool:
         """Whether it says that there is none."""
-        return not self.said and any(map(claims_soundness, (self.text, *self.sentences)))
+        return not self.said and any(map(claims_soundness, self._claims(bare)))
+
+    def _claims(self, bare: bool) -> Sequence[str]:
+        return (self.text, *self.sentences) if bare else self.sentences
 
 
 def verify(raw: str, intent: Intent, facts: Facts, *, look: str = "") -> Verified:
@@ -120,10 +124,20 @@ def verify(raw: str, intent: Intent, facts: Facts, *, look: str = "") -> Verifie
     return _verified(raw, facts, contradictions, shares, allowed)
 
 
-def verify_free(raw: str, facts: Facts) -> Verified:
-    """The same where what was asked is not known: contradictions, a finished text, its length."""
-    contradictions = _contradictions(raw, _read(raw), facts)
-    return _verified(raw, facts, contradictions, {"finished": 1.0}, SPARE)
+def verify_free(raw: str, question: str, facts: Facts, *, alone: bool = True) -> Verified:
+    """The same of a person's own question: no contradiction, a finished text, its length.
+
+    Where the facts decide yes or no, that is asked, too. `alone`: no turns came before, which might
+    decide what the question means.
+    """
+    answer = _read(raw)
+    contradictions, shares = _contradictions(raw, answer, facts), {"finished": 1.0}
+    if alone and (decided := decide(question, facts, ())) is not None:
+        if said := contradiction(raw, question, facts):
+            contradictions.append(said)
+        if begins := re.match(r"(?:yes|no)\b", decided.whole.lower()):
+            shares["presence"] = float(re.match(rf"{begins.group()}\b", answer.text) is not None)
+    return _verified(raw, facts, contradictions, shares, SPARE)
 
 
 def _read(raw: str) -> _Answer:
@@ -135,13 +149,14 @@ def _read(raw: str) -> _Answer:
 def _verified(
     raw: str, facts: Facts, contradictions: Sequence[str], shares: Mapping[str, float], allowed: int
 ) -> Verified:
-    finished = _END.search(raw.strip()) is not None
+    # A tag alone says nothing of what it names.
+    finished = _END.search(raw.strip()) is not None and re.search(r"\w", _MARK.sub("", raw))
     right = float(np.mean(list(shares.values()))) if finished else 0.0
     words = _words(raw)
     allowed += SPARE + (_words(all_described(facts)) if facts.regions else 0)
     needless = min(words, _repeated(raw) + max(0, words - allowed))
     score = right / 2 - 1 if contradictions else right * (1 - needless / max(1, words))
-    parts = {name: finished and share == 1.0 for name, share in shares.items()}
+    parts = {name: bool(finished) and share == 1.0 for name, share in shares.items()}
     return Verified(right, tuple(contradictions), words, needless, score, parts)
 
 
@@ -213,17 +228,19 @@ def _asked(answer: _Answer, intent: Intent, facts: Facts, look: str) -> dict[str
 
 def _of_all(answer: _Answer, intent: Intent, facts: Facts) -> dict[str, float]:
     """Questions about the part and all that was found on it, or one thing about one region."""
-    name = intent.name
+    name, bare = intent.name, intent.name not in ("sound", "order")
     if not facts.regions:
-        denied = answer.denies or (name not in ("presence", "sound", "order") and _none(answer))
-        said = denied if facts.verdict == "normal" else answer.affirms
+        denied = answer.denies(bare=bare) or (
+            name not in ("presence", "sound", "order") and _none(answer)
+        )
+        said = denied if facts.verdict == "normal" else answer.affirms(bare=bare)
         return {"presence": float(said)}
     if intent.focus is not None:
         return _named(answer, facts, [intent.focus], _DETAILS.get(name, ()))
     asked = range(min(SHOWN, len(facts.regions)))
     parts = _named(answer, facts, asked, _DETAILS.get(name, ()), others=True)
     if name in ("presence", "sound", "order"):
-        parts["presence"] = float(answer.affirms)
+        parts["presence"] = float(answer.affirms(bare=bare))
     if name in ("count", "report"):
         parts["count"] = float(_count(answer.text) == len(facts.regions))
     if facts.verdict == "unsure":

@@ -7,8 +7,8 @@ the answers of the first round's PPO. All are judged by the taste itself on held
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,15 @@ from anomalyst.training.alignment.judging import (
 from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
 from anomalyst.training.alignment.rollouts import sample, texts_of
-from anomalyst.training.alignment.stages import AlignConfig, Plan, has_finished, plan_stages
+from anomalyst.training.alignment.stages import AlignConfig, Plan, plan_stages, to_be_run
 from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.preferences.simulated import SimulatedConfig, judged_by
 from anomalyst.training.data.preferences.tastes import TASTES, liking
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
-from anomalyst.training.studies.resuming import refuse_other_study
+from anomalyst.training.monitor.training_monitor import TrainingStopped
+from anomalyst.training.studies.resuming import begin_study
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.alignment.reward_model import RewardRecipe
 from anomalyst.vlm.huggingface.loading import load_model
@@ -89,6 +90,7 @@ class TasteResult:
     reward: Mapping[str, Any]  # reward.json of the last round, and accuracy by the true taste
     models: Mapping[str, Mapping[str, float]]  # name -> figures of `Judged`
     wins: Mapping[str, float]  # method -> share of questions won against SFT, ties half
+    stopped: Mapping[str, str] = field(default_factory=dict)  # run -> why the monitor ended it
 
 
 def run_alignment_study(
@@ -99,7 +101,7 @@ def run_alignment_study(
     on_log: Callable[[str], LogCallback] = lambda _: lambda _: None,
 ) -> list[TasteResult]:
     """Everything that is not there yet, in OUT/TASTE; each taste's figures are kept as JSON."""
-    refuse_other_study(out, to_mapping(study))
+    begin_study(out, to_mapping(study))
     recipe = FeatureCacheRecipe(looks=study.looks or str(out / "looks"), episodes=study.episodes)
     looks = read_features(recipe.feature_folder(out))
     held = held_out_prompts(looks, study.questions, turns=1)
@@ -131,6 +133,7 @@ class _Inspector:
     ):
         self.study, self.taste, self.folder = study, taste, folder
         self.drawn, self.looks, self.on_log = drawn, looks, on_log
+        self.stopped: dict[str, str] = {}
         make_folder(folder)
 
     def run(self, held: Sequence[Prompt]) -> TasteResult:
@@ -154,6 +157,7 @@ class _Inspector:
                 for name, one in judged.items()
                 if name not in ("before", "sft")
             },
+            stopped=self.stopped,
         )
 
     def _reward(self) -> dict[str, Any]:
@@ -256,19 +260,28 @@ class _Inspector:
             reward=reward,
             initial=initial,
             recipes=self.study.recipes,
-            overrides=(
-                *(f"{name}.looks={self.looks}" for name in ("sft", "ppo", "grpo")),
-                *(f"{n}.episodes={self.study.episodes}" for n in ("sft", "ppo", "grpo")),
-                *self.study.overrides,
-            ),
+            overrides=tuple(self._changes(method)),
         )
         return plan_stages(config, data, out)
 
+    def _changes(self, method: str) -> Iterator[str]:
+        """What is changed of the steps that a method has."""
+        for name in ("sft", *({method} & {"ppo", "grpo"})):
+            yield f"{name}.looks={self.looks}"
+            yield f"{name}.episodes={self.study.episodes}"
+        for one in self.study.overrides:
+            if one.partition(".")[0] not in set(METHODS) - {method}:
+                yield one
+
     def _train(self, plan: Plan) -> None:
-        for stage in plan.stages:
-            if not has_finished(stage):
-                name = f"{self.taste} {stage.folder.relative_to(self.folder)}"
-                train(stage.recipe, stage.folder, on_log=self.on_log(name))
+        for stage, anew in to_be_run(plan.stages):
+            name = f"{self.taste} {stage.folder.relative_to(self.folder)}"
+            try:
+                train(stage.recipe, stage.folder, resume=not anew, on_log=self.on_log(name))
+            except TrainingStopped as error:  # judged as it was at its last checkpoint
+                self.stopped[str(stage.folder.relative_to(self.folder))] = str(error)
+                if not stage.model.is_dir():
+                    raise
 
     def _prompts(self, number: int, count: int) -> list[Prompt]:
         seeds = (SAMPLED_SEED, self.study.seed, TASTES.index(self.taste), number)

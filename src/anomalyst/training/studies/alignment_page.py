@@ -37,13 +37,9 @@ def _rewards(results: Sequence[TasteResult]) -> Section:
         if one.reward
     ]  # fmt: skip
     heads = [
-        "taste",
-        "pairs",
-        "of the ranked the wrong way, %",
-        "held-out pairs",
-        "ranked right, %",
-        "calibration error",
-    ]
+        "taste", "pairs", "of the ranked the wrong way, %", "held-out pairs", "ranked right, %",
+        "without noise, %", "calibration error",
+    ]  # fmt: skip
     said = ["Held-out pairs are noisy like the others, so nothing can rank all of them right."]
     return Section(title="Reward models", sentences=said, heads=heads, rows=rows)
 
@@ -55,6 +51,7 @@ def _wins(results: Sequence[TasteResult]) -> Section:
         for one in results
     ]
     said = ["Share of questions whose answer the taste likes better than SFT's; ties count half."]
+    said += [f"{one.taste}, {run}: {why}" for one in results for run, why in one.stopped.items()]
     return Section(
         title="Wins against SFT, %", sentences=said, heads=["taste", *methods], rows=rows
     )

@@ -28,6 +28,8 @@ def write_page(
     out: Path, name: str, title: str, intro: Sequence[str], sections: Sequence[Section]
 ) -> str:
     """OUT/NAME.html, NAME.md and a PNG for each picture; returns the Markdown."""
+    for one in sections:
+        assert all(len(row) == len(one.heads) for row in one.rows), f"a row of {one.title!r}"
     environment = Environment(
         loader=PackageLoader("anomalyst.training.studies", "."),
         autoescape=select_autoescape(["j2"]),

@@ -10,7 +10,8 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training.recipe import DetectorRecipe, Recipe, with_task
 from anomalyst.training.task import Task
 from anomalyst.training.tasks.alignment.dpo import DPORecipe, DPOTask
-from anomalyst.training.tasks.alignment.policy import PolicyRecipe, PolicyTask
+from anomalyst.training.tasks.alignment.policy import PolicyTask
+from anomalyst.training.tasks.alignment.policy_recipe import PolicyRecipe
 from anomalyst.training.tasks.alignment.reward_model import RewardRecipe, RewardTask
 from anomalyst.training.tasks.alignment.sft import SFTRecipe, SFTTask
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask

@@ -71,6 +71,11 @@ class DialogueTask(Task):
         """Dialogues and tokens count."""
         return {"samples": len(batch["input_ids"]), "tokens": batch["input_ids"].numel()}
 
+    @property
+    def family(self) -> str:
+        """Of the language model; it decides the template."""
+        return str(self.model.config.text_config.model_type)
+
     def blocks(self) -> dict[str, nn.Module]:
         """The decoder layers of the language model."""
         return {f"language_model.{k}": v for k, v in blocks_of(self.model.language_model).items()}
@@ -188,7 +193,8 @@ class LanguageTask(DialogueTask):
                 yield f"{one.question} {one.answer}"
 
     def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        return dialogue_sample(self._scene(rng), self.processor, rng, turns=self.recipe.turns)
+        turns, family = self.recipe.turns, self.family
+        return dialogue_sample(self._scene(rng), self.processor, rng, turns=turns, family=family)
 
 
 def dialogue_sample(
@@ -197,12 +203,13 @@ def dialogue_sample(
     rng: np.random.Generator,
     *,
     turns: int,
+    family: str,
 ) -> dict[str, Any]:
     """A dialogue of the grammar about a scene: ids (T,), labels (T,), and what is shown."""
     facts, look, shown = scene
     written = write_dialogue(facts, look, rng, turns=turns)
     messages = messages_of([(one.question, one.answer) for one in written], facts.as_text())
-    ids, labels = processor.training_ids(messages, "llama")
+    ids, labels = processor.training_ids(messages, family)
     return {"input_ids": ids, "labels": labels} | shown
 
 

@@ -113,7 +113,6 @@ class VisionLanguageTask(DialogueTask):
         embedded = recipe.vision == "embedded"
         self.detector = Detector(encoder, load_decoder() if embedded else None, dtype=dtype)
         self.model, self.processor = self._build_model()
-        self.family = str(self.model.config.text_config.model_type)
         self.adapted = [m for m in self.model.modules() if isinstance(m, BaseTunerLayer)]
         self.module: nn.Module = self.model
         self.leaves_out = "vision" in recipe.train  # some of an encoder serves other tasks

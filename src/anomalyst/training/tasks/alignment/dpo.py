@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.alignment.objectives import dpo_loss, masked_mean
-from anomalyst.training.alignment.preferences import Compared, load_preferences
+from anomalyst.training.alignment.preferences import HELD_OUT, Compared, load_preferences
 from anomalyst.training.alignment.rollouts import answer_states, token_logprobs, with_answers
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, prefetched
@@ -30,7 +30,7 @@ class DPORecipe(Recipe):
     preferences: str = ""  # rankings, as `anomalyst store preferences` writes them
     beta: float = 0.1  # how dear it is to leave the model of the start
     sft_weight: float = 0.0  # of the cross-entropy of the chosen answer beside it
-    held_out: float = 0.2  # share of the pictures that is not learnt from
+    held_out: float = HELD_OUT  # share of the pictures that is not learnt from
 
 
 class DPOTask(DialogueTask):
@@ -44,10 +44,14 @@ class DPOTask(DialogueTask):
             raise AnomalystError(
                 f"{recipe.preferences}: holds no two answers of unequal rank; rank some answers."
             )
+        if recipe.validate_every and not self.others:
+            raise AnomalystError(
+                f"{recipe.preferences}: nothing can be held out of so few pictures; set "
+                "validate_every=0."
+            )
         self.model, self.processor = load_actor(recipe.initial)
         self.module = self.model
         self.reference = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.family = str(self.model.config.text_config.model_type)
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
         """Pairs drawn anew for every step."""
@@ -56,7 +60,7 @@ class DPOTask(DialogueTask):
 
     def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
         """Pairs about pictures that nothing is learnt from."""
-        make = partial(self._drawn, self.recipe.seed + 1, self.others or self.pairs, share.of)
+        make = partial(self._drawn, self.recipe.seed + 1, self.others, share.of)
         return prefetched(make, range(count), share, 0)
 
     def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:

@@ -7,16 +7,16 @@ on these answers. What a round is made of is a function of the seed and of its n
 import copy
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.alignment.actor_critic import ActorCritic
 from anomalyst.training.alignment.objectives import (
     AdaptiveKL,
     answer_mean,
@@ -32,8 +32,6 @@ from anomalyst.training.alignment.objectives import (
 from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
 from anomalyst.training.alignment.rewards import (
-    HackingConfig,
-    RewardConfig,
     Rewards,
     RewardWatch,
     RoundMeans,
@@ -46,84 +44,15 @@ from anomalyst.training.alignment.rollouts import (
     token_logprobs,
 )
 from anomalyst.training.data.dialogues.scenes import draw_scene
-from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
+from anomalyst.training.data.feature_cache import read_features
 from anomalyst.training.task import Share
+from anomalyst.training.tasks.alignment.policy_recipe import PolicyRecipe
 from anomalyst.training.tasks.alignment.sft import load_actor
 from anomalyst.training.tasks.language import DialogueTask, collated, dialogue_sample
 from anomalyst.vlm.huggingface import AnomalystModel
 
 Batch = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KLConfig:
-    """How dear it is to leave the model of the start."""
-
-    start: float = 0.05  # coefficient of log pi - log pi_ref inside PPO's reward
-    target: float = 2.0  # nats an answer, to which the coefficient is steered; 0: it stays
-    horizon: float = 2000.0  # answers in which it may change by a fifth
-    weight: float = 0.04  # of GRPO's KL term, in its loss
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyRecipe(FeatureCacheRecipe):
-    """Step 3 of InstructGPT; `batch` counts answers, `initial` is the model after step 1."""
-
-    task: Literal["ppo"] = "ppo"
-    algorithm: Literal["ppo", "grpo"] = "ppo"
-    reward: RewardConfig = field(default_factory=RewardConfig)
-    preferences: str = ""  # rankings whose questions are asked among the grammar's; empty: none
-    own_questions: float = 0.3  # share of questions from `preferences`
-    imagined: float = 0.5  # share of drawn scenes whose regions never were
-    turns: int = 2  # most of a dialogue; the last is answered
-    epochs: int = 2  # steps trained on one round of answers
-    group: int = 4  # GRPO: answers to each question
-    answer_tokens: int = 80
-    temperature: float = 1.0
-    clip: float = 0.2
-    value_clip: float = 0.2
-    value_weight: float = 0.1
-    gamma: float = 1.0
-    lam: float = 0.95
-    kl: KLConfig = field(default_factory=KLConfig)
-    pretraining_weight: float = 0.0  # of the cross-entropy of the grammar's dialogues beside it
-    hacking: HackingConfig = field(default_factory=HackingConfig)
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.steps % self.epochs:
-            raise ValueError(
-                f"steps is {self.steps} and epochs {self.epochs}; steps must be a multiple of it"
-            )
-        if self.algorithm == "grpo" and (self.group < 2 or self.batch % self.group):
-            raise ValueError(
-                f"group is {self.group} and batch {self.batch}; groups of 2 or more must fill it"
-            )
-        if not 0 <= self.own_questions <= 1:
-            raise ValueError(f"own_questions is {self.own_questions}; a share is needed")
-
-
-class ValueHead(nn.Module):
-    """States (B, A, E) -> the reward foretold from each token on, (B, A); 0 at the start."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, states: Tensor) -> Tensor:
-        found: Tensor = self.out(torch.tanh(self.hidden(states)))
-        return found[..., 0]
-
-
-class ActorCritic(nn.Module):
-    """What speaks, and for PPO what foretells the reward."""
-
-    def __init__(self, policy: AnomalystModel, *, critic: bool):
-        super().__init__()
-        self.policy = policy
-        width = policy.config.text_config.hidden_size
-        self.value = ValueHead(width) if critic else None
+POLICY_SEED = 1 << 48  # nothing else is drawn from these
 
 
 class PolicyTask(DialogueTask):
@@ -198,7 +127,10 @@ class PolicyTask(DialogueTask):
 
     def _answered(self, number: int, part: int, parts: int) -> Batch:
         """One micro-batch: answers with their log-probabilities and rewards."""
-        recipe, rng = self.recipe, np.random.default_rng((self.recipe.seed, number, part))
+        recipe, rng = (
+            self.recipe,
+            np.random.default_rng((POLICY_SEED, self.recipe.seed, number, part)),
+        )
         count = recipe.batch // parts
         group = self._group
         if count % group:
@@ -221,7 +153,8 @@ class PolicyTask(DialogueTask):
     def _dialogue(self, rng: np.random.Generator) -> dict[str, Any]:
         drawn = self.prompts
         scene = draw_scene(drawn.looks, rng, imagined=drawn.imagined, size_px=drawn.size_px)
-        return dialogue_sample(scene, self.processor, rng, turns=self.recipe.turns)
+        turns, family = self.recipe.turns, self.family
+        return dialogue_sample(scene, self.processor, rng, turns=turns, family=family)
 
     def _inside(self, work: Any) -> Any:
         """What needs whole weights is done where an engine has them whole."""
@@ -245,14 +178,19 @@ class PolicyTask(DialogueTask):
 
     def _measured(self, answers: Answers) -> dict[str, Tensor]:
         """Log-probabilities (B, A) by actor and reference, and values, before a step is taken."""
-        batch, temperature = answers.inputs, self.recipe.temperature
+        batch, device = answers.inputs, answers.ids.device
+        # As the step will compute them: else the first ratio is not 1.
+        with torch.autocast(device.type, self.low_precision, enabled=bool(self.low_precision)):
+            return self._measured_in(batch, self.reference.to(device))
+
+    def _measured_in(self, batch: Batch, reference: AnomalystModel) -> dict[str, Tensor]:
+        temperature = self.recipe.temperature
         states = answer_states(self.model, batch)
         old, entropy = token_logprobs(self.model, states, batch, temperature)
-        reference = self.reference.to(states.device)
         before, _ = token_logprobs(reference, answer_states(reference, batch), batch, temperature)
         found = {"old": old, "reference": before, "entropy": entropy}
         if self.actor_critic.value is not None:
-            found["old_values"] = self.actor_critic.value(states)
+            found["old_values"] = self.actor_critic.value(states).float()
         return found
 
     def _agree(self, made: list[Batch], seconds: float) -> None:
@@ -276,7 +214,9 @@ class PolicyTask(DialogueTask):
         if self.recipe.algorithm == "ppo":
             self._whiten(made)
         means = {name: value for name, value in means.items() if not name.endswith("_squared")}
-        told = means | {"kl_coefficient": self.kl.coefficient, "generating_seconds": seconds}
+        told = means | {"generating_seconds": seconds}
+        if self.recipe.algorithm == "ppo":
+            told["kl_coefficient"] = self.kl.coefficient
         for batch in made:
             batch["told"] = {name: torch.tensor(value) for name, value in told.items()}
 

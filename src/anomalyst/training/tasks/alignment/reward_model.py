@@ -15,7 +15,7 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole, write_text
 from anomalyst.training.alignment.objectives import reward_loss
-from anomalyst.training.alignment.preferences import Compared, load_preferences
+from anomalyst.training.alignment.preferences import HELD_OUT, Compared, load_preferences
 from anomalyst.training.alignment.rollouts import with_answers
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task, prefetched
@@ -24,7 +24,7 @@ from anomalyst.vlm.huggingface.layer_patches import blocks_of
 from anomalyst.vlm.huggingface.modeling import SHOWN
 from anomalyst.vlm.huggingface.reward import AnomalystRewardModel
 
-LEAST_PAIRS = 40  # fewer tell no taste from chance: docs/alignment.md, "How many pairs"
+LEAST_PAIRS = 40  # to learn from
 BINS = 5  # of the calibration: of equal width, from a chance of 0.5 to 1
 
 
@@ -40,7 +40,7 @@ class RewardRecipe(Recipe):
     preferences: str = ""  # rankings, as `anomalyst store preferences` writes them
     layers: int = 2  # of the actor's
     margin: float = 0.5  # by which the scores of answers must differ, for each rank beyond one
-    held_out: float = 0.2  # share of the pictures that is not learnt from
+    held_out: float = HELD_OUT  # share of the pictures that is not learnt from
 
 
 class RewardTask(Task):
@@ -54,7 +54,7 @@ class RewardTask(Task):
             raise AnomalystError(
                 f"{recipe.preferences}: {len(self.pairs)} pairs of answers to learn from and "
                 f"{len(self.others)} held out; a reward model needs {LEAST_PAIRS} and one. "
-                "Rank more answers, or train without one: `reward: verifiable`."
+                "Rank more answers, or align with --reward verifiable, which needs nobody."
             )
         actor, self.processor = load_actor(recipe.initial)
         try:

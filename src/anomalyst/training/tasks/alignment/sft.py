@@ -1,5 +1,7 @@
 """Supervised fine-tuning: people's better answers, blended with the grammar's dialogues."""
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +12,10 @@ from torch import Tensor
 
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE
-from anomalyst.training.alignment.preferences import load_preferences
-from anomalyst.training.alignment.prompts import Prompt, training_looks
+from anomalyst.training.alignment.preferences import HELD_OUT, load_preferences
+from anomalyst.training.alignment.prompts import Prompt, held_out_looks, training_looks
 from anomalyst.training.alignment.rollouts import with_answers
+from anomalyst.training.task import Share
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 
@@ -44,7 +47,7 @@ class SFTRecipe(LanguageRecipe):
     task: Literal["sft"] = "sft"  # type: ignore[assignment]
     preferences: str = ""  # rankings, as `anomalyst store preferences` writes them; empty: none
     blend: BlendConfig = field(default_factory=BlendConfig)
-    held_out: float = 0.1  # share of the pictures that is not learnt from
+    held_out: float = HELD_OUT  # share of the pictures that is not learnt from
 
 
 class SFTTask(LanguageTask):
@@ -54,16 +57,24 @@ class SFTTask(LanguageTask):
 
     def __init__(self, recipe: SFTRecipe, out: Path):
         self.corrections: list[tuple[Prompt, str]] = []
+        self.others: list[tuple[Prompt, str]] = []
         if recipe.preferences:
             found = load_preferences(Path(recipe.preferences), recipe.held_out)
-            self.corrections = found.corrections()
+            self.corrections, self.others = found.corrections(), found.held_out_corrections()
             if not self.corrections and recipe.blend.corrections:
                 raise AnomalystError(
                     f"{recipe.preferences}: holds no answer to learn from; correct some answers, "
                     "or set blend.corrections=0."
                 )
         super().__init__(recipe, out)
-        self.looks = list(training_looks(self.looks))
+        self.all_looks = self.looks
+        self.looks = list(training_looks(self.all_looks))
+
+    def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
+        """Corrections and dialogues about pictures that nothing is learnt from."""
+        other = copy.copy(self)
+        other.corrections, other.looks = self.others, list(held_out_looks(self.all_looks))
+        return super(SFTTask, other).held_out(share, count)
 
     def _start(self) -> tuple[AnomalystModel, AnomalystProcessor]:
         return load_actor(self.recipe.initial)
@@ -72,7 +83,7 @@ class SFTTask(LanguageTask):
         if not self.corrections or rng.random() >= self.recipe.blend.corrected:
             return super()._sample(rng)
         prompt, better = self.corrections[int(rng.integers(len(self.corrections)))]
-        return sample_of(prompt, better, self.processor)
+        return sample_of(prompt, better, self.processor, self.family)
 
 
 def load_actor(initial: str) -> tuple[AnomalystModel, AnomalystProcessor]:
@@ -91,9 +102,11 @@ def load_actor(initial: str) -> tuple[AnomalystModel, AnomalystProcessor]:
     return model.train().requires_grad_(True), processor
 
 
-def sample_of(prompt: Prompt, answer: str, processor: AnomalystProcessor) -> dict[str, Tensor]:
+def sample_of(
+    prompt: Prompt, answer: str, processor: AnomalystProcessor, family: str
+) -> dict[str, Tensor]:
     """A question and its answer as a sample of the language task; only the answer is learnt."""
-    made = with_answers([prompt], [answer], processor, "llama")
+    made = with_answers([prompt], [answer], processor, family)
     ids = made.ids[0]
     asked = len(ids) - made.said.shape[1]
     labels = torch.cat([torch.full((asked,), -100), ids[asked:]])
