@@ -384,7 +384,9 @@ def test_a_step_is_done_anew_only_where_what_it_is_made_of_changed(looks, actor,
     assert done(Stage("reward", logged, tmp_path / "reward")) == []
     rankings_file(tmp_path, looks, count=31)  # somebody ranked one more
     assert done(*stages, killed_after=1) == [("reward", True)]
-    assert done(*stages) == [("dpo", True)]  # killed before it: what it had is of the old data
+    # Killed before the next one began: what that had was of the old data, and is gone.
+    assert not (tmp_path / "dpo" / "checkpoints").exists()
+    assert done(*stages) == [("dpo", False)]
 
 
 def test_a_few_rankings_are_all_learnt_from_and_pictures_are_not_split(looks, tmp_path):

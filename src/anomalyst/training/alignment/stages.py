@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,11 +128,13 @@ def to_be_run(stages: Sequence[Stage], *, fresh: bool = False) -> Iterator[tuple
     for index, stage in enumerate(stages):
         if not fresh and has_finished(stage):
             continue
-        known = _state(stage).get("of") == made_of(stage)
+        anew = fresh or _state(stage).get("of") != made_of(stage)
         for later in stages[index + 1 :]:
             (later.folder / STATE).unlink(missing_ok=True)
+        if anew:
+            shutil.rmtree(stage.folder / "checkpoints", ignore_errors=True)
         _note(stage, finished=False)
-        yield stage, fresh or not known
+        yield stage, anew
         _note(stage, finished=True)
         fresh = True
 
