@@ -28,6 +28,7 @@ from anomalyst.server.storage.preferences import (
     unpaired,
 )
 from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui.context import Bench
 from anomalyst.types import Dialogue, Region
 from anomalyst.vlm.candidates import candidates
@@ -306,6 +307,24 @@ def test_a_better_answer_of_before_is_exported_as_its_texts_say(service, inspect
     service.store.add_correction(row, None)
     [one] = [one for one in rankings(service.store) if one.id == row.id]
     assert one.answers == ("Yes, at the rim.", turn.answer["raw"]) and one.ranks == (1, 2)
+
+
+def test_a_false_alarm_becomes_a_pair_that_people_can_read(service, corrections, inspected):
+    """The rejected answer names places by the facts as they were found."""
+    id, _ = inspected
+    said = corrections.judge(id, False, by="zoe")
+    try:
+        [pair] = [one for one in preference_pairs(service.store) if one["by"] == "zoe"]
+        chosen, rejected = (pair[k][0]["content"][0]["text"] for k in ("chosen", "rejected"))
+        assert chosen.startswith("No, there is no defect") and "(box " in rejected
+        assert "<region" not in rejected
+        with service.store.session() as session:
+            session.get(InspectionRow, id).verdict = "unsure"  # then it says neither
+        assert not [one for one in preference_pairs(service.store) if one["by"] == "zoe"]
+    finally:
+        with service.store.session() as session:
+            session.get(InspectionRow, id).verdict = "anomalous"
+        corrections.undo(said.id, by="zoe")
 
 
 def test_trl_reads_the_pairs_and_the_thumbs(service, corrections, inspected):

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,8 @@ def test_no_worse_means_no_worse_anywhere():
         "place", "contradictions", "contradictions",
     ]  # fmt: skip
     assert "place: 4 of 50 wrong, the live model has 3 of 50." in refused.reasons
+    silent = compare(live, replace(live, unfinished=1))  # an endless answer contradicts nothing
+    assert silent.reasons == ("unfinished: 1 of 200 answers have no end, the live model has 0.",)
     assert GateFigures.from_dict(json.loads(json.dumps(live.as_dict()))) == live
 
 

@@ -80,7 +80,6 @@ def test_the_newest_word_of_a_person_counts_until_it_is_undone(store):
     last = says(store, inspected(store, "again", "anomalous", "a"), "wrong", number=2)
     [one] = judgements(store, "bolt").fine
     assert one.name == "again"  # the same picture, inspected twice
-    assert [one.spoiled for one in judgements(store, "bolt", without=last.id).spoiled] == [True]
     store.mark_correction(last.id, undone_at=now())
     assert [one.name for one in judgements(store, "bolt").spoiled] == ["a"]
 
@@ -100,6 +99,46 @@ def test_what_cannot_be_learnt_from_is_passed_over_and_counted(store):
         judged.DISAGREE: ["disputed"], judged.GONE: ["gone"],
         judged.COMPARED: ["compared"], judged.TAUGHT: ["known"],
     }  # fmt: skip
+
+
+def test_words_taken_back_or_disputed_are_overruled(store):
+    seen = inspected(store, "a", "anomalous")
+    first, last = says(store, seen, "wrong", number=1), says(store, seen, "right", number=2)
+    part = says(store, seen, "fine", number=3, boxes_xyxy=[[1, 1, 4, 4]])  # says nothing of it all
+    assert judged.overruled(store, "bolt") == {first.id}
+    other = says(store, seen, "wrong", by="bob", number=4)
+    assert judged.overruled(store, None) == {first.id, last.id, other.id}
+    assert part.id not in judged.overruled(store, None)
+
+
+@pytest.mark.parametrize("kind", ["up", "ranking", "answer", "wrong"])
+def test_only_undoing_a_judgement_of_the_picture_learns_anew(store, kind, monkeypatch):
+    """And only of pictures that were learnt; where that fails, all is unlearnt."""
+    from anomalyst.server.corrections import Corrections
+    from anomalyst.server.learning import Learning
+
+    row = inspected(store, "a")
+    said = says(store, row, kind, number=1, verdict="anomalous")
+
+    class Service:
+        def __init__(self):
+            self.store = store
+
+        def product_names(self):
+            return ["bolt"]
+
+    asked: list[object] = []
+
+    def refused(*_, only=None, **__):
+        asked.append((only, store.correction(said.id).undone_at is not None))
+        raise AnomalystError("the disk is full.")
+
+    monkeypatch.setattr(Learning, "_learnt", lambda *_: [row.picture])
+    monkeypatch.setattr(Learning, "_learn", refused)
+    monkeypatch.setattr(Learning, "unlearn", lambda *_, **__: asked.append("unlearnt"))
+    undone = Corrections(Service()).undo(said.id, by="eve")
+    assert undone.undone_at is not None
+    assert asked == ([([row.picture], True), "unlearnt"] if kind == "wrong" else [])
 
 
 def test_a_mask_stays_with_what_is_called_spoiled(store):

@@ -1,5 +1,6 @@
 """What the terminal shows: progress on stderr, results on stdout."""
 
+import getpass
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -108,3 +109,11 @@ def pictures_in(paths: Sequence[Path]) -> list[Path]:
             )
         found += inside
     return found
+
+
+def user_name() -> str:
+    """Who types the command; a container may run under a number without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from anomalyst.errors import AnomalystError
-from anomalyst.server.errors import Conflict, NotFound
+from anomalyst.server.errors import Busy, Conflict, NotFound
 from anomalyst.server.jobs.tasks import Accept, Box, Candidates, Withdraw
 from anomalyst.server.learning import Learning
 from anomalyst.server.records.answers import JudgedAnswers, earlier
@@ -30,7 +30,7 @@ Kind = Literal["right", "wrong", "fine", "mask"]
 AnswerKind = Literal["answer", "up", "down", "ranking"]
 # What each undoes that the same person said of the same answers.
 REPLACED: dict[AnswerKind, tuple[AnswerKind, ...]] = {
-    "answer": (), "up": ("up", "down"), "down": ("up", "down"), "ranking": ("ranking",),
+    "answer": ("answer",), "up": ("up", "down"), "down": ("up", "down"), "ranking": ("ranking",),
 }  # fmt: skip
 LONGEST_TEXT = 2000  # characters of a person's own words
 MOST_BOXES = 50
@@ -166,15 +166,22 @@ class Corrections:
 
     def undo(self, id: str, *, by: str) -> CorrectionRow:
         """Take a correction back; what was learnt from it is forgotten."""
-        row = self.store.correction(id)
-        if row.undone_at is not None:
-            return row
-        if row.kind == "fine" and row.applied_at is not None:
-            self.service.run_task(Withdraw(product=row.product, name=row.id))
-            self.store.note(row.product, "withdrawn", by, correction=row.id)
-        self.learning.forget(row, by=by)
-        self.store.mark_correction(row.id, undone_at=now())
-        self.store.set_reviewed(row.inspection, self._judgement_left(row.inspection))
+        with self.learning.alone:
+            row = self.store.correction(id)
+            if row.undone_at is not None:
+                return row
+            if row.kind == "fine":  # withdrawing what was not accepted does nothing
+                self.service.run_task(Withdraw(product=row.product, name=row.id))
+                self.store.note(row.product, "withdrawn", by, correction=row.id)
+            # Before it is learnt without it: a judgement that is read meanwhile leaves it out.
+            self.store.mark_correction(row.id, undone_at=now())
+            self.store.set_reviewed(row.inspection, self._judgement_left(row.inspection))
+            try:
+                self.learning.forget(row, by=by)
+            except Busy:
+                if row.kind != "fine":  # nothing was done: it can be undone again
+                    self.store.mark_correction(row.id, undone_at=None)
+                raise
         return self.store.correction(id)
 
     def _apply(self, row: CorrectionRow, seen: InspectionRow) -> None:

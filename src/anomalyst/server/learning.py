@@ -1,10 +1,12 @@
 """A product learns what people called fine or spoiled, and forgets it again."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from anomalyst.errors import AnomalystError
 from anomalyst.product_index import product_folder, read_record
-from anomalyst.server.errors import Conflict
+from anomalyst.server.errors import Busy, Conflict
 from anomalyst.server.jobs.tasks import JudgedPicture, Learn, Unlearn
 from anomalyst.server.records.judged import Judged, Judgements, judgements
 from anomalyst.server.records.products import digest, summary
@@ -13,6 +15,7 @@ from anomalyst.server.storage.tables import ChangeRow, CorrectionRow
 from anomalyst.teaching.known_defects.limits import BAD_LEAST, GOOD_LEAST
 
 LEARNT, NOT_TAKEN, UNLEARNT = "learnt", "not learnt", "unlearnt"  # kinds of changes
+JUDGING = ("right", "wrong", "fine", "mask")  # corrections that say what a picture is
 SECONDS = 1800.0  # that a learning may take: each picture is looked at twice
 NAMED_MOST = 20
 Say = Callable[[str], None]
@@ -23,6 +26,8 @@ class Learning:
 
     def __init__(self, service: Service):
         self.service, self.store = service, service.store
+        # What is read of the record, learnt and noted belongs together: an undo waits.
+        self.alone = threading.RLock()
 
     def learn(
         self, name: str, *, by: str, dry_run: bool = False, say: Say = lambda _: None
@@ -31,33 +36,39 @@ class Learning:
 
         Raises Conflict, and changes nothing, where too few pictures were judged.
         """
-        found = self._learn(name, say=say, keep=not dry_run)
-        if not dry_run:
+        if dry_run:
+            return self._learn(name, say=say, keep=False)
+        with self.alone:
+            found = self._learn(name, say=say)
             self.store.note(name, LEARNT if found["taken"] else NOT_TAKEN, by, **found)
         return found
 
     def unlearn(self, name: str, *, by: str) -> dict[str, Any]:
         """The product as it was before it learnt from judgements. Raises Conflict if it did not."""
-        if not self._learnt(name):
-            raise Conflict(f"product {name!r} has learnt nothing from judgements.")
-        found = self.service.run_task(Unlearn(product=name), seconds=SECONDS)
-        self.store.note(name, UNLEARNT, by, **found)
+        with self.alone:
+            if not self._learnt(name):
+                raise Conflict(f"product {name!r} has learnt nothing from judgements.")
+            found = self.service.run_task(Unlearn(product=name), seconds=SECONDS)
+            self.store.note(name, UNLEARNT, by, **found)
         return found
 
     def forget(self, row: CorrectionRow, *, by: str) -> None:
-        """Before a correction is undone: what the product learnt from it is learnt without it.
+        """After a correction was undone: what the product learnt from it is learnt without it.
 
-        Where too little is left, or that is not better than nothing, it is all unlearnt.
+        Only of pictures that it has learnt already. Where too little is left, or that cannot be
+        learnt or is not better than nothing, it is all unlearnt.
         """
         name = row.product
-        if name not in self.service.product_names():
+        if row.kind not in JUDGING or name not in self.service.product_names():
             return
-        picture = self.store.inspection(row.inspection).picture
-        if picture not in self._learnt(name):
+        learnt = self._learnt(name)
+        if self.store.inspection(row.inspection).picture not in learnt:
             return
         try:
-            found = self._learn(name, without=row.id)
-        except Conflict:
+            found = self._learn(name, only=learnt)
+        except Busy:  # nothing was tried
+            raise
+        except AnomalystError:
             found = {"taken": False}
         if found["taken"]:
             self.store.note(name, LEARNT, by, undone=row.id, **found)
@@ -79,9 +90,18 @@ class Learning:
         return rule["judged"] if rule else []
 
     def _learn(
-        self, name: str, *, without: str | None = None, keep: bool = True, say: Say = lambda _: None
+        self,
+        name: str,
+        *,
+        only: Sequence[str] | None = None,
+        keep: bool = True,
+        say: Say = lambda _: None,
     ) -> dict[str, Any]:
-        found = judgements(self.store, name, known=self._taught(name), without=without)
+        """`only`: of these pictures."""
+        found = judgements(self.store, name, known=self._taught(name))
+        if only is not None:
+            found.spoiled = [one for one in found.spoiled if one.picture in only]
+            found.fine = [one for one in found.fine if one.picture in only]
         self._check_enough(name, found)
         task = Learn(
             product=name,

@@ -276,6 +276,8 @@ class Service:
         """A task's result; pictures in its errors are called as their senders call them."""
         try:
             return self.queue.submit(task, say).result(seconds)
+        except TimeoutError:
+            raise Busy("it is still being done; look again in a minute.") from None
         except CancelledError:
             raise Busy(CLOSING) from None
         except PictureError as error:

@@ -45,6 +45,7 @@ class Ranking:
     answers: tuple[str, ...]  # raw: regions as `<region 1>`
     ranks: tuple[int, ...]  # 1: the best; equal ranks: ties
     contradictions: tuple[str, ...] = ()  # of each answer, what goes against the facts; empty: none
+    texts: tuple[str, ...] = ()  # of each answer, as people read it
 
     def pairs(self) -> Iterator[Pair]:
         """Every two of unequal rank; answers that go against the facts are never the better one."""
@@ -112,8 +113,8 @@ def read_rankings(path: Path) -> list[Ranking]:
 
 def _ranking(values: dict[str, Any]) -> Ranking:
     held = {key: value for key, value in values.items() if key != "form"}
-    for name in ("answers", "ranks", "contradictions"):
-        held[name] = tuple(held[name])
+    for name in ("answers", "ranks", "contradictions", "texts"):
+        held[name] = tuple(held.get(name, ()))
     if len(held["answers"]) != len(held["ranks"]) or not held["answers"]:
         raise ValueError(f"{len(held['answers'])} answers and {len(held['ranks'])} ranks")
     turns = tuple((question, answer) for question, answer in held["turns"])

@@ -11,17 +11,20 @@ from anomalyst.errors import AnomalystError
 
 EMBEDDED_LANGUAGE = Path(__file__).parent.parent / "weights" / "language"  # the shipped one
 DIGITS = 12
+READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
+NOT_READ = {"gate.json", "reward.json"}  # what is noted beside a model
 State = tuple[tuple[str, int, int], ...]  # of each file: name, bytes, time of change
 
 
 def model_version(folder: Path) -> str:
-    """12 hexadecimal digits of SHA-256 over config.json and the weights of a model folder.
+    """12 hexadecimal digits of SHA-256 over weights, configuration and tokenizer of a model folder.
 
     Equal folders have equal versions, wherever they lie. Raises AnomalystError for a folder that
     cannot be read.
     """
     try:
-        files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+        there = {path.name for path in folder.iterdir() if path.suffix in READ}
+        files = [folder / name for name in sorted({"config.json"} | there - NOT_READ)]
         states = [(file.name, file.stat()) for file in files]
         state = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in states)
         return _fingerprint(folder.resolve(), state)

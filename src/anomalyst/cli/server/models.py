@@ -1,6 +1,5 @@
 """`anomalyst store models|propose|back`: versions of the language model in a workbench's home."""
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +7,7 @@ import typer
 from typer import Argument
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.screen import needs, print_table, progress, say
+from anomalyst.cli.screen import needs, print_table, progress, say, user_name
 
 if TYPE_CHECKING:
     from anomalyst.server.language.proposal import Proposal
@@ -50,7 +49,7 @@ def propose(
 
     Example: anomalyst store propose runs/align
     """
-    found = propose_model(record.home, folder, getpass.getuser(), database=record.database)
+    found = propose_model(record.home, folder, user_name(), database=record.database)
     show_proposal(found)
     if not found.decision.passes:
         raise typer.Exit(1)
@@ -65,7 +64,7 @@ def back(record: opt.Record) -> None:
     needs("serve", "sqlalchemy")
     from anomalyst.server.language.versions import go_back
 
-    live = go_back(record.home, getpass.getuser())
+    live = go_back(record.home, user_name())
     typer.echo(f"{live.live} is live; {live.before} is one step back.")
 
 

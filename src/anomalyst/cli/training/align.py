@@ -1,6 +1,5 @@
 """`anomalyst align`: learn from what people corrected and ranked."""
 
-import getpass
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.screen import needs, say
+from anomalyst.cli.screen import needs, say, user_name
 from anomalyst.cli.training.train import Processes, launch
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
@@ -101,7 +100,7 @@ def align(
     if store and store.is_dir() and propose:
         from anomalyst.cli.server.models import propose_model, show_proposal
 
-        found = propose_model(store, plan.stages[-1].model, getpass.getuser(), database=database)
+        found = propose_model(store, plan.stages[-1].model, user_name(), database=database)
         show_proposal(found)
         if not found.decision.passes:
             raise typer.Exit(1)

@@ -77,6 +77,11 @@ def compare(live: GateFigures, new: GateFigures) -> GateDecision:
                 f"{row}: {ours.wrong} of {ours.answers} wrong, "
                 f"the live model has {theirs.wrong} of {theirs.answers}."
             )
+    if new.unfinished > live.unfinished:
+        reasons.append(
+            f"unfinished: {new.unfinished} of {new.items} answers have no end, the live model has "
+            f"{live.unfinished}."
+        )
     if new.contradictions > live.contradictions:
         reasons.append(
             f"contradictions: {new.contradictions} of {new.items} answers go against the facts, "

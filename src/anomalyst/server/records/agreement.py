@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from anomalyst.evaluation.agreement import cohen_kappa, fleiss_kappa
+from anomalyst.server.records.judged import opinion
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 
@@ -47,12 +48,8 @@ def _said(row: CorrectionRow, seen: InspectionRow) -> Iterator[tuple[Judged, str
         return Judged(what, row.product, row.inspection, about)
 
     detail = row.detail
-    if row.kind in ("right", "wrong", "mask"):
-        yield thing("verdicts", seen.name), detail["verdict"]
-    elif row.kind == "fine":
-        found = [list(one["box_xyxy"]) for one in (seen.record or {})["regions"]]
-        if all(box in detail["boxes_xyxy"] for box in found):
-            yield thing("verdicts", seen.name), "normal"
+    if (spoiled := opinion(row, seen)) is not None:
+        yield thing("verdicts", seen.name), "anomalous" if spoiled else "normal"
     elif row.kind in ("up", "down"):
         answer = detail["answers"][0]["text"]
         yield thing("thumbs", f"{detail['question']} {answer}"), row.kind

@@ -38,17 +38,15 @@ class Judgements:
         self.passed.setdefault(why, []).append(name)
 
 
-def judgements(
-    store: Store, product: str, *, known: Iterable[str] = (), without: str | None = None
-) -> Judgements:
+def judgements(store: Store, product: str, *, known: Iterable[str] = ()) -> Judgements:
     """What people say of each picture now: of each person, the newest word that was not undone.
 
     A picture of which two people say different things is passed over; so is one that is gone, one
     that the product is compared with since a place of it was called fine, and one whose content
-    (SHA-256) is among `known`. `without`: as if this correction were undone.
+    (SHA-256) is among `known`.
     """
     found = Judgements()
-    for said in _by_picture(_said(store, product, without)).values():
+    for said in _by_picture(_said(store, product)).values():
         one = _judged(said)
         if one is None:
             continue
@@ -63,6 +61,21 @@ def judgements(
             found.pass_over(TAUGHT, one.name)
         else:
             (found.spoiled if one.spoiled else found.fine).append(one)
+    return found
+
+
+def overruled(store: Store, product: str | None) -> set[str]:
+    """The corrections that say nothing any more: the person said otherwise since, or others do."""
+    found = set()
+    for said in _by_picture(_said(store, product)).values():
+        newest = {by: row.id for by, (row, _) in _newest(said).items()}
+        spoken = {row.id: opinion(row, seen) for row, seen in said}
+        disputed = len({spoken[id] for id in newest.values()}) > 1
+        found |= {
+            row.id
+            for row, _ in said
+            if spoken[row.id] is not None and (disputed or newest[row.by] != row.id)
+        }
     return found
 
 
@@ -86,16 +99,18 @@ def fine_all_over(boxes: Sequence[Sequence[int]], seen: InspectionRow) -> bool:
     return all(list(one["box_xyxy"]) in accepted for one in (seen.record or {})["regions"])
 
 
-def _said(store: Store, product: str, without: str | None) -> list[Said]:
+def _said(store: Store, product: str | None) -> list[Said]:
     """What was said and not undone, the newest first, with the inspection it is about."""
     query = (
         select(CorrectionRow, InspectionRow)
         .join(InspectionRow, InspectionRow.id == CorrectionRow.inspection)
-        .where(CorrectionRow.product == product, CorrectionRow.undone_at.is_(None))
+        .where(CorrectionRow.undone_at.is_(None))
         .order_by(CorrectionRow.id.desc())
     )
+    if product is not None:
+        query = query.where(CorrectionRow.product == product)
     with store.session() as session:
-        return [(row, seen) for row, seen in session.execute(query) if row.id != without]
+        return [(row, seen) for row, seen in session.execute(query)]
 
 
 def _by_picture(said: Sequence[Said]) -> dict[str, list[Said]]:

@@ -25,7 +25,7 @@ class CorrectedFacts:
 def corrected(row: CorrectionRow, seen: InspectionRow, pictures: Pictures) -> CorrectedFacts | None:
     """What a correction of the verdict or of places makes of the facts; None: they stay."""
     found = facts_of_row(seen)
-    if row.kind == "wrong":
+    if row.kind == "wrong" and seen.verdict != "unsure":  # which of both it is, was not said
         facts = _judged(found, row.detail["verdict"], ())
         return CorrectedFacts(facts, found, None)
     if row.kind == "fine":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyst.server.records.answers import JudgedAnswers, earlier
+from anomalyst.server.records.judged import overruled
 from anomalyst.server.storage.corrected_facts import CorrectedFacts, corrected
 from anomalyst.server.storage.shown_tensors import write_shown
 from anomalyst.server.storage.store import Store
@@ -18,6 +19,7 @@ from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.grounding import resolved
 from anomalyst.vlm.preferences import Ranking, write_rankings
 from anomalyst.vlm.questions.yes_no import decide
+from anomalyst.vlm.wording import TAG
 
 QUESTION = "Is there a defect, and where?"  # asked where no dialogue was held
 RANKINGS, SHOWN = "rankings.jsonl", "shown"  # of a folder written for training
@@ -31,12 +33,14 @@ class LeftOut:
 
     deleted: int = 0  # corrections about a picture that is gone
     contradictory: int = 0  # pairs and thumbs up whose better answer goes against the facts
+    overruled: int = 0  # of which the person said otherwise since, or on which people disagree
     unplaced: int = 0  # missed defects of which nobody painted where they are
 
     def __str__(self) -> str:
         told = {
             "about deleted pictures": self.deleted,
             "against the facts": self.contradictory,
+            "taken back or disputed": self.overruled,
             "about missed defects without a painted mask": self.unplaced,
         }
         left = ", ".join(f"{count} {what}" for what, count in told.items() if count)
@@ -56,7 +60,11 @@ def rankings(
     passed over.
     """
     left = LeftOut() if left is None else left
+    passed = overruled(store, product)
     for row in store.every_correction(product):
+        if row.id in passed:
+            left.overruled += 1
+            continue
         seen = next(iter(store.inspections([row.inspection])), None)
         if seen is None or seen.picture not in store.pictures:
             left.deleted += 1
@@ -82,11 +90,12 @@ def preference_pairs(
         if one.kind == "thumb":
             continue
         left.contradictory += _contradictory(one)
+        texts = dict(zip(one.answers, one.texts, strict=True))
         for pair in one.pairs():
             yield {
                 "prompt": _prompt(one),
-                "chosen": _said(pair.chosen, one.facts),
-                "rejected": _said(pair.rejected, one.facts),
+                "chosen": _message(texts[pair.chosen]),
+                "rejected": _message(texts[pair.rejected]),
                 "margin": pair.margin,
                 **_about(store, one),
             }
@@ -104,7 +113,7 @@ def unpaired(
         if label and any(one.contradictions):
             left.contradictory += 1
             continue
-        said = _said(one.answers[0], one.facts)
+        said = _message(one.texts[0])
         yield {"prompt": _prompt(one), "completion": said, "label": label, **_about(store, one)}
 
 
@@ -141,6 +150,7 @@ def _of_answers(row: CorrectionRow, said: dict[str, Any], shown: str) -> Ranking
         turns=tuple((question, answer) for question, answer in said["turns"]),
         facts=Facts.from_dict(said["facts"]),
         answers=tuple(answer["raw"] for answer in said["answers"]),
+        texts=tuple(answer["text"] for answer in said["answers"]),
         ranks=tuple(said["ranks"]),
         contradictions=tuple(said["contradictions"]),
         shown=shown,
@@ -162,6 +172,7 @@ def _of_verdict(
         question=question,
         facts=right.facts,
         answers=answers,
+        texts=(resolved(answers[0], right.facts), resolved(answers[1], right.found)),
         ranks=(1, 2) if answers[0] != answers[1] else (1, 1),
         contradictions=("", contradiction(answers[1], question, right.facts)),
         shown=shown,
@@ -216,15 +227,19 @@ def _prompt(one: Ranking) -> list[dict[str, Any]]:
             content.insert(0, {"type": "image", "text": None})  # type: ignore[dict-item]
         messages.append({"role": "user", "content": content})
         if answer is not None:
-            messages += _said(answer, one.facts)
+            messages += _message(_read(answer, one.facts))
     return messages
 
 
-def _said(raw: str, facts: Facts) -> list[dict[str, Any]]:
+def _read(raw: str, facts: Facts) -> str:
+    """An earlier answer as people read it."""
     try:
-        text = resolved(raw, facts)
-    except IndexError:  # it names a region that is not there
-        text = raw
+        return resolved(raw, facts)
+    except IndexError:  # the facts were corrected since: it names a region that is not there
+        return TAG.sub("(a place)", raw)
+
+
+def _message(text: str) -> list[dict[str, Any]]:
     return [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
 
 
