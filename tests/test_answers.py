@@ -422,7 +422,7 @@ def test_people_who_disagree_are_told_apart(service, corrections, tmp_path):
     corrections.rank(shown.id, [1, 2], by="kim")
     corrections.rank(shown.id, [2, 1], by="lee")
     told = agreement_report(service.store, "flange")
-    assert "  kim and lee: Cohen's kappa 1.00 (n = 3, too few to tell" in told
+    assert "  kim and lee: Cohen's kappa 1.00 (n = 3 of 3 inspections, too few to tell" in told
     assert "  3 people each: Fleiss' kappa " in told and "kim and max" in told
     assert "  kim and lee: Cohen's kappa 0.00 (n = 1" in told
     worst = told.split("They disagree most about:\n")[1].splitlines()

@@ -253,7 +253,7 @@ def test_the_server_answers_with_the_live_version(config, tmp_path):
     assert isinstance(gone, AnomalystError) and "is gone" in str(gone)
 
 
-def test_last_months_record_without_what_was_found_fault_with(config, tmp_path):
+def test_last_months_record_without_what_was_judged(config, tmp_path):
     with service_over(config.home) as service:
         teach_flange(service, 2)
         sent = [service.take_file(DEFECT), service.take_file(DEFECT)]
@@ -284,7 +284,7 @@ def test_last_months_record_without_what_was_found_fault_with(config, tmp_path):
         assert recorded_items(service.store, speaker, days=0) == ([], 0)
         said = {"turn": kind.id, "kind": "up"}
         assert client.post(f"/api/v1/inspections/{first}/feedback", json=said).is_success
-        assert len(recorded_items(service.store, speaker)[0]) == 1
+        assert recorded_items(service.store, speaker) == ([], 3)  # a new model may have learnt it
         said = {"turn": kind.id, "kind": "down"}
         assert client.post(f"/api/v1/inspections/{first}/feedback", json=said).is_success
         assert recorded_items(service.store, speaker) == ([], 3)

@@ -140,7 +140,8 @@ class Corrections:
         task = Candidates(**self.service.asking(row, asked, turns), key=id, count=count)
         made = self.service.run_task(task)["answers"]
         for known in self.store.candidates_of(id, by):
-            if known.question == asked and _texts(known.answers) == _texts(made):
+            same = known.question == asked and known.turns == earlier(turns)
+            if same and _texts(known.answers) == _texts(made):
                 return known
         order = random.sample(range(len(made)), len(made))
         found = CandidateRow(

@@ -92,7 +92,7 @@ def show_proposal(found: "Proposal") -> None:
     from anomalyst.server.language.proposal import gate_table
 
     asked = f"{found.dialogues} held-out questions, {found.recorded} of the last 30 days"
-    left_out = f" ({found.left_out} that somebody found fault with left out)"
+    left_out = f" ({found.left_out} that somebody judged left out)"
     typer.echo(f"Gate {found.fingerprint}: {asked}{left_out if found.left_out else ''}.")
     print_table("", ("", f"{found.live_version} (live)", found.version), gate_table(found))
     for reason in found.decision.reasons:

@@ -18,7 +18,7 @@ class Proposal:
     fingerprint: str  # of the gate: dialogues and record together
     dialogues: int
     recorded: int  # questions of last month's record
-    left_out: int  # of it, because somebody found fault with the answer
+    left_out: int  # of it, because somebody judged the answer
     proposed: str  # ISO 8601, UTC
     by: str
 

@@ -69,13 +69,13 @@ def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_
         proposed=datetime.now(UTC).isoformat(timespec="seconds"),
         by=by,
     )
+    if proposal.decision.passes and read_live(home).live != live_version:
+        raise Conflict(
+            f"{version} is no worse than {live_version}, but that is no longer live; propose it "
+            "again."
+        )
     write_text(home / FOLDER / version / GATED, json.dumps(proposal.as_dict(), indent=1))
     if proposal.decision.passes:
-        if read_live(home).live != live_version:
-            raise Conflict(
-                f"{version} is no worse than {live_version}, but that is no longer live; propose "
-                "it again."
-            )
         go_live(home, version, by)
     return proposal
 

@@ -22,8 +22,8 @@ def recorded_items(
 ) -> tuple[list[GateItem], int]:
     """The newest questions that a language model answers, and how many were left out.
 
-    Left out is what somebody found fault with: answers that were marked down, said better or not
-    ranked first, and all that was said of a wrong verdict. It is what a new model should change.
+    Left out is what somebody judged: answers that were liked or not, said better or ranked, which
+    a new model may have learnt from, and all that was said of a wrong verdict.
     What the facts alone answer, or another encoder saw, cannot be asked `speaker`.
     """
     found: list[GateItem] = []
@@ -34,7 +34,7 @@ def recorded_items(
         item = _item(store, turn, seen, speaker)
         if item is None:
             continue
-        if _faulted(store, turn, seen):
+        if _judged(store, turn, seen):
             left_out += 1
         else:
             found.append(item)
@@ -77,24 +77,21 @@ def _item(store: Store, turn: TurnRow, seen: InspectionRow, speaker: Speaker) ->
     return None if speaker.by_facts(item.question, item.facts, item.earlier()) else item
 
 
-def _faulted(store: Store, turn: TurnRow, seen: InspectionRow) -> bool:
-    """Whether somebody found fault with an answer, or with the verdict that it explains."""
+def _judged(store: Store, turn: TurnRow, seen: InspectionRow) -> bool:
+    """Whether somebody judged an answer, or found the verdict wrong that it explains."""
     if seen.reviewed == "wrong":
         return True
     return any(
-        _is_fault(one, turn)
+        _is_about(one, turn)
         for one in store.corrections(inspection=seen.id)
         if one.undone_at is None
     )
 
 
-def _is_fault(said: CorrectionRow, turn: TurnRow) -> bool:
-    """Whether a correction finds fault with the answer of a turn."""
-    detail, text = said.detail, turn.answer["text"]
+def _is_about(said: CorrectionRow, turn: TurnRow) -> bool:
+    """Whether a correction is about the answer of a turn."""
     if said.kind == "ranking":
-        first = [one["text"] for one, rank in zip(detail["answers"], detail["ranks"], strict=True)
-                 if rank == 1]  # fmt: skip
-        return bool(detail["question"] == turn.question) and text not in first
+        return bool(said.detail["question"] == turn.question)
     if said.kind == "answer" and said.about is None:  # a record of before
-        return bool(detail["rejected"] == text)
-    return said.kind in ("answer", "down") and said.about == turn.id
+        return bool(said.detail["rejected"] == turn.answer["text"])
+    return said.kind in ("answer", "up", "down") and said.about == turn.id

@@ -68,8 +68,8 @@ def version_folder(home: Path, version: str) -> Path:
     if version == model_version(EMBEDDED_LANGUAGE):
         return EMBEDDED_LANGUAGE
     raise AnomalystError(
-        f"{kept}: this version of the language model is gone; go back with "
-        f"`anomalyst store back`, or delete {home / FOLDER / LIVE} for the shipped one."
+        f"{kept}: this version of the language model is gone; propose another one, or delete "
+        f"{home / FOLDER / LIVE} for the shipped one."
     )
 
 

@@ -15,7 +15,7 @@ from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 
 What = Literal["verdicts", "thumbs", "answers compared"]
 Judgements = dict["Judged", dict[str, str]]  # thing -> person -> what they said
-ENOUGH = 10  # things judged by the same people; below it a kappa is mostly chance
+ENOUGH = 10  # inspections judged by the same people; below it a kappa is mostly chance
 MOST_SHOWN = 5  # things that people disagree about most
 
 
@@ -65,41 +65,50 @@ def agreement_report(store: Store, product: str | None = None) -> str:
     found = judgements(store, product)
     shared = {thing: said for thing, said in found.items() if len(said) > 1}
     if not shared:
+        people = {name for said in found.values() for name in said}
+        alone = "; without --keys all are 'local'" if people == {"local"} else ""
         return (
-            f"Nobody judged the same as another yet ({len(found)} judged by one person); let two "
-            "people review the same inspections, or rank the same answers."
+            f"Nobody judged the same as another yet ({len(found)} judged by one person{alone}); "
+            "let two people review the same inspections, or rank the same answers."
         )
     lines = []
     for what in ("verdicts", "thumbs", "answers compared"):
-        of_kind = [said for thing, said in shared.items() if thing.what == what]
+        of_kind = [(thing, said) for thing, said in shared.items() if thing.what == what]
         lines += [f"{what}:", *_pairs(of_kind), *_all(of_kind)] if of_kind else []
     return "\n".join([*lines, *_disputed(shared)])
 
 
-def _pairs(judged: list[dict[str, str]]) -> Iterator[str]:
-    people = sorted({name for said in judged for name in said})
+Said = tuple[Judged, dict[str, str]]
+
+
+def _pairs(judged: list[Said]) -> Iterator[str]:
+    people = sorted({name for _, said in judged for name in said})
     for one, other in combinations(people, 2):
-        both = [(said[one], said[other]) for said in judged if one in said and other in said]
+        both = [(thing, said) for thing, said in judged if one in said and other in said]
         if both:
-            kappa = cohen_kappa(*zip(*both, strict=True))
-            same = sum(a == b for a, b in both)
-            yield f"  {one} and {other}: Cohen's kappa {_told(kappa, len(both))}, {same} the same"
+            pairs = [(said[one], said[other]) for _, said in both]
+            kappa = cohen_kappa(*zip(*pairs, strict=True))
+            same = sum(a == b for a, b in pairs)
+            yield f"  {one} and {other}: Cohen's kappa {_told(kappa, both)}, {same} the same"
 
 
-def _all(judged: list[dict[str, str]]) -> Iterator[str]:
+def _all(judged: list[Said]) -> Iterator[str]:
     """Fleiss' kappa over the things that the same number of people judged."""
-    labels = sorted({label for said in judged for label in said.values()})
-    for raters, times in sorted(Counter(map(len, judged)).items()):
+    labels = sorted({label for _, said in judged for label in said.values()})
+    for raters in sorted({len(said) for _, said in judged}):
         if raters > 2:
-            given = [Counter(said.values()) for said in judged if len(said) == raters]
+            some = [(thing, said) for thing, said in judged if len(said) == raters]
+            given = [Counter(said.values()) for _, said in some]
             counts = np.array([[one[label] for label in labels] for one in given])
-            yield f"  {raters} people each: Fleiss' kappa {_told(fleiss_kappa(counts), times)}"
+            yield f"  {raters} people each: Fleiss' kappa {_told(fleiss_kappa(counts), some)}"
 
 
-def _told(kappa: float | None, count: int) -> str:
+def _told(kappa: float | None, judged: list[Said]) -> str:
+    """Comparisons of the answers of one set hang together: inspections are counted, too."""
     value = "not defined, for all said the same" if kappa is None else f"{kappa:.2f}"
-    few = f", too few to tell (at least {ENOUGH} are needed)" if count < ENOUGH else ""
-    return f"{value} (n = {count}{few})"
+    inspections = len({thing.inspection for thing, _ in judged})
+    few = f", too few to tell (at least {ENOUGH} are needed)" if inspections < ENOUGH else ""
+    return f"{value} (n = {len(judged)} of {inspections} inspections{few})"
 
 
 def _disputed(shared: Judgements) -> Iterator[str]:

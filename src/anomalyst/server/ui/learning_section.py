@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from anomalyst.errors import AnomalystError
 from anomalyst.server.learning import UNLEARNT
 from anomalyst.server.records import learning_words as words
 from anomalyst.server.ui import components as pieces
@@ -38,8 +39,10 @@ class LearningSection:
         yield "Learning: every judged picture is looked at a few times …", gr.skip()
         try:
             self.bench.corrections.learning.learn(name, by=who.name)
-        finally:
+        except AnomalystError:
             yield section(self.bench, name)
+            raise
+        yield section(self.bench, name)
 
     @shows_errors
     def on_undo(self, name: str, request: gr.Request) -> Any:

@@ -14,7 +14,7 @@ from anomalyst.server.ui.context import Bench, shows_errors
 
 Told = Callable[[CorrectionRow], tuple[str, str]]  # what is said of it, and its id
 CARD = "<div class='an-card'><b>{0}</b><span>{1}</span></div>"
-HOW = "*{0}* Give each answer a rank: 1 is the best, equal ranks are ties."
+HOW = "<i>{0}</i> Give each answer a rank: 1 is the best, equal ranks are ties."
 
 
 class RankingForm:
@@ -24,7 +24,7 @@ class RankingForm:
         self.bench, self.current, self.told = bench, current, told
         self.shown = gr.State(None)  # id of the answers on the cards
         with gr.Column(visible=False, elem_id=f"{name}-ranking") as self.box:
-            self.how = gr.Markdown()
+            self.how = gr.HTML()
             self.cards, self.ranks = [], []
             for letter in LETTERS:
                 with gr.Group():
@@ -74,7 +74,7 @@ class RankingForm:
             for letter, text in zip(LETTERS, texts, strict=True)
         ]
         ranks = [gr.Radio(choices=choices, value=None, visible=bool(text)) for text in texts]
-        how = HOW.format(found.question)
+        how = HOW.format(escape(found.question))
         return [gr.Column(visible=True), how, found.id, *cards, *ranks]
 
     def _closed(self) -> Any:
