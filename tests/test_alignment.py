@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
@@ -86,8 +87,6 @@ def policy(looks: Path, actor: Path, **changes) -> PolicyRecipe:
 
 def rankings_file(folder: Path, looks: Path, count: int = 30) -> Path:
     """Each prefers the short one of two answers, about pictures of its own."""
-    from safetensors.torch import save_file
-
     drawn = DrawnPrompts(read_features(looks), size_px=96)
     made = []
     for index in range(count):
@@ -135,8 +134,8 @@ def test_what_was_sampled_has_the_log_probabilities_that_training_sees(actor: Pa
     again, _ = token_logprobs(model, answer_states(model, given.inputs), given.inputs)
     for i in ended:
         one, other = logprobs[i][made.said[i]], again[i][given.said[i]]
-        if len(one) == len(other):
-            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+        assert len(one) == len(other)
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "grpo"])
@@ -144,18 +143,34 @@ def test_a_run_killed_between_rounds_goes_on_to_the_same_weights(
     looks: Path, actor: Path, tmp_path: Path, algorithm: str
 ):
     recipe = policy(looks, actor, algorithm=algorithm, pretraining_weight=0.1, turns=2)
-    whole = train(recipe, tmp_path / "whole")
-    train(replace(recipe, steps=2), tmp_path / "part")
-    state = next((tmp_path / "part" / "checkpoints").glob("step-00000002")) / "state.json"
-    held = json.loads(state.read_text())
-    held["recipe"]["steps"] = 4  # the run that was killed after two steps of four
-    state.write_text(json.dumps(held))
-    resumed = train(recipe, tmp_path / "part")
-    assert_same_weights(whole, resumed)
+    killed_after_two_of_four(recipe, tmp_path)
     lines = read_log(tmp_path / "part" / "log.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert {"kl", "entropy", "verifiable_reward", "clipped"} <= lines[-1].keys()
     assert lines[0]["kl"] == pytest.approx(0, abs=1e-5)  # it begins as its reference
+
+
+@pytest.mark.parametrize("stage", ["sft", "reward", "dpo"])
+def test_the_other_steps_go_on_to_the_same_weights(looks, actor, tmp_path, stage):
+    given = {"steps": 4, "batch": 4, "checkpoint_every": 2, "initial": str(actor),
+             "preferences": str(rankings_file(tmp_path, looks)), "learning_rate": 1e-3}  # fmt: skip
+    made = {
+        "sft": lambda: SFTRecipe(**RUN | given, looks=str(looks), episodes=8, world=WORLD, turns=1),
+        "reward": lambda: RewardRecipe(**RUN | given, layers=1),
+        "dpo": lambda: DPORecipe(**RUN | given, sft_weight=0.1),
+    }
+    killed_after_two_of_four(made[stage](), tmp_path)
+
+
+def killed_after_two_of_four(recipe, folder: Path) -> None:
+    """A run that goes on from its checkpoint ends as one that was never killed."""
+    whole = train(recipe, folder / "whole")
+    train(replace(recipe, steps=2), folder / "part")
+    state = folder / "part" / "checkpoints" / "step-00000002" / "state.json"
+    held = json.loads(state.read_text())
+    held["recipe"]["steps"] = 4
+    state.write_text(json.dumps(held))
+    assert_same_weights(whole, train(recipe, folder / "part"))
 
 
 def test_a_round_is_kept_together_whenever_a_checkpoint_is_due(looks, actor, tmp_path):
@@ -174,12 +189,13 @@ def test_the_reward_model_learns_a_taste_and_ppo_follows_it(looks, actor, tmp_pa
     told = json.loads((reward / "reward.json").read_text())
     assert told["accuracy"] > 0.9 and told["held_out_pairs"] > 0
     recipe = policy(
-        looks, actor, steps=8, reward=RewardConfig(verifiable=0.0, floor=None, model=str(reward)),
-        preferences=str(path), own_questions=0.5,
+        looks, actor, steps=24, batch=16, preferences=str(path), own_questions=0.5,
+        reward=RewardConfig(verifiable=0.0, floor=None, model=str(reward)),
     )  # fmt: skip
     train(recipe, tmp_path / "ppo")
     lines = read_log(tmp_path / "ppo" / "log.jsonl")
     assert lines[-1]["reward"] == pytest.approx(lines[-1]["learned_reward"], abs=1e-5)
+    assert lines[-1]["learned_reward"] > lines[0]["learned_reward"]
 
 
 def test_dpo_and_sft_learn_from_the_same_rankings(looks, actor, tmp_path):
@@ -283,7 +299,7 @@ def test_calibration_of_worked_differences():
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
-    a, b = (load_model(path)[0].state_dict() for path in (one, other))
+    a, b = (load_file(path / "model.safetensors") for path in (one, other))
     assert a.keys() == b.keys()
     for name, value in a.items():
         assert torch.equal(value, b[name]), name
