@@ -101,6 +101,17 @@ def test_what_cannot_be_learnt_from_is_passed_over_and_counted(store):
     }  # fmt: skip
 
 
+def test_a_fine_picture_that_is_accepted_no_longer_judges_the_rule():
+    from anomalyst.teaching.known_defects.defects import KnownDefects
+
+    bad, fine = (tuple(Path(f"{kind}{i}.png") for i in range(3)) for kind in ("bad", "fine"))
+    known = KnownDefects(pictures=bad, fine=fine, judged={path: f"x{path}" for path in fine})
+    left = known.without_fine("xfine1.png")
+    assert left.pictures == bad and left.fine == (fine[0], fine[2])
+    assert set(left.judged) == {fine[0], fine[2]}
+    assert known.without_fine("another.png") is known
+
+
 def test_words_taken_back_or_disputed_are_overruled(store):
     seen = inspected(store, "a", "anomalous")
     first, last = says(store, seen, "wrong", number=1), says(store, seen, "right", number=2)

@@ -116,6 +116,8 @@ def accept(
     target = folder / f"{name}.png"
     write_bytes(target, cv2.imencode(".png", taken[..., ::-1])[1].tobytes())
     one = Accepted(name=name, image=target, boxes_xyxy=tuple(boxes))
+    if product.bad is not None:  # a rule may not be judged by what the product is compared with
+        product = replace(product, bad=product.bad.without_fine(image.name))
     return _relearnt(pipeline, product, (*product.accepted, one))
 
 

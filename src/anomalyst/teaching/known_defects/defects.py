@@ -65,6 +65,11 @@ class KnownDefects:
         taught = [path for path in self.pictures if path not in self.judged]
         return self.only(taught) if taught else None
 
+    def without_fine(self, judged: str) -> "KnownDefects":
+        """Without a fine picture that was judged, by its name: it is compared with from now on."""
+        gone = {path for path in self.fine if self.judged.get(path) == judged}
+        return self.only({*self.pictures, *self.fine} - gone) if gone else self
+
     def called(self, path: Path) -> str:
         """The name that a person knows a picture by."""
         return self.sources.get(path, path.name)
