@@ -110,6 +110,12 @@ def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -
                 f"{config.home}: holds inspections already; restore into an empty --home, or "
                 "another --database."
             )
+    for name in BESIDE:
+        if (config.home / name).exists():
+            raise Conflict(
+                f"{config.home / name}: is there already and would be mixed with the backup's; "
+                "restore into an empty --home."
+            )
     if config.products.exists() and any(config.products.iterdir()):
         raise Conflict(f"{config.products}: holds products already; give an empty --products.")
     with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
