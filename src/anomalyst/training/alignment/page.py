@@ -103,8 +103,9 @@ def _models_section(judged: Sequence[Judged], figures: Mapping[str, Any]) -> Sec
         for one in judged
     ]  # fmt: skip
     said = [
-        f"{figures['questions']} questions of the grammar about scenes that nothing was trained "
-        "on, answered greedily and unchecked: what is shown to people is checked first."
+        f"{figures['questions']} questions of the grammar about pictures that alignment did not "
+        "learn from (of the kind that the shipped model was trained on), answered greedily and "
+        "unchecked: what is shown to people is checked first."
     ]
     if figures["won"] is not None:
         said.append(
