@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
 import cv2
 import torch
@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from anomalyst.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from anomalyst.training.engines import Engine
 
 AHEAD = 4  # micro-batches that each worker makes before they are needed
 
@@ -34,6 +31,16 @@ class Share:
         return range(self.first, self.first + self.count)
 
 
+class TaskEngine(Protocol):
+    """What a task may ask of the engine that spreads it (engines/base.py)."""
+
+    world: int
+    task: nn.Module  # a function given to it is called where weights are whole
+
+    def reduce(self, values: Tensor, op: Literal["mean", "sum", "max"] = "mean") -> Tensor:
+        """The same over all processes."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeAnswer:
     """A question whose answer is known, and what the model in training said to it."""
@@ -49,7 +56,7 @@ class Task(ABC):
     module: nn.Module  # what is trained: the parameters that require a gradient
     leaves_out = False  # whether a step may leave trained parameters without a gradient
     round_steps = 1  # steps that train on what was made before the first of them
-    engine: "Engine"  # what spreads it, once it does
+    engine: TaskEngine  # what spreads it, once it does
     low_precision: torch.dtype | None = None  # in which steps are computed; None: float32
 
     @abstractmethod
