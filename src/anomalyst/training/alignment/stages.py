@@ -203,7 +203,9 @@ def _refuse_unknown(config: AlignConfig) -> None:
     for one in config.overrides:
         name = _stage_of(one)
         if name in METHODS and name != config.method:
-            raise AnomalystError(f"{one!r}: --method is {config.method}; change {config.method}.*")
+            raise AnomalystError(
+                f"{one!r}: --method is {config.method}, so there is no such step; add --method {name}."
+            )
     if config.method == "dpo" and config.reward in ("learned", "both"):
         raise AnomalystError(
             f"--method dpo learns from the pairs themselves, so --reward {config.reward} has no "
