@@ -204,7 +204,8 @@ def _refuse_unknown(config: AlignConfig) -> None:
         name = _stage_of(one)
         if name in METHODS and name != config.method:
             raise AnomalystError(
-                f"{one!r}: --method is {config.method}, so there is no such step; add --method {name}."
+                f"{one!r}: --method is {config.method}, so there is no such step; add --method "
+                f"{name}."
             )
     if config.method == "dpo" and config.reward in ("learned", "both"):
         raise AnomalystError(
