@@ -13,6 +13,7 @@ import torch
 
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.gate.claims import as_expected, by_facts, said_of
+from anomalyst.evaluation.gate import judging
 from anomalyst.evaluation.gate.figures import ROWS, GateFigures, RowFigures, compare
 from anomalyst.evaluation.gate.items import GateItem, read_gate
 from anomalyst.evaluation.gate.judging import judge_model, judged
@@ -151,9 +152,24 @@ def test_no_worse_means_no_worse_anywhere():
     silent = compare(live, replace(live, unfinished=1))  # an endless answer contradicts nothing
     assert silent.reasons == ("unfinished: 1 of 200 answers have no end, the live model has 0.",)
     assert GateFigures.from_dict(json.loads(json.dumps(live.as_dict()))) == live
+    mute = compare(live, replace(live, silent=2))
+    assert mute.reasons == (
+        "silent: 2 answers to recorded questions claim nothing, the live model has 0 such.",
+    )
 
 
 def test_a_frozen_gate_is_drawn_alike_and_not_changed(gate, tmp_path):
+def test_an_answer_that_claims_nothing_is_counted_where_the_record_asks(tmp_path, monkeypatch):
+    shown = tmp_path / "shown"
+    dialogue = GateItem(question="?", facts=ONE, shown=shown, asked="count", expected="I see one.")
+    recorded = GateItem(question="?", facts=ONE, shown=shown)
+    said = ["Blue and so on.", "Blue and so on.", "", "There is one defect."]
+    monkeypatch.setattr(judging, "raw_answers", lambda *_: said)
+    found = judge_model(None, [dialogue, recorded, recorded, recorded])
+    assert (found.silent, found.unfinished) == (1, 1)
+    assert found.rows["count"] == RowFigures(right=1, wrong=1)
+
+
     assert draw_gate(tmp_path / "again", SMALL) == json.loads((gate / "gate.json").read_text()).get(
         "fingerprint"
     )
