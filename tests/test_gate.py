@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
 from anomalyst.server.jobs.tasks import Ask, Inspect, Teach
 from anomalyst.server.jobs.worker import Model
-from anomalyst.server.language import versions
+from anomalyst.server.language import proposing, versions
 from anomalyst.server.language.proposing import propose
 from anomalyst.server.language.recorded import recorded_items
 from anomalyst.training.alignment.gate_dialogues import ASKED, GateConfig, draw_gate
@@ -202,6 +203,56 @@ def test_a_damaged_model_is_kept_aside_and_an_equal_one_goes_live_and_back(confi
 
     assert versions.go_back(config.home, "bob").live == SHIPPED
     assert versions.go_back(config.home, "bob").live == equal.version
+
+
+def test_two_who_go_back_at_once_go_back_once(config, tmp_path):
+    version = versions.keep_version(config.home, other_model(tmp_path / "new", 0))
+    versions.go_live(config.home, version, "ann")
+    assert versions.go_back(config.home, "ann", seen=version).live == SHIPPED
+    with pytest.raises(Conflict, match=f"{version} is no longer live"):
+        versions.go_back(config.home, "bob", seen=version)
+    with service_over(config.home) as service, client_of(service) as client:
+        late = client.post("/api/v1/models/back", params={"seen": version})
+        assert late.status_code == 409
+        assert client.post("/api/v1/models/back", params={"seen": SHIPPED}).is_success
+
+    with ThreadPoolExecutor(8) as pool:  # whoever is not first finds another model live
+
+        def back(_):
+            try:
+                return versions.go_back(config.home, "all", seen=version).live
+            except Conflict:
+                return None
+
+        assert [one for one in pool.map(back, range(8)) if one] == [SHIPPED]
+
+
+def test_a_model_that_did_not_go_live_is_not_said_to_have(config, tmp_path, monkeypatch):
+    """Another one goes live at the last moment, after all that can be looked at before."""
+    rival = versions.keep_version(config.home, other_model(tmp_path / "rival", 0.3))
+    equal = other_model(tmp_path / "equal", 0)
+
+    def overtaken(*given, **more):
+        versions.go_live(config.home, rival, "bob")
+        return go_live(*given, **more)
+
+    go_live = versions.go_live
+    monkeypatch.setattr(proposing, "go_live", overtaken)
+    with pytest.raises(Conflict, match="is no longer live"):
+        propose(config, equal, "ann")
+    assert versions.read_live(config.home).live == rival
+    assert versions.read_gated(config.home, model_version(equal)) is None
+
+
+def test_another_tokenizer_is_another_version(tmp_path):
+    folder = other_model(tmp_path / "model", 0)
+    before = model_version(folder)
+    for name in ("gate.json", "notes.md"):
+        (folder / name).write_text("{}")  # noted beside it, not read
+    assert model_version(folder) == before
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace("defect", "dcfect", 1))
+    assert model_version(folder) != before
 
 
 def test_there_is_no_way_back_from_the_beginning(config, refused):
