@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from anomalyst.errors import AnomalystError
+from anomalyst.evaluation.gate import judging
 from anomalyst.evaluation.gate.claims import as_expected, by_facts, said_of
 from anomalyst.evaluation.gate.figures import ROWS, GateFigures, RowFigures, compare
 from anomalyst.evaluation.gate.items import GateItem, read_gate
@@ -21,7 +23,7 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
 from anomalyst.server.jobs.tasks import Ask, Inspect, Teach
 from anomalyst.server.jobs.worker import Model
-from anomalyst.server.language import versions
+from anomalyst.server.language import proposing, versions
 from anomalyst.server.language.proposing import propose
 from anomalyst.server.language.recorded import recorded_items
 from anomalyst.training.alignment.gate_dialogues import ASKED, GateConfig, draw_gate
@@ -150,7 +152,22 @@ def test_no_worse_means_no_worse_anywhere():
     assert "place: 4 of 50 wrong, the live model has 3 of 50." in refused.reasons
     silent = compare(live, replace(live, unfinished=1))  # an endless answer contradicts nothing
     assert silent.reasons == ("unfinished: 1 of 200 answers have no end, the live model has 0.",)
+    mute = compare(live, replace(live, silent=2))
+    assert mute.reasons == (
+        "silent: 2 answers to recorded questions claim nothing, the live model has 0 such.",
+    )
     assert GateFigures.from_dict(json.loads(json.dumps(live.as_dict()))) == live
+
+
+def test_an_answer_that_claims_nothing_is_counted_where_the_record_asks(tmp_path, monkeypatch):
+    shown = tmp_path / "shown"
+    dialogue = GateItem(question="?", facts=ONE, shown=shown, asked="count", expected="I see one.")
+    recorded = GateItem(question="?", facts=ONE, shown=shown)
+    said = ["Blue and so on.", "Blue and so on.", "", "There is one defect."]
+    monkeypatch.setattr(judging, "raw_answers", lambda *_: said)
+    found = judge_model(None, [dialogue, recorded, recorded, recorded])
+    assert (found.silent, found.unfinished) == (1, 1)
+    assert found.rows["count"] == RowFigures(right=1, wrong=1)
 
 
 def test_a_frozen_gate_is_drawn_alike_and_not_changed(gate, tmp_path):
@@ -172,7 +189,7 @@ def test_a_damaged_model_is_kept_aside_and_an_equal_one_goes_live_and_back(confi
     found = propose(config, damaged, "eve")
     assert not found.decision.passes and found.decision.reasons
     assert found.new.shown_contradictions is None  # no need to ask
-    assert versions.live_folder(config.home).name in (SHIPPED, "language")
+    assert versions.read_live(config.home) == versions.Live(live=SHIPPED)
 
     equal = propose(config, other_model(tmp_path / "equal", 0), "ann")
     assert equal.decision.passes and equal.new.rows == equal.live.rows
@@ -186,6 +203,56 @@ def test_a_damaged_model_is_kept_aside_and_an_equal_one_goes_live_and_back(confi
 
     assert versions.go_back(config.home, "bob").live == SHIPPED
     assert versions.go_back(config.home, "bob").live == equal.version
+
+
+def test_two_who_go_back_at_once_go_back_once(config, tmp_path):
+    version = versions.keep_version(config.home, other_model(tmp_path / "new", 0))
+    versions.go_live(config.home, version, "ann")
+    assert versions.go_back(config.home, "ann", seen=version).live == SHIPPED
+    with pytest.raises(Conflict, match=f"{version} is no longer live"):
+        versions.go_back(config.home, "bob", seen=version)
+    with service_over(config.home) as service, client_of(service) as client:
+        late = client.post("/api/v1/models/back", params={"seen": version})
+        assert late.status_code == 409
+        assert client.post("/api/v1/models/back", params={"seen": SHIPPED}).is_success
+
+    with ThreadPoolExecutor(8) as pool:  # whoever is not first finds another model live
+
+        def back(_):
+            try:
+                return versions.go_back(config.home, "all", seen=version).live
+            except Conflict:
+                return None
+
+        assert [one for one in pool.map(back, range(8)) if one] == [SHIPPED]
+
+
+def test_a_model_that_did_not_go_live_is_not_said_to_have(config, tmp_path, monkeypatch):
+    """Another one goes live at the last moment, after all that can be looked at before."""
+    rival = versions.keep_version(config.home, other_model(tmp_path / "rival", 0.3))
+    equal = other_model(tmp_path / "equal", 0)
+
+    def overtaken(*given, **more):
+        versions.go_live(config.home, rival, "bob")
+        return go_live(*given, **more)
+
+    go_live = versions.go_live
+    monkeypatch.setattr(proposing, "go_live", overtaken)
+    with pytest.raises(Conflict, match="is no longer live"):
+        propose(config, equal, "ann")
+    assert versions.read_live(config.home).live == rival
+    assert versions.read_gated(config.home, model_version(equal)) is None
+
+
+def test_another_tokenizer_is_another_version(tmp_path):
+    folder = other_model(tmp_path / "model", 0)
+    before = model_version(folder)
+    for name in ("gate.json", "notes.md"):
+        (folder / name).write_text("{}")  # noted beside it, not read
+    assert model_version(folder) == before
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace("defect", "dcfect", 1))
+    assert model_version(folder) != before
 
 
 def test_there_is_no_way_back_from_the_beginning(config, refused):

@@ -122,6 +122,25 @@ def test_words_taken_back_or_disputed_are_overruled(store):
     assert part.id not in judged.overruled(store, None)
 
 
+def test_right_after_painting_keeps_the_mask_and_products_do_not_overrule_each_other(store):
+    seen = inspected(store, "a", "anomalous")
+    old = says(store, seen, "mask", number=1, boxes_xyxy=[[0, 0, 2, 2]], mask="old.png")
+    new = says(store, seen, "mask", number=2, boxes_xyxy=[[0, 0, 2, 2]], mask="new.png")
+    agreed = says(store, seen, "right", number=3)  # adds nothing to the mask
+    assert judged.overruled(store, "bolt") == {old.id, agreed.id}
+    says(store, seen, "wrong", number=4)
+    assert {old.id, new.id, agreed.id} == judged.overruled(store, "bolt")
+
+    other = InspectionRow(  # the same picture, as another product
+        product="nut", picture=seen.picture, name="a", source="api", by="x", owner="x",
+        state="done", false_alarm_rate=0.05, verdict="anomalous", record=seen.record,
+    )  # fmt: skip
+    store.acknowledge([other], None)
+    right = CorrectionRow(inspection=other.id, product="nut", kind="right", detail={}, by="bob")
+    store.add_correction(right, None)
+    assert judged.overruled(store, None) == judged.overruled(store, "bolt")
+
+
 @pytest.mark.parametrize("kind", ["up", "ranking", "answer", "wrong"])
 def test_only_undoing_a_judgement_of_the_picture_learns_anew(store, kind, monkeypatch):
     """And only of pictures that were learnt; where that fails, all is unlearnt."""

@@ -29,7 +29,7 @@ class RowFigures:
 class GateFigures:
     """What a model did on the items of a gate.
 
-    `rows`, `contradictions`, `unfinished` and `words` are of the model's own words, the likeliest
+    `rows`, `contradictions`, `unfinished`, `silent` and `words` are of the model's own words, the likeliest
     ones and unchecked; `shown_contradictions` and `corrected` of what people would be shown (None:
     not judged, for the model's own words had decided already).
     """
@@ -38,6 +38,7 @@ class GateFigures:
     rows: dict[str, RowFigures]
     contradictions: int  # answers that go against the facts
     unfinished: int  # answers without an end, or empty
+    silent: int = 0  # other answers to recorded questions that claim nothing of what is judged
     words: float  # of an answer, at the mean
     seconds: float
     wrong_items: dict[str, tuple[int, ...]] = field(default_factory=dict)  # where, by row
@@ -81,6 +82,11 @@ def compare(live: GateFigures, new: GateFigures) -> GateDecision:
         reasons.append(
             f"unfinished: {new.unfinished} of {new.items} answers have no end, the live model has "
             f"{live.unfinished}."
+        )
+    if new.silent > live.silent:
+        reasons.append(
+            f"silent: {new.silent} answers to recorded questions claim nothing, the live model has "
+            f"{live.silent} such."
         )
     if new.contradictions > live.contradictions:
         reasons.append(

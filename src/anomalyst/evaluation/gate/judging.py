@@ -26,14 +26,18 @@ def judge_model(
     """How a model answers the items in its own words.
 
     Presence, place, kind and count of held-out dialogues are compared with the expected answer in
-    what is asked; of recorded questions with the facts, as far as the answer claims something.
+    what is asked; of recorded questions with the facts, as far as the answer claims something;
+    answers that claim nothing are counted.
     """
     started = time.perf_counter()
     wrong: dict[str, list[int]] = {name: [] for name in (*ROWS, "contradictions")}
     right: dict[Row, int] = dict.fromkeys(ROWS, 0)
+    silent = 0
     raws = raw_answers(speaker, items, on_item)
     for index, (item, raw) in enumerate(zip(items, raws, strict=True)):
-        for row, is_right in judged(item, raw).items():
+        found = judged(item, raw)
+        silent += bool(raw) and not found and not item.expected
+        for row, is_right in found.items():
             right[row] += is_right
             if not is_right:
                 wrong[row].append(index)
@@ -44,6 +48,7 @@ def judge_model(
         rows={row: RowFigures(right=right[row], wrong=len(wrong[row])) for row in ROWS},
         contradictions=len(wrong["contradictions"]),
         unfinished=sum(not raw for raw in raws),
+        silent=silent,
         words=round(sum(len(raw.split()) for raw in raws) / max(1, len(items)), 2),
         seconds=round(time.perf_counter() - started, 1),
         wrong_items={name: tuple(indices) for name, indices in wrong.items()},

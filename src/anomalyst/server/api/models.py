@@ -18,7 +18,12 @@ def list_models(service: Serving) -> dict[str, Any]:
 
 
 @router.post("/back", responses=problems(409))
-def back_to_the_model_before(service: Serving, who: Admin) -> dict[str, Any]:
-    """From the next question on the model before answers; once more, and the newer one does."""
-    go_back(service.config.home, who.name)
+def back_to_the_model_before(
+    service: Serving, who: Admin, seen: str | None = None
+) -> dict[str, Any]:
+    """From the next question on the model before answers; once more, and the newer one does.
+
+    `seen`: the version that is taken to be live; 409 if it no longer is.
+    """
+    go_back(service.config.home, who.name, seen=seen)
     return models_of(service.config)

@@ -55,6 +55,7 @@ def gate_table(proposal: Proposal) -> list[tuple[str, str, str]]:
     counted = {
         "contradictions": "contradictions, in its own words",
         "unfinished": "answers without an end",
+        "silent": "recorded questions, nothing claimed",
         "words": "words of an answer",
         "shown_contradictions": "contradictions, shown",
         "corrected": "shown answers that grounding cut",

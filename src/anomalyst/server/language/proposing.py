@@ -37,7 +37,7 @@ def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_
 
     The folder is copied into the home, live or aside, with what the gate found in `gate.json`.
     Raises AnomalystError for a folder that is no model for the embedded encoder, Conflict for the
-    model that is live already.
+    model that is live already, or where another one went live meanwhile.
     """
     home, source = config.home, model_in(folder)
     version = model_version(source)
@@ -69,14 +69,9 @@ def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_
         proposed=datetime.now(UTC).isoformat(timespec="seconds"),
         by=by,
     )
-    if proposal.decision.passes and read_live(home).live != live_version:
-        raise Conflict(
-            f"{version} is no worse than {live_version}, but that is no longer live; propose it "
-            "again."
-        )
+    if proposal.decision.passes:  # before it is noted: what is noted as let in is live
+        go_live(home, version, by, seen=live_version)
     write_text(home / FOLDER / version / GATED, json.dumps(proposal.as_dict(), indent=1))
-    if proposal.decision.passes:
-        go_live(home, version, by)
     return proposal
 
 

@@ -6,6 +6,7 @@ without it answers with the shipped model.
 
 import json
 import shutil
+import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from anomalyst.vlm.version import EMBEDDED_LANGUAGE, model_version
 
 FOLDER, LIVE, GATED = "language", "live.json", "gate.json"
 State = Literal["live", "before", "aside"]
+_CHANGING = threading.RLock()  # what is live is read and written by one at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,24 +87,34 @@ def keep_version(home: Path, folder: Path) -> str:
     return version
 
 
-def go_live(home: Path, version: str, by: str) -> Live:
-    """From now on this version answers; the one that did is one step back."""
+def go_live(home: Path, version: str, by: str, *, seen: str | None = None) -> Live:
+    """From now on this version answers; the one that did is one step back.
+
+    Raises Conflict if `seen`, which was live when it was decided, no longer is.
+    """
     version_folder(home, version)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    live = Live(live=version, before=read_live(home).live, since=now, by=by)
-    write_text(home / FOLDER / LIVE, json.dumps(asdict(live), indent=1))
+    with _CHANGING:
+        before = read_live(home).live
+        if seen not in (None, before):
+            raise Conflict(f"{seen} is no longer live, {before} is; look again, and decide anew.")
+        live = Live(live=version, before=before, since=now, by=by)
+        write_text(home / FOLDER / LIVE, json.dumps(asdict(live), indent=1))
     return live
 
 
-def go_back(home: Path, by: str) -> Live:
+def go_back(home: Path, by: str, *, seen: str | None = None) -> Live:
     """The version before answers again; once more, and the newer one does.
 
-    Raises Conflict if there is none before.
+    Raises Conflict if there is none before, or if `seen` is given and no longer live.
     """
-    before = read_live(home).before
-    if before is None:
-        raise Conflict("no other language model was live before, so there is none to go back to.")
-    return go_live(home, before, by)
+    with _CHANGING:
+        live = read_live(home)
+        if live.before is None:
+            raise Conflict(
+                "no other language model was live before, so there is none to go back to."
+            )
+        return go_live(home, live.before, by, seen=seen)
 
 
 def list_versions(home: Path) -> list[Version]:

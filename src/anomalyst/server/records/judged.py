@@ -65,17 +65,20 @@ def judgements(store: Store, product: str, *, known: Iterable[str] = ()) -> Judg
 
 
 def overruled(store: Store, product: str | None) -> set[str]:
-    """The corrections that say nothing any more: the person said otherwise since, or others do."""
+    """The corrections that say nothing any more: the person said otherwise since, or others do.
+
+    Of each person one holds: the newest, or the newest mask that agrees with it and tells more.
+    """
     found = set()
     for said in _by_picture(_said(store, product)).values():
-        newest = {by: row.id for by, (row, _) in _newest(said).items()}
-        spoken = {row.id: opinion(row, seen) for row, seen in said}
-        disputed = len({spoken[id] for id in newest.values()}) > 1
-        found |= {
-            row.id
-            for row, _ in said
-            if spoken[row.id] is not None and (disputed or newest[row.by] != row.id)
-        }
+        words = [(row, spoken) for row, seen in said if (spoken := opinion(row, seen)) is not None]
+        newest = {row.by: spoken for row, spoken in reversed(words)}
+        held = {row.by: row.id for row, _ in reversed(words)}
+        for row, spoken in reversed(words):
+            if row.kind == "mask" and spoken == newest[row.by]:
+                held[row.by] = row.id
+        disputed = len(set(newest.values())) > 1
+        found |= {row.id for row, _ in words if disputed or held[row.by] != row.id}
     return found
 
 
@@ -113,11 +116,11 @@ def _said(store: Store, product: str | None) -> list[Said]:
         return [(row, seen) for row, seen in session.execute(query)]
 
 
-def _by_picture(said: Sequence[Said]) -> dict[str, list[Said]]:
-    """The same picture may have been inspected several times."""
-    found: dict[str, list[Said]] = {}
+def _by_picture(said: Sequence[Said]) -> dict[tuple[str, str], list[Said]]:
+    """The same picture may have been inspected several times, and as several products."""
+    found: dict[tuple[str, str], list[Said]] = {}
     for row, seen in said:
-        found.setdefault(seen.picture, []).append((row, seen))
+        found.setdefault((row.product, seen.picture), []).append((row, seen))
     return found
 
 

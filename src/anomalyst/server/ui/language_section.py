@@ -17,19 +17,23 @@ class LanguageSection:
         self.bench = bench
         gr.Markdown("### Language model")
         self.shown = gr.HTML(elem_id="language-models")
+        self.seen = gr.State(None)  # the version that is live as the page shows it
         self.back = gr.Button("Back to the model before", size="sm", elem_id="language-back")
-        gr.on(None, self.again, None, [self.shown, self.back])
-        self.back.click(self.go_back, None, [self.shown, self.back])
+        shown = [self.shown, self.back, self.seen]
+        gr.on(None, self.again, None, shown)
+        back = self.back.click(self.go_back, [self.seen], shown)
+        back.failure(self.again, None, shown)  # another one went back or live meanwhile
 
     @shows_errors
     def again(self) -> list[Any]:
         models = models_of(self.bench.service.config)
-        return [described(models), gr.Button(interactive=models["before"] is not None)]
+        button = gr.Button(interactive=models["before"] is not None)
+        return [described(models), button, models["live"]]
 
     @shows_errors
-    def go_back(self, request: gr.Request) -> list[Any]:
+    def go_back(self, seen: str | None, request: gr.Request) -> list[Any]:
         who = self.bench.who(request, "admin")
-        live = go_back(self.bench.service.config.home, who.name)
+        live = go_back(self.bench.service.config.home, who.name, seen=seen)
         gr.Info(f"Version {live.live} answers from the next question on.")
         return self.again()
 
