@@ -2,6 +2,9 @@
 
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import gradio as gr
@@ -180,6 +183,25 @@ def inspected(service):
     [id] = service.acknowledge([service.take_file(DEFECT)], "flange", by="ann", source="test")
     service.wait(id)
     return id, service.ask(id, WHERE, by="ann")
+
+
+def test_two_requests_at_once_make_one_set(service, corrections, inspected, monkeypatch):
+    id, turn = inspected
+    made = {"answers": [turn.answer, turn.answer | {"text": "At the rim."}]}
+    monkeypatch.setattr(service, "run_task", lambda _: made)  # both have them at one moment
+    known = service.store.candidates_of
+    both = threading.Barrier(2)
+
+    def slowly(*asked):
+        found = known(*asked)
+        with suppress(threading.BrokenBarrierError):  # alone: nobody else looks meanwhile
+            both.wait(0.3)
+        return found
+
+    monkeypatch.setattr(service.store, "candidates_of", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        sets = list(pool.map(lambda _: corrections.sample(id, WHERE, by="ann", count=2), "ab"))
+    assert sets[0].id == sets[1].id and len(known(id, "ann")) == 1
 
 
 def test_a_set_is_ranked_again_undone_and_exported(service, corrections, inspected):
