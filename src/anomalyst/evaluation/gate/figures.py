@@ -29,9 +29,9 @@ class RowFigures:
 class GateFigures:
     """What a model did on the items of a gate.
 
-    `rows`, `contradictions`, `unfinished`, `silent` and `words` are of the model's own words, the likeliest
-    ones and unchecked; `shown_contradictions` and `corrected` of what people would be shown (None:
-    not judged, for the model's own words had decided already).
+    `rows`, `contradictions`, `unfinished`, `silent` and `words` are of the model's own words, the
+    likeliest ones and unchecked; `shown_contradictions` and `corrected` of what people would be
+    shown (None: not judged, for the model's own words had decided already).
     """
 
     items: int
