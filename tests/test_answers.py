@@ -37,9 +37,9 @@ from anomalyst.types import Dialogue, Region
 from anomalyst.vlm.candidates import candidates
 from anomalyst.vlm.contradictions import contradiction, raw_words
 from anomalyst.vlm.facts import Facts
-from anomalyst.vlm.grounding import resolved, unresolved
 from anomalyst.vlm.preferences import read_rankings
 from anomalyst.vlm.version import model_version
+from anomalyst.vlm.wording import resolved, unresolved
 from serving import DEFECT, FLANGE, GOOD, client_of, service_over, teach_flange
 
 API = "/api/v1"

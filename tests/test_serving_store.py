@@ -20,10 +20,11 @@ from anomalyst.server.errors import Conflict
 from anomalyst.server.load_test import PRODUCT, Server, free_port
 from anomalyst.server.storage import retention
 from anomalyst.server.storage.database import migrate, open_database
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.preferences import preference_pairs
 from anomalyst.server.storage.retention import back_up, prune, restore
-from anomalyst.server.storage.store import Filter, IdempotentRequest, Store
+from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, Table, now
 from anomalyst.types import Inspection, Region
 from serving import DEFECT
