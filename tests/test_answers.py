@@ -2,6 +2,9 @@
 
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import gradio as gr
@@ -34,9 +37,9 @@ from anomalyst.types import Dialogue, Region
 from anomalyst.vlm.candidates import candidates
 from anomalyst.vlm.contradictions import contradiction, raw_words
 from anomalyst.vlm.facts import Facts
-from anomalyst.vlm.grounding import resolved, unresolved
 from anomalyst.vlm.preferences import read_rankings
 from anomalyst.vlm.version import model_version
+from anomalyst.vlm.wording import resolved, unresolved
 from serving import DEFECT, FLANGE, GOOD, client_of, service_over, teach_flange
 
 API = "/api/v1"
@@ -182,6 +185,25 @@ def inspected(service):
     return id, service.ask(id, WHERE, by="ann")
 
 
+def test_two_requests_at_once_make_one_set(service, corrections, inspected, monkeypatch):
+    id, turn = inspected
+    made = {"answers": [turn.answer, turn.answer | {"text": "At the rim."}]}
+    monkeypatch.setattr(service, "run_task", lambda _: made)  # both have them at one moment
+    known = service.store.candidates_of
+    both = threading.Barrier(2)
+
+    def slowly(*asked):
+        found = known(*asked)
+        with suppress(threading.BrokenBarrierError):  # alone: nobody else looks meanwhile
+            both.wait(0.3)
+        return found
+
+    monkeypatch.setattr(service.store, "candidates_of", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        sets = list(pool.map(lambda _: corrections.sample(id, WHERE, by="ann", count=2), "ab"))
+    assert sets[0].id == sets[1].id and len(known(id, "ann")) == 1
+
+
 def test_a_set_is_ranked_again_undone_and_exported(service, corrections, inspected):
     id, _ = inspected
     shown = corrections.sample(id, WHERE, by="ann", count=4)
@@ -222,7 +244,7 @@ def test_what_goes_against_the_facts_is_kept_with_a_warning_and_never_learnt(
     id, turn = inspected
     said = corrections.reword(id, turn.id, "No, the flange is fine.", by="ann")
     assert "goes against what was found: it says no and the verdict is" in said.detail["warning"]
-    assert "mark it Wrong, too" in said.detail["warning"]
+    assert "whatever is said of the verdict" in said.detail["warning"]
     assert said.detail["contradictions"][0] and not said.detail["contradictions"][1]
     left = LeftOut()
     assert not [p for p in preference_pairs(service.store, left=left) if p["inspection"] == id]

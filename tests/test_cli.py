@@ -220,6 +220,8 @@ def test_keys_backup_and_preferences_from_the_command_line(tmp_path, refused):
     assert "engineer" in run("store", "keys", *home).output
     assert run("store", "revoke", "line 3", *home).output.strip() == "line 3: revoked."
     assert "revoked" in run("store", "keys", *home).output
+    assert "counts as this one's" in run("store", "key", "line 3", *home).stderr
+    assert "counts as" not in run("store", "key", "line", *home).stderr
     assert run("store", "preferences", tmp_path / "p.jsonl", *home).output.endswith("0 pairs.\n")
     products = ("--products", tmp_path / "products")
     assert run("store", "backup", tmp_path / "b.tar.gz", *home, *products).exit_code == 0

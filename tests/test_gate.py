@@ -200,6 +200,9 @@ def test_a_damaged_model_is_kept_aside_and_an_equal_one_goes_live_and_back(confi
     assert states == {equal.version: "live", SHIPPED: "before", found.version: "aside"}
     with pytest.raises(Conflict, match="live already"):
         propose(config, tmp_path / "equal", "ann")
+    assert found.frozen_before == "" and equal.frozen_before == equal.frozen == found.frozen
+    assert (found.note, equal.note) == ("", "")
+    assert "not those of the last proposal" in replace(equal, frozen_before="another").note
 
     assert versions.go_back(config.home, "bob").live == SHIPPED
     assert versions.go_back(config.home, "bob").live == equal.version

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from anomalyst.server.auth import Caller, make_key
-from anomalyst.server.storage.store import Filter
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.tables import InspectionRow
 from serving import (
     DEFECT,

@@ -18,11 +18,13 @@ from anomalyst.server.client import Client
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
 from anomalyst.server.load_test import PRODUCT, Server, free_port
+from anomalyst.server.storage import retention
 from anomalyst.server.storage.database import migrate, open_database
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.preferences import preference_pairs
 from anomalyst.server.storage.retention import back_up, prune, restore
-from anomalyst.server.storage.store import Filter, IdempotentRequest, Store
+from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, Table, now
 from anomalyst.types import Inspection, Region
 from serving import DEFECT
@@ -152,7 +154,9 @@ def test_old_inspections_are_forgotten_and_corrected_ones_are_not(store):
     assert lonely not in store.pictures and store.inspection(new).picture in store.pictures
 
 
-def test_a_backup_brings_everything_back_even_into_another_database(store, config, tmp_path):
+def test_a_backup_brings_everything_back_even_into_another_database(
+    store, config, tmp_path, monkeypatch
+):
     id = done(store, uncertainty=0.5)
     store.add_turn(id, "Is it?", {"text": "Yes.", "raw": "Yes."}, "me")
     store.add_correction(
@@ -181,6 +185,10 @@ def test_a_backup_brings_everything_back_even_into_another_database(store, confi
     empty = ServingConfig(home=tmp_path / "e", products=tmp_path / "e" / "products")
     with pytest.raises(AnomalystError, match="is no backup"):
         restore(empty, tmp_path / "none.tar.gz")
+    monkeypatch.setattr(retention, "revisions", lambda: ["0001"])  # of a version before this one
+    with pytest.raises(AnomalystError, match="made by a newer version .schema 0002; .* up to 0001"):
+        restore(empty, tmp_path / "all.tar.gz")
+    assert not list(Store.open(empty).pictures.names()) and not empty.products.exists()
 
 
 def test_migrations_make_the_schema_that_the_tables_say(store):

@@ -19,7 +19,7 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.load_test import free_port
-from anomalyst.server.storage.store import Filter
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.streaming.sinks import Mqtt, Webhook
 from anomalyst.server.streaming.sources import Camera, Folder, open_source
 from anomalyst.server.streaming.watch import Watch

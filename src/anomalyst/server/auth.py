@@ -19,6 +19,7 @@ from anomalyst.server.storage.tables import KeyRow, now
 Role = Literal["operator", "engineer", "admin"]
 ROLES: tuple[str, ...] = get_args(Role)
 PREFIX = "any_"
+REVOKED = " (revoked "  # and when: what a revoked key is called after its name
 TICKET_SECONDS = 900.0
 
 
@@ -98,13 +99,21 @@ def list_keys(store: Store) -> list[KeyRow]:
         return list(session.scalars(select(KeyRow).order_by(KeyRow.id)))
 
 
+def had_key_before(store: Store, name: str) -> bool:
+    """Whether a key of this name was revoked."""
+    return any(row.revoked_at and row.name.startswith(name + REVOKED) for row in list_keys(store))
+
+
 def revoke_key(store: Store, name: str) -> None:
-    """From now on the key opens nothing; its name is free again. Raises NotFound."""
+    """From now on the key opens nothing; its name is free again. Raises NotFound.
+
+    A new key of that name is the same person's: what was judged under it stays theirs.
+    """
     with store.session() as session:
         row = session.scalar(select(KeyRow).filter_by(name=name, revoked_at=None))
         if row is None:
             raise NotFound(f"there is no key called {name[:80]!r}.")
-        row.name = f"{name} (revoked {now():%Y-%m-%d %H:%M:%S})"
+        row.name = f"{name}{REVOKED}{now():%Y-%m-%d %H:%M:%S})"
         row.revoked_at = now()
 
 

@@ -41,7 +41,7 @@ class Corrections:
 
     def __init__(self, service: Service):
         self.service, self.store = service, service.store
-        self._judging = threading.Lock()  # of two judgements of one person the later one counts
+        self._judging = threading.Lock()  # what one person says at once is kept one after another
         self.learning = Learning(service)
 
     def resume(self) -> int:
@@ -139,16 +139,17 @@ class Corrections:
             turns = turns[:-1]
         task = Candidates(**self.service.asking(row, asked, turns), key=id, count=count)
         made = self.service.run_task(task)["answers"]
-        for known in self.store.candidates_of(id, by):
-            same = known.question == asked and known.turns == earlier(turns)
-            if same and _texts(known.answers) == _texts(made):
-                return known
         order = random.sample(range(len(made)), len(made))
         found = CandidateRow(
             inspection=id, question=asked, turns=earlier(turns), by=by,
             answers=[made[i] for i in order], order=order,
         )  # fmt: skip
-        self.store.keep(found)
+        with self._judging:  # two requests at once would make two sets
+            for known in self.store.candidates_of(id, by):
+                same = known.question == asked and known.turns == found.turns
+                if same and _texts(known.answers) == _texts(made):
+                    return known
+            self.store.keep(found)
         return found
 
     def rank(self, candidates: str, ranks: Sequence[int], *, by: str) -> CorrectionRow:

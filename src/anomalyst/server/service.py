@@ -23,7 +23,8 @@ from anomalyst.server.metrics import Metrics
 from anomalyst.server.records import products
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.figures import statistics
-from anomalyst.server.storage.store import Filter, IdempotentRequest, Store
+from anomalyst.server.storage.filters import Filter
+from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import InspectionRow, TurnRow
 from anomalyst.vlm.dialogue import checked_question
 

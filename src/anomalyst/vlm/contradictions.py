@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from anomalyst.types import Answer, Turn
 from anomalyst.vlm.dialogue import without_marks
 from anomalyst.vlm.facts import Facts
-from anomalyst.vlm.grounding import claim, conflict, resolved, sentences, unresolved
+from anomalyst.vlm.grounding import claim, conflict, sentences
 from anomalyst.vlm.questions.yes_no import decide
+from anomalyst.vlm.wording import resolved, unresolved
 
 _BOX = re.compile(r"\(box [^)]*\)")
 _YES_NO = re.compile(r"(?i)^(yes|no)\b")

@@ -21,7 +21,6 @@ from anomalyst.vlm.grounding import (
     claim,
     ground,
     holds,
-    resolved,
     sentences,
 )
 from anomalyst.vlm.huggingface.loading import load_model
@@ -33,7 +32,7 @@ from anomalyst.vlm.questions.decision import Decision
 from anomalyst.vlm.questions.yes_no import decide
 from anomalyst.vlm.referring import QuestionScope, question_scope
 from anomalyst.vlm.version import model_version
-from anomalyst.vlm.wording import plainly
+from anomalyst.vlm.wording import plainly, resolved
 
 LONGEST_ANSWER = 160  # tokens
 CANDIDATES = 2048  # likeliest tokens of which one that agrees is looked for

@@ -6,15 +6,14 @@ against them is cut with all that follow, and the calibrated verdict is said ins
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.io.colours import NAMES
-from anomalyst.types import PLACES, SIZES, Answer, Region
+from anomalyst.types import PLACES, SIZES, Answer
 from anomalyst.vlm.facts import COUNTS, Facts
-from anomalyst.vlm.wording import TAG, WHICH, index_of, plainly, tag
+from anomalyst.vlm.wording import TAG, WHICH, index_of, named, plainly, resolved
 
-_SAID_PLACE = re.compile(r"\((?:box (\d+), (\d+), (\d+), (\d+)|region (\d+))\)")
 CORRECTION = "My words did not agree with the calibrated verdict, which holds."
 
 _DECIDED = re.compile(r"(?i)^(?:yes|no)\b,? ?(?:probably )?")
@@ -138,47 +137,6 @@ def answer_of(
 def sentences(raw: str) -> list[str]:
     """The sentences of a text, without empty ones."""
     return [s.strip() for s in _SENTENCE.split(raw.strip()) if s.strip()]
-
-
-def named(text: str, facts: Facts) -> Iterator[Region]:
-    """The regions that a text names, in order; a number without a region is passed over."""
-    for match in TAG.finditer(text):
-        index = int(match.group(1)) - 1
-        if 0 <= index < len(facts.regions):
-            yield facts.regions[index]
-
-
-def resolved(text: str, facts: Facts) -> str:
-    """A raw text as people read it: regions as boxes, the product's name and the user's words."""
-
-    def box(match: re.Match[str]) -> str:
-        x0, y0, x1, y1 = facts.regions[int(match.group(1)) - 1].box_xyxy
-        return f"(box {x0}, {y0}, {x1}, {y1})"
-
-    text = TAG.sub(box, text)
-    return text.replace("<product>", facts.product).replace("<told>", f'"{facts.told}"')
-
-
-def unresolved(text: str, facts: Facts) -> str:
-    """What `resolved` made for people as a raw text again: boxes of regions as `<region 1>`.
-
-    A box that is no region's stays as it is. "(region 1)" is taken for a region, too.
-    """
-    boxes = [region.box_xyxy for region in facts.regions]
-
-    def region(match: re.Match[str]) -> str:
-        *corners, number = match.groups()
-        if number is not None:
-            return tag(int(number) - 1)
-        box = tuple(int(corner) for corner in corners)
-        return tag(boxes.index(box)) if box in boxes else match.group()
-
-    text = _SAID_PLACE.sub(region, text)
-    if facts.told:
-        text = text.replace(f'"{facts.told}"', "<told>")
-    if facts.product:
-        text = re.sub(rf"(?<!\w){re.escape(facts.product)}(?!\w)", "<product>", text)
-    return text
 
 
 def conflict(sentence: str, facts: Facts, *, partial: bool = False) -> str | None:

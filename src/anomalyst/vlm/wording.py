@@ -1,7 +1,7 @@
 """How facts are worded, by the grammar that teaches and by the answers that correct."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from anomalyst.types import Region
 from anomalyst.vlm.facts import Facts, number
@@ -9,6 +9,7 @@ from anomalyst.vlm.facts import Facts, number
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 WHICH = "|".join((*ORDINALS, "largest", "clearest"))  # "the ... one" is one region
 TAG = re.compile(r"<region (\d+)>")
+_SAID_PLACE = re.compile(r"\((?:box (\d+), (\d+), (\d+), (\d+)|region (\d+))\)")
 SHOWN = 3  # regions described in one answer; the others are counted
 
 
@@ -102,3 +103,44 @@ KIND_WORDS: dict[str, tuple[str, ...]] = {
         "foreign material", "wrong part", "swapped part", "debris", "crumbs",
     ),
 }  # fmt: skip
+
+
+def named(text: str, facts: Facts) -> Iterator[Region]:
+    """The regions that a text names, in order; a number without a region is passed over."""
+    for match in TAG.finditer(text):
+        index = int(match.group(1)) - 1
+        if 0 <= index < len(facts.regions):
+            yield facts.regions[index]
+
+
+def resolved(text: str, facts: Facts) -> str:
+    """A raw text as people read it: regions as boxes, the product's name and the user's words."""
+
+    def box(match: re.Match[str]) -> str:
+        x0, y0, x1, y1 = facts.regions[int(match.group(1)) - 1].box_xyxy
+        return f"(box {x0}, {y0}, {x1}, {y1})"
+
+    text = TAG.sub(box, text)
+    return text.replace("<product>", facts.product).replace("<told>", f'"{facts.told}"')
+
+
+def unresolved(text: str, facts: Facts) -> str:
+    """What `resolved` made for people as a raw text again: boxes of regions as `<region 1>`.
+
+    A box that is no region's stays as it is. "(region 1)" is taken for a region, too.
+    """
+    boxes = [region.box_xyxy for region in facts.regions]
+
+    def region(match: re.Match[str]) -> str:
+        *corners, number = match.groups()
+        if number is not None:
+            return tag(int(number) - 1)
+        box = tuple(int(corner) for corner in corners)
+        return tag(boxes.index(box)) if box in boxes else match.group()
+
+    text = _SAID_PLACE.sub(region, text)
+    if facts.told:
+        text = text.replace(f'"{facts.told}"', "<told>")
+    if facts.product:
+        text = re.sub(rf"(?<!\w){re.escape(facts.product)}(?!\w)", "<product>", text)
+    return text

@@ -91,9 +91,12 @@ def show_proposal(found: "Proposal") -> None:
     """The figures of both models, and what was decided."""
     from anomalyst.server.language.proposal import gate_table
 
-    asked = f"{found.dialogues} held-out questions, {found.recorded} of the last 30 days"
+    held_out = f"{found.dialogues} held-out questions (frozen as {found.frozen})"
+    asked = f"{held_out}, {found.recorded} of the last 30 days"
     left_out = f" ({found.left_out} that somebody judged left out)"
     typer.echo(f"Gate {found.fingerprint}: {asked}{left_out if found.left_out else ''}.")
+    if found.note:
+        typer.echo(found.note)
     print_table("", ("", f"{found.live_version} (live)", found.version), gate_table(found))
     for reason in found.decision.reasons:
         typer.echo(reason)

@@ -91,9 +91,15 @@ def key(
 
     Example: anomalyst store key "line 3" --role operator
     """
-    from anomalyst.server.auth import make_key
+    from anomalyst.server.auth import had_key_before, make_key
 
-    typer.echo(make_key(_store(record), name, role))
+    store = _store(record)
+    typer.echo(make_key(store, name, role))
+    if had_key_before(store, name):
+        say(
+            f"A key called {name!r} was revoked before; what was judged under it counts as this "
+            "one's. If this is somebody else, revoke it and take another name."
+        )
     say("Keep it well: only its digest is stored. It is sent as X-API-Key, or as a bearer token.")
 
 

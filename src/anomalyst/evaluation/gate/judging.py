@@ -13,8 +13,8 @@ from anomalyst.evaluation.gate.figures import ROWS, GateFigures, Row, RowFigures
 from anomalyst.evaluation.gate.items import GateItem
 from anomalyst.vlm.contradictions import contradiction
 from anomalyst.vlm.generation import LONGEST_ANSWER, Speaker
-from anomalyst.vlm.grounding import unresolved
 from anomalyst.vlm.prompt_learner import MAP_CELLS
+from anomalyst.vlm.wording import unresolved
 
 TOGETHER = 16  # prompts decoded at once
 ItemCallback = Callable[[], None]

@@ -24,8 +24,8 @@ from anomalyst.server.api.schemas import (
 from anomalyst.server.records import documents
 from anomalyst.server.records.products import reference_paths
 from anomalyst.server.service import Service
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.history_export import listing
-from anomalyst.server.storage.store import Filter
 from anomalyst.server.storage.tables import TurnRow
 from anomalyst.types import Answer
 

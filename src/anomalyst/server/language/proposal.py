@@ -21,13 +21,28 @@ class Proposal:
     left_out: int  # of it, because somebody judged the answer
     proposed: str  # ISO 8601, UTC
     by: str
+    frozen: str = ""  # fingerprint of the dialogues alone; empty: a record of before
+    frozen_before: str = ""  # of those that the last proposal was judged on; empty: not known
+
+    @property
+    def note(self) -> str:
+        """What must be known to compare these figures with those of the last proposal."""
+        if self.frozen_before in ("", self.frozen):
+            return ""
+        return (
+            f"The held-out questions are not those of the last proposal ({self.frozen_before}), so "
+            "its figures cannot be compared with these."
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         figures = {"live": self.live.as_dict(), "new": self.new.as_dict()}
-        plain = ("version", "live_version", "fingerprint", "dialogues", "recorded", "left_out")
+        plain = (
+            "version", "live_version", "fingerprint", "dialogues", "recorded", "left_out",
+            "proposed", "by", "frozen", "frozen_before",
+        )  # fmt: skip
         decided = {"passes": self.decision.passes, "reasons": list(self.decision.reasons)}
-        held = {name: getattr(self, name) for name in (*plain, "proposed", "by")}
+        held = {name: getattr(self, name) for name in plain}
         return held | figures | decided
 
     @classmethod

@@ -19,8 +19,11 @@ from anomalyst.server.language.versions import (
     GATED,
     go_live,
     keep_version,
+    last_gate,
+    list_versions,
     live_folder,
     read_live,
+    version_folder,
 )
 from anomalyst.server.storage.store import Store
 from anomalyst.vlm.generation import Speaker
@@ -44,18 +47,13 @@ def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_
     if version == read_live(home).live:
         raise Conflict(f"{folder}: is version {version}, which is live already.")
     new = checked_model(folder)
-    dialogues = read_gate(home / GATE)
-    width = dialogues[0].tensors()["image_embedding"].shape[1]
-    if new.model.config.embedding_width != width:
-        raise AnomalystError(
-            f"{folder}: was trained with the encoder {new.model.config.vision!r}, the gate is of "
-            f"the {PROPOSED} one; use it with `anomalyst serve --language {folder}`."
-        )
+    dialogues = _frozen_items(home, new, folder)
     recorded, left_out = recorded_items(Store.open(config), new)
     items = dialogues + recorded
     live_version = keep_version(home, live_folder(home))
     keep_version(home, source)
-    live, judged = _judged(Speaker.load(live_folder(home)), new, items, told)
+    live, judged = _judged(Speaker.load(version_folder(home, live_version)), new, items, told)
+    before = last_gate(one.gate for one in list_versions(home)) or {}
     proposal = Proposal(
         version=version,
         live=live,
@@ -68,11 +66,25 @@ def propose(config: ServingConfig, folder: Path, by: str, told: Told = lambda *_
         left_out=left_out,
         proposed=datetime.now(UTC).isoformat(timespec="seconds"),
         by=by,
+        frozen=fingerprint(dialogues),
+        frozen_before=before.get("frozen", ""),
     )
     if proposal.decision.passes:  # before it is noted: what is noted as let in is live
         go_live(home, version, by, seen=live_version)
     write_text(home / FOLDER / version / GATED, json.dumps(proposal.as_dict(), indent=1))
     return proposal
+
+
+def _frozen_items(home: Path, new: Speaker, folder: Path) -> list[GateItem]:
+    """The held-out dialogues. Raises AnomalystError for a model of another encoder."""
+    dialogues = read_gate(home / GATE)
+    width = dialogues[0].tensors()["image_embedding"].shape[1]
+    if new.model.config.embedding_width != width:
+        raise AnomalystError(
+            f"{folder}: was trained with the encoder {new.model.config.vision!r}, the gate is of "
+            f"the {PROPOSED} one; use it with `anomalyst serve --language {folder}`."
+        )
+    return dialogues
 
 
 def _judged(

@@ -7,6 +7,7 @@ without it answers with the shipped model.
 import json
 import shutil
 import threading
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,6 +130,11 @@ def list_versions(home: Path) -> list[Version]:
         found.append(Version(version=name, state=state, shipped=name == shipped, gate=gate))
     found.sort(key=lambda one: (one.gate or {}).get("proposed", ""), reverse=True)
     return sorted(found, key=lambda one: one.state != "live")
+
+
+def last_gate(gates: Iterable[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Of what the gate found of versions, that of the one proposed last; None: none was."""
+    return max((one for one in gates if one), key=lambda gate: gate["proposed"], default=None)
 
 
 def models_of(config: ServingConfig) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from anomalyst.vlm.facts import Facts, facts_of
 Detail = dict[str, Any]
 LETTERS = "ABCD"  # what answers to be ranked are called, in the order shown
 WARNING = (
-    "Kept, but {} goes against what was found: {}. It is never learnt as the better one; if "
-    "the verdict is wrong, mark it Wrong, too."
+    "Kept, but {} goes against what was found: {}. It is never learnt as the better one, whatever "
+    "is said of the verdict. If the verdict is wrong, mark it Wrong: that is learnt by itself."
 )
 
 

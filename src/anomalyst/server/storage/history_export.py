@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from anomalyst.server.storage.store import PAGE_MOST, Filter, Store
+from anomalyst.server.storage.filters import Filter
+from anomalyst.server.storage.store import PAGE_MOST, Store
 from anomalyst.server.storage.tables import InspectionRow
 
 COLUMNS = (

@@ -16,10 +16,9 @@ from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 from anomalyst.vlm.contradictions import contradiction
 from anomalyst.vlm.facts import Facts
-from anomalyst.vlm.grounding import resolved
 from anomalyst.vlm.preferences import Ranking, write_rankings
 from anomalyst.vlm.questions.yes_no import decide
-from anomalyst.vlm.wording import TAG
+from anomalyst.vlm.wording import TAG, resolved
 
 QUESTION = "Is there a defect, and where?"  # asked where no dialogue was held
 RANKINGS, SHOWN = "rankings.jsonl", "shown"  # of a folder written for training

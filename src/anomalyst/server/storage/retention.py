@@ -17,6 +17,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder, written_whole
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
+from anomalyst.server.storage.database import revisions
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, RequestRow, now
 from anomalyst.server.storage.tables import Table as Base
@@ -77,7 +78,8 @@ def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -
             if store.engine.dialect.name == "postgresql":
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             about = Path(folder) / "about.json"
-            about.write_text(json.dumps({"format": FORMAT, "version": __version__}))
+            held = {"format": FORMAT, "version": __version__, "schema": revisions()[-1]}
+            about.write_text(json.dumps(held))
             packed.add(about, about.name)
             for table in Base.metadata.sorted_tables:
                 lines = Path(folder) / f"{table.name}.jsonl"
@@ -128,6 +130,12 @@ def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -
             raise AnomalystError(f"{source}: is no backup that can be read ({error}).") from error
         if about.get("format") != FORMAT:
             raise AnomalystError(f"{source}: is of another format; this version reads {FORMAT}.")
+        # A table or column that this version does not know would be lost without a word.
+        if str(about.get("schema", "")) > (newest := revisions()[-1]):
+            raise AnomalystError(
+                f"{source}: was made by a newer version (schema {about['schema']}; this one knows "
+                f"up to {newest}); update Anomalyst, then restore it."
+            )
         homes = {name: config.home / name for name in ("pictures", *BESIDE)}
         for name, target in (homes | {"products": config.products}).items():
             if (unpacked / name).exists():

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Select, delete, func, or_, select, update
+from sqlalchemy import Engine, Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.storage.database import open_database
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import (
     CandidateRow,
@@ -40,37 +40,6 @@ class IdempotentRequest:
     by: str
     key: str
     fingerprint: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which inspections; None: any."""
-
-    product: str | None = None
-    verdict: str | None = None
-    state: str | None = None
-    source: str | None = None
-    owner: str | None = None
-    reviewed: bool | None = None
-    text: str | None = None  # in the picture's name, the question or the answer
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def conditions(self) -> Iterator[ColumnElement[bool]]:
-        """As SQL."""
-        row = InspectionRow
-        for name in ("product", "verdict", "state", "source", "owner"):
-            if (value := getattr(self, name)) is not None:
-                yield getattr(row, name) == value
-        if self.reviewed is not None:
-            yield row.reviewed.is_not(None) if self.reviewed else row.reviewed.is_(None)
-        if self.text:
-            like = f"%{_escaped(self.text)}%"
-            yield or_(row.name.ilike(like, escape="\\"), row.question.ilike(like, escape="\\"))
-        if self.since is not None:
-            yield row.created_at >= self.since
-        if self.until is not None:
-            yield row.created_at < self.until
 
 
 class Store:
@@ -312,8 +281,3 @@ class Store:
     def _number(self, query: Select[Any]) -> int:
         with self.session() as session:
             return int(session.scalar(query) or 0)
-
-
-def _escaped(text: str) -> str:
-    """A person's text in which nothing is a wildcard."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

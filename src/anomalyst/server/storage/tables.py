@@ -111,7 +111,7 @@ class CorrectionRow(Numbered):
 
 
 class CandidateRow(Numbered):
-    """Several answers to one question, to be ranked by the person who asked for them."""
+    """Several answers to one question, which `by` asked for; whoever may judge may rank them."""
 
     __tablename__ = "candidates"
     __table_args__ = (Index("candidates_by_inspection", "inspection"),)

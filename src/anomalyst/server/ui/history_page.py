@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.history_export import listing
-from anomalyst.server.storage.store import Filter
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
 

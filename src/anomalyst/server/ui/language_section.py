@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from anomalyst.server.language.proposal import Proposal, gate_table
-from anomalyst.server.language.versions import go_back, models_of
+from anomalyst.server.language.versions import go_back, last_gate, models_of
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
 
@@ -41,13 +41,14 @@ class LanguageSection:
 def described(models: dict[str, Any]) -> str:
     """The versions as HTML."""
     versions = models["versions"]
-    gates = [one["gate"] for one in versions if one["gate"]]
-    last = max(gates, key=lambda gate: gate["proposed"], default=None)
+    last = last_gate(one["gate"] for one in versions)
+    found = Proposal.from_dict(last) if last else None
     return pieces.render(
         "language.html.j2",
         models=models,
         live=versions[0],
         last=last,
-        table=gate_table(Proposal.from_dict(last)) if last else [],
+        note=found.note if found else "",
+        table=gate_table(found) if found else [],
         aside=[one for one in versions if one["gate"] and not one["gate"]["passes"]],
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from anomalyst.server.storage.store import Filter
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, shows_errors
