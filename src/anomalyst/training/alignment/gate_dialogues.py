@@ -45,7 +45,11 @@ class GateConfig:
 
 
 def draw_gate(folder: Path, config: GateConfig | None = None) -> str:
-    """Draw the held-out dialogues and freeze them in `folder`; returns their fingerprint."""
+    """Draw the held-out dialogues and freeze them in `folder`; returns their fingerprint.
+
+    Another processor or number of threads gives another fingerprint: what the inspector saw
+    differs there in the last digits.
+    """
     config = config or GateConfig()
     with TemporaryDirectory(prefix="anomalyst-") as looks:
         with torch.random.fork_rng():
