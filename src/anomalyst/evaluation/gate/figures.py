@@ -19,11 +19,6 @@ class RowFigures:
         """Right or wrong."""
         return self.right + self.wrong
 
-    @property
-    def share(self) -> float | None:
-        """Of right ones, in [0, 1]; None: nothing was asked."""
-        return self.right / self.answers if self.answers else None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateFigures:
