@@ -17,7 +17,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE
 from anomalyst.io.files import folder_written_whole, make_folder, write_text
 from anomalyst.training.alignment.prompts import training_looks
-from anomalyst.training.alignment.stages import AlignConfig, Stage, has_finished, plan_stages
+from anomalyst.training.alignment.stages import AlignConfig, Stage, plan_stages, to_be_run
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.preferences.simulated import SimulatedConfig, simulate
 from anomalyst.training.experiments.runs import read_run
@@ -88,9 +88,10 @@ def measure_costs(
         config = AlignConfig(
             initial=str(initial), recipes=study.recipes, overrides=(*_words(study, looks),)
         )
-        for stage in plan_stages(config, preferences, out / "runs" / name).stages:
-            if not has_finished(stage):
-                _in_a_process(stage)
+        stages = plan_stages(config, preferences, out / "runs" / name).stages
+        for stage, _ in to_be_run(stages):
+            _in_a_process(stage)
+        for stage in stages:
             found.append(cost_of(name, stage))
             say(f"{name}, {stage.name}: {found[-1].seconds:.2f} s a step")
     write_text(out / "costs.json", json.dumps([asdict(one) for one in found], indent=1) + "\n")
