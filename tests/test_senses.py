@@ -165,7 +165,7 @@ def test_depth_has_its_holes_filled_and_heat_its_unit(tmp_path):
     assert found.notes == ("holes on 0.7% of the area were filled from their surroundings",)
     view = FieldView(kind="depth", unit="mm").fitted([found])
     assert (view.low, view.high) == (495, 525)
-    assert view.open(tmp_path / "d.png")[0, [0, 29], 0].tolist() == [42, 212]
+    assert view.shown(view.read(tmp_path / "d.png").values)[0, [0, 29], 0].tolist() == [42, 212]
 
     heat = np.full((20, 30), 29_815, np.uint16)
     cv2.imwrite(str(tmp_path / "h.tif"), heat)

@@ -56,14 +56,21 @@ class JointCalibration:
 
         Raises AnomalystError unless every sense has a score.
         """
+        found = self._together(scores)
+        # Sums in another order may differ in the last digits; a tie counts against the part.
+        return float(np.mean(found >= found[-1] - 1e-9 * max(1.0, abs(found[-1]))))
+
+    def score(self, scores: Mapping[str, float]) -> float:
+        """How far a part stands out in all senses together; unbounded, higher is more anomalous."""
+        return float(self._together(scores)[-1])
+
+    def _together(self, scores: Mapping[str, float]) -> np.ndarray:
+        """How far all parts stand out, the new one last: (n + 1,)."""
         missing = [sense for sense in self.senses if sense not in scores]
         if missing:
             raise AnomalystError(f"the part has no {missing[0]}, which it was taught with.")
         new = [scores[sense] for sense in self.senses]
-        rows = np.array([*self.scores, new])  # (n + 1, K), the new part last
-        found = _standing_out(rows)
-        # Sums in another order may differ in the last digits; a tie counts against the part.
-        return float(np.mean(found >= found[-1] - 1e-9 * max(1.0, abs(found[-1]))))
+        return _standing_out(np.array([*self.scores, new]))  # of (n + 1, K)
 
     def as_dict(self) -> dict[str, Any]:
         """The calibration as plain JSON values."""

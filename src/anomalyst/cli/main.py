@@ -12,6 +12,7 @@ from anomalyst.cli import chat, demo, export, inspect, teach
 from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
+from anomalyst.cli.senses import ManyFiles
 from anomalyst.cli.server import serve, store, watch
 from anomalyst.cli.study import (
     abilities,
@@ -65,7 +66,7 @@ STUDIES = (
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=ManyFiles if command in (teach.teach, inspect.inspect) else None)(command)
 for command in BENCHES:
     inspection.app.command()(command)
 for command in STUDIES:

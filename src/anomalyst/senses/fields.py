@@ -42,15 +42,15 @@ class FieldView:
     def __post_init__(self) -> None:
         checked_unit(self.kind, self.unit)
 
-    def open(self, path: Path) -> np.ndarray:
-        """The file as uint8 (H, W, 3) grey. Raises PictureError for a file that is no such field.
+    def read(self, path: Path) -> Field:
+        """The file's values. Raises PictureError for a file that is no such field."""
+        return read_field(path, self.kind, self.unit)
+
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        """Values in mm or degrees Celsius, (H, W), as uint8 (H, W, 3) grey.
 
         What lies outside the range is as black or white as its ends.
         """
-        return self.shown(read_field(path, self.kind, self.unit).values)
-
-    def shown(self, values: np.ndarray) -> np.ndarray:
-        """Values in mm or degrees Celsius, (H, W), as uint8 (H, W, 3) grey."""
         share = (values - self.low) / (self.high - self.low)
         grey = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from anomalyst.calibration.conformal import checked_rate
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.product_index import check_name, product_folder, product_names
+from anomalyst.product_index import check_name, product_folder, product_names, product_senses
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
@@ -188,6 +188,7 @@ class Service:
         self._product_there(product)
         self._check_room(len(sent))
         asked = checked_question(question) if question is not None else None
+        self._check_senses(product, asked)
         rate = self.store.false_alarm_rate(product)
         rows = [
             InspectionRow(
@@ -218,6 +219,9 @@ class Service:
 
     def asking(self, row: InspectionRow, question: str, turns: Sequence[TurnRow]) -> dict[str, Any]:
         """What a task needs to answer a question about an inspection, asked after some turns."""
+        sense = (row.record or {}).get("sense", "image")
+        if sense != "image":
+            raise AnomalystError(f"questions are about photographs; {row.name} is {sense}.")
         return {
             "question": checked_question(question),
             "record": row.record or {},
@@ -257,6 +261,19 @@ class Service:
             raise TooLarge(f"{count} pictures at once; the limit is {self.config.limits.batch}.")
         if self.queue.waiting + count > self.config.limits.queued:
             raise Busy(f"{self.queue.waiting} inspections wait already; come back in a minute.")
+
+    def _check_senses(self, product: str, question: str | None) -> None:
+        """Raise AnomalystError for what a product of other senses cannot do here yet."""
+        senses = product_senses(product_folder(product, self.config.products))
+        if len(senses) > 1:
+            raise AnomalystError(
+                f"product {product!r} was taught with {' and '.join(senses)} of the same parts; "
+                "inspect these with `anomalyst inspect`."
+            )
+        if question is not None and senses != ["image"]:
+            raise AnomalystError(
+                f"questions are about photographs; product {product!r} was taught with {senses[0]}."
+            )
 
     def _product_there(self, name: str) -> None:
         """UnknownProduct if it is not; while it is saved it is away for an instant."""

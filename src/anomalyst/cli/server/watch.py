@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.server.storage.tables import InspectionRow
@@ -37,6 +38,8 @@ def watch(
 ) -> None:
     """Inspect pictures as they come and tell MQTT brokers and webhooks, each at least once.
 
+    Of a product taught with another sense, a folder's files of that sense.
+
     A message waits in the store until it was taken, over restarts and outages. The history and the
     page Live of `anomalyst serve` with the same --home show what came. A changed distribution of
     the scores of accepted parts raises an alarm (a sequential test, 1 % false alarms in all).
@@ -44,6 +47,9 @@ def watch(
     Example: anomalyst watch /data/line3 --product bolt --mqtt broker.local --webhook http://mes/in
     """
     needs("serve", "sqlalchemy", "paho", "httpx")
+    from anomalyst.io.pictures import PICTURE_SUFFIXES
+    from anomalyst.product_index import product_folder, product_senses
+    from anomalyst.senses.sense import SUFFIXES
     from anomalyst.server.config import ServingConfig
     from anomalyst.server.streaming.sinks import Mqtt, Sink, Webhook
     from anomalyst.server.streaming.sources import open_source
@@ -51,9 +57,16 @@ def watch(
 
     sinks: list[Sink] = [*map(Mqtt, mqtt or []), *map(Webhook, webhook or [])]
     config = ServingConfig(home=home, products=products, database=database, language=language)
+    [sense, *others] = product_senses(product_folder(product, products))
+    if others:
+        raise AnomalystError(
+            f"product {product!r} was taught with {' and '.join((sense, *others))}; watch takes "
+            "one sense. Teach one product for each."
+        )
+    suffixes = SUFFIXES.get(sense, PICTURE_SUFFIXES)
     place = str(Path(source).resolve()) if Path(source).exists() else source
     tell = _tell_json if as_json else _tell
-    watching = Watch(config, product, open_source(source), place, sinks, tell)
+    watching = Watch(config, product, open_source(source, suffixes), place, sinks, tell)
     say(f"Watching {source} for {product!r}; Ctrl-C ends it.")
     _run(watching, once)
 

@@ -16,6 +16,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import encoded
 from anomalyst.product import Product, put_back
 from anomalyst.product_index import RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
@@ -200,8 +201,11 @@ class Model:
             words = None
             if task.question is not None:
                 words = self._speaking().ask(task.question, Dialogue(found)).as_dict()
+            drawn = {}
+            if found.view is not None:  # the file itself is no picture that could be shown
+                drawn = {"view": self.pictures.keep(encoded(found.view), ".png")}
             return {
-                "record": found.as_dict() | {"words": words},
+                "record": found.as_dict() | {"words": words} | drawn,
                 "heat": self.pictures.keep(cv2.imencode(".png", levels)[1].tobytes(), ".png"),
                 "shown": self.pictures.keep(save_tensors(shown), ".safetensors"),
                 "revision": revision,

@@ -10,9 +10,11 @@ from typing import IO
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import disk_told
-from anomalyst.io.pictures import picture_kind
+from anomalyst.io.pictures import PICTURE_SUFFIXES, picture_kind
+from anomalyst.senses.sense import SUFFIXES
 
 CHUNK = 1 << 20
+NO_PICTURES = frozenset().union(*SUFFIXES.values()) - PICTURE_SUFFIXES  # sound, tables, matrices
 
 
 class Pictures:
@@ -28,9 +30,12 @@ class Pictures:
     def take(self, stream: IO[bytes], shown_name: str) -> str:
         """Keep a picture that somebody sent; returns its name.
 
-        Raises PictureError, with the sender's name for it, if it is none that can be used.
+        A file of another sense is known by its name's ending, and read when it is inspected. Raises
+        PictureError, with the sender's name for it, if it is none that can be used.
         """
-        return self._kept(stream, lambda part: picture_kind(part, shown_name))
+        suffix = Path(shown_name).suffix.lower()
+        sensed = suffix in NO_PICTURES
+        return self._kept(stream, lambda part: suffix if sensed else picture_kind(part, shown_name))
 
     def keep(self, data: bytes, suffix: str) -> str:
         """Keep bytes that we made; returns their name."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.pictures import list_pictures
+from anomalyst.io.pictures import PICTURE_SUFFIXES, list_files
 
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
 REOPEN_SECONDS = 5.0  # between tries to reach a camera that is gone
@@ -44,19 +44,19 @@ class Source(Protocol):
 
 
 class Folder:
-    """Every whole picture in a folder, the oldest first; a changed one counts as another."""
+    """Every whole file of a sense in a folder, the oldest first; a changed one counts anew."""
 
     dropped = 0  # files wait where they are
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES):
+        self.folder, self.suffixes = folder, suffixes
         self._seen: dict[str, str] = {}  # name -> mark of what was given
-        list_pictures(folder)  # AnomalystError if there is no such folder
+        list_files(folder, suffixes)  # AnomalystError if there is no such folder
 
     def new(self) -> Iterator[Taken]:
-        """Pictures that have come and are no longer written to."""
+        """Files that have come and are no longer written to."""
         found = []
-        for path in list_pictures(self.folder):
+        for path in list_files(self.folder, self.suffixes):
             try:
                 state = path.stat()
             except FileNotFoundError:
@@ -123,8 +123,11 @@ class Camera:
         capture.release()
 
 
-def open_source(text: str) -> Source:
-    """A folder, a camera's number, or a stream's address. Raises AnomalystError for none."""
+def open_source(text: str, suffixes: frozenset[str] = PICTURE_SUFFIXES) -> Source:
+    """A folder, a camera's number, or a stream's address. Raises AnomalystError for none.
+
+    `suffixes`: the files of a folder that are taken.
+    """
     if text.isdigit():
         return Camera(int(text))
-    return Camera(text) if "://" in text or Path(text).is_file() else Folder(Path(text))
+    return Camera(text) if "://" in text or Path(text).is_file() else Folder(Path(text), suffixes)

@@ -82,7 +82,7 @@ def likeness(service: Service, row: InspectionRow, number: int) -> str:
     box = (row.record or {})["regions"][number - 1]["box_xyxy"]
     found = service.resemblance(row.id, (box[0], box[1], box[2], box[3]))
     there = open_picture(Path(found["image"]))
-    here = open_picture(service.pictures.existing(row.picture))
+    here = open_picture(service.pictures.existing(documents.shown_name(row)))
     return render(
         "likeness.html.j2",
         number=number,
@@ -105,7 +105,7 @@ def close_up(picture: np.ndarray, box: Box) -> np.ndarray:
 
 def thumbnail(service: Service, row: InspectionRow, side_px: int = 128) -> str:
     """A small picture as a data URI; empty where it is gone."""
-    return small(service, row.picture, side_px)
+    return small(service, documents.shown_name(row), side_px)
 
 
 def small(service: Service, name: str, side_px: int = 128) -> str:

@@ -1,0 +1,136 @@
+"""Files of other senses on the command line: sound, sensors, depth and heat."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+from typer.core import TyperCommand
+
+from anomalyst.cli.screen import pictures_in
+from anomalyst.errors import AnomalystError
+
+if TYPE_CHECKING:
+    from anomalyst.senses.sense import Sense
+
+MANY = ("--depth", "--thermal", "--audio", "--series")
+
+
+def _files(help_: str) -> Any:
+    return Option(metavar="FILE...", help=help_, show_default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenseFiles:
+    """Files that are no photographs, or folders of them. Photographs come before them."""
+
+    depth: Annotated[list[Path] | None, _files("Depth: 16-bit PNG or TIFF, .npy.")] = None
+    thermal: Annotated[list[Path] | None, _files("Heat: 16-bit PNG or TIFF, .npy.")] = None
+    audio: Annotated[list[Path] | None, _files("Sound: WAV, FLAC, Ogg, MP3.")] = None
+    series: Annotated[
+        list[Path] | None, _files("Sensors over time: CSV, Parquet, .npy (samples, channels).")
+    ] = None
+
+    def found(self, photographs: Sequence[Path]) -> dict[str, list[Path]]:
+        """Sense -> files, photographs first; folders as the files in them. Senses without: none."""
+        given = {"image": pictures_in(photographs)} if photographs else {}
+        for one in fields(self):
+            paths = getattr(self, one.name)
+            if paths:
+                given[one.name] = files_of(paths, one.name)
+        return given
+
+
+NO_FILES = SenseFiles()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenseReading:
+    """How files of other senses are read."""
+
+    depth_unit: Annotated[str, Option(metavar="mm|um|m", help="Of depth files.")] = "mm"
+    thermal_unit: Annotated[
+        str,
+        Option(
+            metavar="C|K|cK", help="Of heat files; cK: hundredths of a kelvin.", show_default=False
+        ),
+    ] = ""
+    rate: Annotated[
+        float | None,
+        Option(metavar="HZ", help="Samples a second, where a table has no column of times."),
+    ] = None
+
+    def senses(self, kinds: Sequence[str]) -> "dict[str, Sense]":
+        """How each of these senses is read; photographs need nothing."""
+        from anomalyst.senses.fields import FieldView
+        from anomalyst.senses.sense import SignalSense
+        from anomalyst.senses.series import SeriesReading
+
+        SeriesReading(rate_hz=self.rate)  # refuses a rate that is none
+        units = {"depth": self.depth_unit, "thermal": self.thermal_unit}
+        found: dict[str, Sense] = {}
+        for kind in kinds:
+            if kind in units:
+                found[kind] = FieldView(kind=kind, unit=units[kind])  # type: ignore[arg-type]
+            elif kind != "image":
+                found[kind] = SignalSense(kind=kind, rate_hz=self.rate)  # type: ignore[arg-type]
+        return found
+
+
+def files_of(paths: Sequence[Path], sense: str) -> list[Path]:
+    """Files as they are, folders as the files of that sense in them, by name.
+
+    Raises AnomalystError for a folder without any; a missing file is left for its own error.
+    """
+    if sense == "image":
+        return pictures_in(paths)
+    from anomalyst.io.pictures import list_files
+    from anomalyst.senses.sense import SUFFIXES
+
+    found: list[Path] = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
+            inside = list_files(path, SUFFIXES[sense])
+            if not inside:
+                raise AnomalystError(
+                    f"{path}: holds no {sense} file; {', '.join(sorted(SUFFIXES[sense]))} are read."
+                )
+        found += inside
+    return found
+
+
+def parts_of(given: Mapping[str, Sequence[Path]], taught: Sequence[str]) -> list[dict[str, Path]]:
+    """The parts that files belong to, in the product's order of senses.
+
+    Raises AnomalystError where senses are not those the product was taught with.
+    """
+    from anomalyst.inspection.parts import paired
+
+    if set(given) != set(taught):
+        raise AnomalystError(
+            f"the product was taught with {' and '.join(taught)}; "
+            f"{' and '.join(given) or 'nothing'} was given."
+        )
+    return paired({sense: given[sense] for sense in taught})
+
+
+class ManyFiles(TyperCommand):
+    """A command whose options for files take all that follow, as a shell writes `good/*.wav`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`--audio a b` is read as `--audio a --audio b`, up to the next option."""
+        spread: list[str] = []
+        taking = ""
+        for word in args:
+            if word in MANY:
+                taking, first = word, True
+                continue
+            if word.startswith("-"):
+                taking = ""
+            spread += [taking, word] if taking else [word]
+            first = False
+        if taking and first:
+            spread.append(taking)  # without a file: refused by the parser
+        return super().parse_args(ctx, spread)

@@ -1,0 +1,212 @@
+"""The memory bank of recordings: how far each moment is from the nearest moment of good ones.
+
+As `memory_bank.py`, with moments in the place of patches, at two time scales: a *moment* (a knock
+stands out there) and what *lasts* (a resonance that moved, a new tone). Distances are Mahalanobis',
+by the good frames' shrunk covariance: channels that move together count once.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import torch
+from scipy.ndimage import uniform_filter1d
+from torch import Tensor
+
+from anomalyst.detection.memory_bank import greedy_coreset
+from anomalyst.errors import AnomalystError
+
+# Chosen on drawn machines (docs/benchmarks.md, "Sound and vibration").
+MOMENT, LASTING = 3, 31  # frames averaged
+SHRINKAGE = 0.1  # of a standardised channel's variance, added to each
+LEAST_SPREAD_DB = 0.3  # added to the spread of a spectrum's channel
+LEAST_SPREAD_SHARE = 0.05  # of a plain channel's spread, added to it
+USUAL_SPREAD, USUAL_WORTH = 0.1, 4  # of good recordings' logs of distance, as many scores know it
+MOST_FRAMES = 4000  # remembered of each scale; a coreset of more
+PARTS = ("mean", "spread", "whitening", "bank", "usual")  # of a scale, in its order
+HALF_AT = 2.0  # the map is a half where a channel strays so many times the good ones' most
+
+
+@dataclass(slots=True, eq=False)
+class Scale:
+    """What one time scale remembers. Vectors are standardised channels, then whitened."""
+
+    frames: int  # averaged
+    mean: np.ndarray  # (C,)
+    spread: np.ndarray  # (C,)
+    whitening: np.ndarray  # (C, C)
+    bank: np.ndarray  # float32 (M, C), standardised
+    usual: np.ndarray  # (C,): how far good channels stray from their nearest frame at most
+    white: np.ndarray = field(init=False, repr=False)  # (M, C), the bank whitened
+
+    def __post_init__(self) -> None:
+        self.white = self.bank @ self.whitening
+
+    @classmethod
+    def of(cls, good: Sequence[np.ndarray], frames: int, floor: np.ndarray) -> Self:
+        """The scale of good recordings, (T_i, C) each; `floor` (C,) is added to their spread."""
+        smooth = [smoothed(one, frames) for one in good]
+        every = np.concatenate(smooth)
+        mean, spread = every.mean(0), every.std(0) + floor
+        bank = ((every - mean) / spread).astype(np.float32)
+        covariance = np.cov(bank.T).reshape(bank.shape[1], -1) + SHRINKAGE * np.eye(bank.shape[1])
+        values, vectors = np.linalg.eigh(covariance)
+        whitening = (vectors / np.sqrt(values)).astype(np.float32)
+        bank = _coreset(bank, whitening)
+        scale = cls(frames, mean, spread, whitening, bank, np.ones(bank.shape[1]))
+        scale.usual = scale._usual(good)
+        return scale
+
+    def look(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(T, C) -> each frame's distance to the bank (T,), and by channel how it strays (T, C)."""
+        seen = ((smoothed(values, self.frames) - self.mean) / self.spread).astype(np.float32)
+        distance, nearest = _nearest(seen @ self.whitening, self.white)
+        return distance, np.abs(seen - self.bank[nearest])
+
+    def _usual(self, good: Sequence[np.ndarray]) -> np.ndarray:
+        """The highest a channel of a good recording strays from the others', (C,)."""
+        strayed = [
+            np.abs(seen - rest[_nearest(seen @ self.whitening, rest @ self.whitening)[1]])
+            for seen, rest in left_out(
+                [(smoothed(one, self.frames) - self.mean) / self.spread for one in good]
+            )
+        ]
+        return np.quantile(np.concatenate(strayed), 0.99, axis=0) + 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class SignalEvidence:
+    """What a recording shows."""
+
+    score: float  # unbounded, higher is more anomalous
+    map: np.ndarray  # float32 (T, C) in [0, 1]: how far each channel strays at each moment
+
+
+@dataclass(slots=True, eq=False)
+class SignalMemory:
+    """Good recordings at both time scales, and how far they are from each other."""
+
+    moment: Scale
+    lasting: Scale
+    usual: np.ndarray  # (2, 2): mean and spread of log distance, of a moment and of what lasts
+
+    @classmethod
+    def of(cls, good: Sequence[np.ndarray], *, decibels: bool) -> Self:
+        """The memory of good recordings: frames (T_i, C) each, of one rate and the same channels.
+
+        `decibels`: they are spectra; else plain values, of which each channel has its own unit.
+        Raises AnomalystError for recordings of other channels, or too short to be two moments.
+        """
+        widths = {one.shape[1] for one in good}
+        if len(widths) != 1:
+            raise AnomalystError(
+                f"good recordings have {' and '.join(map(str, sorted(widths)))} channels; all need "
+                "the same."
+            )
+        if min(len(one) for one in good) < 2 * MOMENT:
+            raise AnomalystError(
+                f"a good recording is {min(len(one) for one in good)} frames long; at least "
+                f"{2 * MOMENT} are needed: record for longer."
+            )
+        floor = _floor(good, decibels)
+        scales = [Scale.of(good, frames, floor) for frames in (MOMENT, LASTING)]
+        logs = np.array([_among_themselves(scale, good) for scale in scales])  # (2, n)
+        count = logs.shape[1]
+        around = logs.var(axis=1) * count + USUAL_WORTH * USUAL_SPREAD**2
+        usual = np.stack([logs.mean(axis=1), np.sqrt(around / (count + USUAL_WORTH))], axis=1)
+        return cls(scales[0], scales[1], usual)
+
+    def look(self, values: np.ndarray) -> SignalEvidence:
+        """Frames (T, C) -> score and map.
+
+        The score is the mean over both scales of the log distance (of the farthest moment; of what
+        lasts, the mean over time), in spreads of the good recordings' own.
+        """
+        if values.shape[1] != len(self.moment.mean):
+            raise AnomalystError(
+                f"the recording has {values.shape[1]} channels, the good ones have "
+                f"{len(self.moment.mean)}; record the same."
+            )
+        (at, strays), (during, lasting) = self.moment.look(values), self.lasting.look(values)
+        logs = np.log([_farthest(at), _mean(during)])
+        score = float(np.mean((logs - self.usual[:, 0]) / self.usual[:, 1]))
+        most = np.maximum(strays / self.moment.usual, lasting / self.lasting.usual)
+        # 0 where nothing strays farther than good ones do, a half at HALF_AT times that.
+        excess = np.maximum(most - 1, 0) / (HALF_AT - 1)
+        return SignalEvidence(score, (excess / (1 + excess)).astype(np.float32))
+
+    def state(self) -> dict[str, Tensor]:
+        """The memory as named tensors, for safetensors."""
+        found = {"usual": torch.from_numpy(self.usual)}
+        for name, scale in (("moment", self.moment), ("lasting", self.lasting)):
+            for part in PARTS:
+                value = np.ascontiguousarray(getattr(scale, part), dtype=np.float32)
+                found[f"{name}.{part}"] = torch.from_numpy(value)
+        return found
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> Self:
+        """The memory of which `state()` gave the tensors. Raises KeyError for any others."""
+        scales = [
+            Scale(frames, *(state[f"{name}.{part}"].numpy() for part in PARTS))
+            for name, frames in (("moment", MOMENT), ("lasting", LASTING))
+        ]
+        return cls(scales[0], scales[1], state["usual"].numpy())
+
+
+def _floor(good: Sequence[np.ndarray], decibels: bool) -> np.ndarray:
+    """What each channel's spread is at least, (C,); one that never changes shows any change."""
+    if decibels:
+        return np.full(good[0].shape[1], LEAST_SPREAD_DB)
+    every = np.concatenate(good)
+    still = np.maximum(1e-3 * np.abs(every).max(0), 1e-6)
+    return np.maximum(LEAST_SPREAD_SHARE * every.std(0), still)
+
+
+def smoothed(values: np.ndarray, frames: int) -> np.ndarray:
+    """Each frame the mean of those around it, (T, C); the ends are held."""
+    return uniform_filter1d(values, min(frames, len(values)), axis=0, mode="nearest")
+
+
+def left_out(good: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Each recording and the frames of all others; of one alone, each half and the other half."""
+    if len(good) == 1:
+        half = len(good[0]) // 2
+        good = [good[0][:half], good[0][half:]]
+    return [
+        (one, np.concatenate([other for j, other in enumerate(good) if j != i]))
+        for i, one in enumerate(good)
+    ]
+
+
+def _among_themselves(scale: Scale, good: Sequence[np.ndarray]) -> list[float]:
+    """Log distance of each good recording from the others, as `SignalMemory.look` takes it."""
+    seen = [(smoothed(one, scale.frames) - scale.mean) / scale.spread for one in good]
+    take = _farthest if scale.frames == MOMENT else _mean
+    white = [one.astype(np.float32) @ scale.whitening for one in seen]
+    return [math.log(take(_nearest(one, rest)[0])) for one, rest in left_out(white)]
+
+
+def _farthest(distance: np.ndarray) -> float:
+    return max(1e-6, float(distance.max()))
+
+
+def _mean(distance: np.ndarray) -> float:
+    return max(1e-6, float(distance.mean()))
+
+
+def _nearest(seen: np.ndarray, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T, C), (M, C) -> distance to the nearest row (T,), and which one that is."""
+    squares = (bank**2).sum(1) - 2 * (seen @ bank.T)  # (T, M), less the query's own square
+    nearest = squares.argmin(axis=1)
+    left = squares[np.arange(len(seen)), nearest] + (seen**2).sum(1)
+    return np.sqrt(np.maximum(left, 0)), nearest
+
+
+def _coreset(bank: np.ndarray, whitening: np.ndarray) -> np.ndarray:
+    """At most `MOST_FRAMES` rows that leave none far from a kept one."""
+    if len(bank) <= MOST_FRAMES:
+        return bank
+    return bank[greedy_coreset(torch.from_numpy(bank @ whitening), MOST_FRAMES).numpy()]
