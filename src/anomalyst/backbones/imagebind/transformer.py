@@ -22,8 +22,6 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.bias_kv = nn.Parameter(torch.empty(2, width)) if bias_kv else None
-        nn.init.xavier_uniform_(self.qkv.weight)
-        nn.init.zeros_(self.qkv.bias)
         if self.bias_kv is not None:
             nn.init.normal_(self.bias_kv, std=width**-0.5)
 
