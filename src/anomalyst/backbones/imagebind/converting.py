@@ -69,8 +69,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=whole)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise AnomalystError(
-            f"{path}: is not a state dict that torch saved "
-            f"({' '.join(str(error).split())[:120]}); imagebind_huge.pth is needed, whole."
+            f"{path}: is not a state dict that torch saved, or not a whole one; "
+            "imagebind_huge.pth is needed."
         ) from error
     if (
         not isinstance(found, dict)

@@ -1,11 +1,16 @@
 """Named sizes: the published model, and one that a processor trains from nothing."""
 
+import difflib
+from pathlib import Path
+
 from anomalyst.backbones.imagebind.config import (
     GridConfig,
     ImageBindConfig,
     SeriesConfig,
     TextConfig,
 )
+from anomalyst.config import load
+from anomalyst.errors import AnomalystError
 
 # imagebind_huge.pth: 1.2 billion parameters, of which the image tower has 0.63.
 HUGE = ImageBindConfig(
@@ -124,3 +129,16 @@ SMALL = ImageBindConfig(
     ),
 )
 SIZES: dict[str, ImageBindConfig] = {"huge": HUGE, "small": SMALL}
+
+
+def size_of(name: str) -> ImageBindConfig:
+    """A named size, or that of a YAML file. AnomalystError for any other word, with the nearest."""
+    if name in SIZES:
+        return SIZES[name]
+    if name.endswith((".yaml", ".yml")):
+        return load(ImageBindConfig, Path(name))
+    near = difflib.get_close_matches(name, list(SIZES), n=1, cutoff=0.0)[0]
+    raise AnomalystError(
+        f"there is no size {name!r}; the nearest is {near!r}. All: {', '.join(SIZES)}, or a YAML "
+        "file."
+    )
