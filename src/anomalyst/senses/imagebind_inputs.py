@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from anomalyst.backbones.huggingface_families import CLIP
+from anomalyst.backbones.huggingface_families import CLIP, Triple
 from anomalyst.errors import AnomalystError
 from anomalyst.senses.kaldi_mel import RATE_HZ, log_mel
 from anomalyst.senses.recording import Recording
@@ -34,15 +34,18 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-def picture_input(picture: np.ndarray, *, side_px: int = 224) -> Prepared:
-    """A picture, uint8 RGB (H, W, 3) -> (3, side, side), standardised as CLIP's.
+def picture_input(
+    picture: np.ndarray, *, side_px: int = 224, standard: tuple[Triple, Triple] = CLIP
+) -> Prepared:
+    """A picture, uint8 RGB (H, W, 3) -> (3, side, side), less a mean and divided by a std.
 
     Its shorter side becomes `side_px` (bicubic), and what is longer is cut from both ends.
+    `standard`: CLIP's mean and std, which ImageBind shares, or those of an `ImageTextTowers`.
     """
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     square, notes = _middle_square(Image.fromarray(picture), side_px)
     pixels = torch.from_numpy(square.astype(np.float32) / 255).permute(2, 0, 1)  # (3, H, W)
-    mean, std = (torch.tensor(one)[:, None, None] for one in CLIP)
+    mean, std = (torch.tensor(one)[:, None, None] for one in standard)
     return Prepared((pixels - mean) / std, notes)
 
 
