@@ -66,7 +66,7 @@ class ImageBind(nn.Module):
                 f"{modality}: patches lie on the grid of one picture, sound or series; texts and "
                 "several clips of one example have none."
             )
-        chosen = self._blocks(modality, blocks)
+        chosen = self.blocks(modality, blocks)
         vectors, outputs = tower(rows, chosen)
         grid = tower.stem.grid(tuple(rows.shape))
         levels = [out[:, 1:].transpose(1, 2).unflatten(2, grid) for out in outputs]
@@ -79,7 +79,7 @@ class ImageBind(nn.Module):
         assert isinstance(tower, Tower)
         return tower
 
-    def _blocks(self, modality: str, blocks: tuple[int, ...] | None) -> tuple[int, ...]:
+    def blocks(self, modality: str, blocks: tuple[int, ...] | None = None) -> tuple[int, ...]:
         depth = self.config.tower(modality).depth
         if blocks is None:
             return tuple(

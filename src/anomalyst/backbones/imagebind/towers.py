@@ -45,11 +45,10 @@ class Tower(nn.Module):
 
     def forward(self, x: Tensor, blocks: tuple[int, ...] = ()) -> tuple[Tensor, list[Tensor]]:
         """Examples -> unit vectors (B, D), and the outputs (B, T, width) of `blocks`."""
+        # The class token stands for all but a text, for which its end does.
+        place = self.stem.ends(x) if isinstance(self.stem, TextStem) else 0
         last, outputs = self.trunk(self.stem(x), blocks)
-        if isinstance(self.stem, TextStem):
-            said = last[torch.arange(len(x), device=x.device), self.stem.ends(x)]
-        else:
-            said = last[:, 0]  # (B, width): the class token
+        said = last[torch.arange(len(x), device=x.device), place]  # (B, width)
         vectors = self.head(self.head_dropout(self.head_norm(said)))
         return F.normalize(vectors, dim=-1), outputs
 
