@@ -13,7 +13,7 @@ from anomalyst.backbones.imagebind.config import ImageBindConfig
 from anomalyst.backbones.imagebind.model import ImageBind
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.io.files import folder_written_whole, write_text
+from anomalyst.io.files import folder_written_whole, write_text, written_whole
 
 MODEL_TYPE = "anomalyst_imagebind"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -37,7 +37,9 @@ def write_folder(
     values = {"model_type": MODEL_TYPE} | to_mapping(config)
     with folder_written_whole(folder) as part:
         whole = {name: value.detach().contiguous() for name, value in weights.items()}
-        save_file(whole, part / WEIGHTS)
+        # Through written_whole, since safetensors alone would make the file private.
+        with written_whole(part / WEIGHTS) as file:
+            save_file(whole, file)
         write_text(part / CONFIG, json.dumps(values, indent=2) + "\n")
         for name, text in texts.items():
             write_text(part / name, text)

@@ -20,7 +20,8 @@ class ImageBind(nn.Module):
 
     Inputs (senses/imagebind_inputs.py makes them), S clips of one example in an axis of their own:
     image (B, 3, H, W) or (B, S, 3, H, W), film (B, S, 3, frames, H, W); audio (B, 1, mel, frames)
-    or (B, S, 1, ...); depth and thermal (B, 1, H, W); imu (B, 6, steps); text (B, T) token numbers.
+    or (B, S, 1, ...); depth and thermal (B, 1, H, W); imu (B, 6, steps); text (B, T) token numbers,
+    or (B, S, T) several sentences about one thing.
     """
 
     def __init__(self, config: ImageBindConfig):
@@ -80,6 +81,10 @@ class ImageBind(nn.Module):
         return tower
 
     def blocks(self, modality: str, blocks: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """Blocks of a tower that `features` reads, from 0; None: the last one of each quarter.
+
+        Raises AnomalystError for a block that is not there.
+        """
         depth = self.config.tower(modality).depth
         if blocks is None:
             return tuple(
