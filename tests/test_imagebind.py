@@ -16,10 +16,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from PIL import Image
 from transformers.audio_utils import mel_filter_bank, spectrogram
 from typer.testing import CliRunner
 
+from anomalyst.backbones import load_encoder
 from anomalyst.backbones.clip import ImageTextTowers
+from anomalyst.backbones.huggingface_families import CLIP
 from anomalyst.backbones.imagebind import HUGE, MODALITIES, SMALL, ImageBind, ImageBindConfig
 from anomalyst.backbones.imagebind.config import GridConfig
 from anomalyst.backbones.imagebind.converting import convert, published_names
@@ -65,14 +68,14 @@ def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 @cache
 def _published_weights() -> dict[str, torch.Tensor]:
-    """A state dict under the published names: norms around 1, temperatures near e^1.5."""
+    """A state dict under the published names: norms around 1, the text's scale beyond its limit."""
     weights = {}
     for name, shape in REFERENCE["shapes"].items():
         value = 0.2 * drawn(name, tuple(shape))
         if "norm" in name and name.endswith("weight"):
             value = 1.0 + value
         elif name.endswith("log_logit_scale"):
-            value = np.float32(1.5 + 0.1 * drawn(name, ()))
+            value = np.float32((5.0 if ".text." in name else 1.5) + 0.1 * drawn(name, ()))
         elif name.endswith(".mask"):
             value = np.triu(np.full(shape, -np.inf, np.float32), 1)
         weights[name] = torch.as_tensor(value)
@@ -85,10 +88,12 @@ def published_weights() -> dict[str, torch.Tensor]:
 
 
 def example(modality: str) -> torch.Tensor:
-    """Two examples of a sense, sounds of three clips each."""
+    """Two examples of a sense, sounds of three clips; the faint second shows a norm's epsilon."""
     if modality != "text":
         word = THEIR_WORD.get(modality, modality)
-        return torch.from_numpy(drawn(f"input {word}", SHAPES[modality]))
+        x = torch.from_numpy(drawn(f"input {word}", SHAPES[modality]))
+        x[1] *= 0.02
+        return x
     words = np.random.RandomState(7).randint(1, 49000, (2, 77))
     words[:, 30], words[:, 31:] = 49407, 0
     return torch.from_numpy(words)
@@ -105,7 +110,8 @@ def model() -> ImageBind:
 def test_a_tower_gives_the_published_models_numbers(model, modality):
     theirs = torch.tensor(REFERENCE["embeddings"][THEIR_WORD.get(modality, modality)])
     x = example(modality)
-    assert (model.scaled(modality, x) - theirs).abs().max() <= 1e-5
+    scale = model.tower(modality).scale
+    assert (model.scaled(modality, x) - theirs).abs().max() <= 1e-5 * scale
     assert (model.embed(modality, x) - F.normalize(theirs, dim=1)).abs().max() <= 1e-5
 
 
@@ -550,3 +556,27 @@ def test_a_folder_without_both_towers_is_refused(tmp_path):
     transformers.BertModel(config).save_pretrained(tmp_path)
     with pytest.raises(AnomalystError, match="is a BertModel; a model with an image and a text"):
         ImageTextTowers(str(tmp_path))
+
+
+def test_the_image_tower_is_an_encoder_that_inspects(tmp_path):
+    torch.manual_seed(0)
+    save(ImageBind(SMALL.only("image", "audio")), tmp_path / "small")
+    spec = f"imagebind:{tmp_path / 'small'}"
+    encoder = load_encoder(spec)
+    pixels = torch.rand(1, 3, 128, 160)
+    found = encoder(pixels)
+    assert [level.shape for level in found.levels] == [(1, 192, 8, 10)] * 4
+    mean, std = (torch.tensor(one)[:, None, None] for one in CLIP)
+    whole = load(tmp_path / "small").features("image", (pixels - mean) / std)
+    assert torch.equal(found.levels[2], whole.levels[2])
+    picture = np.full((160, 160, 3), 128, np.uint8)
+    Image.fromarray(picture).save(tmp_path / "good.png")
+    picture[64:80, 32:48] = 250
+    Image.fromarray(picture).save(tmp_path / "bad.png")
+    paths = [str(tmp_path / f"{name}.png") for name in ("good", "bad")]
+    words = ["inspect", *paths, "--reference", paths[0], "--encoder", spec]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    records = [json.loads(p.read_text()) for p in sorted((tmp_path / "out").glob("*.json"))]
+    scores = {Path(one["image"]).stem: one["score"] for one in records}
+    assert scores["bad"] > scores["good"] + 0.01
