@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, demo, export, inspect, teach
+from anomalyst.cli import chat, convert, demo, export, inspect, teach
 from anomalyst.cli.bench import baselines, inspection, making, server, training
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
@@ -74,6 +74,7 @@ for command in STUDIES:
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 app.add_typer(inspection.app, name="bench")
+app.add_typer(convert.app, name="convert")
 app.add_typer(study, name="study")
 
 
