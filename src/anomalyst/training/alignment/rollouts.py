@@ -11,6 +11,8 @@ from anomalyst.training.alignment.prompts import Prompt
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.modeling import SHOWN
 
+TOGETHER = 32  # prompts that are answered or judged at once
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -28,6 +30,18 @@ class Answers:
     def inputs(self) -> dict[str, Tensor]:
         """What `answer_states` takes, as a batch of the loop."""
         return {"ids": self.ids, "attended": self.attended, "said": self.said} | self.shown
+
+    def ended(self, end: int) -> Tensor:
+        """Whether each (B,) came to the end token, and was not cut off before."""
+        return ((self.ids[:, -self.said.shape[1] :] == end) & self.said).any(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said to one prompt."""
+
+    text: str  # raw and unchecked
+    ended: bool  # by itself, not for being too long
 
 
 def encoded(
@@ -92,6 +106,28 @@ def sample(
             break
         embeds = model.get_input_embeddings()(token[:, None])
     return Answers(ids, attended, said, shown)
+
+
+def replies(
+    model: AnomalystModel,
+    processor: AnomalystProcessor,
+    prompts: Sequence[Prompt],
+    *,
+    tokens: int,
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+    together: int = TOGETHER,
+) -> list[Reply]:
+    """An answer to each of many prompts, by `sample`; `together` of them at once, in order."""
+    found: list[Reply] = []
+    for start in range(0, len(prompts), together):
+        some = prompts[start : start + together]
+        made = sample(
+            model, processor, some, tokens=tokens, temperature=temperature, generator=generator
+        )
+        ended = made.ended(processor.tokenizer.eos_token_id).tolist()
+        found += map(Reply, texts_of(made, processor), ended)
+    return found
 
 
 def _chosen(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:

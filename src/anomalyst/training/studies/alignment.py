@@ -29,7 +29,7 @@ from anomalyst.training.alignment.judging import (
 )
 from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
-from anomalyst.training.alignment.rollouts import sample, texts_of
+from anomalyst.training.alignment.rollouts import TOGETHER, replies
 from anomalyst.training.alignment.stages import AlignConfig, Plan, plan_stages, to_be_run
 from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
@@ -45,7 +45,6 @@ from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.preferences import Ranking, read_rankings, write_rankings
 
 METHODS = ("ppo", "grpo", "dpo")
-TOGETHER = 32  # prompts answered at once
 SAMPLED_SEED = 1 << 45  # nothing else is drawn from these
 SHOWN = 4  # answers that are ranked beside one another
 SAMPLED = 6  # answers to each question, of which those are shown that go against nothing
@@ -314,15 +313,13 @@ def _distinct_and_true(prompt: Prompt, texts: Sequence[str]) -> list[str]:
 def _sampled(model: Path, prompts: Sequence[Prompt], each: int, *, seed: int) -> list[list[str]]:
     """`each` answers of a model to every prompt; a single one is the likeliest."""
     speaker, processor = load_model(model)
-    generator = torch.Generator().manual_seed(seed)
-    found: list[list[str]] = []
-    per = max(1, TOGETHER // each)
-    for start in range(0, len(prompts), per):
-        some = [one for one in prompts[start : start + per] for _ in range(each)]
-        made = sample(
-            speaker, processor, some, tokens=LONGEST, temperature=float(each > 1),
-            generator=generator,
-        )  # fmt: skip
-        texts = texts_of(made, processor)
-        found += [texts[i : i + each] for i in range(0, len(texts), each)]
-    return found
+    said = replies(
+        speaker,
+        processor,
+        [one for one in prompts for _ in range(each)],
+        tokens=LONGEST,
+        temperature=float(each > 1),
+        generator=torch.Generator().manual_seed(seed),
+        together=each * max(1, TOGETHER // each),  # the answers to a question beside one another
+    )
+    return [[one.text for one in said[i : i + each]] for i in range(0, len(said), each)]

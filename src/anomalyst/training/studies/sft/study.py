@@ -20,7 +20,7 @@ from anomalyst.config import from_mapping, to_mapping
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE
 from anomalyst.io.files import folder_written_whole, make_folder, write_text
 from anomalyst.training.alignment.prompts import Prompt
-from anomalyst.training.alignment.rollouts import sample
+from anomalyst.training.alignment.rollouts import replies
 from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.studies.resuming import begin_study
 from anomalyst.training.studies.sft.texts import (
@@ -38,7 +38,6 @@ from anomalyst.vlm.huggingface.loading import load_model
 BASE = "base"
 TUNINGS = {f"SFT on {count} set{'s' * (count > 1)}": count for count in (1, 4, 6)}
 LONGEST = 60  # tokens of an answer
-TOGETHER = 32  # questions answered at once
 GROUP = 8  # batches sorted by length together, so that little of one is filling
 Draw = Callable[[np.random.Generator], dict[str, Any]]
 
@@ -173,17 +172,11 @@ def _batches(draw: Draw, steps: int, batch: int, seed: int) -> Iterator[dict[str
 def answers_of(folder: Path, prompts: Sequence[tuple[str, Prompt]]) -> list[Said]:
     """The likeliest answer of a model to each question of a set."""
     model, processor = load_model(folder)
-    ends = processor.tokenizer.eos_token_id
-    found: list[Said] = []
-    for start in range(0, len(prompts), TOGETHER):
-        some = prompts[start : start + TOGETHER]
-        asked = [prompt for _, prompt in some]
-        made = sample(model, processor, asked, tokens=LONGEST, temperature=0)
-        for (name, prompt), ids, said in zip(some, made.ids, made.said, strict=True):
-            tokens = ids[-len(said) :][said]
-            text = processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            found.append(judged_answer(name, prompt, text, ended=bool((tokens == ends).any())))
-    return found
+    said = replies(model, processor, [prompt for _, prompt in prompts], tokens=LONGEST)
+    return [
+        judged_answer(name, prompt, reply.text, ended=reply.ended)
+        for (name, prompt), reply in zip(prompts, said, strict=True)
+    ]
 
 
 def judged_answer(name: str, prompt: Prompt, text: str, *, ended: bool) -> Said:
