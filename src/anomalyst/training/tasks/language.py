@@ -4,7 +4,7 @@ Half of the dialogues are about what the detector truly saw, half about regions 
 that no habit of the detector is learnt instead of reading.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -163,16 +163,9 @@ class LanguageTask(DialogueTask):
     def loss(
         self, batch: dict[str, Tensor], device: torch.device
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of what the assistant says.
-
-        No mask: the filling is on the right, where a causal model does not look. Logits are made
-        where something is said, which is a quarter of the places.
-        """
+        """Cross-entropy of what the assistant says."""
         moved = {name: values.to(device) for name, values in batch.items()}
-        labels = moved.pop("labels")[:, 1:]
-        hidden = self.read(inputs_embeds=self.model.embedded(**moved)).last_hidden_state[:, :-1]
-        logits = self.model.get_output_embeddings()(hidden[labels >= 0])
-        return nn.functional.cross_entropy(logits.float(), labels[labels >= 0]), {}
+        return answer_loss(self.model, moved, self.read), {}
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A folder as `AnomalystModel.from_pretrained` reads it, in half precision."""
@@ -195,6 +188,22 @@ class LanguageTask(DialogueTask):
     def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
         turns, family = self.recipe.turns, self.family
         return dialogue_sample(self._scene(rng), self.processor, rng, turns=turns, family=family)
+
+
+def answer_loss(
+    model: AnomalystModel, batch: Mapping[str, Tensor], read: Callable[..., Any] | None = None
+) -> Tensor:
+    """Cross-entropy of the labelled tokens of a batch of `collated`; `read`: a compiled decoder.
+
+    No mask: the filling is on the right, where a causal model does not look. Logits are made where
+    something is said, which is a quarter of the places.
+    """
+    read = read or model.language_model.get_decoder()
+    shown = {name: value for name, value in batch.items() if name != "labels"}
+    labels = batch["labels"][:, 1:]
+    hidden = read(inputs_embeds=model.embedded(**shown)).last_hidden_state[:, :-1]
+    logits = model.get_output_embeddings()(hidden[labels >= 0])
+    return nn.functional.cross_entropy(logits.float(), labels[labels >= 0])
 
 
 def dialogue_sample(

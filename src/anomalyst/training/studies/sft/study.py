@@ -31,7 +31,12 @@ from anomalyst.training.studies.sft.texts import (
     held_out_prompts,
     text_sample,
 )
-from anomalyst.training.tasks.language import LanguageModelConfig, collated, model_config
+from anomalyst.training.tasks.language import (
+    LanguageModelConfig,
+    answer_loss,
+    collated,
+    model_config,
+)
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.loading import load_model
 
@@ -149,11 +154,7 @@ def _train(
     for step, made in enumerate(_batches(draw, steps, batch, seed)):
         along = min((step + 1) / warmup, 1 - 0.9 * max(0, step - warmup) / max(1, steps - warmup))
         optimizer.param_groups[0]["lr"] = rate * along
-        labels = made.pop("labels")[:, 1:]
-        read = model.language_model.get_decoder()
-        states = read(inputs_embeds=model.embedded(**made)).last_hidden_state[:, :-1]
-        logits = model.get_output_embeddings()(states[labels >= 0])
-        loss = nn.functional.cross_entropy(logits, labels[labels >= 0])
+        loss = answer_loss(model, made)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.language_model.parameters(), 1.0)

@@ -48,7 +48,7 @@ from anomalyst.training.data.feature_cache import read_features
 from anomalyst.training.task import Share
 from anomalyst.training.tasks.alignment.policy_recipe import PolicyRecipe
 from anomalyst.training.tasks.alignment.sft import load_actor
-from anomalyst.training.tasks.language import DialogueTask, collated, dialogue_sample
+from anomalyst.training.tasks.language import DialogueTask, answer_loss, collated, dialogue_sample
 from anomalyst.vlm.huggingface import AnomalystModel
 
 Batch = dict[str, Any]
@@ -298,12 +298,7 @@ class PolicyTask(DialogueTask):
 
     def _pretraining(self, batch: dict[str, Tensor], device: torch.device) -> Tensor:
         """Cross-entropy of the grammar's answers (InstructGPT, equation 2's last term)."""
-        moved = {name: value.to(device) for name, value in batch.items()}
-        labels = moved.pop("labels")[:, 1:]
-        read = self.model.language_model.get_decoder()
-        hidden = read(inputs_embeds=self.model.embedded(**moved)).last_hidden_state[:, :-1]
-        logits = self.model.get_output_embeddings()(hidden[labels >= 0])
-        return nn.functional.cross_entropy(logits.float(), labels[labels >= 0])
+        return answer_loss(self.model, {k: v.to(device) for k, v in batch.items()})
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """The actor as `AnomalystModel.from_pretrained` reads it, in single precision."""
