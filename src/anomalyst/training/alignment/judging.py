@@ -72,11 +72,19 @@ def win_rate(
     ours: Sequence[str], theirs: Sequence[str], prompts: Sequence[Prompt], liking: Liking
 ) -> float:
     """How often the first answer is liked better; equal liking counts half."""
+    own, other = (
+        [liking(prompt, text) for prompt, text in zip(prompts, said, strict=True)]
+        for said in (ours, theirs)
+    )
+    return share_won(own, other)
+
+
+def share_won(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The same of likings that are known: of how many questions the first is higher, ties half."""
     wins = 0.0
-    for prompt, own, other in zip(prompts, ours, theirs, strict=True):
-        difference = liking(prompt, own) - liking(prompt, other)
-        wins += 0.5 if abs(difference) < 1e-9 else float(difference > 0)
-    return wins / max(1, len(prompts))
+    for own, other in zip(ours, theirs, strict=True):
+        wins += 0.5 if abs(own - other) < 1e-9 else float(own > other)
+    return wins / max(1, len(ours))
 
 
 @torch.no_grad()
