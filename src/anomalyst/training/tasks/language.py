@@ -4,7 +4,7 @@ Half of the dialogues are about what the detector truly saw, half about regions 
 that no habit of the detector is learnt instead of reading.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
 from anomalyst.io.files import folder_written_whole
 from anomalyst.training.data.dialogues.scenes import draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
-from anomalyst.training.data.dialogues.writer import messages_of, write_dialogue
+from anomalyst.training.data.dialogues.writer import INTENTS, messages_of, write_dialogue
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.task import ProbeAnswer, Share, Task, prefetched
@@ -213,10 +213,11 @@ def dialogue_sample(
     *,
     turns: int,
     family: str,
+    intents: Sequence[str] = INTENTS,
 ) -> dict[str, Any]:
     """A dialogue of the grammar about a scene: ids (T,), labels (T,), and what is shown."""
     facts, look, shown = scene
-    written = write_dialogue(facts, look, rng, turns=turns)
+    written = write_dialogue(facts, look, rng, turns=turns, intents=intents)
     messages = messages_of([(one.question, one.answer) for one in written], facts.as_text())
     ids, labels = processor.training_ids(messages, family)
     return {"input_ids": ids, "labels": labels} | shown
