@@ -46,8 +46,9 @@ def alignment(
     Example: anomalyst study alignment --taste short --method ppo --out out/alignment
     """
     needs("train", "matplotlib", "peft", "psutil")
+    from anomalyst.training.alignment.stages import METHODS
     from anomalyst.training.data.preferences.tastes import TASTES
-    from anomalyst.training.studies.alignment import METHODS, AlignmentStudy, run_alignment_study
+    from anomalyst.training.studies.alignment import AlignmentStudy, run_alignment_study
     from anomalyst.training.studies.alignment_page import write_alignment_page
 
     study = AlignmentStudy(

@@ -5,7 +5,6 @@ way -> reward model -> PPO and GRPO, and DPO from the same pairs. A second round
 the answers of the first round's PPO. All are judged by the taste itself on held-out questions.
 """
 
-import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +17,7 @@ import torch
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
+from anomalyst.hardware.processor import checked_choice
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE
 from anomalyst.io.files import make_folder, write_text
 from anomalyst.training.alignment.judging import (
@@ -30,11 +30,11 @@ from anomalyst.training.alignment.judging import (
 from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
 from anomalyst.training.alignment.rollouts import TOGETHER, replies
-from anomalyst.training.alignment.stages import AlignConfig, Plan, plan_stages, to_be_run
+from anomalyst.training.alignment.stages import METHODS, AlignConfig, Plan, plan_stages, to_be_run
 from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.preferences.simulated import SimulatedConfig, judged_by
-from anomalyst.training.data.preferences.tastes import TASTES, liking
+from anomalyst.training.data.preferences.tastes import TASTES, check_taste, liking
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.monitor.training_monitor import TrainingStopped
@@ -44,7 +44,6 @@ from anomalyst.training.tasks.alignment.reward_model import RewardRecipe
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.preferences import Ranking, read_rankings, write_rankings
 
-METHODS = ("ppo", "grpo", "dpo")
 SAMPLED_SEED = 1 << 45  # nothing else is drawn from these
 SHOWN = 4  # answers that are ranked beside one another
 SAMPLED = 6  # answers to each question, of which those are shown that go against nothing
@@ -70,13 +69,10 @@ class AlignmentStudy:
     overrides: tuple[str, ...] = ()  # of the recipes: stage.key=value
 
     def __post_init__(self) -> None:
-        for words, known in ((self.tastes, TASTES), (self.methods, METHODS)):
-            for word in words:
-                if word not in known:
-                    near = difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
-                    raise AnomalystError(
-                        f"{word!r} is none of {', '.join(known)}; the nearest is {near!r}."
-                    )
+        for taste in self.tastes:
+            check_taste(taste)
+        for method in self.methods:
+            checked_choice("--method", method, METHODS)
         if self.rounds > 1 and "ppo" not in self.methods:
             raise AnomalystError("rounds are of PPO; add --method ppo.")
 
