@@ -32,9 +32,7 @@ def alignment(
     looks: Annotated[
         Path | None, Option(metavar="DIR", help="Features of drawn pictures that are there.")
     ] = None,
-    recipes: Annotated[Path, Option(metavar="DIR", help="sft.yaml, reward.yaml, ...")] = Path(
-        "recipes"
-    ),
+    recipes: opt.AlignRecipes = Path("recipes"),
     seed: Annotated[int, Option(help="Of the questions and of the sampled answers.")] = 0,
     out: opt.Results = Path("out/alignment"),
 ) -> None:
