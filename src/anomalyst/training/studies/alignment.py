@@ -243,8 +243,12 @@ class _Inspector:
     def aligned(self, method: str, start: Path, data: Path, number: int) -> Path:
         """The model after a method, from one that was corrected; the reward model is shared."""
         out = self.folder / f"round-{number}"
-        plan = self._plan(method, str(start), data, out, reward="both")
+        # DPO has no reward: it learns from the pairs themselves.
+        reward = "auto" if method == "dpo" else "both"
+        plan = self._plan(method, str(start), data, out, reward=reward)
         stages = [one for one in plan.stages if one.name != "sft"]
+        if not stages:
+            raise AnomalystError(f"{data}: holds too few pairs for {method}; raise `rankings`.")
         stages = [replace(one, recipe=replace(one.recipe, initial=str(start))) for one in stages]
         self._train(Plan(stages, plan.notes))
         return stages[-1].model
