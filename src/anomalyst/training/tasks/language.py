@@ -19,14 +19,13 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
 from anomalyst.io.files import folder_written_whole
-from anomalyst.training.data.dialogues.scenes import draw_scene
+from anomalyst.training.data.dialogues.scenes import Scene, draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import INTENTS, messages_of, write_dialogue
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.task import ProbeAnswer, Share, Task, prefetched
 from anomalyst.vlm.dialogue import messages_for
-from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.configuration import OWN_VISION
 from anomalyst.vlm.huggingface.layer_patches import blocks_of
@@ -173,7 +172,7 @@ class LanguageTask(DialogueTask):
         shipped.load_state_dict(average)
         return self.write_model(shipped.to(torch.bfloat16))
 
-    def _scene(self, rng: np.random.Generator) -> tuple[Facts, str, dict[str, Tensor]]:
+    def _scene(self, rng: np.random.Generator) -> Scene:
         size_px = self.recipe.world.size_px
         return draw_scene(self.looks, rng, imagined=self.recipe.imagined, size_px=size_px)
 
@@ -207,7 +206,7 @@ def answer_loss(
 
 
 def dialogue_sample(
-    scene: tuple[Facts, str, dict[str, Tensor]],
+    scene: Scene,
     processor: AnomalystProcessor,
     rng: np.random.Generator,
     *,

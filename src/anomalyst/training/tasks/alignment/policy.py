@@ -31,11 +31,7 @@ from anomalyst.training.alignment.objectives import (
 )
 from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
-from anomalyst.training.alignment.rewards import (
-    Rewards,
-    RewardWatch,
-    RoundMeans,
-)
+from anomalyst.training.alignment.rewards import Rewards, RewardWatch, RoundMeans
 from anomalyst.training.alignment.rollouts import (
     Answers,
     answer_states,
@@ -43,7 +39,6 @@ from anomalyst.training.alignment.rollouts import (
     texts_of,
     token_logprobs,
 )
-from anomalyst.training.data.dialogues.scenes import draw_scene
 from anomalyst.training.data.feature_cache import read_features
 from anomalyst.training.task import Share
 from anomalyst.training.tasks.alignment.policy_recipe import PolicyRecipe
@@ -127,12 +122,9 @@ class PolicyTask(DialogueTask):
 
     def _answered(self, number: int, part: int, parts: int) -> Batch:
         """One micro-batch: answers with their log-probabilities and rewards."""
-        recipe, rng = (
-            self.recipe,
-            np.random.default_rng((POLICY_SEED, self.recipe.seed, number, part)),
-        )
+        recipe, group = self.recipe, self._group
+        rng = np.random.default_rng((POLICY_SEED, recipe.seed, number, part))
         count = recipe.batch // parts
-        group = self._group
         if count % group:
             raise AnomalystError(
                 f"micro-batches of {count} answers hold no whole groups of {group}; make "
@@ -151,9 +143,7 @@ class PolicyTask(DialogueTask):
         return batch
 
     def _dialogue(self, rng: np.random.Generator) -> dict[str, Any]:
-        drawn = self.prompts
-        scene = draw_scene(drawn.looks, rng, imagined=drawn.imagined, size_px=drawn.size_px)
-        turns, family = self.recipe.turns, self.family
+        turns, family, scene = self.recipe.turns, self.family, self.prompts.scene(rng)
         return dialogue_sample(scene, self.processor, rng, turns=turns, family=family)
 
     def _inside(self, work: Any) -> Any:
