@@ -106,13 +106,7 @@ class LanguageTask(DialogueTask):
     def _start(self) -> tuple[AnomalystModel, AnomalystProcessor]:
         """The model and tokenizer of `initial`, or new ones."""
         if self.recipe.initial:
-            model, processor = load_model(Path(self.recipe.initial))
-            if model.config.virtual_tokens:
-                raise AnomalystError(
-                    f"initial {self.recipe.initial}: has a {model.config.virtual_tokens['kind']}, "
-                    "which this task does not read; start from a model without one."
-                )
-            return model.train().requires_grad_(True), processor
+            return load_initial(Path(self.recipe.initial))
         texts = (text for step in range(400) for text in self._texts(step))
         tokenizer = learn_tokenizer(texts, self.recipe.model.vocabulary)
         config = model_config(self.recipe.model, tokenizer)
@@ -187,6 +181,20 @@ class LanguageTask(DialogueTask):
     def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
         turns, family = self.recipe.turns, self.family
         return dialogue_sample(self._scene(rng), self.processor, rng, turns=turns, family=family)
+
+
+def load_initial(folder: Path) -> tuple[AnomalystModel, AnomalystProcessor]:
+    """A model to go on from, all of it trained.
+
+    Raises AnomalystError for one with virtual tokens, which are not read here.
+    """
+    model, processor = load_model(folder)
+    if model.config.virtual_tokens:
+        raise AnomalystError(
+            f"initial {folder}: has a {model.config.virtual_tokens['kind']}, which this task does "
+            "not read; start from a model without one."
+        )
+    return model.train().requires_grad_(True), processor
 
 
 def answer_loss(
