@@ -45,19 +45,15 @@ class Reply:
 
 
 def encoded(
-    prompts: Sequence[Prompt], processor: AnomalystProcessor, family: str
+    texts: Sequence[str], prompts: Sequence[Prompt], processor: AnomalystProcessor
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Ids (B, T) filled on the left, what is attended to (B, T), and what is shown."""
-    texts = [processor.prompt(one.messages(), family) for one in prompts]
-    rows = [processor(text)["input_ids"][0] for text in texts]
-    longest = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    attended = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        ids[index, longest - len(row) :] = row
-        attended[index, longest - len(row) :] = True
-    shown = {name: torch.cat([one.shown[name] for one in prompts]) for name in SHOWN}
-    return ids, attended, shown
+    """Ids (B, T) filled on the left, what is attended to (B, T), and what is shown.
+
+    `texts`: the prompts as the model reads them.
+    """
+    made = processor(texts, [one.shown for one in prompts], padding_side="left")
+    shown = {name: made[name] for name in SHOWN}
+    return made["input_ids"], made["attention_mask"].bool(), shown
 
 
 @torch.no_grad()
@@ -77,7 +73,8 @@ def sample(
     """
     device = next(model.parameters()).device
     family = str(model.config.text_config.model_type)
-    ids, attended, shown = encoded(prompts, processor, family)
+    texts = [processor.prompt(one.messages(), family) for one in prompts]
+    ids, attended, shown = encoded(texts, prompts, processor)
     ids, attended = ids.to(device), attended.to(device)
     shown = {name: value.to(device) for name, value in shown.items()}
     ends, image = processor.tokenizer.eos_token_id, model.config.image_token_id
@@ -157,12 +154,13 @@ def with_answers(
     prompts: Sequence[Prompt], texts: Sequence[str], processor: AnomalystProcessor, family: str
 ) -> Answers:
     """Given answers in place of sampled ones."""
-    ids, attended, shown = encoded(prompts, processor, family)
+    talks = [prompt.messages() for prompt in prompts]
+    before = [processor.prompt(talk, family) for talk in talks]
+    ids, attended, shown = encoded(before, prompts, processor)
     rows = []
-    for prompt, text in zip(prompts, texts, strict=True):
-        asked = processor.prompt(prompt.messages(), family)
+    for talk, asked, text in zip(talks, before, texts, strict=True):
         whole = processor.prompt(
-            [*prompt.messages(), {"role": "assistant", "content": text}], family, answer=False
+            [*talk, {"role": "assistant", "content": text}], family, answer=False
         )
         assert whole.startswith(asked), "a template must only add to what was there"
         rest = processor.tokenizer(whole[len(asked) :], add_special_tokens=False)
