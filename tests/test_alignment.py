@@ -329,15 +329,16 @@ def test_two_rounds_of_collecting_reward_and_ppo(looks, actor, tmp_path):
     """A simulated inspector corrects, ranks, and ranks again what came of it."""
     few = {"steps": 4, "batch": 8, "warmup_steps": 1, "micro_batch": 0, "workers": 0,
            "log_every": 1, "watch.probe_every": 0, "validate_every": 0}  # fmt: skip
-    changes = [f"{stage}.{k}={v}" for stage in ("sft", "reward", "ppo") for k, v in few.items()]
+    changes = [f"{stage}.{k}={v}" for stage in ("sft", "reward", "ppo", "dpo")
+               for k, v in few.items()]  # fmt: skip
     study = AlignmentStudy(
-        tastes=("short",), methods=("ppo",), corrections=24, rankings=24, rounds=2, questions=10,
-        initial=str(actor), looks=str(looks), episodes=8, recipes=ROOT / "recipes",
+        tastes=("short",), methods=("ppo", "dpo"), corrections=24, rankings=24, rounds=2,
+        questions=10, initial=str(actor), looks=str(looks), episodes=8, recipes=ROOT / "recipes",
         overrides=(*changes, "reward.layers=1", "ppo.answer_tokens=8"),
     )  # fmt: skip
     said: list[str] = []
     [result] = run_alignment_study(study, tmp_path, say=said.append)
-    assert list(result.models) == ["before", "sft", "ppo", "ppo, round 2"]
+    assert list(result.models) == ["before", "sft", "ppo", "dpo", "ppo, round 2"]
     assert 0 <= result.wins["ppo, round 2"] <= 1 and result.reward["held_out_pairs"] > 0
     first, second = (read_rankings(tmp_path / "short" / f"rankings-{n}.jsonl") for n in (1, 2))
     assert second[: len(first)] == first and len(second) > len(first)

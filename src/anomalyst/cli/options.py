@@ -86,6 +86,7 @@ Database = Annotated[
         show_default="SQLite in --home",
     ),
 ]
+AlignRecipes = Annotated[Path, Option(metavar="DIR", help="sft.yaml, reward.yaml, ...")]
 RecipeFile = Annotated[Path, Argument(metavar="RECIPE.yaml", help="What to train.")]
 Overrides = Annotated[
     list[str] | None,

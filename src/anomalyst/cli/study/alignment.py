@@ -32,9 +32,7 @@ def alignment(
     looks: Annotated[
         Path | None, Option(metavar="DIR", help="Features of drawn pictures that are there.")
     ] = None,
-    recipes: Annotated[Path, Option(metavar="DIR", help="sft.yaml, reward.yaml, ...")] = Path(
-        "recipes"
-    ),
+    recipes: opt.AlignRecipes = Path("recipes"),
     seed: Annotated[int, Option(help="Of the questions and of the sampled answers.")] = 0,
     out: opt.Results = Path("out/alignment"),
 ) -> None:
@@ -46,8 +44,9 @@ def alignment(
     Example: anomalyst study alignment --taste short --method ppo --out out/alignment
     """
     needs("train", "matplotlib", "peft", "psutil")
+    from anomalyst.training.alignment.stages import METHODS
     from anomalyst.training.data.preferences.tastes import TASTES
-    from anomalyst.training.studies.alignment import METHODS, AlignmentStudy, run_alignment_study
+    from anomalyst.training.studies.alignment import AlignmentStudy, run_alignment_study
     from anomalyst.training.studies.alignment_page import write_alignment_page
 
     study = AlignmentStudy(

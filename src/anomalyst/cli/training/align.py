@@ -1,9 +1,10 @@
 """`anomalyst align`: learn from what people corrected and ranked."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
@@ -41,9 +42,7 @@ def align(
         Path | None,
         Option(metavar="DIR", help="The model to begin with.", show_default="the live one"),
     ] = None,
-    recipes: Annotated[Path, Option(metavar="DIR", help="sft.yaml, reward.yaml, ...")] = Path(
-        "recipes"
-    ),
+    recipes: opt.AlignRecipes = Path("recipes"),
     product: Annotated[str | None, Option(metavar="NAME", help="Only what was said of it.")] = None,
     database: opt.Database = None,
     propose: Annotated[
@@ -87,23 +86,12 @@ def align(
         say(f"Note: {note}")
     stopped = _run(plan, out, engine, processes, fresh=fresh)
     figures = write_report(plan, start_from or EMBEDDED_LANGUAGE, out)
-    for one in figures["models"]:
-        typer.echo(
-            f"{one['name']:<7} verifiable reward {one['verifiable']:.3f}, all right "
-            f"{100 * one['right']:.1f} %, contradicting {100 * one['contradicting']:.1f} %, "
-            f"{one['words']:.1f} words"
-        )
-    typer.echo(f"Model: {plan.stages[-1].model}")
-    typer.echo(f"Page: {out / 'align.html'}")
+    model = plan.stages[-1].model
+    _show(figures, model, out)
     if stopped:
         raise AnomalystError(f"{stopped} The model above is of the last checkpoint, not proposed.")
     if store and store.is_dir() and propose:
-        from anomalyst.cli.server.models import propose_model, show_proposal
-
-        found = propose_model(store, plan.stages[-1].model, user_name(), database=database)
-        show_proposal(found)
-        if not found.decision.passes:
-            raise typer.Exit(1)
+        _propose(store, model, database)
 
 
 def _read(words: list[str]) -> tuple[Path | None, list[str]]:
@@ -184,6 +172,28 @@ def _run(plan: "Plan", out: Path, engine: str | None, processes: Processes, *, f
     for name in sorted(left):
         say(f"{name}: done before.")
     return ""
+
+
+def _show(figures: Mapping[str, Any], model: Path, out: Path) -> None:
+    """The models beside one another, and where the last one and the page are."""
+    for one in figures["models"]:
+        typer.echo(
+            f"{one['name']:<7} verifiable reward {one['verifiable']:.3f}, all right "
+            f"{100 * one['right']:.1f} %, contradicting {100 * one['contradicting']:.1f} %, "
+            f"{one['words']:.1f} words"
+        )
+    typer.echo(f"Model: {model}")
+    typer.echo(f"Page: {out / 'align.html'}")
+
+
+def _propose(store: Path, model: Path, database: str | None) -> None:
+    """Let it go live if it is no worse; the command ends with 1 if it is kept aside."""
+    from anomalyst.cli.server.models import propose_model, show_proposal
+
+    found = propose_model(store, model, user_name(), database=database)
+    show_proposal(found)
+    if not found.decision.passes:
+        raise typer.Exit(1)
 
 
 def _spread(stage: "Stage", engine: str | None) -> "Stage":

@@ -9,18 +9,18 @@ from typing import Literal
 import numpy as np
 
 from anomalyst.evaluation.agreement import cohen_kappa, fleiss_kappa
-from anomalyst.server.records.judged import opinion
+from anomalyst.server.records.judged import not_undone, opinion
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 
 What = Literal["verdicts", "thumbs", "answers compared"]
-Judgements = dict["Judged", dict[str, str]]  # thing -> person -> what they said
+Votes = dict["Thing", dict[str, str]]  # thing -> person -> what they said
 ENOUGH = 10  # inspections judged by the same people; below it a kappa is mostly chance
 MOST_SHOWN = 5  # things that people disagree about most
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Thing:
     """One thing that several people may judge."""
 
     what: What
@@ -29,23 +29,18 @@ class Judged:
     about: str  # in words
 
 
-def judgements(store: Store, product: str | None = None) -> Judgements:
+def votes_of(store: Store, product: str | None = None) -> Votes:
     """What each person last said of each thing and did not undo."""
-    found: Judgements = defaultdict(dict)
-    seen: dict[str, InspectionRow | None] = {}
-    for row in store.every_correction(product):
-        if row.inspection not in seen:
-            seen[row.inspection] = next(iter(store.inspections([row.inspection])), None)
-        inspection = seen[row.inspection]
-        if inspection is not None:
-            for thing, said in _said(row, inspection):
-                found[thing][row.by] = said
+    found: Votes = defaultdict(dict)
+    for row, seen in reversed(not_undone(store, product)):  # what is said later counts
+        for thing, said in _votes(row, seen):
+            found[thing][row.by] = said
     return dict(found)
 
 
-def _said(row: CorrectionRow, seen: InspectionRow) -> Iterator[tuple[Judged, str]]:
-    def thing(what: What, about: str) -> Judged:
-        return Judged(what, row.product, row.inspection, about)
+def _votes(row: CorrectionRow, seen: InspectionRow) -> Iterator[tuple[Thing, str]]:
+    def thing(what: What, about: str) -> Thing:
+        return Thing(what, row.product, row.inspection, about)
 
     detail = row.detail
     if (spoiled := opinion(row, seen)) is not None:
@@ -62,7 +57,7 @@ def _said(row: CorrectionRow, seen: InspectionRow) -> Iterator[tuple[Judged, str
 
 def agreement_report(store: Store, product: str | None = None) -> str:
     """Kappa of each two people and of all, what they disagree about most; or that few overlap."""
-    found = judgements(store, product)
+    found = votes_of(store, product)
     shared = {thing: said for thing, said in found.items() if len(said) > 1}
     if not shared:
         people = {name for said in found.values() for name in said}
@@ -78,10 +73,10 @@ def agreement_report(store: Store, product: str | None = None) -> str:
     return "\n".join([*lines, *_disputed(shared)])
 
 
-Said = tuple[Judged, dict[str, str]]
+VotedOn = tuple[Thing, dict[str, str]]
 
 
-def _pairs(judged: list[Said]) -> Iterator[str]:
+def _pairs(judged: list[VotedOn]) -> Iterator[str]:
     people = sorted({name for _, said in judged for name in said})
     for one, other in combinations(people, 2):
         both = [(thing, said) for thing, said in judged if one in said and other in said]
@@ -92,7 +87,7 @@ def _pairs(judged: list[Said]) -> Iterator[str]:
             yield f"  {one} and {other}: Cohen's kappa {_told(kappa, both)}, {same} the same"
 
 
-def _all(judged: list[Said]) -> Iterator[str]:
+def _all(judged: list[VotedOn]) -> Iterator[str]:
     """Fleiss' kappa over the things that the same number of people judged."""
     labels = sorted({label for _, said in judged for label in said.values()})
     for raters in sorted({len(said) for _, said in judged}):
@@ -103,7 +98,7 @@ def _all(judged: list[Said]) -> Iterator[str]:
             yield f"  {raters} people each: Fleiss' kappa {_told(fleiss_kappa(counts), some)}"
 
 
-def _told(kappa: float | None, judged: list[Said]) -> str:
+def _told(kappa: float | None, judged: list[VotedOn]) -> str:
     """Comparisons of the answers of one set hang together: inspections are counted, too."""
     value = "not defined, for all said the same" if kappa is None else f"{kappa:.2f}"
     inspections = len({thing.inspection for thing, _ in judged})
@@ -111,7 +106,7 @@ def _told(kappa: float | None, judged: list[Said]) -> str:
     return f"{value} (n = {len(judged)} of {inspections} inspections{few})"
 
 
-def _disputed(shared: Judgements) -> Iterator[str]:
+def _disputed(shared: Votes) -> Iterator[str]:
     """The things on which the largest share is in the minority, those judged by most first."""
 
     def apart(said: dict[str, str]) -> tuple[float, int]:

@@ -1,6 +1,6 @@
 """What people judged of a product's pictures: spoiled or fine, as its record has it now."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -13,6 +13,7 @@ GONE = "the picture is no longer kept"
 COMPARED = "learnt already: 'This is fine' made it a picture to compare with"
 TAUGHT = "taught already, as a good picture or as a defect"
 Said = tuple[CorrectionRow, InspectionRow]
+Opinion = tuple[CorrectionRow, bool]  # and whether it calls the picture spoiled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +46,18 @@ def judgements(store: Store, product: str, *, known: Iterable[str] = ()) -> Judg
     that the product is compared with since a place of it was called fine, and one whose content
     (SHA-256) is among `known`.
     """
-    found = Judgements()
-    for said in _by_picture(_said(store, product)).values():
+    found, taught = Judgements(), set(known)
+    for said in _by_picture(not_undone(store, product)).values():
         one = _judged(said)
         if one is None:
             continue
-        spoken = {by: opinion(*pair) for by, pair in _newest(said).items()}
-        if len(set(spoken.values())) > 1:
+        if _disputed(_newest(said)):
             found.pass_over(DISAGREE, one.name)
         elif one.picture not in store.pictures:
             found.pass_over(GONE, one.name)
         elif any(row.kind == "fine" and row.applied_at is not None for row, _ in said):
             found.pass_over(COMPARED, one.name)
-        elif one.picture.partition(".")[0] in set(known):
+        elif one.picture.partition(".")[0] in taught:
             found.pass_over(TAUGHT, one.name)
         else:
             (found.spoiled if one.spoiled else found.fine).append(one)
@@ -70,14 +70,13 @@ def overruled(store: Store, product: str | None) -> set[str]:
     Of each person one holds: the newest, or the newest mask that agrees with it and tells more.
     """
     found = set()
-    for said in _by_picture(_said(store, product)).values():
-        words = [(row, spoken) for row, seen in said if (spoken := opinion(row, seen)) is not None]
-        newest = {row.by: spoken for row, spoken in reversed(words)}
-        held = {row.by: row.id for row, _ in reversed(words)}
-        for row, spoken in reversed(words):
-            if row.kind == "mask" and spoken == newest[row.by]:
+    for said in _by_picture(not_undone(store, product)).values():
+        words, newest = _opinions(said), _newest(said)
+        held = {by: row.id for by, (row, _) in newest.items()}
+        for row, spoiled in reversed(words):
+            if row.kind == "mask" and spoiled == newest[row.by][1]:
                 held[row.by] = row.id
-        disputed = len(set(newest.values())) > 1
+        disputed = _disputed(newest)
         found |= {row.id for row, _ in words if disputed or held[row.by] != row.id}
     return found
 
@@ -102,7 +101,7 @@ def fine_all_over(boxes: Sequence[Sequence[int]], seen: InspectionRow) -> bool:
     return all(list(one["box_xyxy"]) in accepted for one in (seen.record or {})["regions"])
 
 
-def _said(store: Store, product: str | None) -> list[Said]:
+def not_undone(store: Store, product: str | None) -> list[Said]:
     """What was said and not undone, the newest first, with the inspection it is about."""
     query = (
         select(CorrectionRow, InspectionRow)
@@ -124,13 +123,18 @@ def _by_picture(said: Sequence[Said]) -> dict[tuple[str, str], list[Said]]:
     return found
 
 
-def _newest(said: Sequence[Said]) -> dict[str, Said]:
+def _opinions(said: Sequence[Said]) -> list[Opinion]:
+    """All that call the whole picture something, the newest first."""
+    return [(row, spoiled) for row, seen in said if (spoiled := opinion(row, seen)) is not None]
+
+
+def _newest(said: Sequence[Said]) -> dict[str, Opinion]:
     """The newest opinion of each person."""
-    found: dict[str, Said] = {}
-    for row, seen in said:
-        if opinion(row, seen) is not None:
-            found.setdefault(row.by, (row, seen))
-    return found
+    return {row.by: (row, spoiled) for row, spoiled in reversed(_opinions(said))}
+
+
+def _disputed(newest: Mapping[str, Opinion]) -> bool:
+    return len({spoiled for _, spoiled in newest.values()}) > 1
 
 
 def _judged(said: Sequence[Said]) -> Judged | None:

@@ -9,14 +9,13 @@ import torch
 
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, held_out_looks
 from anomalyst.training.alignment.rewards import load_reward_model
-from anomalyst.training.alignment.rollouts import sample, texts_of, with_answers
+from anomalyst.training.alignment.rollouts import TOGETHER, replies, with_answers
 from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.data.feature_cache import CachedFeatures
 from anomalyst.vlm.huggingface import AnomalystProcessor
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.huggingface.modeling import SHOWN
 
-TOGETHER = 32  # prompts answered at once
 LONGEST = 120  # tokens of an answer
 HELD_OUT = 1 << 46  # questions drawn from these seeds are never trained on
 Liking = Callable[[Prompt, str], float]
@@ -45,15 +44,9 @@ def said_by(folder: Path, prompts: Sequence[Prompt]) -> list[str]:
     model, processor = load_model(folder)
     # Those of about equal length are answered together: little of a batch is filling.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].messages()[0]["content"]))
-    said = [""] * len(prompts)
-    for start in range(0, len(order), TOGETHER):
-        some = order[start : start + TOGETHER]
-        answers = sample(
-            model, processor, [prompts[i] for i in some], tokens=LONGEST, temperature=0
-        )
-        for index, text in zip(some, texts_of(answers, processor), strict=True):
-            said[index] = text
-    return said
+    said = replies(model, processor, [prompts[i] for i in order], tokens=LONGEST)
+    text_of = {index: reply.text for index, reply in zip(order, said, strict=True)}
+    return [text_of[index] for index in range(len(prompts))]
 
 
 def judge(name: str, folder: Path, prompts: Sequence[Prompt]) -> Judged:
@@ -79,11 +72,19 @@ def win_rate(
     ours: Sequence[str], theirs: Sequence[str], prompts: Sequence[Prompt], liking: Liking
 ) -> float:
     """How often the first answer is liked better; equal liking counts half."""
+    own, other = (
+        [liking(prompt, text) for prompt, text in zip(prompts, said, strict=True)]
+        for said in (ours, theirs)
+    )
+    return share_won(own, other)
+
+
+def share_won(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The same of likings that are known: of how many questions the first is higher, ties half."""
     wins = 0.0
-    for prompt, own, other in zip(prompts, ours, theirs, strict=True):
-        difference = liking(prompt, own) - liking(prompt, other)
-        wins += 0.5 if abs(difference) < 1e-9 else float(difference > 0)
-    return wins / max(1, len(prompts))
+    for own, other in zip(ours, theirs, strict=True):
+        wins += 0.5 if abs(own - other) < 1e-9 else float(own > other)
+    return wins / max(1, len(ours))
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from anomalyst.training.alignment.judging import (
     held_out_prompts,
     judge,
     learned_scores,
+    share_won,
 )
 from anomalyst.training.alignment.prompts import Prompt
 from anomalyst.training.alignment.stages import Plan, Stage
@@ -69,8 +70,7 @@ def _won(liked: Mapping[str, Sequence[float]]) -> float | None:
     if len(liked) < 2:
         return None
     *_, before, last = liked.values()
-    wins = sum(0.5 if a == b else float(a > b) for a, b in zip(last, before, strict=True))
-    return wins / len(last)
+    return share_won(last, before)
 
 
 def _reward_figures(reward: Stage) -> dict[str, Any]:

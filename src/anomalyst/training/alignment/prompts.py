@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.data.dialogues.answers import Intent
-from anomalyst.training.data.dialogues.scenes import draw_scene
+from anomalyst.training.data.dialogues.scenes import Scene, draw_scene
 from anomalyst.training.data.dialogues.writer import messages_of, write_dialogue
 from anomalyst.training.data.feature_cache import MAP_PX, CachedFeatures
 from anomalyst.vlm.dialogue import Message, messages_for
@@ -61,12 +61,14 @@ class DrawnPrompts:
     size_px: int = 256
     turns: int = 1  # of a dialogue, of which the last is asked
 
+    def scene(self, rng: np.random.Generator) -> Scene:
+        """What is asked about: facts, what the product looks like, and what a model is shown."""
+        return draw_scene(self.looks, rng, imagined=self.imagined, size_px=self.size_px)
+
     def draw(self, rng: np.random.Generator) -> Prompt:
         """One question with what is true."""
         while True:
-            facts, look, shown = draw_scene(
-                self.looks, rng, imagined=self.imagined, size_px=self.size_px
-            )
+            facts, look, shown = self.scene(rng)
             turns = int(rng.integers(self.turns)) + 1
             *before, last = write_dialogue(facts, look, rng, turns=turns)
             # What lies beyond the regions that a model is told of, it cannot know.

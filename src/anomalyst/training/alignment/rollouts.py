@@ -11,6 +11,8 @@ from anomalyst.training.alignment.prompts import Prompt
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.modeling import SHOWN
 
+TOGETHER = 32  # prompts that are answered or judged at once
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
@@ -29,21 +31,29 @@ class Answers:
         """What `answer_states` takes, as a batch of the loop."""
         return {"ids": self.ids, "attended": self.attended, "said": self.said} | self.shown
 
+    def ended(self, end: int) -> Tensor:
+        """Whether each (B,) came to the end token, and was not cut off before."""
+        return ((self.ids[:, -self.said.shape[1] :] == end) & self.said).any(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said to one prompt."""
+
+    text: str  # raw and unchecked
+    ended: bool  # by itself, not for being too long
+
 
 def encoded(
-    prompts: Sequence[Prompt], processor: AnomalystProcessor, family: str
+    texts: Sequence[str], prompts: Sequence[Prompt], processor: AnomalystProcessor
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Ids (B, T) filled on the left, what is attended to (B, T), and what is shown."""
-    texts = [processor.prompt(one.messages(), family) for one in prompts]
-    rows = [processor(text)["input_ids"][0] for text in texts]
-    longest = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    attended = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        ids[index, longest - len(row) :] = row
-        attended[index, longest - len(row) :] = True
-    shown = {name: torch.cat([one.shown[name] for one in prompts]) for name in SHOWN}
-    return ids, attended, shown
+    """Ids (B, T) filled on the left, what is attended to (B, T), and what is shown.
+
+    `texts`: the prompts as the model reads them.
+    """
+    made = processor(texts, [one.shown for one in prompts], padding_side="left")
+    shown = {name: made[name] for name in SHOWN}
+    return made["input_ids"], made["attention_mask"].bool(), shown
 
 
 @torch.no_grad()
@@ -63,7 +73,8 @@ def sample(
     """
     device = next(model.parameters()).device
     family = str(model.config.text_config.model_type)
-    ids, attended, shown = encoded(prompts, processor, family)
+    texts = [processor.prompt(one.messages(), family) for one in prompts]
+    ids, attended, shown = encoded(texts, prompts, processor)
     ids, attended = ids.to(device), attended.to(device)
     shown = {name: value.to(device) for name, value in shown.items()}
     ends, image = processor.tokenizer.eos_token_id, model.config.image_token_id
@@ -94,6 +105,28 @@ def sample(
     return Answers(ids, attended, said, shown)
 
 
+def replies(
+    model: AnomalystModel,
+    processor: AnomalystProcessor,
+    prompts: Sequence[Prompt],
+    *,
+    tokens: int,
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+    together: int = TOGETHER,
+) -> list[Reply]:
+    """An answer to each of many prompts, by `sample`; `together` of them at once, in order."""
+    found: list[Reply] = []
+    for start in range(0, len(prompts), together):
+        some = prompts[start : start + together]
+        made = sample(
+            model, processor, some, tokens=tokens, temperature=temperature, generator=generator
+        )
+        ended = made.ended(processor.tokenizer.eos_token_id).tolist()
+        found += map(Reply, texts_of(made, processor), ended)
+    return found
+
+
 def _chosen(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
     if not temperature:
         return logits.argmax(1)
@@ -121,12 +154,13 @@ def with_answers(
     prompts: Sequence[Prompt], texts: Sequence[str], processor: AnomalystProcessor, family: str
 ) -> Answers:
     """Given answers in place of sampled ones."""
-    ids, attended, shown = encoded(prompts, processor, family)
+    talks = [prompt.messages() for prompt in prompts]
+    before = [processor.prompt(talk, family) for talk in talks]
+    ids, attended, shown = encoded(before, prompts, processor)
     rows = []
-    for prompt, text in zip(prompts, texts, strict=True):
-        asked = processor.prompt(prompt.messages(), family)
+    for talk, asked, text in zip(talks, before, texts, strict=True):
         whole = processor.prompt(
-            [*prompt.messages(), {"role": "assistant", "content": text}], family, answer=False
+            [*talk, {"role": "assistant", "content": text}], family, answer=False
         )
         assert whole.startswith(asked), "a template must only add to what was there"
         rest = processor.tokenizer(whole[len(asked) :], add_special_tokens=False)

@@ -5,7 +5,6 @@ way -> reward model -> PPO and GRPO, and DPO from the same pairs. A second round
 the answers of the first round's PPO. All are judged by the taste itself on held-out questions.
 """
 
-import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +17,7 @@ import torch
 
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
+from anomalyst.hardware.processor import checked_choice
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE
 from anomalyst.io.files import make_folder, write_text
 from anomalyst.training.alignment.judging import (
@@ -29,12 +29,12 @@ from anomalyst.training.alignment.judging import (
 )
 from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
-from anomalyst.training.alignment.rollouts import sample, texts_of
-from anomalyst.training.alignment.stages import AlignConfig, Plan, plan_stages, to_be_run
+from anomalyst.training.alignment.rollouts import TOGETHER, replies
+from anomalyst.training.alignment.stages import METHODS, AlignConfig, Plan, plan_stages, to_be_run
 from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.preferences.simulated import SimulatedConfig, judged_by
-from anomalyst.training.data.preferences.tastes import TASTES, liking
+from anomalyst.training.data.preferences.tastes import TASTES, check_taste, liking
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.monitor.training_monitor import TrainingStopped
@@ -44,8 +44,6 @@ from anomalyst.training.tasks.alignment.reward_model import RewardRecipe
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.preferences import Ranking, read_rankings, write_rankings
 
-METHODS = ("ppo", "grpo", "dpo")
-TOGETHER = 32  # prompts answered at once
 SAMPLED_SEED = 1 << 45  # nothing else is drawn from these
 SHOWN = 4  # answers that are ranked beside one another
 SAMPLED = 6  # answers to each question, of which those are shown that go against nothing
@@ -71,13 +69,10 @@ class AlignmentStudy:
     overrides: tuple[str, ...] = ()  # of the recipes: stage.key=value
 
     def __post_init__(self) -> None:
-        for words, known in ((self.tastes, TASTES), (self.methods, METHODS)):
-            for word in words:
-                if word not in known:
-                    near = difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
-                    raise AnomalystError(
-                        f"{word!r} is none of {', '.join(known)}; the nearest is {near!r}."
-                    )
+        for taste in self.tastes:
+            check_taste(taste)
+        for method in self.methods:
+            checked_choice("--method", method, METHODS)
         if self.rounds > 1 and "ppo" not in self.methods:
             raise AnomalystError("rounds are of PPO; add --method ppo.")
 
@@ -248,8 +243,12 @@ class _Inspector:
     def aligned(self, method: str, start: Path, data: Path, number: int) -> Path:
         """The model after a method, from one that was corrected; the reward model is shared."""
         out = self.folder / f"round-{number}"
-        plan = self._plan(method, str(start), data, out, reward="both")
+        # DPO has no reward: it learns from the pairs themselves.
+        reward = "auto" if method == "dpo" else "both"
+        plan = self._plan(method, str(start), data, out, reward=reward)
         stages = [one for one in plan.stages if one.name != "sft"]
+        if not stages:
+            raise AnomalystError(f"{data}: holds too few pairs for {method}; raise `rankings`.")
         stages = [replace(one, recipe=replace(one.recipe, initial=str(start))) for one in stages]
         self._train(Plan(stages, plan.notes))
         return stages[-1].model
@@ -314,15 +313,13 @@ def _distinct_and_true(prompt: Prompt, texts: Sequence[str]) -> list[str]:
 def _sampled(model: Path, prompts: Sequence[Prompt], each: int, *, seed: int) -> list[list[str]]:
     """`each` answers of a model to every prompt; a single one is the likeliest."""
     speaker, processor = load_model(model)
-    generator = torch.Generator().manual_seed(seed)
-    found: list[list[str]] = []
-    per = max(1, TOGETHER // each)
-    for start in range(0, len(prompts), per):
-        some = [one for one in prompts[start : start + per] for _ in range(each)]
-        made = sample(
-            speaker, processor, some, tokens=LONGEST, temperature=float(each > 1),
-            generator=generator,
-        )  # fmt: skip
-        texts = texts_of(made, processor)
-        found += [texts[i : i + each] for i in range(0, len(texts), each)]
-    return found
+    said = replies(
+        speaker,
+        processor,
+        [one for one in prompts for _ in range(each)],
+        tokens=LONGEST,
+        temperature=float(each > 1),
+        generator=torch.Generator().manual_seed(seed),
+        together=each * max(1, TOGETHER // each),  # the answers to a question beside one another
+    )
+    return [[one.text for one in said[i : i + each]] for i in range(0, len(said), each)]

@@ -4,7 +4,7 @@ Half of the dialogues are about what the detector truly saw, half about regions 
 that no habit of the detector is learnt instead of reading.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,13 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
 from anomalyst.io.files import folder_written_whole
-from anomalyst.training.data.dialogues.scenes import draw_scene
+from anomalyst.training.data.dialogues.scenes import Scene, draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
-from anomalyst.training.data.dialogues.writer import messages_of, write_dialogue
+from anomalyst.training.data.dialogues.writer import INTENTS, messages_of, write_dialogue
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.task import ProbeAnswer, Share, Task, prefetched
 from anomalyst.vlm.dialogue import messages_for
-from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.configuration import OWN_VISION
 from anomalyst.vlm.huggingface.layer_patches import blocks_of
@@ -107,13 +106,7 @@ class LanguageTask(DialogueTask):
     def _start(self) -> tuple[AnomalystModel, AnomalystProcessor]:
         """The model and tokenizer of `initial`, or new ones."""
         if self.recipe.initial:
-            model, processor = load_model(Path(self.recipe.initial))
-            if model.config.virtual_tokens:
-                raise AnomalystError(
-                    f"initial {self.recipe.initial}: has a {model.config.virtual_tokens['kind']}, "
-                    "which this task does not read; start from a model without one."
-                )
-            return model.train().requires_grad_(True), processor
+            return load_initial(Path(self.recipe.initial))
         texts = (text for step in range(400) for text in self._texts(step))
         tokenizer = learn_tokenizer(texts, self.recipe.model.vocabulary)
         config = model_config(self.recipe.model, tokenizer)
@@ -163,16 +156,9 @@ class LanguageTask(DialogueTask):
     def loss(
         self, batch: dict[str, Tensor], device: torch.device
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of what the assistant says.
-
-        No mask: the filling is on the right, where a causal model does not look. Logits are made
-        where something is said, which is a quarter of the places.
-        """
+        """Cross-entropy of what the assistant says."""
         moved = {name: values.to(device) for name, values in batch.items()}
-        labels = moved.pop("labels")[:, 1:]
-        hidden = self.read(inputs_embeds=self.model.embedded(**moved)).last_hidden_state[:, :-1]
-        logits = self.model.get_output_embeddings()(hidden[labels >= 0])
-        return nn.functional.cross_entropy(logits.float(), labels[labels >= 0]), {}
+        return answer_loss(self.model, moved, self.read), {}
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A folder as `AnomalystModel.from_pretrained` reads it, in half precision."""
@@ -180,7 +166,7 @@ class LanguageTask(DialogueTask):
         shipped.load_state_dict(average)
         return self.write_model(shipped.to(torch.bfloat16))
 
-    def _scene(self, rng: np.random.Generator) -> tuple[Facts, str, dict[str, Tensor]]:
+    def _scene(self, rng: np.random.Generator) -> Scene:
         size_px = self.recipe.world.size_px
         return draw_scene(self.looks, rng, imagined=self.recipe.imagined, size_px=size_px)
 
@@ -197,17 +183,48 @@ class LanguageTask(DialogueTask):
         return dialogue_sample(self._scene(rng), self.processor, rng, turns=turns, family=family)
 
 
+def load_initial(folder: Path) -> tuple[AnomalystModel, AnomalystProcessor]:
+    """A model to go on from, all of it trained.
+
+    Raises AnomalystError for one with virtual tokens, which are not read here.
+    """
+    model, processor = load_model(folder)
+    if model.config.virtual_tokens:
+        raise AnomalystError(
+            f"initial {folder}: has a {model.config.virtual_tokens['kind']}, which this task does "
+            "not read; start from a model without one."
+        )
+    return model.train().requires_grad_(True), processor
+
+
+def answer_loss(
+    model: AnomalystModel, batch: Mapping[str, Tensor], read: Callable[..., Any] | None = None
+) -> Tensor:
+    """Cross-entropy of the labelled tokens of a batch of `collated`; `read`: a compiled decoder.
+
+    No mask: the filling is on the right, where a causal model does not look. Logits are made where
+    something is said, which is a quarter of the places.
+    """
+    read = read or model.language_model.get_decoder()
+    shown = {name: value for name, value in batch.items() if name != "labels"}
+    labels = batch["labels"][:, 1:]
+    hidden = read(inputs_embeds=model.embedded(**shown)).last_hidden_state[:, :-1]
+    logits = model.get_output_embeddings()(hidden[labels >= 0])
+    return nn.functional.cross_entropy(logits.float(), labels[labels >= 0])
+
+
 def dialogue_sample(
-    scene: tuple[Facts, str, dict[str, Tensor]],
+    scene: Scene,
     processor: AnomalystProcessor,
     rng: np.random.Generator,
     *,
     turns: int,
     family: str,
+    intents: Sequence[str] = INTENTS,
 ) -> dict[str, Any]:
     """A dialogue of the grammar about a scene: ids (T,), labels (T,), and what is shown."""
     facts, look, shown = scene
-    written = write_dialogue(facts, look, rng, turns=turns)
+    written = write_dialogue(facts, look, rng, turns=turns, intents=intents)
     messages = messages_of([(one.question, one.answer) for one in written], facts.as_text())
     ids, labels = processor.training_ids(messages, family)
     return {"input_ids": ids, "labels": labels} | shown

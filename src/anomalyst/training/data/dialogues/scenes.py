@@ -15,6 +15,7 @@ from anomalyst.types import Region, Verdict, place_of
 from anomalyst.vlm.facts import MOST_NAMED, Facts
 from anomalyst.vlm.prompt_learner import region_figures
 
+Scene = tuple[Facts, str, dict[str, Tensor]]  # facts, the product's look, what a model is shown
 # What a product looks like, in words that hold for families never seen.
 LOOK_OF = {
     "a flat surface": (
@@ -34,7 +35,7 @@ LOOKS = {family: look for look, families in LOOK_OF.items() for family in famili
 
 def draw_scene(
     looks: Sequence[CachedFeatures], rng: np.random.Generator, *, imagined: float, size_px: int
-) -> tuple[Facts, str, dict[str, Tensor]]:
+) -> Scene:
     """Facts, what the product looks like, and what is shown.
 
     `imagined`: the share of scenes whose regions never were.

@@ -20,6 +20,7 @@ _SHARES = {
     "largest": 0.5, "nth": 1.4, "it": 1.2, "at": 1.4, "of kind": 1.2, "order": 0.7, "told": 0.4,
     "declined": 1.6, "foreign": 0.6, "hello": 0.15, "thanks": 0.15, "help": 0.2,
 }  # fmt: skip
+INTENTS = tuple(_SHARES)
 _QUESTIONS = ("defects", "verdict", "product", "other")  # files of sentences
 _ABOUT_IT = ("where", "kind", "size", "it")
 
@@ -39,7 +40,7 @@ def write_dialogue(
     rng: np.random.Generator,
     *,
     turns: int,
-    intents: Sequence[str] = tuple(_SHARES),
+    intents: Sequence[str] = INTENTS,
 ) -> list[Exchange]:
     """Some turns about one inspection; `look` says what the product looks like."""
     written: list[Exchange] = []

@@ -20,7 +20,7 @@ from anomalyst.config import from_mapping, to_mapping
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE
 from anomalyst.io.files import folder_written_whole, make_folder, write_text
 from anomalyst.training.alignment.prompts import Prompt
-from anomalyst.training.alignment.rollouts import sample
+from anomalyst.training.alignment.rollouts import replies
 from anomalyst.training.alignment.verifiable import verify
 from anomalyst.training.studies.resuming import begin_study
 from anomalyst.training.studies.sft.texts import (
@@ -31,14 +31,18 @@ from anomalyst.training.studies.sft.texts import (
     held_out_prompts,
     text_sample,
 )
-from anomalyst.training.tasks.language import LanguageModelConfig, collated, model_config
+from anomalyst.training.tasks.language import (
+    LanguageModelConfig,
+    answer_loss,
+    collated,
+    model_config,
+)
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.loading import load_model
 
 BASE = "base"
 TUNINGS = {f"SFT on {count} set{'s' * (count > 1)}": count for count in (1, 4, 6)}
 LONGEST = 60  # tokens of an answer
-TOGETHER = 32  # questions answered at once
 GROUP = 8  # batches sorted by length together, so that little of one is filling
 Draw = Callable[[np.random.Generator], dict[str, Any]]
 
@@ -150,11 +154,7 @@ def _train(
     for step, made in enumerate(_batches(draw, steps, batch, seed)):
         along = min((step + 1) / warmup, 1 - 0.9 * max(0, step - warmup) / max(1, steps - warmup))
         optimizer.param_groups[0]["lr"] = rate * along
-        labels = made.pop("labels")[:, 1:]
-        read = model.language_model.get_decoder()
-        states = read(inputs_embeds=model.embedded(**made)).last_hidden_state[:, :-1]
-        logits = model.get_output_embeddings()(states[labels >= 0])
-        loss = nn.functional.cross_entropy(logits, labels[labels >= 0])
+        loss = answer_loss(model, made)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.language_model.parameters(), 1.0)
@@ -173,17 +173,11 @@ def _batches(draw: Draw, steps: int, batch: int, seed: int) -> Iterator[dict[str
 def answers_of(folder: Path, prompts: Sequence[tuple[str, Prompt]]) -> list[Said]:
     """The likeliest answer of a model to each question of a set."""
     model, processor = load_model(folder)
-    ends = processor.tokenizer.eos_token_id
-    found: list[Said] = []
-    for start in range(0, len(prompts), TOGETHER):
-        some = prompts[start : start + TOGETHER]
-        asked = [prompt for _, prompt in some]
-        made = sample(model, processor, asked, tokens=LONGEST, temperature=0)
-        for (name, prompt), ids, said in zip(some, made.ids, made.said, strict=True):
-            tokens = ids[-len(said) :][said]
-            text = processor.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            found.append(judged_answer(name, prompt, text, ended=bool((tokens == ends).any())))
-    return found
+    said = replies(model, processor, [prompt for _, prompt in prompts], tokens=LONGEST)
+    return [
+        judged_answer(name, prompt, reply.text, ended=reply.ended)
+        for (name, prompt), reply in zip(prompts, said, strict=True)
+    ]
 
 
 def judged_answer(name: str, prompt: Prompt, text: str, *, ended: bool) -> Said:

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from anomalyst.io.colours import NAMES
 from anomalyst.training.alignment.prompts import Prompt
 from anomalyst.training.data.dialogues.answers import Intent, answer_to
 from anomalyst.training.data.dialogues.patterns import one_of
 from anomalyst.training.data.dialogues.scenes import LOOKS, draw_scene
-from anomalyst.training.data.dialogues.writer import Exchange, messages_of, write_dialogue
+from anomalyst.training.data.dialogues.writer import Exchange, write_dialogue
 from anomalyst.training.data.feature_cache import MAP_PX, CachedFeatures
+from anomalyst.training.tasks.language import dialogue_sample
 from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.huggingface import AnomalystProcessor
 from anomalyst.vlm.huggingface.modeling import SHOWN
@@ -85,11 +87,11 @@ def answer_sample(
     processor: AnomalystProcessor, rng: np.random.Generator, intents: Sequence[str]
 ) -> dict[str, Any]:
     """A question with its answer as ids (T,), and labels (T,) of the answer alone."""
-    facts = imagined_scene(rng)
-    one = write_dialogue(facts, "", rng, turns=1, intents=intents)[0]
-    messages = messages_of([(one.question, one.answer)], facts.as_text())
-    ids, labels = processor.training_ids(messages, "llama")
-    return {"input_ids": ids, "labels": labels}
+    nothing_shown: dict[str, Tensor] = {}
+    return dialogue_sample(
+        (imagined_scene(rng), "", nothing_shown), processor, rng,
+        turns=1, family="llama", intents=intents,
+    )  # fmt: skip
 
 
 def held_out_prompts(name: str, count: int, seed: int) -> list[Prompt]:

@@ -1,22 +1,20 @@
 """Direct preference optimization: pairs of answers without a reward model."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.alignment.objectives import dpo_loss, masked_mean
 from anomalyst.training.alignment.preferences import HELD_OUT, Compared, load_preferences
-from anomalyst.training.alignment.rollouts import answer_states, token_logprobs, with_answers
+from anomalyst.training.alignment.rollouts import answer_states, token_logprobs
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.task import Share, prefetched
+from anomalyst.training.tasks.alignment.pairs import PairTask, both_answers
 from anomalyst.training.tasks.alignment.sft import load_actor
 from anomalyst.training.tasks.language import DialogueTask
 from anomalyst.vlm.huggingface import AnomalystModel
@@ -33,8 +31,10 @@ class DPORecipe(Recipe):
     held_out: float = HELD_OUT  # share of the pictures that is not learnt from
 
 
-class DPOTask(DialogueTask):
+class DPOTask(PairTask, DialogueTask):
     """The actor beside a frozen copy of itself."""
+
+    recipe: DPORecipe
 
     def __init__(self, recipe: DPORecipe, out: Path):
         self.recipe, self.out = recipe, out
@@ -53,29 +53,9 @@ class DPOTask(DialogueTask):
         self.module = self.model
         self.reference = copy.deepcopy(self.model).eval().requires_grad_(False)
 
-    def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
-        """Pairs drawn anew for every step."""
-        make = partial(self._drawn, self.recipe.seed, self.pairs, share.of)
-        return prefetched(make, range(first_step, self.recipe.steps), share, self.recipe.workers)
-
-    def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
-        """Pairs about pictures that nothing is learnt from."""
-        make = partial(self._drawn, self.recipe.seed + 1, self.others, share.of)
-        return prefetched(make, range(count), share, 0)
-
-    def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
-        """Pairs and tokens count."""
-        return {"samples": len(batch["ids"]) // 2, "tokens": batch["ids"].numel()}
-
-    def _drawn(
-        self, seed: int, pairs: list[Compared], parts: int, step: int, part: int
-    ) -> dict[str, Tensor]:
-        rng = np.random.default_rng((seed, step))
-        drawn = rng.integers(len(pairs), size=self.recipe.batch)[part::parts]
-        some = [pairs[int(i)] for i in drawn]
-        prompts = [one.prompt for one in some] * 2
-        texts = [one.pair.chosen for one in some] + [one.pair.rejected for one in some]
-        return with_answers(prompts, texts, self.processor, self.family).inputs
+    def batch_of(self, pairs: Sequence[Compared]) -> dict[str, Tensor]:
+        """Both answers of each pair as `answer_states` takes them, the chosen ones first."""
+        return both_answers(pairs, self.processor, self.family).inputs
 
     def loss(
         self, batch: dict[str, Tensor], device: torch.device

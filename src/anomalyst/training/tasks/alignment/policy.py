@@ -31,11 +31,7 @@ from anomalyst.training.alignment.objectives import (
 )
 from anomalyst.training.alignment.preferences import load_preferences
 from anomalyst.training.alignment.prompts import DrawnPrompts, Prompt, training_looks
-from anomalyst.training.alignment.rewards import (
-    Rewards,
-    RewardWatch,
-    RoundMeans,
-)
+from anomalyst.training.alignment.rewards import Rewards, RewardWatch, RoundMeans
 from anomalyst.training.alignment.rollouts import (
     Answers,
     answer_states,
@@ -43,12 +39,11 @@ from anomalyst.training.alignment.rollouts import (
     texts_of,
     token_logprobs,
 )
-from anomalyst.training.data.dialogues.scenes import draw_scene
 from anomalyst.training.data.feature_cache import read_features
 from anomalyst.training.task import Share
 from anomalyst.training.tasks.alignment.policy_recipe import PolicyRecipe
 from anomalyst.training.tasks.alignment.sft import load_actor
-from anomalyst.training.tasks.language import DialogueTask, collated, dialogue_sample
+from anomalyst.training.tasks.language import DialogueTask, answer_loss, collated, dialogue_sample
 from anomalyst.vlm.huggingface import AnomalystModel
 
 Batch = dict[str, Any]
@@ -127,12 +122,9 @@ class PolicyTask(DialogueTask):
 
     def _answered(self, number: int, part: int, parts: int) -> Batch:
         """One micro-batch: answers with their log-probabilities and rewards."""
-        recipe, rng = (
-            self.recipe,
-            np.random.default_rng((POLICY_SEED, self.recipe.seed, number, part)),
-        )
+        recipe, group = self.recipe, self._group
+        rng = np.random.default_rng((POLICY_SEED, recipe.seed, number, part))
         count = recipe.batch // parts
-        group = self._group
         if count % group:
             raise AnomalystError(
                 f"micro-batches of {count} answers hold no whole groups of {group}; make "
@@ -151,9 +143,7 @@ class PolicyTask(DialogueTask):
         return batch
 
     def _dialogue(self, rng: np.random.Generator) -> dict[str, Any]:
-        drawn = self.prompts
-        scene = draw_scene(drawn.looks, rng, imagined=drawn.imagined, size_px=drawn.size_px)
-        turns, family = self.recipe.turns, self.family
+        turns, family, scene = self.recipe.turns, self.family, self.prompts.scene(rng)
         return dialogue_sample(scene, self.processor, rng, turns=turns, family=family)
 
     def _inside(self, work: Any) -> Any:
@@ -298,12 +288,7 @@ class PolicyTask(DialogueTask):
 
     def _pretraining(self, batch: dict[str, Tensor], device: torch.device) -> Tensor:
         """Cross-entropy of the grammar's answers (InstructGPT, equation 2's last term)."""
-        moved = {name: value.to(device) for name, value in batch.items()}
-        labels = moved.pop("labels")[:, 1:]
-        read = self.model.language_model.get_decoder()
-        hidden = read(inputs_embeds=self.model.embedded(**moved)).last_hidden_state[:, :-1]
-        logits = self.model.get_output_embeddings()(hidden[labels >= 0])
-        return nn.functional.cross_entropy(logits.float(), labels[labels >= 0])
+        return answer_loss(self.model, {k: v.to(device) for k, v in batch.items()})
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """The actor as `AnomalystModel.from_pretrained` reads it, in single precision."""

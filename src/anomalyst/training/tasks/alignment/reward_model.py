@@ -1,9 +1,8 @@
 """The reward model: which of two answers people like better, as one number an answer."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +15,8 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole, write_text
 from anomalyst.training.alignment.objectives import reward_loss
 from anomalyst.training.alignment.preferences import HELD_OUT, Compared, load_preferences
-from anomalyst.training.alignment.rollouts import with_answers
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.task import Share, Task, prefetched
+from anomalyst.training.tasks.alignment.pairs import PairTask, both_answers
 from anomalyst.training.tasks.alignment.sft import load_actor
 from anomalyst.vlm.huggingface.layer_patches import blocks_of
 from anomalyst.vlm.huggingface.modeling import SHOWN
@@ -43,8 +41,10 @@ class RewardRecipe(Recipe):
     held_out: float = HELD_OUT  # share of the pictures that is not learnt from
 
 
-class RewardTask(Task):
+class RewardTask(PairTask):
     """Pairs of answers; the loss is -log sigmoid(r_chosen - r_rejected - margin)."""
+
+    recipe: RewardRecipe
 
     def __init__(self, recipe: RewardRecipe, out: Path):
         self.recipe, self.out = recipe, out
@@ -63,34 +63,11 @@ class RewardTask(Task):
             raise AnomalystError(f"reward recipe: {error}.") from error
         self.family = str(actor.config.text_config.model_type)
 
-    def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
-        """Pairs drawn anew for every step."""
-        make = partial(self._drawn, self.recipe.seed, self.pairs, share.of)
-        return prefetched(make, range(first_step, self.recipe.steps), share, self.recipe.workers)
-
-    def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
-        """Pairs about pictures that nothing is learnt from."""
-        make = partial(self._drawn, self.recipe.seed + 1, self.others, share.of)
-        return prefetched(make, range(count), share, 0)
-
-    def _drawn(
-        self, seed: int, pairs: Sequence[Compared], parts: int, step: int, part: int
-    ) -> dict[str, Tensor]:
-        rng = np.random.default_rng((seed, step))
-        drawn = rng.integers(len(pairs), size=self.recipe.batch)[part::parts]
-        return self.batch_of([pairs[int(i)] for i in drawn])
-
     def batch_of(self, pairs: Sequence[Compared]) -> dict[str, Tensor]:
         """Both answers of each pair, the chosen ones first: ids (2 B, T); margins (B,)."""
-        prompts = [one.prompt for one in pairs] * 2
-        texts = [one.pair.chosen for one in pairs] + [one.pair.rejected for one in pairs]
-        made = with_answers(prompts, texts, self.processor, self.family)
+        made = both_answers(pairs, self.processor, self.family)
         beyond = torch.tensor([one.pair.margin - 1 for one in pairs])
         return {"ids": made.ids, "attended": made.attended, "beyond": beyond} | made.shown
-
-    def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
-        """Pairs and tokens count."""
-        return {"samples": len(batch["beyond"]), "tokens": batch["ids"].numel()}
 
     def loss(
         self, batch: dict[str, Tensor], device: torch.device

@@ -16,7 +16,7 @@ from anomalyst.training.alignment.preferences import HELD_OUT, load_preferences
 from anomalyst.training.alignment.prompts import Prompt, held_out_looks, training_looks
 from anomalyst.training.alignment.rollouts import with_answers
 from anomalyst.training.task import Share
-from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
+from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask, load_initial
 from anomalyst.vlm.huggingface import AnomalystModel, AnomalystProcessor
 
 
@@ -87,19 +87,8 @@ class SFTTask(LanguageTask):
 
 
 def load_actor(initial: str) -> tuple[AnomalystModel, AnomalystProcessor]:
-    """The model to align, all of it trained; empty: the shipped one.
-
-    Raises AnomalystError for one with virtual tokens, which sampling does not read.
-    """
-    from anomalyst.vlm.huggingface.loading import load_model
-
-    model, processor = load_model(Path(initial) if initial else EMBEDDED_LANGUAGE)
-    if model.config.virtual_tokens:
-        raise AnomalystError(
-            f"initial {initial}: has a {model.config.virtual_tokens['kind']}, which alignment does "
-            "not read; start from a model without one."
-        )
-    return model.train().requires_grad_(True), processor
+    """The model to align, as `load_initial` gives it; empty: the shipped one."""
+    return load_initial(Path(initial) if initial else EMBEDDED_LANGUAGE)
 
 
 def sample_of(
