@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anomalyst.detection.signals.nearest_frames import SignalMemory, left_out, smoothed
+from anomalyst.detection.signals.nearest_frames import SignalMemory, smoothed
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.signal_view import LEFT_PX, view_of
 from anomalyst.senses.recording import Recording
@@ -68,9 +68,9 @@ def test_order_of_good_recordings_does_not_matter_and_a_memory_is_kept():
     some, query = good(rng), good(rng, 1)[0]
     one = SignalMemory.of(some, decibels=False)
     other = SignalMemory.of(some[::-1], decibels=False)
-    assert one.look(query).score == pytest.approx(other.look(query).score, rel=1e-4)
+    assert one.look(query).score == pytest.approx(other.look(query).score, abs=1e-3)
     again = SignalMemory.from_state(one.state())
-    assert again.look(query).score == pytest.approx(one.look(query).score, rel=1e-5)
+    assert again.look(query).score == pytest.approx(one.look(query).score, abs=1e-4)
     assert np.allclose(again.look(query).map, one.look(query).map, atol=1e-5)
 
 
@@ -93,7 +93,8 @@ def test_what_cannot_be_compared_is_refused():
         SignalMemory.of([*good(rng), np.zeros((80, 2))], decibels=False)
     with pytest.raises(AnomalystError, match="is 4 frames long"):
         SignalMemory.of(good(rng, 2, samples=4), decibels=False)
-    assert len(left_out(good(rng, 1))) == 2  # of one alone: its halves
+    alone = SignalMemory.of(good(rng, 1), decibels=False)  # compared half by half
+    assert np.isfinite(alone.look(good(rng, 1)[0]).score)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16_000.0, 1), (400.0, 2), (10.0, 3)])

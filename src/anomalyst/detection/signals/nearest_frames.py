@@ -5,7 +5,6 @@ stands out there) and what *lasts* (a resonance that moved, a new tone). Distanc
 by the good frames' shrunk covariance: channels that move together count once.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -40,9 +39,10 @@ class Scale:
     bank: np.ndarray  # float32 (M, C), standardised
     usual: np.ndarray  # (C,): how far good channels stray from their nearest frame at most
     white: np.ndarray = field(init=False, repr=False)  # (M, C), the bank whitened
+    logs: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)  # `of` alone knows
 
     def __post_init__(self) -> None:
-        self.white = self.bank @ self.whitening
+        self.white = _product(self.bank, self.whitening)
 
     @classmethod
     def of(cls, good: Sequence[np.ndarray], frames: int, floor: np.ndarray) -> Self:
@@ -51,29 +51,23 @@ class Scale:
         every = np.concatenate(smooth)
         mean, spread = every.mean(0), every.std(0) + floor
         bank = ((every - mean) / spread).astype(np.float32)
-        covariance = np.cov(bank.T).reshape(bank.shape[1], -1) + SHRINKAGE * np.eye(bank.shape[1])
-        values, vectors = np.linalg.eigh(covariance)
-        whitening = (vectors / np.sqrt(values)).astype(np.float32)
-        bank = _coreset(bank, whitening)
-        scale = cls(frames, mean, spread, whitening, bank, np.ones(bank.shape[1]))
-        scale.usual = scale._usual(good)
+        whitening = _whitening(bank)
+        white = _product(bank, whitening)
+        kept = _coreset(bank, whitening)
+        scale = cls(frames, mean, spread, whitening, kept, np.ones(bank.shape[1]))
+        ends = np.cumsum([len(one) for one in good])[:-1]
+        found = _among_themselves(np.split(bank, ends), np.split(white, ends))
+        strays = np.concatenate([strayed for _, strayed in found])
+        scale.usual = np.quantile(strays, 0.99, axis=0) + 1e-3
+        take = _farthest if frames == MOMENT else _mean
+        scale.logs = np.log([take(distance) for distance, _ in found])
         return scale
 
     def look(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(T, C) -> each frame's distance to the bank (T,), and by channel how it strays (T, C)."""
         seen = ((smoothed(values, self.frames) - self.mean) / self.spread).astype(np.float32)
-        distance, nearest = _nearest(seen @ self.whitening, self.white)
+        distance, nearest = _nearest(_product(seen, self.whitening), self.white)
         return distance, np.abs(seen - self.bank[nearest])
-
-    def _usual(self, good: Sequence[np.ndarray]) -> np.ndarray:
-        """The highest a channel of a good recording strays from the others', (C,)."""
-        strayed = [
-            np.abs(seen - rest[_nearest(seen @ self.whitening, rest @ self.whitening)[1]])
-            for seen, rest in left_out(
-                [(smoothed(one, self.frames) - self.mean) / self.spread for one in good]
-            )
-        ]
-        return np.quantile(np.concatenate(strayed), 0.99, axis=0) + 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +106,7 @@ class SignalMemory:
             )
         floor = _floor(good, decibels)
         scales = [Scale.of(good, frames, floor) for frames in (MOMENT, LASTING)]
-        logs = np.array([_among_themselves(scale, good) for scale in scales])  # (2, n)
+        logs = np.stack([scale.logs for scale in scales])  # (2, n)
         count = logs.shape[1]
         around = logs.var(axis=1) * count + USUAL_WORTH * USUAL_SPREAD**2
         usual = np.stack([logs.mean(axis=1), np.sqrt(around / (count + USUAL_WORTH))], axis=1)
@@ -170,23 +164,35 @@ def smoothed(values: np.ndarray, frames: int) -> np.ndarray:
     return uniform_filter1d(values, min(frames, len(values)), axis=0, mode="nearest")
 
 
-def left_out(good: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each recording and the frames of all others; of one alone, each half and the other half."""
-    if len(good) == 1:
-        half = len(good[0]) // 2
-        good = [good[0][:half], good[0][half:]]
-    return [
-        (one, np.concatenate([other for j, other in enumerate(good) if j != i]))
-        for i, one in enumerate(good)
-    ]
+def _among_themselves(
+    seen: Sequence[np.ndarray], white: Sequence[np.ndarray]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """How far good recordings are from each other, as `Scale.look` takes it of a new one.
+
+    `seen` and `white`: each one's frames (T_i, C), standardised and whitened. One alone is compared
+    half by half.
+    """
+    if len(seen) == 1:
+        half = len(seen[0]) // 2
+        seen, white = ([one[0][:half], one[0][half:]] for one in (seen, white))
+    found = []
+    for i, own in enumerate(white):
+        rest = [j for j in range(len(white)) if j != i]
+        distance, nearest = _nearest(own, np.concatenate([white[j] for j in rest]))
+        found.append((distance, np.abs(seen[i] - np.concatenate([seen[j] for j in rest])[nearest])))
+    return found
 
 
-def _among_themselves(scale: Scale, good: Sequence[np.ndarray]) -> list[float]:
-    """Log distance of each good recording from the others, as `SignalMemory.look` takes it."""
-    seen = [(smoothed(one, scale.frames) - scale.mean) / scale.spread for one in good]
-    take = _farthest if scale.frames == MOMENT else _mean
-    white = [one.astype(np.float32) @ scale.whitening for one in seen]
-    return [math.log(take(_nearest(one, rest)[0])) for one, rest in left_out(white)]
+def _whitening(bank: np.ndarray) -> np.ndarray:
+    """W, float32 (C, C), of which W W' is the inverse of the bank's shrunk covariance."""
+    rows = torch.from_numpy(bank).double()
+    covariance = torch.atleast_2d(rows.T.cov()) + SHRINKAGE * torch.eye(rows.shape[1]).double()
+    return np.asarray(torch.linalg.inv(torch.linalg.cholesky(covariance)).T.float().numpy())
+
+
+def _product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Matrix product by torch: numpy's BLAS takes a hundred times as long on a busy machine."""
+    return np.asarray((torch.from_numpy(one) @ torch.from_numpy(other)).numpy())
 
 
 def _farthest(distance: np.ndarray) -> float:
@@ -199,7 +205,7 @@ def _mean(distance: np.ndarray) -> float:
 
 def _nearest(seen: np.ndarray, bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(T, C), (M, C) -> distance to the nearest row (T,), and which one that is."""
-    squares = (bank**2).sum(1) - 2 * (seen @ bank.T)  # (T, M), less the query's own square
+    squares = (bank**2).sum(1) - 2 * _product(seen, bank.T)  # (T, M), less the query's own square
     nearest = squares.argmin(axis=1)
     left = squares[np.arange(len(seen)), nearest] + (seen**2).sum(1)
     return np.sqrt(np.maximum(left, 0)), nearest
@@ -209,4 +215,4 @@ def _coreset(bank: np.ndarray, whitening: np.ndarray) -> np.ndarray:
     """At most `MOST_FRAMES` rows that leave none far from a kept one."""
     if len(bank) <= MOST_FRAMES:
         return bank
-    return bank[greedy_coreset(torch.from_numpy(bank @ whitening), MOST_FRAMES).numpy()]
+    return bank[greedy_coreset(torch.from_numpy(_product(bank, whitening)), MOST_FRAMES).numpy()]
