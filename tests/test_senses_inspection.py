@@ -15,10 +15,13 @@ from anomalyst.inspection.parts import (
     paired,
     part_name,
     refuse_other_part,
+    sense_of_file,
     senses_of,
+    sorted_by_sense,
 )
 from anomalyst.product import Product
 from anomalyst.senses.sense import SignalSense
+from anomalyst.server.storage.retention import prune
 from anomalyst.types import Inspection
 from sensed import curve, depth, sound
 from serving import client_of, send, service_over
@@ -143,6 +146,19 @@ def test_files_that_are_not_of_one_part_are_refused(line, taught, inspector, tmp
         refuse_other_part({n: tmp_path / f"{n}.csv" for n in "ab"}, times)
 
 
+def test_dropped_files_find_their_parts(tmp_path):
+    names = ["a.png", "a_depth.png", "a.wav", "b.png", "b-depth.tif", "b.wav"]
+    found = sorted_by_sense([tmp_path / n for n in names], ["image", "depth", "audio"])
+    assert [{s: p.name for s, p in part.items()} for part in found] == [
+        {"image": "a.png", "depth": "a_depth.png", "audio": "a.wav"},
+        {"image": "b.png", "depth": "b-depth.tif", "audio": "b.wav"},
+    ]
+    with pytest.raises(AnomalystError, match="a.png: may be depth or thermal; call it as in p07_"):
+        sense_of_file(tmp_path / "a.png", ["depth", "thermal"])
+    with pytest.raises(AnomalystError, match=r"a.wav: is of none of image, depth"):
+        sense_of_file(tmp_path / "a.wav", ["image", "depth"])
+
+
 def test_a_bad_file_is_listed_and_the_others_go_on(line, taught, tmp_path):
     files = [tmp_path / "empty.wav", tmp_path / "text.wav", line / "new/sound/n0.wav"]
     files[0].touch()
@@ -202,8 +218,15 @@ def test_the_workbench_takes_recordings_of_a_product_taught_so(line, taught, tmp
         assert refused.status_code == 422 and "about photographs" in refused.text
         bad = send(client, b"no sound", "bad.wav", "fan")
         assert bad.status_code == 422 and "is not a sound we can read" in bad.text
-        several = send(client, data, "n1.wav", "both")
-        assert several.status_code == 422 and "`anomalyst inspect`" in several.text
+        alone = send(client, data, "n1.wav", "both")
+        assert alone.status_code == 422 and "taught with audio and series" in alone.text
+        table = (line / "new/curve/n1.csv").read_bytes()
+        files = {"picture": ("n1.wav", data), "series": ("n1.csv", table)}
+        both = client.post("/api/v1/inspections", data={"product": "both"}, files=files)
+        assert both.status_code == 201, both.text
+        assert [one["sense"] for one in both.json()["record"]["senses"]] == ["audio", "series"]
+        prune(service.store, 0)  # nothing is a day old: files of all senses stay
+        assert client.get(f"/api/v1/inspections/{both.json()['id']}/overlay.png").status_code == 200
 
 
 def test_a_record_of_several_senses_is_read_again(line, taught, inspector):

@@ -11,7 +11,9 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration, bonferroni
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.mosaic import WORDS, mosaic
+from anomalyst.io.pictures import PICTURE_SUFFIXES
 from anomalyst.product import Product
+from anomalyst.senses.sense import SUFFIXES
 from anomalyst.types import Inspection, SenseFinding, Verdict
 
 SENSES = ("image", "depth", "thermal", "audio", "series")  # in the order they are shown
@@ -44,6 +46,28 @@ def paired(files: Mapping[str, Sequence[Path]]) -> list[dict[str, Path]]:
                 f"as {name}.png, {name}_depth.png and {name}.wav."
             )
     return list(found.values())
+
+
+def sense_of_file(path: Path, senses: Sequence[str]) -> str:
+    """Which of a product's senses a file is of, by its ending and the end of its name.
+
+    Raises AnomalystError where that is none, or may be several.
+    """
+    named = [sense for sense in senses if part_name(path, sense) != path.stem]
+    suffix = path.suffix.lower()
+    fits = [s for s in named or senses if suffix in SUFFIXES.get(s, PICTURE_SUFFIXES)]
+    if "image" in fits or len(fits) == 1:
+        return "image" if "image" in fits else fits[0]
+    what = f"may be {' or '.join(fits)}" if fits else f"is of none of {', '.join(senses)}"
+    raise AnomalystError(f"{path.name}: {what}; call it as in p07_{(fits or senses)[0]}{suffix}.")
+
+
+def sorted_by_sense(paths: Sequence[Path], senses: Sequence[str]) -> list[dict[str, Path]]:
+    """Files of several parts and senses together -> one mapping (sense -> file) a part."""
+    files: dict[str, list[Path]] = {sense: [] for sense in senses}
+    for path in paths:
+        files[sense_of_file(path, senses)].append(path)
+    return paired(files)
 
 
 def senses_of(product: Product) -> dict[str, Product]:

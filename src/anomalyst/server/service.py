@@ -4,9 +4,9 @@ import hashlib
 import queue
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,6 +38,7 @@ class ReceivedPicture:
 
     picture: str
     name: str
+    beside: Mapping[str, str] = field(default_factory=dict)  # sense -> file, of the same part
 
 
 class Service:
@@ -165,6 +166,14 @@ class Service:
         shown = shown_name(name)
         return ReceivedPicture(picture=self.pictures.take(stream, shown), name=shown)
 
+    def take_part(
+        self, lead: tuple[IO[bytes], str | None], beside: Mapping[str, tuple[IO[bytes], str | None]]
+    ) -> ReceivedPicture:
+        """Keep the files of one part: the leading sense's, and those of the others."""
+        sent = self.take(*lead)
+        others = {sense: self.take(*one).picture for sense, one in beside.items()}
+        return ReceivedPicture(picture=sent.picture, name=sent.name, beside=others)
+
     def take_file(self, path: Path) -> ReceivedPicture:
         """The same with a file of this machine, by its name."""
         with path.open("rb") as stream:
@@ -188,18 +197,20 @@ class Service:
         self._product_there(product)
         self._check_room(len(sent))
         asked = checked_question(question) if question is not None else None
-        self._check_senses(product, asked)
+        self._check_senses(product, asked, sent)
         rate = self.store.false_alarm_rate(product)
         rows = [
             InspectionRow(
                 product=product, picture=one.picture, name=one.name, source=source, by=by,
+                beside=dict(one.beside) or None,
                 owner=self.owner, question=asked, false_alarm_rate=rate, state="queued",
             )
             for one in sent
         ]  # fmt: skip
         request = None
         if key is not None:
-            digest = hashlib.sha256(repr((product, asked, [one.picture for one in sent])).encode())
+            files = [(one.picture, *one.beside.values()) for one in sent]
+            digest = hashlib.sha256(repr((product, asked, files)).encode())
             request = IdempotentRequest(by=by, key=key, fingerprint=digest.hexdigest())
         ids = self.store.acknowledge(rows, request)
         for row in self.store.inspections(ids):
@@ -262,14 +273,21 @@ class Service:
         if self.queue.waiting + count > self.config.limits.queued:
             raise Busy(f"{self.queue.waiting} inspections wait already; come back in a minute.")
 
-    def _check_senses(self, product: str, question: str | None) -> None:
-        """Raise AnomalystError for what a product of other senses cannot do here yet."""
-        senses = product_senses(product_folder(product, self.config.products))
-        if len(senses) > 1:
-            raise AnomalystError(
-                f"product {product!r} was taught with {' and '.join(senses)} of the same parts; "
-                "inspect these with `anomalyst inspect`."
-            )
+    def senses(self, product: str) -> list[str]:
+        """The senses a product was taught with, the leading one first."""
+        return product_senses(product_folder(product, self.config.products))
+
+    def _check_senses(
+        self, product: str, question: str | None, sent: Sequence[ReceivedPicture]
+    ) -> None:
+        """Raise AnomalystError for a part that lacks a sense, or a question about none to see."""
+        senses = self.senses(product)
+        for one in sent:
+            if set(one.beside) != set(senses[1:]):
+                raise AnomalystError(
+                    f"{one.name}: product {product!r} was taught with {' and '.join(senses)}; the "
+                    f"part has {' and '.join((senses[0], *one.beside))}."
+                )
         if question is not None and senses != ["image"]:
             raise AnomalystError(
                 f"questions are about photographs; product {product!r} was taught with {senses[0]}."

@@ -32,6 +32,7 @@ from anomalyst.types import Answer
 router = APIRouter(prefix="/inspections", tags=["inspections"])
 Key = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 Verdict = Literal["normal", "anomalous", "unsure"]
+Beside = Annotated[UploadFile | None, File(description="the same part by this sense")]
 PNG = {"content": {"image/png": {}}, "description": "A picture."}
 
 
@@ -44,10 +45,22 @@ def inspect(
     picture: Annotated[UploadFile, File()],
     question: Annotated[Text | None, Form()] = None,
     wait: Annotated[bool, Form(description="false: answer at once, before it is done")] = True,
+    depth: Beside = None,
+    thermal: Beside = None,
+    audio: Beside = None,
+    series: Beside = None,
     idempotency_key: Key = None,
 ) -> Any:
-    """Inspect a picture. With an Idempotency-Key, sending it again makes nothing new."""
-    sent = service.take(picture.file, picture.filename)
+    """Inspect a picture. With an Idempotency-Key, sending it again makes nothing new.
+
+    Of a product taught with another sense, `picture` is a file of that sense; of one taught with
+    several, that of the first, and the others go with it.
+    """
+    others = {"depth": depth, "thermal": thermal, "audio": audio, "series": series}
+    sent = service.take_part(
+        (picture.file, picture.filename),
+        {sense: (one.file, one.filename) for sense, one in others.items() if one is not None},
+    )
     [id] = service.acknowledge(
         [sent], product, by=who.name, source="api", question=question, key=idempotency_key
     )

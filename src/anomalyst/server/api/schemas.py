@@ -45,6 +45,7 @@ class Region(BaseModel):
     place: str
     kind: str | None
     part: Literal["missing", "extra"] | None = None
+    where: str = Field(default="", description="of a recording: times and channels, in words")
 
 
 class Inspection(OfRow):

@@ -54,6 +54,10 @@ class InFlight:
             product=row.product,
             false_alarm_rate=row.false_alarm_rate,
             question=row.question,
+            beside=tuple(
+                (sense, self.store.pictures.path(name))
+                for sense, name in (row.beside or {}).items()
+            ),
         )
         try:
             doing = self.queue.submit(task)

@@ -15,6 +15,7 @@ class Inspect:
     product: str
     false_alarm_rate: float
     question: str | None = None
+    beside: tuple[tuple[str, Path], ...] = ()  # the same part by its further senses
 
     @property
     def batch(self) -> tuple[str, float]:

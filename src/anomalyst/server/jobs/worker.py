@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
@@ -182,8 +182,12 @@ class Model:
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:
             product = self._product(tasks[0].product)
-            images, rate = [task.image for task in tasks], tasks[0].false_alarm_rate
-            found = self.inspector.inspect_together(images, product, false_alarm_rate=rate)
+            rate = tasks[0].false_alarm_rate
+            if product.companions:
+                found = [self._part(task, product) for task in tasks]
+            else:
+                images = [task.image for task in tasks]
+                found = self.inspector.inspect_together(images, product, false_alarm_rate=rate)
         except AnomalystError as error:
             return [error] * len(tasks)
         revision = self._products[tasks[0].product][0]
@@ -191,6 +195,15 @@ class Model:
             self._kept(one, task, f"{revision[0]:x}") if isinstance(one, Inspection) else one
             for one, task in zip(found, tasks, strict=True)
         ]
+
+    def _part(self, task: Inspect, product: Product) -> Inspection | PictureError:
+        files = {product.sense_kind: task.image, **dict(task.beside)}
+        try:
+            return self.inspector.inspect_part(
+                files, product, false_alarm_rate=task.false_alarm_rate
+            )
+        except PictureError as error:
+            return error
 
     def _kept(self, found: Inspection, task: Inspect, revision: str) -> Result:
         """The record of an inspection; its map and what the language model is shown, as files."""

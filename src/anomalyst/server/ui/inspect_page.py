@@ -1,12 +1,14 @@
 """Inspect: drop a part or a hundred, see where it is not normal, ask, correct."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from anomalyst.errors import AnomalystError
+from anomalyst.inspection.parts import sorted_by_sense
 from anomalyst.server.auth import Caller
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
@@ -128,9 +130,16 @@ def inspected(
         gr.Warning("Choose a product first; teach one on the page Products.")
         return
     sent = []
-    for file in files:
+    for part in parts_among(bench, files, product):
+        lead, *others = part.items()
         try:
-            sent.append(bench.service.take_file(Path(file)))
+            with ExitStack() as stack:
+                opened = {
+                    sense: (stack.enter_context(path.open("rb")), path.name)
+                    for sense, path in others
+                }
+                stream = stack.enter_context(lead[1].open("rb"))
+                sent.append(bench.service.take_part((stream, lead[1].name), opened))
         except (AnomalystError, OSError) as error:
             gr.Warning(str(error), duration=12)
     for start in range(0, len(sent), bench.service.config.limits.batch):
@@ -140,6 +149,19 @@ def inspected(
             if row.state == "failed":
                 gr.Warning(f"{row.name}: {row.problem}", duration=12)
             yield row
+
+
+def parts_among(bench: Bench, files: list[str], product: str) -> list[dict[str, Path]]:
+    """The parts that dropped files belong to: of a product of one sense, each is one."""
+    senses = bench.service.senses(product)
+    paths = [Path(file) for file in files]
+    if len(senses) == 1:
+        return [{senses[0]: path} for path in paths]
+    try:
+        return sorted_by_sense(paths, senses)
+    except AnomalystError as error:
+        gr.Warning(str(error), duration=12)
+        return []
 
 
 def shown(bench: Bench, row: InspectionRow, who: Caller) -> tuple[Any, ...]:
