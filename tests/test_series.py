@@ -1,5 +1,4 @@
-"""Methods for recordings against formulas, plain loops and processes whose best forecast is known;
-the scorers of SKAB and NAB against numbers of their own code."""
+"""Methods for recordings against formulas, plain loops and processes of known best forecast."""
 
 from dataclasses import replace
 
