@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
+from anomalyst.config import from_mapping
 from anomalyst.detection.series.base import LARGEST
 from anomalyst.detection.series.config import METHOD_NAMES, ChannelLimits, SeriesConfig
 from anomalyst.detection.series.methods import fit_untrained, read_method
@@ -242,6 +243,14 @@ def test_an_unknown_method_names_the_nearest():
         SeriesConfig(method="matrixprofile")
     with pytest.raises(AnomalystError, match="window is 2; 4 or more"):
         SeriesConfig(window=2)
+    with pytest.raises(AnomalystError, match="perhaps 'ewma'"):
+        from_mapping(SeriesConfig, {"method": "emwa"})
+    read = from_mapping(SeriesConfig, {"hand_limits": [{"channel": 0, "low": 1}]})
+    assert read.hand_limits == (ChannelLimits(channel=0, low=1.0),)
+    with pytest.raises(AnomalystError, match="low must be below high"):
+        ChannelLimits(channel=0, low=2, high=1)
+    with pytest.raises(AnomalystError, match="smoothing is 0"):
+        SeriesScoring(smoothing=0)
 
 
 def test_unusual_stretches_tell_where_and_which_channel():

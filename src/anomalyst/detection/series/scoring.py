@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.signal import lfilter
 
+from anomalyst.errors import AnomalystError
+
 TOP_SHARE = 0.01  # of a recording's samples that its score is the mean of
 
 
@@ -16,6 +18,13 @@ class SeriesScoring:
     """Samples that the mean over time looks back on; long hides short faults, short is unsteady."""
     pooling: float = 4.0
     """Power of the mean over channels: 1 is the plain mean, large ones the largest channel."""
+
+    def __post_init__(self) -> None:
+        if self.smoothing < 1 or not self.pooling > 0:
+            raise AnomalystError(
+                f"smoothing is {self.smoothing} and pooling {self.pooling:g}; a number of samples "
+                "from 1 on and a power above 0 are needed."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,24 +165,19 @@ def _best(
     order = np.argsort(-told, kind="stable")
     told, worth, window = told[order], worth[order], window[order]
     scorable = len(np.unique(window[window >= 0]))
-    null = -profile.miss * scorable
+    null, perfect = -profile.miss * scorable, profile.hit * labelled
     total = null + np.cumsum(_gains(worth, window, profile))
-    alarms = np.cumsum(window < 0)
-    met = np.cumsum(_first_of_windows(window))
-    last_of_value = np.append(told[1:] != told[:-1], True)
-    ends = np.flatnonzero(last_of_value)
+    ends = np.flatnonzero(np.append(told[1:] != told[:-1], True))  # all rows of one value or none
     if threshold is not None:
         ends = ends[told[ends] >= threshold][-1:]
-    perfect = profile.hit * labelled
-    best, place = (null, -1) if threshold is None or not len(ends) else (-np.inf, -1)
-    for end in ends[np.argmax(total[ends])][None] if len(ends) else []:
-        if total[end] > best:
-            best, place = float(total[end]), int(end)
+    place = int(ends[np.argmax(total[ends])]) if len(ends) else -1
+    if place < 0 or (threshold is None and total[place] <= null):  # better to say nothing at all
+        return CorpusScore(score=0.0, threshold=np.inf, alarms=0, found=0, windows=scorable)
     return CorpusScore(
-        score=100 * (best - null) / (perfect - null) if perfect > null else 0.0,
-        threshold=float(told[place]) if place >= 0 else float("inf"),
-        alarms=int(alarms[place]) if place >= 0 else 0,
-        found=int(met[place]) if place >= 0 else 0,
+        score=float(100 * (total[place] - null) / (perfect - null)) if perfect > null else 0.0,
+        threshold=float(told[place]),
+        alarms=int((window[: place + 1] < 0).sum()),
+        found=len(np.unique(window[: place + 1][window[: place + 1] >= 0])),
         windows=scorable,
     )
 
@@ -195,11 +190,3 @@ def _gains(worth: np.ndarray, window: np.ndarray, profile: Profile) -> np.ndarra
         best = np.maximum.accumulate(np.maximum(worth[rows], -profile.miss))
         gains[rows] = np.diff(best, prepend=-profile.miss)
     return gains
-
-
-def _first_of_windows(window: np.ndarray) -> np.ndarray:
-    """Bool: whether a row is the first of its window in this order."""
-    found = np.zeros(len(window), bool)
-    _, first = np.unique(window, return_index=True)
-    found[first] = True
-    return found & (window >= 0)
