@@ -147,7 +147,9 @@ def test_the_command_scores_both_and_goes_on_where_it_stopped(folders, tmp_path)
     by_name = {(row["benchmark"], row["method"]): row for row in found["rows"]}
     assert by_name["SKAB", "limits"]["figures"]["testing"]["f1"] > 0.9
     assert by_name["NAB", "ewma"]["figures"]["testing"]["standard"]["score"] > 90
-    assert len(by_name) == 6 and {c["method"] for c in found["costs"]} == {"limits", "ewma"}
+    assert by_name["SKAB", "all called anomalous"]["figures"]["whole"]["far"] == 100
+    assert by_name["NAB", "random values"]["figures"]["testing"]["standard"]["score"] < 90
+    assert len(by_name) == 8 and {c["method"] for c in found["costs"]} == {"limits", "ewma"}
     assert "Conv-AE (published)" in result.output and (out / "series.png").stat().st_size > 10_000
     kept = sorted(out.rglob("*.npz"))
     before = [path.stat().st_mtime_ns for path in kept]

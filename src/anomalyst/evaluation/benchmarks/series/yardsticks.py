@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from anomalyst.detection.series.alarms import beside_the_past, once_each
+from anomalyst.detection.series.base import LARGEST
 from anomalyst.detection.series.config import SeriesConfig
 from anomalyst.detection.series.scoring import SeriesScoring, combined
 from anomalyst.errors import AnomalystError
@@ -47,16 +48,19 @@ class Row:
 def skab_rows(
     folder: Path, methods: Iterable[str], out: Path, on_file: Told = lambda _: None
 ) -> list[Row]:
-    """F1, FAR and MAR of each method on the rows after the 400 it learnt from.
+    """F1, FAR and MAR of each method on the rows after the 400 it learnt from, and of no method.
 
     Raises AnomalystError if the folder is not SKAB's, or holds files of one half alone.
     """
     files = read_skab(folder)
     tasks = [Task(name=one.name, values=one.values, good=TRAINED_ON) for one in files]
-    return [
+    rows = [
         _skab_row(files, name, surprises(tasks, SeriesConfig(method=name), out, on_file))  # type: ignore[arg-type]
         for name in methods
     ]
+    # So many samples are anomalous that F1 alone says little: what to be better than.
+    everything = [np.full((len(one.values), 1), LARGEST, np.float32) for one in files]
+    return [*rows, _skab_row(files, "all called anomalous", everything)]
 
 
 def _skab_row(files: Sequence[SkabFile], name: str, found: Sequence[np.ndarray]) -> Row:
@@ -95,16 +99,20 @@ def _exact_f1(truth: Sequence[np.ndarray], called: Sequence[np.ndarray]) -> floa
 def nab_rows(
     folder: Path, methods: Iterable[str], out: Path, on_file: Told = lambda _: None
 ) -> list[Row]:
-    """The score of each method in each profile; it learns from the rows of the probation.
+    """The score of each method in each profile, learnt from the probation, and of random values.
 
     Raises AnomalystError if the folder is not NAB's, or holds files of one half alone.
     """
     files = read_nab(folder)
     tasks = [Task(name=f.name, values=f.values[:, None], good=f.probation) for f in files]
-    return [
+    rows = [
         _nab_row(files, name, surprises(tasks, SeriesConfig(method=name), out, on_file))  # type: ignore[arg-type]
         for name in methods
     ]
+    # What the dials do by themselves: the same rules of speaking on values that mean nothing.
+    rng = np.random.default_rng(0)
+    random = [rng.random((len(one.values), 1), np.float32) for one in files]
+    return [*rows, _nab_row(files, "random values", random)]
 
 
 def _nab_row(files: Sequence[NabFile], name: str, found: Sequence[np.ndarray]) -> Row:
