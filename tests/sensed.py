@@ -23,7 +23,7 @@ def sound(path: Path, rng: np.random.Generator, *, knock: bool = False) -> Path:
 
 def curve(path: Path, rng: np.random.Generator, *, step: bool = False) -> Path:
     """Torque and temperature, ten samples a second; `step`: the torque jumps for two seconds."""
-    t = np.arange(120) / 10
+    t = np.arange(160) / 10
     torque = np.sin(2 * np.pi * t / 4 + rng.uniform(0, 6)) + 0.1 * rng.normal(size=t.size)
     if step:
         torque[60:80] += 3

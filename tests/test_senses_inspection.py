@@ -95,6 +95,25 @@ def test_a_step_is_seen_in_its_channel_and_the_report_shows_it(line, taught, tmp
     assert page.count("data:image/jpeg") >= 6 and "could not be used" not in page
 
 
+@pytest.mark.parametrize("method", ["limits", "ewma", "cusum", "matrix_profile"])
+def test_a_method_of_time_series_may_judge_instead(line, tmp_path, method):
+    where = ["--products", str(tmp_path)]
+    files = ["--series", str(line / "good/curve"), "--method", method]
+    assert run(app, ["teach", "press", *files, *where]).exit_code == 0
+    found = inspected("press", tmp_path, str(line / "new/curve"))
+    assert found["n2"]["score"] > max(found[n]["score"] for n in ("n0", "n1"))
+    assert found["n2"]["verdict"] == "anomalous"
+    begin, _, end = found["n2"]["regions"][0]["where"].split()[:3]
+    assert float(begin) < 8.2 and float(end) > 5.8  # the step lies at 6 to 8 s
+
+
+def test_a_method_that_is_none_or_for_another_sense_is_refused(line, tmp_path):
+    files = ["teach", "fan", "--audio", str(line / "good/sound"), "--products", str(tmp_path)]
+    for method, said in (("lstn", "the nearest is 'lstm'"), ("ewma", "judges sensors over time")):
+        result = run(app, [*files, "--method", method])
+        assert isinstance(result.exception, AnomalystError) and said in str(result.exception)
+
+
 def test_a_dent_is_seen_by_depth(line, taught):
     found = inspected("disc", taught, str(line / "new/depth"))
     assert found["n1_depth"]["score"] > found["n0_depth"]["score"]

@@ -126,7 +126,9 @@ class Inspector:
         if isinstance(sense, SignalSense):
             if bad is not None:
                 raise AnomalystError(f"--bad: known defects are for photographs, not {sense.kind}.")
-            return learn_signals(name, good, sense, product=product, on_file=on_picture)
+            return learn_signals(
+                name, good, sense, product=product, on_file=on_picture, on_step=on_step
+            )
         return learn(
             self.pipeline,
             name,
@@ -149,6 +151,7 @@ class Inspector:
         *,
         product: Product | None = None,
         on_file: Callable[[Path], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> Product:
         """A product of several senses, each learnt from its files of the same good parts.
 
@@ -166,7 +169,7 @@ class Inspector:
         taught = {
             sense: self.teach(
                 name, [part[sense] for part in parts], product=before.get(sense),
-                sense=senses.get(sense), on_picture=on_file,
+                sense=senses.get(sense), on_picture=on_file, on_step=on_step,
             )
             for sense in good
         }  # fmt: skip

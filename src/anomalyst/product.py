@@ -16,14 +16,14 @@ from anomalyst.calibration.fusion import JointCalibration
 from anomalyst.calibration.operating_rule import Rule
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.detection.pose import Circle
-from anomalyst.detection.signals.nearest_frames import SignalMemory
+from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.pictures import open_picture
 from anomalyst.product_index import BEFORE, COMPANIONS, FORMAT, RECORD, product_folder, read_record
 from anomalyst.senses.fields import FieldView
-from anomalyst.senses.sense import Sense, sense_as_dict, sense_of
+from anomalyst.senses.sense import Sense, SignalSense, sense_as_dict, sense_of
 from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Features
 
@@ -71,7 +71,7 @@ class Product:
     bad: KnownDefects | None = None  # defective pictures it was taught with
     rule: Rule | None = None  # what they set
     sense: Sense | None = None  # what its files are; None: photographs
-    signal: SignalMemory | None = None  # what is remembered of good recordings
+    signal: Judge | None = None  # what is remembered or learnt of good recordings
     calibrated_by: tuple[float, ...] = ()  # the calibration's scores in the order of the good parts
     companions: dict[str, "Product"] = field(default_factory=dict)  # the same part, other senses
     joint: JointCalibration | None = None  # of all senses together; None: not the same good parts
@@ -209,8 +209,8 @@ class Product:
                 accepted=_accepted(folder, record.get("accepted", [])),
                 bad=_defective(folder, record.get("defective", []), record.get("fine", []), rule),
                 rule=rule,
-                sense=sense_of(sensed, f"{folder}: sense") if sensed else None,
-                signal=_signal(tensors),
+                sense=(sense := sense_of(sensed, f"{folder}: sense") if sensed else None),
+                signal=_signal(sense, tensors),
                 calibrated_by=tuple(record.get("calibrated_by", ())),
                 companions=_companions(folder),
                 joint=JointCalibration.from_dict(joint) if (joint := record.get("joint")) else None,
@@ -355,9 +355,10 @@ def _head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return _below(tensors, "head.")
 
 
-def _signal(tensors: dict[str, Tensor]) -> SignalMemory | None:
-    state = _below(tensors, "signal.")
-    return SignalMemory.from_state(state) if state else None
+def _signal(sense: Sense | None, tensors: dict[str, Tensor]) -> Judge | None:
+    if not isinstance(sense, SignalSense):
+        return None
+    return read_judge(sense.method, _below(tensors, "signal."))
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

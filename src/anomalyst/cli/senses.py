@@ -60,21 +60,38 @@ class SenseReading:
         float | None,
         Option(metavar="HZ", help="Samples a second, where a table has no column of times."),
     ] = None
+    method: Annotated[
+        str,
+        Option(
+            metavar="memory|limits|ewma|cusum|matrix_profile|lstm|transformer",
+            help="What judges sensors over time.",
+        ),
+    ] = "memory"
 
     def senses(self, kinds: Sequence[str]) -> "dict[str, Sense]":
         """How each of these senses is read; photographs need nothing."""
+        from anomalyst.detection.signals.judges import JUDGES, MEMORY
+        from anomalyst.hardware.processor import checked_choice
         from anomalyst.senses.fields import FieldView
         from anomalyst.senses.sense import SignalSense
         from anomalyst.senses.series import SeriesReading
 
         SeriesReading(rate_hz=self.rate)  # refuses a rate that is none
+        checked_choice("--method", self.method, JUDGES)
+        if self.method != MEMORY and "series" not in kinds:
+            raise AnomalystError(f"--method {self.method} judges sensors over time; give --series.")
         units = {"depth": self.depth_unit, "thermal": self.thermal_unit}
         found: dict[str, Sense] = {}
         for kind in kinds:
             if kind in units:
                 found[kind] = FieldView(kind=kind, unit=units[kind])  # type: ignore[arg-type]
             elif kind != "image":
-                found[kind] = SignalSense(kind=kind, rate_hz=self.rate)  # type: ignore[arg-type]
+                method = self.method if kind == "series" else MEMORY
+                found[kind] = SignalSense(
+                    kind=kind,  # type: ignore[arg-type]
+                    method=method,
+                    rate_hz=self.rate,
+                )
         return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.verdict import decide_alone
 from anomalyst.detection.regions import regions_for
+from anomalyst.detection.signals.judges import MEMORY, Judge, SeriesJudge, series_config
 from anomalyst.detection.signals.nearest_frames import SignalMemory
 from anomalyst.errors import AnomalystError, RecordingError
 from anomalyst.inspection.preprocessing import Stopwatch
@@ -17,6 +18,7 @@ from anomalyst.product import UNNAMED, Product
 from anomalyst.senses.recording import Recording
 from anomalyst.senses.sense import SignalSense
 from anomalyst.teaching.references import set_apart
+from anomalyst.teaching.series import fit_series
 from anomalyst.types import Inspection, Region, Verdict
 
 SIGNAL_ENCODER = "spectrum"  # what its features are called where an encoder is named
@@ -30,6 +32,7 @@ def learn_signals(
     *,
     product: Product | None = None,
     on_file: Callable[[Path], None] = lambda _: None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Product:
     """A product learnt from good recordings (added to those of `product`); not saved yet.
 
@@ -44,11 +47,11 @@ def learn_signals(
     frames = [fitted.frames(one).values for one in recordings.values()]
     apart = set_apart(len(frames), MOST_COMPARED)
     kept = [i for i in range(len(frames)) if i not in set(apart)]
-    memory = SignalMemory.of([frames[i] for i in kept], decibels=fitted.as_spectrum)
+    judge = judge_of([frames[i] for i in kept], fitted)
     scores = (
-        [memory.look(frames[i]).score for i in apart]
+        [judge.look(frames[i]).score for i in apart]
         if apart
-        else _left_out(frames, decibels=fitted.as_spectrum)
+        else _left_out(frames, fitted, on_step)
     )
     told = {note: None for one in recordings.values() for note in one.notes}
     return Product(
@@ -67,31 +70,39 @@ def learn_signals(
         chosen=kept,
         companions=product.companions if product else {},
         sense=fitted,
-        signal=memory,
+        signal=judge,
     )
 
 
-def _left_out(frames: Sequence[np.ndarray], *, decibels: bool) -> list[float]:
+def judge_of(good: Sequence[np.ndarray], sense: SignalSense) -> Judge:
+    """What judges by good recordings, (T_i, C) each. Raises AnomalystError for unfit ones."""
+    if sense.method == MEMORY:
+        return SignalMemory.of(good, decibels=sense.as_spectrum)
+    return SeriesJudge(fit_series(good, series_config(sense.method)))
+
+
+def _left_out(
+    frames: Sequence[np.ndarray], sense: SignalSense, on_step: Callable[[], None]
+) -> list[float]:
     """Each good recording's score beside all others; none of one alone."""
-    if len(frames) < 2:
-        return []
-    return [
-        SignalMemory.of([*frames[:i], *frames[i + 1 :]], decibels=decibels).look(one).score
-        for i, one in enumerate(frames)
-    ]
+    found = []
+    for i, one in enumerate(frames if len(frames) > 1 else ()):
+        found.append(judge_of([*frames[:i], *frames[i + 1 :]], sense).look(one).score)
+        on_step()
+    return found
 
 
 def judge_signal(path: Path, product: Product, rate: float) -> Inspection:
     """One recording against a product taught from recordings. Raises RecordingError."""
-    sense, memory = product.sense, product.signal
-    assert isinstance(sense, SignalSense) and memory is not None
+    sense, judge = product.sense, product.signal
+    assert isinstance(sense, SignalSense) and judge is not None
     stopwatch = Stopwatch()
     with stopwatch("open"):
         recording = sense.read(path)
     with stopwatch("encode"):
         frames = sense.frames(recording)
     with stopwatch("score"):
-        seen = memory.look(frames.values)
+        seen = judge.look(frames.values)
         decision = decide_alone(
             seen.score, rate, product.calibration, product.name, product.num_references
         )

@@ -30,6 +30,7 @@ class SignalSense:
     """Sound or sensors over time."""
 
     kind: Literal["audio", "series"]
+    method: str = "memory"  # what judges it: detection/signals/judges.py
     rate_hz: float | None = None  # samples in a second
     channels: tuple[str, ...] = ()  # columns of a table
     low: float = 0.0  # of what is shown, in decibels: dark
@@ -37,7 +38,12 @@ class SignalSense:
 
     @property
     def as_spectrum(self) -> bool:
-        """Whether it is looked at as a spectrum, in decibels; else as plain values."""
+        """Whether it is looked at as a spectrum, in decibels; else as plain values.
+
+        Methods of time series take samples as they are.
+        """
+        if self.method != "memory":
+            return False
         return self.kind == "audio" or (self.rate_hz or 0) >= SPECTRUM_FROM_HZ
 
     def read(self, path: Path) -> Recording:
