@@ -87,6 +87,10 @@ def test_an_alarm_is_given_once_while_it_lasts():
     values = np.array([1, 5, 5, 3, 6, 2, 2, 2, 2, 3.0])
     assert once_each(values, 3).tolist() == [1, 5, 0, 0, 6, 0, 0, 0, 0, 3]
     assert once_each(values, 0).tolist() == values.tolist()
+    drawn = np.random.default_rng(0).random(60)
+    for quiet in (1, 2, 7, 100):
+        before = [max([*drawn[max(0, t - quiet) : t], 0.0]) for t in range(60)]
+        assert (once_each(drawn, quiet) == np.where(drawn > before, drawn, 0)).all()
 
 
 def test_what_was_surprising_all_along_is_less_so():

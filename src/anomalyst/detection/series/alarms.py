@@ -1,6 +1,7 @@
 """Combined values of a stream -> when to speak: by what it lately was, and once for each event."""
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 LEAST_PAST = 0.5  # of the mean surprise of the past, or a quiet past would make anything an alarm
 
@@ -28,5 +29,6 @@ def once_each(values: np.ndarray, quiet: int) -> np.ndarray:
     if not quiet:
         return values
     padded = np.concatenate([np.zeros(quiet, values.dtype), values[:-1]])
-    before = np.lib.stride_tricks.sliding_window_view(padded, quiet).max(axis=1)
+    # `before[t]` is the highest of padded[t] to padded[t + quiet - 1]: the samples before t.
+    before = maximum_filter1d(padded, quiet, origin=-(quiet // 2))[: len(values)]
     return np.where(values > before, values, 0)
