@@ -40,7 +40,7 @@ class FeedbackForm:
             self.rank = gr.Button("Rank answers", size="sm", elem_id=f"{name}-rank", min_width=90)
         self.said = gr.Markdown(elem_id=f"{name}-said")
         self.ranking = RankingForm(bench, current, name, _told)
-        with gr.Accordion("Say it better", open=False) as self.saying:
+        with gr.Accordion("Say it better", open=False):
             self.better = gr.Textbox(
                 label="What the last answer should have said", lines=3, elem_id=f"{name}-better"
             )
@@ -68,9 +68,8 @@ class FeedbackForm:
         self._judges(self.down, lambda id, by: corrections.thumb(id, self._turn(id), False, by=by))
         self.ranking.connect(self.rank, result)
         self.undo.click(self._undo, self.last, result)
-        gr.on(
-            [self.saying.expand, self.current.change], self.last_answer, self.current, self.better
-        )
+        # Not when the box is opened, too: what somebody types at once would be written over.
+        self.current.change(self.last_answer, self.current, self.better)
         self.load.click(self._paintable, self.current, [self.editor, self.keep])
         self.keep.click(self._keep, [self.current, self.editor], result)
         self.reword.click(self._reword, [self.current, self.better], result)
