@@ -21,7 +21,8 @@ from anomalyst.inspection.parts import (
 )
 from anomalyst.product import Product
 from anomalyst.senses.sense import SignalSense
-from anomalyst.server.storage.retention import prune
+from anomalyst.server.storage.retention import forget_pictures
+from anomalyst.server.storage.tables import now
 from anomalyst.types import Inspection
 from sensed import curve, depth, sound
 from serving import client_of, send, service_over
@@ -244,7 +245,7 @@ def test_the_workbench_takes_recordings_of_a_product_taught_so(line, taught, tmp
         both = client.post("/api/v1/inspections", data={"product": "both"}, files=files)
         assert both.status_code == 201, both.text
         assert [one["sense"] for one in both.json()["record"]["senses"]] == ["audio", "series"]
-        prune(service.store, 0)  # nothing is a day old: files of all senses stay
+        forget_pictures(service.store, now())  # what a record names stays, of all senses
         assert client.get(f"/api/v1/inspections/{both.json()['id']}/overlay.png").status_code == 200
 
 

@@ -80,7 +80,8 @@ def inspect(
             "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
             "the size it was taught at. Give them to `anomalyst teach`."
         )
-    sensed = _sensed(name, judging.products, photographs, files)
+    alone = comparison.reference or comparison.zero_shot  # with a product: refused when it is loaded
+    sensed = _sensed(None if alone else name, judging.products, photographs, files)
     if sensed is not None:
         if ray or ask:
             raise typer.BadParameter("--ask and --ray are for photographs alone.")
