@@ -30,7 +30,7 @@ def page(browser, server):
     found.set_default_timeout(20_000)
     found.goto(server.address)
     found.wait_for_selector("#inspect-drop input[type=file]", state="attached")
-    found.wait_for_function("document.querySelector('#inspect-product input').value !== ''")
+    found.wait_for_function("document.querySelector('#inspect-product input')?.value")
     yield found
     context.close()
 
@@ -114,7 +114,8 @@ def test_answers_are_ranked_liked_and_said_better(page, server):
     page.wait_for_selector("#inspect-said :text('Your ranking is kept')")
     page.wait_for_selector("#inspect-keep-ranking", state="hidden")
     page.click("text=Say it better")
-    page.wait_for_function("document.querySelector('#inspect-better textarea').value !== ''")
+    # the box is drawn when it is first opened, so it may not be there yet
+    page.wait_for_function("document.querySelector('#inspect-better textarea')?.value")
     page.fill("#inspect-better textarea", "There is no defect.")
     page.click("#inspect-reword")
     page.wait_for_selector("#inspect-said :text('goes against what was found')")
@@ -154,7 +155,7 @@ def test_teach_correct_and_find_again(page, server):
     page.wait_for_selector("#inspect-said :text('Learnt')")
     drop(page, DEFECT)
     page.wait_for_function(
-        "before => document.querySelector('.an-figures').textContent !== before", arg=before
+        "before => document.querySelector('.an-figures')?.textContent !== before", arg=before
     )
     page.click("#inspect-undo")
     page.wait_for_selector("#inspect-said :text('Undone')")
@@ -175,7 +176,7 @@ def test_the_review_queue_is_worked_off_with_keys(page, server):
     waiting = page.text_content("#review-left")
     page.keyboard.press("r")
     page.wait_for_function(
-        "before => document.querySelector('#review-left').textContent !== before", arg=waiting
+        "before => document.querySelector('#review-left')?.textContent !== before", arg=waiting
     )
     page.wait_for_selector("#review-said :text('Marked right')")
     assert page.text_content("#review-left") != waiting
