@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from anomalyst.backbones.drawn_senses import split_words
 from anomalyst.synthetic.procedural.defects import DEFECTS
 from anomalyst.synthetic.procedural.families import FAMILIES, draw_product
 from anomalyst.synthetic.procedural.faults import _OF_LAYOUTS, _OF_PARTS
@@ -14,7 +15,6 @@ from anomalyst.synthetic.senses.conditions import CONDITION_OF, CONDITIONS
 from anomalyst.synthetic.senses.heat import contact_xy, heat_c
 from anomalyst.synthetic.senses.machine import WORKED_BY, machine_of, running, strikes, turns
 from anomalyst.synthetic.senses.relief import as_seen, heights_mm
-from anomalyst.synthetic.senses.sentences import split
 from anomalyst.synthetic.senses.sound import RATE_HZ, impulses, ring, sound_of
 from anomalyst.synthetic.senses.vibration import vibration_of
 
@@ -55,8 +55,8 @@ def test_every_sense_has_its_shape_and_range():
         assert np.isnan(part.depth_mm).mean() < 0.3
         assert part.heat_c.min() > 5 and part.heat_c.max() < 80
         assert (part.truth.condition == "sound") == (part.truth.kind == "")
-        words = [split(text) for text in part.sentences]
-        noun = split(part.truth.seen.noun)
+        words = [split_words(text) for text in part.sentences]
+        noun = split_words(part.truth.seen.noun)
         assert len(words) == 4 and all(set(noun) <= set(one) for one in words)
 
 

@@ -79,7 +79,7 @@ def _lay(
     if part.inside:
         mask[scene.foreground[y0:y1, x0:x1] < 0.5] = 0
     rim = 0.7 + 8.0 * part.bevel * scene.unit
-    inner = cv2.distanceTransform(mask, cv2.DIST_L2, 3) / rim
+    inner = np.minimum(cv2.distanceTransform(mask, cv2.DIST_L2, 3), 1e3) / rim
     heights[y0:y1, x0:x1] += np.float32(top_mm) * np.sqrt(np.clip(inner, 0, 1)) * mask
 
 

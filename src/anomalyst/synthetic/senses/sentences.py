@@ -103,14 +103,3 @@ def _state(truth: Truth, condition: Condition, kind: str, rng: Rng) -> list[str]
 
 def _of(rng: Rng, phrases: Sequence[str]) -> str:
     return phrases[int(rng.integers(len(phrases)))]
-
-
-def words_of(texts: Sequence[str]) -> list[str]:
-    """Every word of the texts once, in order of the alphabet."""
-    return sorted({word for text in texts for word in split(text)})
-
-
-def split(text: str) -> list[str]:
-    """The words of a text in small letters, signs left out: "A bolt." -> ["a", "bolt"]."""
-    kept = "".join(c if c.isalnum() else " " for c in text.lower())
-    return kept.split()
