@@ -277,3 +277,14 @@ def test_sounds_and_vibrations_begin_anywhere_and_pictures_do_not(drawn, tmp_pat
     torch.testing.assert_close(
         batch["audio"].sort(-1).values, kept["audio"][rows].float().sort(-1).values
     )
+
+
+def test_the_shipped_towers_are_small_and_find_parts_by_senses_that_never_met():
+    assert WEIGHTS.stat().st_size <= 15_000_000
+    senses = load_drawn_senses()
+    config = SensesConfig(without=HELD_OUT)
+    parts = [make_sensed_part(HELD_OUT_SEED * 2 + number, config) for number in range(40)]
+    depth = senses.embed("depth", [part.depth_mm for part in parts])
+    for name, raw in (("image", [p.picture for p in parts]), ("thermal", [p.heat_c for p in parts])):
+        nearer = ranks(senses.embed(name, raw), depth)
+        assert (nearer < 5).float().mean() > 0.3, name  # by chance an eighth

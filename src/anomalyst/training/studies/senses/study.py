@@ -52,7 +52,7 @@ class SensesStudy:
     bind_steps: int = 600  # of recipes/imagebind.yaml
     clip_steps: int = 600  # of recipes/clip.yaml, by each loss
     way_steps: int = 300  # of each direction, with two senses
-    probe_steps: int = 400  # of a classifier with all labels; with few, a share of it
+    probe_steps: int = 200  # of a classifier with all labels; with few, a share of it
     products: int = 14  # held-out products on which faults are looked for
     seed: int = 1
 

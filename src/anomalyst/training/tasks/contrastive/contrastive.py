@@ -71,6 +71,8 @@ class ContrastiveTask(Task):
         self.recipe, self.out = recipe, out
         self.folder = Path(recipe.drawn) if recipe.drawn else out / "pairs"
         self.pairs = read_pairs(self.folder, recipe.pairs, "train", recipe.workers)
+        if recipe.validate_every:  # drawn now, by the first of several processes
+            self.others = read_pairs(self.folder, recipe.pairs, "seen", recipe.workers)
         names = (HUB, *recipe.senses)
         self.towers = ImageBind(recipe.model.only(*names))
         self.words = words_in(self.pairs)
@@ -101,13 +103,11 @@ class ContrastiveTask(Task):
 
     def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
         """New products of the families that are trained on."""
-        recipe = self.recipe
-        pairs = read_pairs(self.folder, recipe.pairs, "seen", recipe.workers)
-        tokens = tokens_of(self.words, pairs)
+        tokens = tokens_of(self.words, self.others)
         for number in range(count):
             numbers = torch.Generator().manual_seed(number)
-            rows = torch.randperm(len(pairs), generator=numbers)[: recipe.batch]
-            whole = batch_of(pairs, tokens, rows, self.names, numbers)
+            rows = torch.randperm(len(self.others), generator=numbers)[: self.recipe.batch]
+            whole = batch_of(self.others, tokens, rows, self.names, numbers)
             for part in share.parts:
                 yield {name: x[part :: share.of] for name, x in whole.items()}
 
