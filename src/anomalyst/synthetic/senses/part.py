@@ -22,7 +22,7 @@ from anomalyst.synthetic.procedural.scene import Scene
 from anomalyst.synthetic.sampling import Rng, one_of
 from anomalyst.synthetic.senses import heat, relief
 from anomalyst.synthetic.senses.conditions import CONDITIONS, Condition, kinds_of
-from anomalyst.synthetic.senses.machine import Machine, machine_of, running
+from anomalyst.synthetic.senses.machine import Machine, Running, machine_of, running
 from anomalyst.synthetic.senses.relief import Fault
 from anomalyst.synthetic.senses.sentences import captions
 from anomalyst.synthetic.senses.sound import sound_of
@@ -120,40 +120,50 @@ def _possible(spec: ProductSpec) -> list[Condition]:
 def _sensed(
     spec: ProductSpec, product_seed: int, condition: Condition, rng: Rng, config: SensesConfig
 ) -> SensedPart:
+    """One instance in a condition, sound where no fault can be seen, by every sense."""
     size, seed = config.size_px, _seed(rng)
     scene = draw(spec, seed, size)
     fault: Fault | None = None
     if condition != "sound":
         scene, fault = _with_fault(spec, seed, scene, condition, rng)
     source = bending(spec.camera, rng, size)
-    mask = np.zeros((size, size), bool) if fault is None else bent(fault.mask, source)
-    if fault is None:
-        condition, severity = "sound", 0.0
-    else:
-        severity = float(np.clip(0.5 + fault.severity + 2 * fault.mask.mean(), 0.5, 1.0))
-    run = running(machine_of(spec), condition, severity, rng)
+    run = running(machine_of(spec), condition if fault else "sound", _severity(fault), rng)
+    truth = _truth(spec, run, fault, source, size)
     heights = bent(relief.heights_mm(scene, spec, product_seed, fault), source)
     field = bent(heat.heat_c(scene, spec, product_seed, run, fault), source)
-    kind = "" if fault is None else fault.kind
-    found = [(kind, mask, fault.severity)] if fault is not None and mask.any() else []
-    seen = describe(spec, found)
     return SensedPart(
         picture=photograph(bent(scene.image, source), spec.camera, rng),
-        sentences=captions(seen, run, kind, rng, config.captions),
+        sentences=captions(truth.seen, run, truth.kind, rng, config.captions),
         depth_mm=relief.as_seen(heights, rng),
         heat_c=heat.as_seen(field, rng),
         sound=sound_of(run),
         imu=vibration_of(run),
-        truth=SensedTruth(
-            seen=seen,
-            kind=kind,
-            condition=condition,
-            severity=severity,
-            machine=run.machine,
-            shaft_hz=run.shaft_hz,
-            modes_hz=run.modes_hz,
-            mask=mask,
-        ),
+        truth=truth,
+    )
+
+
+def _severity(fault: Fault | None) -> float:
+    """What is plain to see matters more to the machine; what can be seen at all, by half."""
+    if fault is None:
+        return 0.0
+    return float(np.clip(0.5 + fault.severity + 2 * fault.mask.mean(), 0.5, 1.0))
+
+
+def _truth(
+    spec: ProductSpec, run: Running, fault: Fault | None, source: np.ndarray | None, size_px: int
+) -> SensedTruth:
+    """The facts, places as the bent picture shows them."""
+    mask = np.zeros((size_px, size_px), bool) if fault is None else bent(fault.mask, source)
+    found = [(fault.kind, mask, fault.severity)] if fault is not None and mask.any() else []
+    return SensedTruth(
+        seen=describe(spec, found),
+        kind="" if fault is None else fault.kind,
+        condition=run.condition,
+        severity=run.severity,
+        machine=run.machine,
+        shaft_hz=run.shaft_hz,
+        modes_hz=run.modes_hz,
+        mask=mask,
     )
 
 

@@ -97,13 +97,25 @@ def study_senses(study: SensesStudy, out: Path, say: Say = lambda _: None) -> Fi
     config = PairsConfig(parts=study.parts, held_out=study.held_out)
     sets = {which: read_pairs(out / "pairs", config, which, 2) for which in SETS}
     weights = {name: run_one(study, name, out, say) for name in run_names()}
-    bound = load_drawn_senses(weights["imagebind"])
-    clip = load_drawn_senses(weights["clip-infonce"])
     plan = ProbePlan(
         steps=study.probe_steps, seed=study.seed, pairs=config, folder=out / "pairs",
         initial=weights["clip-infonce"], runs=out / "runs",
     )  # fmt: skip
-    makers: dict[str, Callable[[], Any]] = {
+    makers = _makers(study, sets, weights, plan, say)
+    return {name: _kept(out / f"{name}.json", make, name, say) for name, make in makers.items()}
+
+
+def _makers(
+    study: SensesStudy,
+    sets: Mapping[str, Pairs],
+    weights: Mapping[str, Path],
+    plan: ProbePlan,
+    say: Say,
+) -> dict[str, Callable[[], Any]]:
+    """What makes each table."""
+    bound = load_drawn_senses(weights["imagebind"])
+    clip = load_drawn_senses(weights["clip-infonce"])
+    return {
         "retrieval": lambda: {w: retrieval_figures(bound, sets[w]) for w in SETS},
         "ways": lambda: {
             way: way_figures(load_drawn_senses(weights[f"way-{way}"]), sets["seen"])
@@ -122,7 +134,6 @@ def study_senses(study: SensesStudy, out: Path, say: Say = lambda _: None) -> Fi
         "detection": lambda: [product_aurocs(bound, number) for number in range(study.products)],
         "probes": lambda: probe_table(plan, clip, sets, say),
     }  # fmt: skip
-    return {name: _kept(out / f"{name}.json", make, name, say) for name, make in makers.items()}
 
 
 def vectors_of(senses: DrawnSenses, pairs: Pairs) -> dict[str, Tensor]:
