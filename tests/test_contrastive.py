@@ -30,7 +30,11 @@ from anomalyst.training.studies.senses.retrieval import ranks
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.contrastive.classifier import ClassifierRecipe, labelled
-from anomalyst.training.tasks.contrastive.contrastive import ContrastiveRecipe, ContrastiveTask
+from anomalyst.training.tasks.contrastive.contrastive import (
+    ContrastiveRecipe,
+    ContrastiveTask,
+    rows_of,
+)
 from anomalyst.training.tasks.contrastive.objectives import Contrast, info_nce, sigmoid_loss
 from anomalyst.training.tasks.contrastive.pairs import PairsConfig, read_pairs
 
@@ -247,6 +251,22 @@ def test_a_text_ends_with_the_highest_number_even_when_it_is_cut():
     rows = words.tokens(["a cracked bolt", "sound " * 60])
     assert rows[0, :5].tolist() == [2, 1, 3, VOCABULARY - 1, 0]
     assert (rows.argmax(1) == torch.tensor([3, 31])).all() and rows.shape == (2, 32)
+
+
+def test_parts_that_are_alike_come_first_and_none_twice(drawn, tmp_path):
+    among = torch.tensor([False, True] * 10)
+    for seed in range(5):
+        numbers = torch.Generator().manual_seed(seed)
+        rows = rows_of(20, 12, numbers, among)
+        assert len(rows.unique()) == 12 and among[rows[:10]].all() and not among[rows[10:]].any()
+    task = ContrastiveTask(recipe_of(drawn, alike=1, steps=4, batch=2), tmp_path)
+    seen, family = task.pairs.senses["image"].float(), task.pairs.labels["family"]
+    shared = 0
+    for step, batch in enumerate(task.batches(0, Share())):
+        at = [int((seen == one).flatten(1).all(1).nonzero()[0]) for one in batch["image"]]
+        counted = family.bincount()[family[at]]
+        shared += step % 2 == 1 and (len(family[at].unique()) == 1 or int(counted.min()) == 1)
+    assert shared == 2  # both odd steps: one family, unless it has one part only
 
 
 def test_labels_are_as_many_of_each_class_as_asked():

@@ -79,13 +79,13 @@ def test_every_class_has_its_own_prompts():
     assert len({tuple(described(name)) for name in HELD_OUT}) == len(HELD_OUT)
 
 
-def test_plain_patches_of_a_vibration_show_its_orders():
+def test_plain_patches_of_a_vibration_show_its_orders_beside_a_constant():
     turn = np.arange(2000) / 400 * 30.0
     values = torch.zeros(9, 6, 2000)
     values[:, 0] = torch.from_numpy(np.cos(2 * np.pi * turn)).float()
     values[8, 0] *= 3  # one that shakes more than the good eight
     patches = plain("imu", values)
-    assert patches.shape == (9, 606, 1, 10)
+    assert patches.shape == (9, 607, 1, 10)
     assert patches[8].mean(2)[:, 0].argmax() == 15  # 30 Hz in steps of 2 Hz
     assert recordings([make_sensed_part(1)], "imu")[0].shape == (2000, 6)
 

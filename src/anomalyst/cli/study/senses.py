@@ -15,10 +15,10 @@ def senses(
     held_out: Annotated[
         int, Option(min=2, help="Drawn of known families, and of families never seen, to judge.")
     ] = 500,
-    bind_steps: Annotated[int, Option(min=2, help="Of recipes/imagebind.yaml.")] = 600,
+    bind_steps: Annotated[int, Option(min=2, help="Of recipes/imagebind.yaml.")] = 450,
     clip_steps: Annotated[int, Option(min=2, help="Of recipes/clip.yaml, with each loss.")] = 600,
     way_steps: Annotated[int, Option(min=2, help="Of symmetric and one-way InfoNCE.")] = 300,
-    probe_steps: Annotated[int, Option(min=2, help="Of a classifier with all labels.")] = 200,
+    probe_steps: Annotated[int, Option(min=2, help="Of a classifier with all labels.")] = 120,
     products: Annotated[int, Option(min=1, help="Held out, on which faults are found.")] = 14,
     seed: Annotated[int, Option(help="Of each run.")] = 1,
     out: opt.Results = Path("out/senses"),

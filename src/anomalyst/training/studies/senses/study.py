@@ -49,10 +49,10 @@ class SensesStudy:
 
     parts: int = 4000  # drawn to train on
     held_out: int = 500  # drawn of each of the two sets that are judged
-    bind_steps: int = 600  # of recipes/imagebind.yaml
+    bind_steps: int = 450  # of recipes/imagebind.yaml
     clip_steps: int = 600  # of recipes/clip.yaml, by each loss
     way_steps: int = 300  # of each direction, with two senses
-    probe_steps: int = 200  # of a classifier with all labels; with few, a share of it
+    probe_steps: int = 120  # of a classifier with all labels; with few, a share of it
     products: int = 14  # held-out products on which faults are looked for
     seed: int = 1
 
@@ -76,7 +76,7 @@ def recipe_of(study: SensesStudy, name: str, out: Path) -> Recipe:
         own = ["clip.yaml", f"steps={study.clip_steps}", f"loss={way}", "validate_every=0"]
     else:
         own = ["imagebind.yaml", f"steps={study.way_steps}", "senses=[text, audio]"]
-        own.append(f"direction={way}")
+        own += [f"direction={way}", "alike=0"]
     return load_recipe(Path("recipes") / own[0], [*common, *own[1:]])
 
 

@@ -39,6 +39,7 @@ class ContrastiveRecipe(Recipe):
     senses: tuple[str, ...] = ("text",)  # paired with images
     loss: Objective = "infonce"
     direction: Direction = "both"  # of InfoNCE: symmetric, or only from or to the image
+    alike: int = 0  # families of every second step's parts, so that details must tell them apart
     frozen: tuple[str, ...] = ()  # towers that stay as `initial` has them
     drawn: str = ""  # a folder of pairs drawn before, or to be; empty: in the run's folder
     pairs: PairsConfig = field(default_factory=PairsConfig)
@@ -56,6 +57,8 @@ class ContrastiveRecipe(Recipe):
             raise AnomalystError(
                 f"direction {self.direction!r}: the sigmoid's loss has none; leave it at both."
             )
+        if self.alike < 0:
+            raise AnomalystError(f"alike is {self.alike}; 0 (any families) or more is needed.")
         if self.frozen and not self.initial:
             raise AnomalystError(
                 f"frozen {list(self.frozen)}: towers that nobody trained; name `initial`."
@@ -96,7 +99,8 @@ class ContrastiveTask(Task):
         recipe = self.recipe
         for step in range(first_step, recipe.steps):
             numbers = torch.Generator().manual_seed(recipe.seed * (1 << 20) + step)
-            rows = torch.randperm(len(self.pairs), generator=numbers)[: recipe.batch]
+            among = self._alike(numbers) if recipe.alike and step % 2 else None
+            rows = rows_of(len(self.pairs), recipe.batch, numbers, among)
             whole = batch_of(self.pairs, self.tokens, rows, self.names, numbers)
             for part in share.parts:
                 yield {name: x[part :: share.of] for name, x in whole.items()}
@@ -106,10 +110,17 @@ class ContrastiveTask(Task):
         tokens = tokens_of(self.words, self.others)
         for number in range(count):
             numbers = torch.Generator().manual_seed(number)
-            rows = torch.randperm(len(self.others), generator=numbers)[: self.recipe.batch]
+            rows = rows_of(len(self.others), self.recipe.batch, numbers)
             whole = batch_of(self.others, tokens, rows, self.names, numbers)
             for part in share.parts:
                 yield {name: x[part :: share.of] for name, x in whole.items()}
+
+    def _alike(self, numbers: torch.Generator) -> Tensor:
+        """Every part of a few families, bool (N,)."""
+        family = self.pairs.labels["family"]
+        names = family.unique()
+        order = torch.randperm(len(names), generator=numbers)[: self.recipe.alike]
+        return torch.isin(family, names[order])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -169,6 +180,16 @@ def start_towers(towers: ImageBind, path: Path, words: Words) -> Words:
     towers.load_state_dict(ours | known)
     has_text = any(name.startswith("towers.text.") for name in known)
     return Words(tuple(note["words"])) if has_text else words
+
+
+def rows_of(
+    count: int, batch: int, numbers: torch.Generator, among: Tensor | None = None
+) -> Tensor:
+    """A step's rows, (batch,), each once: those of `among`, bool (count,), before all others."""
+    order = torch.randperm(count, generator=numbers)
+    if among is not None:
+        order = torch.cat([order[among[order]], order[~among[order]]])
+    return order[:batch]
 
 
 def tokens_of(words: Words, pairs: Pairs) -> Tensor:
