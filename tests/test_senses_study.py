@@ -14,7 +14,7 @@ from anomalyst.cli.main import app
 from anomalyst.synthetic.procedural.families import FAMILIES, HELD_OUT
 from anomalyst.synthetic.senses import make_sensed_part
 from anomalyst.synthetic.senses.conditions import CONDITIONS
-from anomalyst.training.studies.senses.detection import plain, recordings
+from anomalyst.training.studies.senses.detection import by_distance, plain_patches, recordings
 from anomalyst.training.studies.senses.retrieval import all_recalls, ranks, recall
 from anomalyst.training.studies.senses.zero_shot import (
     condition_prompts,
@@ -79,15 +79,25 @@ def test_every_class_has_its_own_prompts():
     assert len({tuple(described(name)) for name in HELD_OUT}) == len(HELD_OUT)
 
 
-def test_plain_patches_of_a_vibration_show_its_orders_beside_a_constant():
+def test_plain_patches_of_a_vibration_show_its_orders():
     turn = np.arange(2000) / 400 * 30.0
     values = torch.zeros(9, 6, 2000)
     values[:, 0] = torch.from_numpy(np.cos(2 * np.pi * turn)).float()
-    values[8, 0] *= 3  # one that shakes more than the good eight
-    patches = plain("imu", values)
-    assert patches.shape == (9, 607, 1, 10)
+    patches = plain_patches("imu", values)
+    assert patches.shape == (9, 606, 1, 10)
     assert patches[8].mean(2)[:, 0].argmax() == 15  # 30 Hz in steps of 2 Hz
     assert recordings([make_sensed_part(1)], "imu")[0].shape == (2000, 6)
+
+
+def test_beside_a_constant_the_bank_ranks_patches_as_their_distance_does():
+    patches = torch.randn(20, 6, 1, 1, generator=torch.Generator().manual_seed(3))
+    plain = by_distance(patches)[..., 0, 0]
+    cosine = 1 - F.normalize(plain, dim=1) @ F.normalize(plain, dim=1).T
+    straight = torch.cdist(patches[..., 0, 0], patches[..., 0, 0])
+    order = [
+        torch.corrcoef(torch.stack([a, b**2]))[0, 1] for a, b in zip(cosine, straight, strict=True)
+    ]
+    assert min(order) > 0.97
 
 
 @pytest.mark.slow

@@ -46,31 +46,37 @@ def product_aurocs(senses: DrawnSenses, number: int) -> dict[str, dict[str, floa
         read = senses.prepare(sense, recordings([*sound, *faulty], sense))
         with torch.no_grad():
             taught = senses.model.features(sense, read)
-        scores = {"taught": _scores(taught.levels), "plain": _scores([plain(sense, read)])}
+        scores = {
+            "taught": _scores(taught.levels),
+            "plain": _scores([by_distance(plain_patches(sense, read))]),
+        }
         found[sense] = {name: auroc(labels, values) for name, values in scores.items()}
     return found
 
 
-def plain(sense: str, read: Tensor) -> Tensor:
-    """Patches without training, (B, D, h, w), compared by their distance.
+def plain_patches(sense: str, read: Tensor) -> Tensor:
+    """Patches without training, (B, D, h, w).
 
     Images: what the ImageNet trunk saw. Depth and heat: squares of 8 pixels. Sound: log-mel
     spectra of 80 ms. Vibration: log spectra of 0.5 s of each channel.
     """
     if sense == "image":
-        patches = read
-    elif sense == "audio":
-        patches = read.reshape(len(read), -1, 1, read.shape[-1] // 4, 4).mean(-1)  # (B, 64, 1, 24)
-    elif sense == "imu":
+        return read
+    if sense == "audio":
+        return read.reshape(len(read), -1, 1, read.shape[-1] // 4, 4).mean(-1)  # (B, 64, 1, 24)
+    if sense == "imu":
         windows = read.unflatten(2, (-1, 200))  # (B, 6, 10, 200)
         spectrum = torch.fft.rfft(windows * torch.hann_window(200)).abs().add(0.1).log()
-        patches = spectrum.permute(0, 1, 3, 2).flatten(1, 2)[:, :, None]  # (B, 606, 1, 10)
-    else:
-        patches = F.pixel_unshuffle(read, 8)
+        return spectrum.permute(0, 1, 3, 2).flatten(1, 2)[:, :, None]  # (B, 606, 1, 10)
+    return F.pixel_unshuffle(read, 8)
+
+
+def by_distance(patches: Tensor) -> Tensor:
+    """Patches as a bank takes them that shall compare by distance: (B, D, h, w) -> D + 1."""
     centred = patches - patches[:GOOD].mean((0, 2, 3), keepdim=True)
     # Beside a constant far larger than they are, the bank's cosine ranks as a distance does.
     far = FAR * centred[:GOOD].square().sum(1).mean().sqrt()
-    return torch.cat([centred, far.expand(len(read), 1, *patches.shape[2:])], 1)
+    return torch.cat([centred, far.expand(len(patches), 1, *patches.shape[2:])], 1)
 
 
 def _scores(levels: list[Tensor]) -> np.ndarray:

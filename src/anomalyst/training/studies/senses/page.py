@@ -20,6 +20,7 @@ def write_senses_page(out: Path, study: SensesStudy, figures: Figures) -> str:
         _ways(figures["ways"], study),
         _losses(figures["losses"]),
         *(_zero_shot(figures["zero_shot"][which], which) for which in SETS),
+        _conditions(figures["conditions"]),
         _probes(figures["probes"], figures["zero_shot"]),
         _detection(figures["detection"]),
     ]
@@ -128,6 +129,24 @@ def _zero_shot(found: Mapping[str, Figures], which: str) -> Section:
         title=f"Named by sentences alone: {WORDS[which]}",
         sentences=[f"Percent right, mean over the classes; families {told}, 8 conditions."],
         heads=["towers", "sense", "family", "condition"],
+        rows=rows,
+    )
+
+
+def _conditions(found: Sequence[Figures]) -> Section:
+    """What each sense tells of the condition, before and in the common space."""
+    rows = []
+    for sense in dict.fromkeys(row["sense"] for row in found):
+        mine = {row["what"]: row for row in found if row["sense"] == sense}
+        cells = [f"{100 * mine[what][w]:.1f}" for w in SETS for what in ("plain", "tower")]
+        rows.append([sense, *cells])
+    return Section(
+        title="What each sense tells of the condition",
+        sentences=[
+            "Percent right of 8 conditions, mean over the classes (chance 12.5): a linear probe "
+            "with all labels on plain statistics of the sense, and on its tower's embedding."
+        ],
+        heads=["sense", *(f"{word}, {which}" for which in SETS for word in ("plain", "tower"))],
         rows=rows,
     )
 

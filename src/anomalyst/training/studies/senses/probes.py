@@ -12,6 +12,7 @@ from anomalyst.backbones.drawn_senses import DrawnSenses
 from anomalyst.backbones.embedded import read_weights
 from anomalyst.training.loop import train
 from anomalyst.training.studies.resuming import has_ended
+from anomalyst.training.studies.senses.detection import SENSES, plain_patches
 from anomalyst.training.studies.senses.zero_shot import mean_recall
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.contrastive.classifier import (
@@ -63,12 +64,47 @@ def probe_table(
     return rows
 
 
+def sense_probes(
+    bound: DrawnSenses, taught: Pairs, sets: Mapping[str, Pairs]
+) -> list[dict[str, Any]]:
+    """How much of the condition each sense tells, with all labels: plain, and in the space.
+
+    Plain: mean and deviation of what detection.py compares, over all places.
+    """
+    rows = []
+    for sense in SENSES:
+        for what in ("plain", "tower"):
+            seen = {
+                which: _told(bound, pairs, sense, what)
+                for which, pairs in (dict(sets) | {"train": taught}).items()
+            }
+            probe = linear_probe(seen["train"], taught.labels["condition"])
+            figures = {w: mean_recall(probe(seen[w]), sets[w].labels["condition"]) for w in sets}
+            rows.append({"sense": sense, "what": what, **figures})
+    return rows
+
+
+def _told(bound: DrawnSenses, pairs: Pairs, sense: str, what: str) -> Tensor:
+    """One row of numbers for each part, (N, D)."""
+    found = []
+    with torch.no_grad():
+        for read in pairs.senses[sense].split(100):
+            if what == "tower":
+                found.append(bound.model.embed(sense, read.float()))
+            else:
+                patches = plain_patches(sense, read.float()).flatten(2)  # (B, D, N)
+                found.append(torch.cat([patches.mean(2), patches.std(2)], 1))
+    return torch.cat(found)
+
+
 def linear_probe(vectors: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
-    """Logistic regression on frozen embeddings -> what names the rows of others."""
+    """Logistic regression on standardised rows -> what names the rows of others."""
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=10.0, max_iter=300).fit(vectors.numpy(), labels.numpy())
-    return lambda others: torch.from_numpy(fitted.predict(others.numpy()))
+    middle, spread = vectors.mean(0), vectors.std(0, correction=0).clamp(min=1e-6)
+    fitted = LogisticRegression(C=0.05, max_iter=400)
+    fitted.fit(((vectors - middle) / spread).numpy(), labels.numpy())
+    return lambda others: torch.from_numpy(fitted.predict(((others - middle) / spread).numpy()))
 
 
 def probe_recipe(plan: ProbePlan, target: Target, network: str, each: int) -> ClassifierRecipe:

@@ -18,7 +18,7 @@ from anomalyst.training.loop import train
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.studies.resuming import begin_study, has_ended, refuse_other_study
 from anomalyst.training.studies.senses.detection import product_aurocs
-from anomalyst.training.studies.senses.probes import ProbePlan, probe_table
+from anomalyst.training.studies.senses.probes import ProbePlan, probe_table, sense_probes
 from anomalyst.training.studies.senses.retrieval import all_recalls, recall
 from anomalyst.training.studies.senses.zero_shot import (
     classes_of,
@@ -132,6 +132,9 @@ def _makers(
             for w in SETS
         },
         "detection": lambda: [product_aurocs(bound, number) for number in range(study.products)],
+        "conditions": lambda: sense_probes(
+            bound, read_pairs(plan.folder, plan.pairs, "train", 2), sets
+        ),
         "probes": lambda: probe_table(plan, clip, sets, say),
     }  # fmt: skip
 
