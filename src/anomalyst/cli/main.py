@@ -21,6 +21,7 @@ from anomalyst.cli.study import (
     few_shot,
     imbalance,
     peft,
+    senses,
     sft,
     variants,
 )
@@ -63,6 +64,7 @@ STUDIES = (
     alignment_cost.alignment_cost,
     sft.sft,
     alignment.alignment,
+    senses.senses,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:

@@ -73,12 +73,15 @@ def gallery(
     out: opt.Results = Path("out/gallery"),
     seed: Annotated[int, Option(help="Another seed, other products.")] = 0,
 ) -> None:
-    """Draw sheets of every product family, every defect and every way of planting defects.
+    """Draw sheets: every product family, defect, way of planting defects, and the six senses.
 
     Example: anomalyst data gallery --out out/gallery
     """
     from anomalyst.synthetic.procedural.gallery import num_rows, write_gallery
+    from anomalyst.synthetic.senses.gallery import write_senses_sheet
+    from anomalyst.synthetic.senses.part import FAULTY
 
-    with progress("Drawing", num_rows()) as bar:
+    with progress("Drawing", num_rows() + len(FAULTY)) as bar:
         write_gallery(out, seed=seed, on_row=bar.advance)
-    typer.echo(f"Sheets: families.jpg, defects.jpg and planted.jpg in {out}")
+        write_senses_sheet(out / "senses.jpg", seed=seed, on_row=bar.advance)
+    typer.echo(f"Sheets: families.jpg, defects.jpg, planted.jpg and senses.jpg in {out}")

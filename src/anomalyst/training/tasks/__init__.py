@@ -16,6 +16,8 @@ from anomalyst.training.tasks.alignment.reward_model import RewardRecipe, Reward
 from anomalyst.training.tasks.alignment.sft import SFTRecipe, SFTTask
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
 from anomalyst.training.tasks.composition import CompositionRecipe, CompositionTask
+from anomalyst.training.tasks.contrastive.classifier import ClassifierRecipe, ClassifierTask
+from anomalyst.training.tasks.contrastive.contrastive import ContrastiveRecipe, ContrastiveTask
 from anomalyst.training.tasks.defect_types import KindsRecipe, KindsTask
 from anomalyst.training.tasks.detector import DetectorTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
@@ -27,6 +29,8 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "detector": (DetectorRecipe, DetectorTask),
     "kinds": (KindsRecipe, KindsTask),
     "composition": (CompositionRecipe, CompositionTask),
+    "contrastive": (ContrastiveRecipe, ContrastiveTask),
+    "classifier": (ClassifierRecipe, ClassifierTask),
     "text_aligned": (TextAlignedRecipe, TextAlignedTask),
     "language": (LanguageRecipe, LanguageTask),
     "instructions": (InstructionRecipe, InstructionTask),
