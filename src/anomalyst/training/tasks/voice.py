@@ -1,0 +1,257 @@
+"""The voice task: questions spoken by espeak-ng, in factory noise -> their words.
+
+A small Whisper learns by cross-entropy of what its decoder writes; beside it, in training only, the
+encoder alone must tell the tokens in order (CTC), which teaches the attention where to look (Kim,
+Hori and Watanabe 2017, eq. 6). For comparison convolutions alone, by CTC.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+from anomalyst.backbones.huggingface import quiet
+from anomalyst.io.files import folder_written_whole
+from anomalyst.senses.audio import RATE_HZ
+from anomalyst.training.data.speech_cache import FOLDER, LOT, Utterance, speech
+from anomalyst.training.data.spoken_questions import drawn_question, transcript_of
+from anomalyst.training.recipe import Recipe
+from anomalyst.training.task import Share, Task, prefetched
+from anomalyst.voice.convolutional import BLANK, ConvolutionalConfig, ConvolutionalRecogniser
+from anomalyst.voice.encoding import encoded
+from anomalyst.voice.factory_noise import drawn_noise, in_a_room, with_noise
+from anomalyst.voice.log_mel import STRIDE, log_mel
+from anomalyst.voice.tokens import learn_tokenizer
+
+GROUP = 8  # steps whose utterances are drawn together and sorted by length
+NOISES = 256  # pieces of factory noise, drawn once, from which every utterance gets a stretch
+NOISE_SECONDS = 6
+LEARNT_FROM = 4000  # drawn questions that the tokenizer is learnt from
+NOTHING = -100  # label that is not learnt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechModelConfig:
+    """A Whisper model, small."""
+
+    width: int = 192
+    encoder_layers: int = 4
+    decoder_layers: int = 2
+    heads: int = 3
+    hidden: int = 768
+    vocabulary: int = 384
+    seconds: int = 10  # the longest question
+    tokens: int = 96  # of the longest transcript
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomConfig:
+    """What happens to an utterance on its way to the microphone."""
+
+    clean: float = 0.2  # share without any noise
+    ratio_db: tuple[float, float] = (2.0, 25.0)  # speech above noise, drawn evenly
+    room: float = 0.3  # share with an echo
+    stretch: float = 0.1  # played faster or slower by up to this share; pitch goes with it
+    silence_seconds: float = 0.3  # before and after, up to this
+    level_db: tuple[float, float] = (-30.0, -1.0)  # of the loudest sample, under full scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceRecipe(Recipe):
+    """The voice model; `batch` counts utterances."""
+
+    task: Literal["voice"] = "voice"
+    network: Literal["whisper", "convolutional"] = "whisper"
+    utterances: int = 8000  # spoken before the first step
+    ctc_share: float = 0.3  # of Whisper's loss
+    model: SpeechModelConfig = field(default_factory=SpeechModelConfig)
+    convolutional: ConvolutionalConfig = field(default_factory=ConvolutionalConfig)
+    room: RoomConfig = field(default_factory=RoomConfig)
+
+
+class SpeechModule(nn.Module):
+    """Whisper, and the layer that reads tokens off its encoder while it is trained."""
+
+    def __init__(self, config: WhisperConfig):
+        super().__init__()
+        self.whisper = WhisperForConditionalGeneration(config)
+        # On a CPU, and blocks this short, written-out attention takes half the time of the fused.
+        self.whisper.set_attn_implementation("eager")
+        self.told = nn.Linear(config.d_model, config.vocab_size)
+
+
+class VoiceTask(Task):
+    """Utterances, in another noise and another room at every step."""
+
+    def __init__(self, recipe: VoiceRecipe, out: Path):
+        self.recipe, self.out = recipe, out
+        self.tokenizer = learn_tokenizer(
+            (_text(recipe.seed, number) for number in range(LEARNT_FROM)), recipe.model.vocabulary
+        )
+        if recipe.network == "whisper":
+            self.module: nn.Module = SpeechModule(whisper_config(recipe.model, self.tokenizer))
+        else:
+            self.module = ConvolutionalRecogniser(recipe.convolutional)
+
+    @cached_property
+    def said(self) -> list[Utterance]:
+        """What is trained on, spoken when it is first needed."""
+        recipe = self.recipe
+        workers = min(recipe.workers, -(-recipe.utterances // LOT))
+        return speech(self.out / FOLDER, recipe.utterances, recipe.seed, workers=workers)
+
+    @cached_property
+    def noises(self) -> list[np.ndarray]:
+        """What is mixed in, babble of the same voices included."""
+        rng = np.random.default_rng((self.recipe.seed, 2))
+        voices = [self.said[int(i)].wave for i in rng.integers(len(self.said), size=64)]
+        return [drawn_noise(NOISE_SECONDS * RATE_HZ, rng, voices) for _ in range(NOISES)]
+
+    def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
+        """Utterances of a step, drawn by the random numbers of its group of steps.
+
+        Those of a group are sorted by length, so that little of a batch is silence.
+        """
+        _ = self.said, self.noises  # before there are workers, who would each make them
+        make = partial(self._micro_batch, share.of)
+        steps = range(first_step, self.recipe.steps)
+        return prefetched(make, steps, share, self.recipe.workers)
+
+    def _micro_batch(self, parts: int, step: int, part: int) -> dict[str, Tensor]:
+        batch = self.recipe.batch
+        rng = np.random.default_rng((self.recipe.seed, step // GROUP))
+        rows = rng.integers(len(self.said), size=batch * GROUP)
+        lengths = np.array([len(self.said[row].wave) for row in rows])
+        order = rows[np.argsort(lengths, kind="stable")].reshape(GROUP, batch)
+        chosen = order[rng.permutation(GROUP)[step % GROUP]]
+        numbers = np.random.default_rng((self.recipe.seed, 1, step))
+        drawn = [self._heard(self.said[row], numbers) for row in chosen]
+        return self._together(drawn[part::parts])
+
+    def _heard(self, one: Utterance, rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
+        """An utterance as the microphone takes it, and the tokens of its words."""
+        wave = as_heard(one.wave, self.recipe.room, rng, self.noises)
+        return wave, self.tokenizer(transcript_of(one.text))["input_ids"]
+
+    def _together(self, drawn: list[tuple[np.ndarray, list[int]]]) -> dict[str, Tensor]:
+        """Utterances as one batch: waves (B, S) with silence behind, labels (B, T)."""
+        longest = max(len(wave) for wave, _ in drawn)
+        longest = -(-longest // (2 * STRIDE)) * 2 * STRIDE  # whole frames of the encoder
+        waves = np.stack([np.pad(wave, (0, longest - len(wave))) for wave, _ in drawn])
+        most = max(len(ids) for _, ids in drawn) + 1
+        end = self.tokenizer.eos_token_id
+        labels = [[*ids, end] + [NOTHING] * (most - 1 - len(ids)) for _, ids in drawn]
+        return {"waves": torch.from_numpy(waves), "labels": torch.tensor(labels)}
+
+    def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
+        """Utterances count, and what is written of them."""
+        written = int((batch["labels"] != NOTHING).sum())
+        return {"samples": len(batch["labels"]), "tokens": written}
+
+    def loss(
+        self, batch: dict[str, Tensor], device: torch.device
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of the transcript and CTC of the encoder; of convolutions CTC alone."""
+        waves, labels = batch["waves"].to(device), batch["labels"].to(device)
+        if isinstance(self.module, ConvolutionalRecogniser):
+            return ctc(self.module(waves), labels, self.tokenizer.eos_token_id), {}
+        assert isinstance(self.module, SpeechModule)
+        whisper = self.module.whisper
+        with torch.autocast(device.type, enabled=False):
+            features = log_mel(waves)
+        hidden = encoded(whisper, features)
+        start = torch.full_like(labels[:, :1], whisper.config.decoder_start_token_id)
+        before = torch.cat([start, labels[:, :-1].clamp(min=BLANK)], 1)
+        read = whisper.get_decoder()(input_ids=before, encoder_hidden_states=hidden, use_cache=False)
+        written = labels != NOTHING
+        logits = whisper.proj_out(read.last_hidden_state[written])
+        words = F.cross_entropy(logits.float(), labels[written], label_smoothing=0.1)
+        told = ctc(self.module.told(hidden), labels, self.tokenizer.eos_token_id)
+        share = self.recipe.ctc_share
+        right = (logits.argmax(1) == labels[written]).float().mean()
+        parts = {"words": words, "ctc": told, "right": right}
+        return (1 - share) * words + share * told, parts
+
+    def ship(self, average: Mapping[str, Tensor]) -> Path:
+        """A Whisper folder, in bfloat16, as transformers reads it; or that of the convolutions."""
+        folder = self.out / "model"
+        if isinstance(self.module, ConvolutionalRecogniser):
+            shipped = ConvolutionalRecogniser(self.recipe.convolutional)
+            shipped.load_state_dict(dict(average))
+            return shipped.save(folder, self.tokenizer)
+        config = whisper_config(self.recipe.model, self.tokenizer)
+        module = SpeechModule(config)
+        missing, surplus = module.load_state_dict(dict(average), strict=False)
+        # Sinusoids are not trained, and one matrix has two names.
+        assert not surplus and all("embed_positions" in n or "proj_out" in n for n in missing)
+        with folder_written_whole(folder) as part, quiet():
+            module.whisper.to(torch.bfloat16).save_pretrained(part)
+            self.tokenizer.save_pretrained(part)
+            seconds = self.recipe.model.seconds
+            WhisperFeatureExtractor(chunk_length=seconds).save_pretrained(part)
+        return folder
+
+
+def as_heard(
+    wave: np.ndarray, room: RoomConfig, rng: np.random.Generator, noises: list[np.ndarray]
+) -> np.ndarray:
+    """A spoken wave int16 (S,) as a microphone takes it, float32 of about the same length."""
+    speed = 1 + rng.uniform(-room.stretch, room.stretch)
+    places = np.arange(0, len(wave) - 1, speed)
+    sound = np.interp(places, np.arange(len(wave)), wave).astype(np.float32) / 32768
+    quiet_ends = (rng.uniform(0, room.silence_seconds, 2) * RATE_HZ).astype(int)
+    sound = np.pad(sound, tuple(quiet_ends))
+    if rng.random() < room.room:
+        sound = in_a_room(sound, rng)
+    if rng.random() >= room.clean:
+        noise = noises[int(rng.integers(len(noises)))]
+        noise = np.resize(np.roll(noise, int(rng.integers(len(noise)))), len(sound))
+        sound = with_noise(sound, noise, rng.uniform(*room.ratio_db))
+    level = 10 ** (rng.uniform(*room.level_db) / 20)
+    return (sound * (level / (np.abs(sound).max() + 1e-9))).astype(np.float32)
+
+
+def ctc(logits: Tensor, labels: Tensor, end: int) -> Tensor:
+    """CTC of logits (B, T, V) for labels (B, L): a token's mean; the end is no token of it."""
+    said = (labels != NOTHING) & (labels != end)
+    lengths = said.sum(1)
+    shares = logits.float().log_softmax(2).transpose(0, 1)  # (T, B, V)
+    frames = torch.full_like(lengths, logits.shape[1])
+    return F.ctc_loss(
+        shares, labels.masked_fill(~said, BLANK), frames, lengths, BLANK, zero_infinity=True
+    )
+
+
+def whisper_config(config: SpeechModelConfig, tokenizer: Any) -> WhisperConfig:
+    """The configuration of a Whisper model that reads short blocks as they are."""
+    return WhisperConfig(
+        vocab_size=config.vocabulary,
+        d_model=config.width,
+        encoder_layers=config.encoder_layers,
+        decoder_layers=config.decoder_layers,
+        encoder_attention_heads=config.heads,
+        decoder_attention_heads=config.heads,
+        encoder_ffn_dim=config.hidden,
+        decoder_ffn_dim=config.hidden,
+        max_source_positions=config.seconds * RATE_HZ // STRIDE // 2,
+        max_target_positions=config.tokens,
+        decoder_start_token_id=tokenizer.bos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+        short_blocks=True,
+    )
+
+
+def _text(seed: int, number: int) -> str:
+    rng = np.random.default_rng((seed, 1 << 41, number))
+    return transcript_of(drawn_question(rng, held_out=False))

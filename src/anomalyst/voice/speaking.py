@@ -1,0 +1,62 @@
+"""Text -> speech by the program espeak-ng, where it is installed."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from anomalyst.errors import AnomalystError
+
+PROGRAM = "espeak-ng"
+_HEADER = 44  # bytes of its WAV header, whose lengths are wrong when it writes to a pipe
+_UP, _DOWN = 320, 441  # from its 22,050 samples a second to 16,000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakingConfig:
+    """How espeak-ng speaks."""
+
+    voice: str = "en-gb"  # a language, and a variant after a plus: "en-us+f2"
+    words_a_minute: int = 160
+    pitch: int = 50  # 0 to 99
+
+    def __post_init__(self) -> None:
+        if not 80 <= self.words_a_minute <= 450:
+            raise AnomalystError(
+                f"words_a_minute is {self.words_a_minute}; espeak-ng speaks 80 to 450."
+            )
+        if not 0 <= self.pitch <= 99:
+            raise AnomalystError(f"pitch is {self.pitch}; 0 to 99 is needed.")
+
+
+def can_speak() -> bool:
+    """Whether espeak-ng is installed."""
+    return shutil.which(PROGRAM) is not None
+
+
+def spoken(text: str, config: SpeakingConfig | None = None) -> np.ndarray:
+    """The sound of a text: int16 (S,) at 16 kHz.
+
+    Raises AnomalystError where espeak-ng is not installed or says nothing.
+    """
+    config = config or SpeakingConfig()
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise AnomalystError(
+            f"speaking needs the program {PROGRAM}, which is not installed; install it "
+            f"(`apt install {PROGRAM}`), or read the answer."
+        )
+    speed, pitch = str(config.words_a_minute), str(config.pitch)
+    command = [program, "-v", config.voice, "-s", speed, "-p", pitch, "-z", "--stdin", "--stdout"]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    samples = np.frombuffer(done.stdout[_HEADER:][: len(done.stdout[_HEADER:]) // 2 * 2], np.int16)
+    if done.returncode or not len(samples):
+        why = done.stderr.decode(errors="replace").strip().splitlines()
+        raise AnomalystError(
+            f"{PROGRAM} with voice {config.voice!r} said nothing of {text[:40]!r} "
+            f"({why[0] if why else 'no sound came'}); `{PROGRAM} --voices=en` lists its voices."
+        )
+    found = resample_poly(samples.astype(np.float32), _UP, _DOWN)
+    return np.clip(np.rint(found), -32768, 32767).astype(np.int16)
