@@ -1,8 +1,8 @@
 """Convolutions alone, to compare Whisper with: Wav2Vec's two networks, read out by CTC.
 
 An encoder network turns the wave into frames, a context network sees a limited stretch of them
-(Schneider et al. 2019, sec. 2.1). There it is trained to tell true frames from others; here both are
-trained on transcripts from the first step, by connectionist temporal classification.
+(Schneider et al. 2019, sec. 2.1). There they learn to tell true frames from others; here both learn
+from transcripts from the first step on, by connectionist temporal classification.
 """
 
 import json
@@ -27,10 +27,10 @@ class ConvolutionalConfig:
     """How wide and how deep; the strides come to 20 ms a frame."""
 
     vocabulary: int = 384
-    channels: tuple[int, ...] = (64, 96, 128, 192, 256, 256)  # of the encoder network
+    channels: tuple[int, ...] = (48, 64, 96, 128, 192, 256)  # of the encoder network
     kernels: tuple[int, ...] = (10, 8, 4, 4, 4, 4)
     strides: tuple[int, ...] = (5, 4, 2, 2, 2, 2)
-    context_layers: int = 12
+    context_layers: int = 9
     context_kernel: int = 3
 
     def __post_init__(self) -> None:

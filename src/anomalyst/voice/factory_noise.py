@@ -50,7 +50,9 @@ def in_a_room(speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     times = np.arange(int(seconds * RATE_HZ), dtype=np.float32) / RATE_HZ
     tail = rng.standard_normal(len(times), np.float32) * np.exp(-6.9 * times / seconds)
     echo = fftconvolve(speech, tail)[: len(speech)].astype(np.float32)
-    wet = speech + np.float32(rng.uniform(0.1, 0.7)) * _unit(echo) * np.sqrt(np.square(speech).mean())
+    wet = speech + np.float32(rng.uniform(0.1, 0.7)) * _unit(echo) * np.sqrt(
+        np.square(speech).mean()
+    )
     return wet * np.sqrt(np.square(speech).mean() / (np.square(wet).mean() + 1e-12))
 
 

@@ -1,7 +1,7 @@
 """The log-magnitude mel spectrogram that Whisper models read.
 
-As published with the models (Radford et al. 2022, sec. 2.2), the filters are Slaney's: equal steps up
-to 1 kHz, equal ratios above, each of area one; not the 2595 log10(1 + f / 700) of text books.
+As published with the models (Radford et al. 2022, sec. 2.2), the filters are Slaney's: equal steps
+up to 1 kHz, equal ratios above, each of area one; not the 2595 log10(1 + f / 700) of text books.
 """
 
 from functools import cache

@@ -1,15 +1,22 @@
 """Text -> speech by the program espeak-ng, where it is installed."""
 
+import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from scipy.io import wavfile
 from scipy.signal import resample_poly
 
 from anomalyst.errors import AnomalystError
+from anomalyst.io.files import written_whole
+from anomalyst.senses.audio import RATE_HZ
 
 PROGRAM = "espeak-ng"
+_BOX = re.compile(r" ?\(box [^)]*\)")  # pixels are for the eye
 _HEADER = 44  # bytes of its WAV header, whose lengths are wrong when it writes to a pipe
 _UP, _DOWN = 320, 441  # from its 22,050 samples a second to 16,000
 
@@ -31,9 +38,15 @@ class SpeakingConfig:
             raise AnomalystError(f"pitch is {self.pitch}; 0 to 99 is needed.")
 
 
-def can_speak() -> bool:
-    """Whether espeak-ng is installed."""
-    return shutil.which(PROGRAM) is not None
+def check_can_speak() -> str:
+    """Where espeak-ng lies. Raises AnomalystError where it is not installed."""
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise AnomalystError(
+            f"speaking needs the program {PROGRAM}, which is not installed; install it "
+            f"(`apt install {PROGRAM}`), or read the answer."
+        )
+    return program
 
 
 def spoken(text: str, config: SpeakingConfig | None = None) -> np.ndarray:
@@ -42,12 +55,7 @@ def spoken(text: str, config: SpeakingConfig | None = None) -> np.ndarray:
     Raises AnomalystError where espeak-ng is not installed or says nothing.
     """
     config = config or SpeakingConfig()
-    program = shutil.which(PROGRAM)
-    if program is None:
-        raise AnomalystError(
-            f"speaking needs the program {PROGRAM}, which is not installed; install it "
-            f"(`apt install {PROGRAM}`), or read the answer."
-        )
+    program = check_can_speak()
     speed, pitch = str(config.words_a_minute), str(config.pitch)
     command = [program, "-v", config.voice, "-s", speed, "-p", pitch, "-z", "--stdin", "--stdout"]
     done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
@@ -60,3 +68,11 @@ def spoken(text: str, config: SpeakingConfig | None = None) -> np.ndarray:
         )
     found = resample_poly(samples.astype(np.float32), _UP, _DOWN)
     return np.clip(np.rint(found), -32768, 32767).astype(np.int16)
+
+
+def write_spoken(path: Path, texts: Sequence[str], config: SpeakingConfig | None = None) -> None:
+    """Texts one after the other as a WAV file, without the pixels of boxes."""
+    pause = np.zeros(RATE_HZ // 2, np.int16)
+    waves = [wave for text in texts for wave in (spoken(_BOX.sub("", text), config), pause)]
+    with written_whole(path) as part:
+        wavfile.write(part, RATE_HZ, np.concatenate(waves[:-1] or [pause]))

@@ -110,9 +110,7 @@ class Transcriber:
         if self.short_blocks:
             frames = -(-len(sound.wave) // (2 * STRIDE)) * 2  # even, for the stride of 2
             whole = max(frames, _SHORTEST_BLOCK) * STRIDE
-        wave = torch.nn.functional.pad(
-            torch.from_numpy(sound.wave), (0, whole - len(sound.wave))
-        )
+        wave = torch.nn.functional.pad(torch.from_numpy(sound.wave), (0, whole - len(sound.wave)))
         return log_mel(wave[None], self.model.config.num_mel_bins)
 
     def tokens(self, features: Tensor) -> tuple[list[int], list[float]]:
@@ -152,8 +150,8 @@ def check_folder(folder: Path) -> None:
     config = folder / "config.json"
     if not config.is_file():
         raise AnomalystError(
-            f"{folder}: holds no voice model (config.json is missing); give the folder of a Whisper "
-            "model with config.json, model.safetensors and its tokenizer."
+            f"{folder}: holds no voice model (config.json is missing); give the folder of a "
+            "Whisper model with config.json, model.safetensors and its tokenizer."
         )
     try:
         kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")

@@ -15,7 +15,7 @@ _SPELLINGS = {
 
 
 def spoken_words(text: str) -> list[str]:
-    """The words of a text in lower case, without marks: "Top-left, isn't it?" -> top left isn't it."""
+    """The words of a text in lower case: "Top-left, isn't it?" -> top, left, isn't, it."""
     plain = _NOT_SPOKEN.sub("", _DASHES.sub(" ", text.lower().replace("’", "'")))
     words = (one.strip("'") for one in plain.split())
     return " ".join(_SPELLINGS.get(word, word) for word in words if word).split()
@@ -27,7 +27,8 @@ def word_errors(said: list[str], heard: list[str]) -> int:
     for i, word in enumerate(said):
         before, row[0] = row[0], i + 1
         for j, other in enumerate(heard):
-            before, row[j + 1] = row[j + 1], min(
-                row[j + 1] + 1, row[j] + 1, before + (word != other)
+            before, row[j + 1] = (
+                row[j + 1],
+                min(row[j + 1] + 1, row[j] + 1, before + (word != other)),
             )  # left out, put in, exchanged
     return row[-1]

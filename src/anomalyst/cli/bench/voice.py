@@ -64,9 +64,9 @@ def voice(
     typer.echo(markdown_table(heads, rows, words=2))
     if (answers := found.answers) is not None:
         typer.echo(
-            f"{answers.questions} spoken questions, clean: {answers.same:.1%} answered in the words "
-            f"of the typed one's answer ({answers.same_if_heard_right:.1%} where every word was "
-            f"heard right), {answers.asked_again:.1%} asked again. From the WAV file: "
+            f"{answers.questions} spoken questions, clean: {answers.same:.1%} answered in the "
+            f"words of the typed one's answer ({answers.same_if_heard_right:.1%} where every word "
+            f"was heard right), {answers.asked_again:.1%} asked again. From the WAV file: "
             f"{answers.seconds_to_transcript:.2f} s to the transcript, "
             f"{answers.seconds_to_answer:.2f} s to the answer (medians; the slowest "
             f"{answers.slowest_seconds:.2f} s)."

@@ -138,7 +138,9 @@ def heard_row(
     errors = words = whole = again = wrong = 0
     voices = [one.wave for one in said[:64]]
     for number, one in enumerate(said):
-        text, believed = hear(in_noise(one, ratio_db, np.random.default_rng((seed, number)), voices))
+        text, believed = hear(
+            in_noise(one, ratio_db, np.random.default_rng((seed, number)), voices)
+        )
         right = spoken_words(one.text)
         missed = word_errors(right, spoken_words(text))
         errors, words = errors + missed, words + len(right)
@@ -195,7 +197,9 @@ def bench_answers(
             whole = spoken_words(one.text) == spoken_words(transcript.text)
             same, right, same_right = same + alike, right + whole, same_right + (alike and whole)
     if not answered_s:
-        raise AnomalystError(f"the voice model believed none of {len(said)} questions; train it on.")
+        raise AnomalystError(
+            f"the voice model believed none of {len(said)} questions; train it on."
+        )
     return SpokenAnswers(
         questions=len(said),
         same=round(same / len(said), 4),

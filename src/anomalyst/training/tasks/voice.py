@@ -5,7 +5,8 @@ encoder alone must tell the tokens in order (CTC), which teaches the attention w
 Hori and Watanabe 2017, eq. 6). For comparison convolutions alone, by CTC.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,22 +19,25 @@ from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from anomalyst.backbones.huggingface import quiet
-from anomalyst.io.files import folder_written_whole
+from anomalyst.io.files import folder_written_whole, write_text
 from anomalyst.senses.audio import RATE_HZ
+from anomalyst.training.data.microphone import RoomConfig, as_heard, drawn_noises
 from anomalyst.training.data.speech_cache import FOLDER, LOT, Utterance, speech
 from anomalyst.training.data.spoken_questions import drawn_question, transcript_of
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task, prefetched
 from anomalyst.voice.convolutional import BLANK, ConvolutionalConfig, ConvolutionalRecogniser
 from anomalyst.voice.encoding import encoded
-from anomalyst.voice.factory_noise import drawn_noise, in_a_room, with_noise
 from anomalyst.voice.log_mel import STRIDE, log_mel
+from anomalyst.voice.sound import Sound
 from anomalyst.voice.tokens import learn_tokenizer
+from anomalyst.voice.transcriber import Transcriber
+from anomalyst.voice.words import spoken_words
 
 GROUP = 8  # steps whose utterances are drawn together and sorted by length
-NOISES = 256  # pieces of factory noise, drawn once, from which every utterance gets a stretch
-NOISE_SECONDS = 6
 LEARNT_FROM = 4000  # drawn questions that the tokenizer is learnt from
+HELD_OUT = "held_out"  # in the run's folder: what finish speaks
+LEAST_BELIEVED = 20  # of the held-out transcripts, so that chance does not choose
 NOTHING = -100  # label that is not learnt
 
 
@@ -41,26 +45,14 @@ NOTHING = -100  # label that is not learnt
 class SpeechModelConfig:
     """A Whisper model, small."""
 
-    width: int = 192
+    width: int = 160
     encoder_layers: int = 4
     decoder_layers: int = 2
-    heads: int = 3
-    hidden: int = 768
+    heads: int = 4
+    hidden: int = 640
     vocabulary: int = 384
     seconds: int = 10  # the longest question
     tokens: int = 96  # of the longest transcript
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomConfig:
-    """What happens to an utterance on its way to the microphone."""
-
-    clean: float = 0.2  # share without any noise
-    ratio_db: tuple[float, float] = (2.0, 25.0)  # speech above noise, drawn evenly
-    room: float = 0.3  # share with an echo
-    stretch: float = 0.1  # played faster or slower by up to this share; pitch goes with it
-    silence_seconds: float = 0.3  # before and after, up to this
-    level_db: tuple[float, float] = (-30.0, -1.0)  # of the loudest sample, under full scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +62,11 @@ class VoiceRecipe(Recipe):
     task: Literal["voice"] = "voice"
     network: Literal["whisper", "convolutional"] = "whisper"
     utterances: int = 8000  # spoken before the first step
-    ctc_share: float = 0.3  # of Whisper's loss
+    noises: int = 256  # pieces of factory noise, drawn before the first step
+    harder_until: int = 1000  # steps in which noise, echo and speed grow to what `room` says
+    ctc_share: float = 0.5  # of Whisper's loss
+    held_out_utterances: int = 300  # by which it is chosen when a transcript is believed
+    right_wanted: float = 0.9  # share of the believed transcripts that have every word right
     model: SpeechModelConfig = field(default_factory=SpeechModelConfig)
     convolutional: ConvolutionalConfig = field(default_factory=ConvolutionalConfig)
     room: RoomConfig = field(default_factory=RoomConfig)
@@ -111,8 +107,7 @@ class VoiceTask(Task):
     def noises(self) -> list[np.ndarray]:
         """What is mixed in, babble of the same voices included."""
         rng = np.random.default_rng((self.recipe.seed, 2))
-        voices = [self.said[int(i)].wave for i in rng.integers(len(self.said), size=64)]
-        return [drawn_noise(NOISE_SECONDS * RATE_HZ, rng, voices) for _ in range(NOISES)]
+        return drawn_noises(rng, [one.wave for one in self.said], self.recipe.noises)
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
         """Utterances of a step, drawn by the random numbers of its group of steps.
@@ -132,12 +127,15 @@ class VoiceTask(Task):
         order = rows[np.argsort(lengths, kind="stable")].reshape(GROUP, batch)
         chosen = order[rng.permutation(GROUP)[step % GROUP]]
         numbers = np.random.default_rng((self.recipe.seed, 1, step))
-        drawn = [self._heard(self.said[row], numbers) for row in chosen]
+        room = self.recipe.room.softened(step / max(1, self.recipe.harder_until))
+        drawn = [self._heard(self.said[row], room, numbers) for row in chosen]
         return self._together(drawn[part::parts])
 
-    def _heard(self, one: Utterance, rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
+    def _heard(
+        self, one: Utterance, room: RoomConfig, rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[int]]:
         """An utterance as the microphone takes it, and the tokens of its words."""
-        wave = as_heard(one.wave, self.recipe.room, rng, self.noises)
+        wave = as_heard(one.wave, room, rng, self.noises)
         return wave, self.tokenizer(transcript_of(one.text))["input_ids"]
 
     def _together(self, drawn: list[tuple[np.ndarray, list[int]]]) -> dict[str, Tensor]:
@@ -169,7 +167,9 @@ class VoiceTask(Task):
         hidden = encoded(whisper, features)
         start = torch.full_like(labels[:, :1], whisper.config.decoder_start_token_id)
         before = torch.cat([start, labels[:, :-1].clamp(min=BLANK)], 1)
-        read = whisper.get_decoder()(input_ids=before, encoder_hidden_states=hidden, use_cache=False)
+        read = whisper.get_decoder()(
+            input_ids=before, encoder_hidden_states=hidden, use_cache=False
+        )
         written = labels != NOTHING
         logits = whisper.proj_out(read.last_hidden_state[written])
         words = F.cross_entropy(logits.float(), labels[written], label_smoothing=0.1)
@@ -198,24 +198,47 @@ class VoiceTask(Task):
             WhisperFeatureExtractor(chunk_length=seconds).save_pretrained(part)
         return folder
 
+    def finish(self, weights: Path) -> None:
+        """Choose from which confidence on a transcript is believed, on held-out questions.
 
-def as_heard(
-    wave: np.ndarray, room: RoomConfig, rng: np.random.Generator, noises: list[np.ndarray]
-) -> np.ndarray:
-    """A spoken wave int16 (S,) as a microphone takes it, float32 of about the same length."""
-    speed = 1 + rng.uniform(-room.stretch, room.stretch)
-    places = np.arange(0, len(wave) - 1, speed)
-    sound = np.interp(places, np.arange(len(wave)), wave).astype(np.float32) / 32768
-    quiet_ends = (rng.uniform(0, room.silence_seconds, 2) * RATE_HZ).astype(int)
-    sound = np.pad(sound, tuple(quiet_ends))
-    if rng.random() < room.room:
-        sound = in_a_room(sound, rng)
-    if rng.random() >= room.clean:
-        noise = noises[int(rng.integers(len(noises)))]
-        noise = np.resize(np.roll(noise, int(rng.integers(len(noise)))), len(sound))
-        sound = with_noise(sound, noise, rng.uniform(*room.ratio_db))
-    level = 10 ** (rng.uniform(*room.level_db) / 20)
-    return (sound * (level / (np.abs(sound).max() + 1e-9))).astype(np.float32)
+        Others' words, other voices, and noise drawn anew.
+        """
+        recipe = self.recipe
+        if recipe.network != "whisper":
+            return
+        said = speech(self.out / HELD_OUT, recipe.held_out_utterances, recipe.seed, held_out=True)
+        rng = np.random.default_rng((recipe.seed, 3))
+        noises = drawn_noises(rng, [one.wave for one in said], recipe.noises)
+        transcriber = Transcriber.load(weights)
+        heard = [
+            transcriber.transcribe(Sound(wave=as_heard(one.wave, recipe.room, rng, noises)))
+            for one in said
+        ]
+        right = [
+            spoken_words(one.text) == spoken_words(found.text)
+            for one, found in zip(said, heard, strict=True)
+        ]
+        confidences = [found.confidence for found in heard]
+        believed, figures = chosen_belief(confidences, right, recipe.right_wanted)
+        config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
+        config |= {"believed": believed, "held_out": figures}
+        write_text(weights / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def chosen_belief(
+    confidences: Sequence[float], right: Sequence[bool], wanted: float
+) -> tuple[float, dict[str, float]]:
+    """The least confidence from which `wanted` of the transcripts are right, and figures there.
+
+    Where no confidence is that good, the one from which most are.
+    """
+    order = sorted(zip(confidences, right, strict=True), reverse=True)
+    so_far = np.cumsum([one for _, one in order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(so_far >= min(wanted, so_far[LEAST_BELIEVED - 1 :].max()))
+    last = max(int(good[-1]), LEAST_BELIEVED - 1)
+    share = (last + 1) / len(order)
+    figures = {"believed": round(share, 3), "right": round(float(so_far[last]), 3)}
+    return round(order[last][0], 4), figures
 
 
 def ctc(logits: Tensor, labels: Tensor, end: int) -> Tensor:

@@ -1,0 +1,72 @@
+"""A question by voice over REST and on the page, with a real model process."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from anomalyst.voice.words import spoken_words
+from serving import DEFECT, client_of, send, service_over, teach_flange
+
+SAID = Path(__file__).parent / "data" / "voice" / "is-there-a-defect.ogg"
+API = "/api/v1/inspections"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with service_over(tmp_path_factory.mktemp("bench")) as found:
+        teach_flange(found, pictures=1)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    with client_of(service) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def path(client) -> str:
+    return f"{API}/{send(client, DEFECT.read_bytes()).json()['id']}/turns"
+
+
+def ask(client, path: str, data: bytes, name: str = "question.wav"):
+    return client.post(f"{path}/spoken", files={"sound": (name, data)})
+
+
+def test_a_spoken_question_becomes_a_turn(client, path, service):
+    said = ask(client, path, SAID.read_bytes())
+    assert said.status_code == 201, said.text
+    turn = said.json()
+    assert spoken_words(turn["question"]) == ["is", "there", "a", "defect"]
+    assert 0 < turn["confidence"] <= 1 and turn["notes"] == []
+    typed = client.post(path, json={"question": turn["question"]}).json()
+    assert typed["answer"]["text"] == turn["answer"]["text"]
+    assert [one["id"] for one in client.get(path).json()][-2] == turn["id"]
+    sounds = [one for one in service.config.home.rglob("*") if one.suffix in (".wav", ".ogg")]
+    assert not sounds  # nothing of it is kept
+
+
+def test_a_sound_that_cannot_be_used_is_told(client, path):
+    silent = io.BytesIO()
+    soundfile.write(silent, np.zeros(16_000), 16_000, format="WAV")
+    for data, sentence in (
+        (b"no sound", "question.wav: is not a sound we can read"),
+        (silent.getvalue(), "question.wav: is silent"),
+        (b"\x1a\x45\xdf\xa3" + bytes(40), "question.wav: is WebM"),
+    ):
+        refused = ask(client, path, data)
+        assert refused.status_code == 422 and sentence in refused.json()["detail"]
+    assert ask(client, f"{API}/{'0' * 32}/turns", SAID.read_bytes()).status_code == 404
+
+
+def test_noise_is_not_answered(client, path):
+    before = client.get(path).json()
+    noise = io.BytesIO()
+    drawn = np.random.default_rng(0).standard_normal(32_000) * 0.1
+    soundfile.write(noise, drawn, 16_000, format="WAV")
+    refused = ask(client, path, noise.getvalue())
+    assert refused.status_code == 422 and "type it" in refused.json()["detail"]
+    assert client.get(path).json() == before
