@@ -1,6 +1,7 @@
 """A question by voice over REST and on the page, with a real model process."""
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,38 @@ def test_noise_is_not_answered(client, path):
     refused = ask(client, path, noise.getvalue())
     assert refused.status_code == 422 and "type it" in refused.json()["detail"]
     assert client.get(path).json() == before
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_page_hears_a_microphone(server, tmp_path):
+    pytest.importorskip("playwright")
+    from playwright.sync_api import sync_playwright
+
+    wave, rate = soundfile.read(SAID)
+    spoken = tmp_path / "microphone.wav"  # Chromium says it over and over
+    soundfile.write(spoken, np.pad(wave, (rate // 4, rate)), rate)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox", "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={spoken}%noloop",
+            ],
+        )  # fmt: skip
+        page = browser.new_context(permissions=["microphone"]).new_page()
+        page.set_default_timeout(30_000)
+        page.goto(server.address)
+        page.wait_for_function("document.querySelector('#inspect-product input').value !== ''")
+        page.set_input_files("#inspect-drop input[type=file]", [str(DEFECT)])
+        page.wait_for_selector(f".an-name:has-text('{DEFECT.name}')")
+        assert page.is_visible("text=The sound stays on this machine")
+        page.click("#inspect-voice button.record-button, #inspect-voice .record")
+        page.wait_for_timeout(2500)
+        page.click("#inspect-voice .stop-button, #inspect-voice button:has-text('Stop')")
+        page.wait_for_selector("#inspect-talk :text('is there a defect?')")
+        browser.close()

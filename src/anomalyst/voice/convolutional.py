@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole
 
@@ -88,9 +89,9 @@ class ConvolutionalRecogniser(nn.Module):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The recogniser that `save` wrote."""
-        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        model = cls(ConvolutionalConfig(**lists))
+        path = folder / CONFIG
+        values = json.loads(path.read_text(encoding="utf-8"))
+        model = cls(from_mapping(ConvolutionalConfig, values, where=str(path)))
         model.load_state_dict(load_file(folder / "convolutional.safetensors"))
         return model.eval()
 
