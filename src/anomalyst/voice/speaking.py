@@ -17,6 +17,7 @@ from anomalyst.senses.audio import RATE_HZ
 
 PROGRAM = "espeak-ng"
 _BOX = re.compile(r" ?\(box [^)]*\)")  # pixels are for the eye
+_STRESS = re.compile(r"[',%=|;:-]|\(.*?\)")  # and length and language marks
 _HEADER = 44  # bytes of its WAV header, whose lengths are wrong when it writes to a pipe
 _UP, _DOWN = 320, 441  # from its 22,050 samples a second to 16,000
 
@@ -68,6 +69,19 @@ def spoken(text: str, config: SpeakingConfig | None = None) -> np.ndarray:
         )
     found = resample_poly(samples.astype(np.float32), _UP, _DOWN)
     return np.clip(np.rint(found), -32768, 32767).astype(np.int16)
+
+
+def phonemes(text: str, voice: str) -> tuple[str, ...]:
+    """The sounds that a voice of espeak-ng makes of a text, by its own names, without stress.
+
+    Raises AnomalystError where espeak-ng is not installed.
+    """
+    command = [check_can_speak(), "-v", voice, "-q", "-x", "--sep=_", "--stdin"]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    found = (
+        _STRESS.sub("", one) for one in re.split(r"[\s_]+", done.stdout.decode(errors="replace"))
+    )
+    return tuple(one for one in found if one)
 
 
 def write_spoken(path: Path, texts: Sequence[str], config: SpeakingConfig | None = None) -> None:

@@ -16,7 +16,7 @@ from anomalyst.training.data.spoken_questions import (
     grammar_question,
 )
 from anomalyst.training.task import Share, prefetched
-from anomalyst.voice.speaking import spoken
+from anomalyst.voice.speaking import phonemes, spoken
 
 LOT = 250  # utterances that are said and written together
 FOLDER = "spoken"  # in the run's folder
@@ -30,6 +30,7 @@ class Utterance:
     text: str
     voice: str
     wave: np.ndarray  # int16 (S,) at 16 kHz
+    phonemes: tuple[str, ...] = ()  # that it is made of, where they are told
 
 
 def speech(
@@ -51,7 +52,15 @@ def write_lot(folder: Path, lot: int, said: Sequence[Utterance]) -> None:
     """Utterances as a lot of a folder; the index, written last, says that it is whole."""
     with written_whole(_waves(folder, lot)) as part:
         np.save(part, np.concatenate([one.wave for one in said]))
-    rows = [{"text": one.text, "voice": one.voice, "samples": len(one.wave)} for one in said]
+    rows = [
+        {
+            "text": one.text,
+            "voice": one.voice,
+            "samples": len(one.wave),
+            "phonemes": " ".join(one.phonemes),
+        }
+        for one in said
+    ]
     write_text(_index(folder, lot), json.dumps(rows, indent=0) + "\n")
 
 
@@ -66,7 +75,12 @@ def read_lot(folder: Path, lot: int) -> list[Utterance]:
             "delete both files, and they are spoken again."
         )
     return [
-        Utterance(row["text"], row["voice"], waves[end - row["samples"] : end])
+        Utterance(
+            row["text"],
+            row["voice"],
+            waves[end - row["samples"] : end],
+            tuple(row["phonemes"].split()),
+        )
         for row, end in zip(rows, ends, strict=True)
     ]
 
@@ -75,7 +89,7 @@ def _said(seed: int, held_out: bool, number: int) -> Utterance:
     rng = np.random.default_rng((seed + HELD_OUT_SEED * held_out, number))
     text = grammar_question(rng) if held_out else drawn_question(rng, held_out=False)
     voice = drawn_voice(rng, held_out=held_out)
-    return Utterance(text, voice.voice, spoken(text, voice))
+    return Utterance(text, voice.voice, spoken(text, voice), phonemes(text, voice.voice))
 
 
 def _say_lot(

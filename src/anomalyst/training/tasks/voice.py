@@ -1,8 +1,9 @@
 """The voice task: questions spoken by espeak-ng, in factory noise -> their words.
 
 A small Whisper learns by cross-entropy of what its decoder writes; beside it, in training only, the
-encoder alone must tell the tokens in order (CTC), which teaches the attention where to look (Kim,
-Hori and Watanabe 2017, eq. 6). For comparison convolutions alone, by CTC.
+encoder alone must tell the phonemes in order (CTC), which espeak-ng knows: it teaches the attention
+where to look (Kim, Hori and Watanabe 2017, eq. 6; there of letters). For comparison convolutions
+alone, by CTC of the words' tokens.
 """
 
 import json
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from anomalyst.backbones.huggingface import quiet
+from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole, write_text
 from anomalyst.senses.audio import RATE_HZ
 from anomalyst.training.data.microphone import RoomConfig, as_heard, drawn_noises
@@ -64,7 +66,7 @@ class VoiceRecipe(Recipe):
     utterances: int = 8000  # spoken before the first step
     noises: int = 256  # pieces of factory noise, drawn before the first step
     harder_until: int = 1000  # steps in which noise, echo and speed grow to what `room` says
-    ctc_share: float = 0.5  # of Whisper's loss
+    ctc_share: float = 0.5  # of Whisper's loss, where phonemes are told
     held_out_utterances: int = 300  # by which it is chosen when a transcript is believed
     right_wanted: float = 0.9  # share of the believed transcripts that have every word right
     model: SpeechModelConfig = field(default_factory=SpeechModelConfig)
@@ -73,14 +75,14 @@ class VoiceRecipe(Recipe):
 
 
 class SpeechModule(nn.Module):
-    """Whisper, and the layer that reads tokens off its encoder while it is trained."""
+    """Whisper, and the layer that reads phonemes off its encoder while it is trained."""
 
-    def __init__(self, config: WhisperConfig):
+    def __init__(self, config: WhisperConfig, phonemes: int):
         super().__init__()
         self.whisper = WhisperForConditionalGeneration(config)
         # On a CPU, and blocks this short, written-out attention takes half the time of the fused.
         self.whisper.set_attn_implementation("eager")
-        self.told = nn.Linear(config.d_model, config.vocab_size)
+        self.told = nn.Linear(config.d_model, 1 + phonemes)  # the first: none
 
 
 class VoiceTask(Task):
@@ -88,13 +90,31 @@ class VoiceTask(Task):
 
     def __init__(self, recipe: VoiceRecipe, out: Path):
         self.recipe, self.out = recipe, out
-        self.tokenizer = learn_tokenizer(
-            (_text(recipe.seed, number) for number in range(LEARNT_FROM)), recipe.model.vocabulary
-        )
-        if recipe.network == "whisper":
-            self.module: nn.Module = SpeechModule(whisper_config(recipe.model, self.tokenizer))
-        else:
-            self.module = ConvolutionalRecogniser(recipe.convolutional)
+        texts = (_text(recipe.seed, number) for number in range(LEARNT_FROM))
+        self.tokenizer = learn_tokenizer(texts, recipe.model.vocabulary)
+        told = {sound for one in self.said for sound in one.phonemes}
+        self.phonemes = {sound: number for number, sound in enumerate(sorted(told), BLANK + 1)}
+        self.module: nn.Module = self._start()
+
+    def _start(self) -> nn.Module:
+        """A new network, or that of the folder `initial`."""
+        recipe, initial = self.recipe, Path(self.recipe.initial)
+        if recipe.network == "convolutional":
+            return (
+                ConvolutionalRecogniser.load(initial).train()
+                if recipe.initial
+                else ConvolutionalRecogniser(recipe.convolutional)
+            )
+        module = SpeechModule(whisper_config(recipe.model, self.tokenizer), len(self.phonemes))
+        if recipe.initial:
+            before = Transcriber.load(initial)
+            if before.tokenizer.get_vocab() != self.tokenizer.get_vocab():
+                raise AnomalystError(
+                    f"initial {initial}: writes in other tokens than this recipe's; start from a "
+                    "run of the same seed and model.vocabulary."
+                )
+            module.whisper.load_state_dict(before.model.state_dict())
+        return module
 
     @cached_property
     def said(self) -> list[Utterance]:
@@ -114,7 +134,7 @@ class VoiceTask(Task):
 
         Those of a group are sorted by length, so that little of a batch is silence.
         """
-        _ = self.said, self.noises  # before there are workers, who would each make them
+        _ = self.noises  # before there are workers, who would each draw them
         make = partial(self._micro_batch, share.of)
         steps = range(first_step, self.recipe.steps)
         return prefetched(make, steps, share, self.recipe.workers)
@@ -133,20 +153,22 @@ class VoiceTask(Task):
 
     def _heard(
         self, one: Utterance, room: RoomConfig, rng: np.random.Generator
-    ) -> tuple[np.ndarray, list[int]]:
-        """An utterance as the microphone takes it, and the tokens of its words."""
+    ) -> tuple[np.ndarray, list[int], list[int]]:
+        """An utterance as the microphone takes it, the tokens of its words, and its phonemes."""
         wave = as_heard(one.wave, room, rng, self.noises)
-        return wave, self.tokenizer(transcript_of(one.text))["input_ids"]
+        ids = self.tokenizer(transcript_of(one.text))["input_ids"]
+        return wave, [*ids, self.tokenizer.eos_token_id], [self.phonemes[s] for s in one.phonemes]
 
-    def _together(self, drawn: list[tuple[np.ndarray, list[int]]]) -> dict[str, Tensor]:
-        """Utterances as one batch: waves (B, S) with silence behind, labels (B, T)."""
-        longest = max(len(wave) for wave, _ in drawn)
+    def _together(self, drawn: list[tuple[np.ndarray, list[int], list[int]]]) -> dict[str, Tensor]:
+        """Utterances as one batch: waves (B, S) with silence behind, labels (B, T), phonemes."""
+        longest = max(len(wave) for wave, _, _ in drawn)
         longest = -(-longest // (2 * STRIDE)) * 2 * STRIDE  # whole frames of the encoder
-        waves = np.stack([np.pad(wave, (0, longest - len(wave))) for wave, _ in drawn])
-        most = max(len(ids) for _, ids in drawn) + 1
-        end = self.tokenizer.eos_token_id
-        labels = [[*ids, end] + [NOTHING] * (most - 1 - len(ids)) for _, ids in drawn]
-        return {"waves": torch.from_numpy(waves), "labels": torch.tensor(labels)}
+        waves = np.stack([np.pad(wave, (0, longest - len(wave))) for wave, _, _ in drawn])
+        return {
+            "waves": torch.from_numpy(waves),
+            "labels": _filled([ids for _, ids, _ in drawn]),
+            "phonemes": _filled([sounds for _, _, sounds in drawn]),
+        }
 
     def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
         """Utterances count, and what is written of them."""
@@ -173,11 +195,12 @@ class VoiceTask(Task):
         written = labels != NOTHING
         logits = whisper.proj_out(read.last_hidden_state[written])
         words = F.cross_entropy(logits.float(), labels[written], label_smoothing=0.1)
-        told = ctc(self.module.told(hidden), labels, self.tokenizer.eos_token_id)
+        parts = {"words": words, "right": (logits.argmax(1) == labels[written]).float().mean()}
+        if not self.phonemes:
+            return words, parts
+        told = ctc(self.module.told(hidden), batch["phonemes"].to(device))
         share = self.recipe.ctc_share
-        right = (logits.argmax(1) == labels[written]).float().mean()
-        parts = {"words": words, "ctc": told, "right": right}
-        return (1 - share) * words + share * told, parts
+        return (1 - share) * words + share * told, parts | {"phonemes": told}
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A Whisper folder, in bfloat16, as transformers reads it; or that of the convolutions."""
@@ -187,7 +210,7 @@ class VoiceTask(Task):
             shipped.load_state_dict(dict(average))
             return shipped.save(folder, self.tokenizer)
         config = whisper_config(self.recipe.model, self.tokenizer)
-        module = SpeechModule(config)
+        module = SpeechModule(config, len(self.phonemes))
         missing, surplus = module.load_state_dict(dict(average), strict=False)
         # Sinusoids are not trained, and one matrix has two names.
         assert not surplus and all("embed_positions" in n or "proj_out" in n for n in missing)
@@ -241,8 +264,14 @@ def chosen_belief(
     return round(order[last][0], 4), figures
 
 
-def ctc(logits: Tensor, labels: Tensor, end: int) -> Tensor:
-    """CTC of logits (B, T, V) for labels (B, L): a token's mean; the end is no token of it."""
+def _filled(rows: list[list[int]]) -> Tensor:
+    """Rows of different lengths as one tensor (B, L), `NOTHING` behind them."""
+    longest = max(map(len, rows))
+    return torch.tensor([row + [NOTHING] * (longest - len(row)) for row in rows])
+
+
+def ctc(logits: Tensor, labels: Tensor, end: int = NOTHING) -> Tensor:
+    """CTC of logits (B, T, V) for labels (B, L): a label's mean; `end` is none of them."""
     said = (labels != NOTHING) & (labels != end)
     lengths = said.sum(1)
     shares = logits.float().log_softmax(2).transpose(0, 1)  # (T, B, V)
@@ -263,6 +292,8 @@ def whisper_config(config: SpeechModelConfig, tokenizer: Any) -> WhisperConfig:
         decoder_attention_heads=config.heads,
         encoder_ffn_dim=config.hidden,
         decoder_ffn_dim=config.hidden,
+        init_std=config.width
+        ** -0.5,  # 0.02 is for wide ones: here the sound would drown in positions
         max_source_positions=config.seconds * RATE_HZ // STRIDE // 2,
         max_target_positions=config.tokens,
         decoder_start_token_id=tokenizer.bos_token_id,
