@@ -29,7 +29,8 @@ from anomalyst.training.data.spoken_questions import (
 from anomalyst.training.loop import train
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.tasks import load_recipe
-from anomalyst.training.tasks.voice import chosen_belief, ctc
+from anomalyst.training.tasks.voice import chosen_belief
+from anomalyst.training.tasks.voice_networks import ctc
 from anomalyst.voice import speaking
 from anomalyst.voice.convolutional import (
     ConvolutionalConfig,
@@ -325,7 +326,8 @@ def said_in(out: Path) -> Path:
     said = []
     for path in sorted(SAID.glob("*.ogg")):
         wave, _ = soundfile.read(path, dtype="int16")
-        said.append(Utterance(path.stem.replace("-", " ") + "?", "en", wave))
+        sounds = tuple(path.stem.replace("-", ""))  # any will do
+        said.append(Utterance(path.stem.replace("-", " ") + "?", "en", wave, sounds))
     write_lot(out / FOLDER, 0, said)
     return out
 
@@ -433,5 +435,6 @@ def test_an_answer_is_spoken_without_its_pixels(tmp_path: Path):
     write_spoken(tmp_path / "b.wav", ["A scratch."])
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     assert 0.4 < read_sound(tmp_path / "a.wav").seconds < 2
+    assert speaking.phonemes("It isn't.", "en-us") == ("I", "t#", "I", "z", "@", "n", "t")
     with pytest.raises(AnomalystError, match="said nothing"):
-        speaking.spoken("Yes.", SpeakingConfig(voice="no-such-voice"))
+        speaking.spoken("Yes.", SpeakingConfig(voice="zz-zz"))

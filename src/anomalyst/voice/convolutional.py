@@ -60,12 +60,16 @@ class ConvolutionalRecogniser(nn.Module):
         )
         self.out = nn.Linear(inputs, config.vocabulary)
 
-    def forward(self, waves: Tensor) -> Tensor:
-        """Waves (B, S) at 16 kHz -> logits (B, S / 320, vocabulary)."""
-        hidden = self.encoder(waves[:, None])  # (B, D, T)
+    def frames(self, waves: Tensor) -> Tensor:
+        """Waves (B, S) at 16 kHz -> what is known of every 20 ms (B, S / 320, D)."""
+        hidden: Tensor = self.encoder(waves[:, None])  # (B, D, T)
         for block in self.context:
             hidden = hidden + block(hidden)
-        logits: Tensor = self.out(hidden.transpose(1, 2))
+        return hidden.transpose(1, 2)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """Waves (B, S) at 16 kHz -> logits (B, S / 320, vocabulary)."""
+        logits: Tensor = self.out(self.frames(waves))
         return logits
 
     @property

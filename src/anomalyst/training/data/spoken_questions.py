@@ -106,12 +106,13 @@ def _of_grammar(rng: np.random.Generator) -> str:
 def _slots() -> Mapping[str, Sequence[str]]:
     """Words for the slots of the grammar, and of vocabulary.yaml in capitals."""
     held = vocabulary()
-    wheres = [way for ways in sentences("places").values() for way in ways]
+    wheres = tuple(way for ways in sentences("places").values() for way in ways)
+    called = tuple(one for ways in KIND_WORDS.values() for one in ways)
     kinds = sorted({one for ways in held.kinds.values() for one in ways})
     own = {name.upper(): _sayable(held[name]) for name in held.headings}
     own |= {"KIND": _sayable(kinds), "WORD": _sayable(sorted(held.single))}
     own["DEFECTS"] = tuple(f"{one}s" for one in own["DEFECT"] if not one.endswith(("s", "y")))
-    own |= {"where": wheres, "kind": [one for ways in KIND_WORDS.values() for one in ways]}
+    own |= {"where": wheres, "kind": called}
     return dict(sentences("words")) | own
 
 

@@ -3,7 +3,7 @@
 A small Whisper learns by cross-entropy of what its decoder writes; beside it, in training only, the
 encoder alone must tell the phonemes in order (CTC), which espeak-ng knows: it teaches the attention
 where to look (Kim, Hori and Watanabe 2017, eq. 6; there of letters). For comparison convolutions
-alone, by CTC of the words' tokens.
+alone, by CTC of the words' tokens and of the same phonemes.
 """
 
 import json
@@ -11,23 +11,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers import WhisperFeatureExtractor
 
 from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import folder_written_whole, write_text
-from anomalyst.senses.audio import RATE_HZ
 from anomalyst.training.data.microphone import RoomConfig, as_heard, drawn_noises
 from anomalyst.training.data.speech_cache import FOLDER, LOT, Utterance, speech
 from anomalyst.training.data.spoken_questions import drawn_question, transcript_of
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task, prefetched
+from anomalyst.training.tasks.voice_networks import (
+    NOTHING,
+    ConvolutionalModule,
+    SpeechModelConfig,
+    SpeechModule,
+    ctc,
+    whisper_config,
+)
 from anomalyst.voice.convolutional import BLANK, ConvolutionalConfig, ConvolutionalRecogniser
 from anomalyst.voice.encoding import encoded
 from anomalyst.voice.log_mel import STRIDE, log_mel
@@ -40,21 +47,6 @@ GROUP = 8  # steps whose utterances are drawn together and sorted by length
 LEARNT_FROM = 4000  # drawn questions that the tokenizer is learnt from
 HELD_OUT = "held_out"  # in the run's folder: what finish speaks
 LEAST_BELIEVED = 20  # of the held-out transcripts, so that chance does not choose
-NOTHING = -100  # label that is not learnt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechModelConfig:
-    """A Whisper model, small."""
-
-    width: int = 160
-    encoder_layers: int = 4
-    decoder_layers: int = 2
-    heads: int = 4
-    hidden: int = 640
-    vocabulary: int = 384
-    seconds: int = 10  # the longest question
-    tokens: int = 96  # of the longest transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +66,6 @@ class VoiceRecipe(Recipe):
     room: RoomConfig = field(default_factory=RoomConfig)
 
 
-class SpeechModule(nn.Module):
-    """Whisper, and the layer that reads phonemes off its encoder while it is trained."""
-
-    def __init__(self, config: WhisperConfig, phonemes: int):
-        super().__init__()
-        self.whisper = WhisperForConditionalGeneration(config)
-        # On a CPU, and blocks this short, written-out attention takes half the time of the fused.
-        self.whisper.set_attn_implementation("eager")
-        self.told = nn.Linear(config.d_model, 1 + phonemes)  # the first: none
-
-
 class VoiceTask(Task):
     """Utterances, in another noise and another room at every step."""
 
@@ -100,11 +81,10 @@ class VoiceTask(Task):
         """A new network, or that of the folder `initial`."""
         recipe, initial = self.recipe, Path(self.recipe.initial)
         if recipe.network == "convolutional":
-            return (
-                ConvolutionalRecogniser.load(initial).train()
-                if recipe.initial
-                else ConvolutionalRecogniser(recipe.convolutional)
-            )
+            other = ConvolutionalModule(recipe.convolutional, len(self.phonemes))
+            if recipe.initial:
+                other.network.load_state_dict(ConvolutionalRecogniser.load(initial).state_dict())
+            return other
         module = SpeechModule(whisper_config(recipe.model, self.tokenizer), len(self.phonemes))
         if recipe.initial:
             before = Transcriber.load(initial)
@@ -178,13 +158,29 @@ class VoiceTask(Task):
     def loss(
         self, batch: dict[str, Tensor], device: torch.device
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of the transcript and CTC of the encoder; of convolutions CTC alone."""
+        """Of the transcript, and of the encoder's phonemes where they are told.
+
+        Whisper's transcript by cross-entropy, that of convolutions by CTC.
+        """
         waves, labels = batch["waves"].to(device), batch["labels"].to(device)
-        if isinstance(self.module, ConvolutionalRecogniser):
-            return ctc(self.module(waves), labels, self.tokenizer.eos_token_id), {}
+        if isinstance(self.module, ConvolutionalModule):
+            hidden = self.module.network.frames(waves)
+            logits = self.module.network.out(hidden)
+            parts = {"words": ctc(logits, labels, self.tokenizer.eos_token_id)}
+        else:
+            hidden, parts = self._written(waves, labels)
+        if not self.phonemes:
+            return parts["words"], parts
+        assert isinstance(self.module, SpeechModule | ConvolutionalModule)
+        told = ctc(self.module.told(hidden), batch["phonemes"].to(device))
+        share = self.recipe.ctc_share
+        return (1 - share) * parts["words"] + share * told, parts | {"phonemes": told}
+
+    def _written(self, waves: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Whisper's encoding of waves (B, T, D), and how well it writes the labels."""
         assert isinstance(self.module, SpeechModule)
         whisper = self.module.whisper
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(waves.device.type, enabled=False):
             features = log_mel(waves)
         hidden = encoded(whisper, features)
         start = torch.full_like(labels[:, :1], whisper.config.decoder_start_token_id)
@@ -195,22 +191,17 @@ class VoiceTask(Task):
         written = labels != NOTHING
         logits = whisper.proj_out(read.last_hidden_state[written])
         words = F.cross_entropy(logits.float(), labels[written], label_smoothing=0.1)
-        parts = {"words": words, "right": (logits.argmax(1) == labels[written]).float().mean()}
-        if not self.phonemes:
-            return words, parts
-        told = ctc(self.module.told(hidden), batch["phonemes"].to(device))
-        share = self.recipe.ctc_share
-        return (1 - share) * words + share * told, parts | {"phonemes": told}
+        right = (logits.argmax(1) == labels[written]).float().mean()
+        return hidden, {"words": words, "right": right}
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A Whisper folder, in bfloat16, as transformers reads it; or that of the convolutions."""
         folder = self.out / "model"
-        if isinstance(self.module, ConvolutionalRecogniser):
-            shipped = ConvolutionalRecogniser(self.recipe.convolutional)
+        if isinstance(self.module, ConvolutionalModule):
+            shipped = ConvolutionalModule(self.recipe.convolutional, len(self.phonemes))
             shipped.load_state_dict(dict(average))
-            return shipped.save(folder, self.tokenizer)
-        config = whisper_config(self.recipe.model, self.tokenizer)
-        module = SpeechModule(config, len(self.phonemes))
+            return shipped.network.save(folder, self.tokenizer)
+        module = SpeechModule(whisper_config(self.recipe.model, self.tokenizer), len(self.phonemes))
         missing, surplus = module.load_state_dict(dict(average), strict=False)
         # Sinusoids are not trained, and one matrix has two names.
         assert not surplus and all("embed_positions" in n or "proj_out" in n for n in missing)
@@ -268,42 +259,6 @@ def _filled(rows: list[list[int]]) -> Tensor:
     """Rows of different lengths as one tensor (B, L), `NOTHING` behind them."""
     longest = max(map(len, rows))
     return torch.tensor([row + [NOTHING] * (longest - len(row)) for row in rows])
-
-
-def ctc(logits: Tensor, labels: Tensor, end: int = NOTHING) -> Tensor:
-    """CTC of logits (B, T, V) for labels (B, L): a label's mean; `end` is none of them."""
-    said = (labels != NOTHING) & (labels != end)
-    lengths = said.sum(1)
-    shares = logits.float().log_softmax(2).transpose(0, 1)  # (T, B, V)
-    frames = torch.full_like(lengths, logits.shape[1])
-    return F.ctc_loss(
-        shares, labels.masked_fill(~said, BLANK), frames, lengths, BLANK, zero_infinity=True
-    )
-
-
-def whisper_config(config: SpeechModelConfig, tokenizer: Any) -> WhisperConfig:
-    """The configuration of a Whisper model that reads short blocks as they are."""
-    return WhisperConfig(
-        vocab_size=config.vocabulary,
-        d_model=config.width,
-        encoder_layers=config.encoder_layers,
-        decoder_layers=config.decoder_layers,
-        encoder_attention_heads=config.heads,
-        decoder_attention_heads=config.heads,
-        encoder_ffn_dim=config.hidden,
-        decoder_ffn_dim=config.hidden,
-        init_std=config.width
-        ** -0.5,  # 0.02 is for wide ones: here the sound would drown in positions
-        max_source_positions=config.seconds * RATE_HZ // STRIDE // 2,
-        max_target_positions=config.tokens,
-        decoder_start_token_id=tokenizer.bos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        suppress_tokens=None,
-        begin_suppress_tokens=None,
-        short_blocks=True,
-    )
 
 
 def _text(seed: int, number: int) -> str:
