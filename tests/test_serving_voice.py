@@ -83,7 +83,7 @@ def test_the_page_hears_a_microphone(server, tmp_path):
     from playwright.sync_api import sync_playwright
 
     wave, rate = soundfile.read(SAID)
-    spoken = tmp_path / "microphone.wav"  # Chromium says it over and over
+    spoken = tmp_path / "microphone.wav"  # which Chromium says once
     soundfile.write(spoken, np.pad(wave, (rate // 4, rate)), rate)
     with sync_playwright() as play:
         browser = play.chromium.launch(
@@ -97,6 +97,7 @@ def test_the_page_hears_a_microphone(server, tmp_path):
         page = browser.new_context(permissions=["microphone"]).new_page()
         page.set_default_timeout(30_000)
         page.goto(server.address)
+        page.wait_for_selector("#inspect-drop input[type=file]", state="attached")
         page.wait_for_function("document.querySelector('#inspect-product input').value !== ''")
         page.set_input_files("#inspect-drop input[type=file]", [str(DEFECT)])
         page.wait_for_selector(f".an-name:has-text('{DEFECT.name}')")
