@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from anomalyst.calibration.conformal import checked_rate
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.product_index import check_name, product_folder, product_names, product_senses
 from anomalyst.server.auth import Tickets
-from anomalyst.server.config import ServingConfig
+from anomalyst.server.config import MB, ServingConfig
 from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
 from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
-from anomalyst.server.jobs.tasks import Ask, Resemble, Task, Teach
+from anomalyst.server.jobs.tasks import Ask, Resemble, Task, Teach, Transcribe
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.records import products
 from anomalyst.server.records.drift import DriftAlarms
@@ -27,6 +27,9 @@ from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import InspectionRow, TurnRow
 from anomalyst.vlm.dialogue import checked_question
+
+if TYPE_CHECKING:
+    from anomalyst.voice.transcriber import Transcript
 
 Say = Callable[[str], None]
 WAIT_SECONDS = 300.0
@@ -227,6 +230,21 @@ class Service:
         task = Ask(**self.asking(self.done_row(id), question, self.store.turns(id)))
         answer = self.run_task(task, say)
         return self.store.add_turn(id, task.question, answer, by)
+
+    def hear_question(self, stream: IO[bytes], name: str | None) -> "Transcript":
+        """What is said in a sound file that somebody sent; the sound is not kept.
+
+        Raises RecordingError for what is no sound that can be used.
+        """
+        from anomalyst.voice.transcriber import Transcript
+
+        most = self.config.limits.upload_mb * MB
+        sound = stream.read(most + 1)
+        if len(sound) > most:
+            raise TooLarge(f"the recording is larger than {self.config.limits.upload_mb} MB.")
+        shown = shown_name(name)
+        task = Transcribe(sound=sound, name=shown)
+        return Transcript(**self.run_task(task, names={shown: shown}))
 
     def asking(self, row: InspectionRow, question: str, turns: Sequence[TurnRow]) -> dict[str, Any]:
         """What a task needs to answer a question about an inspection, asked after some turns."""

@@ -1,5 +1,1 @@
 """`anomalyst bench ...`: what things cost and are worth on this machine."""
-
-from anomalyst.cli.bench import inspection, series
-
-inspection.app.command()(series.series)

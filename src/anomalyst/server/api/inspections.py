@@ -18,6 +18,7 @@ from anomalyst.server.api.schemas import (
     Page,
     Question,
     Region,
+    SpokenTurn,
     Text,
     Turn,
 )
@@ -198,6 +199,20 @@ def turns(service: Serving, id: str) -> list[Turn]:
 def ask(service: Serving, who: Operator, id: str, asked: Question) -> Turn:
     """Ask, and wait for the whole answer."""
     return Turn.of(service.ask(id, asked.question, by=who.name))
+
+
+@router.post("/{id}/turns/spoken", status_code=201, responses=problems(404, 409))
+def ask_aloud(
+    service: Serving, who: Operator, id: str, sound: Annotated[UploadFile, File()]
+) -> SpokenTurn:
+    """Ask by voice (WAV, FLAC, Ogg, MP3 or AIFF; 30 s at most); what is not understood is refused.
+
+    The sound is turned into words on this machine and not kept.
+    """
+    service.done_row(id)
+    heard = service.hear_question(sound.file, sound.filename)
+    turn = Turn.of(service.ask(id, heard.question(), by=who.name))
+    return SpokenTurn(**turn.model_dump(), confidence=heard.confidence, notes=list(heard.notes))
 
 
 @router.post(

@@ -79,6 +79,13 @@ class Turn(OfRow):
     created_at: datetime
 
 
+class SpokenTurn(Turn):
+    """A question by voice, what was heard of it, and its answer."""
+
+    confidence: float = Field(description="mean probability of the transcript's tokens, 0 to 1")
+    notes: list[str] = Field(description="what was changed in the recording")
+
+
 class Correction(OfRow):
     """What a person said of an inspection."""
 

@@ -45,6 +45,14 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transcribe:
+    """A spoken question, to be written down; the sound is kept nowhere."""
+
+    sound: bytes  # a WAV, FLAC, Ogg, MP3 or AIFF file
+    name: str  # what its sender calls it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates(Ask):
     """Several different answers to the question, to be ranked."""
 
@@ -107,4 +115,6 @@ class Unlearn:
     product: str
 
 
-Task = Inspect | Teach | Ask | Candidates | Accept | Withdraw | Resemble | Learn | Unlearn
+Task = (
+    Inspect | Teach | Ask | Transcribe | Candidates | Accept | Withdraw | Resemble | Learn | Unlearn
+)

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cached_property, singledispatchmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from anomalyst.server.jobs.tasks import (
     Resemble,
     Task,
     Teach,
+    Transcribe,
     Unlearn,
     Withdraw,
 )
@@ -41,6 +43,7 @@ from anomalyst.types import Answer, Dialogue, Inspection, Turn
 
 if TYPE_CHECKING:
     from anomalyst.vlm.generation import Speaker
+    from anomalyst.voice.transcriber import Transcriber
 
 Say = Callable[[str], None]
 Result = dict[str, Any] | AnomalystError
@@ -106,6 +109,21 @@ class Model:
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:
         return self._speaking().ask(task.question, _dialogue(task), say).as_dict()
+
+    @_do.register
+    def _(self, task: Transcribe, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        from anomalyst.voice.sound import read_sound
+
+        sound = read_sound(task.sound, task.name)
+        with self.inspector.pipeline.threads():
+            return asdict(self.transcriber.transcribe(sound))
+
+    @cached_property
+    def transcriber(self) -> "Transcriber":
+        """The voice model, read when the first question is spoken."""
+        from anomalyst.voice.transcriber import Transcriber
+
+        return Transcriber.load()
 
     @_do.register
     def _(self, task: Candidates, say: Say) -> dict[str, Any]:  # noqa: ARG002

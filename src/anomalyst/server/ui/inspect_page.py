@@ -17,6 +17,7 @@ from anomalyst.server.ui.feedback_form import FeedbackForm
 
 QUESTIONS = ("Is there a defect, and where?", "How large is it?", "How sure are you?")
 HEADINGS = ["picture", "verdict", "p", "regions"]
+VOICE_HINT = "The sound stays on this machine: it is turned into words here and not kept."
 START = "<p class='an-hint'>Choose a product and drop pictures: one part, or a hundred.</p>"
 
 
@@ -63,6 +64,11 @@ class InspectPage:
             placeholder="Ask about this part", show_label=False, submit_btn=True,
             elem_id="inspect-question", max_length=500,
         )  # fmt: skip
+        self.voice = gr.Audio(
+            sources=["microphone"], type="filepath", format="wav", label="Ask by voice",
+            elem_id="inspect-voice",
+        )  # fmt: skip
+        gr.HTML(f"<p class='an-hint'>{VOICE_HINT}</p>")
         with gr.Row():
             self.hints = [gr.Button(text, size="sm", min_width=90) for text in QUESTIONS]
         self.judging = FeedbackForm(self.bench, self.current, "inspect")
@@ -80,7 +86,9 @@ class InspectPage:
         said = [self.talk, self.question]
         answered = [self.question.submit(self.ask, [self.current, self.question], said)]
         answered += [hint.click(self.ask, [self.current, hint], said) for hint in self.hints]
-        for answer in answered:
+        spoken = self.voice.stop_recording(self.ask_aloud, [self.current, self.voice], said)
+        spoken.then(lambda: None, None, self.voice)
+        for answer in [*answered, spoken]:
             answer.then(self.judging.last_answer, self.current, self.judging.better)
         self.view.select(self.compare, self.current, self.likeness)
         self.judging.changed(self.viewed, self.view)
@@ -112,6 +120,20 @@ class InspectPage:
         who = self.bench.who(request)
         row = self.bench.service.store.inspection(id) if id else None
         yield from answered(self.bench, row, text, who.name)
+
+    @shows_errors
+    def ask_aloud(self, id: str | None, file: str | None, request: gr.Request) -> Iterator[Any]:
+        """What the microphone took is asked, and the recording that Gradio wrote is deleted."""
+        if file is None:
+            return
+        path = Path(file)
+        try:
+            with path.open("rb") as stream:
+                text = self.bench.service.hear_question(stream, "the recording").question()
+        finally:
+            path.unlink(missing_ok=True)
+        row = self.bench.service.store.inspection(id) if id else None
+        yield from answered(self.bench, row, text, self.bench.who(request).name)
 
     @shows_errors
     def compare(self, id: str | None, picked: gr.EventData) -> str:

@@ -24,6 +24,7 @@ from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
+from anomalyst.training.tasks.voice import VoiceRecipe, VoiceTask
 
 TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made of (recipe, folder)
     "detector": (DetectorRecipe, DetectorTask),
@@ -39,6 +40,7 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "reward": (RewardRecipe, RewardTask),
     "ppo": (PolicyRecipe, PolicyTask),
     "dpo": (DPORecipe, DPOTask),
+    "voice": (VoiceRecipe, VoiceTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.
