@@ -80,7 +80,7 @@ def inspect(
             "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
             "the size it was taught at. Give them to `anomalyst teach`."
         )
-    alone = comparison.reference or comparison.zero_shot  # with a product: refused when it is loaded
+    alone = comparison.reference or comparison.zero_shot  # refused beside a product, later
     sensed = _sensed(None if alone else name, judging.products, photographs, files)
     if sensed is not None:
         if ray or ask:
