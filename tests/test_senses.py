@@ -117,7 +117,7 @@ def test_a_table_that_cannot_be_mended_is_refused_in_a_sentence(tmp_path):
 
 @given(
     values=st.lists(
-        st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=2), min_size=8, max_size=30
+        st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=2), min_size=12, max_size=30
     ),
     lost=st.sets(st.integers(1, 6), max_size=3),
     seed=st.integers(0, 99),
