@@ -105,10 +105,13 @@ def _matrix(path: Path, pandas: Any) -> "pd.DataFrame":
 
 
 def _separator(path: Path) -> str:
-    """What the first line is cut by most often; a comma where nothing is."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        head = file.readline()
-    return max(",;\t|", key=lambda mark: (head.count(mark), mark == ","))
+        return separator_of(file.readline())
+
+
+def separator_of(line: str) -> str:
+    """What a line is cut by most often; a comma where nothing is."""
+    return max(",;\t|", key=lambda mark: (line.count(mark), mark == ","))
 
 
 def _times(
@@ -175,6 +178,12 @@ def _numbers(
             notes.append(f"decimal commas in {name}")
         columns[name] = found
     missing = [name for name in wanted if name not in columns]
+    if missing and missing[0] in text:
+        label = next(label for label in table.columns if str(label).strip() == missing[0])
+        raise RecordingError(
+            path, f"column {missing[0]!r} holds {_no_number(table[label])!r}, which is no number; "
+            "mend or leave out that row."
+        )  # fmt: skip
     if missing:
         raise RecordingError(
             path, f"has no column of numbers {missing[0]!r}, which the product was taught with; it "
@@ -202,6 +211,13 @@ def _as_numbers(column: "pd.Series") -> tuple[np.ndarray | None, bool]:
         if known.any() and numbers[known].notna().all():
             return numbers.to_numpy(np.float64, na_value=np.nan), commas
     return None, False
+
+
+def _no_number(column: "pd.Series") -> str:
+    """The first cell of a column of text that is no number, even with a decimal comma."""
+    words = column.astype("string").str.strip().dropna()
+    tried = words.str.replace(",", ".", regex=False)
+    return str(words[_library().to_numeric(tried, errors="coerce").isna() & (words != "")].iloc[0])
 
 
 def _even(

@@ -18,7 +18,10 @@ from anomalyst.server.storage.tables import DeliveryRow, InspectionRow, TurnRow
 
 log = logging.getLogger(__name__)
 Done = Callable[[InspectionRow], None]
-DELIVERED = ("verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions")
+DELIVERED = (
+    "sense", "verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions",
+    "notes",
+)  # fmt: skip
 
 
 class InFlight:

@@ -11,6 +11,11 @@ from anomalyst.server.records.figures import drift_test
 from anomalyst.server.storage.store import Store
 
 log = logging.getLogger(__name__)
+LOOK_AT = {
+    "image": "look at light, camera and parts, or teach pictures of how it is now.",
+    "audio": "listen to machine and microphone, or teach recordings of how it is now.",
+    "series": "look at sensors and machine, or teach recordings of how it is now.",
+}
 
 
 class DriftAlarms:
@@ -35,7 +40,7 @@ class DriftAlarms:
             return None
         text = (
             f"scores of accepted parts of {product!r} have changed (evidence {test.strength:.0f} "
-            "to 1); look at light, camera and parts, or teach pictures of how it is now."
+            f"to 1); {LOOK_AT.get(record.get('sense', 'image'), LOOK_AT['image'])}"
         )
         self.store.note(product, "drift", "anomalyst", text=text)
         log.warning(text, extra={"product": product})

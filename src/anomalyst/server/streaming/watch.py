@@ -14,11 +14,10 @@ from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.streaming.outbox import Outbox
 from anomalyst.server.streaming.sinks import Sink
-from anomalyst.server.streaming.sources import Folder, Source, Taken
+from anomalyst.server.streaming.sources import Camera, Source, Taken
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.3
-FOLDER_AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait where they are
+AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait where they are
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class Watch:
         self.tally = Tally()
         self.service = Service(config, owner=self.by, sinks=[sink.label for sink in sinks])
         self.outboxes = [Outbox(self.service.store, sink) for sink in sinks]
-        most = FOLDER_AT_ONCE if isinstance(source, Folder) else CAMERA_AT_ONCE
+        most = CAMERA_AT_ONCE if isinstance(source, Camera) else AT_ONCE
         self._places = threading.BoundedSemaphore(most)
         self._refused: set[str] = set()
         self.ended = threading.Event()
@@ -76,7 +75,7 @@ class Watch:
             if once and count == 0 and not self.service.in_flight:
                 break
             if count == 0:
-                self.ended.wait(POLL_SECONDS)
+                self.ended.wait(self.source.poll_seconds)
         return self.tally
 
     def close(self) -> None:
