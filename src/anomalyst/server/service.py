@@ -67,13 +67,17 @@ class Service:
         self.closing = False
 
     def resume(self, on_done: Done = lambda _: None) -> int:
-        """Take up what an earlier server acknowledged and did not finish; returns how many."""
-        wanted, count, before = Filter(state="queued", owner=self.owner), 0, None
-        while rows := self.store.history(wanted, before=before, limit=500):
-            for row in rows:
-                self.in_flight.start(row, on_done)
-            count, before = count + len(rows), rows[-1].id
-        return count
+        """Take up what an earlier server acknowledged and did not finish, in the order it came.
+
+        Returns how many inspections that are.
+        """
+        wanted = Filter(state="queued", owner=self.owner)
+        found: list[InspectionRow] = []
+        while rows := self.store.history(wanted, before=found[-1].id if found else None, limit=500):
+            found += rows
+        for row in reversed(found):
+            self.in_flight.start(row, on_done)
+        return len(found)
 
     def close(self, seconds: float = 30.0) -> None:
         """Finish the batch in hand and write it down; the rest waits in the store."""

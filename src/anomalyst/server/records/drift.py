@@ -24,20 +24,23 @@ class DriftAlarms:
     def __init__(self, store: Store, products: Path, metrics: Metrics):
         self.store, self.products, self.metrics = store, products, metrics
         self._tests: dict[str, tuple[str, DriftTest]] = {}  # product -> its revision and test
+        self._told: dict[str, str] = {}  # product -> the revision of which it was told
 
     def forget(self, product: str) -> None:
         """Begin the product's test anew."""
         self._tests.pop(product, None)
+        self._told.pop(product, None)
 
     def see(self, product: str, revision: str, record: dict[str, Any]) -> str | None:
         """The alarm, if this inspection raises it."""
         if record["verdict"] != "normal":
             return None
         test = self._test(product, revision)
-        before = test.alarm
         self.metrics.drift.labels(product).set(test.see(record["score"]))
-        if before or not test.alarm:
+        # Once: evidence that falls below the limit and reaches it again says nothing new.
+        if not test.alarm or self._told.get(product) == revision:
             return None
+        self._told[product] = revision
         text = (
             f"scores of accepted parts of {product!r} have changed (evidence {test.strength:.0f} "
             f"to 1); {LOOK_AT.get(record.get('sense', 'image'), LOOK_AT['image'])}"

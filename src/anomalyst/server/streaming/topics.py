@@ -108,8 +108,8 @@ class Topic(Source):
         if kind not in self._kinds:
             self._kinds.add(kind)
             log.warning(
-                "%s: a message was passed over: %s. A JSON object of channels, a list of such, or "
-                "lines of a CSV are needed; further ones are only counted",
+                "%s: a message was passed over, for it holds %s; a JSON object of channels, a list "
+                "of such, or lines of a CSV are needed. Further ones are only counted",
                 self.label, kind,
             )  # fmt: skip
 
