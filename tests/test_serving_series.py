@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import DeliveryRow
 from anomalyst.server.streaming.growing import GrowingTable
-from anomalyst.server.streaming.journal import Journal
+from anomalyst.server.streaming.journal import Journal, Kept
 from anomalyst.server.streaming.messages import NotUnderstood, rows_of, table_of
 from anomalyst.server.streaming.opening import open_for
 from anomalyst.server.streaming.sinks import Webhook
@@ -198,9 +199,9 @@ def test_a_journal_holds_what_no_window_has_yet_over_restarts(tmp_path, monkeypa
         for _ in range(int(rng.integers(4))):
             some = [{"a": str(sent + i)} for i in range(int(rng.integers(1, 4)))]
             sent, mid = sent + len(some), mid + 1
-            payload = json.dumps(some).encode()
-            journal.append(mid, payload, some)
-            journal.append(mid, payload, some, again=True)  # its acknowledgement was lost
+            journal.append([message := Kept(mid, json.dumps(some).encode(), some)])
+            again = replace(message, again=True)  # its acknowledgement was lost
+            journal.append([again, again])
         for _, row in journal.read():
             if window := cutter.add(row):
                 found.append([int(one["a"]) for one in window[1]])
@@ -210,7 +211,7 @@ def test_a_journal_holds_what_no_window_has_yet_over_restarts(tmp_path, monkeypa
             with path.open("ab") as file:
                 file.write(b'[[9999, "ab' * (turn % 2))
             journal = Journal(path)
-            journal.append(mid, payload, some, again=True)
+            journal.append([again])
             assert journal.begin <= cutter.first
             cutter = Cutter(cut(7, 5), journal.begin)
     begins = [one[0] for one in found]
@@ -356,7 +357,8 @@ def test_drift_of_sounds_and_sensors_raises_the_alarm_and_is_told(config, tmp_pa
             sent = [service.take_file(path) for path in files]
             for id in service.acknowledge(sent, name, by="test", source="watch"):
                 service.wait(id, 60)
-            alarms = [row.alarm for row in service.store.history(Filter(product=name)) if row.alarm]
+            found = service.store.history(Filter(product=name), limit=60)
+            alarms = [row.alarm for row in found if row.alarm]
             assert len(alarms) == 1 and "have changed" in alarms[0]
             assert "light" not in alarms[0] and "teach recordings" in alarms[0]
         with service.store.session() as session:

@@ -53,7 +53,7 @@ COMMANDS = (
 )
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
-    *(making.making, making.defects, server.serve, server.corrections),
+    *(making.making, making.defects, server.serve, server.watch, server.corrections),
     *(series.series, voice.voice),
 )
 STUDIES = (

@@ -8,6 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,21 @@ REWRITTEN_AT = 4_000_000  # bytes that are no longer needed, after which the fil
 KNOWN = 256  # newest messages, by which one that a broker sends again is known
 
 Row = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A message as it is kept."""
+
+    mid: int  # the broker's number for it
+    payload: bytes
+    rows: Sequence[Row]
+    again: bool = False  # the broker says that it sends it another time: it may be known
+
+    @property
+    def mark(self) -> list[str | int]:
+        """Of the same message again: the same."""
+        return [self.mid, hashlib.sha256(self.payload).hexdigest()[:16]]
 
 
 class Journal:
@@ -45,25 +61,22 @@ class Journal:
             self._out: IO[bytes] = path.open("ab", buffering=0)
             self._take_up()
 
-    def append(self, mid: int, payload: bytes, rows: Sequence[Row], *, again: bool = False) -> None:
-        """Keep a message's rows: they are on disk when this returns. Raises AnomalystError.
-
-        `again`: the broker says that it sends it another time; one that is known is kept once.
-        """
-        mark = _mark(mid, payload)
-        if again and mark in self._known:
-            return
-        line = json.dumps([mark, list(rows)]).encode() + b"\n"
+    def append(self, messages: Sequence[Kept]) -> None:
+        """Keep messages: they are on disk when this returns. Raises AnomalystError."""
+        lines = b""
         with self._lock, disk_told(self.path):
+            for one in messages:
+                if not (one.again and one.mark in self._known):
+                    self._known.append(one.mark)
+                    lines += json.dumps([one.mark, list(one.rows)]).encode() + b"\n"
             whole = os.fstat(self._out.fileno()).st_size
             try:
-                if self._out.write(line) != len(line):
+                if self._out.write(lines) != len(lines):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(self._out.fileno())
             except OSError:
                 os.ftruncate(self._out.fileno(), whole)
                 raise
-            self._known.append(mark)
         self.fresh.set()
 
     def read(self) -> Iterator[tuple[int, Row]]:
@@ -135,7 +148,3 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         return len(head)
-
-
-def _mark(mid: int, payload: bytes) -> list[str | int]:
-    return [mid, hashlib.sha256(payload).hexdigest()[:16]]

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -12,13 +13,14 @@ from paho.mqtt.client import Client, MQTTMessage
 from anomalyst.errors import AnomalystError
 from anomalyst.senses.sense import SignalSense
 from anomalyst.server.streaming.broker import Broker
-from anomalyst.server.streaming.journal import Journal, Row
+from anomalyst.server.streaming.journal import Journal, Kept, Row
 from anomalyst.server.streaming.messages import NotUnderstood, rows_of, table_of, time_of
 from anomalyst.server.streaming.sources import Source, Taken
 from anomalyst.server.streaming.windows import Cut, Cutter, taken
 
 log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.3
+AT_ONCE = 500  # messages written down together at most
 RETRY_SECONDS = (1, 30)  # between tries to reach the broker: doubled from the first to the second
 KEEPALIVE_SECONDS = 20
 
@@ -47,6 +49,10 @@ class Topic(Source):
         self._journal = Journal(folder / f"{session}.jsonl")
         self._cutter: Cutter[Row] = Cutter(cut, self._journal.begin)
         self._broken: AnomalystError | None = None  # why nothing more can be kept
+        self._came_in: SimpleQueue[Kept | None] = SimpleQueue()
+        self._keeper = threading.Thread(
+            target=self._keep, name=f"journal {self.label}", daemon=True
+        )
         self._away = threading.Event()
         self._known_there = not self._journal.began  # the broker should have kept our session
         self._client = broker.client(
@@ -59,6 +65,7 @@ class Topic(Source):
         self._client.on_message = self._came
         self._client.reconnect_delay_set(*RETRY_SECONDS)
         self._client.connect_async(broker.host, broker.port, keepalive=KEEPALIVE_SECONDS)
+        self._keeper.start()
         self._client.loop_start()
 
     def new(self) -> Iterator[Taken]:
@@ -80,6 +87,8 @@ class Topic(Source):
         self._client.on_disconnect = None
         self._client.disconnect()
         self._client.loop_stop()
+        self._came_in.put(None)
+        self._keeper.join()
         self._journal.close()
 
     def _taken(self, number: int, rows: list[Row]) -> Taken:
@@ -90,18 +99,33 @@ class Topic(Source):
         return taken(stem, f"sample {number + 1}", f"{self.label}|{number}", table)
 
     def _came(self, client: Client, _: Any, message: MQTTMessage) -> None:
-        """Keep a message, then acknowledge it; what cannot be kept comes again."""
+        """Hand a message on to be kept; what holds no samples is done with at once."""
+        payload = bytes(message.payload)
         try:
-            if not message.retain:  # what the topic held before we came is no new sample
-                payload = bytes(message.payload)
-                rows = rows_of(payload, self._channels)
-                self._journal.append(message.mid, payload, rows, again=message.dup)
+            rows = rows_of(payload, self._channels)
         except NotUnderstood as error:
             self._count(str(error))
-        except AnomalystError as error:
-            self._broken = error
-            return
-        client.ack(message.mid, message.qos)
+            rows = []
+        if rows and not message.retain:  # what the topic held before we came is no new sample
+            self._came_in.put(Kept(message.mid, payload, rows, message.dup))
+        else:
+            client.ack(message.mid, message.qos)
+
+    def _keep(self) -> None:
+        """Write down what has come, all at once, then acknowledge it; the rest comes again."""
+        while (first := self._came_in.get()) is not None:
+            messages = [first]
+            while len(messages) < AT_ONCE and not self._came_in.empty():
+                if (one := self._came_in.get()) is None:
+                    return  # not acknowledged, so the broker keeps them
+                messages.append(one)
+            try:
+                self._journal.append(messages)
+            except AnomalystError as error:
+                self._broken = error
+                return
+            for one in messages:
+                self._client.ack(one.mid, 1)
 
     def _count(self, kind: str) -> None:
         self.dropped += 1
