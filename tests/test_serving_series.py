@@ -235,6 +235,8 @@ def watched(config: ServingConfig, path: Path, *sinks) -> Watch:
 
 
 def test_sigkill_loses_no_window_and_each_is_told_with_sense_and_time(config, tmp_path):
+    from anomalyst.server.ui.components import rows_of as rows_of_page
+
     path, hook = tmp_path / "sensors.csv", Hook(free_port())
     lines = rows(0, 1340, step=200)
     lines[990] = "99.0,oops,20"
@@ -259,6 +261,7 @@ def test_sigkill_loses_no_window_and_each_is_told_with_sense_and_time(config, tm
     failed = {one.name: one.problem for one in found if one.state == "failed"}
     assert "'torque' holds 'oops'" in failed["sensors 96.0.csv"]
     assert "a gap of" in failed["sensors 112.0.csv"]
+    assert rows_of_page(again.service, found).count("src='data:image") == 6  # on the page Live
     told = {body["picture"]: body for _, body in hook.taken}
     assert len(told) == 8 and told["sensors 96.0.csv"]["problem"]
     step = told["sensors 16.0.csv"]

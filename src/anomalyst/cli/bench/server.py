@@ -58,7 +58,8 @@ def watch(
     needs("serve", "sqlalchemy", "paho", "httpx")
     from anomalyst.cli.bench.series import read_methods
     from anomalyst.evaluation.reports.tables import markdown_table
-    from anomalyst.server.streaming.load_test import measure, mosquitto
+    from anomalyst.server.streaming.load_feeds import mosquitto
+    from anomalyst.server.streaming.load_test import measure
 
     names = dict.fromkeys(name.strip() for name in methods.split(",") if name.strip())
     read_methods(",".join(name for name in names if name != "memory"))

@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from anomalyst.errors import PictureError
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
 from anomalyst.report.overlay import shown_size
@@ -104,7 +105,7 @@ def close_up(picture: np.ndarray, box: Box) -> np.ndarray:
 
 
 def thumbnail(service: Service, row: InspectionRow, side_px: int = 128) -> str:
-    """A small picture as a data URI; empty where it is gone."""
+    """A small picture as a data URI; empty where it is gone, or is a recording not drawn yet."""
     return small(service, documents.shown_name(row), side_px)
 
 
@@ -112,7 +113,10 @@ def small(service: Service, name: str, side_px: int = 128) -> str:
     """The same by the picture's name in the record."""
     if name not in service.pictures:
         return ""
-    picture = open_picture(service.pictures.path(name))
+    try:
+        picture = open_picture(service.pictures.path(name))
+    except PictureError:
+        return ""
     return data_uri(resize(picture, shown_size(picture.shape[:2], side_px)))
 
 
