@@ -128,6 +128,22 @@ def test_a_rotated_or_emptied_file_is_read_to_its_end_and_the_next_one_from_its_
     assert windows(table) == [] and table.waiting == 3
 
 
+@pytest.mark.parametrize(
+    ("line", "header"),
+    [
+        ("0.1,1.5,20", "time,torque,temperature"),
+        ("1,5;20,25", "torque;temperature"),
+        ("2026-01-01 00:00:00;1,5;20", "time;torque;temperature"),
+        ("sensor1;sensor2", None),  # words: columns that the product does not know
+    ],
+)
+def test_a_table_that_begins_with_data_has_the_channels_in_the_order_taught(tmp_path, line, header):
+    path = tmp_path / "s.csv"
+    path.write_text(f"{line}\n" * 9)
+    found = windows(GrowingTable(path, SENSE, cut(9)))
+    assert [text.splitlines()[0] for _, text in found] == ([header] if header else [])
+
+
 def test_without_times_equal_rows_of_another_file_are_another_window(tmp_path):
     path, sense = tmp_path / "s.csv", SignalSense(kind="series", rate_hz=10, channels=("a",))
     text = "a\n" + "0,5\n" * 8
@@ -379,6 +395,7 @@ def test_drift_of_sounds_and_sensors_raises_the_alarm_and_is_told(config, tmp_pa
         ("gone.csv", {}, "gone.csv: cannot be read"),
         ("a.npy", {}, "is written as a whole; watch the folder"),
         ("a.csv", {"window": 0.5}, "--window 0.5 holds 5 samples at 10 a second; 8 or more"),
+        ("a.csv", {"window": float("nan")}, "--window nan: a number of seconds"),
         ("a.csv", {"stride": 17}, "--stride 17 is 170 samples"),
         (".", {"window": 5}, "--window and --stride are for growing tables"),
         ("mqtt://u:secret@h/a/+/b", {}, "^mqtt://h:1883/a/[+]/b: names several topics"),

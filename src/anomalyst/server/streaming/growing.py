@@ -11,6 +11,7 @@ from typing import IO
 from anomalyst.errors import AnomalystError
 from anomalyst.senses.sense import SignalSense
 from anomalyst.senses.series import TIME_NAMES, separator_of
+from anomalyst.server.streaming.messages import columns_of
 from anomalyst.server.streaming.sources import Source, Taken
 from anomalyst.server.streaming.windows import Cut, Cutter, taken
 
@@ -89,13 +90,17 @@ class GrowingFile:
 
 
 class GrowingTable(Source):
-    """Windows of a growing CSV; each file's first line names its columns, if it is no data."""
+    """Windows of a growing CSV.
+
+    A file's first line names its columns. Where it is data, they are those of the file before, or
+    the channels in the order taught, with or without a time before.
+    """
 
     poll_seconds = 0.02
 
     def __init__(self, path: Path, sense: SignalSense, cut: Cut):
         self.path, self.cut, self.how = path, cut, cut.told
-        self._channels = frozenset(sense.channels)
+        self._order = sense.channels
         self._file = GrowingFile(path)
         self._header: bytes | None = None
         self._separator = ","
@@ -123,19 +128,33 @@ class GrowingTable(Source):
         if not line.strip() or line == self._header:
             return None
         first, self._first = self._first, False
-        if first and (self._header is None or self._is_header(line)):
-            self._header = line
-            self._separator = separator_of(line.decode("utf-8", "replace"))
-            self._column = next(
-                (i for i, cell in enumerate(self._cells(line)) if cell.lower() in TIME_NAMES), None
-            )
+        supposed = self._supposed(line) if first and self._header is None else None
+        if first and (self._is_header(line) or (self._header is None and supposed is None)):
+            self._take_header(line)
             return None
+        if supposed is not None:
+            self._take_header(supposed)
         return self._cutter.add(line)
 
+    def _take_header(self, line: bytes) -> None:
+        self._header = line
+        self._separator = separator_of(line.decode("utf-8", "replace"))
+        names = [cell.lower() for cell in self._cells(line)]
+        self._column = next((i for i, name in enumerate(names) if name in TIME_NAMES), None)
+
+    def _supposed(self, line: bytes) -> bytes | None:
+        """The first line that a table lacks which begins with data; None where it is no data."""
+        text = line.decode("utf-8", "replace")
+        found = columns_of(text, self._order)
+        if found is None or not _is_number(text.split(found[0])[-1]):
+            return None
+        return found[0].join(found[1]).encode()
+
     def _is_header(self, line: bytes) -> bool:
-        """Whether a line names a channel or the time; of a later file it may be data at once."""
-        named = self._channels | TIME_NAMES
-        return any({cell, cell.lower()} & named for cell in self._cells(line))
+        """Whether a line names a channel or the time."""
+        text = line.decode("utf-8", "replace")
+        cells = {cell.strip().strip('"') for cell in text.split(separator_of(text))}
+        return not cells.isdisjoint(self._order) or any(c.lower() in TIME_NAMES for c in cells)
 
     def _cells(self, line: bytes) -> list[str]:
         text = line.decode("utf-8", "replace")
@@ -152,10 +171,18 @@ class GrowingTable(Source):
         assert self._header is not None
         table = b"\n".join([self._header, *rows, b""])
         cells, column = self._cells(rows[0]), self._column
-        if column is None and "-" in cells[0][1:]:
+        if column is None and "-" in cells[0] and not _is_number(cells[0]):
             column = 0  # a first column of dates under another name, as read_series takes it
         if column is not None and column < len(cells):
             return taken(self.path.stem, cells[column], self.path.name, table)
         # Without times the same rows may come again in another file.
         where = f"{self.path.name}|{self._inode}"
         return taken(self.path.stem, f"row {number + 1}", where, table)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", "."))
+    except ValueError:
+        return False
+    return True

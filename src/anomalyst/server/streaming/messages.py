@@ -8,7 +8,7 @@ from typing import Any
 
 from anomalyst.senses.series import TIME_NAMES
 
-SEPARATORS = ";\t|,"
+SEPARATORS = ";\t|,"  # the comma last: it may be a decimal's
 
 
 class NotUnderstood(Exception):
@@ -54,16 +54,26 @@ def time_of(row: Mapping[str, str]) -> str | None:
     return next((cell for name, cell in row.items() if name.lower() in TIME_NAMES), None)
 
 
+def columns_of(line: str, channels: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
+    """What cuts a line into the channels, or a time and these, and what its cells are then.
+
+    None if nothing does.
+    """
+    for separator in SEPARATORS:
+        extra = line.count(separator) + 1 - len(channels)
+        if extra in (0, 1):
+            return separator, ("time",) * extra + tuple(channels)
+    return None
+
+
 def _line(line: str, channels: Sequence[str]) -> dict[str, str]:
-    for separator in SEPARATORS:  # the comma last: it may be a decimal's
-        cells = [cell.strip() for cell in line.split(separator)]
-        if len(cells) == len(channels):
-            return dict(zip(channels, cells, strict=True))
-        if len(cells) == len(channels) + 1:
-            return dict(zip(("time", *channels), cells, strict=True))
-    raise NotUnderstood(
-        f"a line that is neither {', '.join(channels)} nor a time and these, cut by a comma or ;"
-    )
+    found = columns_of(line, channels)
+    if found is None:
+        raise NotUnderstood(
+            f"a line that is neither {', '.join(channels)} nor a time and these, cut by comma or ;"
+        )
+    separator, names = found
+    return dict(zip(names, (cell.strip() for cell in line.split(separator)), strict=True))
 
 
 def _cell(value: Any) -> str:

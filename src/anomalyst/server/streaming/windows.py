@@ -16,6 +16,7 @@ from anomalyst.senses.series import LEAST_SAMPLES
 from anomalyst.server.streaming.sources import Taken
 
 Row = TypeVar("Row")
+MOST_SECONDS = 1e8  # three years
 LONGEST_LABEL = 60  # characters of a time in a window's name
 
 
@@ -44,6 +45,9 @@ class Cut:
         Raises AnomalystError for a window too short to be judged, or rows that no window holds.
         """
         rate = sense.rate_hz or 1.0
+        for option, seconds in (("--window", window), ("--stride", stride)):
+            if seconds is not None and not 0 < seconds < MOST_SECONDS:
+                raise AnomalystError(f"{option} {seconds:g}: a number of seconds is needed.")
         rows = _taught_rows(product, sense) if window is None else round(window * rate)
         if rows < LEAST_SAMPLES:
             raise AnomalystError(
