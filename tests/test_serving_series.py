@@ -20,7 +20,7 @@ from sqlalchemy import select
 
 import anomalyst.server.streaming.journal as journal_file
 from anomalyst.errors import AnomalystError
-from anomalyst.inspector import Inspector
+from anomalyst.inspection.signals import learn_signals
 from anomalyst.senses.sense import SignalSense
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.load_test import free_port
@@ -44,7 +44,7 @@ SENSE = SignalSense(kind="series", rate_hz=10, channels=("torque", "temperature"
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory, inspector: Inspector) -> Path:
+def taught(tmp_path_factory) -> Path:
     """Products taught from 21 curves of 160 samples, and from as many sounds."""
     folder, rng = tmp_path_factory.mktemp("taught"), np.random.default_rng(1)
     for name, sense, draw, ending in (
@@ -52,7 +52,7 @@ def taught(tmp_path_factory, inspector: Inspector) -> Path:
         ("fan", SignalSense(kind="audio"), sound, "wav"),
     ):
         good = [draw(folder / f"{name}{i:02d}.{ending}", rng) for i in range(21)]
-        inspector.teach(name, good, sense=sense).save(folder / "products" / name)
+        learn_signals(name, good, sense).save(folder / "products" / name)
     return folder / "products"
 
 
