@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, convert, demo, export, inspect, teach
+from anomalyst.cli import chat, convert, demo, export, find, inspect, teach
 from anomalyst.cli.bench import baselines, inspection, making, series, server, training, voice
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
@@ -41,6 +41,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
+    find.find,
     *(
         evaluate.evaluate,
         mmad.mmad,

@@ -1,0 +1,141 @@
+"""What may be found: an inspection by one of its senses, or a file of a folder."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.hardware.processor import checked_choice
+from anomalyst.inspection.parts import part_name
+from anomalyst.io.pictures import PICTURE_SUFFIXES
+from anomalyst.senses import audio, fields, video
+from anomalyst.senses.fields import FieldView
+from anomalyst.senses.sense import Sense, SignalSense
+from anomalyst.senses.series import SeriesReading
+from anomalyst.senses.space import FILE_SENSES, SensedFile
+
+TABLES = frozenset({".csv", ".tsv", ".parquet"})  # a .txt or .npy beside them may be anything
+NAMED = {"depth": fields.SUFFIXES, "thermal": fields.SUFFIXES, "series": TABLES | {".npy", ".txt"}}
+SHOWN_NAMES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One file that may be found, and what it belongs to."""
+
+    file: SensedFile
+    digest: str  # SHA-256 of its content
+    name: str  # as people call it
+    inspection: str | None = None  # None: a file of a folder
+    product: str | None = None
+    verdict: str | None = None
+    created_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """Of its vector: content, sense and how it is read, as 64 hexadecimal digits."""
+        return hashlib.sha256(f"{self.file.read_as}\n{self.digest}".encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What could not be compared: reason -> names."""
+
+    by_reason: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, name: str, error: AnomalystError | str) -> None:
+        """One more, and why."""
+        reason = error.reason if isinstance(error, PictureError) else str(error)
+        self.by_reason.setdefault(reason, []).append(name)
+
+    def notes(self) -> list[str]:
+        """A sentence for each reason."""
+        return [
+            f"left out: {', '.join(names[:SHOWN_NAMES])}"
+            f"{f' and {len(names) - SHOWN_NAMES} more' if len(names) > SHOWN_NAMES else ''}: "
+            f"{reason}"
+            for reason, names in self.by_reason.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """How files without a product are read."""
+
+    depth_unit: str = "mm"
+    thermal_unit: str = ""  # must be said where there is heat
+    rate: float | None = None  # samples a second, of tables without a column of times
+
+    def __post_init__(self) -> None:
+        SeriesReading(rate_hz=self.rate)  # refuses a rate that is none
+
+    def of(self, sense: str) -> Sense | None:
+        """How a file of a sense is read. Raises AnomalystError for a unit that is none."""
+        if sense == "depth":
+            return FieldView(kind="depth", unit=self.depth_unit)
+        if sense == "thermal":
+            return FieldView(kind="thermal", unit=self.thermal_unit)
+        return SignalSense(kind="series", rate_hz=self.rate) if sense == "series" else None
+
+
+def of_sense(items: Iterable[Item], sense: str | None) -> list[Item]:
+    """Those of one sense; None: of any. Raises AnomalystError for a word that is none."""
+    if sense is None:
+        return list(items)
+    checked_choice("--sense", sense, FILE_SENSES)
+    return [item for item in items if item.file.sense == sense]
+
+
+def folder_items(places: Sequence[Path], readings: Readings, left_out: LeftOut) -> list[Item]:
+    """Files, and all files in folders and the folders in these, that are of some sense, by name.
+
+    Raises AnomalystError for a place that is not there.
+    """
+    found: dict[Path, Item] = {}
+    for place in places:
+        if not place.exists():
+            raise AnomalystError(f"--among {place}: there is no such file or folder.")
+        for path in _files_in(place):
+            sense = sense_of_name(path)
+            if sense is None:
+                if place == path:
+                    left_out.add(str(path), "its name's ending tells no sense that is known.")
+                continue
+            try:
+                file = SensedFile(sense=sense, path=path, reading=readings.of(sense))
+                found[path.resolve()] = Item(file=file, digest=_digest(path), name=str(path))
+            except AnomalystError as error:
+                left_out.add(str(path), error)
+            except OSError as error:
+                left_out.add(str(path), f"cannot be read ({error.strerror}).")
+    return list(found.values())
+
+
+def sense_of_name(path: Path) -> str | None:
+    """The sense that a file's name tells: `p07_depth.png`, `p07.wav`, `p07.mp4`; None: none."""
+    suffix = path.suffix.lower()
+    for sense, suffixes in NAMED.items():
+        if suffix in suffixes and part_name(path, sense) != path.stem:
+            return sense
+    endings = {"image": PICTURE_SUFFIXES, "audio": audio.SUFFIXES, "series": TABLES,
+               "video": video.SUFFIXES}  # fmt: skip
+    return next((sense for sense, known in endings.items() if suffix in known), None)
+
+
+def _files_in(place: Path) -> list[Path]:
+    """The file itself, or all that are not hidden below a folder, by name."""
+    if place.is_file():
+        return [place]
+    return [
+        path
+        for path in sorted(place.rglob("*"))
+        if not any(part.startswith(".") for part in path.relative_to(place).parts)
+        and path.is_file()
+    ]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
