@@ -78,7 +78,8 @@ class Among:
 
     def items(self, readings: "Readings", left_out: "LeftOut") -> "tuple[list[Item], Kept]":
         """What may be found, and where its vectors are kept."""
-        from anomalyst.server.finding.items import folder_items, of_sense
+        from anomalyst.server.finding.folders import folder_items
+        from anomalyst.server.finding.items import of_sense
         from anomalyst.server.finding.search import Kept
 
         folder = self.home / "embeddings"
