@@ -195,8 +195,8 @@ def _show(found: "Found") -> None:
         item = hit.item
         when = item.created_at.strftime("%Y-%m-%d %H:%M") if item.created_at else ""
         rows.append((item.name, f"{hit.similarity:.3f}", item.file.sense, item.product or "",
-                     item.verdict or "", when, item.inspection or ""))  # fmt: skip
-    heads = ("file", "similarity", "sense", "product", "verdict", "when (UTC)", "inspection")
+                     item.verdict or "", when))  # fmt: skip
+    heads = ("file", "similarity", "sense", "product", "verdict", "when (UTC)")
     used = [i for i in range(len(heads)) if any(row[i] for row in rows)]
     print_table(
         f"{found.query.name}: {found.searched} files compared, {found.encoded} of them new",

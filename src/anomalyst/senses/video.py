@@ -7,11 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from anomalyst.backbones.huggingface_families import CLIP
 from anomalyst.errors import RecordingError
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
@@ -19,7 +15,6 @@ CLIP_SECONDS, CLIPS = 2, 5
 LEAST_SECONDS = 0.5
 LONGEST_SECONDS = 600.0  # all frames up to the last one needed are decoded
 LOST_MOST = 0.1  # of the frames that a file announces
-CROPS = 3  # squares cut from each frame, evenly along its longer side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,26 +71,6 @@ def clip_frames(count: int, rate: float) -> list[tuple[int, int]]:
         (ceil(start * exact), min(count, ceil((start + CLIP_SECONDS) * exact)) - 1)
         for start in starts
     ]
-
-
-def film_input(film: Film, *, side_px: int = 224) -> Tensor:
-    """Three squares of each clip, standardised by CLIP's mean and std: (3 S, 3, 2, side, side).
-
-    As the published code prepares films: the shorter side becomes `side_px` (bilinear), and
-    squares are cut at the begin, in the middle and at the end of the longer one.
-    """
-    pixels = torch.from_numpy(film.frames).permute(0, 3, 1, 2).float() / 255  # (2 S, 3, H, W)
-    height, width = pixels.shape[2:]
-    short = min(height, width)
-    size = [side_px if side == short else int(side * side_px / short) for side in (height, width)]
-    pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-    mean, std = (torch.tensor(one)[:, None, None] for one in CLIP)
-    clips = ((pixels - mean) / std).unflatten(0, (-1, 2)).transpose(1, 2)  # (S, 3, 2, H, W)
-    squares = []
-    for share in range(CROPS):
-        top, left = (ceil((side - side_px) * share / (CROPS - 1)) for side in size)
-        squares.append(clips[..., top : top + side_px, left : left + side_px])
-    return torch.stack(squares, 1).flatten(0, 1)
 
 
 def _opened(path: Path) -> cv2.VideoCapture:

@@ -23,13 +23,14 @@ from anomalyst.senses.audio import read_audio
 from anomalyst.senses.imagebind_inputs import (
     clip_tokenizer,
     field_input,
+    film_input,
     imu_input,
     picture_input,
     sound_input,
     text_input,
 )
 from anomalyst.senses.space import Embedded, SensedFile
-from anomalyst.senses.video import film_input, read_film
+from anomalyst.senses.video import read_film
 
 TOWER_OF = {"image": "image", "video": "image", "depth": "depth", "thermal": "thermal",
             "audio": "audio", "series": "imu"}  # fmt: skip
@@ -72,8 +73,8 @@ class ImageBindSpace:
         """A file as its tower takes it, a batch of one, and what was changed."""
         tower: Any = self.config.tower(TOWER_OF[file.sense])
         if file.sense == "video":
-            film = read_film(file.path)
-            return film_input(film, side_px=tower.size_hw[0])[None], film.notes
+            one = film_input(read_film(file.path), side_px=tower.size_hw[0])
+            return one.values[None], one.notes
         if file.sense == "image":
             one = picture_input(open_picture(file.path), side_px=tower.size_hw[0])
             return one.values[None], one.notes

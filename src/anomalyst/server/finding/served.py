@@ -35,22 +35,24 @@ class ServedSpace:
     It is a `Space`.
     """
 
-    def __init__(self, service: Service):
-        self.service = service
+    def __init__(self, service: Service, query: Query):
+        self.service, asked = service, query.what
+        # A problem of the query is told by its sender's name; those of others are told by search.
+        self.names = {str(asked.path): query.name} if isinstance(asked, SensedFile) else {}
         about = service.run_task(Embed())
         self.name, self.fingerprint = str(about["name"]), str(about["fingerprint"])
         self.senses, self.across = tuple(about["senses"]), str(about["across"])
 
     def of_file(self, file: SensedFile) -> Embedded:
         """Where a file lies. Raises PictureError."""
-        return self._embedded(file, {str(file.path): file.path.name})
+        return self._embedded(file)
 
     def of_text(self, text: str) -> Embedded:
         """Where a sentence lies. Raises AnomalystError."""
-        return self._embedded(text, {})
+        return self._embedded(text)
 
-    def _embedded(self, what: SensedFile | str, names: dict[str, str]) -> Embedded:
-        found = self.service.run_task(Embed(what=what), names=names)
+    def _embedded(self, what: SensedFile | str) -> Embedded:
+        found = self.service.run_task(Embed(what=what), names=self.names)
         return Embedded(np.asarray(found["vector"], np.float32), tuple(found["notes"]))
 
 
@@ -78,7 +80,8 @@ def find_in_record(
     kept = Kept(folder=service.config.home / "embeddings", name="record", whole=whole)
     with _folder(asked, service.config.home) as folder:
         query = _query(service, asked, folder, readings)
-        return search(query, items, ServedSpace(service), kept, top=top, left_out=left_out)
+        space = ServedSpace(service, query)
+        return search(query, items, space, kept, top=top, left_out=left_out)
 
 
 def _folder(asked: str | Sent, home: Path) -> AbstractContextManager[str]:
