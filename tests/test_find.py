@@ -21,8 +21,10 @@ from anomalyst.senses.fields import FieldView
 from anomalyst.senses.imagebind_inputs import film_input
 from anomalyst.senses.space import SensedFile
 from anomalyst.senses.video import Film, clip_frames, read_film
-from anomalyst.server.finding.folders import sense_of_name
+from anomalyst.server.finding.folders import folder_items, sense_of_name
+from anomalyst.server.finding.items import LeftOut, Readings
 from anomalyst.server.finding.ranking import nearest_first
+from anomalyst.server.finding.search import Kept, Query, search
 from anomalyst.server.finding.vectors import Vectors
 from anomalyst.synthetic.senses import make_sensed_part
 from sensed import curve, sound
@@ -172,10 +174,10 @@ def test_an_imagebind_and_a_clip_embed_as_their_own_towers_do(part, tmp_path):
     clip = open_space(f"clip:{save_clip(tmp_path / 'clip')}")
     words = clip.towers.embed("text", clip.towers.tokens(["a good cookie"]))[0].numpy()
     assert clip.of_text("a good cookie").vector @ words > 0.9999
-    arguments = ["find", "--text", "a good cookie", "--among", str(folder), "--json", "--home",
-                 str(tmp_path), "--encoder", f"clip:{tmp_path / 'clip'}"]  # fmt: skip
+    arguments = ["find", "--text", "a good cookie", "--among", str(folder), str(path), "--json",
+                 "--home", str(tmp_path), "--encoder", f"clip:{tmp_path / 'clip'}"]  # fmt: skip
     found = json.loads(run(app, arguments).stdout)
-    assert [hit["sense"] for hit in found["hits"]] == ["image"]
+    assert {hit["sense"] for hit in found["hits"]} == {"image", "video"}
     assert any("1 audio file" in note and "has no tower" in note for note in found["notes"])
 
 
@@ -211,6 +213,24 @@ def test_vectors_are_kept_by_space_and_a_damaged_file_is_none(tmp_path):
     assert list(Vectors.read(tmp_path, "record", "f" * 16).known) == ["ab" * 32]
     kept.path.write_bytes(kept.path.read_bytes()[:40])
     assert not Vectors.read(tmp_path, "record", "f" * 16).known
+
+
+def test_an_interrupted_search_keeps_what_it_did(part, tmp_path):
+    readings = Readings(thermal_unit="C")
+    items, space = folder_items([part[0]], readings, LeftOut()), open_space("drawn")
+    query, kept = Query(what="a disc", name="a disc"), Kept(folder=tmp_path, name="among")
+
+    def stop(done, total):
+        assert total == 5
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(query, items, space, kept, top=5, told=stop)
+    assert search(query, items, space, kept, top=5).encoded == 3
+    (tmp_path / "file").touch()  # where no folder can be made
+    lost = search(query, items, space, Kept(folder=tmp_path / "file", name="x"), top=5)
+    assert len(lost.hits) == 5 and any("were not kept" in note for note in lost.notes)
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,18 @@ from typer import Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, print_table, progress, say
+from anomalyst.cli.senses import ManyFiles
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.server.finding.items import Item, LeftOut, Readings
     from anomalyst.server.finding.search import Found, Kept, Query
+
+
+class ManyPlaces(ManyFiles):
+    """`--among` takes all places that follow."""
+
+    many = ("--among",)
 
 
 def _file(help_: str) -> Any:
@@ -65,8 +72,8 @@ class Among:
     among: Annotated[
         list[Path] | None,
         Option(
-            metavar="DIR",
-            help="Look through this folder or file instead of the record; may be repeated.",
+            metavar="DIR...",
+            help="Look through these folders or files instead of the record.",
         ),
     ] = None
     product: Annotated[str | None, Option(metavar="NAME", help="Only inspections of it.")] = None
@@ -103,7 +110,10 @@ class Among:
 
         config = ServingConfig(home=self.home, products=self.products, database=self.database)
         wanted = Filter(product=self.product, since=self.since, state="done")
-        return record_items(open_record(config), wanted, self.products, left_out)
+        store = open_record(config)
+        found = record_items(store, wanted, self.products, left_out)
+        store.engine.dispose()
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

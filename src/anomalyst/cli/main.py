@@ -52,6 +52,7 @@ COMMANDS = (
         search.crossval,
     ),
 )
+MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: find.ManyPlaces}
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.corrections),
@@ -70,7 +71,7 @@ STUDIES = (
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:
-    app.command(cls=ManyFiles if command in (teach.teach, inspect.inspect) else None)(command)
+    app.command(cls=MANY_FILES.get(command))(command)
 for command in BENCHES:
     inspection.app.command()(command)
 for command in STUDIES:
