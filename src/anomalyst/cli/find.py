@@ -163,7 +163,7 @@ def find(
     The first search encodes the record, later ones what is new (kept in HOME/embeddings).
 
     Example: anomalyst find --audio new/p07.wav --sense audio
-    Example: anomalyst find --text "a metal disc with a scratch" --product disc --out found
+    Example: anomalyst find --text "a metal disc" --product disc --out found
     Example: anomalyst find --image part.png --among archive/ --encoder clip:models/clip-vit-b32
     """
     from anomalyst.backbones.spaces import open_space

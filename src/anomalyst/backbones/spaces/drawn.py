@@ -54,7 +54,7 @@ class DrawnSpace:
         if len(strange) == len(words):
             raise AnomalystError(
                 f"--text {text!r}: the shipped towers know none of its words, only the "
-                f"{len(known)} of drawn captions; use words as in 'a metal disc with a scratch', "
+                f"{len(known)} of drawn captions; use words as in 'a metal disc', "
                 "or give --encoder imagebind:DIR or clip:DIR."
             )
         notes = (f"words that the shipped towers never heard: {', '.join(strange)}",)

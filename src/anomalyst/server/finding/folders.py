@@ -6,10 +6,8 @@ from pathlib import Path
 
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.parts import part_name
-from anomalyst.io.pictures import PICTURE_SUFFIXES
-from anomalyst.senses import audio, video
 from anomalyst.senses.space import SensedFile
-from anomalyst.server.finding.items import NAMED, TABLES, Item, LeftOut, Readings
+from anomalyst.server.finding.items import NAMED, Item, LeftOut, Readings, sense_of_ending
 
 
 def folder_items(places: Sequence[Path], readings: Readings, left_out: LeftOut) -> list[Item]:
@@ -43,9 +41,7 @@ def sense_of_name(path: Path) -> str | None:
     for sense, suffixes in NAMED.items():
         if suffix in suffixes and part_name(path, sense) != path.stem:
             return sense
-    endings = {"image": PICTURE_SUFFIXES, "audio": audio.SUFFIXES, "series": TABLES,
-               "video": video.SUFFIXES}  # fmt: skip
-    return next((sense for sense, known in endings.items() if suffix in known), None)
+    return sense_of_ending(path)
 
 
 def _files_in(place: Path) -> list[Path]:

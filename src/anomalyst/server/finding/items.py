@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.processor import checked_choice
@@ -16,9 +17,10 @@ from anomalyst.senses.space import FILE_SENSES, SensedFile
 
 TABLES = frozenset({".csv", ".tsv", ".parquet"})  # a .txt or .npy beside them may be anything
 NAMED = {"depth": fields.SUFFIXES, "thermal": fields.SUFFIXES, "series": TABLES | {".npy", ".txt"}}
-ENDINGS = frozenset().union(
-    PICTURE_SUFFIXES, audio.SUFFIXES, TABLES, video.SUFFIXES, *NAMED.values()
-)
+OF_ENDING = {
+    "image": PICTURE_SUFFIXES, "audio": audio.SUFFIXES, "series": TABLES, "video": video.SUFFIXES,
+}  # fmt: skip
+ENDINGS = frozenset().union(*OF_ENDING.values(), *NAMED.values())
 SHOWN_NAMES = 3
 
 
@@ -79,6 +81,12 @@ class Readings:
         if sense == "thermal":
             return FieldView(kind="thermal", unit=self.thermal_unit)
         return SignalSense(kind="series", rate_hz=self.rate) if sense == "series" else None
+
+
+def sense_of_ending(path: Path) -> str | None:
+    """What a file most likely is, by its ending alone; None: nothing that is known."""
+    suffix = path.suffix.lower()
+    return next((sense for sense, known in OF_ENDING.items() if suffix in known), None)
 
 
 def of_sense(items: Iterable[Item], sense: str | None) -> list[Item]:
