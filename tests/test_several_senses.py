@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import pytest
 from typer.testing import CliRunner
 
@@ -9,6 +10,7 @@ from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.benchmarks.several_senses.judged import SeveralSenses, judge_products
 from anomalyst.evaluation.benchmarks.several_senses.report import by_condition, summary
+from anomalyst.synthetic.senses.part import SensesConfig, sensed_product
 
 
 def part(condition, heard, seen, together):
@@ -63,3 +65,18 @@ def test_drawn_products_are_taught_and_judged_and_the_run_goes_on(tmp_path):
         judge_products(SeveralSenses(products=2, good=4), tmp_path)
     with pytest.raises(AnomalystError, match="two or more of"):
         SeveralSenses(senses=("audio", "smell"))
+
+
+def test_a_drawn_line_is_written_as_files_of_five_senses(tmp_path):
+    words = ["data", "senses", str(tmp_path / "line"), "--good", "2", "--new", "3", "--seed", "3"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    truth = json.loads((tmp_path / "line/truth.json").read_text())
+    assert sum(one["condition"] == "sound" for one in truth.values()) == 1
+    for sense in ("image", "depth", "thermal", "audio", "series"):
+        assert [f.stem for f in sorted((tmp_path / "line/new" / sense).iterdir())] == list(truth)
+        assert len(list((tmp_path / "line/good" / sense).iterdir())) == 2
+    picture = cv2.imread(str(tmp_path / "line/good/image/p00.png"))
+    part = sensed_product(3, SensesConfig(size_px=160), good=1, faulty=0)[0][0]
+    assert (picture[..., ::-1] == part.picture).all()
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 1 and "is not empty" in str(again.exception)

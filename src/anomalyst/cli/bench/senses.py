@@ -36,7 +36,7 @@ def senses(
     from anomalyst.calibration.conformal import checked_rate
     from anomalyst.evaluation.benchmarks.several_senses.judged import SeveralSenses, judge_products
     from anomalyst.evaluation.benchmarks.several_senses.report import write_report
-    from anomalyst.inspection.parts import SENSES
+    from anomalyst.product_index import SENSES
 
     named = tuple(dict.fromkeys(one.strip() for one in only.split(",") if one.strip()))
     config = SeveralSenses(

@@ -12,22 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cv2
-import numpy as np
-import pandas
-import soundfile
-
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.config import InspectorConfig
-from anomalyst.inspection.parts import SENSES
 from anomalyst.inspector import Inspector
 from anomalyst.io.files import write_text
 from anomalyst.product import Product
+from anomalyst.product_index import SENSES
 from anomalyst.senses.fields import FieldView
 from anomalyst.senses.sense import Sense, SignalSense
 from anomalyst.synthetic.procedural.families import HELD_OUT
-from anomalyst.synthetic.senses import sound, vibration
+from anomalyst.synthetic.senses.files import write_part
 from anomalyst.synthetic.senses.part import SensedPart, SensesConfig, sensed_product
 from anomalyst.types import Inspection
 
@@ -136,22 +131,3 @@ def _row(part: SensedPart, found: Inspection) -> dict[str, Any]:
         },
         "seconds": sum(found.seconds.values()),
     }
-
-
-def write_part(folder: Path, name: str, part: SensedPart) -> dict[str, Path]:
-    """The files of a drawn part, as its sensors would leave them: sense -> file."""
-    files = {
-        "image": folder / f"{name}.png",
-        "depth": folder / f"{name}_depth.npy",
-        "thermal": folder / f"{name}_thermal.npy",
-        "audio": folder / f"{name}.wav",
-        "series": folder / f"{name}.csv",
-    }
-    cv2.imwrite(str(files["image"]), cv2.cvtColor(part.picture, cv2.COLOR_RGB2BGR))
-    np.save(files["depth"], part.depth_mm)
-    np.save(files["thermal"], part.heat_c)
-    soundfile.write(files["audio"], part.sound, sound.RATE_HZ)
-    table = pandas.DataFrame(part.imu, columns=list(vibration.CHANNELS))
-    table.insert(0, "time", np.arange(len(table)) / vibration.RATE_HZ)
-    table.to_csv(files["series"], index=False, float_format="%.6g")
-    return files
