@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from anomalyst.cli import chat, convert, demo, export, find, inspect, teach
-from anomalyst.cli.bench import baselines, inspection, making, series, server, training, voice
+from anomalyst.cli.bench import (
+    baselines,
+    inspection,
+    making,
+    series,
+    server,
+    training,
+    voice,
+)
+from anomalyst.cli.bench import (
+    senses as senses_bench,
+)
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.senses import ManyFiles
@@ -56,7 +67,7 @@ MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: fin
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.corrections),
-    *(series.series, voice.voice),
+    *(senses_bench.senses, series.series, voice.voice),
 )
 STUDIES = (
     few_shot.few_shot,
