@@ -7,7 +7,7 @@ for these only the shape is the published one, and the rest is ours, said at eac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,9 @@ def film_input(
     """
     pixels = torch.from_numpy(film.frames).permute(0, 3, 1, 2).float() / 255  # (2 S, 3, H, W)
     short = min(pixels.shape[2:])
-    size_hw = [side_px if side == short else side * side_px // short for side in pixels.shape[2:]]
+    size_hw = [
+        side_px if side == short else floor(side / short * side_px) for side in pixels.shape[2:]
+    ]
     pixels = F.interpolate(pixels, size=size_hw, mode="bilinear", align_corners=False)
     mean, std = (torch.tensor(one)[:, None, None] for one in standard)
     clips = ((pixels - mean) / std).unflatten(0, (-1, 2)).transpose(1, 2)  # (S, 3, 2, H, W)

@@ -64,11 +64,11 @@ def clip_frames(count: int, rate: float) -> list[tuple[int, int]]:
     """
     if count / rate < CLIP_SECONDS:
         return [(0, count - 1)]
-    exact = Fraction(rate).limit_denominator(1001)  # 30000/1001 and the like
-    spare = count / exact - CLIP_SECONDS
-    starts = [spare * number / (CLIPS - 1) for number in range(CLIPS)]
+    # Seconds in floats, as the reference counts: exactly, some frames would differ by one.
+    spare = Fraction(count / rate - CLIP_SECONDS)
+    starts = [spare / (CLIPS - 1) * number for number in range(CLIPS)]
     return [
-        (ceil(start * exact), min(count, ceil((start + CLIP_SECONDS) * exact)) - 1)
+        (ceil(rate * float(start)), min(count, ceil(rate * float(start + CLIP_SECONDS))) - 1)
         for start in starts
     ]
 
