@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.senses.space import SensedFile, Space
 from anomalyst.server.finding.items import Item, LeftOut
 from anomalyst.server.finding.ranking import nearest_first
@@ -140,7 +140,7 @@ def _encode(
             try:
                 vectors.known[key] = space.of_file(item.file).vector
                 count += 1
-            except AnomalystError as error:
+            except PictureError as error:
                 left_out.add(item.name, error)
             if time.monotonic() - saved > SAVE_SECONDS:
                 _saved(vectors, set(vectors.known))
