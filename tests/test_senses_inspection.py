@@ -131,8 +131,8 @@ def test_several_senses_of_one_part_give_one_verdict(line, taught, tmp_path):
     assert found["n0"]["score"] < min(found[n]["score"] for n in ("n1", "n2"))
     assert found["n1"]["sense"] == "audio+series" and found["n1"]["guaranteed"]
     assert [one["sense"] for one in found["n1"]["senses"]] == ["audio", "series"]
-    assert found["n1"]["answer"].startswith("Anomalous by sound: ")
-    assert "sensors" in found["n2"]["answer"].split(":")[0]
+    assert found["n1"]["answer"].startswith("Anomalous by sound (0.")
+    assert "by sensors (" in found["n2"]["answer"]
     product = Product.load(taught / "both")
     assert product.joint is not None and len(product.joint.scores) == 21
     product.save(tmp_path / "copy")

@@ -169,6 +169,24 @@ def test_teach_correct_and_find_again(page, server):
     assert page.text_content("#history-view .an-name") == DEFECT.name
 
 
+def test_the_history_finds_what_resembles_a_file_or_a_sentence(page, server):
+    drop(page, GOOD)
+    drop(page, DEFECT)
+    open_page(page, server, "history")
+    page.wait_for_selector("#history-total :text(' of ')")
+    page.click("text=Find what resembles")
+    page.set_input_files("#history-file input[type=file]", str(DEFECT))
+    page.wait_for_selector("#history-file :text('fracture-001')")
+    page.click("#history-find")
+    page.wait_for_selector("#history-total :text('most similar')")
+    page.click("#history-table [role=gridcell]:has-text('1.000 by image') >> nth=0")
+    page.wait_for_selector("#history-view .an-viewer")
+    assert page.text_content("#history-view .an-name") == DEFECT.name
+    page.fill("#history-words textarea, #history-words input", "a metal disc")
+    page.click("#history-find")  # both at once
+    page.wait_for_selector("text=give either a sentence or a file")
+
+
 def test_the_review_queue_is_worked_off_with_keys(page, server):
     drop(page, GOOD)
     open_page(page, server, "review")

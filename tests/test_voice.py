@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,13 @@ from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.voice import chosen_belief
 from anomalyst.training.tasks.voice_networks import ctc
 from anomalyst.voice import speaking
+from anomalyst.voice.beams import likeliest
 from anomalyst.voice.convolutional import (
     ConvolutionalConfig,
     ConvolutionalRecogniser,
     collapsed,
 )
+from anomalyst.voice.encoding import encoded
 from anomalyst.voice.factory_noise import drawn_noise, in_a_room, speech_power, with_noise
 from anomalyst.voice.log_mel import log_mel, mel_filters
 from anomalyst.voice.sound import Sound, read_sound
@@ -211,10 +214,66 @@ def test_tokens_are_those_of_transformers_generate():
     wave = 0.1 * np.random.default_rng(2).standard_normal(RATE // 2)
     features = transcriber.features(Sound(wave=wave.astype(np.float32)))
     assert features.shape == (1, 80, 100)  # the whole block, which any Whisper needs
-    ours, logs = transcriber.tokens(features)
+    written = transcriber.written(features, 1)
+    ours, logs = list(written.tokens), written.logs
     theirs = model.generate(features, max_length=24, do_sample=False)[0].tolist()
     assert ours == [token for token in theirs if token not in (1, 2)]
     assert len(set(ours)) > 3 and len(logs) >= len(ours)
+
+
+def test_with_enough_beams_no_transcript_is_better():
+    shares = {}  # after these tokens -> log shares of end, 1 and 2
+
+    def log_shares(said: tuple[int, ...]) -> torch.Tensor:
+        random = torch.Generator().manual_seed(hash(said) % 2**31)
+        return shares.setdefault(said, torch.rand(3, generator=random).log().log_softmax(0))
+
+    def mean_log(path: tuple[int, ...]) -> float:
+        return sum(float(log_shares(path[:i])[one]) for i, one in enumerate(path)) / len(path)
+
+    beginnings: list[tuple[int, ...]] = [()]
+
+    def read(tokens: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        nonlocal beginnings
+        if tokens.shape[1] == 1:
+            new = zip(rows.tolist(), tokens[:, 0].tolist(), strict=True)
+            beginnings = [(*beginnings[row], token) for row, token in new]
+        return torch.stack([log_shares(one) for one in beginnings])
+
+    found = likeliest(read, [9, 9], 0, 4, beams=81)
+    ended = [(*said, 0) for n in range(4) for said in product((1, 2), repeat=n)]
+    best = max(ended, key=mean_log)
+    assert found.tokens == best[:-1] and found.score == pytest.approx(mean_log(best))
+
+
+def test_beams_that_share_what_was_computed_write_as_those_that_do_not():
+    model = tiny_whisper()
+    transcriber = Transcriber(model, tokenizer=None)
+    features = torch.randn(1, 80, 100)
+    hidden = encoded(model, features)
+    beginnings: list[list[int]] = []
+
+    def read_anew(tokens: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        nonlocal beginnings
+        new = tokens.tolist()
+        first = not beginnings
+        beginnings = [
+            (beginnings[r] if beginnings else []) + t for r, t in zip(rows, new, strict=True)
+        ]
+        ids = torch.tensor(beginnings)
+        states = hidden.expand(len(ids), -1, -1)
+        read = model.get_decoder()(input_ids=ids, encoder_hidden_states=states, use_cache=False)
+        scores = model.proj_out(read.last_hidden_state[:, -1])
+        scores[:, transcriber.never] = -torch.inf
+        if first:
+            scores[:, transcriber.not_first] = -torch.inf
+        return scores.log_softmax(1)
+
+    ours = transcriber.written(features, 4)
+    theirs = likeliest(read_anew, transcriber.start, 1, 23, 4)
+    assert ours.tokens == theirs.tokens and len(ours.tokens) > 1
+    assert ours.score == pytest.approx(theirs.score, abs=1e-5)
+    assert ours.score >= transcriber.written(features, 1).score
 
 
 def test_a_model_of_many_languages_is_asked_for_english_words_without_times():
@@ -226,7 +285,7 @@ def test_a_model_of_many_languages_is_asked_for_english_words_without_times():
     assert transcriber.start == [2, 80, 82, 85]
     features = torch.randn(1, 80, 100)
     theirs = model.generate(features, language="en", task="transcribe", max_length=24)[0].tolist()
-    ours, _ = transcriber.tokens(features)
+    ours = list(transcriber.written(features, 1).tokens)
     assert ours and ours == [token for token in theirs if token not in (1, 2, 80, 82, 85)]
 
 

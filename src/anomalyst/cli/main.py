@@ -8,8 +8,19 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, convert, demo, export, inspect, teach
-from anomalyst.cli.bench import baselines, inspection, making, series, server, training, voice
+from anomalyst.cli import chat, convert, demo, export, find, inspect, teach
+from anomalyst.cli.bench import (
+    baselines,
+    inspection,
+    making,
+    series,
+    server,
+    training,
+    voice,
+)
+from anomalyst.cli.bench import (
+    senses as senses_bench,
+)
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.senses import ManyFiles
@@ -41,6 +52,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
+    find.find,
     *(
         evaluate.evaluate,
         mmad.mmad,
@@ -51,10 +63,11 @@ COMMANDS = (
         search.crossval,
     ),
 )
+MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: find.ManyPlaces}
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
-    *(series.series, voice.voice),
+    *(senses_bench.senses, series.series, voice.voice),
 )
 STUDIES = (
     few_shot.few_shot,
@@ -69,7 +82,7 @@ STUDIES = (
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:
-    app.command(cls=ManyFiles if command in (teach.teach, inspect.inspect) else None)(command)
+    app.command(cls=MANY_FILES.get(command))(command)
 for command in BENCHES:
     inspection.app.command()(command)
 for command in STUDIES:

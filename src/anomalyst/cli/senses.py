@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from typer import Option
 from typer.core import TyperCommand
@@ -136,12 +136,14 @@ def parts_of(given: Mapping[str, Sequence[Path]], taught: Sequence[str]) -> list
 class ManyFiles(TyperCommand):
     """A command whose options for files take all that follow, as a shell writes `good/*.wav`."""
 
+    many: ClassVar[tuple[str, ...]] = MANY
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """`--audio a b` is read as `--audio a --audio b`, up to the next option."""
         spread: list[str] = []
         taking = ""
         for word in args:
-            if word in MANY:
+            if word in self.many:
                 taking, first = word, True
                 continue
             if word.startswith("-"):

@@ -183,10 +183,10 @@ def _what(product: "Product") -> str:
             f"{count} good picture{'' if count == 1 else 's'}, pose {product.pose}, "
             f"{'fitted to it' if product.head else 'not fitted'}"
         )
-    from anomalyst.inspection.parts import senses_of
+    from anomalyst.inspection.parts import listed, senses_of
 
     senses = senses_of(product)
-    told = f"{count} good part{'' if count == 1 else 's'} by {' and '.join(senses)}"
+    told = f"{count} good part{'' if count == 1 else 's'} by {listed(list(senses))}"
     if len(senses) == 1:
         return told
     return told + (", calibrated together" if product.joint else ", each calibrated by itself")

@@ -25,16 +25,16 @@ def mosaic(
     """
     pictures = [s for s in found if s in PICTURES]
     signals = [s for s in found if s not in pictures]
-    sizes = {sense: _drawn_size(found[sense], sense) for sense in found}
-    wide = max(sum(sizes[s][1] for s in pictures), max((sizes[s][1] for s in signals), default=0))
-    sizes |= {s: (sizes[s][0], wide) for s in signals}
+    wide = max((found[s].size_hw[1] for s in signals), default=0)
+    sizes = {s: found[s].size_hw for s in signals} | _pictures_sizes(found, pictures, wide)
     corners, x, y = {}, 0, 0
     for sense in pictures:
         corners[sense] = (x, TITLE_PX)
-        x, y = x + sizes[sense][1], TITLE_PX + PICTURES_TALL
+        x, y = x + sizes[sense][1], TITLE_PX + sizes[sense][0]
     for sense in signals:
         corners[sense] = (0, y + TITLE_PX)
         y += TITLE_PX + sizes[sense][0]
+    wide = max(wide, x)
     picture = np.full((y, wide, 3), 255, np.uint8)
     whole = np.zeros((y, wide), np.float32)
     regions: list[Region] = []
@@ -57,11 +57,15 @@ def _view(one: Inspection) -> np.ndarray:
     return one.view
 
 
-def _drawn_size(one: Inspection, sense: str) -> tuple[int, int]:
-    height, width = one.size_hw
-    if sense in PICTURES:
-        return PICTURES_TALL, max(1, round(width * PICTURES_TALL / height))
-    return height, width
+def _pictures_sizes(
+    found: Mapping[str, Inspection], pictures: list[str], most_wide: int
+) -> dict[str, tuple[int, int]]:
+    """Equally tall pictures, no wider together than what goes over time below them; 0: no limit."""
+    shapes = {s: found[s].size_hw[1] / found[s].size_hw[0] for s in pictures}
+    tall = PICTURES_TALL
+    if pictures and most_wide:
+        tall = min(tall, int(most_wide / sum(shapes.values())))
+    return {s: (tall, max(1, int(tall * shape))) for s, shape in shapes.items()}
 
 
 def _moved(

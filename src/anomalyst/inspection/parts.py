@@ -16,7 +16,6 @@ from anomalyst.product import Product
 from anomalyst.senses.sense import SUFFIXES
 from anomalyst.types import Inspection, SenseFinding, Verdict
 
-SENSES = ("image", "depth", "thermal", "audio", "series")  # in the order they are shown
 MOST_APART_SECONDS = 600.0  # between the times at which senses took what is called one part
 EXIF_TAKEN = 36867
 
@@ -188,13 +187,21 @@ def _most_careful(found: Mapping[str, Inspection], p_value: float, rate: float) 
 def _sentence(
     verdict: Verdict, found: Mapping[str, Inspection], p_value: float, rate: float
 ) -> str:
-    each = ", ".join(f"{WORDS[sense]} p = {one.p_value:.3g}" for sense, one in found.items())
     if verdict == "normal":
-        return f"No anomaly found by {len(found)} senses (p = {p_value:.3g}; {each})."
+        return f"No anomaly found by {len(found)} senses (p = {p_value:.3g})."
     low = [sense for sense, one in found.items() if one.p_value <= 2 * rate]
     low = low or [min(found, key=lambda sense: found[sense].p_value)]
-    seen = " and ".join(WORDS[sense] for sense in low)
-    where = [r.where or r.place for sense in low for r in found[sense].regions[:2]]
-    told = f": {'; '.join(where)}" if where else ""
-    start = "Anomalous" if verdict == "anomalous" else "Unsure: please look"
-    return f"{start} by {seen}{told} (p = {p_value:.3g}; {each})."
+    told = [WORDS[sense] + _places(found[sense]) for sense in low]
+    start, end = ("Anomalous", "") if verdict == "anomalous" else ("Unsure", "; please look")
+    return f"{start} by {listed(told)}{end} (p = {p_value:.3g} of all {len(found)} senses)."
+
+
+def _places(found: Inspection) -> str:
+    """Where one sense found something, in brackets; nothing where it did not."""
+    places = [region.where or region.place for region in found.regions[:2]]
+    return f" ({'; '.join(places)})" if places else ""
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -12,6 +12,7 @@ WIDTH_PX = (640, 1600)  # least and most of the time axis
 STRIP_PX = {True: (256, 96), False: (160, 72)}  # spectrum or curves: of one channel, of several
 LEFT_PX, BELOW_PX, GAP_PX = 96, 30, 6
 PAPER, INK, LINE = (255, 255, 255), (60, 60, 60), (30, 90, 160)
+NEXT_TO = np.ones((3, 3), np.uint8)
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
 
@@ -26,15 +27,19 @@ class SignalView:
     bands: tuple[str, ...]  # of each channel, from low to high; empty: a plain curve
 
     def laid(self, found: np.ndarray) -> np.ndarray:
-        """A map (T, C) of moments and columns, float32, as one of the picture (H, W)."""
+        """A map (T, C) of moments and columns, float32, as one of the picture (H, W).
+
+        One band between two that stand out is shown as they are: a tone is one place, not stripes.
+        """
         height, width, _ = self.picture.shape
         whole = np.zeros((height, width), np.float32)
         wide = width - LEFT_PX
         each = found.shape[1] // len(self.strips)
         for index, (top, end) in enumerate(self.strips):
             own = found[:, index * each : (index + 1) * each].T[::-1]  # low bands lie below
+            closed = cv2.morphologyEx(np.ascontiguousarray(own), cv2.MORPH_CLOSE, NEXT_TO)
             whole[top:end, LEFT_PX:] = cv2.resize(
-                np.ascontiguousarray(own), (wide, end - top), interpolation=cv2.INTER_LINEAR
+                closed, (wide, end - top), interpolation=cv2.INTER_LINEAR
             )
         return whole
 
@@ -71,7 +76,7 @@ def view_of(recording: Recording, frames: Recording, sense: SignalSense) -> Sign
         own = frames.values[:, index * each : (index + 1) * each]
         if sense.as_spectrum:
             strip[:] = _spectrum(own, sense, (tall, wide))
-            bands = tuple(name.removeprefix(f"{names[index]} ") for name in frames.channels[:each])
+            bands = tuple(name.removeprefix(f"{names[0]} ") for name in frames.channels[:each])
         else:
             _curve(strip, own[:, 0])
         _labels(picture, (top, end), names[index] if len(names) > 1 else "", bands)

@@ -1,17 +1,19 @@
 """What the six towers of ImageBind take, made as the published model's own code makes it.
 
-Pictures, sounds and texts: as that code does. It prepares neither depth, heat nor an IMU; for these
-only the shape is the published one, and the rest is ours, said at each function.
+Pictures, films, sounds and texts: as that code does. It prepares neither depth, heat nor an IMU;
+for these only the shape is the published one, and the rest is ours, said at each function.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from scipy.signal import resample_poly
 from torch import Tensor
@@ -20,8 +22,10 @@ from anomalyst.backbones.huggingface_families import CLIP, Triple
 from anomalyst.errors import AnomalystError
 from anomalyst.senses.kaldi_mel import RATE_HZ, log_mel
 from anomalyst.senses.recording import Recording
+from anomalyst.senses.video import Film
 
 CLIP_SECONDS, CLIPS = 2, 3
+SQUARES = 3  # cut from each frame of a film, evenly along its longer side
 MEL_MEAN, MEL_STD = -4.268, 9.138  # of AudioSet, the sounds it was trained on
 IMU_SECONDS, IMU_CHANNELS = 5, 6
 
@@ -47,6 +51,29 @@ def picture_input(
     pixels = torch.from_numpy(square.astype(np.float32) / 255).permute(2, 0, 1)  # (3, H, W)
     mean, std = (torch.tensor(one)[:, None, None] for one in standard)
     return Prepared((pixels - mean) / std, notes)
+
+
+def film_input(
+    film: Film, *, side_px: int = 224, standard: tuple[Triple, Triple] = CLIP
+) -> Prepared:
+    """A film -> three squares of each of its clips, (3 S, 3, 2, side, side), standardised.
+
+    Its shorter side becomes `side_px` (bilinear); squares are cut at the begin, in the middle and
+    at the end of the longer one.
+    """
+    pixels = torch.from_numpy(film.frames).permute(0, 3, 1, 2).float() / 255  # (2 S, 3, H, W)
+    short = min(pixels.shape[2:])
+    size_hw = [
+        side_px if side == short else floor(side / short * side_px) for side in pixels.shape[2:]
+    ]
+    pixels = F.interpolate(pixels, size=size_hw, mode="bilinear", align_corners=False)
+    mean, std = (torch.tensor(one)[:, None, None] for one in standard)
+    clips = ((pixels - mean) / std).unflatten(0, (-1, 2)).transpose(1, 2)  # (S, 3, 2, H, W)
+    squares = []
+    for share in range(SQUARES):
+        top, left = (ceil((side - side_px) * share / (SQUARES - 1)) for side in size_hw)
+        squares.append(clips[..., top : top + side_px, left : left + side_px])
+    return Prepared(torch.stack(squares, 1).flatten(0, 1), film.notes)  # (3 S, 3, 2, side, side)
 
 
 def field_input(values: np.ndarray, *, side_px: int = 224) -> Prepared:

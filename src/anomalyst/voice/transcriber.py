@@ -1,6 +1,7 @@
 """Sound -> words by a Whisper model, and whether they are to be believed."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer, EncoderDecoderCache, WhisperForCondition
 from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.senses.audio import RATE_HZ
+from anomalyst.voice.beams import BEAMS, Written, likeliest
 from anomalyst.voice.encoding import encoded
 from anomalyst.voice.log_mel import STRIDE, log_mel
 from anomalyst.voice.sound import Sound
@@ -82,14 +84,14 @@ class Transcriber:
 
     @torch.inference_mode()
     def transcribe(self, sound: Sound) -> Transcript:
-        """The words of a sound, the likeliest token after each other.
+        """The words of a sound.
 
         Raises AnomalystError where it lasts longer than the model's block.
         """
         started = time.perf_counter()
-        tokens, logs = self.tokens(self.features(sound))
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        confidence = float(torch.tensor(logs).mean().exp()) if tokens else 0.0
+        written = self.written(self.features(sound))
+        text = self.tokenizer.decode(list(written.tokens), skip_special_tokens=True).strip()
+        confidence = math.exp(written.score) if written.tokens else 0.0
         return Transcript(
             text=text,
             seconds=time.perf_counter() - started,
@@ -113,36 +115,32 @@ class Transcriber:
         wave = torch.nn.functional.pad(torch.from_numpy(sound.wave), (0, whole - len(sound.wave)))
         return log_mel(wave[None], self.model.config.num_mel_bins)
 
-    def tokens(self, features: Tensor) -> tuple[list[int], list[float]]:
-        """The likeliest tokens of a spectrogram, without the end, and the log of each's share.
-
-        The end, where it is reached, has a share in the list, too.
-        """
+    def written(self, features: Tensor, beams: int = BEAMS) -> Written:
+        """The likeliest tokens of a spectrogram (1, channels, T), of so many beams."""
         config = self.model.config
-        hidden = encoded(self.model, features)
+        hidden = encoded(self.model, features)  # (1, T / 2, D)
         cache: EncoderDecoderCache | None = None
-        said: list[int] = []
-        logs: list[float] = []
-        following = torch.tensor([self.start])
-        for _ in range(config.max_target_positions - len(self.start)):
-            read = self.model.get_decoder()(
-                input_ids=following,
-                encoder_hidden_states=hidden,
+
+        def read(tokens: Tensor, rows: Tensor) -> Tensor:
+            nonlocal cache
+            if cache is not None:
+                cache.reorder_cache(rows)
+            found = self.model.get_decoder()(
+                input_ids=tokens,
+                encoder_hidden_states=hidden.expand(len(tokens), -1, -1),
                 past_key_values=cache,
                 use_cache=True,
             )
-            cache = read.past_key_values
-            scores = self.model.proj_out(read.last_hidden_state[0, -1])  # (V,)
-            scores[self.never] = -torch.inf
-            if not said:
-                scores[self.not_first] = -torch.inf
-            token = int(scores.argmax())
-            logs.append(float(scores.log_softmax(0)[token]))
-            if token == self.model.generation_config.eos_token_id:
-                break
-            said.append(token)
-            following = torch.tensor([[token]])
-        return said, logs
+            scores = self.model.proj_out(found.last_hidden_state[:, -1])  # (K, V)
+            scores[:, self.never] = -torch.inf
+            if cache is None:
+                scores[:, self.not_first] = -torch.inf
+            cache = found.past_key_values
+            return torch.as_tensor(scores.log_softmax(1))
+
+        end = int(self.model.generation_config.eos_token_id)
+        most = config.max_target_positions - len(self.start)
+        return likeliest(read, self.start, end, most, beams)
 
 
 def check_folder(folder: Path) -> None:

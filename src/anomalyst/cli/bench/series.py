@@ -29,7 +29,8 @@ def series(
     """Score limits, EWMA, CUSUM, matrix profile and forecasters on SKAB, NAB and drawn signals.
 
     Each method learns from the beginning of each file (SKAB: 400 rows, NAB: the probation). Dials
-    are chosen on half of the files. Tables are in DIR/series.md and series.json, bars in
+    are chosen on half of the files. The memory of a taught product looks at whole recordings, so it
+    is scored on drawn signals only. Tables are in DIR/series.md and series.json, bars in
     series.png; the same command again goes on where an interrupted one stopped, file by file.
 
     Example: anomalyst bench series --skab sets/SKAB --nab sets/NAB --out out/series
@@ -41,6 +42,7 @@ def series(
             "there is nothing to measure on; give --skab DIR, --nab DIR or --drawn 48."
         )
     needs("evaluate", "matplotlib")
+    from anomalyst.detection.signals.judges import MEMORY
     from anomalyst.evaluation.benchmarks.series.costs import costs
     from anomalyst.evaluation.benchmarks.series.drawn_rows import drawn_rows
     from anomalyst.evaluation.benchmarks.series.report import (
@@ -51,19 +53,20 @@ def series(
     from anomalyst.evaluation.benchmarks.series.yardsticks import nab_rows, skab_rows
 
     names = read_methods(methods)
+    streams = [name for name in names if name != MEMORY]  # it looks ahead, too
     rows = []
     with progress("Measuring") as bar:
         told = counting(bar)
         if drawn:
             rows += drawn_rows(drawn, names, out / "drawn", told)
         if skab is not None:
-            rows += skab_rows(skab, names, out / "skab", told)
+            rows += skab_rows(skab, streams, out / "skab", told)
         if nab is not None:
-            rows += nab_rows(nab, names, out / "nab", told)
-        found = SeriesBench(rows=tuple(rows), costs=tuple(costs(names, told)))
+            rows += nab_rows(nab, streams, out / "nab", told)
+        found = SeriesBench(rows=tuple(rows), costs=tuple(costs(streams, told)))
     write_report(found, out)
     typer.echo(as_markdown(found))
-    typer.echo(f"Written to {out}: series.md, series.json, series.png")
+    typer.echo(f"Written to {out}: series.md, series.json{', series.png' if found.costs else ''}")
 
 
 def counting(bar: Bar) -> Callable[[str], None]:
@@ -78,9 +81,10 @@ def counting(bar: Bar) -> Callable[[str], None]:
 
 def read_methods(text: str) -> tuple[str, ...]:
     """What --methods says; all for nothing. Raises AnomalystError for a name there is not."""
-    from anomalyst.detection.series.config import METHOD_NAMES, SeriesConfig
+    from anomalyst.detection.signals.judges import JUDGES
+    from anomalyst.hardware.processor import checked_choice
 
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
-        SeriesConfig(method=name)  # type: ignore[arg-type]
-    return names or METHOD_NAMES
+        checked_choice("--methods", name, JUDGES)
+    return names or JUDGES

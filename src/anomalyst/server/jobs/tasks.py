@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from anomalyst.senses.space import SensedFile
+
 Box = tuple[int, int, int, int]
 
 
@@ -50,6 +52,13 @@ class Transcribe:
 
     sound: bytes  # a WAV, FLAC, Ogg, MP3 or AIFF file
     name: str  # what its sender calls it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    """Where a file or a sentence lies in the space of the shipped towers; None: about the space."""
+
+    what: SensedFile | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,5 +125,15 @@ class Unlearn:
 
 
 Task = (
-    Inspect | Teach | Ask | Transcribe | Candidates | Accept | Withdraw | Resemble | Learn | Unlearn
+    Inspect
+    | Teach
+    | Ask
+    | Transcribe
+    | Embed
+    | Candidates
+    | Accept
+    | Withdraw
+    | Resemble
+    | Learn
+    | Unlearn
 )

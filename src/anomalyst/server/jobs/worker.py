@@ -27,6 +27,7 @@ from anomalyst.server.jobs.tasks import (
     Accept,
     Ask,
     Candidates,
+    Embed,
     Inspect,
     Learn,
     Resemble,
@@ -42,9 +43,11 @@ from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
 
 if TYPE_CHECKING:
+    from anomalyst.senses.space import Space
     from anomalyst.vlm.generation import Speaker
     from anomalyst.voice.transcriber import Transcriber
 
+ABOUT_SPACE = ("name", "fingerprint", "senses", "across")
 Say = Callable[[str], None]
 Result = dict[str, Any] | AnomalystError
 
@@ -124,6 +127,21 @@ class Model:
         from anomalyst.voice.transcriber import Transcriber
 
         return Transcriber.load()
+
+    @_do.register
+    def _(self, task: Embed, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        space, what = self.space, task.what
+        if what is None:
+            return {name: getattr(space, name) for name in ABOUT_SPACE}
+        with self.inspector.pipeline.threads():
+            return asdict(space.of_text(what) if isinstance(what, str) else space.of_file(what))
+
+    @cached_property
+    def space(self) -> "Space":
+        """The shipped towers of all senses, read when somebody first searches."""
+        from anomalyst.backbones.spaces import open_space
+
+        return open_space("drawn")
 
     @_do.register
     def _(self, task: Candidates, say: Say) -> dict[str, Any]:  # noqa: ARG002

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from anomalyst.config import to_mapping
-from anomalyst.detection.series.config import SeriesConfig
 from anomalyst.detection.series.scoring import SeriesScoring, combined, score
-from anomalyst.evaluation.benchmarks.series.drawn import FAULTS, draw_cases
+from anomalyst.detection.signals.judges import MEMORY, series_config
+from anomalyst.detection.signals.nearest_frames import SignalMemory
+from anomalyst.evaluation.benchmarks.series.drawn import FAULTS, DrawnCase, draw_cases
 from anomalyst.evaluation.benchmarks.series.yardsticks import Row
 from anomalyst.evaluation.metrics import rank
 from anomalyst.io.files import write_text
@@ -32,24 +33,43 @@ def drawn_rows(
 
 
 def _case(name: str, number: int, out: Path, on_case: Callable[[str], None]) -> dict[str, Any]:
-    config, scoring = SeriesConfig(method=name), SeriesScoring()  # type: ignore[arg-type]
-    made_by = [to_mapping(config), to_mapping(scoring), __version__]
+    scoring = SeriesScoring()
+    how = name if name == MEMORY else to_mapping(series_config(name))
+    made_by = [how, to_mapping(scoring), __version__]
     path = out / name / f"{number}.json"
     kept = json.loads(path.read_text()) if path.is_file() else {}
     if kept.get("made_by") != made_by:
         case = list(draw_cases(1, seed=0, first=number))[0]
-        method = fit_series(case.good, config)
-        values = combined(method.surprise(case.faulty), scoring)
+        (values, faulty), (_, good) = _judged(name, case, scoring)
         kept = {
             "made_by": made_by,
             "fault": case.fault,
             "samples": rank(case.wrong.astype(int).tolist(), values.tolist()).auroc(),
-            "faulty": score(values),
-            "good": score(combined(method.surprise(case.more), scoring)),
+            "faulty": faulty,
+            "good": good,
         }
         write_text(path, json.dumps(kept))
     on_case(f"{name}: drawn {number}")
     return kept
+
+
+def _judged(
+    name: str, case: DrawnCase, scoring: SeriesScoring
+) -> tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]:
+    """(one value a sample, one score) of the faulty recording, and of another good one."""
+    both = (case.faulty, case.more)
+    if name == MEMORY:
+        memory = SignalMemory.of(case.good, decibels=False)
+        first, second = (
+            (combined(seen.map, scoring), seen.score) for seen in map(memory.look, both)
+        )
+    else:
+        method = fit_series(case.good, series_config(name))
+        first, second = (
+            (values, score(values))
+            for values in (combined(method.surprise(one), scoring) for one in both)
+        )
+    return first, second
 
 
 def _row(name: str, cases: list[dict[str, Any]]) -> Row:

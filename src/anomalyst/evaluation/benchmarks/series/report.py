@@ -40,7 +40,8 @@ def write_report(found: SeriesBench, out: Path) -> None:
     """OUT/series.md, .json and .png. Raises AnomalystError if they cannot be written."""
     write_text(out / "series.md", as_markdown(found))
     write_text(out / "series.json", json.dumps(asdict(found), indent=2) + "\n")
-    _draw(found, out / "series.png")
+    if found.costs:
+        _draw(found, out / "series.png")
 
 
 def published(benchmark: str) -> tuple[str, dict[str, list[Any]]]:
@@ -53,7 +54,8 @@ def as_markdown(found: SeriesBench) -> str:
     """A section for each benchmark there are rows of, and what a method costs."""
     sections = {"drawn": _drawn, "SKAB": _skab, "NAB": _nab}
     parts = [write(rows) for name, write in sections.items() if (rows := found.of(name))]
-    return "\n\n".join([*parts, _costs(found.costs)]) + "\n"
+    costs = [_costs(found.costs)] if found.costs else []
+    return "\n\n".join([*parts, *costs]) + "\n"
 
 
 def _skab(rows: Sequence[Row]) -> str:

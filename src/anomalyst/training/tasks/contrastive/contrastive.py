@@ -70,6 +70,8 @@ class ContrastiveRecipe(Recipe):
 class ContrastiveTask(Task):
     """Rows of drawn parts in random order; sounds and vibrations begin anywhere."""
 
+    sees_all = True  # embeddings are gathered from all processes
+
     def __init__(self, recipe: ContrastiveRecipe, out: Path):
         self.recipe, self.out = recipe, out
         self.folder = Path(recipe.drawn) if recipe.drawn else out / "pairs"
