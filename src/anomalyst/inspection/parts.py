@@ -11,9 +11,9 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration, bonferroni
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.mosaic import WORDS, mosaic
-from anomalyst.io.pictures import PICTURE_SUFFIXES
+from anomalyst.io.pictures import PICTURE_SUFFIXES, open_picture
 from anomalyst.product import Product
-from anomalyst.senses.sense import SUFFIXES
+from anomalyst.senses.sense import SUFFIXES, Sense
 from anomalyst.types import Inspection, SenseFinding, Verdict
 
 SENSES = ("image", "depth", "thermal", "audio", "series")  # in the order they are shown
@@ -24,9 +24,12 @@ EXIF_TAKEN = 36867
 def paired(files: Mapping[str, Sequence[Path]]) -> list[dict[str, Path]]:
     """Files of several senses -> one mapping (sense -> file) a part, by the files' names.
 
-    `p07.png`, `p07_depth.png` and `p07.wav` are one part. Raises AnomalystError where a part lacks
-    a sense, or two files of a sense have one name.
+    `p07.png`, `p07_depth.png` and `p07.wav` are one part; of one sense alone each file is one.
+    Raises AnomalystError where a part lacks a sense, or two files of a sense have one name.
     """
+    if len(files) == 1:
+        [(sense, paths)] = files.items()
+        return [{sense: path} for path in dict.fromkeys(paths)]
     found: dict[str, dict[str, Path]] = {}
     for sense, paths in files.items():
         for path in paths:
@@ -73,6 +76,34 @@ def sorted_by_sense(paths: Sequence[Path], senses: Sequence[str]) -> list[dict[s
 def senses_of(product: Product) -> dict[str, Product]:
     """What a product was taught with: sense -> what it knows, the leading sense first."""
     return {product.sense_kind: product} | product.companions
+
+
+def ways_taught(product: Product | None) -> dict[str, Sense]:
+    """How the files of a product's senses are read; photographs need nothing."""
+    known = senses_of(product) if product is not None else {}
+    return {kind: one.sense for kind, one in known.items() if one.sense is not None}
+
+
+def whole_parts(
+    parts: Sequence[Mapping[str, Path]], senses: Mapping[str, Sense]
+) -> tuple[list[Mapping[str, Path]], list[str]]:
+    """The parts of which every file can be read, and what is wrong with each that is left out.
+
+    What one sense misses all miss: else their rows would no longer be of the same parts, and no
+    joint calibration could be made of them. Raises PictureError where no part is left.
+    """
+    whole: list[Mapping[str, Path]] = []
+    errors: list[PictureError] = []
+    for part in parts:
+        try:
+            for kind, path in part.items():
+                (senses[kind].read if kind in senses else open_picture)(path)
+            whole.append(part)
+        except PictureError as error:
+            errors.append(error)
+    if errors and not whole:
+        raise errors[0]
+    return whole, [f"left out when taught, with the part's other files: {one}" for one in errors]
 
 
 def part_name(path: Path, sense: str) -> str:

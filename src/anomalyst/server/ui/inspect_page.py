@@ -1,7 +1,6 @@
 """Inspect: drop a part or a hundred, see where it is not normal, ask, correct."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -152,18 +151,11 @@ def inspected(
         gr.Warning("Choose a product first; teach one on the page Products.")
         return
     sent = []
-    for part in parts_among(bench, files, product):
-        lead, *others = part.items()
-        try:
-            with ExitStack() as stack:
-                opened = {
-                    sense: (stack.enter_context(path.open("rb")), path.name)
-                    for sense, path in others
-                }
-                stream = stack.enter_context(lead[1].open("rb"))
-                sent.append(bench.service.take_part((stream, lead[1].name), opened))
-        except (AnomalystError, OSError) as error:
-            gr.Warning(str(error), duration=12)
+    for one in bench.service.take_paths(parts_among(bench, files, product)):
+        if isinstance(one, str):
+            gr.Warning(one, duration=12)
+        else:
+            sent.append(one)
     for start in range(0, len(sent), bench.service.config.limits.batch):
         some = sent[start : start + bench.service.config.limits.batch]
         for id in bench.service.acknowledge(some, product, by=by, source="workbench"):
