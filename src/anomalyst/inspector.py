@@ -229,10 +229,11 @@ class Inspector:
         pictures calibrate it anew. `boxes` (x0, y0, x1, y1) in pixels of the picture. `name` tells
         the correction from others, for `withdraw`; `folder` takes the picture until `save`.
         """
-        if product.signal is not None:
+        if product.signal is not None or product.companions:
+            kinds = " and ".join(senses_of(product))
             raise AnomalystError(
-                f"product {product.name!r}: a recording called fine is not learnt place by place; "
-                f"teach it as a good one: `anomalyst teach {product.name} --{product.sense_kind}`."
+                f"product {product.name!r} is judged by {kinds}: places called fine are learnt of "
+                "one picture alone; teach this part as a further good one instead."
             )
         return accept(self.pipeline, product, image, boxes, name=name, folder=folder)
 

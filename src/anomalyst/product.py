@@ -21,7 +21,15 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.pictures import open_picture
-from anomalyst.product_index import BEFORE, COMPANIONS, FORMAT, RECORD, product_folder, read_record
+from anomalyst.product_index import (
+    BEFORE,
+    COMPANIONS,
+    FORMAT,
+    RECORD,
+    SENSES,
+    product_folder,
+    read_record,
+)
 from anomalyst.senses.fields import FieldView
 from anomalyst.senses.sense import Sense, SignalSense, sense_as_dict, sense_of
 from anomalyst.teaching.known_defects.defects import KnownDefects
@@ -229,7 +237,8 @@ def find_product(name: str, folder: Path) -> Product:
 
 
 def _companions(folder: Path) -> dict[str, Product]:
-    return {path.name: Product.load(path) for path in sorted((folder / COMPANIONS).glob("*"))}
+    places = {sense: folder / COMPANIONS / sense for sense in SENSES}
+    return {sense: Product.load(path) for sense, path in places.items() if path.is_dir()}
 
 
 def _sources(folder: Path, records: list[dict[str, str]]) -> dict[Path, str]:

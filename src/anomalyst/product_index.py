@@ -23,6 +23,7 @@ FORMAT = 2
 RECORD = "product.json"
 BEFORE = "before_learning"
 COMPANIONS = "senses"
+SENSES = ("image", "depth", "thermal", "audio", "series")  # in the order they are shown
 LONGEST_NAME = 80  # characters; with what is put before it, a file's name stays below 255 bytes
 
 
@@ -64,8 +65,8 @@ def product_folder(name: str, folder: Path) -> Path:
 def product_senses(folder: Path) -> list[str]:
     """The senses a product was taught with, the leading one first: image, depth, audio, ..."""
     sense = read_record(folder).get("sense")
-    further = sorted(path.name for path in (folder / COMPANIONS).glob("*") if path.is_dir())
-    return [sense["kind"] if sense else "image", *further]
+    further = {path.name for path in (folder / COMPANIONS).glob("*") if path.is_dir()}
+    return [sense["kind"] if sense else "image", *(one for one in SENSES if one in further)]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

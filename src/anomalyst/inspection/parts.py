@@ -13,10 +13,10 @@ from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.mosaic import WORDS, mosaic
 from anomalyst.io.pictures import PICTURE_SUFFIXES, open_picture
 from anomalyst.product import Product
+from anomalyst.product_index import SENSES
 from anomalyst.senses.sense import SUFFIXES, Sense
 from anomalyst.types import Inspection, SenseFinding, Verdict
 
-SENSES = ("image", "depth", "thermal", "audio", "series")  # in the order they are shown
 MOST_APART_SECONDS = 600.0  # between the times at which senses took what is called one part
 EXIF_TAKEN = 36867
 
@@ -67,10 +67,23 @@ def sense_of_file(path: Path, senses: Sequence[str]) -> str:
 
 def sorted_by_sense(paths: Sequence[Path], senses: Sequence[str]) -> list[dict[str, Path]]:
     """Files of several parts and senses together -> one mapping (sense -> file) a part."""
+    return paired(_by_sense(paths, senses))
+
+
+def sorted_by_name(paths: Sequence[Path]) -> list[dict[str, Path]]:
+    """The same of a product that is not taught yet: the senses are those of which there are files.
+
+    A picture is a photograph unless its name says otherwise, as `p07_depth.png` does.
+    """
+    files = {sense: own for sense, own in _by_sense(paths, SENSES).items() if own}
+    return paired(files) if files else []
+
+
+def _by_sense(paths: Sequence[Path], senses: Sequence[str]) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {sense: [] for sense in senses}
     for path in paths:
         files[sense_of_file(path, senses)].append(path)
-    return paired(files)
+    return files
 
 
 def senses_of(product: Product) -> dict[str, Product]:

@@ -4,17 +4,14 @@ import hashlib
 import queue
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from anomalyst.calibration.conformal import checked_rate
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.file_reading import FileReading
-from anomalyst.inspection.parts import paired
 from anomalyst.product_index import check_name, product_folder, product_names, product_senses
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import MB, ServingConfig
@@ -23,6 +20,7 @@ from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
 from anomalyst.server.jobs.tasks import AS_USUAL, Ask, Resemble, Task, Teach, Transcribe
 from anomalyst.server.metrics import Metrics
+from anomalyst.server.received import ReceivedPicture, shown_name, take
 from anomalyst.server.records import packing, products
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.figures import statistics
@@ -36,21 +34,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 WAIT_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedPicture:
-    """A picture, or a file of another sense, that was taken in, and what its sender calls it."""
-
-    picture: str
-    name: str
-    sense: str = "image"
-    beside: "Mapping[str, ReceivedPicture]" = field(default_factory=dict)  # of the same part
-
-    @property
-    def files(self) -> "dict[str, ReceivedPicture]":
-        """The part's files by their senses, the leading one first."""
-        return {self.sense: self, **self.beside}
 
 
 class Service:
@@ -197,51 +180,10 @@ class Service:
 
     def take(self, stream: IO[bytes], name: str | None, sense: str = "image") -> ReceivedPicture:
         """Keep a picture, or a file of another sense. Raises PictureError if it is none."""
-        shown = shown_name(name)
-        kept = self.pictures.take(stream, shown, sense)
-        return ReceivedPicture(picture=kept, name=shown, sense=sense)
-
-    def take_part(self, files: Mapping[str, tuple[IO[bytes], str | None]]) -> ReceivedPicture:
-        """Keep the files of one part, sense -> file and its name; the first sense leads."""
-        lead, *others = (self.take(*one, sense) for sense, one in files.items())
-        return replace(lead, beside={one.sense: one for one in others})
-
-    def take_parts(
-        self, files: Mapping[str, Sequence[tuple[IO[bytes], str | None]]]
-    ) -> list[ReceivedPicture]:
-        """Keep the files of several parts, sense -> files; those of one part have one name.
-
-        Raises AnomalystError where a part lacks a sense, or two files of a sense have one name.
-        """
-        if len(files) < 2:  # each is a part, whatever it is called
-            return [self.take(*one, sense) for sense, all_of in files.items() for one in all_of]
-        called: dict[str, dict[Path, tuple[IO[bytes], str | None]]] = {}
-        for sense, all_of in files.items():
-            for one in all_of:
-                name = Path(shown_name(one[1]))
-                if name in called.setdefault(sense, {}):
-                    raise AnomalystError(
-                        f"{name}: two {sense} files have this name; give each part its own."
-                    )
-                called[sense][name] = one
-        parts = paired({sense: list(own) for sense, own in called.items()})
-        return [self.take_part({s: called[s][name] for s, name in part.items()}) for part in parts]
-
-    def take_paths(self, parts: Sequence[Mapping[str, Path]]) -> Iterator[ReceivedPicture | str]:
-        """The same with files of this machine; of a part that cannot be taken, why."""
-        for part in parts:
-            try:
-                with ExitStack() as stack:
-                    opened = {
-                        sense: (stack.enter_context(path.open("rb")), path.name)
-                        for sense, path in part.items()
-                    }
-                    yield self.take_part(opened)
-            except (AnomalystError, OSError) as error:
-                yield str(error)
+        return take(self.pictures, stream, name, sense)
 
     def take_file(self, path: Path) -> ReceivedPicture:
-        """The same with a file of this machine, by its name."""
+        """The same with a picture of this machine, by its name."""
         with path.open("rb") as stream:
             return self.take(stream, path.name)
 
@@ -418,10 +360,3 @@ class Service:
         except PictureError as error:
             name = (names or {}).get(str(error.path), "the picture")
             raise PictureError(name, error.reason) from None
-
-
-def shown_name(name: str | None) -> str:
-    """What a sender calls a picture: its last part, in letters that can be shown."""
-    last = (name or "picture").replace("\\", "/").rstrip("/").rpartition("/")[2]
-    clean = "".join(c for c in last if c.isprintable()).strip()
-    return clean.encode("utf-8", "replace").decode()[:200] or "picture"

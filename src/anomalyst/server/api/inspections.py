@@ -22,6 +22,7 @@ from anomalyst.server.api.schemas import (
     Text,
     Turn,
 )
+from anomalyst.server.received import take_part
 from anomalyst.server.records import documents
 from anomalyst.server.records.products import reference_paths
 from anomalyst.server.service import Service
@@ -64,7 +65,7 @@ def inspect(
     }
     if not files:
         raise AnomalystError(f"no file was sent; product {product!r} takes {' and '.join(senses)}.")
-    sent = service.take_part(files)
+    sent = take_part(service.pictures, files)
     [id] = service.acknowledge(
         [sent], product, by=who.name, source="api", question=question, key=idempotency_key
     )

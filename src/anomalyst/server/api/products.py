@@ -1,7 +1,7 @@
 """Products: create, add references, list, set, export, import, delete."""
 
 import shutil
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from starlette.background import BackgroundTask
@@ -12,18 +12,26 @@ from anomalyst.inspection.file_reading import FileReading
 from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import Change, Name, Settings, Text
+from anomalyst.server.received import Sent, take_parts
 
 router = APIRouter(prefix="/products", tags=["products"])
-NO_FILES = File(default_factory=list)
+
+
+FIELD_FILES = "16-bit PNG or TIFF, .npy"
+
+
+def files_of(what: str) -> Any:
+    """Any number of files of a form, in the words of the OpenAPI document."""
+    return File(default_factory=list, description=what)
 
 
 def good_files(
-    pictures: Annotated[list[UploadFile], File(description="good photographs")] = NO_FILES,
-    depth: Annotated[list[UploadFile], File(description="16-bit PNG or TIFF, .npy")] = NO_FILES,
-    thermal: Annotated[list[UploadFile], File(description="16-bit PNG or TIFF, .npy")] = NO_FILES,
-    audio: Annotated[list[UploadFile], File(description="WAV, FLAC, Ogg, MP3")] = NO_FILES,
-    series: Annotated[list[UploadFile], File(description="CSV, Parquet, .npy")] = NO_FILES,
-) -> dict[str, list[tuple[IO[bytes], str | None]]]:
+    pictures: Annotated[list[UploadFile], files_of("photographs")],
+    depth: Annotated[list[UploadFile], files_of(FIELD_FILES)],
+    thermal: Annotated[list[UploadFile], files_of(FIELD_FILES)],
+    audio: Annotated[list[UploadFile], files_of("WAV, FLAC, Ogg, MP3")],
+    series: Annotated[list[UploadFile], files_of("CSV, Parquet, .npy (samples, channels)")],
+) -> dict[str, list[Sent]]:
     """Good files by their sense; those of one part have one name: p7.png, p7_depth.png, p7.wav."""
     given = {"image": pictures, "depth": depth, "thermal": thermal, "audio": audio,
              "series": series}  # fmt: skip
@@ -53,7 +61,7 @@ def file_reading(
     )
 
 
-Good = Annotated[dict[str, list[tuple[IO[bytes], str | None]]], Depends(good_files)]
+Good = Annotated[dict[str, list[Sent]], Depends(good_files)]
 Reading = Annotated[FileReading, Depends(file_reading)]
 
 
@@ -78,7 +86,7 @@ def create_product(
     Of several senses each good part has one file a sense, and its files have one name: `p7.png`,
     `p7_depth.png`, `p7.wav`. A part of which a file cannot be read is left out, with a note.
     """
-    sent = service.take_parts(good)
+    sent = take_parts(service.pictures, good)
     return service.teach(
         name, sent, by=who.name, new=True, pose=pose, describe=description, reading=reading
     )
@@ -125,7 +133,7 @@ def add_references(
         raise AnomalystError(
             f"product {name!r}: no file was sent; it takes {' and '.join(service.senses(name))}."
         )
-    return service.teach(name, service.take_parts(good), by=who.name, reading=reading)
+    return service.teach(name, take_parts(service.pictures, good), by=who.name, reading=reading)
 
 
 @router.get("/{name}/references/{number}", responses=problems(404), response_class=FileResponse)

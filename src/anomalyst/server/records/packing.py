@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from anomalyst.errors import AnomalystError
-from anomalyst.inspection.parts import SENSES
 from anomalyst.io.files import make_folder
 from anomalyst.product_index import (
     COMPANIONS,
     RECORD,
+    SENSES,
     check_name,
     product_folder,
     product_senses,

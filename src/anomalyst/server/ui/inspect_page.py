@@ -9,6 +9,7 @@ import gradio as gr
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.parts import sorted_by_sense
 from anomalyst.server.auth import Caller
+from anomalyst.server.received import take_paths
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
@@ -151,7 +152,7 @@ def inspected(
         gr.Warning("Choose a product first; teach one on the page Products.")
         return
     sent = []
-    for one in bench.service.take_paths(parts_among(bench, files, product)):
+    for one in take_paths(bench.service.pictures, parts_among(bench, files, product)):
         if isinstance(one, str):
             gr.Warning(one, duration=12)
         else:
