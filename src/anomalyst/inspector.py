@@ -174,6 +174,8 @@ class Inspector:
                     f"{' and '.join(part)} was given. Give files of these, or begin anew with "
                     "--replace."
                 )
+        if pose != "auto" and not {"image", "depth", "thermal"} & set(kinds):
+            raise AnomalystError(f"--pose {pose}: {' and '.join(kinds)} has no pose; leave it out.")
         senses = reading.senses(kinds, ways_taught(product))
         parts, left_out = whole_parts(good, senses) if len(kinds) > 1 else (good, [])
         taught = {

@@ -54,9 +54,10 @@ class FileReading:
         ):
             usual = word == "--method" and given == MEMORY
             if given is not None and kind not in kinds and not usual:
+                what = "sensors over time" if kind == "series" else kind
                 raise AnomalystError(
-                    f"{word} {given} is of {'sensors over time' if kind == 'series' else kind}, "
-                    f"of which no file was given; give --{kind} files, or leave it out."
+                    f"{word} {_told(given)} is of {what}, of which no file was given; give "
+                    f"--{kind} files, or leave it out."
                 )
 
     def _check_same(self, kind: str, sense: Sense) -> None:
@@ -73,6 +74,10 @@ class FileReading:
         for option, (wanted, own) in said.items():
             if wanted is not None and wanted != own:
                 raise AnomalystError(
-                    f"{option} {wanted}: the product was taught with {own}; leave it out, or teach "
-                    "the product anew."
+                    f"{option} {_told(wanted)}: the product was taught with {own}; leave it out, "
+                    "or teach the product anew."
                 )
+
+
+def _told(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -55,8 +55,8 @@ class SignalSense:
         rate = self.rate_hz
         if rate is not None and abs(recording.rate_hz / rate - 1) > RATE_SLACK:
             raise RecordingError(
-                path, f"holds {recording.rate_hz:.4g} samples a second, the product was taught "
-                f"with {rate:.4g}; record at the same rate."
+                path, f"holds {recording.rate_hz:.4g} samples a second, and {rate:.4g} is the "
+                "product's rate; record at the same one."
             )  # fmt: skip
         return recording
 

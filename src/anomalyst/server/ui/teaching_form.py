@@ -20,6 +20,7 @@ KINDS = [
     ("what their names say", BY_NAME), ("photographs", "image"),
     ("depth", "depth"), ("heat", "thermal"), ("sound", "audio"), ("sensors over time", "series"),
 ]  # fmt: skip
+POSED = {"image", "depth", "thermal"}
 UNIT_WORDS = {"C": "°C", "K": "kelvin", "cK": "hundredths of a kelvin"}
 
 
@@ -83,7 +84,7 @@ class TeachingForm:
         known = name.strip() in self.bench.service.product_names()
         senses = set() if known else _senses_among(files or [], kind)
         wanted = [kind in senses for kind in ("depth", "thermal", "series", "series")]
-        posed = not senses or bool(senses & {"image", "depth", "thermal"})
+        posed = not senses or bool(senses & POSED)
         return [gr.update(visible=one) for one in (*wanted, posed)]
 
     @shows_errors
@@ -103,7 +104,9 @@ class TeachingForm:
         who, service = self.bench.who(request, "engineer"), self.bench.service
         name, paths = value.strip(), [Path(file) for file in files or []]
         parts = parts_dropped(service, name, paths, kind)
-        senses = set(parts[0]) if parts and name not in service.product_names() else set()
+        kinds = set(parts[0]) if parts else set()
+        senses = set() if name in service.product_names() else kinds
+        pose = pose if not kinds or kinds & POSED else "auto"  # the field is hidden
         reading = FileReading(
             depth_unit=depth_unit if "depth" in senses else None,
             thermal_unit=thermal_unit if "thermal" in senses else None,
