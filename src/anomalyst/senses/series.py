@@ -231,8 +231,8 @@ def _refuse_one_word(path: Path, name: str, column: "pd.Series") -> None:
     if wrong.any() and wrong.sum() < known.sum() / 2:
         row = int(np.flatnonzero(wrong)[0])
         raise RecordingError(
-            path, f"column {name!r} holds {column.iloc[row]!r} in row {row + 2}, which is no number; "
-            "mend it, or leave the cell empty."
+            path, f"column {name!r} holds {column.iloc[row]!r} in row {row + 2}, which is no "
+            "number; mend it, or leave the cell empty."
         )  # fmt: skip
 
 
