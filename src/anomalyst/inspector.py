@@ -248,8 +248,14 @@ class Inspector:
     ) -> Resemblance:
         """The place of a good picture that a box (x0, y0, x1, y1) of a picture resembles most.
 
-        Raises AnomalystError for a product that keeps no record of what it is compared with.
+        Raises AnomalystError for a product that keeps no record of what it is compared with, or
+        that was taught with several senses.
         """
+        if product.companions:
+            raise AnomalystError(
+                f"product {product.name!r} was taught with several senses; places of one picture "
+                "are compared."
+            )
         return resembling(self.pipeline, image, product, box)
 
     def untaught(self) -> Product:

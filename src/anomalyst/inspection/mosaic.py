@@ -14,6 +14,7 @@ WORDS = {"image": "photograph", "depth": "depth", "thermal": "heat", "audio": "s
 PICTURES = ("image", "depth", "thermal")
 PICTURES_TALL = 420  # pixels
 TITLE_PX = 22
+GROWN_MOST = 1.6  # of what goes over time, where pictures are wider
 
 
 def mosaic(
@@ -27,7 +28,10 @@ def mosaic(
     signals = [s for s in found if s not in pictures]
     sizes = {sense: _drawn_size(found[sense], sense) for sense in found}
     wide = max(sum(sizes[s][1] for s in pictures), max((sizes[s][1] for s in signals), default=0))
-    sizes |= {s: (sizes[s][0], wide) for s in signals}
+    for sense in signals:  # grown as a whole: stretched to the width, letters are hard to read
+        high, across = sizes[sense]
+        by = min(wide / across, GROWN_MOST)
+        sizes[sense] = round(high * by), round(across * by)
     corners, x, y = {}, 0, 0
     for sense in pictures:
         corners[sense] = (x, TITLE_PX)

@@ -1,7 +1,6 @@
 """Teach: good parts dropped, of any sense; what their files do not tell is asked."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -9,11 +8,10 @@ import gradio as gr
 from anomalyst.detection.signals.judges import JUDGES
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.file_reading import FileReading
-from anomalyst.inspection.parts import sorted_by_name, sorted_by_sense
 from anomalyst.senses.fields import UNITS
 from anomalyst.server.received import take_paths
-from anomalyst.server.service import Service
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.dropped import parts_of
 
 BY_NAME = "by name"
 KINDS = [
@@ -81,8 +79,14 @@ class TeachingForm:
 
     def ask(self, name: str, files: list[str] | None, kind: str) -> list[Any]:
         """Show what has to be asked of such files: nothing of a product that is known."""
-        known = name.strip() in self.bench.service.product_names()
-        senses = set() if known else _senses_among(files or [], kind)
+        name, service = name.strip(), self.bench.service
+        senses: set[str] = set()
+        if name not in service.product_names():
+            try:
+                parts = parts_of(service, name, files or [], None if kind == BY_NAME else kind)
+                senses = set(parts[0]) if parts else senses
+            except AnomalystError:
+                pass  # said when they are taught
         wanted = [kind in senses for kind in ("depth", "thermal", "series", "series")]
         posed = not senses or bool(senses & POSED)
         return [gr.update(visible=one) for one in (*wanted, posed)]
@@ -102,8 +106,9 @@ class TeachingForm:
         request: gr.Request,
     ) -> Iterator[Any]:
         who, service = self.bench.who(request, "engineer"), self.bench.service
-        name, paths = value.strip(), [Path(file) for file in files or []]
-        parts = parts_dropped(service, name, paths, kind)
+        yield "", gr.skip(), gr.skip()
+        name = value.strip()
+        parts = parts_of(service, name, files or [], None if kind == BY_NAME else kind)
         kinds = set(parts[0]) if parts else set()
         senses = set() if name in service.product_names() else kinds
         pose = pose if not kinds or kinds & POSED else "auto"  # the field is hidden
@@ -130,30 +135,3 @@ def taught(found: dict[str, Any]) -> str:
     what = "pictures" if found["senses"] == ["image"] else "parts"
     notes = " ".join(found["notes"])
     return f"**{found['name']}** knows {len(found['references'])} good {what}. {notes}"
-
-
-def parts_dropped(
-    service: Service, name: str, paths: Sequence[Path], kind: str
-) -> list[dict[str, Path]]:
-    """The parts that dropped files belong to: by a known product's senses, or by what they are.
-
-    Raises AnomalystError where a part lacks a sense, or a file may be of several.
-    """
-    if kind != BY_NAME:
-        return [{kind: path} for path in paths]
-    if name not in service.product_names():
-        return sorted_by_name(paths)
-    senses = service.senses(name)
-    if len(senses) == 1:
-        return [{senses[0]: path} for path in paths]
-    return sorted_by_sense(paths, senses)
-
-
-def _senses_among(files: Sequence[str], kind: str) -> set[str]:
-    """The senses of dropped files; none where their names do not tell, which is said later."""
-    if kind != BY_NAME:
-        return {kind} if files else set()
-    try:
-        return {sense for part in sorted_by_name([Path(f) for f in files]) for sense in part}
-    except AnomalystError:
-        return set()
