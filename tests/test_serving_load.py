@@ -6,11 +6,13 @@ import sys
 import time
 
 import httpx
+import numpy as np
 import pytest
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.client import Client, ServerError
 from anomalyst.server.load_test import PRODUCT, Server, free_port, measure
+from sensed import curve
 from serving import DEFECT, GOOD, odd_files
 
 API = "/api/v1"
