@@ -303,7 +303,8 @@ def _without_gaps(path: Path, values: np.ndarray, names: list[str], notes: list[
         column[missing] = np.interp(at[missing], at[~missing], column[~missing])
         count += int(missing.sum())
     if count:
-        notes.append(f"{count} missing values were filled by straight lines")
+        what = "1 missing value was" if count == 1 else f"{count} missing values were"
+        notes.append(f"{what} filled by straight lines")
     return filled
 
 
