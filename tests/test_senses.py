@@ -172,7 +172,7 @@ def test_depth_has_its_holes_filled_and_heat_its_unit(tmp_path):
     assert read_field(tmp_path / "h.tif", "thermal", "cK").values[0, 0] == pytest.approx(25)
     with pytest.raises(PictureError, match="would be 29542 to 29542 degrees"):
         read_field(tmp_path / "h.tif", "thermal", "K")
-    with pytest.raises(AnomalystError, match="say which one the files hold"):
+    with pytest.raises(AnomalystError, match="say which one they hold"):
         FieldView(kind="thermal", unit="")
     with pytest.raises(AnomalystError, match="all good depth files show"):
         FieldView(kind="depth", unit="mm").fitted([read_field(tmp_path / "h.tif", "depth", "mm")])

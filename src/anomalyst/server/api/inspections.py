@@ -57,12 +57,12 @@ def inspect(
 
     One file of each sense that the product was taught with; `picture` may be that of the first.
     """
-    given = {"depth": depth, "thermal": thermal, "audio": audio, "series": series}
     senses = service.senses(product)
-    lead = {senses[0]: picture or given.pop(senses[0], None)}
-    files = {
-        sense: (one.file, one.filename) for sense, one in (lead | given).items() if one is not None
-    }
+    given = {"image": picture, "depth": depth, "thermal": thermal, "audio": audio,
+             "series": series}  # fmt: skip
+    if given[senses[0]] is None:
+        given[senses[0]] = given.pop("image")
+    files = {s: (f.file, f.filename) for s in (*senses, *given) if (f := given.get(s)) is not None}
     if not files:
         raise AnomalystError(f"no file was sent; product {product!r} takes {' and '.join(senses)}.")
     sent = take_part(service.pictures, files)
