@@ -1,5 +1,6 @@
 """A table of sensor values over time -> evenly spaced channels; all that was mended is noted."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -179,7 +180,10 @@ def _stamps(column: "pd.Series") -> "pd.Series":
     """Dates in UTC; NaT where a row is none. ISO 8601, or all in the form of the first row."""
     pandas = _library()
     stamps = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-    form = pandas.tseries.api.guess_datetime_format(str(column.iloc[0]))
+    first = str(column.iloc[0])
+    begins = re.match(r"(\d{1,2})([./])", first)  # with dots the day comes first, as in 31.1.2026
+    by_day = begins is not None and (begins[2] == "." or int(begins[1]) > 12)
+    form = pandas.tseries.api.guess_datetime_format(first, dayfirst=by_day)
     if stamps.isna().any() and form is not None:
         other = pandas.to_datetime(column, errors="coerce", utc=True, format=form)
         stamps = other if other.isna().sum() < stamps.isna().sum() else stamps
