@@ -92,6 +92,25 @@ def test_a_table_is_read_and_what_was_mended_is_told(tmp_path):
     assert found.notes == ("decimal commas in Druck", "constant: Ventil")
 
 
+def test_times_are_read_as_machines_write_them(tmp_path):
+    commas = "time;force\n" + "\n".join(f"{k // 4},{k % 4 * 25:02d};{k}" for k in range(12))
+    found = read_series(table(tmp_path / "a.csv", commas))
+    assert found.rate_hz == 4 and found.notes == ("decimal commas in time",)
+    # isoformat() leaves the fraction out where it is none
+    stamps = [f"2026-01-01T00:00:{k // 2:02d}" + ".500000" * (k % 2) for k in range(12)]
+    iso = "\n".join(["time,force", *(f"{stamp},{k}" for k, stamp in enumerate(stamps))])
+    assert read_series(table(tmp_path / "b.csv", iso)).rate_hz == 2
+    days = "\n".join(["time,force", *(f"03.01.2026 00:00:{k:02d},{k}" for k in range(12))])
+    found = read_series(table(tmp_path / "c.csv", days))
+    assert found.began is not None and found.began.day == 3 and found.rate_hz == 1
+    known = SeriesReading(channels=("force",), rate_hz=1)
+    bare = "force,extra\n" + "\n".join(f"{k},{k}" for k in range(12))
+    assert read_series(table(tmp_path / "d.csv", bare), known).notes == (
+        "left out, for the product was not taught with it: extra",
+        "no column of times: read as 1 samples a second, as was said",
+    )
+
+
 def test_a_table_that_cannot_be_mended_is_refused_in_a_sentence(tmp_path):
     gap = [*ROWS, *(r.replace("00:00:", "00:01:") for r in ROWS)]
     for name, text, said in [
@@ -100,6 +119,9 @@ def test_a_table_that_cannot_be_mended_is_refused_in_a_sentence(tmp_path):
         ("still", "t,a\n" + "\n".join(f"{k},5" for k in range(20)), "no channel that ever changes"),
         ("short", "t,a\n0,1\n1,2\n", "has 2 rows"),
         ("time", "\n".join([HEAD, *ROWS, "soon,1,2,ok"]), "holds 'soon' in row 12"),
+        ("word", "\n".join([HEAD, *ROWS]).replace("3.5", "err"), "'torque' holds 'err' in row 5"),
+        ("number", "t,a\n" + "\n".join(f"{k},{k}" for k in range(9)) + "\nx,1", "'x' in row 11"),
+        ("rows", HEAD, "holds no rows"),
         ("rate", "a,b\n" + "\n".join(f"{k},{k * k}" for k in range(20)), "say with --rate"),
         ("empty", "", "is an empty file"),
     ]:
@@ -172,7 +194,7 @@ def test_depth_has_its_holes_filled_and_heat_its_unit(tmp_path):
     assert read_field(tmp_path / "h.tif", "thermal", "cK").values[0, 0] == pytest.approx(25)
     with pytest.raises(PictureError, match="would be 29542 to 29542 degrees"):
         read_field(tmp_path / "h.tif", "thermal", "K")
-    with pytest.raises(AnomalystError, match="say which one the files hold"):
+    with pytest.raises(AnomalystError, match="say which one they hold"):
         FieldView(kind="thermal", unit="")
     with pytest.raises(AnomalystError, match="all good depth files show"):
         FieldView(kind="depth", unit="mm").fitted([read_field(tmp_path / "h.tif", "depth", "mm")])

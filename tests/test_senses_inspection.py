@@ -110,7 +110,10 @@ def test_a_method_of_time_series_may_judge_instead(line, tmp_path, method):
 
 def test_a_method_that_is_none_or_for_another_sense_is_refused(line, tmp_path):
     files = ["teach", "fan", "--audio", str(line / "good/sound"), "--products", str(tmp_path)]
-    for method, said in (("lstn", "the nearest is 'lstm'"), ("ewma", "judges sensors over time")):
+    for method, said in (
+        ("lstn", "the nearest is 'lstm'"),
+        ("ewma", "--method ewma is of sensors over time"),
+    ):
         result = run(app, [*files, "--method", method])
         assert isinstance(result.exception, AnomalystError) and said in str(result.exception)
 

@@ -3,9 +3,12 @@
 import shutil
 import time
 
+import cv2
+import numpy as np
 import pytest
 
 from anomalyst.server.client import Client
+from sensed import sound
 from serving import DEFECT, FLANGE, GOOD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -133,6 +136,29 @@ def test_a_wrong_file_is_told_and_the_others_go_on(page, tmp_path):
     page.wait_for_selector("text=notes.png: is not a picture")
     page.wait_for_selector("#inspect-list :text('good-000.jpg')")
     assert page.locator("#inspect-list :text('notes.png')").count() == 0
+
+
+def test_a_part_that_sounds_and_glows_is_taught(page, server, tmp_path):
+    rng, files = np.random.default_rng(0), []
+    for i in range(2):
+        heat = 30_000 + 10 * rng.normal(size=(48, 64))  # hundredths of a kelvin
+        files += [sound(tmp_path / f"p{i}.wav", rng), tmp_path / f"p{i}_thermal.png"]
+        cv2.imwrite(str(files[-1]), heat.astype(np.uint16))
+    open_page(page, server, "products")
+    page.fill("#teach-name textarea, #teach-name input", "bulb")
+    page.set_input_files("#teach-drop input[type=file]", [str(one) for one in files])
+    page.wait_for_selector("#teach-thermal-unit")
+    assert not page.is_visible("#teach-rate") and not page.is_visible("#teach-depth-unit")
+    page.click("#teach-go")
+    page.wait_for_selector("text=say which one they hold")
+    page.click("#teach-thermal-unit label >> nth=2")
+    page.click("#teach-go")
+    page.wait_for_selector("#teach-said :text('knows 2 good parts')")
+    page.wait_for_selector("#product-figures :text('heat, sound')")
+    page.wait_for_selector("#product-references :text('p1.wav')")
+    with Client(server.address) as client:
+        assert client.product("bulb")["senses"] == ["thermal", "audio"]
+        client.delete_product("bulb")
 
 
 def test_teach_correct_and_find_again(page, server):

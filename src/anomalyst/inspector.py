@@ -19,14 +19,16 @@ from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError, PictureError, RecordingError
 from anomalyst.hardware.processor import device_of, precision_of
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.file_reading import FileReading
 from anomalyst.inspection.learning import accept, learn, withdraw
 from anomalyst.inspection.parts import (
     fused,
     joint_calibration,
-    paired,
     refuse_other_part,
     senses_of,
     taken_at,
+    ways_taught,
+    whole_parts,
 )
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch
@@ -43,6 +45,8 @@ from anomalyst.vlm.text_tower import words_of
 
 if TYPE_CHECKING:
     from anomalyst.vlm.generation import Speaker
+
+AS_USUAL = FileReading()
 
 
 class Inspector:
@@ -146,36 +150,45 @@ class Inspector:
     def teach_part(
         self,
         name: str,
-        good: Mapping[str, Sequence[Path]],
-        senses: Mapping[str, Sense],
+        good: Sequence[Mapping[str, Path]],
+        reading: FileReading = AS_USUAL,
         *,
         product: Product | None = None,
+        pose: Literal["auto", "fixed", "free"] = "auto",
         on_file: Callable[[Path], None] = lambda _: None,
         on_step: Callable[[], None] = lambda: None,
     ) -> Product:
-        """A product of several senses, each learnt from its files of the same good parts.
+        """A product of one or several senses, each learnt from its files of the same good parts.
 
-        `good`: sense (image, depth, thermal, audio, series) -> files; those of one part have one
-        name. `senses`: how those but photographs are read. The first sense leads: the others are
-        its companions. Raises AnomalystError for parts that lack a sense.
+        `good`: of each part sense (image, depth, thermal, audio, series) -> file; `paired` makes
+        them by the files' names. `reading`: how those but photographs are read. The first sense
+        leads: the others are its companions. A part of which one file cannot be read is left out.
+        Raises AnomalystError for parts that lack a sense.
         """
-        parts = paired(good)
         before = {} if product is None else senses_of(product)
-        if product is not None and set(before) != set(good):
-            raise AnomalystError(
-                f"product {name!r} was taught with {' and '.join(before)}; give files of these, or "
-                "begin anew with --replace."
-            )
+        kinds = list(before or good[0])
+        for part in good:
+            if set(part) != set(kinds):
+                raise AnomalystError(
+                    f"product {name!r} was taught with {' and '.join(kinds)}; "
+                    f"{' and '.join(part)} was given. Give files of these, or begin anew with "
+                    "--replace."
+                )
+        if pose != "auto" and not {"image", "depth", "thermal"} & set(kinds):
+            raise AnomalystError(f"--pose {pose}: {' and '.join(kinds)} has no pose; leave it out.")
+        senses = reading.senses(kinds, ways_taught(product))
+        parts, left_out = whole_parts(good, senses) if len(kinds) > 1 else (good, [])
         taught = {
             sense: self.teach(
                 name, [part[sense] for part in parts], product=before.get(sense),
-                sense=senses.get(sense), on_picture=on_file, on_step=on_step,
+                sense=senses.get(sense), pose=pose, on_picture=on_file, on_step=on_step,
             )
-            for sense in good
+            for sense in kinds
         }  # fmt: skip
         lead, *others = taught
         taught[lead].companions = {sense: taught[sense] for sense in others}
         taught[lead].joint = joint_calibration(taught)
+        taught[lead].notes = (*left_out, *taught[lead].notes)
         return taught[lead]
 
     def inspect_part(
@@ -218,10 +231,11 @@ class Inspector:
         pictures calibrate it anew. `boxes` (x0, y0, x1, y1) in pixels of the picture. `name` tells
         the correction from others, for `withdraw`; `folder` takes the picture until `save`.
         """
-        if product.signal is not None:
+        if product.signal is not None or product.companions:
+            kinds = " and ".join(senses_of(product))
             raise AnomalystError(
-                f"product {product.name!r}: a recording called fine is not learnt place by place; "
-                f"teach it as a good one: `anomalyst teach {product.name} --{product.sense_kind}`."
+                f"product {product.name!r} is judged by {kinds}: places called fine are learnt of "
+                "one picture alone; teach this part as a further good one instead."
             )
         return accept(self.pipeline, product, image, boxes, name=name, folder=folder)
 
@@ -234,8 +248,14 @@ class Inspector:
     ) -> Resemblance:
         """The place of a good picture that a box (x0, y0, x1, y1) of a picture resembles most.
 
-        Raises AnomalystError for a product that keeps no record of what it is compared with.
+        Raises AnomalystError for a product that keeps no record of what it is compared with, or
+        that was taught with several senses.
         """
+        if product.companions:
+            raise AnomalystError(
+                f"product {product.name!r} was taught with several senses; places of one picture "
+                "are compared."
+            )
         return resembling(self.pipeline, image, product, box)
 
     def untaught(self) -> Product:

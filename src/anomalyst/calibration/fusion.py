@@ -64,6 +64,10 @@ class JointCalibration:
         """How far a part stands out in all senses together; unbounded, higher is more anomalous."""
         return float(self._together(scores)[-1])
 
+    def good_scores(self) -> list[float]:
+        """How far each of the good parts stands out among them all."""
+        return [float(one) for one in _standing_out(np.array(self.scores))]
+
     def _together(self, scores: Mapping[str, float]) -> np.ndarray:
         """How far all parts stand out, the new one last: (n + 1,)."""
         missing = [sense for sense in self.senses if sense not in scores]

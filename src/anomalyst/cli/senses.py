@@ -12,7 +12,7 @@ from anomalyst.cli.screen import pictures_in
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
-    from anomalyst.senses.sense import Sense
+    from anomalyst.inspection.file_reading import FileReading
 
 MANY = ("--depth", "--thermal", "--audio", "--series")
 
@@ -49,50 +49,38 @@ NO_FILES = SenseFiles()
 class SenseReading:
     """How files of other senses are read."""
 
-    depth_unit: Annotated[str, Option(metavar="mm|um|m", help="Of depth files.")] = "mm"
+    depth_unit: Annotated[
+        str | None, Option(metavar="mm|um|m", help="Of depth files.", show_default="mm")
+    ] = None
     thermal_unit: Annotated[
-        str,
+        str | None,
         Option(
             metavar="C|K|cK", help="Of heat files; cK: hundredths of a kelvin.", show_default=False
         ),
-    ] = ""
+    ] = None
     rate: Annotated[
         float | None,
         Option(metavar="HZ", help="Samples a second, where a table has no column of times."),
     ] = None
     method: Annotated[
-        str,
+        str | None,
         Option(
             metavar="memory|limits|ewma|cusum|matrix_profile|lstm|transformer",
             help="What judges sensors over time.",
+            show_default="memory",
         ),
-    ] = "memory"
+    ] = None
 
-    def senses(self, kinds: Sequence[str]) -> "dict[str, Sense]":
-        """How each of these senses is read; photographs need nothing."""
-        from anomalyst.detection.signals.judges import JUDGES, MEMORY
-        from anomalyst.hardware.processor import checked_choice
-        from anomalyst.senses.fields import FieldView
-        from anomalyst.senses.sense import SignalSense
-        from anomalyst.senses.series import SeriesReading
+    def reading(self) -> "FileReading":
+        """The same, as the inspector takes it."""
+        from anomalyst.inspection.file_reading import FileReading
 
-        SeriesReading(rate_hz=self.rate)  # refuses a rate that is none
-        checked_choice("--method", self.method, JUDGES)
-        if self.method != MEMORY and "series" not in kinds:
-            raise AnomalystError(f"--method {self.method} judges sensors over time; give --series.")
-        units = {"depth": self.depth_unit, "thermal": self.thermal_unit}
-        found: dict[str, Sense] = {}
-        for kind in kinds:
-            if kind in units:
-                found[kind] = FieldView(kind=kind, unit=units[kind])  # type: ignore[arg-type]
-            elif kind != "image":
-                method = self.method if kind == "series" else MEMORY
-                found[kind] = SignalSense(
-                    kind=kind,  # type: ignore[arg-type]
-                    method=method,
-                    rate_hz=self.rate,
-                )
-        return found
+        return FileReading(
+            depth_unit=self.depth_unit,
+            thermal_unit=self.thermal_unit,
+            rate_hz=self.rate,
+            method=self.method,
+        )
 
 
 def files_of(paths: Sequence[Path], sense: str) -> list[Path]:

@@ -81,6 +81,7 @@ def teach(
     Example: anomalyst teach bolt pictures/good/ --smallest-defect-px 12 --replace
     Example: anomalyst teach bolt pictures/good/ --bad pictures/bad/ --cost-missed 20 --cost-alarm 1
     """
+    from anomalyst.inspection.parts import paired, ways_taught
     from anomalyst.product_index import check_name
 
     check_name(name)
@@ -96,6 +97,8 @@ def teach(
     bad = _known_defects(defects, before.bad if before else None)
     if set(given) != {"image"} and (defects.bad or adapt is not None):
         raise AnomalystError("--bad and --adapt are for photographs alone; leave them out.")
+    how = reading.reading()
+    how.senses(list(given), ways_taught(before))  # refused before the model is read
     encoder = encoder or (picture_encoder(before) if before else "embedded")
     inspector = load_inspector(encoder, opt.Compute(precision=precision, device=device), size)
     pictures = given.get("image", [])
@@ -115,8 +118,14 @@ def teach(
                 on_step=steps.fit,
             )
         else:
-            senses = reading.senses(list(given))
-            product = inspector.teach_part(name, given, senses, product=before, on_file=bar.advance)
+            product = inspector.teach_part(
+                name,
+                paired(given),
+                how,
+                product=before,
+                pose=pose,  # type: ignore[arg-type]
+                on_file=bar.advance,
+            )
     product.description = describe or product.description
     product.save(products / name)
     # Of photographs every note is about one that is bad or odd; of recordings most say how they

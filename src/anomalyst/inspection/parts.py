@@ -11,9 +11,10 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration, bonferroni
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.mosaic import WORDS, mosaic
-from anomalyst.io.pictures import PICTURE_SUFFIXES
+from anomalyst.io.pictures import PICTURE_SUFFIXES, open_picture
 from anomalyst.product import Product
-from anomalyst.senses.sense import SUFFIXES
+from anomalyst.product_index import SENSES
+from anomalyst.senses.sense import SUFFIXES, Sense
 from anomalyst.types import Inspection, SenseFinding, Verdict
 
 MOST_APART_SECONDS = 600.0  # between the times at which senses took what is called one part
@@ -23,9 +24,12 @@ EXIF_TAKEN = 36867
 def paired(files: Mapping[str, Sequence[Path]]) -> list[dict[str, Path]]:
     """Files of several senses -> one mapping (sense -> file) a part, by the files' names.
 
-    `p07.png`, `p07_depth.png` and `p07.wav` are one part. Raises AnomalystError where a part lacks
-    a sense, or two files of a sense have one name.
+    `p07.png`, `p07_depth.png` and `p07.wav` are one part; of one sense alone each file is one.
+    Raises AnomalystError where a part lacks a sense, or two files of a sense have one name.
     """
+    if len(files) == 1:
+        [(sense, paths)] = files.items()
+        return [{sense: path} for path in dict.fromkeys(paths)]
     found: dict[str, dict[str, Path]] = {}
     for sense, paths in files.items():
         for path in paths:
@@ -63,15 +67,56 @@ def sense_of_file(path: Path, senses: Sequence[str]) -> str:
 
 def sorted_by_sense(paths: Sequence[Path], senses: Sequence[str]) -> list[dict[str, Path]]:
     """Files of several parts and senses together -> one mapping (sense -> file) a part."""
+    return paired(_by_sense(paths, senses))
+
+
+def sorted_by_name(paths: Sequence[Path]) -> list[dict[str, Path]]:
+    """The same of a product that is not taught yet: the senses are those of which there are files.
+
+    A picture is a photograph unless its name says otherwise, as `p07_depth.png` does.
+    """
+    files = {sense: own for sense, own in _by_sense(paths, SENSES).items() if own}
+    return paired(files) if files else []
+
+
+def _by_sense(paths: Sequence[Path], senses: Sequence[str]) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {sense: [] for sense in senses}
     for path in paths:
         files[sense_of_file(path, senses)].append(path)
-    return paired(files)
+    return files
 
 
 def senses_of(product: Product) -> dict[str, Product]:
     """What a product was taught with: sense -> what it knows, the leading sense first."""
     return {product.sense_kind: product} | product.companions
+
+
+def ways_taught(product: Product | None) -> dict[str, Sense]:
+    """How the files of a product's senses are read; photographs need nothing."""
+    known = senses_of(product) if product is not None else {}
+    return {kind: one.sense for kind, one in known.items() if one.sense is not None}
+
+
+def whole_parts(
+    parts: Sequence[Mapping[str, Path]], senses: Mapping[str, Sense]
+) -> tuple[list[Mapping[str, Path]], list[str]]:
+    """The parts of which every file can be read, and what is wrong with each that is left out.
+
+    What one sense misses all miss: else their rows would no longer be of the same parts, and no
+    joint calibration could be made of them. Raises PictureError where no part is left.
+    """
+    whole: list[Mapping[str, Path]] = []
+    errors: list[PictureError] = []
+    for part in parts:
+        try:
+            for kind, path in part.items():
+                (senses[kind].read if kind in senses else open_picture)(path)
+            whole.append(part)
+        except PictureError as error:
+            errors.append(error)
+    if errors and not whole:
+        raise errors[0]
+    return whole, [f"left out when taught, with the part's other files: {one}" for one in errors]
 
 
 def part_name(path: Path, sense: str) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 from anomalyst.inspection.signal_view import view_of
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product
-from anomalyst.senses.sense import SignalSense
+from anomalyst.senses.fields import FieldView
+from anomalyst.senses.sense import Sense
 from anomalyst.types import Inspection
 
 
@@ -39,7 +40,14 @@ def open_for(product: Product, path: Path) -> Seen:
 
 def look_at(product: Product, path: Path) -> np.ndarray:
     """A file of the product's sense as people see it, uint8 (H, W, 3). Raises PictureError."""
-    if not isinstance(product.sense, SignalSense):
-        return product.look(path)
-    recording = product.sense.read(path)
-    return view_of(recording, product.sense.frames(recording), product.sense).picture
+    return look_by(product.sense, path)
+
+
+def look_by(sense: Sense | None, path: Path) -> np.ndarray:
+    """A file of a sense (None: a photograph) as people see it. Raises PictureError."""
+    if sense is None:
+        return open_picture(path)
+    if isinstance(sense, FieldView):
+        return sense.shown(sense.read(path).values)
+    recording = sense.read(path)
+    return view_of(recording, sense.frames(recording), sense).picture

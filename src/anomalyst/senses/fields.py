@@ -73,11 +73,13 @@ class FieldView:
 
 def checked_unit(kind: FieldKind, unit: str) -> str:
     """The unit, if there is such a one; AnomalystError names those there are."""
-    if unit not in UNITS[kind]:
+    if not unit:
         raise AnomalystError(
-            f"--{kind}-unit {unit!r}: is none of {', '.join(UNITS[kind])}."
-            + (" Heat has no usual unit: say which one the files hold." if not unit else "")
+            f"{kind} files have no usual unit; say which one they hold, {', '.join(UNITS[kind])}: "
+            f"--{kind}-unit."
         )
+    if unit not in UNITS[kind]:
+        raise AnomalystError(f"--{kind}-unit {unit!r}: is none of {', '.join(UNITS[kind])}.")
     return unit
 
 

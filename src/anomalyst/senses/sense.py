@@ -55,8 +55,8 @@ class SignalSense:
         rate = self.rate_hz
         if rate is not None and abs(recording.rate_hz / rate - 1) > RATE_SLACK:
             raise RecordingError(
-                path, f"holds {recording.rate_hz:.4g} samples a second, the product was taught "
-                f"with {rate:.4g}; record at the same rate."
+                path, f"holds {recording.rate_hz:.4g} samples a second, and {rate:.4g} is the "
+                "product's rate; record at the same one."
             )  # fmt: skip
         return recording
 
@@ -67,7 +67,7 @@ class SignalSense:
     def fitted(self, good: Sequence[Recording]) -> "SignalSense":
         """The same with the rate, channels and range of the good recordings.
 
-        Raises AnomalystError where these differ from each other in channels.
+        Raises AnomalystError where these differ from each other in channels or rate.
         """
         first = good[0]
         for other in good:
@@ -75,6 +75,11 @@ class SignalSense:
                 raise AnomalystError(
                     f"good recordings have the channels {', '.join(first.channels)} and "
                     f"{', '.join(other.channels)}; all need the same."
+                )
+            if abs(other.rate_hz / first.rate_hz - 1) > RATE_SLACK:
+                raise AnomalystError(
+                    f"good recordings hold {first.rate_hz:.4g} and {other.rate_hz:.4g} samples a "
+                    "second; all need the same rate."
                 )
         fitted = replace(self, rate_hz=first.rate_hz, channels=first.channels)
         seen = np.concatenate([fitted.frames(one).values.ravel() for one in good])

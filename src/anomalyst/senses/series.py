@@ -1,5 +1,6 @@
 """A table of sensor values over time -> evenly spaced channels; all that was mended is noted."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +43,8 @@ def read_series(path: Path, reading: SeriesReading | None = None) -> Recording:
     reading = reading or SeriesReading()
     notes: list[str] = []
     table = _table(path)
+    if table.empty:
+        raise RecordingError(path, "holds no rows; record it again.")
     times, table = _times(path, table, notes)
     values, names = _numbers(path, table, reading.channels, notes)
     began = None
@@ -49,8 +52,11 @@ def read_series(path: Path, reading: SeriesReading | None = None) -> Recording:
         rate = reading.rate_hz
         if rate is None:
             raise RecordingError(
-                path, "has no column of times; say with --rate how many samples a second it holds."
+                path,
+                "has no column of times, called time or timestamp; say with --rate how many "
+                "samples a second it holds.",
             )
+        notes.append(f"no column of times: read as {rate:g} samples a second, as was said")
     else:
         seconds, began = times
         values, rate = _even(path, seconds, values, notes)
@@ -132,22 +138,7 @@ def _times(
         named = [first]
     if not named:
         return None, table
-    column = table[named[0]]
-    began = None
-    if pandas.api.types.is_numeric_dtype(column):
-        seconds = column.to_numpy(np.float64)
-    else:
-        stamps = pandas.to_datetime(column, errors="coerce", utc=True)
-        if stamps.isna().any():
-            row = int(np.flatnonzero(stamps.isna().to_numpy())[0])
-            raise RecordingError(
-                path, f"column {named[0]!r} holds {column.iloc[row]!r} in row {row + 2}, which is "
-                "no time; mend or leave out that row."
-            )  # fmt: skip
-        began = stamps.min().to_pydatetime()
-        seconds = (stamps - stamps.min()).dt.total_seconds().to_numpy(np.float64)
-    if not np.isfinite(seconds).all():
-        raise RecordingError(path, f"column {named[0]!r} has rows without a time; leave them out.")
+    seconds, began = _seconds(path, table[named[0]], notes)
     table = table.drop(columns=named)
     order = np.argsort(seconds, kind="stable")
     if (order != np.arange(len(order))).any():
@@ -160,18 +151,63 @@ def _times(
     return (seconds, began), table
 
 
+def _seconds(
+    path: Path, column: "pd.Series", notes: list[str]
+) -> tuple[np.ndarray, datetime | None]:
+    """A column of times as float64 seconds (T,), and when the first was, if they are of a day."""
+    numbers, commas = _as_numbers(column)
+    if numbers is not None:
+        if not np.isfinite(numbers).all():
+            raise RecordingError(
+                path, f"column {column.name!r} has rows without a time; leave them out."
+            )
+        if commas:
+            notes.append(f"decimal commas in {column.name}")
+        return numbers, None
+    stamps = _stamps(column)
+    wrong = stamps.isna().to_numpy()
+    if wrong.any():
+        # Of a column of numbers, the first word among them; of dates, the first that is none.
+        as_numbers = _library().to_numeric(column.astype("string"), errors="coerce").isna()
+        wrong = as_numbers.to_numpy() if as_numbers.mean() < wrong.mean() else wrong
+        row = int(np.flatnonzero(wrong)[0])
+        raise RecordingError(
+            path, f"column {column.name!r} holds {column.iloc[row]!r} in row {row + 2}, which is "
+            "no time; mend or leave out that row."
+        )  # fmt: skip
+    began = stamps.min().to_pydatetime()
+    return (stamps - stamps.min()).dt.total_seconds().to_numpy(np.float64), began
+
+
+def _stamps(column: "pd.Series") -> "pd.Series":
+    """Dates in UTC; NaT where a row is none. ISO 8601, or all in the form of the first row."""
+    pandas = _library()
+    stamps = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+    first = str(column.iloc[0])
+    begins = re.match(r"(\d{1,2})([./])", first)  # with dots the day comes first, as in 31.1.2026
+    by_day = begins is not None and (begins[2] == "." or int(begins[1]) > 12)
+    form = pandas.tseries.api.guess_datetime_format(first, dayfirst=by_day)
+    if stamps.isna().any() and form is not None:
+        other = pandas.to_datetime(column, errors="coerce", utc=True, format=form)
+        stamps = other if other.isna().sum() < stamps.isna().sum() else stamps
+    return stamps
+
+
 def _numbers(
     path: Path, table: "pd.DataFrame", wanted: tuple[str, ...], notes: list[str]
 ) -> tuple[np.ndarray, list[str]]:
     """The columns of numbers, float64 (T, C) with NaN where a cell is empty, and their names."""
     columns: dict[str, np.ndarray] = {}
     text: list[str] = []
+    other: list[str] = []
     for label in table.columns:
         name = str(label).strip()
         if wanted and name not in wanted:
+            other.append(name)
             continue
         found, commas = _as_numbers(table[label])
         if found is None:
+            _refuse_one_word(path, name, table[label])
             text.append(name)
             continue
         if commas:
@@ -193,8 +229,24 @@ def _numbers(
         raise RecordingError(path, "has no column of numbers; a table of sensor values is needed.")
     if text:
         notes.append(f"left out, for it holds text: {', '.join(text)}")
+    if other:
+        notes.append(f"left out, for the product was not taught with it: {', '.join(other)}")
     names = list(wanted) or list(columns)
     return np.stack([columns[name] for name in names], axis=1), names
+
+
+def _refuse_one_word(path: Path, name: str, column: "pd.Series") -> None:
+    """Raise RecordingError for a column of numbers with a few words in it: it is no text."""
+    words = column.astype("string").str.strip()
+    known = words.notna() & (words != "")
+    numbers = _library().to_numeric(words.str.replace(",", ".", regex=False), errors="coerce")
+    wrong = (known & numbers.isna()).to_numpy()
+    if wrong.any() and wrong.sum() < known.sum() / 2:
+        row = int(np.flatnonzero(wrong)[0])
+        raise RecordingError(
+            path, f"column {name!r} holds {column.iloc[row]!r} in row {row + 2}, which is no "
+            "number; mend it, or leave the cell empty."
+        )  # fmt: skip
 
 
 def _as_numbers(column: "pd.Series") -> tuple[np.ndarray | None, bool]:
@@ -271,7 +323,8 @@ def _without_gaps(path: Path, values: np.ndarray, names: list[str], notes: list[
         column[missing] = np.interp(at[missing], at[~missing], column[~missing])
         count += int(missing.sum())
     if count:
-        notes.append(f"{count} missing values were filled by straight lines")
+        what = "1 missing value was" if count == 1 else f"{count} missing values were"
+        notes.append(f"{what} filled by straight lines")
     return filled
 
 

@@ -22,6 +22,7 @@ from anomalyst.server.api.schemas import (
     Text,
     Turn,
 )
+from anomalyst.server.received import take_part
 from anomalyst.server.records import documents
 from anomalyst.server.records.products import reference_paths
 from anomalyst.server.service import Service
@@ -43,7 +44,7 @@ def inspect(
     who: Operator,
     response: Response,
     product: Annotated[Name, Form()],
-    picture: Annotated[UploadFile, File()],
+    picture: Annotated[UploadFile | None, File(description="a photograph")] = None,
     question: Annotated[Text | None, Form()] = None,
     wait: Annotated[bool, Form(description="false: answer at once, before it is done")] = True,
     depth: Beside = None,
@@ -52,16 +53,19 @@ def inspect(
     series: Beside = None,
     idempotency_key: Key = None,
 ) -> Any:
-    """Inspect a picture. With an Idempotency-Key, sending it again makes nothing new.
+    """Inspect a part. With an Idempotency-Key, sending it again makes nothing new.
 
-    Of a product taught with another sense, `picture` is a file of that sense; of one taught with
-    several, that of the first, and the others go with it.
+    One file of each sense that the product was taught with; `picture` may be that of the first.
     """
-    others = {"depth": depth, "thermal": thermal, "audio": audio, "series": series}
-    sent = service.take_part(
-        (picture.file, picture.filename),
-        {sense: (one.file, one.filename) for sense, one in others.items() if one is not None},
-    )
+    senses = service.senses(product)
+    given = {"image": picture, "depth": depth, "thermal": thermal, "audio": audio,
+             "series": series}  # fmt: skip
+    if given[senses[0]] is None:
+        given[senses[0]] = given.pop("image")
+    files = {s: (f.file, f.filename) for s in (*senses, *given) if (f := given.get(s)) is not None}
+    if not files:
+        raise AnomalystError(f"no file was sent; product {product!r} takes {' and '.join(senses)}.")
+    sent = take_part(service.pictures, files)
     [id] = service.acknowledge(
         [sent], product, by=who.name, source="api", question=question, key=idempotency_key
     )
@@ -85,9 +89,10 @@ def inspect_batch(
 ) -> dict[str, Any]:
     """Inspect many pictures; one that is none is listed and the others go on."""
     sent, refused = [], []
+    [sense, *_] = service.senses(product)
     for one in pictures:
         try:
-            sent.append(service.take(one.file, one.filename))
+            sent.append(service.take(one.file, one.filename, sense))
         except AnomalystError as error:
             refused.append(str(error))
     ids = service.acknowledge(

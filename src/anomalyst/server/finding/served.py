@@ -16,7 +16,8 @@ from anomalyst.server.finding.items import ENDINGS, LeftOut, Readings, of_sense
 from anomalyst.server.finding.record import record_items
 from anomalyst.server.finding.search import Found, Kept, Query, search
 from anomalyst.server.jobs.tasks import Embed
-from anomalyst.server.service import Service, shown_name
+from anomalyst.server.received import shown_name
+from anomalyst.server.service import Service
 from anomalyst.server.storage.filters import Filter
 
 

@@ -1,12 +1,16 @@
 """What the model process is asked to do; plain values, for they cross between processes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from anomalyst.inspection.file_reading import FileReading
 from anomalyst.senses.space import SensedFile
 
 Box = tuple[int, int, int, int]
+Named = tuple[Path, str]  # a file, and what its sender calls it
+AS_USUAL = FileReading()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +31,11 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teach:
-    """Good pictures of a product, new or known; with none, only what is told of it changes."""
+    """Good parts of a product, new or known; with none, only what is told of it changes."""
 
     product: str
-    good: tuple[tuple[Path, str], ...]  # a picture and what its sender calls it
+    good: tuple[Mapping[str, Named], ...]  # sense -> file, of each part; the first sense leads
+    reading: FileReading = AS_USUAL
     pose: Literal["auto", "fixed", "free"] = "auto"
     describe: str | None = None
 

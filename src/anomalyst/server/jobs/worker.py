@@ -1,9 +1,10 @@
 """The inference worker: holds the inspector and the taught products, and does the tasks."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, singledispatchmethod
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import save as save_tensors
 
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
+from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import encoded
@@ -30,6 +32,7 @@ from anomalyst.server.jobs.tasks import (
     Embed,
     Inspect,
     Learn,
+    Named,
     Resemble,
     Task,
     Teach,
@@ -38,7 +41,7 @@ from anomalyst.server.jobs.tasks import (
     Withdraw,
 )
 from anomalyst.server.language.versions import live_folder
-from anomalyst.server.records.products import same_picture
+from anomalyst.server.records.products import taught_already
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
 
@@ -91,23 +94,39 @@ class Model:
         known = self._product(task.product) if (folder / RECORD).exists() else None
         if known is None and folder.exists():
             raise AnomalystError(f"{folder}: is there and is no product; choose another name.")
-        new = [path for path, _ in task.good if known is None or not same_picture(path, folder)]
+        new = [part for part in task.good if known is None or not taught_already(part, folder)]
         if known is not None and not new:
             return self._saved(known, task.describe)
-        done = 0
+        product = self._taught(task, new, known, say)
+        for sense, one in senses_of(product).items():
+            called = dict(part[sense] for part in task.good)
+            one.sources |= called
+            names = {str(path): name for part in task.good for path, name in part.values()}
+            one.notes = tuple(_renamed(note, names) for note in one.notes)
+        return self._saved(product, task.describe)
+
+    def _taught(
+        self, task: Teach, new: Sequence[Mapping[str, Named]], known: Product | None, say: Say
+    ) -> Product:
+        """The product with new good parts, by the senses they were given in."""
+        parts = [{sense: path for sense, (path, _) in part.items()} for part in new]
+        files = sum(map(len, parts)) + sum(
+            one.num_references for one in (senses_of(known).values() if known else ())
+        )
+        done = count(1)
 
         def looked(_: Path) -> None:
-            nonlocal done
-            done += 1
-            say(f"{done} of {len(new) + (known.num_references if known else 0)} pictures")
+            say(f"{next(done)} of {files} {'pictures' if pictures else 'files'}")
 
-        product = self.inspector.teach(
-            task.product, new, product=known, pose=task.pose, on_picture=looked
+        pictures = all(set(part) == {"image"} for part in parts)
+        if pictures and (known is None or senses_of(known).keys() == {"image"}):
+            good = [part["image"] for part in parts]
+            return self.inspector.teach(
+                task.product, good, product=known, pose=task.pose, on_picture=looked
+            )
+        return self.inspector.teach_part(
+            task.product, parts, task.reading, product=known, pose=task.pose, on_file=looked
         )
-        product.sources |= dict(task.good)
-        names = {str(path): name for path, name in task.good}
-        product.notes = tuple(_renamed(note, names) for note in product.notes)
-        return self._saved(product, task.describe)
 
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:

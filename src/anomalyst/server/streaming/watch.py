@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from anomalyst.errors import AnomalystError
-from anomalyst.product_index import product_folder
+from anomalyst.product_index import product_folder, product_senses
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
@@ -48,7 +48,8 @@ class Watch:
         sinks: Sequence[Sink] = (),
         on_done: Callable[[InspectionRow, Tally], None] = lambda *_: None,
     ):
-        product_folder(product, config.products)  # UnknownProduct before anything is started
+        # UnknownProduct before anything is started.
+        self.sense = product_senses(product_folder(product, config.products))[0]
         self.product, self.source, self.on_done = product, source, on_done
         self.by = f"watch {place} {product}"
         self.tally = Tally()
@@ -98,7 +99,7 @@ class Watch:
                 return 0
         try:
             with taken.open() as stream:
-                sent = self.service.take(stream, taken.name)
+                sent = self.service.take(stream, taken.name, self.sense)
             self.service.acknowledge(
                 [sent], self.product, by=self.by, source="watch", key=taken.mark,
                 on_done=self._done,

@@ -1,24 +1,26 @@
 """Inspect: drop a part or a hundred, see where it is not normal, ask, correct."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from anomalyst.errors import AnomalystError
-from anomalyst.inspection.parts import sorted_by_sense
+from anomalyst.inspection.mosaic import PICTURES
 from anomalyst.server.auth import Caller
+from anomalyst.server.received import take_paths
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.dropped import parts_of
 from anomalyst.server.ui.feedback_form import FeedbackForm
 
 QUESTIONS = ("Is there a defect, and where?", "How large is it?", "How sure are you?")
 HEADINGS = ["picture", "verdict", "p", "regions"]
 VOICE_HINT = "The sound stays on this machine: it is turned into words here and not kept."
-START = "<p class='an-hint'>Choose a product and drop pictures: one part, or a hundred.</p>"
+START = (
+    "<p class='an-hint'>Choose a product and drop parts, by all its senses: one, or a hundred.</p>"
+)
 
 
 # A region clicked, on the picture or in the table, is asked about.
@@ -49,7 +51,7 @@ class InspectPage:
         with gr.Row():
             self.product = gr.Dropdown(label="Product", elem_id="inspect-product", scale=2)
             self.drop = gr.File(
-                label="Drop pictures here", file_count="multiple", height=120,
+                label="Drop parts here", file_count="multiple", height=120,
                 elem_id="inspect-drop", scale=3,
             )  # fmt: skip
         self.view = gr.HTML(START, elem_id="inspect-view", js_on_load=REGION_JS)
@@ -138,6 +140,8 @@ class InspectPage:
     @shows_errors
     def compare(self, id: str | None, picked: gr.EventData) -> str:
         row = self.bench.service.store.inspection(str(id))
+        if (row.record or {}).get("sense", "image") not in PICTURES:
+            return ""  # places of recordings, and of several senses, have no such likeness
         return pieces.likeness(self.bench.service, row, int(picked.region))
 
     def viewed(self, id: str) -> str:
@@ -152,18 +156,11 @@ def inspected(
         gr.Warning("Choose a product first; teach one on the page Products.")
         return
     sent = []
-    for part in parts_among(bench, files, product):
-        lead, *others = part.items()
-        try:
-            with ExitStack() as stack:
-                opened = {
-                    sense: (stack.enter_context(path.open("rb")), path.name)
-                    for sense, path in others
-                }
-                stream = stack.enter_context(lead[1].open("rb"))
-                sent.append(bench.service.take_part((stream, lead[1].name), opened))
-        except (AnomalystError, OSError) as error:
-            gr.Warning(str(error), duration=12)
+    for one in take_paths(bench.service.pictures, parts_of(bench.service, product, files)):
+        if isinstance(one, str):
+            gr.Warning(one, duration=12)
+        else:
+            sent.append(one)
     for start in range(0, len(sent), bench.service.config.limits.batch):
         some = sent[start : start + bench.service.config.limits.batch]
         for id in bench.service.acknowledge(some, product, by=by, source="workbench"):
@@ -171,19 +168,6 @@ def inspected(
             if row.state == "failed":
                 gr.Warning(f"{row.name}: {row.problem}", duration=12)
             yield row
-
-
-def parts_among(bench: Bench, files: list[str], product: str) -> list[dict[str, Path]]:
-    """The parts that dropped files belong to: of a product of one sense, each is one."""
-    senses = bench.service.senses(product)
-    paths = [Path(file) for file in files]
-    if len(senses) == 1:
-        return [{senses[0]: path} for path in paths]
-    try:
-        return sorted_by_sense(paths, senses)
-    except AnomalystError as error:
-        gr.Warning(str(error), duration=12)
-        return []
 
 
 def shown(bench: Bench, row: InspectionRow, who: Caller) -> tuple[Any, ...]:

@@ -15,12 +15,11 @@ from typing import Any
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.file_reading import FileReading
 from anomalyst.inspector import Inspector
 from anomalyst.io.files import write_text
 from anomalyst.product import Product
 from anomalyst.product_index import SENSES
-from anomalyst.senses.fields import FieldView
-from anomalyst.senses.sense import Sense, SignalSense
 from anomalyst.synthetic.procedural.families import HELD_OUT
 from anomalyst.synthetic.senses.files import write_part
 from anomalyst.synthetic.senses.part import SensedPart, SensesConfig, sensed_product
@@ -109,14 +108,9 @@ def _judged(inspector: Inspector, config: SeveralSenses, number: int) -> dict[st
 def _taught(
     inspector: Inspector, parts: Sequence[Mapping[str, Path]], config: SeveralSenses
 ) -> Product:
-    read: dict[str, Sense] = {
-        "depth": FieldView(kind="depth", unit="mm"),
-        "thermal": FieldView(kind="thermal", unit="C"),
-        "audio": SignalSense(kind="audio"),
-        "series": SignalSense(kind="series"),
-    }
-    files = {sense: [part[sense] for part in parts] for sense in config.senses}
-    return inspector.teach_part("drawn", files, {s: read[s] for s in config.senses if s in read})
+    good = [{sense: part[sense] for sense in config.senses} for part in parts]
+    heat = "C" if "thermal" in config.senses else None
+    return inspector.teach_part("drawn", good, FileReading(thermal_unit=heat))
 
 
 def _row(part: SensedPart, found: Inspection) -> dict[str, Any]:
