@@ -26,6 +26,7 @@ from anomalyst.server.finding.items import LeftOut, Readings
 from anomalyst.server.finding.ranking import nearest_first
 from anomalyst.server.finding.search import Kept, Query, search
 from anomalyst.server.finding.vectors import Vectors
+from anomalyst.server.received import take_part
 from anomalyst.synthetic.senses import make_sensed_part
 from sensed import curve, sound
 from serving import DEFECT, FLANGE, GOOD, client_of, service_over, teach_flange
@@ -260,14 +261,19 @@ def served(line, tmp_path_factory):
         inspect(service, "flange", GOOD, DEFECT)
         inspect(service, "fan", *(line / f"n{i}.wav" for i in range(6)))
         with (line / "n0.wav").open("rb") as lead, (line / "n0.csv").open("rb") as table:
-            sent = service.take_part((lead, "both.wav"), {"series": (table, "both.csv")})
+            both = {"audio": (lead, "both.wav"), "series": (table, "both.csv")}
+            sent = take_part(service.pictures, both)
         [id] = service.acknowledge([sent], "both", by="t", source="api")
         assert service.wait(id).state == "done"
         yield service
 
 
 def inspect(service, product, *files):
-    sent = [service.take_file(path) for path in files]
+    [sense] = service.senses(product)
+    sent = []
+    for path in files:
+        with path.open("rb") as stream:
+            sent.append(service.take(stream, path.name, sense))
     for id in service.acknowledge(sent, product, by="t", source="api"):
         assert service.wait(id).state == "done"
 
@@ -387,7 +393,7 @@ def test_queries_and_places_that_are_none_are_refused(tmp_path):
         ([*photo, "--among", str(FLANGE), "--encoder", "clop"], "--encoder clop: is no space"),
         ([*photo, "--among", str(FLANGE), "--sense", "smell"], "--sense 'smell': is none of image"),
         ([*photo, "--among", str(FLANGE), "--sense", "audio"], "could be found with --sense audio"),
-        (["--thermal", str(GOOD), "--among", str(FLANGE)], "Heat has no usual unit"),
+        (["--thermal", str(GOOD), "--among", str(FLANGE)], "have no usual unit"),
         (["--image", "gone.png", "--among", str(FLANGE)], "gone.png: there is no such file"),
     ):
         result = run(app, ["find", *words, *home])

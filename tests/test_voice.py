@@ -442,8 +442,8 @@ def test_a_spoken_question_is_answered_as_the_typed_one():
     files = [SAID / "is-there-a-defect.ogg", SAID / "how-large-is-it.ogg"]
     aloud = run(*about, "--voice", files[0], "--voice", files[1]).splitlines()
     typed = run(*about, "--ask", "Is there a defect?", "--ask", "How large is it?").splitlines()
-    assert aloud[0].startswith("> is there a defect? (heard, ")
-    assert aloud[2].startswith("> how large is it? (heard, ")
+    assert aloud[0].startswith("> Is there a defect? (heard, ")
+    assert aloud[2].startswith("> How large is it? (heard, ")
     assert (aloud[1], aloud[3]) == (typed[1], typed[3])
 
 

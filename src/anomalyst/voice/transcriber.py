@@ -91,6 +91,7 @@ class Transcriber:
         started = time.perf_counter()
         written = self.written(self.features(sound))
         text = self.tokenizer.decode(list(written.tokens), skip_special_tokens=True).strip()
+        text = text[:1].upper() + text[1:]  # as it would be typed: ours writes small letters alone
         confidence = math.exp(written.score) if written.tokens else 0.0
         return Transcript(
             text=text,
