@@ -183,4 +183,4 @@ def test_folders_that_are_no_benchmark_are_refused(folders, tmp_path):
     result = CliRunner().invoke(app, ["bench", "series"])
     assert "nothing to measure on" in str(result.exception)
     result = CliRunner().invoke(app, ["bench", "series", "--drawn", "1", "--methods", "emwa"])
-    assert "perhaps 'ewma'" in str(result.exception)
+    assert "the nearest is 'ewma'" in str(result.exception)

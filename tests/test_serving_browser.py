@@ -82,7 +82,7 @@ def test_a_mask_is_painted_where_the_mouse_goes(page, server):
     page.click("text=Repaint the mask")
     page.click("#inspect-paint")
     page.wait_for_selector("#inspect-editor canvas")
-    time.sleep(1.5)  # the editor draws its picture
+    time.sleep(3)  # the editor draws its picture, later where the machine is busy
     box = page.locator("#inspect-editor canvas").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 40, y)
@@ -90,7 +90,7 @@ def test_a_mask_is_painted_where_the_mouse_goes(page, server):
     for step in range(9):
         page.mouse.move(x - 40 + 10 * step, y)
     page.mouse.up()
-    time.sleep(0.5)
+    time.sleep(2)  # the stroke becomes a layer
     page.click("#inspect-keep")
     page.wait_for_selector("#inspect-said :text('mask is kept')")
     with Client(server.address) as client:

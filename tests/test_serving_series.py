@@ -373,7 +373,8 @@ def test_drift_of_sounds_and_sensors_raises_the_alarm_and_is_told(config, tmp_pa
         for name, draw, ending in (("pump", worn_pump, "csv"), ("fan", worn_fan, "wav")):
             service.set_false_alarm_rate(name, 0.0001, "test")  # nearly all are accepted
             files = [draw(tmp_path / f"{name}{i:02d}.{ending}", rng) for i in range(60)]
-            sent = [service.take_file(path) for path in files]
+            [sense] = service.senses(name)
+            sent = [service.take(path.open("rb"), path.name, sense) for path in files]
             for id in service.acknowledge(sent, name, by="test", source="watch"):
                 service.wait(id, 60)
             found = service.store.history(Filter(product=name), limit=60)

@@ -80,7 +80,8 @@ def inspect(
             "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
             "the size it was taught at. Give them to `anomalyst teach`."
         )
-    alone = comparison.reference or comparison.zero_shot  # refused beside a product, later
+    # These are refused beside a product later, in words of their own.
+    alone = comparison.reference or comparison.zero_shot or text.text_tower
     sensed = _sensed(None if alone else name, judging.products, photographs, files)
     if sensed is not None:
         if ray or ask:

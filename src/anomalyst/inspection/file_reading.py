@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from anomalyst.detection.signals.judges import JUDGES, MEMORY
+from anomalyst.detection.signals.names import JUDGES, MEMORY
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import checked_choice
 from anomalyst.senses.fields import FieldView

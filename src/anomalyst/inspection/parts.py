@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -12,10 +13,12 @@ from anomalyst.calibration.fusion import JointCalibration, bonferroni
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.mosaic import WORDS, mosaic
 from anomalyst.io.pictures import PICTURE_SUFFIXES, open_picture
-from anomalyst.product import Product
 from anomalyst.product_index import SENSES
 from anomalyst.senses.sense import SUFFIXES, Sense
 from anomalyst.types import Inspection, SenseFinding, Verdict
+
+if TYPE_CHECKING:  # asked for files alone, a server starts without torch
+    from anomalyst.product import Product
 
 MOST_APART_SECONDS = 600.0  # between the times at which senses took what is called one part
 EXIF_TAKEN = 36867
@@ -86,12 +89,12 @@ def _by_sense(paths: Sequence[Path], senses: Sequence[str]) -> dict[str, list[Pa
     return files
 
 
-def senses_of(product: Product) -> dict[str, Product]:
+def senses_of(product: "Product") -> "dict[str, Product]":
     """What a product was taught with: sense -> what it knows, the leading sense first."""
     return {product.sense_kind: product} | product.companions
 
 
-def ways_taught(product: Product | None) -> dict[str, Sense]:
+def ways_taught(product: "Product | None") -> dict[str, Sense]:
     """How the files of a product's senses are read; photographs need nothing."""
     known = senses_of(product) if product is not None else {}
     return {kind: one.sense for kind, one in known.items() if one.sense is not None}
@@ -127,7 +130,7 @@ def part_name(path: Path, sense: str) -> str:
     return path.stem
 
 
-def joint_calibration(senses: Mapping[str, Product]) -> JointCalibration | None:
+def joint_calibration(senses: "Mapping[str, Product]") -> JointCalibration | None:
     """The joint calibration of a part's senses, taught from the same good parts.
 
     None where a sense has no calibration of its own, or another number of good parts calibrated it

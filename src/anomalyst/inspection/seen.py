@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anomalyst.inspection.signal_view import view_of
 from anomalyst.io.pictures import open_picture
-from anomalyst.product import Product
 from anomalyst.senses.fields import FieldView
 from anomalyst.senses.sense import Sense
 from anomalyst.types import Inspection
+
+if TYPE_CHECKING:
+    from anomalyst.product import Product
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Seen:
         return replace(found, sense=self.sense, view=self.picture, notes=notes)
 
 
-def open_for(product: Product, path: Path) -> Seen:
+def open_for(product: "Product", path: Path) -> Seen:
     """The file as the product takes it. Raises PictureError."""
     view = product.field_view
     if view is None:
@@ -38,7 +41,7 @@ def open_for(product: Product, path: Path) -> Seen:
     return Seen(view.shown(read.values), view.kind, read.notes)
 
 
-def look_at(product: Product, path: Path) -> np.ndarray:
+def look_at(product: "Product", path: Path) -> np.ndarray:
     """A file of the product's sense as people see it, uint8 (H, W, 3). Raises PictureError."""
     return look_by(product.sense, path)
 

@@ -9,7 +9,8 @@ import numpy as np
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.verdict import decide_alone
 from anomalyst.detection.regions import regions_for
-from anomalyst.detection.signals.judges import MEMORY, Judge, SeriesJudge, series_config
+from anomalyst.detection.signals.judges import Judge, SeriesJudge, series_config
+from anomalyst.detection.signals.names import MEMORY
 from anomalyst.detection.signals.nearest_frames import SignalMemory
 from anomalyst.errors import AnomalystError, RecordingError
 from anomalyst.inspection.preprocessing import Stopwatch

@@ -42,7 +42,7 @@ def series(
             "there is nothing to measure on; give --skab DIR, --nab DIR or --drawn 48."
         )
     needs("evaluate", "matplotlib")
-    from anomalyst.detection.signals.judges import MEMORY
+    from anomalyst.detection.signals.names import MEMORY
     from anomalyst.evaluation.benchmarks.series.costs import costs
     from anomalyst.evaluation.benchmarks.series.drawn_rows import drawn_rows
     from anomalyst.evaluation.benchmarks.series.report import (
@@ -81,7 +81,7 @@ def counting(bar: Bar) -> Callable[[str], None]:
 
 def read_methods(text: str) -> tuple[str, ...]:
     """What --methods says; all for nothing. Raises AnomalystError for a name there is not."""
-    from anomalyst.detection.signals.judges import JUDGES
+    from anomalyst.detection.signals.names import JUDGES
     from anomalyst.hardware.processor import checked_choice
 
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

@@ -3,19 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
 from anomalyst.detection.series.base import RARE_SPREADS, Method
-from anomalyst.detection.series.config import METHOD_NAMES, SeriesConfig
+from anomalyst.detection.series.config import SeriesConfig
 from anomalyst.detection.series.methods import read_method
 from anomalyst.detection.series.scoring import combined, score
+from anomalyst.detection.signals.names import MEMORY
 from anomalyst.detection.signals.nearest_frames import SignalEvidence, SignalMemory
 
-MEMORY: Literal["memory"] = "memory"
-JUDGES: tuple[str, ...] = (MEMORY, *METHOD_NAMES)
 SHOWN = RARE_SPREADS  # of a surprise: what one good sample in a hundred exceeds is not shown
 
 

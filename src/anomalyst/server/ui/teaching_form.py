@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from anomalyst.detection.signals.judges import JUDGES
+from anomalyst.detection.signals.names import JUDGES
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.file_reading import FileReading
 from anomalyst.senses.fields import UNITS

@@ -9,7 +9,8 @@ import numpy as np
 
 from anomalyst.config import to_mapping
 from anomalyst.detection.series.scoring import SeriesScoring, combined, score
-from anomalyst.detection.signals.judges import MEMORY, series_config
+from anomalyst.detection.signals.judges import series_config
+from anomalyst.detection.signals.names import MEMORY
 from anomalyst.detection.signals.nearest_frames import SignalMemory
 from anomalyst.evaluation.benchmarks.series.drawn import FAULTS, DrawnCase, draw_cases
 from anomalyst.evaluation.benchmarks.series.yardsticks import Row
