@@ -82,8 +82,11 @@ def test_a_mask_is_painted_where_the_mouse_goes(page, server):
     page.click("text=Repaint the mask")
     page.click("#inspect-paint")
     page.wait_for_selector("#inspect-editor canvas")
-    time.sleep(3)  # the editor draws its picture, later where the machine is busy
-    box = page.locator("#inspect-editor canvas").first.bounding_box()
+    time.sleep(2)  # the editor draws its picture
+    canvas = page.locator("#inspect-editor canvas").first
+    canvas.evaluate("one => one.scrollIntoView({block: 'center'})")  # the mouse paints what is seen
+    time.sleep(0.5)
+    box = canvas.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 40, y)
     page.mouse.down()
