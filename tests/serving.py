@@ -1,11 +1,18 @@
 """What the tests of the workbench share: a bench with a real model process, pictures, fuzz."""
 
 import io
+import json
+import shutil
+import socket
 import struct
+import subprocess
+import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from fastapi.testclient import TestClient
@@ -15,6 +22,7 @@ from anomalyst.server.config import Limits, ServingConfig
 from anomalyst.server.service import Service
 from conftest import DEMO
 
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 FLANGE = DEMO / "flange"
 DEFECT = FLANGE / "test" / "fracture-001.jpg"
 GOOD = FLANGE / "test" / "good-000.jpg"
@@ -105,3 +113,44 @@ def odd_files() -> dict[str, bytes]:
         "elf": b"\x7fELF" + bytes(200),
         "tiff loop": b"II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00",
     }
+
+
+class Hook:
+    """A webhook that takes messages, or refuses them while `broken`."""
+
+    def __init__(self, port: int):
+        self.taken: list[tuple[str, dict]] = []
+        self.broken = False
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if not hook.broken:
+                    hook.taken.append((self.headers["Idempotency-Key"], body))
+                self.send_response(500 if hook.broken else 204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def broker_at(port: int, folder: Path) -> subprocess.Popen:
+    """A real broker that keeps what it holds in a folder, over its own restarts."""
+    settings = folder / "mosquitto.conf"
+    (folder / "kept").mkdir(mode=0o777, exist_ok=True)
+    (folder / "kept").chmod(0o777)
+    settings.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nmax_queued_messages 0\n"
+        f"persistence true\npersistence_location {folder}/kept/\n"
+    )
+    process = subprocess.Popen([str(MOSQUITTO), "-c", str(settings)], stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.05)
+    raise AssertionError("mosquitto did not come up")

@@ -191,8 +191,7 @@ def test_an_internal_error_is_one_sentence_with_the_place_of_its_traceback(capsy
     def broken(*_: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("anomalyst.cli.screen.pictures_in", broken)
-    monkeypatch.setattr("anomalyst.cli.teach.pictures_in", broken)
+    monkeypatch.setattr("anomalyst.cli.senses.pictures_in", broken)
     monkeypatch.setattr(sys, "argv", ["anomalyst", "teach", "x", "a.png"])
     with pytest.raises(SystemExit) as stop:
         main()

@@ -251,7 +251,7 @@ def test_what_cannot_be_exported_says_why(plain, exported, tmp_path):
 
 
 def test_a_product_is_packed_without_what_was_built_for_this_machine(exported, tmp_path):
-    from anomalyst.server.records.products import pack, unpack
+    from anomalyst.server.records.packing import pack, unpack
 
     product, _ = exported
     assert list((product.folder / "engines").glob("onnx-*/tile0.onnx"))

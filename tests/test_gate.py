@@ -298,7 +298,7 @@ def test_a_killed_or_refused_copy_leaves_nothing_half_written(config, tmp_path, 
 def test_the_server_answers_with_the_live_version(config, tmp_path):
     model = Model(config)
     good = tuple((path, path.name) for path in sorted((FLANGE / "good").glob("*.jpg"))[:2])
-    model.do([Teach(product="flange", good=good)], print)
+    model.do([Teach(product="flange", good=tuple({"image": one} for one in good))], print)
     [seen] = model.do([Inspect(image=DEFECT, product="flange", false_alarm_rate=0.05)], print)
     assert isinstance(seen, dict)
     pictures = model.pictures

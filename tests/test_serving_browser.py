@@ -3,9 +3,12 @@
 import shutil
 import time
 
+import cv2
+import numpy as np
 import pytest
 
 from anomalyst.server.client import Client
+from sensed import sound
 from serving import DEFECT, FLANGE, GOOD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -79,15 +82,18 @@ def test_a_mask_is_painted_where_the_mouse_goes(page, server):
     page.click("text=Repaint the mask")
     page.click("#inspect-paint")
     page.wait_for_selector("#inspect-editor canvas")
-    time.sleep(1.5)  # the editor draws its picture
-    box = page.locator("#inspect-editor canvas").first.bounding_box()
+    time.sleep(2)  # the editor draws its picture
+    canvas = page.locator("#inspect-editor canvas").first
+    canvas.evaluate("one => one.scrollIntoView({block: 'center'})")  # the mouse paints what is seen
+    time.sleep(0.5)
+    box = canvas.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 40, y)
     page.mouse.down()
     for step in range(9):
         page.mouse.move(x - 40 + 10 * step, y)
     page.mouse.up()
-    time.sleep(0.5)
+    time.sleep(2)  # the stroke becomes a layer
     page.click("#inspect-keep")
     page.wait_for_selector("#inspect-said :text('mask is kept')")
     with Client(server.address) as client:
@@ -135,6 +141,29 @@ def test_a_wrong_file_is_told_and_the_others_go_on(page, tmp_path):
     assert page.locator("#inspect-list :text('notes.png')").count() == 0
 
 
+def test_a_part_that_sounds_and_glows_is_taught(page, server, tmp_path):
+    rng, files = np.random.default_rng(0), []
+    for i in range(2):
+        heat = 30_000 + 10 * rng.normal(size=(48, 64))  # hundredths of a kelvin
+        files += [sound(tmp_path / f"p{i}.wav", rng), tmp_path / f"p{i}_thermal.png"]
+        cv2.imwrite(str(files[-1]), heat.astype(np.uint16))
+    open_page(page, server, "products")
+    page.fill("#teach-name textarea, #teach-name input", "bulb")
+    page.set_input_files("#teach-drop input[type=file]", [str(one) for one in files])
+    page.wait_for_selector("#teach-thermal-unit")
+    assert not page.is_visible("#teach-rate") and not page.is_visible("#teach-depth-unit")
+    page.click("#teach-go")
+    page.wait_for_selector("text=say which one they hold")
+    page.click("#teach-thermal-unit label >> nth=2")
+    page.click("#teach-go")
+    page.wait_for_selector("#teach-said :text('knows 2 good parts')")
+    page.wait_for_selector("#product-figures :text('heat, sound')")
+    page.wait_for_selector("#product-references :text('p1.wav')")
+    with Client(server.address) as client:
+        assert client.product("bulb")["senses"] == ["thermal", "audio"]
+        client.delete_product("bulb")
+
+
 def test_teach_correct_and_find_again(page, server):
     open_page(page, server, "products")
     page.fill("#teach-name textarea, #teach-name input", "disc")
@@ -167,6 +196,24 @@ def test_teach_correct_and_find_again(page, server):
     page.click("#history-table [role=gridcell]:has-text('fracture-001.jpg') >> nth=0")
     page.wait_for_selector("#history-view .an-viewer")
     assert page.text_content("#history-view .an-name") == DEFECT.name
+
+
+def test_the_history_finds_what_resembles_a_file_or_a_sentence(page, server):
+    drop(page, GOOD)
+    drop(page, DEFECT)
+    open_page(page, server, "history")
+    page.wait_for_selector("#history-total :text(' of ')")
+    page.click("text=Find what resembles")
+    page.set_input_files("#history-file input[type=file]", str(DEFECT))
+    page.wait_for_selector("#history-file :text('fracture-001')")
+    page.click("#history-find")
+    page.wait_for_selector("#history-total :text('most similar')")
+    page.click("#history-table [role=gridcell]:has-text('1.000 by image') >> nth=0")
+    page.wait_for_selector("#history-view .an-viewer")
+    assert page.text_content("#history-view .an-name") == DEFECT.name
+    page.fill("#history-words textarea, #history-words input", "a metal disc")
+    page.click("#history-find")  # both at once
+    page.wait_for_selector("text=give either a sentence or a file")
 
 
 def test_the_review_queue_is_worked_off_with_keys(page, server):

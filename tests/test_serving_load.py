@@ -6,11 +6,13 @@ import sys
 import time
 
 import httpx
+import numpy as np
 import pytest
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.client import Client, ServerError
 from anomalyst.server.load_test import PRODUCT, Server, free_port, measure
+from sensed import curve
 from serving import DEFECT, GOOD, odd_files
 
 API = "/api/v1"
@@ -36,6 +38,11 @@ def test_the_client_does_what_the_server_does(server, tmp_path):
         assert client.teach("one", [GOOD])["references"] == [GOOD.name]  # known already
         assert client.statistics(PRODUCT)["counts"]["anomalous"] >= 1
         client.delete_product("one")
+        rng = np.random.default_rng(0)
+        wheel = {"series": [curve(tmp_path / f"p{i}.csv", rng) for i in range(2)]}
+        assert client.teach("wheel", wheel, method="limits")["senses"] == ["series"]
+        assert client.inspect({"series": wheel["series"][0]}, "wheel").state == "done"
+        client.delete_product("wheel")
         (tmp_path / "bad.png").write_text("nothing")
         with pytest.raises(ServerError, match="bad.png: is not a picture") as caught:
             client.inspect(tmp_path / "bad.png", PRODUCT)

@@ -2,12 +2,10 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -23,9 +21,7 @@ from anomalyst.server.storage.filters import Filter
 from anomalyst.server.streaming.sinks import Mqtt, Webhook
 from anomalyst.server.streaming.sources import Camera, Folder, open_source
 from anomalyst.server.streaming.watch import Watch
-from serving import FLANGE, service_over, teach_flange
-
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+from serving import FLANGE, MOSQUITTO, Hook, broker_at, service_over, teach_flange
 
 
 @pytest.fixture(scope="module")
@@ -52,29 +48,6 @@ def pictures(tmp_path) -> Path:
     (folder / "bad.png").write_text("no picture")
     time.sleep(0.6)
     return folder
-
-
-class Hook:
-    """A webhook that takes messages, or refuses them while `broken`."""
-
-    def __init__(self, port: int):
-        self.taken: list[tuple[str, dict]] = []
-        self.broken = False
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if not hook.broken:
-                    hook.taken.append((self.headers["Idempotency-Key"], body))
-                self.send_response(500 if hook.broken else 204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
@@ -149,23 +122,7 @@ def test_sigkill_in_the_middle_loses_nothing(config, pictures, hook):
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
 def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_path):
     port = free_port()
-    settings = tmp_path / "mosquitto.conf"
-    (tmp_path / "kept").mkdir(mode=0o777)
-    (tmp_path / "kept").chmod(0o777)
-    settings.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n"
-        f"persistence true\npersistence_location {tmp_path}/kept/\n"
-    )
     taken: list[dict] = []
-
-    def broker() -> subprocess.Popen:
-        process = subprocess.Popen([str(MOSQUITTO), "-c", str(settings)], stderr=subprocess.DEVNULL)
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return process
-            time.sleep(0.05)
-        raise AssertionError("mosquitto did not come up")
 
     def listen():
         from paho.mqtt.client import Client
@@ -187,7 +144,7 @@ def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_pat
     while watch.tally.done < 4:  # all are done while no broker is there
         time.sleep(0.05)
     assert watch.service.store.undelivered() == 4
-    process = broker()
+    process = broker_at(port, tmp_path)
     listener = listen()
     try:
         await_count(taken, 4)
@@ -196,7 +153,7 @@ def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_pat
         shutil.copyfile(FLANGE / "test" / "good-002.jpg", pictures / "during.jpg")
         while watch.tally.done < 5:
             time.sleep(0.05)
-        process = broker()
+        process = broker_at(port, tmp_path)
         await_count(taken, 5)
     finally:
         watch.ended.set()

@@ -18,3 +18,7 @@ class PictureError(AnomalystError):
     def __reduce__(self) -> tuple[type["PictureError"], tuple[Path, str]]:
         """It crosses between processes by what it was made of."""
         return type(self), (self.path, self.reason)
+
+
+class RecordingError(PictureError):
+    """A recording of another sense that cannot be used; listed as a picture would be."""

@@ -1,13 +1,11 @@
 """The front door: teach a product from good pictures, inspect others, ask about what was found."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-import numpy as np
 
 from anomalyst.backbones import detector_weights, load_encoder
 from anomalyst.calibration.conformal import (
@@ -18,16 +16,28 @@ from anomalyst.calibration.conformal import (
 )
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pair_decoder import load_decoder
-from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.errors import AnomalystError, PictureError, RecordingError
 from anomalyst.hardware.processor import device_of, precision_of
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.file_reading import FileReading
 from anomalyst.inspection.learning import accept, learn, withdraw
+from anomalyst.inspection.parts import (
+    fused,
+    joint_calibration,
+    refuse_other_part,
+    senses_of,
+    taken_at,
+    ways_taught,
+    whole_parts,
+)
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch
 from anomalyst.inspection.resemblance import Resemblance, resembling
-from anomalyst.io.pictures import open_picture
+from anomalyst.inspection.seen import Seen, open_for
+from anomalyst.inspection.signals import judge_signal, learn_signals
 from anomalyst.product import UNNAMED, Product
 from anomalyst.runtime.engines import BUILT, checked_engine
+from anomalyst.senses.sense import Sense, SignalSense
 from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Answer, Dialogue, Inspection
 from anomalyst.vlm.text_aligned import text_aligned
@@ -35,6 +45,8 @@ from anomalyst.vlm.text_tower import words_of
 
 if TYPE_CHECKING:
     from anomalyst.vlm.generation import Speaker
+
+AS_USUAL = FileReading()
 
 
 class Inspector:
@@ -96,6 +108,7 @@ class Inspector:
         *,
         bad: KnownDefects | None = None,
         product: Product | None = None,
+        sense: Sense | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
         adapted: bool | None | Literal["kept"] = None,
@@ -109,20 +122,99 @@ class Inspector:
         that calibrates; True, from four pictures on; False, never; "kept", as `product` is.
         `bad`: a few known defects, which replace those of `product`; they set its threshold, and
         more where that clearly helps (teaching/known_defects/).
+        `sense`: what the files are, where they are no photographs (senses/sense.py); that of
+        `product` where it was taught before.
         Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
         """
+        sense = product.sense if product is not None and product.sense is not None else sense
+        if isinstance(sense, SignalSense):
+            if bad is not None:
+                raise AnomalystError(f"--bad: known defects are for photographs, not {sense.kind}.")
+            return learn_signals(
+                name, good, sense, product=product, on_file=on_picture, on_step=on_step
+            )
         return learn(
             self.pipeline,
             name,
             good,
             bad=bad,
             product=product,
+            sense=sense,
             pose=pose,
             calibrated=calibrated,
             adapted=adapted,
             on_picture=on_picture,
             on_step=on_step,
         )
+
+    def teach_part(
+        self,
+        name: str,
+        good: Sequence[Mapping[str, Path]],
+        reading: FileReading = AS_USUAL,
+        *,
+        product: Product | None = None,
+        pose: Literal["auto", "fixed", "free"] = "auto",
+        on_file: Callable[[Path], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> Product:
+        """A product of one or several senses, each learnt from its files of the same good parts.
+
+        `good`: of each part sense (image, depth, thermal, audio, series) -> file; `paired` makes
+        them by the files' names. `reading`: how those but photographs are read. The first sense
+        leads: the others are its companions. A part of which one file cannot be read is left out.
+        Raises AnomalystError for parts that lack a sense.
+        """
+        before = {} if product is None else senses_of(product)
+        kinds = list(before or good[0])
+        for part in good:
+            if set(part) != set(kinds):
+                raise AnomalystError(
+                    f"product {name!r} was taught with {' and '.join(kinds)}; "
+                    f"{' and '.join(part)} was given. Give files of these, or begin anew with "
+                    "--replace."
+                )
+        if pose != "auto" and not {"image", "depth", "thermal"} & set(kinds):
+            raise AnomalystError(f"--pose {pose}: {' and '.join(kinds)} has no pose; leave it out.")
+        senses = reading.senses(kinds, ways_taught(product))
+        parts, left_out = whole_parts(good, senses) if len(kinds) > 1 else (good, [])
+        taught = {
+            sense: self.teach(
+                name, [part[sense] for part in parts], product=before.get(sense),
+                sense=senses.get(sense), pose=pose, on_picture=on_file, on_step=on_step,
+            )
+            for sense in kinds
+        }  # fmt: skip
+        lead, *others = taught
+        taught[lead].companions = {sense: taught[sense] for sense in others}
+        taught[lead].joint = joint_calibration(taught)
+        taught[lead].notes = (*left_out, *taught[lead].notes)
+        return taught[lead]
+
+    def inspect_part(
+        self, files: Mapping[str, Path], product: Product, *, false_alarm_rate: float = 0.05
+    ) -> Inspection:
+        """One part by all senses it was taught with (`files`: sense -> file), and one verdict.
+
+        Raises PictureError for a file that cannot be used or was taken at another time, and
+        AnomalystError where a sense is missing.
+        """
+        taught = senses_of(product)
+        if set(files) != set(taught):
+            raise AnomalystError(
+                f"product {product.name!r} was taught with {' and '.join(taught)}; the part has "
+                f"{' and '.join(files) or 'nothing'}."
+            )
+        found = {
+            sense: self.inspect(files[sense], one, false_alarm_rate=false_alarm_rate)
+            for sense, one in taught.items()
+        }
+        when = {sense: one.taken for sense, one in found.items()}
+        if "image" in files:
+            when["image"] = taken_at(files["image"])
+            found["image"] = replace(found["image"], view=product.look(files["image"]))
+        refuse_other_part(files, when)
+        return fused(found, product.joint, false_alarm_rate)
 
     def accept(
         self,
@@ -139,6 +231,12 @@ class Inspector:
         pictures calibrate it anew. `boxes` (x0, y0, x1, y1) in pixels of the picture. `name` tells
         the correction from others, for `withdraw`; `folder` takes the picture until `save`.
         """
+        if product.signal is not None or product.companions:
+            kinds = " and ".join(senses_of(product))
+            raise AnomalystError(
+                f"product {product.name!r} is judged by {kinds}: places called fine are learnt of "
+                "one picture alone; teach this part as a further good one instead."
+            )
         return accept(self.pipeline, product, image, boxes, name=name, folder=folder)
 
     def withdraw(self, product: Product, name: str) -> Product:
@@ -150,8 +248,14 @@ class Inspector:
     ) -> Resemblance:
         """The place of a good picture that a box (x0, y0, x1, y1) of a picture resembles most.
 
-        Raises AnomalystError for a product that keeps no record of what it is compared with.
+        Raises AnomalystError for a product that keeps no record of what it is compared with, or
+        that was taught with several senses.
         """
+        if product.companions:
+            raise AnomalystError(
+                f"product {product.name!r} was taught with several senses; places of one picture "
+                "are compared."
+            )
         return resembling(self.pipeline, image, product, box)
 
     def untaught(self) -> Product:
@@ -187,11 +291,17 @@ class Inspector:
     def inspect(
         self, image: Path, product: Product, *, false_alarm_rate: float = 0.05
     ) -> Inspection:
-        """One picture against a product. Raises PictureError if the picture cannot be used."""
+        """One picture against a product. Raises PictureError if the picture cannot be used.
+
+        A product taught with another sense takes its files; `view` is then what can be shown.
+        """
+        if product.signal is not None:
+            return judge_signal(image, product, false_alarm_rate)
         stopwatch = Stopwatch()
         with stopwatch("open"):
-            picture = open_picture(image)
-        return self.pipeline.run(image, picture, product, false_alarm_rate, stopwatch)
+            seen = open_for(product, image)
+        found = self.pipeline.run(image, seen.picture, product, false_alarm_rate, stopwatch)
+        return seen.completed(found)
 
     def ask(
         self, question: str, dialogue: Dialogue, say: Callable[[str], None] = lambda _: None
@@ -225,23 +335,38 @@ class Inspector:
         self, images: Sequence[Path], product: Product, *, false_alarm_rate: float = 0.05
     ) -> Iterator[Inspection | PictureError]:
         """Many pictures, in order, one result at a time; a bad one yields its error."""
+        if product.signal is not None:
+            yield from self._signals(images, product, false_alarm_rate)
+            return
         with ThreadPoolExecutor(1) as reader:
-            ahead: Future[np.ndarray] | None = None
+            ahead: Future[Seen] | None = None
             for index, image in enumerate(images):
                 stopwatch = Stopwatch()
-                opening = ahead or reader.submit(open_picture, image)
+                opening = ahead or reader.submit(open_for, product, image)
                 following = images[index + 1] if index + 1 < len(images) else None
                 with stopwatch("open"):
                     try:
-                        picture = opening.result()
+                        seen = opening.result()
                     except PictureError as error:
-                        picture = None
+                        seen = None
                         problem = error
-                ahead = reader.submit(open_picture, following) if following else None
-                if picture is None:
+                ahead = reader.submit(open_for, product, following) if following else None
+                if seen is None:
                     yield problem
                 else:
-                    yield self.pipeline.run(image, picture, product, false_alarm_rate, stopwatch)
+                    found = self.pipeline.run(
+                        image, seen.picture, product, false_alarm_rate, stopwatch
+                    )
+                    yield seen.completed(found)
+
+    def _signals(
+        self, files: Sequence[Path], product: Product, rate: float
+    ) -> Iterator[Inspection | PictureError]:
+        for file in files:
+            try:
+                yield judge_signal(file, product, rate)
+            except RecordingError as error:
+                yield error
 
     def inspect_together(
         self, images: Sequence[Path], product: Product, *, false_alarm_rate: float = 0.05
@@ -250,12 +375,15 @@ class Inspector:
 
         Each result is what `inspect` gives; a picture that cannot be used gives its error.
         """
+        if product.signal is not None:
+            return list(self._signals(images, product, false_alarm_rate))
         opened = [self._prepared(image, product) for image in images]
-        self.pipeline.encode([one for one in opened if isinstance(one, Prepared)], product)
+        together = [one[1] for one in opened if isinstance(one, tuple)]
+        self.pipeline.encode(together, product)
         return [
-            self.pipeline.finish(one, product, false_alarm_rate)
-            if isinstance(one, Prepared)
-            else one
+            one
+            if isinstance(one, PictureError)
+            else one[0].completed(self.pipeline.finish(one[1], product, false_alarm_rate))
             for one in opened
         ]
 
@@ -266,11 +394,11 @@ class Inspector:
         """
         return self.pipeline.memories(product)
 
-    def _prepared(self, image: Path, product: Product) -> Prepared | PictureError:
+    def _prepared(self, image: Path, product: Product) -> tuple[Seen, Prepared] | PictureError:
         stopwatch = Stopwatch()
         try:
             with stopwatch("open"):
-                picture = open_picture(image)
+                seen = open_for(product, image)
         except PictureError as error:
             return error
-        return self.pipeline.preprocess(image, picture, product, stopwatch)
+        return seen, self.pipeline.preprocess(image, seen.picture, product, stopwatch)

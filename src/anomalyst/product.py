@@ -6,18 +6,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.fusion import JointCalibration
 from anomalyst.calibration.operating_rule import Rule
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.detection.pose import Circle
+from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
-from anomalyst.product_index import BEFORE, FORMAT, RECORD, product_folder, read_record
+from anomalyst.io.pictures import open_picture
+from anomalyst.product_index import (
+    BEFORE,
+    COMPANIONS,
+    FORMAT,
+    RECORD,
+    companion_senses,
+    product_folder,
+    read_record,
+)
+from anomalyst.senses.fields import FieldView
+from anomalyst.senses.sense import Sense, SignalSense, sense_as_dict, sense_of
 from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Features
 
@@ -64,6 +78,11 @@ class Product:
     circle: Circle | None = None  # the first reference turned through the circle (pose.py)
     bad: KnownDefects | None = None  # defective pictures it was taught with
     rule: Rule | None = None  # what they set
+    sense: Sense | None = None  # what its files are; None: photographs
+    signal: Judge | None = None  # what is remembered or learnt of good recordings
+    calibrated_by: tuple[float, ...] = ()  # the calibration's scores in the order of the good parts
+    companions: dict[str, "Product"] = field(default_factory=dict)  # the same part, other senses
+    joint: JointCalibration | None = None  # of all senses together; None: not the same good parts
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     first: Views | None = field(default=None, repr=False)  # the first good picture, lazily
     folder: Path | None = None  # where it is saved
@@ -73,6 +92,24 @@ class Product:
     def num_references(self) -> int:
         """How many good pictures it was taught from."""
         return len(self.references)
+
+    @property
+    def sense_kind(self) -> str:
+        """What its files are: image, depth, thermal, audio or series."""
+        return "image" if self.sense is None else self.sense.kind
+
+    @property
+    def field_view(self) -> FieldView | None:
+        """How its depth or heat is read; None for any other sense."""
+        return self.sense if isinstance(self.sense, FieldView) else None
+
+    def look(self, path: Path) -> np.ndarray:
+        """A photograph, or a reading of depth or heat as it is judged: uint8 (H, W, 3).
+
+        Raises PictureError.
+        """
+        view = self.field_view
+        return open_picture(path) if view is None else view.shown(view.read(path).values)
 
     def save(self, folder: Path, before: Path | None = None) -> None:
         """Write the product as folder `folder`, whole: an existing one is replaced at the end.
@@ -97,6 +134,8 @@ class Product:
                 shutil.copyfile(one.image, part / file)
                 accepted.append(one.as_dict(str(file)))
             defective, fine = _copied(self.bad, part)
+            for sense, companion in self.companions.items():
+                companion.save(part / COMPANIONS / sense)
             if before is not None:
                 shutil.copytree(before, part / BEFORE)
             with written_whole(part / "bank.safetensors") as bank:
@@ -117,19 +156,21 @@ class Product:
         self.sources = _sources(folder, kept)
         self.accepted = _accepted(folder, accepted)
         self.bad = _defective(folder, defective, fine, self.rule)
+        self.companions = _companions(folder)
 
     def _record(self, references: list[dict[str, str]]) -> dict[str, Any]:
-        assert self.frame is not None  # a product that was taught has one
+        frame = self.frame
         return {
             "format": FORMAT,
             "name": self.name,
             "encoder": self.encoder,
             "fingerprint": self.fingerprint,
             "pose": self.pose,
-            "frame": {
-                "size_hw": self.frame.size_hw,
-                "canvas_hw": self.frame.canvas_hw,
-                "boxes_xyxy": self.frame.boxes_xyxy,
+            "frame": frame
+            and {
+                "size_hw": frame.size_hw,
+                "canvas_hw": frame.canvas_hw,
+                "boxes_xyxy": frame.boxes_xyxy,
             },
             "references": references,
             "chosen": self.chosen,
@@ -138,6 +179,9 @@ class Product:
             "notes": list(self.notes),
             "side": self.side_reason,
             "description": self.description,
+            "sense": sense_as_dict(self.sense) if self.sense else None,
+            "calibrated_by": list(self.calibrated_by),
+            "joint": self.joint.as_dict() if self.joint else None,
         }
 
     @classmethod
@@ -147,20 +191,22 @@ class Product:
         try:
             ruled = record.get("rule")
             rule = from_mapping(Rule, ruled, where=f"{folder}: rule") if ruled else None
-            frame = record["frame"]
+            frame, sensed = record["frame"], record.get("sense")
+            tensors = load_file(folder / "bank.safetensors")
             product = cls(
                 name=record["name"],
                 encoder=record["encoder"],
                 fingerprint=record["fingerprint"],
                 pose=record["pose"],
-                frame=Frame(
+                frame=frame
+                and Frame(
                     tuple(frame["size_hw"]),
                     tuple(frame["canvas_hw"]),
                     tuple(tuple(box) for box in frame["boxes_xyxy"]),
                 ),
                 references=[folder / r["file"] for r in record["references"]],
                 sources=_sources(folder, record["references"]),
-                features=_features(tensors := load_file(folder / "bank.safetensors")),
+                features=_features(tensors),
                 head=_head(tensors),
                 circle=Circle.of(tensors["circle"].float()) if "circle" in tensors else None,
                 calibration=Calibration.from_dict(record["calibration"]),
@@ -171,6 +217,11 @@ class Product:
                 accepted=_accepted(folder, record.get("accepted", [])),
                 bad=_defective(folder, record.get("defective", []), record.get("fine", []), rule),
                 rule=rule,
+                sense=(sense := sense_of(sensed, f"{folder}: sense") if sensed else None),
+                signal=_signal(sense, tensors),
+                calibrated_by=tuple(record.get("calibrated_by", ())),
+                companions=_companions(folder),
+                joint=JointCalibration.from_dict(joint) if (joint := record.get("joint")) else None,
                 folder=folder,
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
@@ -183,6 +234,10 @@ class Product:
 def find_product(name: str, folder: Path) -> Product:
     """The product `name` in `folder`; AnomalystError names the nearest when there is none."""
     return Product.load(product_folder(name, folder))
+
+
+def _companions(folder: Path) -> dict[str, Product]:
+    return {sense: Product.load(folder / COMPANIONS / sense) for sense in companion_senses(folder)}
 
 
 def _sources(folder: Path, records: list[dict[str, str]]) -> dict[Path, str]:
@@ -269,6 +324,8 @@ def _replace(part: Path, folder: Path) -> None:
 
 def _tensors(product: Product) -> dict[str, Tensor]:
     tensors = {f"head.{name}": tensor.contiguous() for name, tensor in product.head.items()}
+    if product.signal is not None:
+        tensors |= {f"signal.{name}": one for name, one in product.signal.state().items()}
     if product.circle is not None:
         tensors["circle"] = product.circle.features.half().contiguous()
     for tile, one in enumerate(product.features):
@@ -281,7 +338,7 @@ def _tensors(product: Product) -> dict[str, Tensor]:
 
 
 def _features(tensors: dict[str, Tensor]) -> list[Features]:
-    tiles = 1 + max(_tile_of(name) for name in tensors if name.startswith("tile"))
+    tiles = 1 + max((_tile_of(name) for name in tensors if name.startswith("tile")), default=-1)
     found = []
     for tile in range(tiles):
         levels, frozen = (
@@ -303,5 +360,15 @@ def _tile_of(name: str) -> int:
 
 
 def _head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    own = {name: tensor for name, tensor in tensors.items() if name.startswith("head.")}
-    return {name.removeprefix("head."): tensor for name, tensor in own.items()}
+    return _below(tensors, "head.")
+
+
+def _signal(sense: Sense | None, tensors: dict[str, Tensor]) -> Judge | None:
+    if not isinstance(sense, SignalSense):
+        return None
+    return read_judge(sense.method, _below(tensors, "signal."))
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): tensor for name, tensor in own.items()}

@@ -7,6 +7,7 @@ bolt/
   defective/0001.png   defective pictures it was taught with, and 0001_mask.png where known
   fine/0001.png        good parts that people judged, which have a say in its rule
   before_learning/     the product as it was before it learnt what people judged, untouched since
+  senses/audio/        the same part by another sense: a folder like this one
   bank.safetensors     their features, so that loading needs no encoding, and the adapted head
 """
 
@@ -21,6 +22,8 @@ from anomalyst.errors import AnomalystError
 FORMAT = 2
 RECORD = "product.json"
 BEFORE = "before_learning"
+COMPANIONS = "senses"
+SENSES = ("image", "depth", "thermal", "audio", "series")  # in the order they are shown
 LONGEST_NAME = 80  # characters; with what is put before it, a file's name stays below 255 bytes
 
 
@@ -57,6 +60,17 @@ def product_folder(name: str, folder: Path) -> Path:
     if name not in known:
         raise UnknownProduct(folder, name, difflib.get_close_matches(name, known, n=3, cutoff=0.0))
     return folder / name
+
+
+def product_senses(folder: Path) -> list[str]:
+    """The senses a product was taught with, the leading one first: image, depth, audio, ..."""
+    sense = read_record(folder).get("sense")
+    return [sense["kind"] if sense else "image", *companion_senses(folder)]
+
+
+def companion_senses(folder: Path) -> list[str]:
+    """The further senses of a product, in the order in which senses are told of."""
+    return [sense for sense in SENSES if (folder / COMPANIONS / sense).is_dir()]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

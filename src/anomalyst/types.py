@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,6 +72,7 @@ class Region:
     place: str  # "upper left" ... "lower right": a 3 x 3 grid in reading order
     kind: str | None = None
     part: Part | None = None  # beside the good pictures: one is missing here, or one too many lies
+    where: str = ""  # of a recording: the time and channels of the box, in words
 
     def as_dict(self) -> dict[str, Any]:
         """The region as plain JSON values."""
@@ -82,6 +84,7 @@ class Region:
             "place": self.place,
             "kind": self.kind,
             "part": self.part,
+            "where": self.where,
         }
 
     @classmethod
@@ -96,7 +99,34 @@ class Region:
             place=values["place"],
             kind=values["kind"],
             part=values.get("part"),  # records of before have none
+            where=values.get("where", ""),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenseFinding:
+    """What one sense alone said of a part that several looked at."""
+
+    sense: str  # image, depth, thermal, audio or series
+    file: Path
+    score: float
+    p_value: float
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as plain JSON values."""
+        return {
+            "sense": self.sense,
+            "file": str(self.file),
+            "score": round(self.score, 6),
+            "p_value": round(self.p_value, 6),
+            "verdict": self.verdict,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SenseFinding:
+        """The finding of which `as_dict` gave the values."""
+        return cls(**(dict(values) | {"file": Path(values["file"])}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +151,11 @@ class Inspection:
     colours: tuple[str, ...] = ()  # of the product, then of what lies behind it
     shown: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
     words: Answer | None = None  # the answer to a question asked with the inspection
+    sense: str = "image"  # what the file is: image, depth, thermal, audio, series; "a+b": several
+    senses: tuple[SenseFinding, ...] = ()  # of a part that several senses looked at: each alone
+    # uint8 (H, W, 3): what map and regions lie on, where the file is no picture to be shown.
+    view: np.ndarray | None = field(default=None, repr=False, compare=False)
+    taken: datetime | None = None  # when, if the file tells; not kept on disk
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the map, as plain JSON values."""
@@ -136,6 +171,8 @@ class Inspection:
             "answer": self.answer,
             "words": self.words.as_dict() if self.words else None,
             "regions": [r.as_dict() for r in self.regions],
+            "sense": self.sense,
+            "senses": [one.as_dict() for one in self.senses],
             "product": self.product,
             "num_good": self.num_good,
             "told": self.told,
@@ -164,6 +201,8 @@ class Inspection:
             told=values["told"],
             colours=tuple(values["colours"]),
             shown=shown,
+            sense=values.get("sense", "image"),  # records of before have none
+            senses=tuple(SenseFinding.from_dict(one) for one in values.get("senses", ())),
             **{name: values[name] for name in plain},
         )
 

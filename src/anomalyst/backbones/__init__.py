@@ -16,7 +16,8 @@ def load_encoder(spec: str, dtype: torch.dtype | None = None) -> Encoder:
     """The encoder of a specification.
 
     `embedded`; `run:DIR`, what `anomalyst train` made with a detector recipe; `hf:NAME_OR_DIR`, any
-    vision backbone. `dtype`: precision of the first two; None, as this processor is quickest.
+    vision backbone; `imagebind:DIR`, the image tower of an ImageBind. `dtype`: precision of the
+    first two; None, as this processor is quickest.
     Raises AnomalystError for any other word, or a folder that is no run.
     """
     weights = detector_weights(spec)
@@ -30,10 +31,14 @@ def load_encoder(spec: str, dtype: torch.dtype | None = None) -> Encoder:
         from anomalyst.backbones.huggingface import HubEncoder, HubEncoderConfig
 
         return HubEncoder(HubEncoderConfig(source=spec.removeprefix("hf:")))
+    if spec.startswith("imagebind:"):
+        from anomalyst.backbones.imagebind.encoder import ImageBindEncoder
+
+        return ImageBindEncoder(spec.removeprefix("imagebind:"))
     raise AnomalystError(
         f"--encoder {spec!r}: is not an encoder; write `embedded`, `run:` and the folder of a "
-        "trained detector, as in run:runs/lite0, or `hf:` and a model's name or folder, as in "
-        "hf:./dinov2-small."
+        "trained detector, as in run:runs/lite0, `hf:` and a model's name or folder, as in "
+        "hf:./dinov2-small, or `imagebind:` and the folder of one."
     )
 
 

@@ -101,7 +101,7 @@ class HubEncoder(Encoder):
         size_hw = tuple(pixels.shape[-2:])
         assert not any(side % self.multiple_px for side in size_hw), (size_hw, self.multiple_px)
         normalised = ((pixels - self.mean) / self.std).to(self.model.dtype)
-        inputs = self._patchified(normalised) if self.family.patchified else {}
+        inputs = naflex_inputs(normalised, self.multiple_px) if self.family.patchified else {}
         output = self.model(
             **{"pixel_values": normalised, **inputs}, **self.family.call, output_hidden_states=True
         )
@@ -131,17 +131,17 @@ class HubEncoder(Encoder):
         last: Tensor = output.last_hidden_state
         return last[:, 0] if self.family.class_token else last.mean(1)
 
-    def _patchified(self, pixels: Tensor) -> dict[str, Tensor]:
-        """The same picture as SigLIP 2 NaFlex takes it: one row of pixels per patch."""
-        patch = self.multiple_px
-        rows, columns = pixels.shape[2] // patch, pixels.shape[3] // patch
-        split = pixels.unflatten(3, (columns, patch)).unflatten(2, (rows, patch))
-        values = split.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # (B, N, 3 * patch^2)
-        return {
-            "pixel_values": values,
-            "pixel_attention_mask": torch.ones(values.shape[:2], device=pixels.device).long(),
-            "spatial_shapes": torch.tensor([[rows, columns]] * len(pixels), device=pixels.device),
-        }
+
+def naflex_inputs(pixels: Tensor, patch: int) -> dict[str, Tensor]:
+    """A picture (B, 3, H, W) as SigLIP 2 NaFlex takes it: one row of pixels per patch."""
+    rows, columns = pixels.shape[2] // patch, pixels.shape[3] // patch
+    split = pixels.unflatten(3, (columns, patch)).unflatten(2, (rows, patch))
+    values = split.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # (B, N, 3 * patch^2)
+    return {
+        "pixel_values": values,
+        "pixel_attention_mask": torch.ones(values.shape[:2], device=pixels.device).long(),
+        "spatial_shapes": torch.tensor([[rows, columns]] * len(pixels), device=pixels.device),
+    }
 
 
 def _load(config: HubEncoderConfig, folder: Path, family: Family) -> Any:

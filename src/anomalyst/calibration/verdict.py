@@ -69,6 +69,24 @@ def decide(
     return _decision(score, p_value, verdict, note, chance=chance)
 
 
+def decide_alone(
+    score: float, rate: float, own: Calibration, product: str, num_good: int
+) -> Decision:
+    """The decision on a score that only the product's own good parts can calibrate.
+
+    Of 2 to 18 of them their scores are a guess, without a guarantee; of one alone nothing can be
+    told but where to look.
+    """
+    if own.enough_for(rate):
+        p_value = own.p_value(score)
+        return _decision(score, p_value, own.verdict(p_value, rate), guaranteed=True)
+    note = too_few_note(rate, own, product, num_good)
+    if len(own.scores) < 2:
+        return _decision(score, 1.0, "unsure", note)
+    p_value = own.estimated_p_value(score)
+    return _decision(score, p_value, own.verdict(p_value, rate), note)
+
+
 def posed(decision: Decision, aligned: bool, notes: tuple[str, ...]) -> Decision:
     """A decision and what there is to say of the pose: no alarm where nothing was aligned."""
     decision = replace(decision, notes=(*decision.notes, *notes))

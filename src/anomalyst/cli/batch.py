@@ -77,6 +77,45 @@ def run(
     return outcome
 
 
+def run_parts(
+    inspector: "Inspector",
+    product: "Product",
+    parts: "Sequence[dict[str, Path]]",
+    out: Path | None,
+    as_json: bool = False,
+    false_alarm_rate: float = 0.05,
+) -> Outcome:
+    """As `run`, for parts given as sense -> file; one whose file is bad is listed."""
+    from anomalyst.errors import PictureError
+
+    outcome = Outcome(total=len(parts))
+    with ExitStack() as stack:
+        files = [file for part in parts for file in part.values()]
+        writers = _writers(inspector, [(product, files)], out, stack) if out is not None else None
+        bar = stack.enter_context(progress("Inspecting", outcome.total))
+        try:
+            for part in parts:
+                result: Inspection | PictureError
+                try:
+                    result = _judged(inspector, product, part, false_alarm_rate)
+                except PictureError as error:
+                    result = error
+                _take(result, outcome, writers, as_json)
+                bar.advance()
+        except KeyboardInterrupt:
+            outcome.stopped = True
+    return outcome
+
+
+def _judged(
+    inspector: "Inspector", product: "Product", part: "dict[str, Path]", rate: float
+) -> "Inspection":
+    if len(part) == 1:
+        (file,) = part.values()
+        return inspector.inspect(file, product, false_alarm_rate=rate)
+    return inspector.inspect_part(part, product, false_alarm_rate=rate)
+
+
 def _writers(
     inspector: "Inspector",
     batches: "Sequence[tuple[Product, Sequence[Path]]]",
@@ -84,6 +123,7 @@ def _writers(
     stack: ExitStack,
 ) -> "tuple[ReportWriter, Records]":
     """What writes the page and the records; the page ends with the stack."""
+    from anomalyst.inspection.seen import look_at
     from anomalyst.report.page import ReportWriter
     from anomalyst.report.record import Records
 
@@ -91,8 +131,13 @@ def _writers(
     inspected = [path for _, pictures in batches for path in pictures]
     records = Records(out, keep=[*good, *inspected])
     names = ", ".join(product.name for product, _ in batches)
+    of = {path: product for product, _ in batches for path in product.references}
     report = ReportWriter(
-        out / "report.html", product=names, references=good, encoder=inspector.name
+        out / "report.html",
+        product=names,
+        references=good,
+        encoder=inspector.name,
+        look=lambda path: look_at(of[path], path),
     )
     return stack.enter_context(report), records
 
@@ -111,7 +156,9 @@ def _take(
         if isinstance(result, PictureError):
             raise result
         # Opened again, rather than kept in every result; it may be gone by now.
-        picture = open_picture(result.image) if writers else None
+        picture = result.view
+        if writers and picture is None:
+            picture = open_picture(result.image)
     except PictureError as error:
         outcome.skipped.append(error)
         say(f"Skipped: {error}")
@@ -128,15 +175,15 @@ def _take(
         typer.echo(json.dumps(result.as_dict()))
 
 
-def show(outcome: Outcome, out: Path | None, most: int = 40) -> None:
+def show(outcome: Outcome, out: Path | None, most: int = 40, heading: str = "picture") -> None:
     """A table of the worst pictures first, the notes, and where the report is."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("picture", "verdict", "score", "p", "answer"):
-        table.add_column(heading, overflow="fold")
+    for head in (heading, "verdict", "score", "p", "answer"):
+        table.add_column(head, overflow="fold")
     names = _names([row.image for row in outcome.rows])
     # Names are broken last: they are what is copied from a terminal.
     table.columns[0].min_width = min(30, max(map(len, names.values()), default=0))

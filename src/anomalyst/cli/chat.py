@@ -8,12 +8,13 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.loading import inspector_and_product
-from anomalyst.cli.screen import say
+from anomalyst.cli.screen import needs, say
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.inspector import Inspector
     from anomalyst.types import Dialogue, Inspection
+    from anomalyst.voice.transcriber import Transcript
 
 
 @opt.grouped
@@ -24,6 +25,17 @@ def chat(
     ask: Annotated[
         list[str] | None, Option(metavar="TEXT", help="Ask this and leave; may be repeated.")
     ] = None,
+    voice: Annotated[
+        list[Path] | None,
+        Option(metavar="SOUND", help="Ask what is said in a sound file; may be repeated."),
+    ] = None,
+    voice_model: Annotated[
+        Path | None,
+        Option(metavar="DIR", help="Any Whisper folder, to hear with.", show_default="shipped"),
+    ] = None,
+    speak: Annotated[
+        Path | None, Option(metavar="OUT.wav", help="Speak the answers into a file (espeak-ng).")
+    ] = None,
     judging: opt.Judging,
     compute: opt.Compute,
     language: opt.Language = None,
@@ -31,28 +43,89 @@ def chat(
     """Ask about a picture, turn by turn; an empty line or Ctrl-D ends it.
 
     Answers agree with the verdict and the map. "it", "the second one" and "and the colour?"
-    speak of what was said before.
+    speak of what was said before. A question by voice is turned into words on this machine; one
+    that is not understood is not answered.
 
     Example: anomalyst chat part.png --product cookie
     Example: anomalyst chat part.png --reference good.png --ask "How many defects?" --ask "Where?"
+    Example: anomalyst chat part.png --product cookie --voice question.wav --speak answer.wav
     """
     from anomalyst.calibration.conformal import checked_rate
 
     rate = checked_rate(judging.false_alarm_rate)
+    if speak is not None:
+        _check_speech(speak)
+    heard = _heard(voice or [], voice_model)
     inspector, product = inspector_and_product(comparison, judging, compute, language=language)
-    _talk(inspector, inspector.inspect(image, product, false_alarm_rate=rate), ask or [])
+    found = inspector.inspect(image, product, false_alarm_rate=rate)
+    said = _talk(inspector, found, ask or [], heard)
+    if speak is not None:
+        from anomalyst.voice.speaking import write_spoken
+
+        write_spoken(speak, said)
+        say(f"Spoken to {speak}")
 
 
-def _talk(inspector: "Inspector", found: "Inspection", questions: list[str]) -> None:
-    """Answer the questions; without any, those from the terminal until an empty one."""
+def _check_speech(out: Path) -> None:
+    """Before anything is computed: whether answers can be spoken, and into such a file."""
+    from anomalyst.voice.speaking import check_can_speak
+
+    check_can_speak()
+    if out.suffix.lower() != ".wav":
+        raise AnomalystError(f"--speak {out}: is no .wav; give a name that ends so.")
+
+
+def _heard(files: list[Path], model: Path | None) -> list["Transcript"]:
+    """What is said in sound files."""
+    if not files:
+        return []
+    needs("voice", "soundfile")
+    from anomalyst.voice.sound import read_sound
+    from anomalyst.voice.transcriber import EMBEDDED, Transcriber
+
+    sounds = [read_sound(path) for path in files]
+    transcriber = Transcriber.load(model or EMBEDDED)
+    return [transcriber.transcribe(sound) for sound in sounds]
+
+
+def _talk(
+    inspector: "Inspector",
+    found: "Inspection",
+    questions: list[str],
+    heard: list["Transcript"],
+) -> list[str]:
+    """Answer the questions, typed and spoken ones; without any, the terminal's until an empty one.
+
+    Returns what was answered.
+    """
     from anomalyst.types import Dialogue
 
     dialogue = Dialogue(found)
     for question in questions:
         typer.echo(f"> {question}")
         _answer(inspector, question, dialogue)
-    if questions:
-        return
+    unheard = [_answer_aloud(inspector, one, dialogue) for one in heard]
+    if not questions and not heard:
+        _ask_terminal(inspector, found, dialogue)
+    return [turn.answer.text for turn in dialogue.turns] + [text for text in unheard if text]
+
+
+def _answer_aloud(inspector: "Inspector", heard: "Transcript", dialogue: "Dialogue") -> str:
+    """Print what was heard and its answer; what was not understood is said, and returned."""
+    for note in heard.notes:
+        say(f"Note: {note}")
+    typer.echo(f"> {heard.text} (heard, {heard.confidence:.0%} sure)")
+    try:
+        question = heard.question()
+    except AnomalystError as error:
+        typer.echo(sentence := str(error)[:1].upper() + str(error)[1:])
+        return sentence
+    _answer(inspector, question, dialogue)
+    return ""
+
+
+def _ask_terminal(inspector: "Inspector", found: "Inspection", dialogue: "Dialogue") -> None:
+    """Answer what is typed until an empty line."""
     say(f"{found.image.name}: {found.answer}")
     for note in found.notes:
         say(f"Note: {note}")

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from anomalyst.cli import options as opt
 from anomalyst.cli.loading import load_inspector
 from anomalyst.cli.screen import progress, say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.inspector import Inspector
@@ -43,9 +44,16 @@ def export(
     Exit code 1: --check found a verdict that differs, or a score by more than 0.005 nats.
     """  # fmt: skip
     from anomalyst.deployment.folder import export_product
+    from anomalyst.inspection.parts import senses_of
     from anomalyst.product import find_product
 
     found = find_product(product, products)
+    if found.sense is not None or found.companions:
+        kinds = " and ".join(senses_of(found))
+        raise AnomalystError(
+            f"product {product!r} is judged by {kinds}; only what is judged by photographs alone "
+            "can be exported."
+        )
     # An exported network computes in float32, and so does what it is compared with: torch, not
     # the network that this very export leaves with the product.
     compute = opt.Compute(precision="float32", device="cpu", engine="torch")

@@ -8,15 +8,20 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.batch import exit_if_incomplete, run, show
+from anomalyst.cli.batch import exit_if_incomplete, run, run_parts, show
 from anomalyst.cli.loading import inspector_and_product
 from anomalyst.cli.screen import needs, pictures_in, progress, say
+from anomalyst.cli.senses import NO_FILES, SenseFiles, files_of, parts_of
+from anomalyst.errors import AnomalystError
 
 
 @opt.grouped
 def inspect(
-    image: Annotated[list[Path], Argument(metavar="IMAGE...", help="Pictures, or folders.")],
+    image: Annotated[
+        list[Path] | None, Argument(metavar="IMAGE...", help="Pictures, or folders.")
+    ] = None,
     *,
+    files: SenseFiles,
     comparison: opt.Comparison,
     out: Annotated[
         Path | None,
@@ -55,6 +60,9 @@ def inspect(
     Example: anomalyst inspect cap.png --zero-shot --text-tower models/clip-vit-b16 --name "bottle
     cap"
 
+    Example: anomalyst inspect new/ --product weld --audio sounds/ --thermal heat/
+    Example: anomalyst inspect --product pump --series new/*.csv
+
     Exit code 0: done.
     1: an anomaly was found and --fail-on-anomaly was given.
     2: wrong use, or a picture could not be read (the others were inspected).
@@ -65,13 +73,24 @@ def inspect(
 
     rate = checked_rate(judging.false_alarm_rate)
     asked = checked_question(ask) if ask is not None else None
-    pictures = pictures_in(image)
+    photographs = image or []
     name, target = comparison.product, out or Path("out/inspect")
     if name is not None and size != opt.OWN_SIZE:
         raise typer.BadParameter(
             "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
             "the size it was taught at. Give them to `anomalyst teach`."
         )
+    # These are refused beside a product later, in words of their own.
+    alone = comparison.reference or comparison.zero_shot or text.text_tower
+    sensed = _sensed(None if alone else name, judging.products, photographs, files)
+    if sensed is not None:
+        if ray or ask:
+            raise typer.BadParameter("--ask and --ray are for photographs alone.")
+        _inspect_senses(sensed, comparison, judging, compute, out, as_json, rate, fail_on_anomaly)
+        return
+    pictures = pictures_in(photographs)
+    if not pictures:
+        raise typer.BadParameter("give pictures, or folders of them.")
     if ray:
         words = text.text_tower is not None
         if comparison.reference or comparison.zero_shot or ask or words or name is None:
@@ -89,6 +108,49 @@ def inspect(
     outcome = run(inspector, [(product, pictures)], written, as_json, rate, asked)
     if not as_json:
         show(outcome, target)
+    exit_if_incomplete(outcome)
+    if fail_on_anomaly and any(row.verdict == "anomalous" for row in outcome.rows):
+        raise typer.Exit(1)
+
+
+def _sensed(
+    name: str | None, products: Path, photographs: Sequence[Path], files: SenseFiles
+) -> "list[dict[str, Path]] | None":
+    """The parts to inspect, sense -> file; None where photographs alone are meant."""
+    from anomalyst.product_index import product_folder, product_senses
+
+    taught = ["image"] if name is None else product_senses(product_folder(name, products))
+    if taught == ["image"] and files == NO_FILES:
+        return None
+    if name is None:
+        raise AnomalystError(
+            "sound, sensors, depth and heat are compared with a product: make one with `anomalyst "
+            "teach NAME`, and give --product NAME."
+        )
+    if len(taught) == 1 and files == NO_FILES:  # what was taught needs no word for its sense
+        given = {taught[0]: files_of(photographs, taught[0])}
+    else:
+        given = files.found(photographs)
+    return parts_of(given, taught)
+
+
+def _inspect_senses(
+    parts: "list[dict[str, Path]]",
+    comparison: opt.Comparison,
+    judging: opt.Judging,
+    compute: opt.Compute,
+    out: Path | None,
+    as_json: bool,
+    rate: float,
+    fail_on_anomaly: bool,
+) -> None:
+    """Parts by the senses they were taught with, written and shown as pictures are."""
+    inspector, product = inspector_and_product(comparison, judging, compute)
+    target = out or Path("out/inspect")
+    written = None if as_json and out is None else target
+    outcome = run_parts(inspector, product, parts, written, as_json, rate)
+    if not as_json:
+        show(outcome, target, heading="part")
     exit_if_incomplete(outcome)
     if fail_on_anomaly and any(row.verdict == "anomalous" for row in outcome.rows):
         raise typer.Exit(1)

@@ -52,7 +52,7 @@ def inspector_and_product(
     if called is not None and text.text_tower is None:
         raise AnomalystError("--name is for a text tower's words; give --text-tower DIR, too.")
     known = find_product(product, judging.products) if product is not None else None
-    encoder = judging.encoder or (known.encoder if known else "embedded")
+    encoder = judging.encoder or (picture_encoder(known) if known else "embedded")
     inspector = load_inspector(encoder, compute, size, language, text.asked(called or "object"))
     if comparison.zero_shot:
         known = inspector.untaught()
@@ -62,6 +62,14 @@ def inspector_and_product(
             known = inspector.teach(UNNAMED, pictures, on_picture=bar.advance)
     known.description = judging.about or known.description
     return inspector, known
+
+
+def picture_encoder(product: "Product") -> str:
+    """What a product's pictures are seen with; one of recordings alone takes the shipped one."""
+    from anomalyst.inspection.signals import SIGNAL_ENCODER
+
+    seen = [one.encoder for one in (product, *product.companions.values())]
+    return next((one for one in seen if one != SIGNAL_ENCODER), "embedded")
 
 
 def load_inspector(

@@ -8,10 +8,22 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, demo, export, inspect, teach
-from anomalyst.cli.bench import baselines, inspection, making, server, training
+from anomalyst.cli import chat, convert, demo, export, find, inspect, teach
+from anomalyst.cli.bench import (
+    baselines,
+    inspection,
+    making,
+    series,
+    server,
+    training,
+    voice,
+)
+from anomalyst.cli.bench import (
+    senses as senses_bench,
+)
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
+from anomalyst.cli.senses import ManyFiles
 from anomalyst.cli.server import serve, store, watch
 from anomalyst.cli.study import (
     abilities,
@@ -20,6 +32,7 @@ from anomalyst.cli.study import (
     few_shot,
     imbalance,
     peft,
+    senses,
     sft,
     variants,
 )
@@ -39,6 +52,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
+    find.find,
     *(
         evaluate.evaluate,
         mmad.mmad,
@@ -49,9 +63,11 @@ COMMANDS = (
         search.crossval,
     ),
 )
+MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: find.ManyPlaces}
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
-    *(making.making, making.defects, server.serve, server.corrections),
+    *(making.making, making.defects, server.serve, server.watch, server.corrections),
+    *(senses_bench.senses, series.series, voice.voice),
 )
 STUDIES = (
     few_shot.few_shot,
@@ -62,10 +78,11 @@ STUDIES = (
     alignment_cost.alignment_cost,
     sft.sft,
     alignment.alignment,
+    senses.senses,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=MANY_FILES.get(command))(command)
 for command in BENCHES:
     inspection.app.command()(command)
 for command in STUDIES:
@@ -73,6 +90,7 @@ for command in STUDIES:
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
 app.add_typer(inspection.app, name="bench")
+app.add_typer(convert.app, name="convert")
 app.add_typer(study, name="study")
 
 

@@ -51,7 +51,8 @@ Language = Annotated[
         show_default="shipped, for the embedded encoder",
     ),
 ]
-_ENCODERS, _ENCODER_HELP = "embedded|run:DIR|hf:DIR", "The encoder: shipped, of a run, or a model."
+_ENCODERS = "embedded|run:DIR|hf:DIR|imagebind:DIR"
+_ENCODER_HELP = "The encoder: shipped, of a run, or a model."
 Encoder = Annotated[str, Option(metavar=_ENCODERS, help=_ENCODER_HELP)]
 EncoderName = Annotated[
     str | None,

@@ -9,8 +9,9 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.loading import load_inspector
+from anomalyst.cli.loading import load_inspector, picture_encoder
 from anomalyst.cli.screen import Bar, pictures_in, progress, say
+from anomalyst.cli.senses import SenseFiles, SenseReading
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
@@ -45,8 +46,11 @@ class Defects:
 @opt.grouped
 def teach(
     name: Annotated[str, Argument(help="What to call the product.")],
-    good: Annotated[list[Path], Argument(metavar="GOOD...", help="Good pictures, or folders.")],
+    good: Annotated[
+        list[Path] | None, Argument(metavar="GOOD...", help="Good pictures, or folders.")
+    ] = None,
     *,
+    files: SenseFiles,
     products: opt.Products = Path("products"),
     pose: Annotated[str, Option(metavar="auto|fixed|free", help="May it lie turned?")] = "auto",
     encoder: opt.EncoderName = None,
@@ -55,6 +59,7 @@ def teach(
     size: opt.Size,
     adapt: opt.Adapt = None,
     describe: opt.About = "",
+    reading: SenseReading,
     defects: Defects,
     replace: Annotated[bool, Option("--replace", help="Forget what it was taught before.")] = False,
 ) -> None:
@@ -66,37 +71,71 @@ def teach(
     each left out in turn; scale shares, and from 10 defects on a trained head, are taken only where
     they clearly help. What was chosen and why is said, and kept with the product.
 
+    Other senses are taught alike, alone or with pictures of the same parts: files of one part have
+    one name. From 19 good parts on, one verdict of all senses keeps the false-alarm rate.
+
     Example: anomalyst teach bolt pictures/good/
+    Example: anomalyst teach pump --series good/*.csv
+    Example: anomalyst teach weld pictures/good/ --audio sounds/good/ --thermal heat/ --thermal-unit
+    cK
     Example: anomalyst teach bolt pictures/good/ --smallest-defect-px 12 --replace
     Example: anomalyst teach bolt pictures/good/ --bad pictures/bad/ --cost-missed 20 --cost-alarm 1
     """
+    from anomalyst.inspection.parts import paired, ways_taught
     from anomalyst.product_index import check_name
 
     check_name(name)
     if pose not in ("auto", "fixed", "free"):
         raise AnomalystError(f"--pose {pose!r}: is none of auto, fixed, free.")
-    pictures = pictures_in(good)
+    given = files.found(good or [])
+    if not given:
+        raise AnomalystError(
+            f"product {name!r}: give good pictures, or files with --depth, --thermal, --audio or "
+            "--series."
+        )
     before = _taught_before(products / name, replace)
     bad = _known_defects(defects, before.bad if before else None)
-    encoder = encoder or (before.encoder if before else "embedded")
+    if set(given) != {"image"} and (defects.bad or adapt is not None):
+        raise AnomalystError("--bad and --adapt are for photographs alone; leave them out.")
+    how = reading.reading()
+    how.senses(list(given), ways_taught(before))  # refused before the model is read
+    encoder = encoder or (picture_encoder(before) if before else "embedded")
     inspector = load_inspector(encoder, opt.Compute(precision=precision, device=device), size)
-    total = len(pictures) + (before.num_references if before else 0)
+    pictures = given.get("image", [])
+    total = sum(map(len, given.values())) + (before.num_references if before else 0)
     total += len(bad.pictures) if bad else 0
-    with progress("Looking at pictures", total) as bar:
-        steps = _Steps(bar, total)
-        product = inspector.teach(
-            name,
-            pictures,
-            bad=bad,
-            product=before,
-            pose=pose,  # type: ignore[arg-type]
-            adapted=adapt,
-            on_picture=steps.look,
-            on_step=steps.fit,
-        )
+    with progress("Looking at pictures" if pictures else "Reading files", total) as bar:
+        if set(given) == {"image"}:
+            steps = _Steps(bar, total)
+            product = inspector.teach(
+                name,
+                pictures,
+                bad=bad,
+                product=before,
+                pose=pose,  # type: ignore[arg-type]
+                adapted=adapt,
+                on_picture=steps.look,
+                on_step=steps.fit,
+            )
+        else:
+            product = inspector.teach_part(
+                name,
+                paired(given),
+                how,
+                product=before,
+                pose=pose,  # type: ignore[arg-type]
+                on_file=bar.advance,
+            )
     product.description = describe or product.description
     product.save(products / name)
-    _tell(product, "added to" if before else "taught", products / name)
+    # Of photographs every note is about one that is bad or odd; of recordings most say how they
+    # were read.
+    incomplete = bool(product.notes)
+    if set(given) != {"image"}:
+        learnt = [product, *product.companions.values()]
+        wanted = len(next(iter(given.values()))) + (before.num_references if before else 0)
+        incomplete = any(one.num_references < wanted for one in learnt)
+    _tell(product, "added to" if before else "taught", products / name, incomplete)
 
 
 def _taught_before(folder: Path, replace: bool) -> "Product | None":
@@ -129,23 +168,37 @@ class _Steps:
         self.bar.show(next(self.fitted), AdaptationConfig().steps)
 
 
-def _tell(product: "Product", how: str, folder: Path) -> None:
+def _tell(product: "Product", how: str, folder: Path, incomplete: bool) -> None:
     """What was taught, and its rule; ends with code 2 if something was left out."""
-    for note in product.notes:
+    notes = [*product.notes, *(n for one in product.companions.values() for n in one.notes)]
+    for note in notes:
         say(note)
     if product.side_reason:
         typer.echo(f"{product.name}: {product.side_reason}.")
-    typer.echo(
-        f"{product.name}: {how}, {product.num_references} good picture"
-        f"{'' if product.num_references == 1 else 's'}, pose {product.pose}, "
-        f"{'fitted to it' if product.head else 'not fitted'}. Saved in {folder}."
-    )
+    typer.echo(f"{product.name}: {how}, {_what(product)}. Saved in {folder}.")
     if product.rule:
         from anomalyst.teaching.known_defects.summary import told
 
         typer.echo("\n".join(told(product.rule)))
-    if product.notes:
+    if incomplete:
         raise typer.Exit(2)
+
+
+def _what(product: "Product") -> str:
+    """What it was taught from, in words."""
+    count = product.num_references
+    if product.sense is None and not product.companions:
+        return (
+            f"{count} good picture{'' if count == 1 else 's'}, pose {product.pose}, "
+            f"{'fitted to it' if product.head else 'not fitted'}"
+        )
+    from anomalyst.inspection.parts import listed, senses_of
+
+    senses = senses_of(product)
+    told = f"{count} good part{'' if count == 1 else 's'} by {listed(list(senses))}"
+    if len(senses) == 1:
+        return told
+    return told + (", calibrated together" if product.joint else ", each calibrated by itself")
 
 
 def _known_defects(given: Defects, before: "KnownDefects | None") -> "KnownDefects | None":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -16,10 +16,13 @@ from anomalyst.inspection.preprocessing import Stopwatch
 from anomalyst.io.files import write_bytes
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Accepted, Product
+from anomalyst.senses.fields import FieldView
 from anomalyst.teaching.duplicates import all_the_same, remarks
 from anomalyst.teaching.feedback import covered, kept_mask, most_similar_picture
 from anomalyst.teaching.known_defects.defects import KnownDefects, open_defects, teach_defects
-from anomalyst.teaching.references import calibrate, circle_of, pose_of, study
+from anomalyst.teaching.references import calibration_scores, circle_of, pose_of, study
+
+T = TypeVar("T")
 
 
 def learn(  # noqa: PLR0913 - each is one independent wish
@@ -29,6 +32,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     *,
     bad: KnownDefects | None = None,
     product: Product | None = None,
+    sense: FieldView | None = None,
     pose: Literal["auto", "fixed", "free"] = "auto",
     calibrated: bool = True,
     adapted: bool | None | Literal["kept"] = None,
@@ -36,10 +40,15 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     on_step: Callable[[], None] = lambda: None,
 ) -> Product:
     """A product learnt from good pictures; what `Inspector.teach` does, and raises."""
+    if bad is not None and sense is not None:
+        raise AnomalystError(f"--bad: known defects are for photographs, not for {sense.kind}.")
     paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
     if not paths:
         raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
-    pictures, left_out = _opened(paths, on_picture)
+    if sense is not None:
+        sense, pictures, left_out = _opened_fields(paths, sense, on_picture)
+    else:
+        pictures, left_out = _opened(paths, on_picture, open_picture)
     notes = [*pipeline.beside_pictures, *left_out]
     bad = bad or (product.bad if product else None)
     defects = open_defects(bad, pictures, on_picture) if bad else None
@@ -58,7 +67,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     sources = dict(product.sources) if product else {}
     named = [(sources.get(path, path.name), picture) for path, picture in pictures.items()]
     notes += remarks(named, studied.features[0].embedding)
-    rule = None
+    rule, rows = None, cast(tuple[float, ...], ())
     if bad is not None and defects is not None:
         bad = bad.only([*defects.fine, *defects.pictures])
         notes = [*notes, *defects.notes]
@@ -67,7 +76,8 @@ def learn(  # noqa: PLR0913 - each is one independent wish
             pipeline.detector, frame, studied, named, defects, bad, lambda: on_picture(next(looked))
         )
     elif calibrated and len(pictures) > 1 and not all_the_same(list(pictures.values())):
-        calibration = calibrate(pipeline.detector, studied)
+        scores, method = calibration_scores(pipeline.detector, studied)
+        calibration, rows = Calibration(scores=scores, method=method), scores
     else:
         calibration = Calibration(scores=(), method="leave-one-out")
     return Product(
@@ -81,6 +91,9 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         sources=sources,
         features=studied.shown,
         calibration=calibration,
+        calibrated_by=rows,
+        sense=sense,
+        companions=product.companions if product else {},
         head={} if studied.decoder is None else dict(studied.decoder.head()),
         memories=studied.memories,
         chosen=studied.chosen,
@@ -103,10 +116,11 @@ def accept(
     folder: Path,
 ) -> Product:
     """The product after a person called places normal; what `Inspector.accept` does."""
-    picture = open_picture(image)
+    look = product.look
+    picture = look(image)
     whole = pipeline.run(image, picture, product, 0.05, Stopwatch()).map
     assert product.frame is not None  # a taught product has one
-    good = [open_picture(path) for path in product.references]
+    good = [look(path) for path in product.references]
     below = most_similar_picture(pipeline.detector, product.frame, picture, good)
     if product.circle is not None:
         ours, theirs = (product.frame.cut(one).canvases[0] for one in (picture, below))
@@ -132,18 +146,32 @@ def withdraw(pipeline: Pipeline, product: Product, name: str) -> Product:
 def _relearnt(pipeline: Pipeline, product: Product, accepted: tuple[Accepted, ...]) -> Product:
     """The product with other corrections; its fitted head, if it has one, stays."""
     before = replace(product, accepted=accepted)
-    after = learn(pipeline, product.name, [], product=before, pose=product.pose, adapted="kept")
+    after = learn(
+        pipeline, product.name, [], product=before, sense=before.field_view, pose=product.pose,
+        adapted="kept",
+    )  # fmt: skip
     return replace(after, notes=product.notes)
 
 
+def _opened_fields(
+    paths: Sequence[Path], sense: FieldView, on_picture: Callable[[Path], None]
+) -> tuple[FieldView, dict[Path, np.ndarray], list[str]]:
+    """Depth or heat as it will be shown, in the range of these good parts."""
+    read, left_out = _opened(paths, on_picture, sense.read)
+    fitted = sense.fitted(list(read.values()))
+    filled = dict.fromkeys(note for one in read.values() for note in one.notes)
+    notes = [*left_out, *(f"good parts: {note}" for note in filled)]
+    return fitted, {path: fitted.shown(one.values) for path, one in read.items()}, notes
+
+
 def _opened(
-    paths: Sequence[Path], on_picture: Callable[[Path], None]
-) -> tuple[dict[Path, np.ndarray], list[str]]:
-    pictures: dict[Path, np.ndarray] = {}
+    paths: Sequence[Path], on_picture: Callable[[Path], None], look: Callable[[Path], T]
+) -> tuple[dict[Path, T], list[str]]:
+    pictures: dict[Path, T] = {}
     errors: list[PictureError] = []
     for path in paths:
         try:
-            pictures[path] = open_picture(path)
+            pictures[path] = look(path)
         except PictureError as error:
             errors.append(error)
         on_picture(path)

@@ -104,7 +104,7 @@ class Pipeline:
             whole = views.join([e.map for e in evidence])
             decision = self.decide(evidence, pose, product, rate)
             regions = regions_for(whole, decision.verdict)
-            if self.kinds is not None:
+            if self.kinds is not None and product.sense is None:  # learnt from photographs
                 regions = with_kinds(self.kinds, regions, views, evidence)
             regions, unread = self.with_parts(regions, views, product, pose)
             seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
@@ -166,6 +166,8 @@ class Pipeline:
         A part that lies turned cannot be laid on a good picture's pixels, and is left as it is.
         """
         if self.composition is None or not (regions and product.references and pose.upright):
+            return regions, ()
+        if product.sense is not None:
             return regions, ()
         try:
             if product.first is None:

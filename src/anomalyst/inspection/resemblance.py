@@ -26,8 +26,11 @@ def resembling(
 ) -> Resemblance:
     """What `Inspector.resembling` does, and raises."""
     frame = product.frame
-    assert frame is not None  # a taught product has one
-    views = frame.cut(open_picture(image))
+    if frame is None:
+        raise AnomalystError(
+            f"product {product.name!r} was taught from recordings; places of pictures are compared."
+        )
+    views = frame.cut(product.look(image))
     tile, on_canvas = views.on_canvas(box)
     (high, wide) = frame.canvas_hw
     canvas, pose = views.canvases[tile], UPRIGHT
@@ -49,7 +52,8 @@ def resembling(
             f"product {product.name!r} does not say which pictures it is compared with; "
             "teach it again with --replace."
         )
-    there = frame.cut(open_picture(good[found.view]))
+    look = product.look if found.view < len(product.chosen) else open_picture  # kept as shown
+    there = frame.cut(look(good[found.view]))
     left, top, right, bottom = found.box
     place = (left * wide, top * high, right * wide, bottom * high)
     if product.circle is not None:

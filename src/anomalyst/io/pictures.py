@@ -36,12 +36,17 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Every picture directly in `folder`, sorted by name; hidden files are left out.
+    """Every picture directly in `folder`, sorted by name; raises as `list_files` does."""
+    return list_files(folder, PICTURE_SUFFIXES)
+
+
+def list_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """Every file of these endings directly in `folder`, by name; hidden ones are left out.
 
     Raises AnomalystError if the folder is missing, is a file, or may not be read.
     """
     try:
-        found = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES]
+        found = [p for p in folder.iterdir() if p.suffix.lower() in suffixes]
     except FileNotFoundError:
         raise AnomalystError(f"{folder}: there is no such folder.") from None
     except NotADirectoryError:

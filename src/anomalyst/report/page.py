@@ -3,7 +3,7 @@
 import errno
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from anomalyst.types import Inspection
 from anomalyst.version import __version__
 
 THUMBNAIL_PX = 400  # with this and JPEG quality 76, 1,000 rows are at most some 70 MB
+DRAWING_PX = 900  # of a recording, or of several senses
 REFERENCE_PX = 160
 REFERENCES_SHOWN = 8
 
@@ -34,7 +35,16 @@ class ReportWriter:
     Raises AnomalystError when the folder cannot be written or the disk is full.
     """
 
-    def __init__(self, path: Path, *, product: str, references: Sequence[Path], encoder: str):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        product: str,
+        references: Sequence[Path],
+        encoder: str,
+        look: Callable[[Path], np.ndarray] = open_picture,
+    ):
+        self.look = look  # how a reference is shown
         self.path, self.product, self.encoder = path, product, encoder
         self.references = list(references)
         self.counts: Counter[str] = Counter()
@@ -64,8 +74,10 @@ class ReportWriter:
         `full_size` is the overlay's file, linked relative to the page.
         """
         assert self._rows is not None, "add() works inside the with block"
-        plain = resize(picture, shown_size(picture.shape[:2], THUMBNAIL_PX))
-        drawn = overlay(picture, inspection, max_side_px=THUMBNAIL_PX)
+        # What has words and time on it is read, not glanced at.
+        side = THUMBNAIL_PX if inspection.sense == "image" else DRAWING_PX
+        plain = resize(picture, shown_size(picture.shape[:2], side))
+        drawn = overlay(picture, inspection, max_side_px=side)
         for note in inspection.notes:
             self.notes.setdefault(note, len(self.notes) + 1)
         row = self._row.render(
@@ -100,7 +112,7 @@ class ReportWriter:
             made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             counts=self.counts,
             total=sum(self.counts.values()),
-            references=[_thumbnail(path) for path in self.references[:REFERENCES_SHOWN]],
+            references=[_thumbnail(path, self.look) for path in self.references[:REFERENCES_SHOWN]],
             num_references=len(self.references),
             skipped=self.skipped,
             notes=self.notes,
@@ -117,9 +129,9 @@ class ReportWriter:
             page.write(tail)
 
 
-def _thumbnail(path: Path) -> dict[str, Any]:
+def _thumbnail(path: Path, look: Callable[[Path], np.ndarray]) -> dict[str, Any]:
     try:
-        picture = open_picture(path)
+        picture = look(path)
     except PictureError as error:
         return {"name": path.name, "uri": None, "error": error.reason}
     small = resize(picture, shown_size(picture.shape[:2], REFERENCE_PX))

@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from anomalyst.errors import AnomalystError
 TRIES, FIRST_WAIT_SECONDS = 6, 0.5  # of a request that the server was too busy for, or lost
 AGAIN = (429, 502, 503, 504)
 LEARNING_SECONDS = 1800.0  # each judged picture is looked at a few times
+Good = Sequence[Path | str] | Mapping[str, Sequence[Path | str]]
 FeedbackKind = Literal["right", "wrong", "fine", "answer", "up", "down"]
 
 
@@ -82,12 +83,33 @@ class Client:
         """One product."""
         return dict(self.request("GET", f"products/{name}"))
 
-    def teach(self, name: str, good: Sequence[Path | str], *, pose: str = "auto") -> dict[str, Any]:
-        """Make a product from good pictures, or add them to one that exists."""
+    def teach(
+        self,
+        name: str,
+        good: Good,
+        *,
+        pose: str = "auto",
+        depth_unit: str | None = None,
+        thermal_unit: str | None = None,
+        rate: float | None = None,
+        method: str | None = None,
+    ) -> dict[str, Any]:
+        """Make a product from good pictures, or add them to one that exists.
+
+        `good`: pictures, or sense (image, depth, thermal, audio, series) -> files, of which those
+        of one part have one name. The rest says how such files are read, as on the command line.
+        """
         known = name in [one["name"] for one in self.products()]
         path = f"products/{name}/references" if known else "products"
         data = {} if known else {"name": name, "pose": pose}
-        return dict(self._send(path, "pictures", good, data))
+        how = {"depth_unit": depth_unit, "thermal_unit": thermal_unit, "rate": rate,
+               "method": method}  # fmt: skip
+        data |= {key: str(value) for key, value in how.items() if value is not None}
+        by_sense = good if isinstance(good, Mapping) else {"image": good}
+        files = [
+            ("pictures" if s == "image" else s, one) for s, own in by_sense.items() for one in own
+        ]
+        return dict(self._send(path, files, data))
 
     def delete_product(self, name: str) -> None:
         """Delete a product."""
@@ -95,23 +117,29 @@ class Client:
 
     def inspect(
         self,
-        picture: Path | str,
+        picture: Path | str | Mapping[str, Path | str],
         product: str,
         *,
         question: str | None = None,
         key: str | None = None,
     ) -> Found:
-        """Inspect one picture. `key`: an idempotency key of your own; else one is made."""
+        """Inspect one picture, or one part by several senses: sense -> file.
+
+        `key`: an idempotency key of your own; else one is made.
+        """
+        by_sense = picture if isinstance(picture, Mapping) else {"picture": picture}
+        files = [("picture" if s == "image" else s, one) for s, one in by_sense.items()]
         data = {"product": product} | ({"question": question} if question else {})
         key = key or uuid.uuid4().hex
-        return Found.of(self._send("inspections", "picture", [picture], data, key))
+        return Found.of(self._send("inspections", files, data, key))
 
     def inspect_many(
         self, pictures: Sequence[Path | str], product: str, *, key: str | None = None
     ) -> list[Found]:
         """Inspect many pictures in one request, and wait for all."""
         data, key = {"product": product, "wait": "true"}, key or uuid.uuid4().hex
-        said = self._send("inspections/batch", "pictures", pictures, data, key)
+        files = [("pictures", one) for one in pictures]
+        said = self._send("inspections/batch", files, data, key)
         return [Found.of(one) for one in said["items"]]
 
     def inspection(self, id: str) -> Found:
@@ -192,13 +220,15 @@ class Client:
         return dict(self.request("GET", f"products/{product}/statistics"))
 
     def _send(
-        self, path: str, field: str, pictures: Sequence[Path | str], data: Any, key: str = ""
+        self, path: str, files: Sequence[tuple[str, Path | str]], data: Any, key: str = ""
     ) -> Any:
         headers = {"Idempotency-Key": key} if key else {}
         with ExitStack() as stack:
-            opened = [stack.enter_context(Path(one).open("rb")) for one in pictures]
-            files = [(field, (Path(one.name).name, one)) for one in opened]
-            return self.request("POST", path, data=data, files=files, headers=headers)
+            sent = [
+                (field, (Path(one).name, stack.enter_context(Path(one).open("rb"))))
+                for field, one in files
+            ]
+            return self.request("POST", path, data=data, files=sent, headers=headers)
 
     def request(self, method: str, path: str, **request: Any) -> Any:
         """Any endpoint under /api/v1, by its path; what it answers, as JSON."""

@@ -120,6 +120,12 @@ class Learning:
 
     def _check_enough(self, name: str, found: Judgements) -> None:
         record = read_record(product_folder(name, self.service.config.products))
+        senses = self.service.senses(name)
+        if senses != ["image"]:
+            raise Conflict(
+                f"product {name!r} is judged by {' and '.join(senses)}; judgements are learnt of "
+                "photographs alone. Teach further good parts instead."
+            )
         good = len(record["references"])
         taught = sum("judged" not in one for one in record.get("defective", []))
         spoiled = len(found.spoiled) + taught

@@ -6,21 +6,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from anomalyst.calibration.conformal import checked_rate
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.product_index import check_name, product_folder, product_names
+from anomalyst.inspection.file_reading import FileReading
+from anomalyst.product_index import check_name, product_folder, product_names, product_senses
 from anomalyst.server.auth import Tickets
-from anomalyst.server.config import ServingConfig
+from anomalyst.server.config import MB, ServingConfig
 from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
 from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
-from anomalyst.server.jobs.tasks import Ask, Resemble, Task, Teach
+from anomalyst.server.jobs.tasks import AS_USUAL, Ask, Resemble, Task, Teach, Transcribe
 from anomalyst.server.metrics import Metrics
-from anomalyst.server.records import products
+from anomalyst.server.received import ReceivedPicture, shown_name, take
+from anomalyst.server.records import packing, products
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.figures import statistics
 from anomalyst.server.storage.filters import Filter
@@ -28,16 +29,11 @@ from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import InspectionRow, TurnRow
 from anomalyst.vlm.dialogue import checked_question
 
+if TYPE_CHECKING:
+    from anomalyst.voice.transcriber import Transcript
+
 Say = Callable[[str], None]
 WAIT_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedPicture:
-    """A picture that was taken in, and what its sender calls it."""
-
-    picture: str
-    name: str
 
 
 class Service:
@@ -63,13 +59,17 @@ class Service:
         self.closing = False
 
     def resume(self, on_done: Done = lambda _: None) -> int:
-        """Take up what an earlier server acknowledged and did not finish; returns how many."""
-        wanted, count, before = Filter(state="queued", owner=self.owner), 0, None
-        while rows := self.store.history(wanted, before=before, limit=500):
-            for row in rows:
-                self.in_flight.start(row, on_done)
-            count, before = count + len(rows), rows[-1].id
-        return count
+        """Take up what an earlier server acknowledged and did not finish, in the order it came.
+
+        Returns how many inspections that are.
+        """
+        wanted = Filter(state="queued", owner=self.owner)
+        found: list[InspectionRow] = []
+        while rows := self.store.history(wanted, before=found[-1].id if found else None, limit=500):
+            found += rows
+        for row in reversed(found):
+            self.in_flight.start(row, on_done)
+        return len(found)
 
     def close(self, seconds: float = 30.0) -> None:
         """Finish the batch in hand and write it down; the rest waits in the store."""
@@ -89,22 +89,44 @@ class Service:
         new: bool = False,
         pose: str = "auto",
         describe: str | None = None,
+        reading: FileReading = AS_USUAL,
         say: Say = lambda _: None,
     ) -> dict[str, Any]:
-        """Teach a product from good pictures, or add them to one that is known."""
+        """Teach a product from good parts, or add them to one that is known.
+
+        `reading`: how files of other senses are read.
+        """
         check_name(name)
         known = name in self.product_names()
         if new and known:
             raise Conflict(f"there is a product {name!r} already; add references to it instead.")
         if not known and not sent:
-            raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
+            raise AnomalystError(
+                f"product {name!r}: at least one good picture, or file of another sense, is needed."
+            )
         if pose not in ("auto", "fixed", "free"):
             raise AnomalystError(f"pose {pose!r} is none of auto, fixed, free.")
-        good = tuple((self.pictures.path(one.picture), one.name) for one in sent)
-        task = Teach(product=name, good=good, pose=pose, describe=describe)  # type: ignore[arg-type]
-        self.run_task(task, say, {str(path): shown for path, shown in good})
+        if sent:
+            self._check_taught(name, sent, reading, known=known)
+        good = tuple(
+            {
+                sense: (self.pictures.path(file.picture), file.name)
+                for sense, file in one.files.items()
+            }
+            for one in sent
+        )
+        task = Teach(
+            product=name,
+            good=good,
+            reading=reading,
+            pose=pose,  # type: ignore[arg-type]
+            describe=describe,
+        )
+        called = {str(path): shown for part in good for path, shown in part.values()}
+        self.run_task(task, say, called)
         kind = "taught" if not known else "extended" if sent else "described"
-        self.store.note(name, kind, by, pictures=[one.name for one in sent], describe=describe)
+        names = [file.name for one in sent for file in one.files.values()]
+        self.store.note(name, kind, by, pictures=names, describe=describe)
         return self.product(name)
 
     def product(self, name: str) -> dict[str, Any]:
@@ -137,7 +159,7 @@ class Service:
 
     def import_product(self, packed: Path | IO[bytes], name: str | None, by: str) -> dict[str, Any]:
         """Take in a product that was exported."""
-        own = products.unpack(packed, self.config.products, name)
+        own = packing.unpack(packed, self.config.products, name)
         self.store.note(own, "imported", by)
         return self.product(own)
 
@@ -145,7 +167,7 @@ class Service:
         """A product as one file, alone in a new temporary folder."""
         product_folder(name, self.config.products)
         target = Path(tempfile.mkdtemp(prefix="anomalyst-")) / f"{name}.zip"
-        products.pack(name, self.config.products, target)
+        packing.pack(name, self.config.products, target)
         return target
 
     def delete_product(self, name: str, by: str) -> None:
@@ -160,13 +182,12 @@ class Service:
 
     # Inspections
 
-    def take(self, stream: IO[bytes], name: str | None) -> ReceivedPicture:
-        """Keep a picture that somebody sent. Raises PictureError if it is none."""
-        shown = shown_name(name)
-        return ReceivedPicture(picture=self.pictures.take(stream, shown), name=shown)
+    def take(self, stream: IO[bytes], name: str | None, sense: str = "image") -> ReceivedPicture:
+        """Keep a picture, or a file of another sense. Raises PictureError if it is none."""
+        return take(self.pictures, stream, name, sense)
 
     def take_file(self, path: Path) -> ReceivedPicture:
-        """The same with a file of this machine, by its name."""
+        """The same with a picture of this machine, by its name."""
         with path.open("rb") as stream:
             return self.take(stream, path.name)
 
@@ -188,17 +209,20 @@ class Service:
         self._product_there(product)
         self._check_room(len(sent))
         asked = checked_question(question) if question is not None else None
+        self._check_senses(product, asked, sent)
         rate = self.store.false_alarm_rate(product)
         rows = [
             InspectionRow(
                 product=product, picture=one.picture, name=one.name, source=source, by=by,
+                beside={sense: file.picture for sense, file in one.beside.items()} or None,
                 owner=self.owner, question=asked, false_alarm_rate=rate, state="queued",
             )
             for one in sent
         ]  # fmt: skip
         request = None
         if key is not None:
-            digest = hashlib.sha256(repr((product, asked, [one.picture for one in sent])).encode())
+            files = [tuple(file.picture for file in one.files.values()) for one in sent]
+            digest = hashlib.sha256(repr((product, asked, files)).encode())
             request = IdempotentRequest(by=by, key=key, fingerprint=digest.hexdigest())
         ids = self.store.acknowledge(rows, request)
         for row in self.store.inspections(ids):
@@ -216,8 +240,26 @@ class Service:
         answer = self.run_task(task, say)
         return self.store.add_turn(id, task.question, answer, by)
 
+    def hear_question(self, stream: IO[bytes], name: str | None) -> "Transcript":
+        """What is said in a sound file that somebody sent; the sound is not kept.
+
+        Raises RecordingError for what is no sound that can be used.
+        """
+        from anomalyst.voice.transcriber import Transcript
+
+        most = self.config.limits.upload_mb * MB
+        sound = stream.read(most + 1)
+        if len(sound) > most:
+            raise TooLarge(f"the recording is larger than {self.config.limits.upload_mb} MB.")
+        shown = shown_name(name)
+        task = Transcribe(sound=sound, name=shown)
+        return Transcript(**self.run_task(task, names={shown: shown}))
+
     def asking(self, row: InspectionRow, question: str, turns: Sequence[TurnRow]) -> dict[str, Any]:
         """What a task needs to answer a question about an inspection, asked after some turns."""
+        sense = (row.record or {}).get("sense", "image")
+        if sense != "image":
+            raise AnomalystError(f"questions are about photographs; {row.name} is {sense}.")
         return {
             "question": checked_question(question),
             "record": row.record or {},
@@ -258,6 +300,44 @@ class Service:
         if self.queue.waiting + count > self.config.limits.queued:
             raise Busy(f"{self.queue.waiting} inspections wait already; come back in a minute.")
 
+    def senses(self, product: str) -> list[str]:
+        """The senses a product was taught with, the leading one first. Raises UnknownProduct."""
+        self._product_there(product)
+        return product_senses(product_folder(product, self.config.products))
+
+    def _check_senses(
+        self, product: str, question: str | None, sent: Sequence[ReceivedPicture]
+    ) -> None:
+        """Raise AnomalystError for a part that lacks a sense, or a question about none to see."""
+        senses = self.senses(product)
+        for one in sent:
+            if list(one.files)[0] != senses[0] or set(one.files) != set(senses):
+                raise AnomalystError(
+                    f"{one.name}: product {product!r} was taught with {' and '.join(senses)}; the "
+                    f"part has {' and '.join(one.files)}."
+                )
+        if question is not None and senses != ["image"]:
+            raise AnomalystError(
+                f"questions are about photographs; product {product!r} was taught with {senses[0]}."
+            )
+
+    def _check_taught(
+        self, product: str, sent: Sequence[ReceivedPicture], reading: FileReading, *, known: bool
+    ) -> None:
+        """Raise AnomalystError for good parts of other senses, or a reading that fits none."""
+        wanted = self.senses(product) if known else list(sent[0].files)
+        for one in sent:
+            if set(one.files) != set(wanted):
+                raise AnomalystError(
+                    f"{one.name}: product {product!r} was taught with {' and '.join(wanted)}; the "
+                    f"part has {' and '.join(one.files)}."
+                    if known
+                    else f"{one.name}: the part has {' and '.join(one.files)}, {sent[0].name} has "
+                    f"{' and '.join(wanted)}; all good parts of a product have the same senses."
+                )
+        taught = products.senses_taught(product, self.config.products) if known else {}
+        reading.senses(wanted, taught)
+
     def _product_there(self, name: str) -> None:
         """UnknownProduct if it is not; while it is saved it is away for an instant."""
         try:
@@ -284,10 +364,3 @@ class Service:
         except PictureError as error:
             name = (names or {}).get(str(error.path), "the picture")
             raise PictureError(name, error.reason) from None
-
-
-def shown_name(name: str | None) -> str:
-    """What a sender calls a picture: its last part, in letters that can be shown."""
-    last = (name or "picture").replace("\\", "/").rstrip("/").rpartition("/")[2]
-    clean = "".join(c for c in last if c.isprintable()).strip()
-    return clean.encode("utf-8", "replace").decode()[:200] or "picture"

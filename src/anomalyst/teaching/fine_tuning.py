@@ -18,9 +18,9 @@ from anomalyst.detection.detector import Detector, Memory, by_scale
 from anomalyst.detection.matching import References
 from anomalyst.detection.pair_decoder import Matched, PairDecoder
 from anomalyst.detection.scoring import expected_share
-from anomalyst.hardware.threads import RoomForThreads
 from anomalyst.synthetic.anomalies.pasting import with_defects
 from anomalyst.teaching.losses import dice_loss, focal_loss
+from anomalyst.teaching.short_loop import ShortLoop, fit_averaged
 from anomalyst.types import Features
 
 
@@ -81,26 +81,18 @@ def _fitted(
     """The head after tuning, averaged over the last steps."""
     decoder = shipped.with_head({n: p.detach().clone() for n, p in shipped.head().items()})
     head = decoder.head()
-    for parameter in head.values():
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(head.values(), config.learning_rate, weight_decay=0.0)
-    rng, room = np.random.default_rng(config.seed), RoomForThreads()
-    late = round(config.steps * (1 - config.late_share))
-    average = {name: torch.zeros_like(p) for name, p in head.items()}
-    for step in range(config.steps):
-        rate = min(1.0, (step + 1) / config.warmup_steps) * (1.0 if step < late else 0.3)
-        optimizer.param_groups[0]["lr"] = config.learning_rate * rate
-        with room():
-            loss = _loss(detector, decoder, lessons[step % len(lessons)], step, rng, config)
-            optimizer.zero_grad()
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(head.values()), 1.0)
-        optimizer.step()
-        if step >= late:
-            for name, parameter in head.items():
-                average[name] += parameter.detach() / (config.steps - late)
-        on_step()
-    return average
+    rng = np.random.default_rng(config.seed)
+
+    def loss(step: int) -> Tensor:
+        return _loss(detector, decoder, lessons[step % len(lessons)], step, rng, config)
+
+    loop = ShortLoop(
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        late_share=config.late_share,
+    )
+    return fit_averaged(head, loss, loop, on_step)
 
 
 def _loss(

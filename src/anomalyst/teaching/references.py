@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.conformal import Calibration, Method
 from anomalyst.detection.detector import Detector, Memory, by_scale
 from anomalyst.detection.pair_decoder import PairDecoder
 from anomalyst.detection.pose import UPRIGHT, Circle, Pose, coarse, find_poses, laid, through_circle
@@ -201,21 +201,27 @@ def stacked(features: Sequence[Features]) -> Features:
 
 
 def calibrate(detector: Detector, studied: Studied) -> Calibration:
-    """Scores of good pictures, each against references it is not one of.
+    """The calibration by `calibration_scores`."""
+    scores, method = calibration_scores(detector, studied)
+    return Calibration(scores=scores, method=method)
 
-    The pictures set apart, which makes the guarantee exact (split conformal); with too few for
-    that, every one, leave-one-out. Then none at all if the detector was fitted to them: they look
-    better than a new picture will.
+
+def calibration_scores(detector: Detector, studied: Studied) -> tuple[tuple[float, ...], Method]:
+    """Scores of good pictures in their order, each against references it is not one of.
+
+    Those of the pictures set apart, which makes the guarantee exact (split conformal); with too few
+    for that, of every one, leave-one-out. Then none at all if the detector was fitted to them: they
+    look better than a new picture will.
     """
     total = studied.features[0].embedding.shape[0]
     if studied.apart:
-        scores = [_score(detector, studied, i, studied.memories) for i in studied.apart]
-        return Calibration(scores=tuple(scores), method="split")
+        apart = (_score(detector, studied, i, studied.memories) for i in studied.apart)
+        return tuple(apart), "split"
     if studied.decoder is not None:
-        return Calibration(scores=(), method="leave-one-out")
+        return (), "leave-one-out"
     without = (left_out_memories(detector, studied, i) for i in range(total))
-    scores = [_score(detector, studied, i, memories) for i, memories in enumerate(without)]
-    return Calibration(scores=tuple(scores), method="leave-one-out")
+    scores = (_score(detector, studied, i, memories) for i, memories in enumerate(without))
+    return tuple(scores), "leave-one-out"
 
 
 def _score(detector: Detector, studied: Studied, i: int, memories: Sequence[Memory]) -> float:

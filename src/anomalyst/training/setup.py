@@ -60,7 +60,7 @@ def prepare_run(
         write_text(out / "notes.json", json.dumps(notes, indent=2) + "\n")
         for sentence in notes:
             on_log({"note": sentence})
-        if engine.world > 1 and not recipe.micro_batch:
+        if engine.world > 1 and not recipe.micro_batch and not task.sees_all:
             on_log({"note": _other_curve(recipe, engine.world)})
     found = find_checkpoint(out, recipe, engine=engine.name, world=engine.world)
     if found:

@@ -7,13 +7,12 @@ states of the product times templates of a picture, in words of ours or of a use
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalyst.backbones.huggingface import quiet
+from anomalyst.backbones.clip import has_text_tower, read_towers, text_features, tokenized
 from anomalyst.errors import AnomalystError
 
 # Words of ours for the two states, with the product's name as {}.
@@ -98,28 +97,15 @@ class TextTower:
 
     def __init__(self, source: str):
         """Raises AnomalystError if the folder is not there or holds no text tower."""
-        from transformers import AutoModel, AutoTokenizer
-
-        self.source = source
         if not Path(source).is_dir():
             raise AnomalystError(
                 f"--text-tower {source}: there is no such folder; give that of a CLIP, SigLIP or "
                 "sentence encoder, or of a run of the text_aligned recipe."
             )
-        try:
-            with quiet():
-                self.model = AutoModel.from_pretrained(
-                    source, local_files_only=True, use_safetensors=True
-                ).eval()
-                self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise AnomalystError(
-                f"--text-tower {source}: no model with a text tower can be read "
-                f"({' '.join(str(error).split())[:200]}). A folder of CLIP, SigLIP or an encoder "
-                "of sentences, with its tokenizer, is needed."
-            ) from error
+        self.source = source
+        self.model, self.tokenizer, _ = read_towers(source, f"--text-tower {source}")
         self.family = str(self.model.config.model_type)
-        if not hasattr(self.model, "get_text_features") and self.family not in SENTENCE_FAMILIES:
+        if not has_text_tower(self.model) and self.family not in SENTENCE_FAMILIES:
             raise AnomalystError(
                 f"--text-tower {source}: is a {type(self.model).__name__}, which has no text "
                 f"tower; CLIP or SigLIP has, or an encoder of sentences "
@@ -129,14 +115,9 @@ class TextTower:
     @torch.inference_mode()
     def embed(self, sentences: Sequence[str]) -> Tensor:
         """Unit vectors (S, D) float32."""
-        # SigLIP was trained on sentences padded to its longest.
-        padding = "max_length" if self.family.startswith("siglip") else True
-        tokens = self.tokenizer(
-            list(sentences), padding=padding, truncation=True, return_tensors="pt"
-        )
-        if hasattr(self.model, "get_text_features"):
-            found: Any = self.model.get_text_features(**tokens)
-            vectors = getattr(found, "pooler_output", found)  # a tensor before transformers 5.4
+        tokens = tokenized(self.model, self.tokenizer, sentences)
+        if has_text_tower(self.model):
+            vectors = text_features(self.model, tokens)
         else:
             last = self.model(**tokens).last_hidden_state  # (S, T, D)
             there = tokens["attention_mask"][..., None].float()

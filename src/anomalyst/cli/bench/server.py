@@ -1,4 +1,4 @@
-"""`anomalyst bench serve|corrections`: the server under load; what corrections are worth."""
+"""`anomalyst bench serve|watch|corrections`: server and watch under load; worth of corrections."""
 
 from typing import Annotated
 
@@ -37,6 +37,56 @@ def serve(
         shown.add_row(*row)
     Console().print(shown)
     if any(load.lost or load.doubled for _, load in loads):
+        raise typer.Exit(3)
+
+
+def watch(
+    windows: Annotated[int, Option(help="One after the other, and as many at once.", min=5)] = 100,
+    methods: Annotated[
+        str, Option(metavar="NAME,NAME,...", help="What judges them.")
+    ] = "memory,limits,ewma,cusum,matrix_profile",
+    pictures: Annotated[
+        bool, Option("--pictures/--no-pictures", help="A folder of pictures beside them.")
+    ] = True,
+) -> None:
+    """Windows of a growing CSV and of an MQTT topic: milliseconds to store and webhook, windows/s.
+
+    A window holds 160 samples of two channels, one a message. MQTT needs the program mosquitto.
+
+    Example: anomalyst bench watch --windows 50 --methods memory,ewma
+    """
+    needs("serve", "sqlalchemy", "paho", "httpx")
+    from anomalyst.cli.bench.series import read_methods
+    from anomalyst.evaluation.reports.tables import markdown_table
+    from anomalyst.server.streaming.load_feeds import mosquitto
+    from anomalyst.server.streaming.load_test import measure
+
+    names = dict.fromkeys(name.strip() for name in methods.split(",") if name.strip())
+    read_methods(",".join(name for name in names if name != "memory"))
+    runs = [("CSV", name) for name in names]
+    if mosquitto():
+        runs += [("MQTT", name) for name in names]
+    else:
+        say("MQTT is left out: mosquitto is not installed.")
+    runs += [("pictures", "detector")] if pictures else []
+    with progress("Watching", total=len(runs)) as bar:
+        loads = []
+        for source, method in runs:
+            loads.append(measure(source, method, windows, bar.describe))
+            bar.advance()
+    heads = ["", "to store, ms: p50, p95, p99", "to webhook, ms", "a second", "lost, doubled"]
+    rows = [
+        (
+            f"{one.source}, {one.method}",
+            ", ".join(one.milliseconds(one.stored)),
+            ", ".join(one.milliseconds(one.told)),
+            f"{one.per_second:.1f}",
+            f"{one.lost}, {one.doubled}",
+        )
+        for one in loads
+    ]
+    typer.echo(markdown_table(heads, rows, words=1))
+    if any(one.lost or one.doubled for one in loads):
         raise typer.Exit(3)
 
 

@@ -69,16 +69,44 @@ def world(
 
 
 @app.command()
+def senses(
+    out: Annotated[Path, Argument(metavar="DIR", help="An empty folder.")],
+    seed: Annotated[int, Option(min=0, help="Another seed is another product.")] = 0,
+    size: Annotated[int, Option(help="Side of pictures, depth and heat in pixels.")] = 160,
+    good: Annotated[int, Option(min=1, help="Good parts to teach with.")] = 20,
+    new: Annotated[int, Option(min=1, help="Other parts, a third of them sound.")] = 12,
+) -> None:
+    """Draw an invented part by picture, depth, heat, sound and vibration: something to try with.
+
+    DIR/good/audio/p00.wav and DIR/good/depth/p00.npy are of one part; depth is in mm, heat in C.
+    DIR/truth.json says what is true of the parts in DIR/new.
+
+    Example: anomalyst data senses out/line && anomalyst teach line --audio out/line/good/audio
+    """
+    needs("senses", "soundfile", "pandas")
+    from anomalyst.synthetic.senses.files import write_product
+    from anomalyst.synthetic.senses.part import SensesConfig
+
+    with progress("Drawing", good + new) as bar:
+        config = SensesConfig(size_px=size)
+        write_product(out, seed=seed, good=good, new=new, config=config, on_part=bar.advance)
+    typer.echo(f"Drawn: {out}")
+
+
+@app.command()
 def gallery(
     out: opt.Results = Path("out/gallery"),
     seed: Annotated[int, Option(help="Another seed, other products.")] = 0,
 ) -> None:
-    """Draw sheets of every product family, every defect and every way of planting defects.
+    """Draw sheets: every product family, defect, way of planting defects, and the six senses.
 
     Example: anomalyst data gallery --out out/gallery
     """
     from anomalyst.synthetic.procedural.gallery import num_rows, write_gallery
+    from anomalyst.synthetic.senses.gallery import write_senses_sheet
+    from anomalyst.synthetic.senses.part import FAULTY
 
-    with progress("Drawing", num_rows()) as bar:
+    with progress("Drawing", num_rows() + len(FAULTY)) as bar:
         write_gallery(out, seed=seed, on_row=bar.advance)
-    typer.echo(f"Sheets: families.jpg, defects.jpg and planted.jpg in {out}")
+        write_senses_sheet(out / "senses.jpg", seed=seed, on_row=bar.advance)
+    typer.echo(f"Sheets: families.jpg, defects.jpg, planted.jpg and senses.jpg in {out}")

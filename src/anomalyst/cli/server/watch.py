@@ -1,4 +1,4 @@
-"""`anomalyst watch`: a folder or a camera, results to MQTT and webhooks."""
+"""`anomalyst watch`: a folder, a camera or sensors; results to MQTT and webhooks."""
 
 import json
 import signal
@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.server.storage.tables import InspectionRow
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 def watch(
     source: Annotated[
-        str, Argument(metavar="DIR|rtsp://...|0", help="A folder, a stream, or a camera's number.")
+        str,
+        Argument(
+            metavar="DIR|CSV|mqtt://...|rtsp://...|0",
+            help="A folder, a growing table, a topic, a stream, or a camera's number.",
+        ),
     ],
     product: Annotated[str, Option(metavar="NAME", help="Made with `anomalyst teach`.")],
     mqtt: Annotated[
@@ -27,6 +32,14 @@ def watch(
     ] = None,
     webhook: Annotated[
         list[str] | None, Option(metavar="URL", help="Takes each result by POST.")
+    ] = None,
+    window: Annotated[
+        float | None,
+        Option(metavar="SECONDS", help="Of a table or topic.", show_default="as the good ones"),
+    ] = None,
+    stride: Annotated[
+        float | None,
+        Option(metavar="SECONDS", help="From window to window.", show_default="the window"),
     ] = None,
     once: Annotated[bool, Option("--once", help="Only what is there now, then end.")] = False,
     home: opt.Home = Path("workbench"),
@@ -37,24 +50,35 @@ def watch(
 ) -> None:
     """Inspect pictures as they come and tell MQTT brokers and webhooks, each at least once.
 
+    Of a product taught with another sense, a folder's files of that sense. Of one taught with
+    --series also a CSV that grows, or an MQTT topic of samples, cut into windows as long as the
+    good recordings.
+
     A message waits in the store until it was taken, over restarts and outages. The history and the
     page Live of `anomalyst serve` with the same --home show what came. A changed distribution of
     the scores of accepted parts raises an alarm (a sequential test, 1 % false alarms in all).
 
     Example: anomalyst watch /data/line3 --product bolt --mqtt broker.local --webhook http://mes/in
+
+    Example: anomalyst watch mqtt://broker.local/line3/pump --product pump --window 60 --stride 10
     """
     needs("serve", "sqlalchemy", "paho", "httpx")
     from anomalyst.server.config import ServingConfig
+    from anomalyst.server.streaming.addresses import SCHEMES, without_password
+    from anomalyst.server.streaming.opening import open_for
     from anomalyst.server.streaming.sinks import Mqtt, Sink, Webhook
-    from anomalyst.server.streaming.sources import open_source
     from anomalyst.server.streaming.watch import Watch
 
     sinks: list[Sink] = [*map(Mqtt, mqtt or []), *map(Webhook, webhook or [])]
     config = ServingConfig(home=home, products=products, database=database, language=language)
-    place = str(Path(source).resolve()) if Path(source).exists() else source
-    tell = _tell_json if as_json else _tell
-    watching = Watch(config, product, open_source(source), place, sinks, tell)
-    say(f"Watching {source} for {product!r}; Ctrl-C ends it.")
+    if once and source.partition("://")[0] in SCHEMES:
+        raise AnomalystError("--once: a topic has no end; leave it out, and end with Ctrl-C.")
+    found = open_for(source, product, config, window=window, stride=stride)
+    shown = without_password(source)
+    place = str(Path(source).resolve()) if Path(source).exists() else shown
+    watching = Watch(config, product, found, place, sinks, _tell_json if as_json else _tell)
+    how = f" {found.how}" if found.how else ""
+    say(f"Watching {shown} for {product!r}{how}; Ctrl-C ends it.")
     _run(watching, once)
 
 
@@ -69,8 +93,11 @@ def _run(watching: "Watch", once: bool) -> None:
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(tally.verdicts.items()))
     say(
         f"{tally.done} inspected ({counts or 'none'}), {tally.failed + tally.refused} could not be "
-        f"read, {tally.dropped} frames passed over, {watching.left} messages still wait."
+        f"read, {tally.dropped} {watching.source.dropped_are} passed over, {watching.left} "
+        "messages still wait."
     )
+    if waiting := watching.source.waiting:
+        say(f"{waiting} samples wait for the rest of their window.")
     if tally.failed or tally.refused:
         raise typer.Exit(2)
 

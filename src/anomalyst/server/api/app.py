@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Match
 
-from anomalyst.server.api import feedback, inspections, models, products, system
+from anomalyst.server.api import feedback, inspections, models, products, search, system
 from anomalyst.server.api.access import Rate, RequestGuard, operator
 from anomalyst.server.api.problems import install, problem, problems
 from anomalyst.server.corrections import Corrections
@@ -31,7 +31,7 @@ def build_app(service: Service) -> FastAPI:
     app.include_router(system.open_router, prefix="/api/v1")
     parts = (
         *(feedback.router, products.router, inspections.router),
-        *(models.router, system.runs, system.keys),
+        *(search.router, models.router, system.runs, system.keys),
     )
     for part in parts:
         app.include_router(part, prefix="/api/v1", dependencies=[operator], responses=problems())

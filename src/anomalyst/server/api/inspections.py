@@ -18,9 +18,11 @@ from anomalyst.server.api.schemas import (
     Page,
     Question,
     Region,
+    SpokenTurn,
     Text,
     Turn,
 )
+from anomalyst.server.received import take_part
 from anomalyst.server.records import documents
 from anomalyst.server.records.products import reference_paths
 from anomalyst.server.service import Service
@@ -32,6 +34,7 @@ from anomalyst.types import Answer
 router = APIRouter(prefix="/inspections", tags=["inspections"])
 Key = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 Verdict = Literal["normal", "anomalous", "unsure"]
+Beside = Annotated[UploadFile | None, File(description="the same part by this sense")]
 PNG = {"content": {"image/png": {}}, "description": "A picture."}
 
 
@@ -41,13 +44,28 @@ def inspect(
     who: Operator,
     response: Response,
     product: Annotated[Name, Form()],
-    picture: Annotated[UploadFile, File()],
+    picture: Annotated[UploadFile | None, File(description="a photograph")] = None,
     question: Annotated[Text | None, Form()] = None,
     wait: Annotated[bool, Form(description="false: answer at once, before it is done")] = True,
+    depth: Beside = None,
+    thermal: Beside = None,
+    audio: Beside = None,
+    series: Beside = None,
     idempotency_key: Key = None,
 ) -> Any:
-    """Inspect a picture. With an Idempotency-Key, sending it again makes nothing new."""
-    sent = service.take(picture.file, picture.filename)
+    """Inspect a part. With an Idempotency-Key, sending it again makes nothing new.
+
+    One file of each sense that the product was taught with; `picture` may be that of the first.
+    """
+    senses = service.senses(product)
+    given = {"image": picture, "depth": depth, "thermal": thermal, "audio": audio,
+             "series": series}  # fmt: skip
+    if given[senses[0]] is None:
+        given[senses[0]] = given.pop("image")
+    files = {s: (f.file, f.filename) for s in (*senses, *given) if (f := given.get(s)) is not None}
+    if not files:
+        raise AnomalystError(f"no file was sent; product {product!r} takes {' and '.join(senses)}.")
+    sent = take_part(service.pictures, files)
     [id] = service.acknowledge(
         [sent], product, by=who.name, source="api", question=question, key=idempotency_key
     )
@@ -71,9 +89,10 @@ def inspect_batch(
 ) -> dict[str, Any]:
     """Inspect many pictures; one that is none is listed and the others go on."""
     sent, refused = [], []
+    [sense, *_] = service.senses(product)
     for one in pictures:
         try:
-            sent.append(service.take(one.file, one.filename))
+            sent.append(service.take(one.file, one.filename, sense))
         except AnomalystError as error:
             refused.append(str(error))
     ids = service.acknowledge(
@@ -185,6 +204,20 @@ def turns(service: Serving, id: str) -> list[Turn]:
 def ask(service: Serving, who: Operator, id: str, asked: Question) -> Turn:
     """Ask, and wait for the whole answer."""
     return Turn.of(service.ask(id, asked.question, by=who.name))
+
+
+@router.post("/{id}/turns/spoken", status_code=201, responses=problems(404, 409))
+def ask_aloud(
+    service: Serving, who: Operator, id: str, sound: Annotated[UploadFile, File()]
+) -> SpokenTurn:
+    """Ask by voice (WAV, FLAC, Ogg, MP3 or AIFF; 30 s at most); what is not understood is refused.
+
+    The sound is turned into words on this machine and not kept.
+    """
+    service.done_row(id)
+    heard = service.hear_question(sound.file, sound.filename)
+    turn = Turn.of(service.ask(id, heard.question(), by=who.name))
+    return SpokenTurn(**turn.model_dump(), confidence=heard.confidence, notes=list(heard.notes))
 
 
 @router.post(

@@ -3,16 +3,66 @@
 import shutil
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
+from anomalyst.errors import AnomalystError
+from anomalyst.inspection.file_reading import FileReading
 from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import Change, Name, Settings, Text
+from anomalyst.server.received import Sent, take_parts
 
 router = APIRouter(prefix="/products", tags=["products"])
-Pictures = Annotated[list[UploadFile], File(description="good pictures")]
+
+
+FIELD_FILES = "16-bit PNG or TIFF, .npy"
+
+
+def files_of(what: str) -> Any:
+    """Any number of files of a form, in the words of the OpenAPI document."""
+    return File(default_factory=list, description=what)
+
+
+def good_files(
+    pictures: Annotated[list[UploadFile], files_of("photographs")],
+    depth: Annotated[list[UploadFile], files_of(FIELD_FILES)],
+    thermal: Annotated[list[UploadFile], files_of(FIELD_FILES)],
+    audio: Annotated[list[UploadFile], files_of("WAV, FLAC, Ogg, MP3")],
+    series: Annotated[list[UploadFile], files_of("CSV, Parquet, .npy (samples, channels)")],
+) -> dict[str, list[Sent]]:
+    """Good files by their sense; those of one part have one name: p7.png, p7_depth.png, p7.wav."""
+    given = {"image": pictures, "depth": depth, "thermal": thermal, "audio": audio,
+             "series": series}  # fmt: skip
+    return {sense: [(f.file, f.filename) for f in own] for sense, own in given.items() if own}
+
+
+def file_reading(
+    depth_unit: Annotated[
+        Literal["mm", "um", "m"] | None, Form(description="of depth files; mm if none is given")
+    ] = None,
+    thermal_unit: Annotated[
+        Literal["C", "K", "cK"] | None,
+        Form(description="of heat files, needed for them; cK: hundredths of a kelvin"),
+    ] = None,
+    rate: Annotated[
+        float | None, Form(gt=0, description="samples a second of tables without times")
+    ] = None,
+    method: Annotated[
+        Literal["memory", "limits", "ewma", "cusum", "matrix_profile", "lstm", "transformer"]
+        | None,
+        Form(description="what judges sensors over time; memory if none is given"),
+    ] = None,
+) -> FileReading:
+    """How files of other senses are read; of a known product it is known already."""
+    return FileReading(
+        depth_unit=depth_unit, thermal_unit=thermal_unit, rate_hz=rate, method=method
+    )
+
+
+Good = Annotated[dict[str, list[Sent]], Depends(good_files)]
+Reading = Annotated[FileReading, Depends(file_reading)]
 
 
 @router.get("")
@@ -26,13 +76,20 @@ def create_product(
     service: Serving,
     who: Engineer,
     name: Annotated[Name, Form()],
-    pictures: Pictures,
+    good: Good,
+    reading: Reading,
     pose: Annotated[Literal["auto", "fixed", "free"], Form()] = "auto",
     description: Annotated[Text, Form()] = "",
 ) -> dict[str, Any]:
-    """Teach a new product from good pictures."""
-    sent = [service.take(one.file, one.filename) for one in pictures]
-    return service.teach(name, sent, by=who.name, new=True, pose=pose, describe=description)
+    """Teach a new product from good pictures, or files of other senses, or both.
+
+    Of several senses each good part has one file a sense, and its files have one name: `p7.png`,
+    `p7_depth.png`, `p7.wav`. A part of which a file cannot be read is left out, with a note.
+    """
+    sent = take_parts(service.pictures, good)
+    return service.teach(
+        name, sent, by=who.name, new=True, pose=pose, describe=description, reading=reading
+    )
 
 
 @router.post("/import", status_code=201, responses=problems(409))
@@ -65,12 +122,18 @@ def set_product(service: Serving, who: Engineer, name: str, settings: Settings) 
 
 @router.post("/{name}/references", responses=problems(404))
 def add_references(
-    service: Serving, who: Engineer, name: str, pictures: Pictures
+    service: Serving, who: Engineer, name: str, good: Good, reading: Reading
 ) -> dict[str, Any]:
-    """More good pictures of a product; those it knows already change nothing."""
+    """More good parts of a product, by the senses it was taught with.
+
+    Parts it knows already change nothing.
+    """
     service.product(name)
-    sent = [service.take(one.file, one.filename) for one in pictures]
-    return service.teach(name, sent, by=who.name)
+    if not good:
+        raise AnomalystError(
+            f"product {name!r}: no file was sent; it takes {' and '.join(service.senses(name))}."
+        )
+    return service.teach(name, take_parts(service.pictures, good), by=who.name, reading=reading)
 
 
 @router.get("/{name}/references/{number}", responses=problems(404), response_class=FileResponse)

@@ -45,6 +45,7 @@ class Region(BaseModel):
     place: str
     kind: str | None
     part: Literal["missing", "extra"] | None = None
+    where: str = Field(default="", description="of a recording: times and channels, in words")
 
 
 class Inspection(OfRow):
@@ -76,6 +77,13 @@ class Turn(OfRow):
     answer: dict[str, Any]
     by: str
     created_at: datetime
+
+
+class SpokenTurn(Turn):
+    """A question by voice, what was heard of it, and its answer."""
+
+    confidence: float = Field(description="mean probability of the transcript's tokens, 0 to 1")
+    notes: list[str] = Field(description="what was changed in the recording")
 
 
 class Correction(OfRow):

@@ -18,7 +18,10 @@ from anomalyst.server.storage.tables import DeliveryRow, InspectionRow, TurnRow
 
 log = logging.getLogger(__name__)
 Done = Callable[[InspectionRow], None]
-DELIVERED = ("verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions")
+DELIVERED = (
+    "sense", "verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions",
+    "notes",
+)  # fmt: skip
 
 
 class InFlight:
@@ -54,6 +57,10 @@ class InFlight:
             product=row.product,
             false_alarm_rate=row.false_alarm_rate,
             question=row.question,
+            beside=tuple(
+                (sense, self.store.pictures.path(name))
+                for sense, name in (row.beside or {}).items()
+            ),
         )
         try:
             doing = self.queue.submit(task)

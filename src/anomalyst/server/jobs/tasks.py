@@ -1,10 +1,16 @@
 """What the model process is asked to do; plain values, for they cross between processes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from anomalyst.inspection.file_reading import FileReading
+from anomalyst.senses.space import SensedFile
+
 Box = tuple[int, int, int, int]
+Named = tuple[Path, str]  # a file, and what its sender calls it
+AS_USUAL = FileReading()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +21,7 @@ class Inspect:
     product: str
     false_alarm_rate: float
     question: str | None = None
+    beside: tuple[tuple[str, Path], ...] = ()  # the same part by its further senses
 
     @property
     def batch(self) -> tuple[str, float]:
@@ -24,10 +31,11 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teach:
-    """Good pictures of a product, new or known; with none, only what is told of it changes."""
+    """Good parts of a product, new or known; with none, only what is told of it changes."""
 
     product: str
-    good: tuple[tuple[Path, str], ...]  # a picture and what its sender calls it
+    good: tuple[Mapping[str, Named], ...]  # sense -> file, of each part; the first sense leads
+    reading: FileReading = AS_USUAL
     pose: Literal["auto", "fixed", "free"] = "auto"
     describe: str | None = None
 
@@ -41,6 +49,21 @@ class Ask:
     heat: Path
     shown: Path
     turns: tuple[tuple[str, dict[str, Any]], ...] = ()  # questions and Answer.as_dict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcribe:
+    """A spoken question, to be written down; the sound is kept nowhere."""
+
+    sound: bytes  # a WAV, FLAC, Ogg, MP3 or AIFF file
+    name: str  # what its sender calls it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    """Where a file or a sentence lies in the space of the shipped towers; None: about the space."""
+
+    what: SensedFile | str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,4 +129,16 @@ class Unlearn:
     product: str
 
 
-Task = Inspect | Teach | Ask | Candidates | Accept | Withdraw | Resemble | Learn | Unlearn
+Task = (
+    Inspect
+    | Teach
+    | Ask
+    | Transcribe
+    | Embed
+    | Candidates
+    | Accept
+    | Withdraw
+    | Resemble
+    | Learn
+    | Unlearn
+)

@@ -9,6 +9,7 @@ from anomalyst.product_index import product_folder
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.jobs.processes import is_running, job_of, last_words, start_child, stop_child
+from anomalyst.server.streaming.addresses import without_password
 
 
 class Watches:
@@ -37,18 +38,21 @@ class Watches:
         """Watch a source for a product; returns the watch's name. It outlives the server."""
         product_folder(product, self.config.products)
         if not source.strip() or source.startswith("-"):
-            raise AnomalystError("give a folder, rtsp://..., or a camera's number to watch.")
-        name = re.sub(r"[^\w.-]+", "-", f"{product}-{source}").strip("-.")[-80:]
+            raise AnomalystError(
+                "give a folder, growing CSV, mqtt://..., rtsp://... or a camera's number to watch."
+            )
+        shown = without_password(source)
+        name = re.sub(r"[^\w.-]+", "-", f"{product}-{shown}").strip("-.")[-80:]
         folder = self.folder / name
         if is_running(folder):
-            raise Conflict(f"{source} is watched for {product!r} already.")
+            raise Conflict(f"{shown} is watched for {product!r} already.")
         config = self.config
         arguments = ["watch", source, "--product", product]
         arguments += ["--home", str(config.home), "--products", str(config.products)]
         arguments += ["--database", config.database] if config.database else []
         arguments += [word for address in mqtt for word in ("--mqtt", address)]
         arguments += [word for address in webhook for word in ("--webhook", address)]
-        start_child(arguments, folder, source=source, product=product)
+        start_child(arguments, folder, source=shown, product=product)
         return name
 
     def stop(self, name: str) -> None:

@@ -1,8 +1,10 @@
 """The inference worker: holds the inspector and the taught products, and does the tasks."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property, singledispatchmethod
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +14,12 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
+from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
+from anomalyst.io.pictures import encoded
 from anomalyst.product import Product, put_back
 from anomalyst.product_index import RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
@@ -25,22 +29,28 @@ from anomalyst.server.jobs.tasks import (
     Accept,
     Ask,
     Candidates,
+    Embed,
     Inspect,
     Learn,
+    Named,
     Resemble,
     Task,
     Teach,
+    Transcribe,
     Unlearn,
     Withdraw,
 )
 from anomalyst.server.language.versions import live_folder
-from anomalyst.server.records.products import same_picture
+from anomalyst.server.records.products import taught_already
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
 
 if TYPE_CHECKING:
+    from anomalyst.senses.space import Space
     from anomalyst.vlm.generation import Speaker
+    from anomalyst.voice.transcriber import Transcriber
 
+ABOUT_SPACE = ("name", "fingerprint", "senses", "across")
 Say = Callable[[str], None]
 Result = dict[str, Any] | AnomalystError
 
@@ -84,27 +94,73 @@ class Model:
         known = self._product(task.product) if (folder / RECORD).exists() else None
         if known is None and folder.exists():
             raise AnomalystError(f"{folder}: is there and is no product; choose another name.")
-        new = [path for path, _ in task.good if known is None or not same_picture(path, folder)]
+        new = [part for part in task.good if known is None or not taught_already(part, folder)]
         if known is not None and not new:
             return self._saved(known, task.describe)
-        done = 0
+        product = self._taught(task, new, known, say)
+        for sense, one in senses_of(product).items():
+            called = dict(part[sense] for part in task.good)
+            one.sources |= called
+            names = {str(path): name for part in task.good for path, name in part.values()}
+            one.notes = tuple(_renamed(note, names) for note in one.notes)
+        return self._saved(product, task.describe)
+
+    def _taught(
+        self, task: Teach, new: Sequence[Mapping[str, Named]], known: Product | None, say: Say
+    ) -> Product:
+        """The product with new good parts, by the senses they were given in."""
+        parts = [{sense: path for sense, (path, _) in part.items()} for part in new]
+        files = sum(map(len, parts)) + sum(
+            one.num_references for one in (senses_of(known).values() if known else ())
+        )
+        done = count(1)
 
         def looked(_: Path) -> None:
-            nonlocal done
-            done += 1
-            say(f"{done} of {len(new) + (known.num_references if known else 0)} pictures")
+            say(f"{next(done)} of {files} {'pictures' if pictures else 'files'}")
 
-        product = self.inspector.teach(
-            task.product, new, product=known, pose=task.pose, on_picture=looked
+        pictures = all(set(part) == {"image"} for part in parts)
+        if pictures and (known is None or senses_of(known).keys() == {"image"}):
+            good = [part["image"] for part in parts]
+            return self.inspector.teach(
+                task.product, good, product=known, pose=task.pose, on_picture=looked
+            )
+        return self.inspector.teach_part(
+            task.product, parts, task.reading, product=known, pose=task.pose, on_file=looked
         )
-        product.sources |= dict(task.good)
-        names = {str(path): name for path, name in task.good}
-        product.notes = tuple(_renamed(note, names) for note in product.notes)
-        return self._saved(product, task.describe)
 
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:
         return self._speaking().ask(task.question, _dialogue(task), say).as_dict()
+
+    @_do.register
+    def _(self, task: Transcribe, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        from anomalyst.voice.sound import read_sound
+
+        sound = read_sound(task.sound, task.name)
+        with self.inspector.pipeline.threads():
+            return asdict(self.transcriber.transcribe(sound))
+
+    @cached_property
+    def transcriber(self) -> "Transcriber":
+        """The voice model, read when the first question is spoken."""
+        from anomalyst.voice.transcriber import Transcriber
+
+        return Transcriber.load()
+
+    @_do.register
+    def _(self, task: Embed, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        space, what = self.space, task.what
+        if what is None:
+            return {name: getattr(space, name) for name in ABOUT_SPACE}
+        with self.inspector.pipeline.threads():
+            return asdict(space.of_text(what) if isinstance(what, str) else space.of_file(what))
+
+    @cached_property
+    def space(self) -> "Space":
+        """The shipped towers of all senses, read when somebody first searches."""
+        from anomalyst.backbones.spaces import open_space
+
+        return open_space("drawn")
 
     @_do.register
     def _(self, task: Candidates, say: Say) -> dict[str, Any]:  # noqa: ARG002
@@ -181,8 +237,12 @@ class Model:
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:
             product = self._product(tasks[0].product)
-            images, rate = [task.image for task in tasks], tasks[0].false_alarm_rate
-            found = self.inspector.inspect_together(images, product, false_alarm_rate=rate)
+            rate = tasks[0].false_alarm_rate
+            if product.companions:
+                found = [self._part(task, product) for task in tasks]
+            else:
+                images = [task.image for task in tasks]
+                found = self.inspector.inspect_together(images, product, false_alarm_rate=rate)
         except AnomalystError as error:
             return [error] * len(tasks)
         revision = self._products[tasks[0].product][0]
@@ -190,6 +250,15 @@ class Model:
             self._kept(one, task, f"{revision[0]:x}") if isinstance(one, Inspection) else one
             for one, task in zip(found, tasks, strict=True)
         ]
+
+    def _part(self, task: Inspect, product: Product) -> Inspection | PictureError:
+        files = {product.sense_kind: task.image, **dict(task.beside)}
+        try:
+            return self.inspector.inspect_part(
+                files, product, false_alarm_rate=task.false_alarm_rate
+            )
+        except PictureError as error:
+            return error
 
     def _kept(self, found: Inspection, task: Inspect, revision: str) -> Result:
         """The record of an inspection; its map and what the language model is shown, as files."""
@@ -200,8 +269,11 @@ class Model:
             words = None
             if task.question is not None:
                 words = self._speaking().ask(task.question, Dialogue(found)).as_dict()
+            drawn = {}
+            if found.view is not None:  # the file itself is no picture that could be shown
+                drawn = {"view": self.pictures.keep(encoded(found.view), ".png")}
             return {
-                "record": found.as_dict() | {"words": words},
+                "record": found.as_dict() | {"words": words} | drawn,
                 "heat": self.pictures.keep(cv2.imencode(".png", levels)[1].tobytes(), ".png"),
                 "shown": self.pictures.keep(save_tensors(shown), ".safetensors"),
                 "revision": revision,

@@ -33,10 +33,15 @@ def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
 
 
 def shown_picture(row: InspectionRow, pictures: Pictures, side_px: int) -> np.ndarray:
-    """The inspected picture, uint8 RGB, at most `side_px` on a side."""
+    """The inspected picture or the drawing of a recording, RGB, at most `side_px` on a side."""
     with _drawing:
-        picture = open_picture(pictures.existing(row.picture))
+        picture = open_picture(pictures.existing(shown_name(row)))
         return resize(picture, shown_size(picture.shape[:2], side_px))
+
+
+def shown_name(row: InspectionRow) -> str:
+    """The picture that is shown of an inspection: its own, or the drawing of what is none."""
+    return str((row.record or {}).get("view") or row.picture)
 
 
 def picture_png(row: InspectionRow, pictures: Pictures, what: PictureKind) -> bytes:

@@ -11,6 +11,11 @@ from anomalyst.server.records.figures import drift_test
 from anomalyst.server.storage.store import Store
 
 log = logging.getLogger(__name__)
+LOOK_AT = {
+    "image": "look at light, camera and parts, or teach pictures of how it is now.",
+    "audio": "listen to machine and microphone, or teach recordings of how it is now.",
+    "series": "look at sensors and machine, or teach recordings of how it is now.",
+}
 
 
 class DriftAlarms:
@@ -19,23 +24,26 @@ class DriftAlarms:
     def __init__(self, store: Store, products: Path, metrics: Metrics):
         self.store, self.products, self.metrics = store, products, metrics
         self._tests: dict[str, tuple[str, DriftTest]] = {}  # product -> its revision and test
+        self._told: dict[str, str] = {}  # product -> the revision of which it was told
 
     def forget(self, product: str) -> None:
         """Begin the product's test anew."""
         self._tests.pop(product, None)
+        self._told.pop(product, None)
 
     def see(self, product: str, revision: str, record: dict[str, Any]) -> str | None:
         """The alarm, if this inspection raises it."""
         if record["verdict"] != "normal":
             return None
         test = self._test(product, revision)
-        before = test.alarm
         self.metrics.drift.labels(product).set(test.see(record["score"]))
-        if before or not test.alarm:
+        # Once: evidence that falls below the limit and reaches it again says nothing new.
+        if not test.alarm or self._told.get(product) == revision:
             return None
+        self._told[product] = revision
         text = (
             f"scores of accepted parts of {product!r} have changed (evidence {test.strength:.0f} "
-            "to 1); look at light, camera and parts, or teach pictures of how it is now."
+            f"to 1); {LOOK_AT.get(record.get('sense', 'image'), LOOK_AT['image'])}"
         )
         self.store.note(product, "drift", "anomalyst", text=text)
         log.warning(text, extra={"product": product})

@@ -1,31 +1,49 @@
 """Taught products as the server tells of them: read from product.json, without the model."""
 
 import hashlib
-import json
 import math
 import shutil
-import stat
-import tempfile
-import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from anomalyst.errors import AnomalystError
-from anomalyst.io.files import make_folder
-from anomalyst.product_index import RECORD, check_name, product_folder, product_names, read_record
-from anomalyst.server.errors import Conflict, TooLarge
+import numpy as np
 
-MEMBERS = (
-    "references/",
-    "accepted/",
-    "defective/",
-    "fine/",
-)  # folders of pictures in a product's folder
-UNPACKED_MOST = 2_000_000_000  # bytes of a product that is brought in
-FILES_MOST = 5000
+from anomalyst.calibration.fusion import JointCalibration
+from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.inspection.seen import look_by
+from anomalyst.product_index import (
+    COMPANIONS,
+    RECORD,
+    product_folder,
+    product_names,
+    product_senses,
+    read_record,
+)
+from anomalyst.senses.sense import Sense, sense_of
+from anomalyst.server.errors import Conflict
 
 
-def same_picture(picture: Path, folder: Path) -> bool:
+def taught_already(part: Mapping[str, tuple[Path, str]], folder: Path) -> bool:
+    """Whether the product in `folder` was taught from these very bytes: sense -> file, its name.
+
+    Raises Conflict where it was from some of the part's files, and from others not.
+    """
+    senses = product_senses(folder)
+    if set(part) != set(senses):
+        return False  # no part of this product: refused by who teaches
+    own = dict.fromkeys(senses, folder) | {s: folder / COMPANIONS / s for s in senses[1:]}
+    known = {sense: same_file(path, own[sense]) for sense, (path, _) in part.items()}
+    if any(known.values()) and not all(known.values()):
+        old, new = (next(s for s, is_old in known.items() if is_old is k) for k in (True, False))
+        raise Conflict(
+            f"{part[old][1]} is taught already, with another {new} file than {part[new][1]}; give "
+            "a new part, or teach the product anew."
+        )
+    return all(known.values())
+
+
+def same_file(picture: Path, folder: Path) -> bool:
     """Whether the product in `folder` was taught from these very bytes."""
     own = digest(picture)
     size = picture.stat().st_size
@@ -39,17 +57,18 @@ def summary(name: str, products: Path) -> dict[str, Any]:
     """What a list of products shows of one."""
     folder = product_folder(name, products)
     record = read_record(folder)
-    calibration = record["calibration"]
+    senses = product_senses(folder)
     return {
         "name": name,
+        "senses": senses,
         "description": record.get("description", ""),
         "pose": record["pose"],
         "encoder": record["encoder"],
         "references": [one["source"] for one in record["references"]],
         "corrections": [one["name"] for one in record.get("accepted", [])],
-        "calibration": {"method": calibration["method"], "scores": calibration["scores"]},
+        "calibration": _calibration(record, len(senses)),
         "rule": _rule(record),
-        "notes": record["notes"],
+        "notes": [*record["notes"], *_companions_notes(folder, senses[1:])],
         "revision": f"{(folder / RECORD).stat().st_mtime_ns:x}",
     }
 
@@ -63,6 +82,23 @@ def summaries(products: Path) -> list[dict[str, Any]]:
         except (AnomalystError, KeyError, TypeError) as error:
             found.append({"name": name, "problem": str(error)})
     return found
+
+
+def _calibration(record: dict[str, Any], num_senses: int) -> dict[str, Any]:
+    """What the scores of new parts are compared with; of several senses, those of all together.
+
+    None where each sense is calibrated by itself: then no score of the part has a calibration.
+    """
+    own = record["calibration"]
+    joint = record.get("joint")
+    together = JointCalibration.from_dict(joint).good_scores() if joint else []
+    scores = own["scores"] if num_senses == 1 else together
+    return {"method": own["method"], "scores": scores}
+
+
+def _companions_notes(folder: Path, senses: Sequence[str]) -> list[str]:
+    notes = (read_record(folder / COMPANIONS / sense)["notes"] for sense in senses)
+    return [note for own in notes for note in own]
 
 
 def _rule(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -82,49 +118,47 @@ def _rule(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def reference_paths(name: str, products: Path) -> list[Path]:
-    """The good pictures of a product, in the order taught."""
+    """The good files of a product's leading sense, in the order taught."""
     folder = product_folder(name, products)
     return [folder / one["file"] for one in read_record(folder)["references"]]
 
 
-def pack(name: str, products: Path, target: Path) -> None:
-    """Write a product as one file, for another installation."""
+def senses_taught(name: str, products: Path) -> dict[str, Sense]:
+    """How the files of a product's senses are read; photographs need nothing."""
     folder = product_folder(name, products)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
-        for path in sorted(folder.rglob("*")):
-            name_inside = path.relative_to(folder).as_posix()
-            if path.is_file() and _is_own(name_inside):  # engines are built where they run
-                packed.write(path, name_inside)
+    first, *further = product_senses(folder)
+    own = {first: folder} | {sense: folder / COMPANIONS / sense for sense in further}
+    said = {sense: read_record(place).get("sense") for sense, place in own.items()}
+    return {kind: sense_of(one, f"{own[kind]}: sense") for kind, one in said.items() if one}
 
 
-def unpack(source: Path | IO[bytes], products: Path, name: str | None = None) -> str:
-    """Bring in a product that `pack` wrote; returns its name.
+def good_views(name: str, products: Path, most: int) -> list[tuple[np.ndarray | Path, str]]:
+    """Good parts as people see them, by all senses, and what each file was called; `most` at most.
 
-    Raises AnomalystError for a file that is none, Conflict if one of that name is there, TooLarge.
+    A photograph is its file, a recording is drawn; of a file that cannot be read there is nothing.
     """
-    make_folder(products)
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=products) as part:
-        folder = Path(part) / "product"
-        folder.mkdir()
+    folder = product_folder(name, products)
+    read_by = senses_taught(name, products)
+    own = [
+        folder if i == 0 else folder / COMPANIONS / sense
+        for i, sense in enumerate(product_senses(folder))
+    ]
+    rows = [
+        [(sense, place, one) for one in read_record(place)["references"]]
+        for sense, place in zip(product_senses(folder), own, strict=True)
+    ]
+    shown: list[tuple[np.ndarray | Path, str]] = []
+    for sense, place, one in (file for part in zip(*rows, strict=False) for file in part):
+        file = place / one["file"]
         try:
-            with zipfile.ZipFile(source) as packed:
-                _extract(packed, folder)
-        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
-            raise AnomalystError(f"this is no product file ({error}); export it again.") from error
-        record = read_record(folder)
-        try:
-            _check_members(record, folder)
-            own = name or str(record["name"])
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"product.json is damaged ({error!r}); export it again."
-            raise AnomalystError(reason) from error
-        check_name(own)
-        if (products / own).exists():
-            raise Conflict(f"there is a product {own!r} already; give this one another name.")
-        record["name"] = own
-        (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        folder.rename(products / own)
-    return own
+            shown.append(
+                (look_by(read_by[sense], file) if sense in read_by else file, one["source"])
+            )
+        except PictureError:
+            continue
+        if len(shown) == most:
+            break
+    return shown
 
 
 def delete(name: str, products: Path) -> None:
@@ -134,49 +168,6 @@ def delete(name: str, products: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
-
-
-def _extract(packed: zipfile.ZipFile, folder: Path) -> None:
-    """Only a product's own files, plain ones, and no more than they say they hold."""
-    members = [one for one in packed.infolist() if not one.is_dir()]
-    total = sum(one.file_size for one in members)
-    if total > UNPACKED_MOST or len(members) > FILES_MOST:
-        raise TooLarge(
-            f"this product would unpack to {total / 1e6:.0f} MB in {len(members)} files; the limit "
-            f"is {UNPACKED_MOST / 1e6:.0f} MB in {FILES_MOST}."
-        )
-    for one in members:
-        if not _belongs(one):
-            raise AnomalystError(f"this is no product file: it holds {one.filename[:80]!r}.")
-        target = folder / one.filename
-        target.parent.mkdir(exist_ok=True)
-        with packed.open(one) as source, target.open("wb") as kept:
-            shutil.copyfileobj(source, kept, 1 << 20)
-
-
-def _belongs(one: zipfile.ZipInfo) -> bool:
-    kind = stat.S_IFMT(one.external_attr >> 16)
-    return kind in (0, stat.S_IFREG) and _is_own(one.filename)
-
-
-def _is_own(name: str) -> bool:
-    if name in (RECORD, "bank.safetensors"):
-        return True
-    folder, _, file = name.partition("/")
-    return f"{folder}/" in MEMBERS and bool(file) and "/" not in file and file[0] not in ".\\"
-
-
-def _check_members(record: dict[str, Any], folder: Path) -> None:
-    """Every file that the record names is one that was packed with it."""
-    kinds = ("references", "accepted", "defective", "fine")
-    named = [one for kind in kinds for one in record.get(kind, [])]
-    if not record["references"] or not (folder / "bank.safetensors").is_file():
-        raise ValueError("it has no good picture or no bank")
-    here = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-    for one in named:
-        for file in (one["file"], one.get("mask", one["file"])):
-            if file not in here:
-                raise ValueError(f"{file[:80]} is missing")
 
 
 def digest(path: Path) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import disk_told
 from anomalyst.io.pictures import picture_kind
+from anomalyst.senses.sense import SUFFIXES
 
 CHUNK = 1 << 20
 
@@ -25,12 +26,19 @@ class Pictures:
         """Where the file of a name lies."""
         return self.folder / name[:2] / name
 
-    def take(self, stream: IO[bytes], shown_name: str) -> str:
-        """Keep a picture that somebody sent; returns its name.
+    def take(self, stream: IO[bytes], shown_name: str, sense: str = "image") -> str:
+        """Keep a picture, or a file of another sense, that somebody sent; returns its name.
 
-        Raises PictureError, with the sender's name for it, if it is none that can be used.
+        What is no photograph is known by its name's ending, and read when it is inspected. Raises
+        PictureError, with the sender's name for it, if it is none that can be used.
         """
-        return self._kept(stream, lambda part: picture_kind(part, shown_name))
+        if sense == "image":
+            return self._kept(stream, lambda part: picture_kind(part, shown_name))
+        suffix = Path(shown_name).suffix.lower()
+        if suffix not in SUFFIXES[sense]:
+            known = ", ".join(sorted(SUFFIXES[sense]))
+            raise PictureError(shown_name, f"is no {sense} file by its name; {known} are read.")
+        return self._kept(stream, lambda _: suffix)
 
     def keep(self, data: bytes, suffix: str) -> str:
         """Keep bytes that we made; returns their name."""

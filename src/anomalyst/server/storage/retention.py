@@ -58,8 +58,12 @@ def forget_pictures(store: Store, before: datetime) -> None:
     """Delete files that no row names and that are older than `before`."""
     row = InspectionRow
     with store.session() as session:
-        kept = session.execute(select(row.picture, row.heat, row.shown))
+        view = row.record["view"].as_string()
+        kept = session.execute(select(row.picture, row.heat, row.shown, view))
         named = {name for some in kept for name in some}
+        named |= {
+            name for files in session.scalars(select(row.beside)) for name in (files or {}).values()
+        }
         named |= {detail.get("mask") for detail in session.scalars(select(CorrectionRow.detail))}
     oldest = before.timestamp()
     for name in set(store.pictures.names()) - named:

@@ -60,6 +60,7 @@ class InspectionRow(Numbered):
     product: Mapped[str]
     picture: Mapped[str]  # name in the pictures' folder
     name: Mapped[str]  # what its sender calls it
+    beside: Mapped[dict[str, Any] | None]  # sense -> name of its file, of a part with several
     source: Mapped[str]  # api, workbench, watch
     by: Mapped[str]
     owner: Mapped[str]  # who takes it up again after a crash: the server, or one watch

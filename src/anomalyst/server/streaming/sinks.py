@@ -3,13 +3,13 @@
 import json
 import threading
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
-from paho.mqtt.client import Client, MQTTMessageInfo
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.client import MQTTMessageInfo
 
 from anomalyst.errors import AnomalystError
+from anomalyst.server.streaming.broker import Broker
 
 TAKEN_SECONDS = 10.0
 TOPIC = "anomalyst"
@@ -34,22 +34,14 @@ class Mqtt:
     """
 
     def __init__(self, address: str):
-        parts = urlsplit(address if "://" in address else f"mqtt://{address}")
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise AnomalystError(
-                f"--mqtt {address!r}: HOST, HOST:PORT or mqtt://USER:PASSWORD@HOST:PORT/PREFIX is "
-                "needed; mqtts:// for TLS."
-            )
-        secure = parts.scheme == "mqtts"
-        self.host, self.port = parts.hostname, parts.port or (8883 if secure else 1883)
-        self.prefix = parts.path.strip("/") or TOPIC
-        self.label = f"{parts.scheme}://{self.host}:{self.port}/{self.prefix}"
-        self._client = Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=True)
+        broker = Broker.of(
+            address,
+            "--mqtt needs HOST, HOST:PORT or mqtt://USER:PASSWORD@HOST:PORT/PREFIX",
+        )
+        self.host, self.port, self.prefix = broker.host, broker.port, broker.path or TOPIC
+        self.label = broker.label(self.prefix)
+        self._client = broker.client()
         self._client.max_queued_messages_set(100)
-        if parts.username:
-            self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
-        if secure:
-            self._client.tls_set()
         self._started = False
         self._lock = threading.Lock()
 

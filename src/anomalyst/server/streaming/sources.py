@@ -1,20 +1,24 @@
-"""Where pictures come from: a folder that fills, a camera or a stream through OpenCV."""
+"""Where pictures come from: a folder that fills, a camera or a stream through OpenCV.
+
+Growing tables are in growing.py, MQTT topics in topics.py.
+"""
 
 import io
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.pictures import list_pictures
+from anomalyst.io.pictures import PICTURE_SUFFIXES, list_files
 
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
 REOPEN_SECONDS = 5.0  # between tries to reach a camera that is gone
@@ -29,34 +33,38 @@ class Taken:
     open: Callable[[], Any]  # its bytes, as a file
 
 
-class Source(Protocol):
+class Source(ABC):
     """Gives pictures as they come."""
 
+    poll_seconds = 0.0  # to wait before it is asked again, when nothing has come
+    dropped = 0  # frames or messages that were passed over
+    dropped_are = "files"  # what it counts
+    waiting = 0  # samples that have come and are in no window yet
+    how = ""  # it is cut, in words
+
+    @abstractmethod
     def new(self) -> Iterator[Taken]:
         """Those that have come since; those that are there already come at first."""
 
-    @property
-    def dropped(self) -> int:
-        """Frames that came while no place was free, and were passed over."""
-
+    @abstractmethod
     def close(self) -> None:
         """Let go of it."""
 
 
-class Folder:
-    """Every whole picture in a folder, the oldest first; a changed one counts as another."""
+class Folder(Source):
+    """Every whole file of a sense in a folder, the oldest first; a changed one counts anew."""
 
-    dropped = 0  # files wait where they are
+    poll_seconds = 0.3
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES):
+        self.folder, self.suffixes = folder, suffixes
         self._seen: dict[str, str] = {}  # name -> mark of what was given
-        list_pictures(folder)  # AnomalystError if there is no such folder
+        list_files(folder, suffixes)  # AnomalystError if there is no such folder
 
     def new(self) -> Iterator[Taken]:
-        """Pictures that have come and are no longer written to."""
+        """Files that have come and are no longer written to."""
         found = []
-        for path in list_pictures(self.folder):
+        for path in list_files(self.folder, self.suffixes):
             try:
                 state = path.stat()
             except FileNotFoundError:
@@ -72,8 +80,10 @@ class Folder:
         """Nothing is held."""
 
 
-class Camera:
+class Camera(Source):
     """The newest frame of a camera or stream; older ones that nobody took are passed over."""
+
+    dropped_are = "frames"
 
     def __init__(self, place: int | str):
         self.place = place
@@ -123,8 +133,11 @@ class Camera:
         capture.release()
 
 
-def open_source(text: str) -> Source:
-    """A folder, a camera's number, or a stream's address. Raises AnomalystError for none."""
+def open_source(text: str, suffixes: frozenset[str] = PICTURE_SUFFIXES) -> Source:
+    """A folder, a camera's number, or a stream's address. Raises AnomalystError for none.
+
+    `suffixes`: the files of a folder that are taken.
+    """
     if text.isdigit():
         return Camera(int(text))
-    return Camera(text) if "://" in text or Path(text).is_file() else Folder(Path(text))
+    return Camera(text) if "://" in text or Path(text).is_file() else Folder(Path(text), suffixes)

@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from anomalyst.errors import AnomalystError
-from anomalyst.product_index import product_folder
+from anomalyst.product_index import product_folder, product_senses
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.streaming.outbox import Outbox
 from anomalyst.server.streaming.sinks import Sink
-from anomalyst.server.streaming.sources import Folder, Source, Taken
+from anomalyst.server.streaming.sources import Camera, Source, Taken
 
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.3
-FOLDER_AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait where they are
+AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait where they are
 
 
 @dataclass(slots=True)
@@ -49,13 +48,14 @@ class Watch:
         sinks: Sequence[Sink] = (),
         on_done: Callable[[InspectionRow, Tally], None] = lambda *_: None,
     ):
-        product_folder(product, config.products)  # UnknownProduct before anything is started
+        # UnknownProduct before anything is started.
+        self.sense = product_senses(product_folder(product, config.products))[0]
         self.product, self.source, self.on_done = product, source, on_done
         self.by = f"watch {place} {product}"
         self.tally = Tally()
         self.service = Service(config, owner=self.by, sinks=[sink.label for sink in sinks])
         self.outboxes = [Outbox(self.service.store, sink) for sink in sinks]
-        most = FOLDER_AT_ONCE if isinstance(source, Folder) else CAMERA_AT_ONCE
+        most = CAMERA_AT_ONCE if isinstance(source, Camera) else AT_ONCE
         self._places = threading.BoundedSemaphore(most)
         self._refused: set[str] = set()
         self.ended = threading.Event()
@@ -76,7 +76,7 @@ class Watch:
             if once and count == 0 and not self.service.in_flight:
                 break
             if count == 0:
-                self.ended.wait(POLL_SECONDS)
+                self.ended.wait(self.source.poll_seconds)
         return self.tally
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Watch:
                 return 0
         try:
             with taken.open() as stream:
-                sent = self.service.take(stream, taken.name)
+                sent = self.service.take(stream, taken.name, self.sense)
             self.service.acknowledge(
                 [sent], self.product, by=self.by, source="watch", key=taken.mark,
                 on_done=self._done,

@@ -36,7 +36,7 @@ def calibration_chart(scores: Sequence[float], limit: float | None) -> str:
         for i, value in enumerate(low + (high - low) * i / 4 for i in range(5))
     ]
     lines.append(("axis", LEFT, WIDE, FLOOR, FLOOR, marks))
-    return _chart(f"scores of {len(scores)} good pictures", bars=bars, lines=lines)
+    return _chart(f"scores of {len(scores)} good parts", bars=bars, lines=lines)
 
 
 def trend_chart(recent: Sequence[dict[str, Any]], limit: float | None) -> str:

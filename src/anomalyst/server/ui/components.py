@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from anomalyst.errors import PictureError
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
 from anomalyst.report.overlay import shown_size
@@ -82,7 +83,7 @@ def likeness(service: Service, row: InspectionRow, number: int) -> str:
     box = (row.record or {})["regions"][number - 1]["box_xyxy"]
     found = service.resemblance(row.id, (box[0], box[1], box[2], box[3]))
     there = open_picture(Path(found["image"]))
-    here = open_picture(service.pictures.existing(row.picture))
+    here = open_picture(service.pictures.existing(documents.shown_name(row)))
     return render(
         "likeness.html.j2",
         number=number,
@@ -104,15 +105,18 @@ def close_up(picture: np.ndarray, box: Box) -> np.ndarray:
 
 
 def thumbnail(service: Service, row: InspectionRow, side_px: int = 128) -> str:
-    """A small picture as a data URI; empty where it is gone."""
-    return small(service, row.picture, side_px)
+    """A small picture as a data URI; empty where it is gone, or is a recording not drawn yet."""
+    return small(service, documents.shown_name(row), side_px)
 
 
 def small(service: Service, name: str, side_px: int = 128) -> str:
     """The same by the picture's name in the record."""
     if name not in service.pictures:
         return ""
-    picture = open_picture(service.pictures.path(name))
+    try:
+        picture = open_picture(service.pictures.path(name))
+    except PictureError:
+        return ""
     return data_uri(resize(picture, shown_size(picture.shape[:2], side_px)))
 
 

@@ -2,14 +2,20 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
 
+from anomalyst.errors import AnomalystError
+from anomalyst.server.finding.items import Readings, sense_of_ending
+from anomalyst.server.finding.search import Found
+from anomalyst.server.finding.served import Sent, find_in_record
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.history_export import listing
+from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
 
@@ -17,6 +23,11 @@ HEADINGS = ["when (UTC)", "product", "picture", "verdict", "p", "marked", "sourc
 SPANS = {"any time": None, "last hour": 1 / 24, "today": 1.0, "last week": 7.0, "last month": 30.0}
 VERDICTS = ("anomalous", "unsure", "normal")
 PAGE = 50
+LIKE_HELP = (
+    "Reliable within one sense: pictures by a picture, sounds by a sound. Across senses the "
+    "shipped towers know what a part is, not its condition. The filters above count, too; the "
+    "first search takes a while."
+)
 ANY = "any"
 
 
@@ -33,6 +44,7 @@ class HistoryPage:
             verdict = gr.Dropdown([ANY, *VERDICTS], value=ANY, label="Verdict")
             marked = gr.Dropdown([ANY, "marked", "not marked"], value=ANY, label="Marked")
             span = gr.Dropdown(list(SPANS), value="any time", label="When")
+        self.like = LikeBox(bench)
         self.filters: list[Any] = [text, self.product, verdict, marked, span]
         self.table = gr.Dataframe(
             headers=HEADINGS, interactive=False, elem_id="history-table", wrap=True
@@ -51,7 +63,8 @@ class HistoryPage:
         self._connect()
 
     def _connect(self) -> None:
-        result = [self.table, self.ids, self.total]
+        result = [self.table, self.ids, self.total, self.more]
+        self.like.connect(self.filters, result)
         gr.on(None, self.products, None, self.product).then(self.search, self.filters, result)
         gr.on([one.change for one in self.filters], self.search, self.filters, result)
         self.more.click(self.older, [self.ids, *self.filters], result)
@@ -114,9 +127,68 @@ def found(bench: Bench, wanted: Filter, before: list[str]) -> tuple[Any, ...]:
     store = bench.service.store
     rows = store.inspections(before)
     rows += store.history(wanted, before=before[-1] if before else None, limit=PAGE)
+    table = {"headers": HEADINGS, "data": [cells_of(row) for row in rows]}
+    count = f"{len(rows)} of {store.count(wanted)}"
+    return table, [row.id for row in rows], count, gr.Button(interactive=True)
+
+
+def cells_of(row: InspectionRow) -> list[str]:
+    """An inspection under `HEADINGS`."""
+    when = f"{row.created_at:%Y-%m-%d %H:%M:%S}"
+    return [when, row.product, *pieces.result_cells(row), row.reviewed or "", row.source, row.by]
+
+
+class LikeBox:
+    """What resembles a sentence or a dropped file, in the same table, the most similar first."""
+
+    def __init__(self, bench: Bench):
+        self.bench = bench
+        with gr.Accordion("Find what resembles", open=False, elem_id="history-like"):
+            gr.Markdown(LIKE_HELP)
+            with gr.Row():
+                self.words = gr.Textbox(
+                    label="A sentence", placeholder="a metal disc", elem_id="history-words"
+                )
+                self.file = gr.File(
+                    label="or a picture, sound, film, vibration table",
+                    height=110,
+                    elem_id="history-file",
+                )
+            self.go = gr.Button("Find", size="sm", elem_id="history-find")
+
+    def connect(self, filters: list[Any], result: list[Any]) -> None:
+        """Search with the page's filters; `result` as `found` gives it."""
+        asked = [self.words, self.file, *filters]
+        gr.on([self.go.click, self.words.submit], self.find, asked, result)
+
+    @shows_errors
+    def find(self, words: str, file: str | None, request: gr.Request, *filters: str) -> Any:
+        self.bench.who(request)
+        service, wanted = self.bench.service, replace(filter_of(*filters), state="done")
+        if bool(words.strip()) == bool(file):
+            raise AnomalystError("give either a sentence or a file to look for.")
+        if file is None:
+            like = find_in_record(service, words, wanted, readings=Readings(), top=PAGE)
+        else:
+            path = Path(file)
+            sense = sense_of_ending(path)
+            if sense is None:
+                raise AnomalystError(f"{path.name}: its ending tells no sense that is known.")
+            with path.open("rb") as stream:
+                sent = Sent(sense=sense, stream=stream, name=path.name)
+                like = find_in_record(service, sent, wanted, readings=Readings(), top=PAGE)
+        return resembling(self.bench, like)
+
+
+def resembling(bench: Bench, like: Found) -> tuple[Any, ...]:
+    """Hits as rows of the table, with how similar they are; nothing is older than these."""
+    alike = {str(hit.item.inspection): hit for hit in like.hits}
+    rows = bench.service.store.inspections(list(alike))
     cells = [
-        [f"{row.created_at:%Y-%m-%d %H:%M:%S}", row.product, *pieces.result_cells(row),
-         row.reviewed or "", row.source, row.by]
+        [f"{alike[row.id].similarity:.3f} by {alike[row.id].item.file.sense}", *cells_of(row)]
         for row in rows
-    ]  # fmt: skip
-    return cells, [row.id for row in rows], f"{len(rows)} of {store.count(wanted)}"
+    ]
+    notes = "".join(f"\n- {note}" for note in like.notes)
+    table = {"headers": ["similarity", *HEADINGS], "data": cells}
+    count = f"{len(rows)} most similar; {like.searched} files compared{notes}"
+    return table, [row.id for row in rows], count, gr.Button(interactive=False)

@@ -6,16 +6,21 @@ from typing import Any
 
 import gradio as gr
 
-from anomalyst.errors import AnomalystError
+from anomalyst.inspection.mosaic import PICTURES
 from anomalyst.server.auth import Caller
+from anomalyst.server.received import take_paths
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.dropped import parts_of
 from anomalyst.server.ui.feedback_form import FeedbackForm
 
 QUESTIONS = ("Is there a defect, and where?", "How large is it?", "How sure are you?")
 HEADINGS = ["picture", "verdict", "p", "regions"]
-START = "<p class='an-hint'>Choose a product and drop pictures: one part, or a hundred.</p>"
+VOICE_HINT = "The sound stays on this machine: it is turned into words here and not kept."
+START = (
+    "<p class='an-hint'>Choose a product and drop parts, by all its senses: one, or a hundred.</p>"
+)
 
 
 # A region clicked, on the picture or in the table, is asked about.
@@ -46,7 +51,7 @@ class InspectPage:
         with gr.Row():
             self.product = gr.Dropdown(label="Product", elem_id="inspect-product", scale=2)
             self.drop = gr.File(
-                label="Drop pictures here", file_count="multiple", height=120,
+                label="Drop parts here", file_count="multiple", height=120,
                 elem_id="inspect-drop", scale=3,
             )  # fmt: skip
         self.view = gr.HTML(START, elem_id="inspect-view", js_on_load=REGION_JS)
@@ -61,6 +66,11 @@ class InspectPage:
             placeholder="Ask about this part", show_label=False, submit_btn=True,
             elem_id="inspect-question", max_length=500,
         )  # fmt: skip
+        self.voice = gr.Audio(
+            sources=["microphone"], type="filepath", format="wav", label="Ask by voice",
+            elem_id="inspect-voice",
+        )  # fmt: skip
+        gr.HTML(f"<p class='an-hint'>{VOICE_HINT}</p>")
         with gr.Row():
             self.hints = [gr.Button(text, size="sm", min_width=90) for text in QUESTIONS]
         self.judging = FeedbackForm(self.bench, self.current, "inspect")
@@ -78,7 +88,9 @@ class InspectPage:
         said = [self.talk, self.question]
         answered = [self.question.submit(self.ask, [self.current, self.question], said)]
         answered += [hint.click(self.ask, [self.current, hint], said) for hint in self.hints]
-        for answer in answered:
+        spoken = self.voice.stop_recording(self.ask_aloud, [self.current, self.voice], said)
+        spoken.then(lambda: None, None, self.voice)
+        for answer in [*answered, spoken]:
             answer.then(self.judging.last_answer, self.current, self.judging.better)
         self.view.select(self.compare, self.current, self.likeness)
         self.judging.changed(self.viewed, self.view)
@@ -112,8 +124,24 @@ class InspectPage:
         yield from answered(self.bench, row, text, who.name)
 
     @shows_errors
+    def ask_aloud(self, id: str | None, file: str | None, request: gr.Request) -> Iterator[Any]:
+        """What the microphone took is asked, and the recording that Gradio wrote is deleted."""
+        if file is None:
+            return
+        path = Path(file)
+        try:
+            with path.open("rb") as stream:
+                text = self.bench.service.hear_question(stream, "the recording").question()
+        finally:
+            path.unlink(missing_ok=True)
+        row = self.bench.service.store.inspection(id) if id else None
+        yield from answered(self.bench, row, text, self.bench.who(request).name)
+
+    @shows_errors
     def compare(self, id: str | None, picked: gr.EventData) -> str:
         row = self.bench.service.store.inspection(str(id))
+        if (row.record or {}).get("sense", "image") not in PICTURES:
+            return ""  # places of recordings, and of several senses, have no such likeness
         return pieces.likeness(self.bench.service, row, int(picked.region))
 
     def viewed(self, id: str) -> str:
@@ -128,11 +156,11 @@ def inspected(
         gr.Warning("Choose a product first; teach one on the page Products.")
         return
     sent = []
-    for file in files:
-        try:
-            sent.append(bench.service.take_file(Path(file)))
-        except (AnomalystError, OSError) as error:
-            gr.Warning(str(error), duration=12)
+    for one in take_paths(bench.service.pictures, parts_of(bench.service, product, files)):
+        if isinstance(one, str):
+            gr.Warning(one, duration=12)
+        else:
+            sent.append(one)
     for start in range(0, len(sent), bench.service.config.limits.batch):
         some = sent[start : start + bench.service.config.limits.batch]
         for id in bench.service.acknowledge(some, product, by=by, source="workbench"):

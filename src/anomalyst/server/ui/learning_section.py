@@ -12,6 +12,7 @@ from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
 
 PICTURES_MOST = 24
+PHOTOGRAPHS_ALONE = "Judgements are learnt of photographs alone; teach further good parts instead."
 
 
 class LearningSection:
@@ -54,6 +55,8 @@ class LearningSection:
 def section(bench: Bench, name: str) -> tuple[str, str]:
     """What there is to learn from, and what the last learning changed."""
     learning = bench.corrections.learning
+    if bench.service.senses(name) != ["image"]:
+        return PHOTOGRAPHS_ALONE, ""
     found = learning.waiting(name)
     out = sum(map(len, found.passed.values()))
     there = f"People called **{len(found.spoiled)}** of its pictures spoiled and "

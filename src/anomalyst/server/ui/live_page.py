@@ -27,7 +27,8 @@ class LivePage:
             with gr.Column(scale=3, min_width=300):
                 gr.Markdown("### Watch")
                 self.source = gr.Textbox(
-                    label="Folder, rtsp://… or a camera's number", elem_id="live-source"
+                    label="Folder, growing CSV, mqtt://…, rtsp://… or a camera's number",
+                    elem_id="live-source",
                 )
                 self.product = gr.Dropdown(label="Product", elem_id="live-product")
                 self.mqtt = gr.Textbox(label="MQTT broker", placeholder="host:1883 (none)")

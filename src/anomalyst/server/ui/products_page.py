@@ -1,16 +1,17 @@
 """Products: teach by dropping good pictures; calibration, false-alarm rate, drift, history."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from anomalyst.server.records.products import reference_paths
+from anomalyst.inspection.mosaic import WORDS as WORDS_OF
+from anomalyst.server.records.products import good_views
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
+from anomalyst.server.ui.teaching_form import TeachingForm
 
 GALLERY_MOST = 60
 WORDS = {
@@ -34,19 +35,7 @@ class ProductsPage:
         self._connect()
 
     def _add_teaching(self) -> None:
-        gr.Markdown(
-            "### Teach\nOne good picture is enough; 19 or more keep a false-alarm rate of 5 %."
-        )
-        self.name = gr.Textbox(label="Name of the product", elem_id="teach-name", max_length=80)
-        self.good = gr.File(
-            label="Drop good pictures", file_count="multiple", height=130, elem_id="teach-drop"
-        )
-        self.pose = gr.Radio(
-            ["auto", "fixed", "free"], value="auto", label="Does it lie any way round?"
-        )
-        self.about = gr.Textbox(label="What to know of it", placeholder="the print should read 500")
-        self.teach = gr.Button("Teach", variant="primary", elem_id="teach-go")
-        self.progress = gr.Markdown(elem_id="teach-said")
+        self.form = TeachingForm(self.bench)
         with gr.Accordion("From another installation", open=False):
             self.packed = gr.File(label="A product file (.zip)", file_types=[".zip"], height=110)
 
@@ -68,7 +57,7 @@ class ProductsPage:
             self.sure = gr.Textbox(label="To delete it, write its name", elem_id="product-sure")
             self.delete = gr.Button("Delete", variant="stop", elem_id="product-delete")
         references = gr.Gallery(
-            label="Good pictures", columns=8, height=220, elem_id="product-references"
+            label="Good parts", columns=8, height=220, elem_id="product-references"
         )
         history = gr.Dataframe(
             headers=["when", "what", "by"], label="What happened to it", interactive=False
@@ -83,10 +72,7 @@ class ProductsPage:
         chosen.change(part.show, chosen, part.parts)
         part.learn.click(part.on_learn, chosen, part.parts).then(self.show, chosen, page)
         part.undo.click(part.on_undo, chosen, part.parts).then(self.show, chosen, page)
-        taught = self.teach.click(
-            self.learn, [self.name, self.good, self.pose, self.about],
-            [self.progress, chosen, self.good],
-        )  # fmt: skip
+        taught = self.form.connect(chosen)
         taught.then(self.show, chosen, page)
         self.packed.upload(self.bring_in, self.packed, chosen)
         self.rate.submit(self.set_rate, [chosen, self.rate], page)
@@ -96,18 +82,6 @@ class ProductsPage:
     @shows_errors
     def show(self, value: str | None) -> Any:
         return described(self.bench, value) if value else [gr.skip()] * len(self.page)
-
-    @shows_errors
-    def learn(
-        self, value: str, files: list[str] | None, pose: str, about: str, request: gr.Request
-    ) -> Iterator[Any]:
-        who, service = self.bench.who(request, "engineer"), self.bench.service
-        sent = [service.take_file(Path(file)) for file in files or []]
-        yield f"Looking at {len(sent)} good pictures …", gr.skip(), gr.skip()
-        found = service.teach(value.strip(), sent, by=who.name, pose=pose, describe=about or None)
-        name, notes = found["name"], " ".join(found["notes"])
-        text = f"**{name}** knows {len(found['references'])} good pictures. {notes}"
-        yield text, self.bench.product_choice(name), gr.File(value=None)
 
     @shows_errors
     def bring_in(self, file: str, request: gr.Request) -> Any:
@@ -146,8 +120,12 @@ def described(bench: Bench, name: str) -> list[Any]:
     calibrated = "guaranteed" if found["guaranteed"] else "a guess"
     counts, drift = found["counts"], found["drift"]
     strength = "drift!" if drift["alarm"] else f"{drift['strength']:.2g}"
+    senses = known["senses"]
+    several = ", ".join(WORDS_OF[sense] for sense in senses)
+    sensed = [(several, "what tells of a part")] if senses != ["image"] else []
     tiles = [
-        (str(len(known["references"])), "good pictures"),
+        (str(len(known["references"])), "good parts" if sensed else "good pictures"),
+        *sensed,
         (str(len(known["corrections"])), "places called fine"),
         ("by threshold", "verdict, set with known defects")
         if rule
@@ -157,8 +135,7 @@ def described(bench: Bench, name: str) -> list[Any]:
         (str(counts.get("unsure", 0)), "unsure"),
         (strength, f"drift (alarm at {drift['alarm_at']:.0f})"),
     ]
-    paths = reference_paths(name, bench.service.config.products)
-    pictures = list(zip(map(str, paths), known["references"], strict=True))[:GALLERY_MOST]
+    pictures = good_views(name, bench.service.config.products, GALLERY_MOST)
     happened = [
         [f"{one.created_at:%Y-%m-%d %H:%M}", WORDS.get(one.kind, one.kind), one.by]
         for one in bench.service.store.changes(name, 30)

@@ -129,7 +129,7 @@ def faulty_picture(
         if kind not in kinds:
             continue
         seed = _seed(rng)
-        scene, mask, _ = _altered(spec, seed, draw(spec, seed, size_px), layout)
+        scene, mask, _ = altered_scene(spec, seed, draw(spec, seed, size_px), layout)
         source = bending(spec.camera, rng, size_px)
         seen = bent(mask, source)
         if mask.sum() >= LEAST_SEEN_PX and seen.any():
@@ -150,7 +150,7 @@ def _defective_image(
     found: list[Found] = []
     if rng.random() < config.layout_share and (fault := alter_layout(spec, rng)):
         kind, layout = fault
-        altered, mask, change = _altered(spec, seed, scene, layout)
+        altered, mask, change = altered_scene(spec, seed, scene, layout)
         if mask.sum() >= LEAST_SEEN_PX:
             scene = altered
             found.append(_found(kind, mask, change))
@@ -170,7 +170,7 @@ def _found(kind: str, mask: np.ndarray, change: np.ndarray) -> Found:
     return kind, mask, float(change[mask].mean())
 
 
-def _altered(
+def altered_scene(
     spec: ProductSpec, seed: int, normal: Scene, layout: Layout
 ) -> tuple[Scene, np.ndarray, np.ndarray]:
     """The same instance with another layout, where the two drawings differ, and by how much."""

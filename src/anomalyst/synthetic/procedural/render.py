@@ -93,6 +93,7 @@ def _draw_part(scene: Scene, part: Part, rng: Rng) -> None:
         _print_text(scene, part, rng)
         return
     contours = _placed(scene, part, rng)
+    scene.placed.append((part, contours))
     margin = int(2 + 6 * scene.unit * (part.shadow > 0 or part.bevel > 0))
     points = contours[0]
     x0, y0 = np.maximum(np.floor(points.min(0)).astype(int) - margin, 0)

@@ -1,11 +1,12 @@
 """One instance of a product as drawn, and what defects are drawn on it with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from anomalyst.synthetic.procedural.noise import slow_field
+from anomalyst.synthetic.procedural.product import Part
 from anomalyst.synthetic.sampling import Rng, log_uniform, pixel_of
 
 Spot = tuple[int, int]  # a pixel (x, y)
@@ -20,6 +21,8 @@ class Scene:
     foreground: np.ndarray  # float32 (S, S) in [0, 1]: where the product is
     matrix: np.ndarray  # (2, 3): body units -> pixels
     light_xy: tuple[float, float]  # direction the light comes from, unit length
+    # What was laid down, lowest first, with its outline and holes in pixels; prints have none.
+    placed: list[tuple[Part, list[np.ndarray]]] = field(default_factory=list)
 
     @property
     def size_px(self) -> int:

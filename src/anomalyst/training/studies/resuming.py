@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anomalyst.config import to_mapping
+from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 from anomalyst.training.experiments.runs import read_run
@@ -38,7 +38,8 @@ def has_ended(recipe: Recipe, folder: Path) -> bool:
     if not (folder / "end.json").exists():
         return False
     run = read_run(folder)
-    if run.recipe != to_mapping(recipe):
+    # A key that was added since has its default there.
+    if from_mapping(type(recipe), run.recipe, where=str(folder)) != recipe:
         raise AnomalystError(
             f"{folder}: holds a run of another recipe; delete it, or choose another folder with "
             "--out."

@@ -16,17 +16,22 @@ from anomalyst.training.tasks.alignment.reward_model import RewardRecipe, Reward
 from anomalyst.training.tasks.alignment.sft import SFTRecipe, SFTTask
 from anomalyst.training.tasks.anomalygpt import AnomalyGPTTask
 from anomalyst.training.tasks.composition import CompositionRecipe, CompositionTask
+from anomalyst.training.tasks.contrastive.classifier import ClassifierRecipe, ClassifierTask
+from anomalyst.training.tasks.contrastive.contrastive import ContrastiveRecipe, ContrastiveTask
 from anomalyst.training.tasks.defect_types import KindsRecipe, KindsTask
 from anomalyst.training.tasks.detector import DetectorTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
+from anomalyst.training.tasks.voice import VoiceRecipe, VoiceTask
 
 TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made of (recipe, folder)
     "detector": (DetectorRecipe, DetectorTask),
     "kinds": (KindsRecipe, KindsTask),
     "composition": (CompositionRecipe, CompositionTask),
+    "contrastive": (ContrastiveRecipe, ContrastiveTask),
+    "classifier": (ClassifierRecipe, ClassifierTask),
     "text_aligned": (TextAlignedRecipe, TextAlignedTask),
     "language": (LanguageRecipe, LanguageTask),
     "instructions": (InstructionRecipe, InstructionTask),
@@ -35,6 +40,7 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "reward": (RewardRecipe, RewardTask),
     "ppo": (PolicyRecipe, PolicyTask),
     "dpo": (DPORecipe, DPOTask),
+    "voice": (VoiceRecipe, VoiceTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.

@@ -1,0 +1,1 @@
+"""Recordings -> how surprising each sample of each channel is: one small file a method."""

@@ -1,0 +1,1 @@
+"""Recordings beside good ones: how surprising each moment of each channel is."""

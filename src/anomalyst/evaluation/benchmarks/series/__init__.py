@@ -1,0 +1,1 @@
+"""Methods for recordings beside published ones: drawn signals, SKAB, NAB."""

@@ -1,0 +1,1 @@
+"""Products taught by several senses: what each sense finds, and one verdict of all."""

@@ -1,0 +1,56 @@
+"""A file of a product's sense as it is judged and shown, and what was changed when it was read."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomalyst.inspection.signal_view import view_of
+from anomalyst.io.pictures import open_picture
+from anomalyst.senses.fields import FieldView
+from anomalyst.senses.sense import Sense
+from anomalyst.types import Inspection
+
+if TYPE_CHECKING:
+    from anomalyst.product import Product
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A photograph, or a reading of depth or heat."""
+
+    picture: np.ndarray  # uint8 (H, W, 3)
+    sense: str = "image"
+    notes: tuple[str, ...] = ()
+
+    def completed(self, found: Inspection) -> Inspection:
+        """What was found on it, with what it is and how it is shown."""
+        if self.sense == "image":
+            return found
+        notes = (*found.notes, *self.notes)
+        return replace(found, sense=self.sense, view=self.picture, notes=notes)
+
+
+def open_for(product: "Product", path: Path) -> Seen:
+    """The file as the product takes it. Raises PictureError."""
+    view = product.field_view
+    if view is None:
+        return Seen(open_picture(path))
+    read = view.read(path)
+    return Seen(view.shown(read.values), view.kind, read.notes)
+
+
+def look_at(product: "Product", path: Path) -> np.ndarray:
+    """A file of the product's sense as people see it, uint8 (H, W, 3). Raises PictureError."""
+    return look_by(product.sense, path)
+
+
+def look_by(sense: Sense | None, path: Path) -> np.ndarray:
+    """A file of a sense (None: a photograph) as people see it. Raises PictureError."""
+    if sense is None:
+        return open_picture(path)
+    if isinstance(sense, FieldView):
+        return sense.shown(sense.read(path).values)
+    recording = sense.read(path)
+    return view_of(recording, sense.frames(recording), sense).picture

@@ -1,0 +1,1 @@
+"""What is not a photograph: sound, series, depth and heat, from file to tensor."""

@@ -1,0 +1,1 @@
+"""Inspections and files that resemble a query, across senses."""

@@ -1,0 +1,1 @@
+"""Six senses in one space: what contrastive training on drawn parts brings."""

@@ -1,0 +1,1 @@
+"""A question by voice: sound -> words, on this machine."""
