@@ -122,7 +122,9 @@ def test_answers_are_ranked_liked_and_said_better(page, server):
     page.click("text=Say it better")
     # the box is drawn when it is first opened, so it may not be there yet
     page.wait_for_function("document.querySelector('#inspect-better textarea')?.value")
+    time.sleep(1.5)  # what opening it asked for has come, and nothing writes over what is typed
     page.fill("#inspect-better textarea", "There is no defect.")
+    time.sleep(0.5)
     page.click("#inspect-reword")
     page.wait_for_selector("#inspect-said :text('goes against what was found')")
     with Client(server.address) as client:
@@ -199,8 +201,7 @@ def test_teach_correct_and_find_again(page, server):
 
 
 def test_the_history_finds_what_resembles_a_file_or_a_sentence(page, server):
-    drop(page, GOOD)
-    drop(page, DEFECT)
+    drop(page, GOOD, DEFECT)  # at once: a second drop may come before the field is empty again
     open_page(page, server, "history")
     page.wait_for_selector("#history-total :text(' of ')")
     page.click("text=Find what resembles")
