@@ -19,8 +19,9 @@ from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError, PictureError, RecordingError
 from anomalyst.hardware.processor import device_of, precision_of
 from anomalyst.inspection.config import InspectorConfig
-from anomalyst.inspection.file_reading import FileReading
+from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.inspection.learning import accept, learn, withdraw
+from anomalyst.inspection.mosaic import PICTURES
 from anomalyst.inspection.parts import (
     fused,
     joint_calibration,
@@ -45,8 +46,6 @@ from anomalyst.vlm.text_tower import words_of
 
 if TYPE_CHECKING:
     from anomalyst.vlm.generation import Speaker
-
-AS_USUAL = FileReading()
 
 
 class Inspector:
@@ -174,7 +173,7 @@ class Inspector:
                     f"{' and '.join(part)} was given. Give files of these, or begin anew with "
                     "--replace."
                 )
-        if pose != "auto" and not {"image", "depth", "thermal"} & set(kinds):
+        if pose != "auto" and not set(PICTURES) & set(kinds):
             raise AnomalystError(f"--pose {pose}: {' and '.join(kinds)} has no pose; leave it out.")
         senses = reading.senses(kinds, ways_taught(product))
         parts, left_out = whole_parts(good, senses) if len(kinds) > 1 else (good, [])
@@ -196,6 +195,8 @@ class Inspector:
     ) -> Inspection:
         """One part by all senses it was taught with (`files`: sense -> file), and one verdict.
 
+        Of a product of one sense, what `inspect` gives.
+
         Raises PictureError for a file that cannot be used or was taken at another time, and
         AnomalystError where a sense is missing.
         """
@@ -205,14 +206,15 @@ class Inspector:
                 f"product {product.name!r} was taught with {' and '.join(taught)}; the part has "
                 f"{' and '.join(files) or 'nothing'}."
             )
+        if len(taught) == 1:
+            [file] = files.values()
+            return self.inspect(file, product, false_alarm_rate=false_alarm_rate)
         found = {
-            sense: self.inspect(files[sense], one, false_alarm_rate=false_alarm_rate)
-            for sense, one in taught.items()
+            sense: self._shown(files[sense], one, false_alarm_rate) for sense, one in taught.items()
         }
         when = {sense: one.taken for sense, one in found.items()}
         if "image" in files:
             when["image"] = taken_at(files["image"])
-            found["image"] = replace(found["image"], view=product.look(files["image"]))
         refuse_other_part(files, when)
         return fused(found, product.joint, false_alarm_rate)
 
@@ -297,11 +299,21 @@ class Inspector:
         """
         if product.signal is not None:
             return judge_signal(image, product, false_alarm_rate)
+        return self._seen(image, product, false_alarm_rate)[1]
+
+    def _seen(self, image: Path, product: Product, rate: float) -> tuple[Seen, Inspection]:
         stopwatch = Stopwatch()
         with stopwatch("open"):
             seen = open_for(product, image)
-        found = self.pipeline.run(image, seen.picture, product, false_alarm_rate, stopwatch)
-        return seen.completed(found)
+        found = self.pipeline.run(image, seen.picture, product, rate, stopwatch)
+        return seen, seen.completed(found)
+
+    def _shown(self, file: Path, product: Product, rate: float) -> Inspection:
+        """As `inspect`; a photograph, too, is its view, and is read once."""
+        if product.signal is not None:
+            return judge_signal(file, product, rate)
+        seen, found = self._seen(file, product, rate)
+        return replace(found, view=seen.picture)
 
     def ask(
         self, question: str, dialogue: Dialogue, say: Callable[[str], None] = lambda _: None

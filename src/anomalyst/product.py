@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,7 +19,6 @@ from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
-from anomalyst.io.pictures import open_picture
 from anomalyst.product_index import (
     BEFORE,
     COMPANIONS,
@@ -102,14 +100,6 @@ class Product:
     def field_view(self) -> FieldView | None:
         """How its depth or heat is read; None for any other sense."""
         return self.sense if isinstance(self.sense, FieldView) else None
-
-    def look(self, path: Path) -> np.ndarray:
-        """A photograph, or a reading of depth or heat as it is judged: uint8 (H, W, 3).
-
-        Raises PictureError.
-        """
-        view = self.field_view
-        return open_picture(path) if view is None else view.shown(view.read(path).values)
 
     def save(self, folder: Path, before: Path | None = None) -> None:
         """Write the product as folder `folder`, whole: an existing one is replaced at the end.

@@ -64,8 +64,14 @@ def product_folder(name: str, folder: Path) -> Path:
 
 def product_senses(folder: Path) -> list[str]:
     """The senses a product was taught with, the leading one first: image, depth, audio, ..."""
+    return list(sense_folders(folder))
+
+
+def sense_folders(folder: Path) -> dict[str, Path]:
+    """Sense -> the folder of what the product knows by it, the leading one first."""
     sense = read_record(folder).get("sense")
-    return [sense["kind"] if sense else "image", *companion_senses(folder)]
+    further = {one: folder / COMPANIONS / one for one in companion_senses(folder)}
+    return {sense["kind"] if sense else "image": folder} | further
 
 
 def companion_senses(folder: Path) -> list[str]:

@@ -97,7 +97,9 @@ def run_parts(
             for part in parts:
                 result: Inspection | PictureError
                 try:
-                    result = _judged(inspector, product, part, false_alarm_rate)
+                    result = inspector.inspect_part(
+                        part, product, false_alarm_rate=false_alarm_rate
+                    )
                 except PictureError as error:
                     result = error
                 _take(result, outcome, writers, as_json)
@@ -105,15 +107,6 @@ def run_parts(
         except KeyboardInterrupt:
             outcome.stopped = True
     return outcome
-
-
-def _judged(
-    inspector: "Inspector", product: "Product", part: "dict[str, Path]", rate: float
-) -> "Inspection":
-    if len(part) == 1:
-        (file,) = part.values()
-        return inspector.inspect(file, product, false_alarm_rate=rate)
-    return inspector.inspect_part(part, product, false_alarm_rate=rate)
 
 
 def _writers(

@@ -8,7 +8,7 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.batch import exit_if_incomplete, run, run_parts, show
+from anomalyst.cli.batch import Outcome, exit_if_incomplete, run, run_parts, show
 from anomalyst.cli.loading import inspector_and_product
 from anomalyst.cli.screen import needs, pictures_in, progress, say
 from anomalyst.cli.senses import NO_FILES, SenseFiles, files_of, parts_of
@@ -106,8 +106,15 @@ def inspect(
         say(product.side_reason)
     written = None if as_json and out is None else target
     outcome = run(inspector, [(product, pictures)], written, as_json, rate, asked)
+    _end(outcome, target, as_json, fail_on_anomaly)
+
+
+def _end(
+    outcome: Outcome, out: Path, as_json: bool, fail_on_anomaly: bool, heading: str = "picture"
+) -> None:
+    """Show what was found, and end with the exit code it asks for."""
     if not as_json:
-        show(outcome, target)
+        show(outcome, out, heading=heading)
     exit_if_incomplete(outcome)
     if fail_on_anomaly and any(row.verdict == "anomalous" for row in outcome.rows):
         raise typer.Exit(1)
@@ -149,11 +156,7 @@ def _inspect_senses(
     target = out or Path("out/inspect")
     written = None if as_json and out is None else target
     outcome = run_parts(inspector, product, parts, written, as_json, rate)
-    if not as_json:
-        show(outcome, target, heading="part")
-    exit_if_incomplete(outcome)
-    if fail_on_anomaly and any(row.verdict == "anomalous" for row in outcome.rows):
-        raise typer.Exit(1)
+    _end(outcome, target, as_json, fail_on_anomaly, heading="part")
 
 
 def _inspect_on_ray(

@@ -14,8 +14,6 @@ from anomalyst.errors import AnomalystError
 if TYPE_CHECKING:
     from anomalyst.inspection.file_reading import FileReading
 
-MANY = ("--depth", "--thermal", "--audio", "--series")
-
 
 def _files(help_: str) -> Any:
     return Option(metavar="FILE...", help=help_, show_default=False)
@@ -43,6 +41,7 @@ class SenseFiles:
 
 
 NO_FILES = SenseFiles()
+MANY = tuple(f"--{one.name}" for one in fields(SenseFiles))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,5 +79,8 @@ class FileReading:
                 )
 
 
+AS_USUAL = FileReading()
+
+
 def _told(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
@@ -13,6 +14,7 @@ from anomalyst.detection.pose import laid
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Stopwatch
+from anomalyst.inspection.seen import look_at
 from anomalyst.io.files import write_bytes
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Accepted, Product
@@ -116,7 +118,7 @@ def accept(
     folder: Path,
 ) -> Product:
     """The product after a person called places normal; what `Inspector.accept` does."""
-    look = product.look
+    look = partial(look_at, product)
     picture = look(image)
     whole = pipeline.run(image, picture, product, 0.05, Stopwatch()).map
     assert product.frame is not None  # a taught product has one

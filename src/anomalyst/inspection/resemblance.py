@@ -7,6 +7,7 @@ from anomalyst.detection.pose import UPRIGHT, laid, moved_box
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.nearest_normal import nearest_place
 from anomalyst.inspection.pipeline import Pipeline
+from anomalyst.inspection.seen import look_at
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product
 from anomalyst.teaching.references import pose_of
@@ -30,7 +31,7 @@ def resembling(
         raise AnomalystError(
             f"product {product.name!r} was taught from recordings; places of pictures are compared."
         )
-    views = frame.cut(product.look(image))
+    views = frame.cut(look_at(product, image))
     tile, on_canvas = views.on_canvas(box)
     (high, wide) = frame.canvas_hw
     canvas, pose = views.canvases[tile], UPRIGHT
@@ -52,8 +53,9 @@ def resembling(
             f"product {product.name!r} does not say which pictures it is compared with; "
             "teach it again with --replace."
         )
-    look = product.look if found.view < len(product.chosen) else open_picture  # kept as shown
-    there = frame.cut(look(good[found.view]))
+    path = good[found.view]
+    own = found.view < len(product.chosen)  # others are kept as shown
+    there = frame.cut(look_at(product, path) if own else open_picture(path))
     left, top, right, bottom = found.box
     place = (left * wide, top * high, right * wide, bottom * high)
     if product.circle is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from anomalyst.inspection.signal_view import view_of
 from anomalyst.io.pictures import open_picture
 from anomalyst.senses.fields import FieldView
-from anomalyst.senses.sense import Sense
+from anomalyst.senses.sense import Sense, SignalSense
 from anomalyst.types import Inspection
 
 if TYPE_CHECKING:
@@ -34,11 +34,7 @@ class Seen:
 
 def open_for(product: "Product", path: Path) -> Seen:
     """The file as the product takes it. Raises PictureError."""
-    view = product.field_view
-    if view is None:
-        return Seen(open_picture(path))
-    read = view.read(path)
-    return Seen(view.shown(read.values), view.kind, read.notes)
+    return _opened(product.field_view, path)
 
 
 def look_at(product: "Product", path: Path) -> np.ndarray:
@@ -48,9 +44,14 @@ def look_at(product: "Product", path: Path) -> np.ndarray:
 
 def look_by(sense: Sense | None, path: Path) -> np.ndarray:
     """A file of a sense (None: a photograph) as people see it. Raises PictureError."""
-    if sense is None:
-        return open_picture(path)
-    if isinstance(sense, FieldView):
-        return sense.shown(sense.read(path).values)
+    if not isinstance(sense, SignalSense):
+        return _opened(sense, path).picture
     recording = sense.read(path)
     return view_of(recording, sense.frames(recording), sense).picture
+
+
+def _opened(view: FieldView | None, path: Path) -> Seen:
+    if view is None:
+        return Seen(open_picture(path))
+    read = view.read(path)
+    return Seen(view.shown(read.values), view.kind, read.notes)

@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 from anomalyst.calibration.conformal import checked_rate
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.inspection.file_reading import FileReading
+from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.product_index import check_name, product_folder, product_names, product_senses
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import MB, ServingConfig
 from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
 from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
-from anomalyst.server.jobs.tasks import AS_USUAL, Ask, Resemble, Task, Teach, Transcribe
+from anomalyst.server.jobs.tasks import Ask, Resemble, Task, Teach, Transcribe
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.received import ReceivedPicture, shown_name, take
 from anomalyst.server.records import packing, products

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from anomalyst.inspection.file_reading import FileReading
+from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.senses.space import SensedFile
 
 Box = tuple[int, int, int, int]
 Named = tuple[Path, str]  # a file, and what its sender calls it
-AS_USUAL = FileReading()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ from anomalyst.product_index import (
     SENSES,
     check_name,
     product_folder,
-    product_senses,
     read_record,
+    sense_folders,
 )
 from anomalyst.server.errors import Conflict, TooLarge
 
@@ -98,7 +98,7 @@ def _belongs(one: zipfile.ZipInfo) -> bool:
 
 def _wholes(folder: Path) -> list[Path]:
     """The product's folder, and those of the same part by further senses."""
-    return [folder, *(folder / COMPANIONS / sense for sense in product_senses(folder)[1:])]
+    return list(sense_folders(folder).values())
 
 
 def _is_own(name: str) -> bool:

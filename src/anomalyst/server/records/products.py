@@ -19,6 +19,7 @@ from anomalyst.product_index import (
     product_names,
     product_senses,
     read_record,
+    sense_folders,
 )
 from anomalyst.senses.sense import Sense, sense_of
 from anomalyst.server.errors import Conflict
@@ -29,10 +30,9 @@ def taught_already(part: Mapping[str, tuple[Path, str]], folder: Path) -> bool:
 
     Raises Conflict where it was from some of the part's files, and from others not.
     """
-    senses = product_senses(folder)
-    if set(part) != set(senses):
+    own = sense_folders(folder)
+    if set(part) != set(own):
         return False  # no part of this product: refused by who teaches
-    own = dict.fromkeys(senses, folder) | {s: folder / COMPANIONS / s for s in senses[1:]}
     known = {sense: same_file(path, own[sense]) for sense, (path, _) in part.items()}
     if any(known.values()) and not all(known.values()):
         old, new = (next(s for s, is_old in known.items() if is_old is k) for k in (True, False))
@@ -126,8 +126,7 @@ def reference_paths(name: str, products: Path) -> list[Path]:
 def senses_taught(name: str, products: Path) -> dict[str, Sense]:
     """How the files of a product's senses are read; photographs need nothing."""
     folder = product_folder(name, products)
-    first, *further = product_senses(folder)
-    own = {first: folder} | {sense: folder / COMPANIONS / sense for sense in further}
+    own = sense_folders(folder)
     said = {sense: read_record(place).get("sense") for sense, place in own.items()}
     return {kind: sense_of(one, f"{own[kind]}: sense") for kind, one in said.items() if one}
 
@@ -139,13 +138,9 @@ def good_views(name: str, products: Path, most: int) -> list[tuple[np.ndarray | 
     """
     folder = product_folder(name, products)
     read_by = senses_taught(name, products)
-    own = [
-        folder if i == 0 else folder / COMPANIONS / sense
-        for i, sense in enumerate(product_senses(folder))
-    ]
     rows = [
         [(sense, place, one) for one in read_record(place)["references"]]
-        for sense, place in zip(product_senses(folder), own, strict=True)
+        for sense, place in sense_folders(folder).items()
     ]
     shown: list[tuple[np.ndarray | Path, str]] = []
     for sense, place, one in (file for part in zip(*rows, strict=False) for file in part):
