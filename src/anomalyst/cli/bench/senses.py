@@ -32,7 +32,8 @@ def senses(
 
     Example: anomalyst bench senses --only audio,series
     """
-    needs("senses", "soundfile", "pandas", "matplotlib")
+    needs("senses", "soundfile", "pandas")
+    needs("evaluate", "matplotlib")
     from anomalyst.calibration.conformal import checked_rate
     from anomalyst.evaluation.benchmarks.several_senses.judged import SeveralSenses, judge_products
     from anomalyst.evaluation.benchmarks.several_senses.report import write_report
