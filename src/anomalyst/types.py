@@ -61,6 +61,23 @@ class Features:
         return Features(levels, self.embedding[picked], frozen, text)
 
 
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Which pixels of a picture belong to a thing, as COCO writes it (io/masks.py)."""
+
+    size_hw: tuple[int, int]  # of the picture
+    counts: str  # run lengths down the columns, packed
+
+    def as_dict(self) -> dict[str, Any]:
+        """COCO's compressed RLE as plain JSON values."""
+        return {"size": list(self.size_hw), "counts": self.counts}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Mask:
+        """The mask of which `as_dict` gave the values."""
+        return cls((values["size"][0], values["size"][1]), values["counts"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     """One connected place of the anomaly map, in pixels of the original picture."""
@@ -73,6 +90,7 @@ class Region:
     kind: str | None = None
     part: Part | None = None  # beside the good pictures: one is missing here, or one too many lies
     where: str = ""  # of a recording: the time and channels of the box, in words
+    mask: Mask | None = None  # its crisp outline, where a segmenter drew one; box, area are its own
 
     def as_dict(self) -> dict[str, Any]:
         """The region as plain JSON values."""
@@ -85,6 +103,7 @@ class Region:
             "kind": self.kind,
             "part": self.part,
             "where": self.where,
+            "mask": self.mask.as_dict() if self.mask else None,
         }
 
     @classmethod
@@ -100,6 +119,7 @@ class Region:
             kind=values["kind"],
             part=values.get("part"),  # records of before have none
             where=values.get("where", ""),
+            mask=Mask.from_dict(mask) if (mask := values.get("mask")) else None,
         )
 
 
