@@ -40,6 +40,7 @@ class SegmentConfig:
     blocks: int = 2  # of attention above the embedded encoder's coarsest level
     heads: int = 4
     hidden: int = 384  # of the tokens' perceptrons
+    painted: bool = True  # clicks and boxes as pictures, too; false: tokens alone, as SAM's
     vit: VitConfig = field(default_factory=VitConfig)
 
     def __post_init__(self) -> None:
@@ -75,7 +76,7 @@ class SegmentNetwork(nn.Module):
             FrozenImageEncoder(config) if config.image == "embedded" else VitImageEncoder(config)
         )
         self.pixels = Pixels(width)
-        self.prompts = PromptEncoder(width, words=words)
+        self.prompts = PromptEncoder(width, words=words, painted=config.painted)
         self.decoder = MaskDecoder(width, config.heads, config.hidden)
 
     def encode(self, pixels: Tensor) -> Encoded:

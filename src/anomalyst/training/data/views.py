@@ -13,7 +13,7 @@ from anomalyst.synthetic.procedural.instances import LEAST_PX, Thing, picture_of
 from anomalyst.synthetic.sampling import Rng, log_uniform
 
 DEFECT = "defect"  # what a thing planted on a photograph is called
-CLOSE = (1.3, 5.0)  # sides of a close view, as multiples of the thing it is about
+CLOSE = (1.2, 5.0)  # sides of a close view, as multiples of the thing it is about
 TRIES = 50  # pictures drawn until one has things on it
 
 
@@ -24,7 +24,7 @@ class ViewConfig:
     sizes_px: tuple[int, ...] = (256, 320, 416)  # sides of the pictures, each as likely
     # Height and width of the views, in turn; sides in 16ths.
     views_hw: tuple[tuple[int, int], ...] = ((192, 192), (160, 224), (192, 192), (224, 160))
-    close_share: float = 0.5  # views about one thing; the others show the whole picture
+    close_share: float = 0.75  # views about one thing; the others show the whole picture
     photograph_share: float = 0.2  # of the pictures: photographs with defects planted on them
     defect_share: float = 0.6  # of the masks, where a view has both defects and other things
     families: tuple[str, ...] = ()  # only these; empty means all

@@ -157,16 +157,16 @@ class SegmentTask(Task):
         self, seen: Encoded, prompts: PromptTokens, truth: Tensor, *, several: bool
     ) -> tuple[Tensor, Tensor]:
         """The loss of one answer to each prompt, and that answer (P, 1, h, w)."""
-        masks, quality = self.network.decode(seen, prompts)
-        picked = slice(1, None) if several else slice(0, 1)
-        masks, quality = masks[:, picked].float(), quality[:, picked].float()
+        masks, quality = (one.float() for one in self.network.decode(seen, prompts))
         wanted = truth[:, None].expand_as(masks)
-        fit = FOCAL_TO_DICE * focal(masks, wanted) + dice(masks, wanted)  # (P, masks)
-        lowest, best = fit.min(1)
+        fit = FOCAL_TO_DICE * focal(masks, wanted) + dice(masks, wanted)  # (P, 1 + MASKS)
+        lowest, best = fit[:, 1:].min(1)
         real = overlap(masks.detach() > 0, wanted > 0.5)
         judged = (quality - real).square().mean()
-        at = best[:, None, None, None].expand(-1, 1, *masks.shape[2:])
-        return lowest.mean() + judged, masks.gather(1, at)
+        # Both kinds of answer learn from every prompt: half of the network would else idle.
+        picked = best + 1 if several else torch.zeros_like(best)
+        at = picked[:, None, None, None].expand(-1, 1, *masks.shape[2:])
+        return (lowest + fit[:, 0]).mean() / 2 + judged, masks.gather(1, at)
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """segment.safetensors: everything but the frozen encoder, which ships with the detector."""
