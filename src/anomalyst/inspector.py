@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from anomalyst.backbones import detector_weights, load_encoder
 from anomalyst.calibration.conformal import (
     ALONE_SCORES,
@@ -22,6 +24,7 @@ from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.inspection.learning import accept, learn, withdraw
 from anomalyst.inspection.mosaic import PICTURES
+from anomalyst.inspection.panoptic import Panoptic, panoptic
 from anomalyst.inspection.parts import (
     fused,
     joint_calibration,
@@ -314,6 +317,11 @@ class Inspector:
             return judge_signal(file, product, rate)
         seen, found = self._seen(file, product, rate)
         return replace(found, view=seen.picture)
+
+    def panoptic(self, picture: np.ndarray, found: Inspection) -> Panoptic:
+        """Each pixel of an inspected picture (H, W, 3): background, product, part or region."""
+        with self.pipeline.threads():
+            return panoptic(picture, found, self.pipeline.segmenter)
 
     def ask(
         self, question: str, dialogue: Dialogue, say: Callable[[str], None] = lambda _: None

@@ -13,7 +13,12 @@ import typer
 from anomalyst.cli.screen import progress, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
     from anomalyst.errors import PictureError
+    from anomalyst.inspection.panoptic import Panoptic
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
     from anomalyst.report.page import ReportWriter
@@ -52,10 +57,12 @@ def run(
     as_json: bool = False,
     false_alarm_rate: float = 0.05,
     ask: str | None = None,
+    *,
+    panoptic: bool = False,
 ) -> Outcome:
     """Inspect batches, writing each result as it comes; Ctrl-C ends it with what is done.
 
-    `ask`: a question about each picture.
+    `ask`: a question about each picture. `panoptic`: label each pixel of it, too.
     """
     from anomalyst.types import Dialogue, Inspection
 
@@ -70,7 +77,8 @@ def run(
                 ):
                     if ask is not None and isinstance(result, Inspection):
                         result = replace(result, words=inspector.ask(ask, Dialogue(result)))
-                    _take(result, outcome, writers, as_json)
+                    label = inspector.panoptic if panoptic else None
+                    _take(result, outcome, writers, as_json, label)
                     bar.advance()
         except KeyboardInterrupt:
             outcome.stopped = True
@@ -140,8 +148,9 @@ def _take(
     outcome: Outcome,
     writers: "tuple[ReportWriter, Records] | None",
     as_json: bool,
+    label: "Callable[[np.ndarray, Inspection], Panoptic] | None" = None,
 ) -> None:
-    """Count, print and write one result."""
+    """Count, print and write one result; `label` labels each pixel of its picture."""
     from anomalyst.errors import PictureError
     from anomalyst.io.pictures import open_picture
 
@@ -160,7 +169,8 @@ def _take(
         return
     if writers and picture is not None:
         report, records = writers
-        report.add(result, picture, full_size=records.add(result, picture))
+        labelled = label(picture, result) if label else None
+        report.add(result, picture, full_size=records.add(result, picture, labelled))
     outcome.notes |= dict.fromkeys(result.notes)
     answer = result.words.text if result.words else result.answer
     outcome.rows.append(Row(result.image, result.verdict, result.score, result.p_value, answer))

@@ -1,6 +1,7 @@
 """One picture's way: preprocess, encode, match, score, decide, explain. Each step is one method."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,15 @@ from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
+from anomalyst.inspection.refining import refined
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.pictures import open_picture
 from anomalyst.io.working_side import Sizing
 from anomalyst.product import UNNAMED, Product
 from anomalyst.runtime.compiled import Compiled, compiled, network_key
 from anomalyst.runtime.engines import built_engines
+from anomalyst.segmentation.loading import load_segmenter
+from anomalyst.segmentation.prompts import Segmenter
 from anomalyst.types import Inspection, Region
 from anomalyst.vlm.facts import MOST_NAMED
 from anomalyst.vlm.visual_inputs import shown
@@ -63,6 +67,11 @@ class Pipeline:
             judged += f", and {words} have a share in map and score" if words else ""
         self.without_pictures = f"No good picture is known: {judged}."
 
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """What draws crisp masks, read when one is first wanted."""
+        return load_segmenter(self.config.segmenter)
+
     def run(
         self,
         image: Path,
@@ -81,7 +90,9 @@ class Pipeline:
     ) -> Prepared:
         """The picture cut to the product's frame."""
         frame = product.frame or self._sizing().frame_for([picture])[0]
-        return Prepared.of(image, picture, frame, stopwatch)
+        one = Prepared.of(image, picture, frame, stopwatch)
+        one.picture = picture if self.config.refine else None
+        return one
 
     def encode(self, seen: Sequence[Prepared], product: Product) -> None:
         """Give each picture its features, and on an engine its evidence, too."""
@@ -107,6 +118,10 @@ class Pipeline:
             if self.kinds is not None and product.sense is None:  # learnt from photographs
                 regions = with_kinds(self.kinds, regions, views, evidence)
             regions, unread = self.with_parts(regions, views, product, pose)
+        if one.picture is not None and regions:
+            with stopwatch("refine"), self.threads():
+                regions = refined(regions, one.picture, whole, self.segmenter)
+        with stopwatch("explain"):
             seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
         return Inspection(
             image=one.image,

@@ -29,12 +29,13 @@ class Prepared:
     stopwatch: "Stopwatch"
     features: Features | None = None
     evidence: list[Evidence] | None = None  # where an engine gave it with the features
+    picture: np.ndarray | None = None  # uint8 (H, W, 3), where it is looked at again
 
     @classmethod
     def of(
         cls, image: Path, picture: np.ndarray, frame: Frame, stopwatch: "Stopwatch"
     ) -> "Prepared":
-        """The picture itself, uint8 (H, W, 3), is not kept."""
+        """Of the picture, uint8 (H, W, 3), no more is kept than the frame shows."""
         size_hw = (picture.shape[0], picture.shape[1])
         return cls(image, size_hw, seen_colours(picture), frame.cut(picture), stopwatch)
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from anomalyst.io.geometry import resize
+from anomalyst.io.masks import unpacked
 from anomalyst.types import Inspection, Region
 
 MAX_SIDE_PX = 1600
@@ -69,8 +70,9 @@ def outlined(
 ) -> np.ndarray:
     """Outline each region and number it from 1, in the order given.
 
-    The outline follows the map (H, W) of the picture's size; boxes are in pixels of the original
-    picture, `scale_xy` brings them to this one. A region too small to be seen gets a box around it.
+    The outline follows a region's mask, or else the map (H, W) of the picture's size; boxes are in
+    pixels of the original picture, `scale_xy` brings them to this one. A region too small to be
+    seen gets a box around it.
     """
     canvas = picture.copy()
     if not regions:
@@ -78,8 +80,9 @@ def outlined(
     thick = max(1, round(max(canvas.shape[:2]) / 400))
     level = region_level(regions)
     boxes = [_shown_box(region, scale_xy, canvas.shape[:2]) for region in regions]
-    for box in boxes:
-        contours = _contours(heat, box, level, least_px=6 * thick)
+    for region, box in zip(regions, boxes, strict=True):
+        inside = _inside(region, heat, box, level)
+        contours = _contours(inside, box, least_px=6 * thick)
         cv2.drawContours(canvas, contours, -1, (0, 0, 0), thick + 2, cv2.LINE_AA)
         cv2.drawContours(canvas, contours, -1, MARK, thick, cv2.LINE_AA)
     for number, box in enumerate(boxes, start=1):  # after all outlines, so that none is covered
@@ -105,10 +108,19 @@ def _shown_box(region: Region, scale_xy: tuple[float, float], size_hw: tuple[int
     return left, top, right, bottom
 
 
-def _contours(heat: np.ndarray, box: Box, level: float, *, least_px: int) -> Sequence[np.ndarray]:
+def _inside(region: Region, heat: np.ndarray, box: Box, level: float) -> np.ndarray:
+    """uint8 over the shown box: 1 where the region is."""
+    x0, y0, x1, y1 = box
+    if region.mask is None:
+        return (heat[y0:y1, x0:x1] >= level).astype(np.uint8)
+    left, top, right, bottom = region.box_xyxy
+    crisp = unpacked(region.mask)[top:bottom, left:right].astype(np.float32)
+    return (resize(crisp, (y1 - y0, x1 - x0)) >= 0.5).astype(np.uint8)
+
+
+def _contours(inside: np.ndarray, box: Box, *, least_px: int) -> Sequence[np.ndarray]:
     """The region's outline; a box with a margin where it would be lost on the eye."""
     x0, y0, x1, y1 = box
-    inside = (heat[y0:y1, x0:x1] >= level).astype(np.uint8)
     if max(x1 - x0, y1 - y0) >= least_px and inside.any():
         found, _ = cv2.findContours(
             inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x0, y0)
