@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, convert, demo, export, find, inspect, teach
+from anomalyst.cli import chat, convert, demo, export, find, inspect, segment, teach
 from anomalyst.cli.bench import (
     baselines,
     inspection,
     making,
+    segmentation,
     series,
     server,
     training,
@@ -53,6 +54,7 @@ app = typer.Typer(
 COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
     find.find,
+    segment.segment,
     *(
         evaluate.evaluate,
         mmad.mmad,
@@ -67,7 +69,7 @@ MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: fin
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
-    *(senses_bench.senses, series.series, voice.voice),
+    *(senses_bench.senses, series.series, voice.voice, segmentation.segment),
 )
 STUDIES = (
     few_shot.few_shot,
