@@ -92,7 +92,11 @@ class SegmentNetwork(nn.Module):
         """
         tokens, dense = self.prompts(prompts, seen.grid_hw)
         places = self.prompts.positions.grid(*seen.grid_hw)
-        return self.decoder(seen.embedding, places, tokens, dense, seen.finer)
+        finer = seen.finer
+        if self.prompts.retouch is not None:
+            painted = self.prompts.retouch(self.prompts.paint(prompts, seen.grid_hw))
+            finer = [one + more for one, more in zip(finer, painted, strict=True)]
+        return self.decoder(seen.embedding, places, tokens, dense, finer)
 
 
 class Pixels(nn.Module):

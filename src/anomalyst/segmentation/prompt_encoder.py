@@ -57,6 +57,30 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class Retouch(nn.Module):
+    """What is painted, at the masks' own resolution: what is known stays crisp where it is right.
+
+    Not in the paper, whose prompts reach the masks by way of the coarse embedding alone.
+    """
+
+    HIDDEN = 16
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.near = nn.Sequential(nn.Conv2d(1 + PAINTED, self.HIDDEN, 3, 1, 1), nn.GELU())
+        self.four_times = nn.Conv2d(self.HIDDEN, width // 8, 1)
+        self.twice = nn.Conv2d(self.HIDDEN, width // 4, 2, 2)
+        for layer in (self.four_times, self.twice):  # begins by adding nothing
+            nn.init.zeros_(layer.weight)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, painted: Tensor) -> list[Tensor]:
+        """(P, 4, 4 h, 4 w) -> (P, C / 4, 2 h, 2 w), (P, C / 8, 4 h, 4 w)."""
+        near = self.near(painted)
+        return [self.twice(near), self.four_times(near)]
+
+
 class PromptEncoder(nn.Module):
     """Prompts -> tokens (P, T, C) and a dense field (P, C, h, w).
 
@@ -70,6 +94,7 @@ class PromptEncoder(nn.Module):
     ):
         super().__init__()
         self.painted = painted
+        self.retouch = Retouch(width) if painted else None
         self.positions = Positions(width)
         self.kinds = nn.Embedding(4, width)
         self.nothing = nn.Embedding(1, width)
@@ -98,15 +123,15 @@ class PromptEncoder(nn.Module):
             tokens = torch.cat([tokens, self.words(prompts.words)[:, None]], 1)
         nowhere = self.no_mask.weight[:, :, None, None]
         if self.painted:
-            field = self.mask(self._painted(prompts, (4 * grid_hw[0], 4 * grid_hw[1])))
+            field = self.mask(self.paint(prompts, grid_hw))
             return tokens, field if prompts.mask is not None else field + nowhere
         if prompts.mask is not None:
             return tokens, self.mask(prompts.mask)
         return tokens, nowhere.expand(len(tokens), -1, *grid_hw)
 
-    def _painted(self, prompts: PromptTokens, cells_hw: tuple[int, int]) -> Tensor:
+    def paint(self, prompts: PromptTokens, grid_hw: tuple[int, int]) -> Tensor:
         """The mask so far, clicks on and beside the thing, and the box: (P, 4, 4 h, 4 w)."""
-        places = self._cells(cells_hw)  # (4 h, 4 w, 2)
+        places = self._cells((4 * grid_hw[0], 4 * grid_hw[1]))  # (4 h, 4 w, 2)
         away = (prompts.places_xy[:, :, None, None] - places).square().sum(-1)  # (P, T, ...)
         near = torch.exp(-away / (2 * REACH**2))
         on, beside = (

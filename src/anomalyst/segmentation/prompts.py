@@ -93,6 +93,15 @@ class Segment:
         found[y0:y1, x0:x1] = self.in_view()
         return found
 
+    def known(self) -> np.ndarray:
+        """Float32 (H, W) in [0, 1]: the answer with its doubts, as the next prompt's `mask`."""
+        found = np.zeros(self.size_hw, np.float32)
+        x0, y0, x1, y1 = self.view_xyxy
+        # Half as steep as the logits: soft_masks.as_logits makes them twice as steep again.
+        shares = 1 / (1 + np.exp(-np.clip(self.logits, -8, 8) / 2))
+        found[y0:y1, x0:x1] = resize(shares.astype(np.float32), (y1 - y0, x1 - x0))
+        return found
+
     def packed(self) -> Mask:
         """The mask in as little room as possible."""
         return packed(self.in_view(), self.size_hw, self.view_xyxy)

@@ -95,7 +95,7 @@ def click_curve(segmenter: Segmenter, target: Target) -> dict[int, float]:
             asked = Prompt(points_xy=tuple(points), positive=tuple(kinds), mask=known)
             best = look.segment(asked)[0]
             said = best.whole()
-            known = said.astype(np.float32)
+            known = best.known()
         if count in CLICKS:
             curve[count] = iou(said, truth)
     return curve

@@ -15,6 +15,7 @@ BOX_JITTER = 0.1  # of a box's side: standard deviation of each of its edges
 MOST_JITTER = 0.15
 SPREAD = (1, 9)  # cells by which an anomaly map is wider than what it means, least and most
 FALSE_SHARE = 0.3  # of the maps with a place that means nothing
+HARD_SHARE = 0.4  # of the answers that come back without shades
 HALF_SHARE = 0.2  # of the maps that show part of a thing only
 
 
@@ -101,8 +102,13 @@ def as_region(found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def so_far(logits: Tensor) -> Tensor:
-    """An answer (P, 1, h, w) as what is known in the next round."""
-    return logits.detach().float().clamp(-LARGEST, LARGEST)
+    """An answer (P, 1, h, w) as what is known in the next round; now and then as black and white.
+
+    People who paint give masks without shades.
+    """
+    found = logits.detach().float().clamp(-LARGEST, LARGEST)
+    hard = torch.where(found > 0, LARGEST, -LARGEST)
+    return hard if torch.rand(()) < HARD_SHARE else found
 
 
 def _ends(along: Tensor) -> tuple[Tensor, Tensor]:
