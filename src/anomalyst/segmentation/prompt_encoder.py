@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 BESIDE, ON, CORNER, OTHER_CORNER, NOTHING = range(5)  # what a place is
 PAINTED = 3  # channels beside the mask: clicks on the thing, clicks beside it, the box
-REACH = 0.015  # of a painted click, as a share of the view's side
+REACH = 0.02  # of a painted click, as a share of the view's side
 
 
 @dataclass(frozen=True, slots=True)
