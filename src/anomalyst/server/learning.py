@@ -8,6 +8,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.product_index import product_folder, read_record
 from anomalyst.server.errors import Busy, Conflict
 from anomalyst.server.jobs.tasks import JudgedPicture, Learn, Unlearn
+from anomalyst.server.records.drawn import shows_defect
 from anomalyst.server.records.judged import Judged, Judgements, judgements
 from anomalyst.server.records.products import digest, summary
 from anomalyst.server.service import Service
@@ -15,7 +16,7 @@ from anomalyst.server.storage.tables import ChangeRow, CorrectionRow
 from anomalyst.teaching.known_defects.limits import BAD_LEAST, GOOD_LEAST
 
 LEARNT, NOT_TAKEN, UNLEARNT = "learnt", "not learnt", "unlearnt"  # kinds of changes
-JUDGING = ("right", "wrong", "fine", "mask")  # corrections that say what a picture is
+JUDGING = ("right", "wrong", "fine")  # corrections that say what a picture is; defects drawn, too
 SECONDS = 1800.0  # that a learning may take: each picture is looked at twice
 NAMED_MOST = 20
 Say = Callable[[str], None]
@@ -59,7 +60,8 @@ class Learning:
         learnt or is not better than nothing, it is all unlearnt.
         """
         name = row.product
-        if row.kind not in JUDGING or name not in self.service.product_names():
+        judges = row.kind in JUDGING or shows_defect(row)
+        if not judges or name not in self.service.product_names():
             return
         learnt = self._learnt(name)
         if self.store.inspection(row.inspection).picture not in learnt:

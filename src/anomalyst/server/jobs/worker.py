@@ -34,6 +34,7 @@ from anomalyst.server.jobs.tasks import (
     Learn,
     Named,
     Resemble,
+    Segment,
     Task,
     Teach,
     Transcribe,
@@ -47,6 +48,7 @@ from anomalyst.types import Answer, Dialogue, Inspection, Turn
 
 if TYPE_CHECKING:
     from anomalyst.senses.space import Space
+    from anomalyst.server.jobs.looks import Looks
     from anomalyst.vlm.generation import Speaker
     from anomalyst.voice.transcriber import Transcriber
 
@@ -210,6 +212,18 @@ class Model:
             "box_xyxy": list(found.box_xyxy),
             "similarity": round(found.similarity, 4),
         }
+
+    @_do.register
+    def _(self, task: Segment, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        with self.inspector.pipeline.threads():
+            return self.looks.segment(task)
+
+    @cached_property
+    def looks(self) -> "Looks":
+        """The segmenter, read when somebody first draws a mask."""
+        from anomalyst.server.jobs.looks import Looks
+
+        return Looks(self.config.segmenter)
 
     @_do.register
     def _(self, task: Learn, say: Say) -> dict[str, Any]:

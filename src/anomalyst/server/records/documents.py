@@ -20,7 +20,7 @@ from anomalyst.types import Answer, Inspection
 PictureKind = Literal["heatmap", "overlay", "picture"]
 PNG_PX = 1600
 # A picture of 100 megapixels takes some 700 MB while it is drawn: one at a time.
-_drawing = threading.Lock()
+drawing = threading.Lock()
 
 
 def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
@@ -34,7 +34,7 @@ def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
 
 def shown_picture(row: InspectionRow, pictures: Pictures, side_px: int) -> np.ndarray:
     """The inspected picture or the drawing of a recording, RGB, at most `side_px` on a side."""
-    with _drawing:
+    with drawing:
         picture = open_picture(pictures.existing(shown_name(row)))
         return resize(picture, shown_size(picture.shape[:2], side_px))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
+from anomalyst.server.records.drawn import shows_defect
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 
@@ -74,7 +75,7 @@ def overruled(store: Store, product: str | None) -> set[str]:
         words, newest = _opinions(said), _newest(said)
         held = {by: row.id for by, (row, _) in newest.items()}
         for row, spoiled in reversed(words):
-            if row.kind == "mask" and spoiled == newest[row.by][1]:
+            if shows_defect(row) and spoiled == newest[row.by][1]:
                 held[row.by] = row.id
         disputed = _disputed(newest)
         found |= {row.id for row, _ in words if disputed or held[row.by] != row.id}
@@ -88,7 +89,7 @@ def opinion(row: CorrectionRow, seen: InspectionRow) -> bool | None:
     """
     if row.kind in ("right", "wrong") and seen.verdict in ("normal", "anomalous"):
         return (seen.verdict == "anomalous") == (row.kind == "right")
-    if row.kind == "mask":
+    if shows_defect(row):
         return bool(row.detail["boxes_xyxy"])
     if row.kind == "fine" and fine_all_over(row.detail["boxes_xyxy"], seen):
         return False
@@ -143,6 +144,6 @@ def _judged(said: Sequence[Said]) -> Judged | None:
     if words is None:
         return None
     spoiled = bool(opinion(*words))
-    painted = (row.detail for row, _ in said if row.kind == "mask" and row.detail["boxes_xyxy"])
+    painted = (row.detail for row, _ in said if shows_defect(row) and row.detail["boxes_xyxy"])
     mask = next((detail["mask"] for detail in painted), None) if spoiled else None
     return Judged(picture=words[1].picture, name=words[1].name, spoiled=spoiled, mask=mask)

@@ -1,0 +1,52 @@
+"""What a person draws on a picture: a defect or a part of the product, and how it was drawn."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self, get_args
+
+from anomalyst.errors import AnomalystError
+from anomalyst.server.storage.tables import CorrectionRow
+
+What = Literal["defect", "part"]
+Tool = Literal["click", "box", "brush", "eraser", "region"]
+LONGEST_LABEL = 80  # characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What is said of a mask beside its pixels; the detail of a correction of kind `mask`."""
+
+    what: What = "defect"
+    label: str = ""  # the kind of the defect, or the name of the part
+    tools: tuple[Tool, ...] = ()  # that drew it, in the order of their first use
+    prompts: Mapping[str, Any] = field(default_factory=dict)  # points_xy, labels, box_xyxy, text
+    iou: float | None = None  # that the segmenter predicted of its last answer
+
+    def __post_init__(self) -> None:
+        if self.what not in get_args(What):
+            raise AnomalystError(f"a mask shows a defect or a part; {self.what!r} is neither.")
+        if len(self.label) > LONGEST_LABEL or not self.label.isprintable():
+            raise AnomalystError(
+                f"the label {self.label[:20]!r} has {len(self.label)} characters; at most "
+                f"{LONGEST_LABEL} that can be printed are needed."
+            )
+
+    def as_detail(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self) | {"tools": list(self.tools), "prompts": dict(self.prompts)}
+
+    @classmethod
+    def of(cls, detail: Mapping[str, Any]) -> Self:
+        """From a correction's detail; masks painted before labels were kept show the defect."""
+        return cls(
+            what=detail.get("what", "defect"),
+            label=detail.get("label", ""),
+            tools=tuple(detail.get("tools", ())),
+            prompts=detail.get("prompts", {}),
+            iou=detail.get("iou"),
+        )
+
+
+def shows_defect(row: CorrectionRow) -> bool:
+    """Whether a correction is the mask of a defect: the mask of a part judges nothing."""
+    return row.kind == "mask" and row.detail.get("what", "defect") == "defect"
