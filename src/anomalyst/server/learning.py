@@ -2,12 +2,17 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anomalyst.errors import AnomalystError
+from anomalyst.io.pictures import open_picture
 from anomalyst.product_index import product_folder, read_record
 from anomalyst.server.errors import Busy, Conflict
 from anomalyst.server.jobs.tasks import JudgedPicture, Learn, Unlearn
+from anomalyst.server.records.documents import as_png
 from anomalyst.server.records.drawn import shows_defect
 from anomalyst.server.records.judged import Judged, Judgements, judgements
 from anomalyst.server.records.products import digest, summary
@@ -160,10 +165,19 @@ class Learning:
                 image=pictures.existing(one.picture),
                 picture=one.picture,
                 name=one.name,
-                mask=pictures.path(one.mask) if one.mask and one.mask in pictures else None,
+                mask=self._mask(one),
             )
             for one in some
         )
+
+    def _mask(self, one: Judged) -> Path | None:
+        """All that people drew as defects of a picture, as one file; None: nothing is kept."""
+        pictures = self.service.pictures
+        paths = [pictures.path(name) for name in one.masks if name in pictures]
+        if len(paths) < 2:
+            return paths[0] if paths else None
+        whole = np.logical_or.reduce([open_picture(path)[..., 0] > 127 for path in paths])
+        return pictures.path(pictures.keep(as_png(whole), ".png"))
 
 
 def _pictures(count: int) -> str:

@@ -132,7 +132,7 @@ def read(path: Path) -> Exchanged:
         except AnomalystError as error:
             found.refused.append(str(error))
             continue
-        label = "" if one.defect == UNSAID else (one.defect or "").replace("_", " ")
+        label = "" if one.defect in (UNSAID, SEVERAL) else (one.defect or "").replace("_", " ")
         drawn = Drawn(mask=packed(mask), label=label)
         found.pictures.append(
             DrawnPicture(
