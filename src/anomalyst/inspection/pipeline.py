@@ -105,7 +105,7 @@ class Pipeline:
             decision = self.decide(evidence, pose, product, rate)
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None and product.sense is None:  # learnt from photographs
-                regions = with_kinds(self.kinds, regions, views, evidence)
+                regions = with_kinds(self.kinds, regions, views, evidence, product.kinds)
             regions, unread = self.with_parts(regions, views, product, pose)
             seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
         return Inspection(

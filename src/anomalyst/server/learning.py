@@ -12,6 +12,7 @@ from anomalyst.io.pictures import open_picture
 from anomalyst.product_index import product_folder, read_record
 from anomalyst.server.errors import Busy, Conflict
 from anomalyst.server.jobs.tasks import JudgedPicture, Learn, Unlearn
+from anomalyst.server.kinds import forget_mask
 from anomalyst.server.records.documents import as_png
 from anomalyst.server.records.drawn import shows_defect
 from anomalyst.server.records.judged import Judged, Judgements, judgements
@@ -64,6 +65,8 @@ class Learning:
         Only of pictures that it has learnt already. Where too little is left, or that cannot be
         learnt or is not better than nothing, it is all unlearnt.
         """
+        if shows_defect(row):
+            forget_mask(self.service, row, by=by)
         name = row.product
         judges = row.kind in JUDGING or shows_defect(row)
         if not judges or name not in self.service.product_names():

@@ -51,6 +51,7 @@ class Region(BaseModel):
     kind: str | None
     part: Literal["missing", "extra"] | None = None
     where: str = Field(default="", description="of a recording: times and channels, in words")
+    called: str = Field(default="", description="what people call such defects of this product")
 
 
 class Inspection(OfRow):

@@ -177,7 +177,7 @@ def _found(region: Region, size_hw: tuple[int, int]) -> Drawn:
     x0, y0, x1, y1 = region.box_xyxy
     whole = np.ones((y1 - y0, x1 - x0), bool)
     mask = region.mask or packed(whole, size_hw, region.box_xyxy)
-    return Drawn(mask=mask, label=region.kind or "", score=region.peak)
+    return Drawn(mask=mask, label=region.called or region.kind or "", score=region.peak)
 
 
 def done_inspections(store: Store, wanted: Filter) -> Iterator[InspectionRow]:

@@ -138,6 +138,26 @@ class Learn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedDefect:
+    """A defect that people drew on a picture, and what they call it."""
+
+    image: Path
+    name: str  # what its sender calls the picture
+    mask: Path
+    label: str
+    corrections: tuple[str, ...]  # that drew it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnKinds:
+    """What people call a product's defects, in place of what was so learnt; nothing: forget it."""
+
+    product: str
+    named: tuple[NamedDefect, ...]
+    keep: bool = True  # False: figures only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unlearn:
     """Undo `Learn`."""
 
@@ -156,5 +176,6 @@ Task = (
     | Resemble
     | Segment
     | Learn
+    | LearnKinds
     | Unlearn
 )

@@ -21,10 +21,11 @@ from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import encoded
 from anomalyst.product import Product, put_back
-from anomalyst.product_index import RECORD, check_name, product_folder
+from anomalyst.product_index import BEFORE, RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.jobs.judged_learning import learn_judged, without_judgements
+from anomalyst.server.jobs.kinds_learning import learn_kinds
 from anomalyst.server.jobs.tasks import (
     Accept,
     Ask,
@@ -32,6 +33,7 @@ from anomalyst.server.jobs.tasks import (
     Embed,
     Inspect,
     Learn,
+    LearnKinds,
     Named,
     Resemble,
     Segment,
@@ -237,6 +239,18 @@ class Model:
                 learnt.after.save(self.config.products / product.name, before.folder)
             self._products.pop(product.name, None)
         return learnt.figures
+
+    @_do.register
+    def _(self, task: LearnKinds, say: Say) -> dict[str, Any]:
+        product = self._product(task.product)
+        kinds, figures = learn_kinds(self.inspector, product, task, say)
+        if task.keep and (kinds is not None or not task.named):
+            product.kinds = kinds
+            assert product.folder is not None  # it was loaded
+            before = product.folder / BEFORE  # what `Unlearn` puts back stays
+            product.save(product.folder, before if before.exists() else None)
+            self._products.pop(product.name, None)
+        return figures
 
     @_do.register
     def _(self, task: Unlearn, say: Say) -> dict[str, Any]:  # noqa: ARG002
