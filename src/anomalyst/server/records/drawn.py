@@ -5,7 +5,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from anomalyst.errors import AnomalystError
-from anomalyst.server.storage.tables import CorrectionRow
+from anomalyst.io.masks import packed
+from anomalyst.io.pictures import open_mask
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
+from anomalyst.types import Mask
 
 What = Literal["defect", "part"]
 Tool = Literal["click", "box", "brush", "eraser", "region"]
@@ -50,3 +54,30 @@ class Drawn:
 def shows_defect(row: CorrectionRow) -> bool:
     """Whether a correction is the mask of a defect: the mask of a part judges nothing."""
     return row.kind == "mask" and row.detail.get("what", "defect") == "defect"
+
+
+def drawn_masks(store: Store, seen: InspectionRow) -> list[tuple[CorrectionRow, Mask | None]]:
+    """The masks of an inspection that were not undone, the oldest first.
+
+    None in place of a mask whose file is gone.
+    """
+    said = [one for one in store.corrections(inspection=seen.id) if one.kind == "mask"]
+    kept = [one for one in reversed(said) if one.undone_at is None]
+    return [(one, _mask(one, seen, store)) for one in kept]
+
+
+def labels_of(store: Store, product: str) -> list[str]:
+    """What people called defects and parts of a product, each once, the newest first."""
+    called = (one.detail.get("label") for one in store.corrections(product=product))
+    return list(dict.fromkeys(label for label in called if label))
+
+
+def _mask(one: CorrectionRow, seen: InspectionRow, store: Store) -> Mask | None:
+    if "rle" in one.detail:
+        return Mask.from_dict(one.detail["rle"])
+    name, record = one.detail["mask"], seen.record or {}
+    if name not in store.pictures:
+        return None
+    # Painted before run lengths were kept beside the file.
+    size_hw = record["height_px"], record["width_px"]
+    return packed(open_mask(store.pictures.path(name), size_hw))
