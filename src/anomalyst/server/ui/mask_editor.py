@@ -13,7 +13,9 @@ from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui.components import render
 from anomalyst.server.ui.context import Bench, shows_errors
 
-SCRIPTS = ("mask_bits.js", "mask_canvas.js", "mask_session.js", "mask_editor.js")
+SCRIPTS = tuple(
+    f"masks/{name}.js" for name in ("bits", "canvas", "session", "marks", "pointer", "editor")
+)
 NONE = "<p class='an-hint'>Masks are drawn on a photograph that was inspected.</p>"
 KEPT, REMOVED = "The mask is kept.", "The mask is removed."
 TOOLS = (  # name, text, key, label

@@ -1,12 +1,10 @@
-// The mask editor: tools, keys and fingers on one picture. mask_session.js knows what is drawn,
-// mask_canvas.js shows it.
+// The mask editor: tools, keys and fingers on one picture. session.js knows what is drawn,
+// canvas.js shows it.
 (function () {
   window.anomalyst = window.anomalyst || {};
 
   const KEYS = { a: "plus", s: "minus", x: "box", b: "brush", e: "eraser", h: "pan" };
   const COLOURS = { now: "255,214,10", defect: "255,82,99", part: "76,141,255" };
-  const TOUCH_MARGIN_PX = 6; // a finger that moves less has tapped
-  const STEP_PX = 12; // that an arrow key moves the crosshair by; with Shift: 1
 
   class MaskEditor {
     constructor(root, told) {
@@ -15,8 +13,7 @@
       this.dialog = root.querySelector("dialog");
       this.find = (name) => this.dialog.querySelector(`[data-part=${name}]`);
       this.stage = this.find("canvas");
-      this.pointers = new Map();
-      this.drag = this.pinch = this.cursor = null;
+      this.pointer = new anomalyst.MaskPointer(this);
     }
 
     async open() {
@@ -25,7 +22,7 @@
       this.canvas.layers = [
         { bits: this.session.savedBits, colours: [] }, { bits: this.session.bits, colours: [null, COLOURS.now] },
       ];
-      this.canvas.marks = (context) => this._marks(context);
+      this.canvas.marks = (context) => anomalyst.drawMarks(context, this);
       this.dialog.showModal();
       this._listen();
       this.canvas.resize();
@@ -126,66 +123,6 @@
       this.find("none").hidden = saved.length > 0;
     }
 
-    // Points, the box, regions found, and the brush, over the masks.
-    _marks(context) {
-      const { canvas, session } = this, { points, box } = session.state;
-      const outline = ([x0, y0, x1, y1], colour, dashes) => {
-        const [left, top] = canvas.toScreen(x0, y0);
-        context.setLineDash(dashes);
-        context.lineWidth = 1.5;
-        context.strokeStyle = colour;
-        context.strokeRect(left, top, (x1 - x0) * canvas.scale, (y1 - y0) * canvas.scale);
-        context.setLineDash([]);
-        return [left, top];
-      };
-      context.font = "700 12px ui-monospace, monospace";
-      this.about.regions.forEach((region, index) => {
-        const [left, top] = outline(region.box_xyxy, "rgba(64,224,255,.75)", [3, 4]);
-        context.fillStyle = "#111";
-        context.fillRect(left - 1, top - 15, 15, 15);
-        context.fillStyle = "#40e0ff";
-        context.fillText(index + 1, left + 3, top - 4);
-      });
-      if (box) outline(box, "#fff", []);
-      if (this.drag && this.drag.box) outline(this.drag.box, "#fff", [6, 4]);
-      for (const { x, y, positive } of points) {
-        const [left, top] = canvas.toScreen(x, y);
-        context.beginPath();
-        context.arc(left, top, 7, 0, 2 * Math.PI);
-        context.fillStyle = positive ? "#12a150" : "#d3273a";
-        context.fill();
-        context.strokeStyle = "#fff";
-        context.lineWidth = 2;
-        context.stroke();
-        context.beginPath();
-        context.moveTo(left - 3.5, top);
-        context.lineTo(left + 3.5, top);
-        if (positive) {
-          context.moveTo(left, top - 3.5);
-          context.lineTo(left, top + 3.5);
-        }
-        context.stroke();
-      }
-      if (this.cursor) this._crosshair(context, this.cursor);
-    }
-
-    _crosshair(context, [x, y]) {
-      const round = this.tool === "brush" || this.tool === "eraser";
-      for (const [colour, width] of [["rgba(0,0,0,.7)", 3], ["#fff", 1.2]]) {
-        context.strokeStyle = colour;
-        context.lineWidth = width;
-        context.beginPath();
-        if (round) context.arc(x, y, this.radius, 0, 2 * Math.PI);
-        else if (this.arrows || this.tool === "box") {
-          for (const [dx, dy] of [[9, 0], [0, 9]]) {
-            context.moveTo(x - dx, y - dy);
-            context.lineTo(x + dx, y + dy);
-          }
-        }
-        context.stroke();
-      }
-    }
-
     get radius() {
       return Number(this.find("radius").value);
     }
@@ -197,10 +134,10 @@
       const { state } = this.session;
       const place = { x: Math.round(10 * x) / 10, y: Math.round(10 * y) / 10, positive };
       this.session.state = { ...state, points: [...state.points, place] };
-      await this._ask("click");
+      await this.ask("click");
     }
 
-    async _ask(tool) {
+    async ask(tool) {
       const { session, canvas } = this;
       canvas.draw();
       const view = session.viewFor(canvas.visible(), canvas.scale / canvas.fitting);
@@ -221,8 +158,13 @@
         this.say(`Region ${index + 1} as it was found; correct it, or save.`);
         return;
       }
-      this.session.state = { ...this.session.state, points: [], box: [...region.box_xyxy], painted: false };
-      await this._ask("region");
+      await this.askBox([...region.box_xyxy], "region");
+    }
+
+    // What the box holds, in place of what was clicked before.
+    async askBox(box, tool) {
+      this.session.state = { ...this.session.state, points: [], box, painted: false };
+      await this.ask(tool);
     }
 
     async keep(what) {
@@ -230,6 +172,7 @@
       await this._try(async () => {
         const kept = await this.session.keep(what, this.find("label").value.trim());
         this.touched = { id: kept.id, kept: true };
+        this.find("label").value = "";
         this.say(`Kept as ${what}${kept.label ? ` "${kept.label}"` : ""}, ${kept.area_px.toLocaleString("en")} px.`);
       });
       this.stage.focus();
@@ -251,7 +194,7 @@
     }
 
     // More of the picture's own pixels, once what is seen stays for a moment.
-    _sharpen() {
+    sharpen() {
       clearTimeout(this._later);
       this._later = setTimeout(() => this._try(async () => {
         const { canvas, session } = this, shown = canvas.picture;
@@ -272,13 +215,7 @@
       this._stop = new AbortController();
       const on = (target, name, handler, options = {}) =>
         target.addEventListener(name, handler, { signal: this._stop.signal, ...options });
-      for (const name of ["down", "move", "up", "cancel", "leave"]) on(this.stage, `pointer${name}`, (event) => this[`_${name}`](event));
-      on(this.stage, "contextmenu", (event) => event.preventDefault());
-      on(this.stage, "wheel", (event) => {
-        event.preventDefault();
-        this.canvas.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), event.offsetX, event.offsetY);
-        this._sharpen();
-      }, { passive: false });
+      this.pointer.listen(on);
       on(this.dialog, "click", (event) => this._button(event));
       on(this.dialog, "input", (event) => {
         if (event.target.dataset.part === "opacity") this.canvas.opacity = Number(event.target.value);
@@ -288,115 +225,6 @@
       on(this.dialog, "close", () => this._closed());
       this._watch = new ResizeObserver(() => this.canvas.resize());
       this._watch.observe(this.stage);
-    }
-
-    _at(event) {
-      const frame = this.stage.getBoundingClientRect();
-      return [event.clientX - frame.left, event.clientY - frame.top];
-    }
-
-    _down(event) {
-      event.preventDefault();
-      this.stage.focus();
-      this.arrows = false;
-      this.stage.setPointerCapture(event.pointerId);
-      const at = this._at(event);
-      this.pointers.set(event.pointerId, at);
-      if (this.pointers.size === 2) {
-        this._drop(); // a second finger: both zoom and pan, and what the first began is taken back
-        this.pinch = [...this.pointers.values()];
-        return;
-      }
-      if (this.pinch) return;
-      const pans = this.tool === "pan" || event.button === 1 || this.space;
-      const against = event.button === 2 || event.altKey || event.shiftKey;
-      const tool = pans ? "pan" : this.tool;
-      this.drag = { tool, from: at, last: at, moved: false, against };
-      if (tool === "brush" || tool === "eraser") this._stroke(at);
-    }
-
-    _move(event) {
-      const at = this._at(event);
-      this.cursor = event.pointerType === "touch" && !this.pointers.size ? null : at;
-      if (this.pointers.has(event.pointerId)) this.pointers.set(event.pointerId, at);
-      if (this.pinch && this.pointers.size === 2) return this._pinched();
-      const { drag } = this;
-      if (drag) {
-        drag.moved = drag.moved || Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > TOUCH_MARGIN_PX;
-        if (drag.tool === "pan") this.canvas.pan(at[0] - drag.last[0], at[1] - drag.last[1]);
-        if (drag.tool === "box") drag.box = this._box(drag.from, at);
-        if (drag.tool === "brush" || drag.tool === "eraser") this._stroke(at);
-        drag.last = at;
-      }
-      this.canvas.draw();
-    }
-
-    _up(event) {
-      this.pointers.delete(event.pointerId);
-      if (this.pinch) {
-        if (!this.pointers.size) this.pinch = null;
-        this._sharpen();
-        return;
-      }
-      const { drag } = this;
-      this.drag = null;
-      if (!drag) return;
-      if (drag.tool === "pan") this._sharpen();
-      if (drag.tool === "brush" || drag.tool === "eraser") this.session.record(drag.tool);
-      if (drag.tool === "plus" || drag.tool === "minus") {
-        if (!drag.moved) this.click(drag.from, (drag.tool === "plus") !== drag.against);
-      }
-      if (drag.tool === "box" && drag.moved) {
-        this.session.state = { ...this.session.state, box: drag.box };
-        this._ask("box");
-      }
-      if (event.pointerType === "touch") this.cursor = null;
-      this.canvas.draw();
-    }
-
-    _cancel(event) {
-      this.pointers.delete(event.pointerId);
-      if (!this.pointers.size) this.pinch = null;
-      this._drop();
-    }
-
-    _leave() {
-      if (!this.drag && !this.arrows) this.cursor = null;
-      this.canvas.draw();
-    }
-
-    // What a finger began is not meant.
-    _drop() {
-      if (this.drag && (this.drag.tool === "brush" || this.drag.tool === "eraser")) this.session._restore();
-      this.drag = null;
-    }
-
-    _pinched() {
-      const [a, b] = [...this.pointers.values()], [c, d] = this.pinch;
-      const far = ([p, q], [r, s]) => Math.hypot(p - r, q - s);
-      const middle = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
-      this.canvas.zoom(far(a, b) / Math.max(1, far(c, d)), ...middle);
-      this.canvas.pan(middle[0] - (c[0] + d[0]) / 2, middle[1] - (c[1] + d[1]) / 2);
-      this.pinch = [a, b];
-    }
-
-    _stroke(at) {
-      const { canvas, session, drag } = this;
-      const value = drag.tool === "brush" && !drag.against ? 1 : 0;
-      session.stop();
-      session.bits.stroke(canvas.toPicture(...drag.last), canvas.toPicture(...at), this.radius / canvas.scale, value);
-      drag.last = at;
-      canvas.draw();
-    }
-
-    _box(from, to) {
-      const [ax, ay] = this.canvas.toPicture(...from), [bx, by] = this.canvas.toPicture(...to);
-      const inside = (at, most) => Math.round(Math.min(most, Math.max(0, at)));
-      const { wide, high } = this.about;
-      return [
-        inside(Math.min(ax, bx), wide), inside(Math.min(ay, by), high),
-        inside(Math.max(ax, bx), wide), inside(Math.max(ay, by), high),
-      ];
     }
 
     _button(event) {
@@ -413,7 +241,7 @@
     _act(act) {
       const zoom = (factor) => {
         this.canvas.zoom(factor);
-        this._sharpen();
+        this.sharpen();
       };
       const acts = {
         undo: () => this.session.undo(), redo: () => this.session.redo(), clear: () => this.session.wipe(),
@@ -450,34 +278,7 @@
           this.canvas.draw();
         });
       }
-      if (event.target === this.stage) this._crosshairKey(event, does);
-    }
-
-    // Arrows move a crosshair, Space clicks there or paints a dot: no mouse is needed.
-    _crosshairKey(event, does) {
-      const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-      const [wide, high] = this.canvas.size;
-      const at = this.cursor || [wide / 2, high / 2];
-      if (arrows[event.key]) {
-        const step = event.shiftKey ? 1 : STEP_PX, [dx, dy] = arrows[event.key];
-        const within = (one, most) => Math.min(most, Math.max(0, one));
-        does(() => {
-          this.arrows = true;
-          this.cursor = [within(at[0] + dx * step, wide), within(at[1] + dy * step, high)];
-          this.canvas.draw();
-        });
-      }
-      if (event.key === " ") does(() => this._here(at));
-    }
-
-    _here(at) {
-      if (this.tool === "plus" || this.tool === "minus") this.click(at, this.tool === "plus");
-      if (this.tool === "brush" || this.tool === "eraser") {
-        this.drag = { tool: this.tool, last: at };
-        this._stroke(at);
-        this.drag = null;
-        this.session.record(this.tool);
-      }
+      if (event.target === this.stage && this.pointer.key(event)) event.preventDefault();
     }
   }
 

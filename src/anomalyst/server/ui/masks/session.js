@@ -5,6 +5,7 @@
 
   const VIEWED_FROM = 2; // times the whole picture, from which only what is seen is segmented
   const VIEW_LEAST_PX = 64;
+  const NOTHING = Object.freeze({ points: [], box: null, answer: null, painted: false, tools: [], runs: null });
 
   anomalyst.MaskSession = class {
     constructor(about, changed) {
@@ -15,16 +16,16 @@
       this.savedBits = new anomalyst.MaskBits(about.wide, about.high); // value: number in `saved`
       this.view = null; // what the segmenter looked at last
       this.timing = {};
-      this.forget();
+      this.asked = null; // what the server has not answered yet
+      this._begin();
     }
 
-    // Begin anew: nothing is drawn, nothing can be undone.
-    forget() {
-      this.state = { points: [], box: null, answer: null, painted: false, tools: [], runs: null };
+    // Nothing is drawn, and nothing can be undone.
+    _begin() {
+      this.state = NOTHING;
       this.steps = [];
       this.undone = [];
       this.bits.clear();
-      this.changed();
     }
 
     get empty() {
@@ -97,7 +98,7 @@
       } catch (problem) {
         if (problem.name === "AbortError" || (this.asked && this.asked !== asked)) return false;
         this.asked = null;
-        this._restore(); // the click that was refused is taken back
+        this.restore(); // the click that was refused is taken back
         throw problem;
       }
     }
@@ -105,6 +106,14 @@
     stop() {
       if (this.asked) this.asked.abort();
       this.asked = null;
+    }
+
+    // A click that is not answered yet is taken back; whether there was one.
+    halt() {
+      const waited = this.asked !== null;
+      this.stop();
+      if (waited) this.restore();
+      return waited;
     }
 
     another() {
@@ -123,7 +132,7 @@
 
     // A region's own mask in place of what is drawn.
     take(mask) {
-      this.stop();
+      this.halt();
       this.state = { ...this.state, points: [], box: null, answer: null, painted: true };
       this.bits.clear();
       this.bits.fill(anomalyst.unpackRuns(mask.counts));
@@ -141,32 +150,33 @@
     }
 
     undo() {
-      if (this.asked) this.stop(); // the click that is not answered yet is what is taken back
-      else if (this.steps.length) this.undone.push(this.steps.pop());
-      this._restore();
+      if (this.halt()) return;
+      if (this.steps.length) this.undone.push(this.steps.pop());
+      this.restore();
     }
 
     redo() {
-      this.stop();
+      this.halt();
       if (this.undone.length) this.steps.push(this.undone.pop());
-      this._restore();
+      this.restore();
     }
 
     // Nothing is drawn; that can be undone.
     wipe() {
-      this.stop();
+      this.halt();
       if (this.empty) return;
-      this.state = { points: [], box: null, answer: null, painted: false, tools: [] };
+      this.state = NOTHING;
       this.bits.clear();
       this.record();
     }
 
     async keep(what, label) {
+      this.halt();
       const { state } = this;
       const iou = this.chosen ? this.chosen.iou : null;
       const body = { mask: this._mask(), what, label, tools: state.tools, prompts: this._prompts(), iou };
       const kept = await (await this.request(`${this.path}/masks`, body)).json();
-      this.forget();
+      this._begin();
       await this.load();
       return kept;
     }
@@ -185,9 +195,9 @@
       this.changed();
     }
 
-    _restore() {
+    restore() {
       const last = this.steps[this.steps.length - 1];
-      this.state = last || { points: [], box: null, answer: null, painted: false, tools: [] };
+      this.state = last || NOTHING;
       this.bits.clear();
       if (last) this.bits.fill(last.runs);
       this.changed();
