@@ -88,8 +88,9 @@
         const { candidates, encode_ms, prompt_ms } = await answer.json();
         if (this.asked !== asked) return false;
         this.asked = null;
-        if (!candidates.length) throw new Error("Nothing was found there; click elsewhere, or paint it.");
-        const found = candidates.map(({ mask, iou }) => ({ runs: anomalyst.unpackRuns(mask.counts), iou }));
+        const answers = candidates.map(({ mask, iou }) => ({ runs: anomalyst.unpackRuns(mask.counts), iou }));
+        const found = answers.filter(({ runs }) => runs.length > 1); // an empty one is no answer
+        if (!found.length) throw new Error("Nothing was found there; click elsewhere, or paint it.");
         this.state = { ...this.state, points, box, painted: false, answer: { found, view, chosen: 0 } };
         this._apply();
         this.record(tool);
