@@ -6,14 +6,14 @@ import numpy as np
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import Box, FloatBox, resize
-from anomalyst.io.masks import packed, unpacked
-from anomalyst.io.pictures import encoded, open_mask, open_picture
+from anomalyst.io.masks import unpacked
+from anomalyst.io.pictures import encoded, open_picture
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import NotFound
 from anomalyst.server.jobs.tasks import Segment
 from anomalyst.server.records.documents import drawing
-from anomalyst.server.records.drawn import Drawn
+from anomalyst.server.records.drawn import Drawn, drawn_masks
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 from anomalyst.types import Mask
@@ -81,28 +81,8 @@ class Masking:
         return self.corrections.outline(id, drawn_mask, drawn, by=by)
 
     def masks(self, id: str) -> list[tuple[CorrectionRow, Mask | None]]:
-        """The masks of an inspection that were not undone, the oldest first.
-
-        None in place of a mask whose file is gone.
-        """
-        row = self.service.done_row(id)
-        said = self.service.store.corrections(inspection=id)
-        kept = [one for one in said if one.kind == "mask" and one.undone_at is None]
-        return [(one, self._mask(one, row)) for one in sorted(kept, key=lambda one: one.id)]
-
-    def labels(self, product: str) -> list[str]:
-        """What people called defects and parts of a product, each once, the newest first."""
-        said = self.service.store.corrections(product=product)
-        called = [one.detail.get("label") for one in said if one.kind == "mask"]
-        return list(dict.fromkeys(label for label in called if label))
-
-    def _mask(self, one: CorrectionRow, row: InspectionRow) -> Mask | None:
-        if "rle" in one.detail:
-            return Mask.from_dict(one.detail["rle"])
-        name = one.detail["mask"]  # painted before run lengths were kept beside the file
-        if name not in self.service.pictures:
-            return None
-        return packed(open_mask(self.service.pictures.path(name), _size_hw(row)))
+        """The masks of an inspection that were not undone, the oldest first; see `drawn_masks`."""
+        return drawn_masks(self.service.store, self.service.done_row(id))
 
     def _row(self, id: str) -> InspectionRow:
         """An inspection of a photograph that is done, and whose picture is still there."""
