@@ -190,12 +190,14 @@ def test_what_matches_nothing_is_listed_and_the_rest_goes_on(bench, record, tmp_
     (tmp_path / "theirs.json").write_text(json.dumps(data))
     come = ["store", "import", tmp_path / "theirs.json", "--format", "coco", "--by", "zoe"]
     said = run(*come, "--product", "flange", *record)
-    assert said.exit_code == 2 and "1 masks taken in" in said.output, said.output
+    assert said.exit_code == 2 and "1 mask taken in" in said.output, said.output
     assert "stranger.png: product 'flange' inspected no such picture" in said.output
     assert "annotation 98: its RLE is of size [9, 9]" in said.output
     [row] = [row for row, _ in not_undone(bench.store, "flange") if row.by == "zoe"]
     assert row.inspection == bench.rows["disc-1.png"].id
     bench.store.mark_correction(row.id, undone_at=now())
+    unsaid = run(*come[:-1], " ", "--product", "flange", *record)
+    assert "say who drew" in str(unsaid.exception)
     nobody = run(*come, "--product", "nut", *record)
     assert isinstance(nobody.exception, AnomalystError) and "no inspection" in str(nobody.exception)
 
@@ -224,6 +226,7 @@ def test_a_picture_that_was_deleted_meanwhile_is_left_out_and_named(bench, recor
         (["export", "OUT", "--format", "coco", "--since", "2999-01-01"], "since 2999-01-01"),
         (["import", "no.json", "--format", "coco", "--product", "flange", "--by", "x"], "no such"),
         (["import", ".", "--format", "yolo", "--product", "flange", "--by", "x"], "is none of"),
+        (["export", "/dev/null/x", "--format", "mvtec"], "a file is in the way"),
         (["evaluate", "--product", "nut"], "nobody called a picture"),
     ],
 )

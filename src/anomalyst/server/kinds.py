@@ -81,7 +81,7 @@ def named_defects(service: Service, product: str) -> tuple[NamedDefect, ...]:
             continue
         of_kind: dict[str, list[Said]] = defaultdict(list)
         for pair in standing_defects(said):
-            if label := " ".join(Drawn.of(pair[0].detail).label.split()):
+            if label := " ".join(Drawn.of(pair[0].detail).label.lower().split()):
                 of_kind[label].append(pair)
         found += [one for some in of_kind.items() if (one := _named(service, *some)) is not None]
     return tuple(found)

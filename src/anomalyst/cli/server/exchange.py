@@ -62,7 +62,8 @@ def export(
         for left in one.left:
             say(f"Left out: {left}")
         found = f", {one.found} found regions" if predictions else ""
-        typer.echo(f"{one.folder}: {one.pictures} pictures, {one.masks} masks{found}.")
+        pictures = f"{one.pictures} picture{'' if one.pictures == 1 else 's'}"
+        typer.echo(f"{one.folder}: {pictures}, {_masks(one.masks)}{found}.")
 
 
 @opt.grouped
@@ -105,11 +106,15 @@ def import_masks(
     for sentence in done.refused:
         say(f"Refused: {sentence}")
     typer.echo(
-        f"{source}: {done.taken} masks taken in, {done.there} were there already, "
+        f"{source}: {_masks(done.taken)} taken in, {done.there} were there already, "
         f"{len(done.refused)} refused."
     )
     if done.refused:
         raise typer.Exit(2)
+
+
+def _masks(count: int) -> str:
+    return f"{count} mask{'' if count == 1 else 's'}"
 
 
 def _config(record: opt.Record, products: Path) -> "ServingConfig":

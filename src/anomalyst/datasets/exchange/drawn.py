@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from anomalyst.datasets.tables import read_text
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import disk_told, written_whole
 from anomalyst.io.masks import packed, unpacked
 from anomalyst.io.pictures import MAX_PIXELS
@@ -96,10 +96,10 @@ def joined(drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:
 def copied(one: DrawnPicture, target: Path) -> bool:
     """Copy a picture's file, unless its copy is there; returns whether it had to be.
 
-    Raises AnomalystError where the file is gone, or the disk refuses.
+    Raises PictureError where the file is gone, AnomalystError where the disk refuses.
     """
     if one.file is None or not one.file.is_file():
-        raise AnomalystError(f"{one.name}: the picture is no longer kept; it is left out.")
+        raise PictureError(one.name, "the picture is no longer kept; it is left out.")
     with disk_told(target):
         if target.is_file() and target.stat().st_size == one.file.stat().st_size:
             return False

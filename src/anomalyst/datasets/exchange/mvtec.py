@@ -20,7 +20,7 @@ from anomalyst.datasets.exchange.drawn import (
 from anomalyst.datasets.folders import NORMAL_NAMES
 from anomalyst.datasets.layouts import mvtec
 from anomalyst.datasets.tables import read_csv
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import disk_told, write_bytes, write_csv
 from anomalyst.io.masks import packed, unpacked
 from anomalyst.io.pictures import encoded, open_mask, open_picture
@@ -56,7 +56,7 @@ def write(
             copied(one, folder / place)
             if any(unpacked(d.mask).any() for d in _defects(one)):
                 _write_mask(_mask_place(folder, place), one)
-        except AnomalystError as error:
+        except PictureError as error:
             refused.append(str(error))
         on_picture()
     return refused

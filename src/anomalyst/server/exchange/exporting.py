@@ -10,7 +10,7 @@ import numpy as np
 
 from anomalyst.datasets.exchange import coco, label_studio, mvtec
 from anomalyst.datasets.exchange.drawn import Drawn, DrawnPicture, content_name, copied
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.masks import packed
 from anomalyst.product_index import product_names
 from anomalyst.server.records import products as taught
@@ -92,7 +92,7 @@ def _export(
         try:
             copied(one, folder / coco.IMAGES / one.copy_name)
             there.append(one)
-        except AnomalystError as error:
+        except PictureError as error:
             result.left.append(str(error))
         told(number, len(pictures))
     if there:

@@ -67,8 +67,10 @@ def take_in(
 
     A mask that is kept already, by whomever, is not kept again. Masks of one kind on one picture
     are one. What matches no inspection is refused with a sentence, the rest goes on. Raises
-    AnomalystError for a product without inspections.
+    AnomalystError for a product without inspections, and for nobody as `by`.
     """
+    if not by.strip():
+        raise AnomalystError("--by is empty; say who drew the masks.")
     store = corrections.store
     known = Inspected(store, product)
     kept = _kept(store, product)
