@@ -1,4 +1,4 @@
-"""The mask editor in a real browser: clicks, strokes, keys, fingers; what is kept is there again."""
+"""The mask editor in a real browser: clicks, strokes, keys, fingers; what is kept comes back."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,12 @@ import pytest
 from anomalyst.io.masks import packed, unpacked
 from anomalyst.server.client import Client
 from anomalyst.types import Mask
-from serving import CHROMIUM, DEFECT, drop
+from serving import CHROMIUM, DEFECT, drop, open_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 EDITOR = "document.querySelector('#inspect-masks .an-masks').anomalystEditor"
 CRACK = (75, 140)  # a place of the picture that lies in the fracture
+HOLE = (127, 130)  # and one in the large hole
 
 
 def open_editor(page) -> None:
@@ -41,22 +42,25 @@ def said(page, text: str) -> None:
     page.wait_for_selector(f"[data-part=said]:has-text('{text}')")
 
 
-def test_click_paint_erase_undo_keep_and_find_it_again(page, server):
-    drop(page, DEFECT)
-    page.wait_for_selector("#inspect-masks [data-masks-open]")
-    open_editor(page)
+def boxed_and_clicked(page) -> np.ndarray:
+    """A mask of the hole in the middle: by a box, then a click."""
     page.keyboard.press("x")
-    stroke(page, (50, 40), (100, 245))
-    said(page, "Found in")
+    stroke(page, (80, 80), (175, 175))
+    page.wait_for_function(f"{EDITOR}.session.steps.length === 1")
     boxed = drawn(page)
-    assert boxed.any() and not boxed[:, 102:].any()
+    assert boxed[127, 127] and not boxed[:, 177:].any()
     page.click("[data-tool=plus]")
-    page.mouse.click(*at(page, *CRACK))
+    page.mouse.click(*at(page, *HOLE))
     page.wait_for_function(f"{EDITOR}.session.steps.length === 2")
-    clicked = drawn(page)
-    assert clicked[CRACK[1], CRACK[0]]
-    assert "predicted IoU" in page.text_content("[data-part=iou]")
+    return drawn(page)
 
+
+def test_click_paint_erase_undo(page):
+    drop(page, DEFECT)
+    open_editor(page)
+    clicked = boxed_and_clicked(page)
+    assert clicked[HOLE[1], HOLE[0]]
+    assert "predicted IoU" in page.text_content("[data-part=iou]")
     page.keyboard.press("b")
     stroke(page, (150, 40), (200, 40))
     painted = drawn(page)
@@ -72,6 +76,11 @@ def test_click_paint_erase_undo_keep_and_find_it_again(page, server):
     page.click("[data-part=undo]")
     assert (drawn(page) == clicked).all()
 
+
+def test_what_is_kept_is_there_again_until_it_is_removed(page, server):
+    drop(page, DEFECT)
+    open_editor(page)
+    clicked = boxed_and_clicked(page)
     page.fill("[data-part=label]", "scratch")
     page.click("[data-part=defect]")
     said(page, 'Kept as defect "scratch"')
@@ -85,7 +94,6 @@ def test_click_paint_erase_undo_keep_and_find_it_again(page, server):
     page.wait_for_selector("#inspect-said :text('The mask is kept')")
     page.wait_for_selector("#inspect-view .an-reviewed:has-text('marked right')")
     page.wait_for_selector("#inspect-view .an-drawn", state="attached")
-
     with Client(server.address) as client:
         newest = next(client.history(product="flange"))
         first, second = client.masks(newest.id)
@@ -94,19 +102,38 @@ def test_click_paint_erase_undo_keep_and_find_it_again(page, server):
     assert (unpacked(Mask.from_dict(first["mask"])) == clicked).all()
     assert (unpacked(Mask.from_dict(second["mask"])) == part).all()
 
-    page.click("#inspect-masks [data-masks-open]")  # all is fetched anew
-    page.wait_for_selector("[data-part=saved] li >> nth=1")
-    assert "defect: scratch" in page.text_content("[data-part=saved] li >> nth=0")
-    page.click(f"[data-remove='{first['id']}']")
+    open_page(page, server, "history")
+    page.click("#history-table [role=gridcell]:has-text('fracture-001.jpg') >> nth=0")
+    page.wait_for_selector("#history-view .an-drawn", state="attached")
+    page.goto(server.address)
+    page.wait_for_function("document.querySelector('#inspect-product input')?.value")
+    drop(page, DEFECT)  # another inspection: nothing is drawn on it yet
+    page.wait_for_selector("#inspect-masks :text('none drawn yet')")
+
+
+def test_masks_are_removed_in_the_editor_and_by_undo(page):
+    drop(page, DEFECT)
+    open_editor(page)
+    page.keyboard.press("b")
+    for y in (60, 160):
+        stroke(page, (120, y), (180, y))
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"[data-part=saved] li >> nth={y // 160}")
+    page.click("[data-part=saved] [data-remove] >> nth=0")
     said(page, "Removed")
+    assert page.locator("[data-part=saved] li").count() == 1
+    page.keyboard.press("b")
+    stroke(page, (20, 20), (60, 20))
+    page.keyboard.press("Enter")
+    said(page, "Kept as defect")
     page.click("[data-act=close]")
+    page.wait_for_selector("#inspect-masks :text('2 drawn')")
+    page.click("#inspect-undo")
     page.wait_for_selector("#inspect-masks :text('1 drawn')")
-    page.click("#inspect-undo")  # of the part: the last that was kept is gone from the page, too
 
 
 def test_what_cannot_be_is_told_and_taken_back(page):
     drop(page, DEFECT)
-    page.wait_for_selector("#inspect-masks [data-masks-open]")
     open_editor(page)
     page.mouse.click(*at(page, *CRACK))
     said(page, "Found in")
@@ -123,7 +150,6 @@ def test_what_cannot_be_is_told_and_taken_back(page):
 
 def test_keys_alone_are_enough(page):
     drop(page, DEFECT)
-    page.wait_for_selector("#inspect-masks [data-masks-open]")
     page.focus("#inspect-masks [data-masks-open]")
     page.keyboard.press("Enter")
     said(page, "Click on the thing")
@@ -138,9 +164,10 @@ def test_keys_alone_are_enough(page):
     zoomed = page.evaluate(f"{EDITOR}.canvas.scale / {EDITOR}.canvas.fitting")
     assert zoomed == pytest.approx(2.25)
     page.keyboard.press("0")
-    page.keyboard.press("1")  # the region that was found: its box is asked about
-    page.wait_for_function(f"{EDITOR}.session.state.tools.includes('region')")
-    assert drawn(page).any()
+    with page.expect_request("**/segment") as asked:
+        page.keyboard.press("1")  # the region that was found: its box is asked about
+    box = page.evaluate(f"{EDITOR}.about.regions[0].box_xyxy")
+    assert asked.value.post_data_json["box_xyxy"] == box
     page.keyboard.press("Escape")
     assert not drawn(page).any() and page.locator("dialog[open]").count() == 1
     page.keyboard.press("Escape")

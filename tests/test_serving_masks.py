@@ -235,5 +235,5 @@ def test_a_page_asks_with_a_pass_that_dies_with_its_key(tmp_path):
 
 def test_a_segmenter_that_is_none_is_refused_before_the_server_starts(refused, tmp_path):
     said = refused("serve", "--segmenter", "sma", "--home", tmp_path / "new")
-    assert "--segmenter sma: is none of default, grabcut, sam:DIR" in said
+    assert "--segmenter sma: is none of default, grabcut, run:DIR and sam:DIR" in said
     assert not (tmp_path / "new").exists()

@@ -58,11 +58,11 @@ class ServingConfig:
             )
         kind, _, folder = self.segmenter.partition(":")
         if self.segmenter not in ("default", "grabcut") and not (
-            kind == "sam" and (Path(folder) / "config.json").is_file()
+            kind in ("run", "sam") and folder and Path(folder).expanduser().is_dir()
         ):
             raise AnomalystError(
-                f"--segmenter {self.segmenter}: is none of default, grabcut, sam:DIR with the "
-                "folder of a saved model."
+                f"--segmenter {self.segmenter}: is none of default, grabcut, run:DIR and sam:DIR "
+                "with a folder that is there."
             )
         if not 0 <= self.port < 65536:
             raise AnomalystError(f"--port {self.port}: a number from 0 to 65535 is needed.")

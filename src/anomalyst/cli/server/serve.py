@@ -32,7 +32,8 @@ def serve(
         Option(metavar="DIR", help="A second language model: people rank its answers, too."),
     ] = None,
     segmenter: Annotated[
-        str, Option(metavar="NAME", help="What draws masks by clicks: default, sam:DIR, grabcut.")
+        str,
+        Option(metavar="NAME", help="Draws masks by clicks: default, run:DIR, sam:DIR, grabcut."),
     ] = "default",
     keys: Annotated[bool, Option("--keys", help="Requests need a key (`store key`).")] = False,
     keep_days: Annotated[

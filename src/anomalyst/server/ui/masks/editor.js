@@ -144,7 +144,7 @@
       await this._try(async () => {
         if (await session.ask(tool, view)) {
           const { click_ms } = session.timing;
-          this.say(`Found in ${Math.round(click_ms)} ms. Click again to add (A) or take away (S), or save.`);
+          this.say(`Found in ${Math.round(click_ms)} ms; click again to add or take away, or save.`);
         }
       });
     }
