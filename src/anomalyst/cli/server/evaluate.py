@@ -32,8 +32,7 @@ def evaluate(
     Image AUROC of the pictures called spoiled and fine; pixel AUROC and AUPRO of the maps that
     the record keeps against the defects that people drew. Each picture counts as it was last
     inspected before anybody judged it. The JSON has pixel AP and AUPRO 0.05, too.
-    `anomalyst evaluate` does the
-    same with a data set.
+    `anomalyst evaluate` does the same with a data set.
 
     Example: anomalyst store evaluate --product bolt
     """

@@ -52,6 +52,7 @@ class Region(BaseModel):
     part: Literal["missing", "extra"] | None = None
     where: str = Field(default="", description="of a recording: times and channels, in words")
     called: str = Field(default="", description="what people call such defects of this product")
+    mask: "MaskRLE | None" = None
 
 
 class Inspection(OfRow):
