@@ -76,3 +76,30 @@ def refused(capsys, monkeypatch):
         return printed.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, on a machine that has it."""
+    pytest.importorskip("playwright")
+    from playwright.sync_api import sync_playwright
+
+    from serving import CHROMIUM
+
+    with sync_playwright() as play:
+        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page Inspect of the server, once its product is there."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = context.new_page()
+    found.set_default_timeout(20_000)
+    found.goto(server.address)
+    found.wait_for_selector("#inspect-drop input[type=file]", state="attached")
+    found.wait_for_function("document.querySelector('#inspect-product input')?.value")
+    yield found
+    context.close()

@@ -90,6 +90,7 @@ class Region:
     kind: str | None = None
     part: Part | None = None  # beside the good pictures: one is missing here, or one too many lies
     where: str = ""  # of a recording: the time and channels of the box, in words
+    called: str = ""  # what people call such defects of this product, where they taught it
     mask: Mask | None = None  # its crisp outline, where a segmenter drew one; box, area are its own
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,6 +104,7 @@ class Region:
             "kind": self.kind,
             "part": self.part,
             "where": self.where,
+            "called": self.called,
             "mask": self.mask.as_dict() if self.mask else None,
         }
 
@@ -119,6 +121,7 @@ class Region:
             kind=values["kind"],
             part=values.get("part"),  # records of before have none
             where=values.get("where", ""),
+            called=values.get("called", ""),
             mask=Mask.from_dict(mask) if (mask := values.get("mask")) else None,
         )
 

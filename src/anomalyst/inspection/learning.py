@@ -96,6 +96,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         calibrated_by=rows,
         sense=sense,
         companions=product.companions if product else {},
+        kinds=product.kinds if product else None,
         head={} if studied.decoder is None else dict(studied.decoder.head()),
         memories=studied.memories,
         chosen=studied.chosen,

@@ -116,7 +116,7 @@ class Pipeline:
             decision = self.decide(evidence, pose, product, rate)
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None and product.sense is None:  # learnt from photographs
-                regions = with_kinds(self.kinds, regions, views, evidence)
+                regions = with_kinds(self.kinds, regions, views, evidence, product.kinds)
             regions, unread = self.with_parts(regions, views, product, pose)
         if one.picture is not None and regions:
             with stopwatch("refine"), self.threads():

@@ -5,6 +5,7 @@ The format is that of pycocotools (https://github.com/cocodataset/cocoapi, commo
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
@@ -19,9 +20,14 @@ def packed(mask: np.ndarray, size_hw: tuple[int, int] | None = None, at: Box | N
     """
     height, width = size_hw or (mask.shape[0], mask.shape[1])
     x0, y0, x1, y1 = at or (0, 0, width, height)
-    assert mask.shape == (y1 - y0, x1 - x0), (mask.shape, at)
-    ends = np.diff(mask.T.astype(np.int8), axis=1, prepend=0, append=0)  # (w, h + 1): +1 begins
-    starts, stops = (_along(ends == sign, height, (x0, y0)) for sign in (1, -1))
+    assert mask.dtype == bool and mask.shape == (y1 - y0, x1 - x0), (mask.dtype, mask.shape, at)
+    columns = np.zeros((x1 - x0, y1 - y0 + 1), np.uint8)  # a gap after each: runs end with it
+    columns[:, :-1] = cv2.transpose(mask.view(np.uint8))  # several times as fast as mask.T here
+    flat = columns.ravel()
+    turns = np.flatnonzero(np.diff(flat, prepend=np.uint8(0)))  # to mask, from mask, to mask ...
+    starts, stops = (
+        _along(some, y1 - y0 + 1, height, (x0, y0)) for some in (turns[::2], turns[1::2])
+    )
     if len(starts) == 0:
         return Mask((height, width), pack_counts([height * width]))
     # What ends at the foot of a column and goes on at the head of the next is one run.
@@ -82,7 +88,9 @@ def unpack_counts(text: str) -> list[int]:
     return counts
 
 
-def _along(marks: np.ndarray, height: int, corner_xy: tuple[int, int]) -> np.ndarray:
-    """Where `marks` (w, h + 1) are, as positions down the columns of the whole picture."""
-    columns, rows = np.nonzero(marks)
+def _along(
+    places: np.ndarray, column_px: int, height: int, corner_xy: tuple[int, int]
+) -> np.ndarray:
+    """Places down columns of `column_px` as places down the columns of the whole picture."""
+    columns, rows = np.divmod(places, column_px)
     return (columns + corner_xy[0]) * height + rows + corner_xy[1]

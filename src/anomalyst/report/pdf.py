@@ -110,7 +110,7 @@ def _regions(inspection: Inspection) -> Any:
     rows = [("region", "what", "where", "box x0, y0, x1, y1", "area px", "peak")]
     for number, region in enumerate(inspection.regions, start=1):
         box = ", ".join(str(value) for value in region.box_xyxy)
-        cells = (region.kind or "anomaly", region.place, box, str(region.area_px))
+        cells = (region.called or region.kind or "anomaly", region.place, box, str(region.area_px))
         rows.append((str(number), *cells, f"{region.peak:.2f}"))
     return _table(rows, heading=True)
 

@@ -191,6 +191,23 @@ class Client:
         """Say that a verdict is right or wrong, that places are fine, what an answer should be."""
         return dict(self.request("POST", f"inspections/{id}/feedback", json={"kind": kind, **said}))
 
+    def segment(self, id: str, **asked: Any) -> list[dict[str, Any]]:
+        """Up to three masks that are meant, the best first: each `mask` (COCO RLE) and `iou`.
+
+        `points_xy=`, `labels=` (1 on the thing, 0 beside it), `box_xyxy=`, `mask=`, `text=`,
+        `view_xyxy=`, in pixels of the picture.
+        """
+        return list(self.request("POST", f"inspections/{id}/segment", json=asked)["candidates"])
+
+    def keep_mask(self, id: str, mask: Mapping[str, Any], **said: Any) -> dict[str, Any]:
+        """Keep a mask (COCO RLE): `what="defect"` or `"part"`, `label=`; `undo` takes it back."""
+        body = {"mask": dict(mask), **said}
+        return dict(self.request("POST", f"inspections/{id}/masks", json=body))
+
+    def masks(self, id: str) -> list[dict[str, Any]]:
+        """The masks that people drew and did not undo, the oldest first."""
+        return list(self.request("GET", f"inspections/{id}/masks"))
+
     def candidates(self, id: str, question: str, count: int = 3) -> dict[str, Any]:
         """2 to `count` different answers to a question, to be ranked."""
         body = {"question": question, "count": count}

@@ -21,10 +21,11 @@ from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import encoded
 from anomalyst.product import Product, put_back
-from anomalyst.product_index import RECORD, check_name, product_folder
+from anomalyst.product_index import BEFORE, RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.jobs.judged_learning import learn_judged, without_judgements
+from anomalyst.server.jobs.kinds_learning import learn_kinds
 from anomalyst.server.jobs.tasks import (
     Accept,
     Ask,
@@ -32,8 +33,10 @@ from anomalyst.server.jobs.tasks import (
     Embed,
     Inspect,
     Learn,
+    LearnKinds,
     Named,
     Resemble,
+    Segment,
     Task,
     Teach,
     Transcribe,
@@ -47,6 +50,7 @@ from anomalyst.types import Answer, Dialogue, Inspection, Turn
 
 if TYPE_CHECKING:
     from anomalyst.senses.space import Space
+    from anomalyst.server.jobs.looks import Looks
     from anomalyst.vlm.generation import Speaker
     from anomalyst.voice.transcriber import Transcriber
 
@@ -212,6 +216,18 @@ class Model:
         }
 
     @_do.register
+    def _(self, task: Segment, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        with self.inspector.pipeline.threads():
+            return self.looks.segment(task)
+
+    @cached_property
+    def looks(self) -> "Looks":
+        """The segmenter, read when somebody first draws a mask."""
+        from anomalyst.server.jobs.looks import Looks
+
+        return Looks(self.config.segmenter)
+
+    @_do.register
     def _(self, task: Learn, say: Say) -> dict[str, Any]:
         product = self._product(task.product)
         learnt = learn_judged(self.inspector, product, task, say)
@@ -223,6 +239,18 @@ class Model:
                 learnt.after.save(self.config.products / product.name, before.folder)
             self._products.pop(product.name, None)
         return learnt.figures
+
+    @_do.register
+    def _(self, task: LearnKinds, say: Say) -> dict[str, Any]:
+        product = self._product(task.product)
+        kinds, figures = learn_kinds(self.inspector, product, task, say)
+        if task.keep and (kinds is not None or not task.named):
+            product.kinds = kinds
+            assert product.folder is not None  # it was loaded
+            before = product.folder / BEFORE  # what `Unlearn` puts back stays
+            product.save(product.folder, before if before.exists() else None)
+            self._products.pop(product.name, None)
+        return figures
 
     @_do.register
     def _(self, task: Unlearn, say: Say) -> dict[str, Any]:  # noqa: ARG002

@@ -20,7 +20,7 @@ from anomalyst.types import Answer, Inspection
 PictureKind = Literal["heatmap", "overlay", "picture"]
 PNG_PX = 1600
 # A picture of 100 megapixels takes some 700 MB while it is drawn: one at a time.
-_drawing = threading.Lock()
+drawing = threading.Lock()
 
 
 def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
@@ -34,7 +34,7 @@ def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
 
 def shown_picture(row: InspectionRow, pictures: Pictures, side_px: int) -> np.ndarray:
     """The inspected picture or the drawing of a recording, RGB, at most `side_px` on a side."""
-    with _drawing:
+    with drawing:
         picture = open_picture(pictures.existing(shown_name(row)))
         return resize(picture, shown_size(picture.shape[:2], side_px))
 
@@ -54,14 +54,14 @@ def picture_png(row: InspectionRow, pictures: Pictures, what: PictureKind) -> by
     picture = shown_picture(row, pictures, PNG_PX)
     if what == "overlay":
         picture = overlay(picture, inspection_of(row, pictures), max_side_px=PNG_PX)
-    return _png(picture)
+    return png(picture)
 
 
 def heat_layer_png(found: Inspection) -> bytes:
     """The map in colour, see-through where it is low: to be laid over the picture."""
     layer = heat_layer(found.map)
     opaque = layer[..., 3:] * (255 / OPACITY)  # a page's slider takes the rest away
-    return _png(np.concatenate([layer[..., :3], opaque], axis=2).round().astype(np.uint8))
+    return png(np.concatenate([layer[..., :3], opaque], axis=2).round().astype(np.uint8))
 
 
 def mask_png(found: Inspection) -> bytes:
@@ -100,6 +100,7 @@ def report_pdf(
     return paper(found, picture, answers, made=when, number=row.id)
 
 
-def _png(picture: np.ndarray) -> bytes:
+def png(picture: np.ndarray) -> bytes:
+    """RGB or RGBA, uint8 (H, W, 3) or (H, W, 4), as a PNG file."""
     order = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
     return cv2.imencode(".png", cv2.cvtColor(picture, order))[1].tobytes()
