@@ -227,7 +227,15 @@ def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
         page.fill("input[type=text], textarea", "ann")
         page.fill("input[type=password]", key)
         page.click("button:has-text('Login')")
-        page.wait_for_selector("#inspect-drop")
+        page.wait_for_function("document.querySelector('#inspect-product input')?.value")
+        drop(page, DEFECT)
+        page.click("#inspect-masks [data-masks-open]")  # its script asks under ann's name
+        page.wait_for_selector("[data-part=said]:has-text('Click on the thing')")
+        page.click("[data-tool=brush]")
+        page.click(".an-board canvas")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-part=saved] li:has-text('ann')")
+        assert page.locator("[data-remove]").count() == 0  # that takes an engineer
         page.goto(f"{server.address}/products")
         page.fill("#teach-name textarea, #teach-name input", "x")
         page.click("#teach-go")

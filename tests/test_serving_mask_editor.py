@@ -187,6 +187,7 @@ def test_fingers_tap_and_pinch(browser, server):
     said(page, "Found in")
     assert drawn(page)[CRACK[1], CRACK[0]]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate(f"{EDITOR}.canvas.scale === {EDITOR}.canvas.fitting")  # all is seen
     frame, touch = page.locator(".an-board canvas").bounding_box(), context.new_cdp_session(page)
     middle = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
     for name, apart in (("touchStart", 40), ("touchMove", 80), ("touchMove", 120)):

@@ -10,6 +10,7 @@
     constructor(canvas, wide, high) {
       Object.assign(this, { canvas, wide, high, scale: 1, left: 0, top: 0, opacity: 0.45 });
       this.layers = []; // { bits, colours }: value -> "r,g,b"
+      this.fits = true; // the whole picture is seen, in a window of any size
       this.picture = this.detail = null; // the whole picture made small; { image, box }
       this.marks = () => {}; // draws points and boxes over all
       this.ratio = 1;
@@ -26,6 +27,7 @@
     }
 
     fit() {
+      this.fits = true;
       this.scale = this.fitting;
       this._settle();
     }
@@ -35,7 +37,7 @@
       if (!wide || !high) return;
       this.ratio = Math.min(2, window.devicePixelRatio || 1);
       [this.canvas.width, this.canvas.height] = [Math.round(wide * this.ratio), Math.round(high * this.ratio)];
-      this.scale = Math.max(this.scale, this.fitting);
+      this.scale = this.fits ? this.fitting : Math.max(this.scale, this.fitting);
       this._settle();
     }
 
@@ -43,6 +45,7 @@
       const [px, py] = this.toPicture(x, y);
       const before = this.scale;
       this.scale = Math.min(Math.max(before * factor, this.fitting), Math.max(MOST_SCALE, this.fitting));
+      this.fits = this.scale === this.fitting;
       [this.left, this.top] = [x - px * this.scale, y - py * this.scale];
       this._settle();
     }
