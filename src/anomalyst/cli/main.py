@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, convert, demo, export, find, inspect, teach
+from anomalyst.cli import areas, chat, convert, demo, export, find, inspect, teach
 from anomalyst.cli.bench import (
     baselines,
     inspection,
@@ -53,6 +53,7 @@ app = typer.Typer(
 COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
     find.find,
+    areas.areas,
     *(
         evaluate.evaluate,
         mmad.mmad,

@@ -5,15 +5,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anomalyst.detection.detector import Detector
+from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.teaching.references import stacked
 from anomalyst.types import Features
 from anomalyst.vlm.facts import seen_colours
+
+if TYPE_CHECKING:
+    from anomalyst.inspection.areas import OnQuery
 
 MOST_TOGETHER = 16  # canvases encoded at once: more take memory and no less time
 
@@ -29,6 +34,12 @@ class Prepared:
     stopwatch: "Stopwatch"
     features: Features | None = None
     evidence: list[Evidence] | None = None  # where an engine gave it with the features
+    counted: "OnQuery | None" = None  # what counts, of a product with areas
+
+    @property
+    def shown(self) -> Sequence[Shown]:
+        """What of each canvas shows the picture, and counts."""
+        return self.views.placements if self.counted is None else self.counted.parts
 
     @classmethod
     def of(
