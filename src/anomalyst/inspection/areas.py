@@ -1,8 +1,8 @@
 """Areas that count: on a product's first good picture, and moved onto each query."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from anomalyst.detection.pose import Laid, Pose, laid, laid_back
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.preprocessing import Prepared
-from anomalyst.io.areas import Areas
+from anomalyst.io.areas import Areas, areas_from
 from anomalyst.io.masks import packed
 from anomalyst.io.pictures import open_picture
 from anomalyst.synthetic.foreground import has_outline, product_mask
@@ -61,6 +61,26 @@ def first_size(product: "Product") -> tuple[int, int]:
     refuse_product(product)
     assert product.frame is not None  # a taught product has one
     return product.frame.size_hw
+
+
+def areas_on_first(
+    product: "Product", drawn: Sequence[Mapping[str, Any]], *, on_product: bool
+) -> Areas | None:
+    """Areas as plain values (io/areas.py) on the product's first good picture; None for none.
+
+    Raises AnomalystError as `areas_from`, `Areas` and `where_product_is` do.
+    """
+    size_hw = first_size(product)
+    before = product.areas
+    beside = before.product if before else None
+    if on_product and beside is None:
+        beside = where_product_is(open_picture(product.references[0]))
+    found = Areas(
+        size_hw=size_hw,
+        drawn=areas_from(list(drawn), size_hw),
+        product=beside if on_product else None,
+    )
+    return found or None
 
 
 def where_product_is(picture: np.ndarray) -> Mask:

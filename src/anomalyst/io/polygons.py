@@ -33,7 +33,7 @@ def checked_points(values: Any, size_hw: tuple[int, int], what: str) -> tuple[Po
     height, width = size_hw
     if not 3 <= len(points) <= MOST_POINTS:
         raise AnomalystError(
-            f"{what}: has {len(points)} points; a polygon has 3 to {MOST_POINTS}, each said once."
+            f"{what}: has {len(points)} points; a polygon needs 3 to {MOST_POINTS} different ones."
         )
     for x, y in points:
         if not (0 <= x <= width and 0 <= y <= height):

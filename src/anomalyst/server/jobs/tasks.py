@@ -101,6 +101,15 @@ class Resemble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetAreas:
+    """What of a product's pictures counts, in place of what did; its calibration is made anew."""
+
+    product: str
+    areas: tuple[dict[str, Any], ...]  # plain values of io/areas.py
+    on_product: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedPicture:
     """A picture that people called spoiled or fine."""
 
@@ -140,4 +149,5 @@ Task = (
     | Resemble
     | Learn
     | Unlearn
+    | SetAreas
 )

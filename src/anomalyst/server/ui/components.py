@@ -54,6 +54,7 @@ def viewer(service: Service, row: InspectionRow) -> str:
         plain=data_uri(documents.shown_picture(row, service.pictures, VIEWER_PX), quality=85),
         heat=_png_uri(documents.heat_layer_png(found)),
         mask=_png_uri(documents.mask_png(found)),
+        ignored=_png_uri(ignored) if (ignored := documents.ignored_png(found)) else "",
     )
 
 

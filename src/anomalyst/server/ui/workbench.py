@@ -58,7 +58,10 @@ def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
         allowed_paths=[str(service.config.products.resolve())],
         theme=gr.themes.Base(**COLOURS, font=FONTS, font_mono=MONO),
         css=(PAGES / "style.css").read_text(encoding="utf-8"),
-        head=f"<script>{(PAGES / 'behave.js').read_text(encoding='utf-8')}</script>",
+        head="".join(
+            f"<script>{(PAGES / script).read_text(encoding='utf-8')}</script>"
+            for script in ("behave.js", "areas_editor.js")
+        ),
     )
 
 
