@@ -13,7 +13,8 @@ from anomalyst.detection.pose import Laid, Pose, laid, laid_back
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.preprocessing import Prepared
-from anomalyst.io.areas import Areas, areas_from
+from anomalyst.io.areas import Area, Areas, areas_from
+from anomalyst.io.geometry import Frame, resize
 from anomalyst.io.masks import packed
 from anomalyst.io.pictures import open_picture
 from anomalyst.synthetic.foreground import has_outline, product_mask
@@ -81,6 +82,29 @@ def areas_on_first(
         product=beside if on_product else None,
     )
     return found or None
+
+
+def redrawn(areas: Areas, picture: np.ndarray, other: np.ndarray, name: str) -> Areas:
+    """Areas of one good picture, uint8 (H, W, 3), on another one, called `name`: as masks there.
+
+    Raises AnomalystError where the product is not found again on it.
+    """
+    size_hw = (other.shape[0], other.shape[1])
+    frame = Frame(size_hw, size_hw, ((0, 0, size_hw[1], size_hw[0]),))
+    drawn = []
+    for area in areas.drawn:
+        covered = packed(resize(area.covered(areas.size_hw).astype(np.float32), size_hw) > 0.5)
+        alone = Areas(size_hw=size_hw, drawn=(Area(name=area.name, use="roi", mask=covered),))
+        view = frame.cut(resize(picture, size_hw))
+        counting = Counting.of(alone, frame, view.canvases, view.placements[0])
+        [part], found = counting.on([other], [None])
+        if not found.found:
+            raise AnomalystError(
+                f"the areas cannot be laid on {name}: it resembles the picture that they are drawn "
+                "on too little; draw them on one of the pictures taught."
+            )
+        drawn.append(Area(name=area.name, use=area.use, mask=packed(part.kept)))
+    return Areas(size_hw=size_hw, drawn=tuple(drawn))
 
 
 def where_product_is(picture: np.ndarray) -> Mask:

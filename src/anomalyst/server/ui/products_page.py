@@ -18,7 +18,8 @@ GALLERY_MOST = 60
 WORDS = {
     "taught": "taught", "extended": "more good pictures", "described": "described or set",
     "imported": "imported", "accepted": "a place called fine", "withdrawn": "a correction undone",
-    "deleted": "deleted", "drift": "drift", "areas": "areas that count", "learnt": "learnt from judgements",
+    "deleted": "deleted", "drift": "drift", "areas": "areas that count",
+    "learnt": "learnt from judgements",
     "not learnt": "judgements not taken", "unlearnt": "judgements unlearnt",
 }  # fmt: skip
 
