@@ -308,6 +308,52 @@ def test_what_cannot_be_set_anew_is_refused(small, part, tmp_path):
         small.teach("part", [], product=hidden)
 
 
+# Evaluation
+
+
+def test_what_is_ignored_is_in_no_figure_of_an_evaluation(small, part, tmp_path):
+    from anomalyst.evaluation.protocols.areas import areas_for, read_areas
+    from anomalyst.evaluation.protocols.protocol import ProtocolConfig, evaluate
+    from anomalyst.evaluation.protocols.run_records import read_rows
+    from anomalyst.types import Sample
+
+    _, _, fresh = part
+    good = part[0].references
+    samples = [Sample(image=one, label="normal", split="train") for one in good[:2]]
+    samples += [Sample(image=fresh[0], label="normal")]
+    for name, at in (("ev-in", INSIDE), ("ev-out", OUTSIDE)):
+        truth = np.zeros((SIDE, SIDE), bool)
+        truth[at[1] - 5 : at[1] + 5, at[0] - 5 : at[0] + 5] = True
+        mask = tmp_path / f"{name}-mask.png"
+        mask.write_bytes(encoded(truth))
+        bad = spoiled(fresh[0], at, f"{name}.png")
+        samples.append(Sample(image=bad, label="anomalous", mask=mask, defect="spot"))
+    file = tmp_path / "areas.json"
+    said = {"picture": str(good[0]), "areas": [{"name": "cable", "use": "ignore",
+                                                "points_xy": ZONE}]}  # fmt: skip
+    file.write_text(json.dumps(said))
+    config = ProtocolConfig(shots=2, seeds=1, areas=read_areas(file, {""}))
+    [run] = evaluate(small, samples, config, out=tmp_path / "out").runs
+    labels = {row.path.rsplit("/", 1)[1]: row.label for row in read_rows(tmp_path / "out", run)}
+    assert labels["ev-in.png"] == "normal" and labels["ev-out.png"] == "anomalous"
+    assert run.metrics["image_auroc"] == 1 and run.metrics["pixel_auroc"] > 0.95
+
+    moved = tmp_path / "moved.png"  # drawn on one picture, laid on another
+    moved.write_bytes(encoded(np.roll(open_picture(good[0]), 10, axis=1)))
+    covered = ~areas_for(config.areas, "", moved).counted
+    xs = np.nonzero(covered.any(0))[0]
+    assert (xs[0], xs[-1]) == (pytest.approx(50, abs=2), pytest.approx(109, abs=2))
+    for wrong, sentence in (
+        ({"bolt": said}, "'bolt' is none of the categories"),
+        ([1], "is needed"),
+        ({"areas": [{"name": "a", "use": "roi", "points_xy": [[0, 0]]}], "picture": str(good[0])},
+         "needs 3"),
+    ):  # fmt: skip
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(AnomalystError, match=sentence):
+            read_areas(file, {""})
+
+
 # Commands
 
 

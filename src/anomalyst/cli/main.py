@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from anomalyst.cli import areas, chat, convert, demo, export, find, inspect, teach
+from anomalyst.cli.bench import areas as areas_bench
 from anomalyst.cli.bench import (
     baselines,
     inspection,
@@ -68,7 +69,7 @@ MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: fin
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
-    *(senses_bench.senses, series.series, voice.voice),
+    *(senses_bench.senses, series.series, voice.voice, areas_bench.areas),
 )
 STUDIES = (
     few_shot.few_shot,
