@@ -91,16 +91,19 @@ def test_a_polygon_is_drawn_moved_undone_named_and_saved(server):
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(30_000)
         page.goto(f"{server.address}/products")
+        page.wait_for_function("document.querySelector('#product-chosen input')?.value")
         page.click("#product-areas-open button")
+        page.wait_for_selector(".an-areas[data-ready]")
         canvas = page.locator(".an-areas canvas")
         canvas.scroll_into_view_if_needed()
-        page.wait_for_selector(".an-areas[data-ready]")
         box = canvas.bounding_box()
         for x, y in ((0.1, 0.1), (0.4, 0.1), (0.4, 0.4), (0.9, 0.9)):
             canvas.click(position={"x": x * box["width"], "y": y * box["height"]})
         page.keyboard.press("Backspace")  # the last point was one too many
         page.keyboard.press("c")
         page.fill(".an-areas-list input", "cable")
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
         corner = box["x"] + 0.1 * box["width"], box["y"] + 0.1 * box["height"]
         page.mouse.move(*corner)
         page.mouse.down()

@@ -268,8 +268,11 @@
     root.dataset.ready = "yes";
     new Editor(root);
   });
-  document.addEventListener("DOMContentLoaded", () => {
+  const watch = () => {
     begin();
     new MutationObserver(begin).observe(document.body, { childList: true, subtree: true });
-  });
+  };
+  // The page may be whole before its scripts are read.
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", watch);
+  else watch();
 })();
