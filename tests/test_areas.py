@@ -160,11 +160,11 @@ def test_a_zone_stays_on_its_feature_when_the_part_moves(shift, turn, zoom, tile
     query = cv2.warpAffine(picture, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT_101)
     query = np.clip(query * 0.9 + rng.normal(8, 3, query.shape), 0, 255).astype(np.uint8)
     moved = frame.cut(query)
-    parts, found = counting.on(moved.canvases, moved.placements)
-    whole = moved.join([part.kept.astype(np.float32) for part in parts]) > 0.5
+    on = counting.on(moved.canvases, moved.placements)
+    whole = moved.join([part.kept.astype(np.float32) for part in on.parts]) > 0.5
 
     true = cv2.warpAffine(areas.counted.astype(np.uint8), matrix, (SIDE, SIDE)) > 0
-    assert found.found and (whole & true).sum() / (whole | true).sum() > 0.9
+    assert on.movement.found and (whole & true).sum() / (whole | true).sum() > 0.9
     still = areas.counted
     assert (still & true).sum() / (still | true).sum() < 0.85  # it did move
 
@@ -176,9 +176,9 @@ def test_a_picture_of_something_else_leaves_the_zone_where_it_was_drawn():
     areas = Areas(size_hw=(SIDE, SIDE), drawn=(CABLE,))
     counting = Counting.of(areas, frame, views.canvases, views.placements[0])
     noise = rng.integers(0, 255, (256, 256, 3)).astype(np.uint8)
-    [part], found = counting.on([noise], [None])
-    assert not found.found
-    assert (part.kept == counting.still(1)[0].kept).all()
+    on = counting.on([noise], [None])
+    assert not on.movement.found
+    assert (on.parts[0].kept == counting.still(1)[0].kept).all()
 
 
 # Judged and not judged

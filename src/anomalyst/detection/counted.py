@@ -80,12 +80,10 @@ class Counting:
         """What counts on the canvases of the first good picture."""
         return self._on(Movement(np.eye(2, 3), 1.0), [None] * tiles)
 
-    def on(
-        self, canvases: Sequence[np.ndarray], shown: Sequence[Shown | None]
-    ) -> tuple[list[Counted], Movement]:
+    def on(self, canvases: Sequence[np.ndarray], shown: Sequence[Shown | None]) -> "OnQuery":
         """What counts on a query's canvases, uint8 (h, w, 3), and how the product lies on them."""
         found = movement(self.looked, Looked.of(self.frame, canvases, self.content_xyxy))
-        return self._on(found, shown), found
+        return OnQuery(self._on(found, shown), found)
 
     def _on(self, found: Movement, shown: Sequence[Shown | None]) -> list[Counted]:
         height, width = self.frame.canvas_hw
@@ -118,3 +116,11 @@ class Counting:
                 np.array([[across, 0, x0 - left * across], [0, down, y0 - top * down], [0, 0, 1]])
             )
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class OnQuery:
+    """What counts on one query's canvases, and how the product lies on them."""
+
+    parts: list[Counted]
+    movement: Movement

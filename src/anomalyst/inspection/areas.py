@@ -1,20 +1,18 @@
 """Areas that count: on a product's first good picture, and moved onto each query."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from anomalyst.detection.counted import Counted, Counting
-from anomalyst.detection.following import Movement
+from anomalyst.detection.counted import Counting, OnQuery
 from anomalyst.detection.pose import Laid, Pose, laid, laid_back
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.preprocessing import Prepared
 from anomalyst.io.areas import Area, Areas, areas_from
-from anomalyst.io.geometry import Frame, resize
+from anomalyst.io.geometry import Frame, Views, resize
 from anomalyst.io.masks import packed
 from anomalyst.io.pictures import open_picture
 from anomalyst.synthetic.foreground import has_outline, product_mask
@@ -97,13 +95,13 @@ def redrawn(areas: Areas, picture: np.ndarray, other: np.ndarray, name: str) -> 
         alone = Areas(size_hw=size_hw, drawn=(Area(name=area.name, use="roi", mask=covered),))
         view = frame.cut(resize(picture, size_hw))
         counting = Counting.of(alone, frame, view.canvases, view.placements[0])
-        [part], found = counting.on([other], [None])
-        if not found.found:
+        on = counting.on([other], [None])
+        if not on.movement.found:
             raise AnomalystError(
                 f"the areas cannot be laid on {name}: it resembles the picture that they are drawn "
                 "on too little; draw them on one of the pictures taught."
             )
-        drawn.append(Area(name=area.name, use=area.use, mask=packed(part.kept)))
+        drawn.append(Area(name=area.name, use=area.use, mask=packed(on.parts[0].kept)))
     return Areas(size_hw=size_hw, drawn=tuple(drawn))
 
 
@@ -123,27 +121,14 @@ def where_product_is(picture: np.ndarray) -> Mask:
     return packed(cv2.dilate(product.astype(np.uint8), disc) > 0)
 
 
-@dataclass(frozen=True, slots=True)
-class OnQuery:
-    """What counts on one query's canvases."""
+def on_query(views: Views, product: "Product") -> OnQuery | None:
+    """What counts on a query's canvases; None for a product without areas."""
+    return _counting(product).on(views.canvases, views.placements) if product.areas else None
 
-    parts: list[Counted]
-    movement: Movement
 
-    @classmethod
-    def of(cls, one: Prepared, product: "Product") -> "OnQuery | None":
-        """None for a product without areas."""
-        if not product.areas:
-            return None
-        canvases, placements = one.views.canvases, one.views.placements
-        return cls(*_counting(product).on(canvases, placements))
-
-    @classmethod
-    def laid(cls, canvas: np.ndarray, shown: Laid, product: "Product") -> "OnQuery | None":
-        """The same on a canvas that is laid as the good picture lies."""
-        if not product.areas:
-            return None
-        return cls(*_counting(product).on([canvas], [shown]))
+def on_laid(canvas: np.ndarray, shown: Laid, product: "Product") -> OnQuery | None:
+    """The same on a canvas, uint8 (h, w, 3), that is laid as the good picture lies."""
+    return _counting(product).on([canvas], [shown]) if product.areas else None
 
 
 def counted_places(one: Prepared, pose: Pose, product: "Product") -> np.ndarray | None:
@@ -153,7 +138,7 @@ def counted_places(one: Prepared, pose: Pose, product: "Product") -> np.ndarray 
     import torch
 
     canvas = one.views.canvases[0]
-    on = OnQuery.laid(laid(canvas, pose), Laid(pose, one.views.placements[0]), product)
+    on = on_laid(laid(canvas, pose), Laid(pose, one.views.placements[0]), product)
     assert on is not None
     one.counted = on
     kept = torch.from_numpy(on.parts[0].kept.astype(np.float32))[None, None]

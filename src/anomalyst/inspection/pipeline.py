@@ -20,7 +20,7 @@ from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
-from anomalyst.inspection.areas import OnQuery, check_counted, counted_places, notes_of
+from anomalyst.inspection.areas import check_counted, counted_places, notes_of, on_laid, on_query
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.io.geometry import Frame, Views
@@ -86,7 +86,7 @@ class Pipeline:
         one = Prepared.of(image, picture, frame, stopwatch)
         if product.areas:
             with stopwatch("areas"):
-                one.counted = OnQuery.of(one, product)
+                one.counted = on_query(one.views, product)
         return one
 
     def encode(self, seen: Sequence[Prepared], product: Product) -> None:
@@ -161,7 +161,7 @@ class Pipeline:
             ], poses[0]
 
         def judge(canvas: np.ndarray, lies: Laid) -> Evidence:
-            on = OnQuery.laid(canvas, lies, product)
+            on = on_laid(canvas, lies, product)
             shown = lies if on is None else on.parts[0]
             ready = self.on_engine(product)
             if ready is not None:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomalyst.detection.counted import OnQuery
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence
@@ -16,9 +16,6 @@ from anomalyst.io.geometry import Frame, Views
 from anomalyst.teaching.references import stacked
 from anomalyst.types import Features
 from anomalyst.vlm.facts import seen_colours
-
-if TYPE_CHECKING:
-    from anomalyst.inspection.areas import OnQuery
 
 MOST_TOGETHER = 16  # canvases encoded at once: more take memory and no less time
 
@@ -34,7 +31,7 @@ class Prepared:
     stopwatch: "Stopwatch"
     features: Features | None = None
     evidence: list[Evidence] | None = None  # where an engine gave it with the features
-    counted: "OnQuery | None" = None  # what counts, of a product with areas
+    counted: OnQuery | None = None  # what counts, of a product with areas
 
     @property
     def shown(self) -> Sequence[Shown]:

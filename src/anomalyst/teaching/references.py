@@ -159,7 +159,7 @@ def study(  # noqa: PLR0913 - each is one independent wish
         circle=circle,
         decoder=decoder,
         counting=counting,
-        counted=[counting.on(one, [None] * len(one))[0] for one in canvases] if counting else (),
+        counted=[counting.on(one, [None] * len(one)).parts for one in canvases] if counting else (),
     )
 
 
