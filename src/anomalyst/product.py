@@ -15,9 +15,11 @@ from anomalyst.calibration.fusion import JointCalibration
 from anomalyst.calibration.operating_rule import Rule
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.detection.classifiers.own_kinds import OwnKinds
+from anomalyst.detection.counted import Counting
 from anomalyst.detection.pose import Circle
 from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
+from anomalyst.io.areas import Areas
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.product_index import (
@@ -83,6 +85,8 @@ class Product:
     companions: dict[str, "Product"] = field(default_factory=dict)  # the same part, other senses
     joint: JointCalibration | None = None  # of all senses together; None: not the same good parts
     kinds: OwnKinds | None = None  # what people call its defects, where they taught it
+    areas: Areas | None = None  # what of a picture counts; None: all of it
+    counting: Counting | None = field(default=None, repr=False)  # them on `first`, lazily
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     first: Views | None = field(default=None, repr=False)  # the first good picture, lazily
     folder: Path | None = None  # where it is saved
@@ -133,6 +137,7 @@ class Product:
             with written_whole(part / "bank.safetensors") as bank:
                 save_file(_tensors(self), bank)
             record = self._record(kept) | {
+                "areas": self.areas.save(part) if self.areas else None,
                 "accepted": accepted,
                 "defective": defective,
                 "fine": fine,
@@ -214,6 +219,7 @@ class Product:
                 signal=_signal(sense, tensors),
                 calibrated_by=tuple(record.get("calibrated_by", ())),
                 companions=_companions(folder),
+                areas=Areas.load(drawn, folder) if (drawn := record.get("areas")) else None,
                 joint=JointCalibration.from_dict(joint) if (joint := record.get("joint")) else None,
                 kinds=OwnKinds.of(own, _below(tensors, "kinds."))
                 if (own := record.get("kinds"))

@@ -178,6 +178,7 @@ class Inspection:
     senses: tuple[SenseFinding, ...] = ()  # of a part that several senses looked at: each alone
     # uint8 (H, W, 3): what map and regions lie on, where the file is no picture to be shown.
     view: np.ndarray | None = field(default=None, repr=False, compare=False)
+    ignored: Mask | None = None  # what does not count (product.areas), moved with the part
     taken: datetime | None = None  # when, if the file tells; not kept on disk
 
     def as_dict(self) -> dict[str, Any]:
@@ -201,6 +202,7 @@ class Inspection:
             "told": self.told,
             "colours": list(self.colours),
             "notes": list(self.notes),
+            "ignored": self.ignored.as_dict() if self.ignored else None,
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
         }
 
@@ -226,6 +228,7 @@ class Inspection:
             shown=shown,
             sense=values.get("sense", "image"),  # records of before have none
             senses=tuple(SenseFinding.from_dict(one) for one in values.get("senses", ())),
+            ignored=Mask.from_dict(ignored) if (ignored := values.get("ignored")) else None,
             **{name: values[name] for name in plain},
         )
 

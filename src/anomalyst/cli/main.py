@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, convert, demo, export, find, inspect, segment, teach
+from anomalyst.cli import areas, chat, convert, demo, export, find, inspect, segment, teach
+from anomalyst.cli.bench import areas as areas_bench
 from anomalyst.cli.bench import (
     baselines,
     inspection,
@@ -55,6 +56,7 @@ COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
     find.find,
     segment.segment,
+    areas.areas,
     *(
         evaluate.evaluate,
         mmad.mmad,
@@ -69,7 +71,7 @@ MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: fin
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
-    *(senses_bench.senses, series.series, voice.voice, segmentation.segment),
+    *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
 )
 STUDIES = (
     few_shot.few_shot,

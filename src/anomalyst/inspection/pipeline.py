@@ -21,10 +21,12 @@ from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
+from anomalyst.inspection.areas import check_counted, counted_places, notes_of, on_laid, on_query
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.inspection.refining import refined
 from anomalyst.io.geometry import Frame, Views
+from anomalyst.io.masks import packed
 from anomalyst.io.pictures import open_picture
 from anomalyst.io.working_side import Sizing
 from anomalyst.product import UNNAMED, Product
@@ -92,6 +94,9 @@ class Pipeline:
         frame = product.frame or self._sizing().frame_for([picture])[0]
         one = Prepared.of(image, picture, frame, stopwatch)
         one.picture = picture if self.config.refine else None
+        if product.areas:
+            with stopwatch("areas"):
+                one.counted = on_query(one.views, product)
         return one
 
     def encode(self, seen: Sequence[Prepared], product: Product) -> None:
@@ -103,7 +108,7 @@ class Pipeline:
             return
         for one in seen:
             with one.stopwatch("network"):
-                one.evidence, one.features = ready.look(one.views.canvases, one.views.placements)
+                one.evidence, one.features = ready.look(one.views.canvases, one.shown)
 
     def finish(self, one: Prepared, product: Product, rate: float) -> Inspection:
         """Match, score, decide, explain: an encoded picture -> what is said of it."""
@@ -113,6 +118,10 @@ class Pipeline:
             evidence, pose = self.match(one, product)
         with stopwatch("score"):
             whole = views.join([e.map for e in evidence])
+            counted = counted_places(one, pose, product)
+            if counted is not None:
+                check_counted(one, evidence)
+                whole *= counted
             decision = self.decide(evidence, pose, product, rate)
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None and product.sense is None:  # learnt from photographs
@@ -120,9 +129,11 @@ class Pipeline:
             regions, unread = self.with_parts(regions, views, product, pose)
         if one.picture is not None and regions:
             with stopwatch("refine"), self.threads():
-                regions = refined(regions, one.picture, whole, self.segmenter)
+                regions = refined(regions, one.picture, whole, self.segmenter, counted=counted)
         with stopwatch("explain"):
             seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
+        said, areas = sentence(decision.verdict, regions, decision.p_value), product.areas
+        areas_notes = notes_of(one, counted, areas) if areas and counted is not None else ()
         return Inspection(
             image=one.image,
             size_hw=one.size_hw,
@@ -133,9 +144,10 @@ class Pipeline:
             confidence=decision.confidence,
             guaranteed=decision.guaranteed,
             regions=regions,
-            answer=sentence(decision.verdict, regions, decision.p_value),
+            answer=" ".join(filter(None, (said, areas.sentence if areas else ""))),
             seconds=stopwatch.seconds,
-            notes=(*product.notes, *decision.notes, *unread),
+            notes=(*product.notes, *decision.notes, *unread, *areas_notes),
+            ignored=None if counted is None else packed(~counted),
             product="" if product.name == UNNAMED else product.name,
             num_good=product.num_references,
             told=product.description,
@@ -156,13 +168,15 @@ class Pipeline:
             if one.evidence is not None:
                 return one.evidence, poses[0]
             memories = self.memories(product) or [Memory()] * len(views.canvases)
-            parts = zip(memories, views.placements, strict=True)
+            parts = zip(memories, one.shown, strict=True)
             return [
                 self.detector.judge(features.rows([t]), memory, shown)
                 for t, (memory, shown) in enumerate(parts)
             ], poses[0]
 
-        def judge(canvas: np.ndarray, shown: Laid) -> Evidence:
+        def judge(canvas: np.ndarray, lies: Laid) -> Evidence:
+            on = on_laid(canvas, lies, product)
+            shown = lies if on is None else on.parts[0]
             ready = self.on_engine(product)
             if ready is not None:
                 return ready.look([canvas], [shown])[0][0]

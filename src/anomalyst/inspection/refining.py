@@ -38,14 +38,16 @@ def refined(
     heat: np.ndarray,
     segmenter: Segmenter,
     believed: float = BELIEVED,
+    counted: np.ndarray | None = None,
 ) -> tuple[Region, ...]:
     """The regions with crisp masks where the segmenter trusts them; those of one thing are one.
 
     `picture` uint8 (H, W, 3), `heat` float32 (H, W) in [0, 1]. Box, area, centre and place are then
-    those of the mask; the order stays.
+    those of the mask; the order stays. `counted` bool (H, W): no mask leaves it.
     """
     found = [
-        _refined(region, picture, heat, segmenter, believed) for region in regions[:MOST_REFINED]
+        _refined(region, picture, heat, segmenter, believed, counted)
+        for region in regions[:MOST_REFINED]
     ]
     found += [Refined(region) for region in regions[MOST_REFINED:]]
     size_hw = picture.shape[0], picture.shape[1]
@@ -53,13 +55,20 @@ def refined(
 
 
 def _refined(
-    region: Region, picture: np.ndarray, heat: np.ndarray, segmenter: Segmenter, believed: float
+    region: Region,
+    picture: np.ndarray,
+    heat: np.ndarray,
+    segmenter: Segmenter,
+    believed: float,
+    counted: np.ndarray | None,
 ) -> Refined:
     view = view_of(region.box_xyxy, (picture.shape[0], picture.shape[1]))
     best = segmenter.look(picture, view).segment(prompt_of(region, heat))[0]
     if best.iou < believed:
         return Refined(region)
     mask = best.in_view()
+    if counted is not None:
+        mask &= counted[view[1] : view[3], view[0] : view[2]]
     return Refined(region, mask, view) if _agrees(best, mask, region, heat) else Refined(region)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from anomalyst.io.geometry import resize
 from anomalyst.io.masks import unpacked
+from anomalyst.report.hatching import hatched
 from anomalyst.types import Inspection, Region
 
 MAX_SIDE_PX = 1600
@@ -33,6 +34,8 @@ def overlay(
     shown = resize(picture, size_hw)
     heat = resize(inspection.map, size_hw)
     scale_xy = (size_hw[1] / inspection.size_hw[1], size_hw[0] / inspection.size_hw[0])
+    if inspection.ignored is not None:
+        shown = hatched(shown, inspection.ignored)
     return outlined(tint(shown, heat), heat, inspection.regions, scale_xy)
 
 

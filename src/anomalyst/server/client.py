@@ -111,6 +111,18 @@ class Client:
         ]
         return dict(self._send(path, files, data))
 
+    def areas(self, product: str) -> dict[str, Any]:
+        """Which places of a product's pictures count."""
+        return dict(self.request("GET", f"products/{product}/areas"))
+
+    def set_areas(
+        self, product: str, areas: Sequence[Mapping[str, Any]], *, on_product: bool = False
+    ) -> dict[str, Any]:
+        """Other areas: each with name, use (ignore or roi), and points_xy or mask."""
+        said = {"areas": [dict(one) for one in areas], "on_product": on_product}
+        path = f"products/{product}/areas"
+        return dict(self.request("PUT", path, json=said, timeout=LEARNING_SECONDS))
+
     def delete_product(self, name: str) -> None:
         """Delete a product."""
         self._request("DELETE", f"products/{name}")

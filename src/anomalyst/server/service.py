@@ -18,10 +18,11 @@ from anomalyst.server.config import MB, ServingConfig
 from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
 from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
-from anomalyst.server.jobs.tasks import Ask, Resemble, Task, Teach, Transcribe
+from anomalyst.server.jobs.tasks import Ask, Resemble, SetAreas, Task, Teach, Transcribe
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.received import ReceivedPicture, shown_name, take
 from anomalyst.server.records import packing, products
+from anomalyst.server.records.areas import areas_of, checked_areas
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.figures import statistics
 from anomalyst.server.storage.filters import Filter
@@ -156,6 +157,25 @@ class Service:
         self.store.note(name, "described", by, false_alarm_rate=rate)
         self.drift.forget(name)
         return self.product(name)
+
+    def areas(self, name: str) -> dict[str, Any]:
+        """What of a product's pictures counts."""
+        return areas_of(name, self.config.products)
+
+    def set_areas(
+        self,
+        name: str,
+        drawn: Sequence[dict[str, Any]],
+        *,
+        on_product: bool,
+        by: str,
+        say: Say = lambda _: None,
+    ) -> dict[str, Any]:
+        """Other areas for a product, which is calibrated anew; what counts from now on."""
+        names = checked_areas(name, self.config.products, drawn)
+        self.run_task(SetAreas(product=name, areas=tuple(drawn), on_product=on_product), say)
+        self.store.note(name, "areas", by, areas=names, on_product=on_product)
+        return self.areas(name)
 
     def import_product(self, packed: Path | IO[bytes], name: str | None, by: str) -> dict[str, Any]:
         """Take in a product that was exported."""

@@ -131,6 +131,30 @@ class Settings(Shape):
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
+class Area(Shape):
+    """A region of interest or an ignore zone, in pixels of the first good picture."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(printable)]
+    use: Literal["ignore", "roi"]
+    points_xy: Annotated[
+        list[tuple[float, float]] | None, Field(description="a polygon", max_length=1001)
+    ] = None
+    mask: Annotated[
+        dict[str, Any] | None, Field(description='COCO run lengths: {"size", "counts"}')
+    ] = None
+
+    def values(self) -> dict[str, Any]:
+        """What is said of it, as plain values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Areas(Shape):
+    """What of a product's pictures counts."""
+
+    areas: Annotated[list[Area], Field(max_length=50)]
+    on_product: bool = False
+
+
 class Question(Shape):
     """A question about an inspection."""
 

@@ -117,6 +117,15 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetAreas:
+    """What of a product's pictures counts, in place of what did; its calibration is made anew."""
+
+    product: str
+    areas: tuple[dict[str, Any], ...]  # plain values of io/areas.py
+    on_product: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedPicture:
     """A picture that people called spoiled or fine."""
 
@@ -178,4 +187,5 @@ Task = (
     | Learn
     | LearnKinds
     | Unlearn
+    | SetAreas
 )

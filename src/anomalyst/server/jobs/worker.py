@@ -15,6 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.inspection.areas import areas_on_first
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
 from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
@@ -37,6 +38,7 @@ from anomalyst.server.jobs.tasks import (
     Named,
     Resemble,
     Segment,
+    SetAreas,
     Task,
     Teach,
     Transcribe,
@@ -262,6 +264,18 @@ class Model:
         self._products.pop(task.product, None)
         return {"exactly": exactly}
 
+    @_do.register
+    def _(self, task: SetAreas, say: Say) -> dict[str, Any]:
+        product = self._product(task.product)
+        areas = areas_on_first(product, task.areas, on_product=task.on_product)
+        if areas == (product.areas or None):
+            return self._told(product)
+        total, done = product.num_references, count(1)
+        after = self.inspector.with_areas(
+            product, areas, on_picture=lambda _: say(f"{next(done)} of {total} pictures")
+        )
+        return self._saved(after)
+
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:
             product = self._product(tasks[0].product)
@@ -331,6 +345,10 @@ class Model:
             product.description = description
         product.save(self.config.products / product.name)
         self._products.pop(product.name, None)
+        return self._told(product)
+
+    @staticmethod
+    def _told(product: Product) -> dict[str, Any]:
         return {"product": product.name, "notes": list(product.notes)}
 
 

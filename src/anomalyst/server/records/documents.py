@@ -11,7 +11,9 @@ import numpy as np
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import resize
+from anomalyst.io.masks import unpacked
 from anomalyst.io.pictures import open_picture
+from anomalyst.report.hatching import hatch_layer, shrunk
 from anomalyst.report.overlay import OPACITY, heat_layer, overlay, region_level, shown_size
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import InspectionRow
@@ -19,6 +21,7 @@ from anomalyst.types import Answer, Inspection
 
 PictureKind = Literal["heatmap", "overlay", "picture"]
 PNG_PX = 1600
+HATCH_PX = 1200
 # A picture of 100 megapixels takes some 700 MB while it is drawn: one at a time.
 drawing = threading.Lock()
 
@@ -62,6 +65,15 @@ def heat_layer_png(found: Inspection) -> bytes:
     layer = heat_layer(found.map)
     opaque = layer[..., 3:] * (255 / OPACITY)  # a page's slider takes the rest away
     return png(np.concatenate([layer[..., :3], opaque], axis=2).round().astype(np.uint8))
+
+
+def ignored_png(found: Inspection) -> bytes:
+    """Hatching where the picture does not count, see-through elsewhere; b"" where all does."""
+    if found.ignored is None:
+        return b""
+    size_hw = shown_size(found.size_hw, HATCH_PX)
+    layer = hatch_layer(shrunk(unpacked(found.ignored), size_hw))
+    return png(np.concatenate([layer[..., :3], 255 * layer[..., 3:]], axis=2).astype(np.uint8))
 
 
 def mask_png(found: Inspection) -> bytes:

@@ -57,6 +57,7 @@ def viewer(service: Service, row: InspectionRow) -> str:
         heat=_png_uri(documents.heat_layer_png(found)),
         mask=_png_uri(documents.mask_png(found)),
         drawn="" if drawn is None else _png_uri(documents.png(drawn)),
+        ignored=_png_uri(ignored) if (ignored := documents.ignored_png(found)) else "",
     )
 
 

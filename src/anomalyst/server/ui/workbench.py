@@ -20,7 +20,7 @@ from anomalyst.server.ui.products_page import ProductsPage
 from anomalyst.server.ui.review_page import ReviewPage
 from anomalyst.server.ui.training_page import TrainingPage
 
-SCRIPTS = ("behave.js", *mask_editor.SCRIPTS)
+SCRIPTS = ("behave.js", "areas_editor.js", *mask_editor.SCRIPTS)
 SIGN_IN = "Name and key, as `anomalyst store key` gave them."
 PAGES = Path(__file__).parent
 # A system's own: nothing is fetched, and text looks as it does elsewhere on the machine.
