@@ -19,6 +19,7 @@ from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
+from anomalyst.measuring.settings import KEY, Measuring
 from anomalyst.product_index import (
     BEFORE,
     COMPANIONS,
@@ -81,6 +82,7 @@ class Product:
     calibrated_by: tuple[float, ...] = ()  # the calibration's scores in the order of the good parts
     companions: dict[str, "Product"] = field(default_factory=dict)  # the same part, other senses
     joint: JointCalibration | None = None  # of all senses together; None: not the same good parts
+    measuring: Measuring = Measuring()  # its scale and acceptance rules
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     first: Views | None = field(default=None, repr=False)  # the first good picture, lazily
     folder: Path | None = None  # where it is saved
@@ -172,6 +174,7 @@ class Product:
             "sense": sense_as_dict(self.sense) if self.sense else None,
             "calibrated_by": list(self.calibrated_by),
             "joint": self.joint.as_dict() if self.joint else None,
+            KEY: self.measuring.as_dict(),
         }
 
     @classmethod
@@ -212,6 +215,7 @@ class Product:
                 calibrated_by=tuple(record.get("calibrated_by", ())),
                 companions=_companions(folder),
                 joint=JointCalibration.from_dict(joint) if (joint := record.get("joint")) else None,
+                measuring=Measuring.from_dict(record.get(KEY)),
                 folder=folder,
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, convert, demo, export, find, inspect, teach
+from anomalyst.cli import chat, convert, demo, export, find, inspect, measuring, teach
 from anomalyst.cli.bench import (
     baselines,
     inspection,
@@ -53,6 +53,7 @@ app = typer.Typer(
 COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
     find.find,
+    *(measuring.scale, measuring.rules),
     *(
         evaluate.evaluate,
         mmad.mmad,
@@ -63,7 +64,12 @@ COMMANDS = (
         search.crossval,
     ),
 )
-MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: find.ManyPlaces}
+MANY_FILES = {
+    teach.teach: ManyFiles,
+    inspect.inspect: ManyFiles,
+    find.find: find.ManyPlaces,
+    measuring.scale: measuring.ManyBoards,
+}
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),

@@ -21,6 +21,7 @@ from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.pictures import open_picture
@@ -108,7 +109,7 @@ class Pipeline:
                 regions = with_kinds(self.kinds, regions, views, evidence)
             regions, unread = self.with_parts(regions, views, product, pose)
             seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
-        return Inspection(
+        found = Inspection(
             image=one.image,
             size_hw=one.size_hw,
             map=whole,
@@ -127,6 +128,7 @@ class Pipeline:
             colours=one.colours,
             shown=seen,
         )
+        return found if product.companions else measured(found, product.measuring)
 
     def match(self, one: Prepared, product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""

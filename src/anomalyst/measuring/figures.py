@@ -11,7 +11,7 @@ out, where the pixels end: to count steps would make a slanted edge up to 41 % t
 edges count.
 
 Each figure comes with half of its interval at 95 %: 1.96 standard deviations, of which the parts
-are taken as independent and combined as the root of the sum of their squares (JCGM 100:2008, 5.1.2):
+are taken as independent and combined as the root of the sum of their squares (JCGM 100:2008):
 the edge (half a pixel at 95 % and how a pixel rounds it, or what an `Edge` says), the way a medial
 line cuts bends, the scale, and what the lens leaves after its distortion was taken out.
 """
@@ -63,39 +63,26 @@ def measure(
 ) -> Measures:
     """The measures of a mask, bool (h, w), not empty, whose first pixel lies at `corner_xy`."""
     line, thin = length_line(mask)
-    line = line + corner_xy
+    line, hull = line + corner_xy, _hull(border_points(mask)) + corner_xy
     area, around = float(np.count_nonzero(mask)), outline_length(mask)
-    hull = _hull(border_points(mask)) + corner_xy
     axes = None if thin else _ellipse_axes(mask)
-    long, wide = axes or _ferets(hull, 1.0)
-    if thin:
-        long = length_of(line)
-        wide = area / long
-    px = _sizes(long, wide, area, around, thin=thin, edge=edge, side_sd=0.0, scale_sd=0.0)
+
+    def raw(line: np.ndarray, hull: np.ndarray, per_px: float) -> Raw:
+        if thin:
+            long = length_of(line)
+            return Raw(long, area * per_px**2 / long, area * per_px**2, around * per_px)
+        own = (axes[0] * per_px, axes[1] * per_px) if axes else _ferets(hull, per_px)
+        return Raw(*own, area * per_px**2, around * per_px)
+
+    px = _doubted(raw(line, hull, 1.0), thin, edge)
     mm = None
     if scale is not None:
         there = scale.straightened(hull)
-        grown = math.sqrt(_polygon_area(there) / _polygon_area(hull))  # mm a px, around here
-        long, wide = (axes[0] * grown, axes[1] * grown) if axes else _ferets(there, grown)
-        if thin:
-            long = length_of(scale.straightened(line))
-            wide = area * grown**2 / long
-        mm = _sizes(
-            long,
-            wide,
-            area * grown**2,
-            around * grown,
-            thin=thin,
-            edge=edge,
-            per_px=grown,
-            side_sd=scale.residual_px,
-            scale_sd=scale.relative_sd,
-        )
+        per_px = math.sqrt(_polygon_area(there) / _polygon_area(hull))  # mm a px, around here
+        mm = _doubted(raw(scale.straightened(line), there, per_px), thin, edge, scale, per_px)
     step = max(1, math.ceil((len(line) - 1) / LINE_POINTS))
     kept = [*line[:-1:step].tolist(), line[-1].tolist()]
-    return Measures(
-        px=px, mm=mm, thin=thin, line_xy=tuple((x, y) for x, y in kept), note=edge.note
-    )
+    return Measures(px=px, mm=mm, thin=thin, line_xy=tuple((x, y) for x, y in kept), note=edge.note)
 
 
 def length_line(mask: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -121,28 +108,33 @@ def outline_length(mask: np.ndarray) -> float:
     return max(total, 0.0)
 
 
-def _sizes(
-    length: float,
-    width: float,
-    area: float,
-    perimeter: float,
-    *,
-    thin: bool,
-    edge: Edge,
-    side_sd: float,
-    scale_sd: float,
-    per_px: float = 1.0,
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The figures without their doubt, in one unit and its square."""
+
+    length: float
+    width: float
+    area: float
+    perimeter: float
+
+
+def _doubted(
+    raw: Raw, thin: bool, edge: Edge, scale: Scale | None = None, per_px: float = 1.0
 ) -> Sizes:
-    """The figures with their doubt; `edge` and `side_sd` (px) lie at each of two sides."""
-    sides = math.sqrt(2) * math.hypot(edge.sd_px, side_sd)
-    ends = math.hypot(sides, math.sqrt(2) * ROUNDED_PX)
-    rate = math.hypot(scale_sd, edge.relative_sd)
+    """The figures with their doubt; `per_px`: how much of their unit a pixel is."""
+    left = scale.residual_px if scale else 0.0
+    rate = math.hypot(scale.relative_sd if scale else 0.0, edge.relative_sd)
+    # Each of two sides may lie elsewhere; the ends of what is longest are rounded to a pixel, too.
+    sides = math.sqrt(2) * math.hypot(edge.sd_px, left) * per_px
+    ends = math.hypot(sides, math.sqrt(2) * ROUNDED_PX * per_px)
+    bends = MEDIAL * raw.length if thin else 0.0
+    grown = edge.sd_px * per_px * raw.perimeter  # all sides a little further out
     return Sizes(
-        length=_combined(length, ends * per_px, (MEDIAL if thin else 0.0) * length, rate * length),
-        width=_combined(width, (sides if thin else ends) * per_px, rate * width),
-        area=_combined(area, edge.sd_px * per_px * perimeter, 2 * rate * area),
+        length=_combined(raw.length, ends, bends, rate * raw.length),
+        width=_combined(raw.width, sides if thin else ends, rate * raw.width),
+        area=_combined(raw.area, grown, 2 * rate * raw.area),
         perimeter=_combined(
-            perimeter, math.pi * ends * per_px, OUTLINE * perimeter, rate * perimeter
+            raw.perimeter, math.pi * ends, OUTLINE * raw.perimeter, rate * raw.perimeter
         ),
     )
 

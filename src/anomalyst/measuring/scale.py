@@ -19,7 +19,6 @@ from anomalyst.errors import AnomalystError, PictureError
 
 Size = tuple[int, int]
 Matrix = tuple[tuple[float, ...], ...]
-CLICK_PX = 0.5  # standard deviation of a click along the line that is measured
 WHOLE_LENS = 3  # boards from which on more than one coefficient of distortion is fitted
 FLAGS = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_ACCURACY
 
@@ -102,7 +101,7 @@ class Scale:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Scale":
-        """The scale of which `as_dict` gave the values. Raises AnomalystError for one that is none."""
+        """The scale of which `as_dict` gave the values. Raises AnomalystError for no such."""
         try:
             lens, size = values["lens"], values["size_hw"]
             return cls(
@@ -125,10 +124,15 @@ class Scale:
 
 
 def scale_by_points(
-    points_xy: Sequence[float], length_mm: float, size_hw: Size, relative_sd: float = 0.0
+    points_xy: Sequence[float],
+    length_mm: float,
+    size_hw: Size,
+    relative_sd: float = 0.0,
+    click_px: float = 0.5,
 ) -> Scale:
     """From two points (x0, y0, x1, y1) in pixels, and how far apart they are on the part.
 
+    `click_px`: standard deviation of each point along their line.
     Raises AnomalystError for equal points, points outside the picture, or no length.
     """
     x0, y0, x1, y1 = points_xy
@@ -142,12 +146,12 @@ def scale_by_points(
     far = math.hypot(x1 - x0, y1 - y0)
     if far < 1:
         raise AnomalystError(
-            f"the two points, ({x0:g}, {y0:g}) and ({x1:g}, {y1:g}), are the same; give the ends of "
-            "something whose length is known."
+            f"the two points, ({x0:g}, {y0:g}) and ({x1:g}, {y1:g}), are the same; give the ends "
+            "of something whose length is known."
         )
     if not (math.isfinite(length_mm) and length_mm > 0):
         raise AnomalystError(f"the length is {length_mm:g} mm; it must be a number above 0.")
-    clicks = math.sqrt(2) * CLICK_PX / far
+    clicks = math.sqrt(2) * click_px / far
     return Scale(
         mm_per_px=length_mm / far,
         relative_sd=math.hypot(clicks, relative_sd),
@@ -159,7 +163,7 @@ def scale_by_points(
 def scale_by_board(
     boards: Mapping[Path, np.ndarray], squares: Size, square_mm: float, relative_sd: float = 0.0
 ) -> Scale:
-    """From pictures of a checker board, uint8 (H, W, 3) by their files; the first lies where parts do.
+    """From pictures of a checker board, uint8 (H, W, 3); the first lies where parts do.
 
     `squares`: how many lie along it and across. Raises PictureError for a picture on which the
     board is not found or that has another size, AnomalystError for a board of too few squares.
@@ -199,7 +203,11 @@ def board_corners(path: Path, picture: np.ndarray, squares: Size) -> np.ndarray:
 
 
 def _calibrated(
-    corners: Sequence[np.ndarray], squares: Size, square_mm: float, size_hw: Size, relative_sd: float
+    corners: Sequence[np.ndarray],
+    squares: Size,
+    square_mm: float,
+    size_hw: Size,
+    relative_sd: float,
 ) -> Scale:
     across, down = squares[0] - 1, squares[1] - 1
     grid = np.stack(np.meshgrid(np.arange(across), np.arange(down)), 2).reshape(-1, 2) * square_mm
