@@ -73,7 +73,7 @@ MANY_FILES = {
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
-    *(senses_bench.senses, series.series, voice.voice),
+    *(senses_bench.senses, series.series, voice.voice, measuring.measuring),
 )
 STUDIES = (
     few_shot.few_shot,

@@ -8,7 +8,7 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.screen import say
+from anomalyst.cli.screen import print_table, say
 from anomalyst.cli.senses import ManyFiles
 from anomalyst.errors import AnomalystError
 
@@ -175,3 +175,34 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise AnomalystError(f"{path}: cannot be read as text ({error}).") from error
+
+
+def measuring(
+    count: Annotated[int, Option(min=10, help="Drawn things of each kind.")] = 200,
+    maps: Annotated[
+        int, Option(min=0, metavar="N", help="Also regions of N drawn pictures' maps.")
+    ] = 0,
+    seed: opt.Seed = 0,
+) -> None:
+    """Measure drawn things of known size: errors, and how often the stated interval holds.
+
+    Example: anomalyst bench measuring --count 200 --maps 100
+    """
+    from anomalyst.evaluation.benchmarks.measuring import bench_maps, bench_measuring
+
+    rows = [
+        (f"{one.kind}, {one.figure}", str(one.things), f"{one.bias_px:+.2f}", f"{one.sd_px:.2f}",
+         f"{one.near:.1%}", f"{one.held:.1%}")
+        for one in bench_measuring(count, seed)
+    ]  # fmt: skip
+    heads = ["drawn, figure", "things", "bias px", "sd px", "near", "held"]
+    print_table("Measured beside what was drawn", heads, rows)
+    if maps:
+        from anomalyst.inspector import Inspector
+
+        found = bench_maps(Inspector.load(), maps, seed)
+        typer.echo(
+            f"{found.regions} regions measured on the map: {found.median:.2f} times the defect's "
+            f"length (95 % of them {found.low:.2f} to {found.high:.2f}); the stated interval holds "
+            f"it in {found.held:.0%}."
+        )

@@ -22,17 +22,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anomalyst.measuring.medial import border_points, length_of, medial_line
+from anomalyst.measuring.medial import border_points, length_of, medial_line, turning_of
 from anomalyst.measuring.scale import Scale
 from anomalyst.types import Measure, Measures, Sizes
 
 THIN = 3.0  # length over width from which on a thing is thin
 WITHIN = 1.96  # standard deviations that hold 95 % of a normal distribution
 ROUNDED_PX = 0.25  # standard deviation of an end that falls on a pixel
-MEDIAL = 0.012  # of a medial line's length: its standard deviation by bends cut (bench measuring)
+# Standard deviation of a medial line's length, by the bends that it cuts: of the length itself, and
+# of its width for each radian that it turns (bench measuring).
+MEDIAL, TURNING = 0.01, 0.12
 OUTLINE = 0.012  # of a perimeter, by its polygon (bench measuring)
 OUTLINE_PX = 0.7  # how far the polygon of an outline may run from it
 ELLIPSE = 1.02  # how much less than an ellipse of its moments a mask may fill, to be one
+OUTER = 0.6  # by which the outermost pixels of both sides lie out (bench measuring)
 LINE_POINTS = 40  # of a length's line, that are kept
 
 
@@ -74,12 +77,13 @@ def measure(
         own = (axes[0] * per_px, axes[1] * per_px) if axes else _ferets(hull, per_px)
         return Raw(*own, area * per_px**2, around * per_px)
 
-    px = _doubted(raw(line, hull, 1.0), thin, edge)
+    bends = (MEDIAL + TURNING * turning_of(line) * area / length_of(line) ** 2) if thin else 0.0
+    px = _doubted(raw(line, hull, 1.0), bends, edge)
     mm = None
     if scale is not None:
         there = scale.straightened(hull)
         per_px = math.sqrt(_polygon_area(there) / _polygon_area(hull))  # mm a px, around here
-        mm = _doubted(raw(scale.straightened(line), there, per_px), thin, edge, scale, per_px)
+        mm = _doubted(raw(scale.straightened(line), there, per_px), bends, edge, scale, per_px)
     step = max(1, math.ceil((len(line) - 1) / LINE_POINTS))
     kept = [*line[:-1:step].tolist(), line[-1].tolist()]
     return Measures(px=px, mm=mm, thin=thin, line_xy=tuple((x, y) for x, y in kept), note=edge.note)
@@ -119,19 +123,21 @@ class Raw:
 
 
 def _doubted(
-    raw: Raw, thin: bool, edge: Edge, scale: Scale | None = None, per_px: float = 1.0
+    raw: Raw, bends: float, edge: Edge, scale: Scale | None = None, per_px: float = 1.0
 ) -> Sizes:
-    """The figures with their doubt; `per_px`: how much of their unit a pixel is."""
+    """The figures with their doubt; `per_px`: how much of their unit a pixel is.
+
+    `bends`: what cut bends make of the length, as a share of it; 0 of a compact thing.
+    """
     left = scale.residual_px if scale else 0.0
     rate = math.hypot(scale.relative_sd if scale else 0.0, edge.relative_sd)
     # Each of two sides may lie elsewhere; the ends of what is longest are rounded to a pixel, too.
     sides = math.sqrt(2) * math.hypot(edge.sd_px, left) * per_px
     ends = math.hypot(sides, math.sqrt(2) * ROUNDED_PX * per_px)
-    bends = MEDIAL * raw.length if thin else 0.0
     grown = edge.sd_px * per_px * raw.perimeter  # all sides a little further out
     return Sizes(
-        length=_combined(raw.length, ends, bends, rate * raw.length),
-        width=_combined(raw.width, sides if thin else ends, rate * raw.width),
+        length=_combined(raw.length, ends, bends * raw.length, rate * raw.length),
+        width=_combined(raw.width, sides if bends else ends, rate * raw.width),
         area=_combined(raw.area, grown, 2 * rate * raw.area),
         perimeter=_combined(
             raw.perimeter, math.pi * ends, OUTLINE * raw.perimeter, rate * raw.perimeter
@@ -157,12 +163,12 @@ def _ends(hull: np.ndarray) -> np.ndarray:
 def _ferets(hull: np.ndarray, pixel: float) -> tuple[float, float]:
     """The largest and the smallest Feret diameter; `pixel`: a pixel's side in the hull's unit.
 
-    Of the smallest, whose sides are the outermost of an edge's pixels, 0.3 pixels are taken off.
+    The smallest one's sides are the outermost of an edge's pixels: `OUTER` pixels are taken off.
     """
     angles = np.deg2rad(np.arange(180))
     reach = hull @ np.stack([np.cos(angles), np.sin(angles)])  # (corners, 180)
     across = reach.max(0) - reach.min(0)
-    return float(across.max()), max(float(across.min()) - 0.3 * pixel, 0.3 * pixel)
+    return float(across.max()), max(float(across.min()) - OUTER * pixel, OUTER * pixel)
 
 
 def _ellipse_axes(mask: np.ndarray) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import dijkstra
 MOST_PIXELS = 60_000  # of a mask in which ways are searched; a larger one is made smaller
 CENTRED = 2.0  # exponent of how much dearer a step near the edge is
 STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (down, right) to half of a pixel's neighbours
-SMOOTHED_PX = 7  # over which steps of single pixels are evened out, and 2 widths more
+SMOOTHED_PX = 7  # over which steps of single pixels are evened out, and a width more
 KEPT_EVERY = 2  # points of the smoothed line, of which each has its own last wiggle
 ASIDE = 0.35  # of half the width: how far from the line's direction its tip may lie
 HEADING_PX = 3  # of its last pixels, and 2 widths, tell where a line points at its end
@@ -40,6 +40,12 @@ def medial_line(mask: np.ndarray) -> np.ndarray:
 def length_of(line: np.ndarray) -> float:
     """The length of a polyline (N, 2), in its unit."""
     return float(np.hypot(*np.diff(line, axis=0).T).sum())
+
+
+def turning_of(line: np.ndarray) -> float:
+    """How far a polyline (N, 2) turns, either way, in radians."""
+    heading = np.unwrap(np.arctan2(*np.diff(line, axis=0).T[::-1]))
+    return float(np.abs(np.diff(heading)).sum())
 
 
 def joined(mask: np.ndarray) -> np.ndarray:
@@ -104,7 +110,7 @@ def _smoothed(way: np.ndarray, inner: np.ndarray) -> np.ndarray:
     cut = round(float(depth.max()))
     if len(way) > 2 * cut + 2:
         way = way[cut : len(way) - cut]
-    window = min(len(way), 2 * round((SMOOTHED_PX + 4 * float(np.median(depth))) / 2) + 1)
+    window = min(len(way), 2 * round((SMOOTHED_PX + 2 * float(np.median(depth))) / 2) + 1)
     window -= 1 - window % 2
     if window < 5:
         return way

@@ -187,6 +187,19 @@ def scale_by_board(
     return _calibrated(corners, squares, square_mm, (size_hw[0], size_hw[1]), relative_sd)
 
 
+def drawn_points(picture: np.ndarray, points_xy: Sequence[tuple[float, float]]) -> np.ndarray:
+    """A copy of a picture, uint8 (H, W, 3), with up to two points marked and joined."""
+    canvas = np.ascontiguousarray(picture).copy()
+    thick = max(1, round(max(canvas.shape[:2]) / 500))
+    at = [(round(x - 0.5), round(y - 0.5)) for x, y in points_xy]
+    for colour, more in (((0, 0, 0), 2), ((64, 224, 255), 0)):
+        if len(at) == 2:
+            cv2.line(canvas, at[0], at[1], colour, thick + more, cv2.LINE_AA)
+        for one in at:
+            cv2.drawMarker(canvas, one, colour, cv2.MARKER_CROSS, 16 * thick, thick + more)
+    return canvas
+
+
 def board_corners(path: Path, picture: np.ndarray, squares: Size) -> np.ndarray:
     """Where the squares meet, float32 (N, 2), row by row. Raises PictureError if none is found."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)

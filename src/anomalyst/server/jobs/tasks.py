@@ -128,6 +128,14 @@ class Unlearn:
     product: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMeasuring:
+    """Scale and acceptance rules of a product, in the place of those it has."""
+
+    product: str
+    measuring: dict[str, Any]  # Measuring.as_dict
+
+
 Task = (
     Inspect
     | Teach
@@ -140,4 +148,5 @@ Task = (
     | Resemble
     | Learn
     | Unlearn
+    | SetMeasuring
 )

@@ -11,6 +11,7 @@ from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
+from anomalyst.server.ui.measuring_section import MeasuringSection
 from anomalyst.server.ui.teaching_form import TeachingForm
 
 GALLERY_MOST = 60
@@ -19,6 +20,7 @@ WORDS = {
     "imported": "imported", "accepted": "a place called fine", "withdrawn": "a correction undone",
     "deleted": "deleted", "drift": "drift", "learnt": "learnt from judgements",
     "not learnt": "judgements not taken", "unlearnt": "judgements unlearnt",
+    "measuring": "scale or rules set",
 }  # fmt: skip
 
 
@@ -48,6 +50,7 @@ class ProductsPage:
             with gr.Column(min_width=300):
                 trend = gr.HTML()
         self.learning = LearningSection(self.bench, self.chosen)
+        self.measuring = MeasuringSection(self.bench, self.chosen)
         with gr.Row():
             self.rate = gr.Number(
                 label="False-alarm rate", minimum=0.001, maximum=0.5, step=0.01,
@@ -70,6 +73,7 @@ class ProductsPage:
         chosen.change(self.show, chosen, page)
         part = self.learning
         chosen.change(part.show, chosen, part.parts)
+        chosen.change(self.measuring.show, chosen, self.measuring.parts)
         part.learn.click(part.on_learn, chosen, part.parts).then(self.show, chosen, page)
         part.undo.click(part.on_undo, chosen, part.parts).then(self.show, chosen, page)
         taught = self.form.connect(chosen)
