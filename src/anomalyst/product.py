@@ -22,6 +22,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.areas import Areas
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
+from anomalyst.measuring.settings import KEY, Measuring
 from anomalyst.product_index import (
     BEFORE,
     COMPANIONS,
@@ -87,6 +88,7 @@ class Product:
     kinds: OwnKinds | None = None  # what people call its defects, where they taught it
     areas: Areas | None = None  # what of a picture counts; None: all of it
     counting: Counting | None = field(default=None, repr=False)  # them on `first`, lazily
+    measuring: Measuring = Measuring()  # its scale and acceptance rules
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     first: Views | None = field(default=None, repr=False)  # the first good picture, lazily
     folder: Path | None = None  # where it is saved
@@ -180,6 +182,7 @@ class Product:
             "calibrated_by": list(self.calibrated_by),
             "joint": self.joint.as_dict() if self.joint else None,
             "kinds": self.kinds.as_dict() if self.kinds else None,
+            KEY: self.measuring.as_dict(),
         }
 
     @classmethod
@@ -224,6 +227,7 @@ class Product:
                 kinds=OwnKinds.of(own, _below(tensors, "kinds."))
                 if (own := record.get("kinds"))
                 else None,
+                measuring=Measuring.from_dict(record.get(KEY)),
                 folder=folder,
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:

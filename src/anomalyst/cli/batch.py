@@ -37,6 +37,7 @@ class Row:
     score: float
     p_value: float
     answer: str
+    measures: str = ""  # of its regions, one a line
 
 
 @dataclass(slots=True)
@@ -153,6 +154,7 @@ def _take(
     """Count, print and write one result; `label` labels each pixel of its picture."""
     from anomalyst.errors import PictureError
     from anomalyst.io.pictures import open_picture
+    from anomalyst.measuring.words import shortly
 
     try:
         if isinstance(result, PictureError):
@@ -173,7 +175,11 @@ def _take(
         report.add(result, picture, full_size=records.add(result, picture, labelled))
     outcome.notes |= dict.fromkeys(result.notes)
     answer = result.words.text if result.words else result.answer
-    outcome.rows.append(Row(result.image, result.verdict, result.score, result.p_value, answer))
+    measured = enumerate((region.measures for region in result.regions), start=1)
+    measures = "\n".join(f"{number}: {shortly(one)}" for number, one in measured if one)
+    outcome.rows.append(
+        Row(result.image, result.verdict, result.score, result.p_value, answer, measures)
+    )
     if as_json:
         typer.echo(json.dumps(result.as_dict()))
 
@@ -196,7 +202,7 @@ def show(outcome: Outcome, out: Path | None, most: int = 40, heading: str = "pic
             f"[{COLOURS[row.verdict]}]{row.verdict}[/]",
             f"{row.score:.3f}",
             f"{row.p_value:.3g}",
-            escape(row.answer),
+            escape("\n".join(filter(None, (row.answer, row.measures)))),
         )
     console = Console()
     console.print(table)

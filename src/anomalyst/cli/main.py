@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import areas, chat, convert, demo, export, find, inspect, segment, teach
+from anomalyst.cli import (
+    areas,
+    chat,
+    convert,
+    demo,
+    export,
+    find,
+    inspect,
+    measuring,
+    segment,
+    teach,
+)
 from anomalyst.cli.bench import areas as areas_bench
 from anomalyst.cli.bench import (
     baselines,
@@ -57,6 +68,7 @@ COMMANDS = (
     find.find,
     segment.segment,
     areas.areas,
+    *(measuring.scale, measuring.rules),
     *(
         evaluate.evaluate,
         mmad.mmad,
@@ -67,11 +79,17 @@ COMMANDS = (
         search.crossval,
     ),
 )
-MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: find.ManyPlaces}
+MANY_FILES = {
+    teach.teach: ManyFiles,
+    inspect.inspect: ManyFiles,
+    find.find: find.ManyPlaces,
+    measuring.scale: measuring.ManyBoards,
+}
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
     *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
+    measuring.measuring,
 )
 STUDIES = (
     few_shot.few_shot,

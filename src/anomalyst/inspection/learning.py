@@ -19,6 +19,7 @@ from anomalyst.inspection.seen import look_at
 from anomalyst.io.areas import Areas
 from anomalyst.io.files import write_bytes
 from anomalyst.io.pictures import open_picture
+from anomalyst.measuring.settings import Measuring
 from anomalyst.product import Accepted, Product
 from anomalyst.senses.fields import FieldView
 from anomalyst.teaching.duplicates import all_the_same, remarks
@@ -114,6 +115,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         notes=tuple(notes),
         side_reason=why,
         description=product.description if product else "",
+        measuring=product.measuring if product else Measuring(),
     )
 
 

@@ -23,6 +23,7 @@ from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
 from anomalyst.inspection.areas import check_counted, counted_places, notes_of, on_laid, on_query
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.inspection.refining import refined
 from anomalyst.io.geometry import Frame, Views
@@ -134,7 +135,7 @@ class Pipeline:
             seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
         said, areas = sentence(decision.verdict, regions, decision.p_value), product.areas
         areas_notes = notes_of(one, counted, areas) if areas and counted is not None else ()
-        return Inspection(
+        found = Inspection(
             image=one.image,
             size_hw=one.size_hw,
             map=whole,
@@ -154,6 +155,7 @@ class Pipeline:
             colours=one.colours,
             shown=seen,
         )
+        return found if product.companions else measured(found, product.measuring)
 
     def match(self, one: Prepared, product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""

@@ -17,6 +17,7 @@ MAX_SIDE_PX = 1600
 VISIBLE_FROM = 0.15  # of the map: below it the picture is left alone
 OPACITY = 0.7  # where the map is 1
 DARKEST = 0.3  # where on inferno the scale starts: its black end would hide the part, not mark it
+LENGTH = (255, 255, 255)
 MARK = (64, 224, 255)  # cyan: on no part of inferno, and seen on dark and light pictures
 
 
@@ -88,9 +89,27 @@ def outlined(
         contours = _contours(inside, box, least_px=6 * thick)
         cv2.drawContours(canvas, contours, -1, (0, 0, 0), thick + 2, cv2.LINE_AA)
         cv2.drawContours(canvas, contours, -1, MARK, thick, cv2.LINE_AA)
+    for region in regions:
+        if region.measures:
+            _draw_length(canvas, region.measures.line_xy, scale_xy, thick)
     for number, box in enumerate(boxes, start=1):  # after all outlines, so that none is covered
         _write_number(canvas, number, box, thick)
     return canvas
+
+
+def _draw_length(
+    canvas: np.ndarray,
+    line_xy: Sequence[tuple[float, float]],
+    scale_xy: tuple[float, float],
+    thick: int,
+) -> None:
+    """What was measured as a region's length: a line in `LENGTH` with a dot at each end."""
+    # OpenCV's pixels have their centres at whole numbers, ours at halves; sixteenths of a pixel.
+    points = np.round((np.array(line_xy) * scale_xy - 0.5) * 16).astype(np.int32)
+    cv2.polylines(canvas, [points], False, (0, 0, 0), thick + 2, cv2.LINE_AA, 4)
+    cv2.polylines(canvas, [points], False, LENGTH, thick, cv2.LINE_AA, 4)
+    for x, y in (points[0].tolist(), points[-1].tolist()):
+        cv2.circle(canvas, (x, y), (thick + 1) * 16, LENGTH, -1, cv2.LINE_AA, 4)
 
 
 def region_level(regions: Sequence[Region]) -> float:

@@ -244,6 +244,14 @@ class Client:
         path = f"products/{product}/unlearn"
         return dict(self.request("POST", path, timeout=LEARNING_SECONDS))
 
+    def measuring(self, product: str) -> dict[str, Any]:
+        """Scale and acceptance rules of a product."""
+        return dict(self.request("GET", f"products/{product}/measuring"))
+
+    def set_measuring(self, product: str, **wanted: Any) -> dict[str, Any]:
+        """Set `rules=[...]` or `scale={"points_xy": [...], "length_mm": 50}`, or forget a scale."""
+        return dict(self.request("PUT", f"products/{product}/measuring", json=wanted))
+
     def statistics(self, product: str) -> dict[str, Any]:
         """Counts, calibration, recent scores and drift of a product."""
         return dict(self.request("GET", f"products/{product}/statistics"))

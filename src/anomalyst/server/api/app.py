@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Match
 
-from anomalyst.server.api import feedback, inspections, masks, models, products, search, system
+from anomalyst.server.api import (
+    feedback,
+    inspections,
+    masks,
+    measuring,
+    models,
+    products,
+    search,
+    system,
+)
 from anomalyst.server.api.access import Rate, RequestGuard, operator
 from anomalyst.server.api.problems import install, problem, problems
 from anomalyst.server.corrections import Corrections
@@ -32,7 +41,7 @@ def build_app(service: Service) -> FastAPI:
     install(app)
     app.include_router(system.open_router, prefix="/api/v1")
     parts = (
-        *(feedback.router, products.router, inspections.router, masks.router),
+        *(feedback.router, products.router, measuring.router, inspections.router, masks.router),
         *(search.router, models.router, system.runs, system.keys),
     )
     for part in parts:

@@ -50,6 +50,9 @@ class Region(BaseModel):
     place: str
     kind: str | None
     part: Literal["missing", "extra"] | None = None
+    measures: dict[str, Any] | None = Field(
+        default=None, description="length, width, area, perimeter, each with half its 95 % interval"
+    )
     where: str = Field(default="", description="of a recording: times and channels, in words")
     called: str = Field(default="", description="what people call such defects of this product")
     mask: "MaskRLE | None" = None

@@ -173,6 +173,14 @@ class Unlearn:
     product: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMeasuring:
+    """Scale and acceptance rules of a product, in the place of those it has."""
+
+    product: str
+    measuring: dict[str, Any]  # Measuring.as_dict
+
+
 Task = (
     Inspect
     | Teach
@@ -188,4 +196,5 @@ Task = (
     | LearnKinds
     | Unlearn
     | SetAreas
+    | SetMeasuring
 )

@@ -21,6 +21,7 @@ from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import encoded
+from anomalyst.measuring.settings import Measuring, write_measuring
 from anomalyst.product import Product, put_back
 from anomalyst.product_index import BEFORE, RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
@@ -39,6 +40,7 @@ from anomalyst.server.jobs.tasks import (
     Resemble,
     Segment,
     SetAreas,
+    SetMeasuring,
     Task,
     Teach,
     Transcribe,
@@ -275,6 +277,12 @@ class Model:
             product, areas, on_picture=lambda _: say(f"{next(done)} of {total} pictures")
         )
         return self._saved(after)
+
+    @_do.register
+    def _(self, task: SetMeasuring, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        folder = product_folder(task.product, self.config.products)
+        write_measuring(folder, Measuring.from_dict(task.measuring))
+        return {"product": task.product}
 
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from anomalyst.errors import PictureError
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
+from anomalyst.measuring.words import shortly
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.auth import Caller
 from anomalyst.server.records import documents
@@ -53,6 +54,8 @@ def viewer(service: Service, row: InspectionRow) -> str:
         row=row,
         record=row.record,
         answer=found.answer,
+        measured=[shortly(region.measures) for region in found.regions],
+        lines=[region.measures.line_xy if region.measures else () for region in found.regions],
         plain=data_uri(documents.shown_picture(row, service.pictures, VIEWER_PX), quality=85),
         heat=_png_uri(documents.heat_layer_png(found)),
         mask=_png_uri(documents.mask_png(found)),

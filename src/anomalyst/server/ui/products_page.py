@@ -12,6 +12,7 @@ from anomalyst.server.ui.areas_section import AreasSection
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
+from anomalyst.server.ui.measuring_section import MeasuringSection
 from anomalyst.server.ui.teaching_form import TeachingForm
 
 GALLERY_MOST = 60
@@ -21,6 +22,7 @@ WORDS = {
     "deleted": "deleted", "drift": "drift", "areas": "areas that count",
     "learnt": "learnt from judgements",
     "not learnt": "judgements not taken", "unlearnt": "judgements unlearnt",
+    "measuring": "scale or rules set",
 }  # fmt: skip
 
 
@@ -51,6 +53,7 @@ class ProductsPage:
                 trend = gr.HTML()
         self.areas = AreasSection(self.bench, self.chosen)
         self.learning = LearningSection(self.bench, self.chosen)
+        self.measuring = MeasuringSection(self.bench, self.chosen)
         with gr.Row():
             self.rate = gr.Number(
                 label="False-alarm rate", minimum=0.001, maximum=0.5, step=0.01,
@@ -73,6 +76,7 @@ class ProductsPage:
         chosen.change(self.show, chosen, page)
         part = self.learning
         chosen.change(part.show, chosen, part.parts)
+        chosen.change(self.measuring.show, chosen, self.measuring.parts)
         part.learn.click(part.on_learn, chosen, part.parts).then(self.show, chosen, page)
         part.undo.click(part.on_undo, chosen, part.parts).then(self.show, chosen, page)
         self.areas.editor.select(self.areas.save, chosen, self.areas.editor).then(
