@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from anomalyst.io.masks import packed, unpacked
+from anomalyst.segmentation.grabcut import GrabCut
 from anomalyst.server.auth import make_key, revoke_key
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.jobs.queue import ProcessQueue
@@ -191,7 +192,7 @@ def test_the_picture_comes_in_views_of_at_most_1600_pixels(client):
 def test_views_that_were_not_used_for_long_are_looked_at_again():
     from anomalyst.server.jobs.looks import LOOKS_MOST, Looks
 
-    looks, seen = Looks("grabcut"), []
+    looks, seen = Looks(GrabCut()), []
     look = looks.segmenter.look
     looks.segmenter.look = lambda picture, view: seen.append(view) or look(picture, view)
     views = [(0, 0, 100 + i, 100) for i in range(LOOKS_MOST)]

@@ -158,6 +158,7 @@ class Region:
     where: str = ""  # of a recording: the time and channels of the box, in words
     called: str = ""  # what people call such defects of this product, where they taught it
     mask: Mask | None = None  # its crisp outline, where a segmenter drew one; box, area are its own
+    fit: float | None = None  # predicted IoU of the mask; None: there is none, or a person's
     measures: Measures | None = None  # where its product has a scale or acceptance rules
 
     def as_dict(self) -> dict[str, Any]:
@@ -173,6 +174,7 @@ class Region:
             "where": self.where,
             "called": self.called,
             "mask": self.mask.as_dict() if self.mask else None,
+            "fit": None if self.fit is None else round(self.fit, 4),
             "measures": self.measures.as_dict() if self.measures else None,
         }
 
@@ -191,6 +193,7 @@ class Region:
             where=values.get("where", ""),
             called=values.get("called", ""),
             mask=Mask.from_dict(mask) if (mask := values.get("mask")) else None,
+            fit=values.get("fit"),
             measures=Measures.from_dict(said) if (said := values.get("measures")) else None,
         )
 

@@ -83,7 +83,9 @@ def _scale_for(found: Inspection, measuring: Measuring) -> tuple[Scale | None, t
 
 def _with_measures(region: Region, found: Inspection, scale: Scale | None) -> Region:
     if region.mask is not None:
-        return replace(region, measures=_of(unpacked(region.mask), (0, 0), scale, CRISP))
+        mask = unpacked(region.mask)
+        edge = CRISP if region.fit is None else Edge.of_iou(region.fit, mask)
+        return replace(region, measures=_of(mask, (0, 0), scale, edge))
     x0, y0, x1, y1 = region.box_xyxy
     level = min(REGION_THRESHOLD, 0.6 * max(one.peak for one in found.regions))
     above = found.map[y0:y1, x0:x1] >= min(level, region.peak)

@@ -1,6 +1,7 @@
 """One picture's way: preprocess, encode, match, score, decide, explain. Each step is one method."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -94,7 +95,8 @@ class Pipeline:
         """The picture cut to the product's frame."""
         frame = product.frame or self._sizing().frame_for([picture])[0]
         one = Prepared.of(image, picture, frame, stopwatch)
-        one.picture = picture if self.config.refine else None
+        # What is measured needs an edge that is not blurred.
+        one.picture = picture if self.config.refine or product.measuring else None
         if product.areas:
             with stopwatch("areas"):
                 one.counted = on_query(one.views, product)
@@ -145,7 +147,7 @@ class Pipeline:
             confidence=decision.confidence,
             guaranteed=decision.guaranteed,
             regions=regions,
-            answer=" ".join(filter(None, (said, areas.sentence if areas else ""))),
+            answer=said,
             seconds=stopwatch.seconds,
             notes=(*product.notes, *decision.notes, *unread, *areas_notes),
             ignored=None if counted is None else packed(~counted),
@@ -155,7 +157,8 @@ class Pipeline:
             colours=one.colours,
             shown=seen,
         )
-        return found if product.companions else measured(found, product.measuring)
+        found = found if product.companions else measured(found, product.measuring)
+        return replace(found, answer=f"{found.answer} {areas.sentence}") if areas else found
 
     def match(self, one: Prepared, product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""

@@ -29,6 +29,7 @@ class Refined:
 
     region: Region
     mask: np.ndarray | None = None  # bool over the view
+    fit: float = 0.0  # its predicted IoU
     view: Box = (0, 0, 0, 0)
 
 
@@ -69,7 +70,9 @@ def _refined(
     mask = best.in_view()
     if counted is not None:
         mask &= counted[view[1] : view[3], view[0] : view[2]]
-    return Refined(region, mask, view) if _agrees(best, mask, region, heat) else Refined(region)
+    if not _agrees(best, mask, region, heat):
+        return Refined(region)
+    return Refined(region, mask, best.iou, view)
 
 
 def prompt_of(region: Region, heat: np.ndarray) -> Prompt:
@@ -143,7 +146,7 @@ def _union(one: Refined, other: Refined) -> Refined:
         assert each.mask is not None
         whole[y : y + each.mask.shape[0], x : x + each.mask.shape[1]] |= each.mask
     view = (int(corner[0]), int(corner[1]), int(end[0]), int(end[1]))
-    return Refined(one.region, whole, view)
+    return Refined(one.region, whole, min(one.fit, other.fit), view)
 
 
 def _overlap(one: Box, other: Box) -> Box | None:
@@ -176,6 +179,7 @@ def _told(one: Refined, size_hw: tuple[int, int]) -> Region:
         centre_xy=centre,
         place=place_of(centre, size_hw),
         mask=packed(one.mask, size_hw, one.view),
+        fit=one.fit,
     )
 
 

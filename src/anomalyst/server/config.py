@@ -37,6 +37,7 @@ class ServingConfig:
     language: Path | None = None  # folder of another language model than the shipped one
     rival: Path | None = None  # of a second one, whose answers are ranked beside the first one's
     segmenter: str = "default"  # what draws the masks that people click: see `load_segmenter`
+    refine: bool = False  # regions get their crisp edge at once
     host: str = "127.0.0.1"
     port: int = 7860
     keys: bool = False  # every request needs an API key

@@ -35,6 +35,9 @@ def serve(
         str,
         Option(metavar="NAME", help="Draws masks by clicks: default, run:DIR, sam:DIR, grabcut."),
     ] = "default",
+    refine: Annotated[
+        bool, Option("--refine", help="Draw each found region's crisp edge at once.")
+    ] = False,
     keys: Annotated[bool, Option("--keys", help="Requests need a key (`store key`).")] = False,
     keep_days: Annotated[
         int | None, Option(metavar="DAYS", help="Forget older inspections; corrected ones stay.")
@@ -49,7 +52,7 @@ def serve(
     is taken up at the next start.
 
     Example: anomalyst serve --port 8000 --home line3
-    Example: anomalyst serve --segmenter sam:models/sam-vit-base
+    Example: anomalyst serve --refine --segmenter sam:models/sam-vit-base
     Example: anomalyst store key "line 3" --role operator && anomalyst serve --host 0.0.0.0 --keys
     """
     needs("serve", "fastapi", "gradio", "sqlalchemy")
@@ -65,6 +68,7 @@ def serve(
         language=language,
         rival=rival,
         segmenter=segmenter,
+        refine=refine,
         host=host,
         port=port,
         keys=keys,

@@ -55,7 +55,8 @@ class Region(BaseModel):
     )
     where: str = Field(default="", description="of a recording: times and channels, in words")
     called: str = Field(default="", description="what people call such defects of this product")
-    mask: "MaskRLE | None" = None
+    mask: "MaskRLE | None" = Field(default=None, description="its crisp edge, if one was drawn")
+    fit: float | None = Field(default=None, description="predicted IoU of the mask")
 
 
 class Inspection(OfRow):

@@ -9,8 +9,7 @@ import numpy as np
 
 from anomalyst.io.masks import unpacked
 from anomalyst.io.pictures import open_picture
-from anomalyst.segmentation.loading import load_segmenter
-from anomalyst.segmentation.prompts import Look, Prompt
+from anomalyst.segmentation.prompts import Look, Prompt, Segmenter
 from anomalyst.server.jobs.tasks import Box, Segment
 
 LOOKS_MOST = 8  # views kept: a few people at work, each with the whole picture and a part of it
@@ -20,8 +19,8 @@ CANDIDATES_MOST = 3
 class Looks:
     """The segmenter, the views it has encoded, the least recently used of which are forgotten."""
 
-    def __init__(self, segmenter: str):
-        self.segmenter = load_segmenter(segmenter)
+    def __init__(self, segmenter: Segmenter):
+        self.segmenter = segmenter
         self._looks: OrderedDict[tuple[Path, Box | None], Look] = OrderedDict()
         self._opened: tuple[Path, np.ndarray] | None = None  # views follow views of one picture
 

@@ -73,6 +73,8 @@ class Model:
             device=config.device,  # type: ignore[arg-type]
             engine=config.engine,  # type: ignore[arg-type]
             language=config.language or EMBEDDED_LANGUAGE,
+            refine=config.refine,
+            segmenter=config.segmenter,
         )
         self.inspector = Inspector.load(config.encoder, settings)
         self.pictures = Pictures(config.home / "pictures")
@@ -229,7 +231,7 @@ class Model:
         """The segmenter, read when somebody first draws a mask."""
         from anomalyst.server.jobs.looks import Looks
 
-        return Looks(self.config.segmenter)
+        return Looks(self.inspector.pipeline.segmenter)
 
     @_do.register
     def _(self, task: Learn, say: Say) -> dict[str, Any]:

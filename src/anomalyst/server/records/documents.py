@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
+from anomalyst.inspection.refining import mask_of
 from anomalyst.io.geometry import resize
 from anomalyst.io.masks import unpacked
 from anomalyst.io.pictures import open_picture
@@ -77,7 +78,9 @@ def ignored_png(found: Inspection) -> bytes:
 
 
 def mask_png(found: Inspection) -> bytes:
-    """White where the map is at or above the level at which regions are cut out of it."""
+    """White where regions are: their crisp masks, or the map at the level they are cut out of."""
+    if any(region.mask for region in found.regions):
+        return as_png(np.logical_or.reduce([mask_of(one, found.map) for one in found.regions]))
     return as_png(found.map >= region_level(found.regions) if found.regions else found.map > 1)
 
 
