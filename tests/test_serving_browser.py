@@ -211,9 +211,10 @@ def foreign(url: str, server) -> bool:
 
 def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
 
+    from anomalyst.product_index import RECORD
     from anomalyst.server.auth import make_key
     from anomalyst.server.config import ServingConfig
-    from anomalyst.server.load_test import Server, free_port
+    from anomalyst.server.load_test import PRODUCT, Server, free_port
     from anomalyst.server.storage.store import Store
 
     config = ServingConfig(home=tmp_path, keys=True)
@@ -221,6 +222,11 @@ def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
     server = Server(tmp_path, free_port(), "--keys")
     try:
         server.await_page()
+        product = tmp_path / "products" / PRODUCT / RECORD
+        for _ in range(600):  # the first product, of which only its folder tells without a key
+            if product.exists():
+                break
+            time.sleep(0.1)
         page = browser.new_context().new_page()
         page.set_default_timeout(20_000)
         page.goto(server.address)
