@@ -26,7 +26,7 @@ from anomalyst.synthetic.procedural.scene import Scene, random_walk
 from anomalyst.synthetic.sampling import Rng
 from anomalyst.types import SIZE_NAMES, Measure
 
-FINE = 6  # subpixels along a pixel's side
+FINE = 4  # subpixels along a pixel's side
 SIDE_PX = 96
 LARGER = 8  # how much larger strokes are drawn at first
 Known = tuple[np.ndarray, dict[str, float]]  # a mask, and what is known of its figures in px
@@ -103,11 +103,20 @@ def disc(rng: Rng) -> Known:
 
 
 def arc(rng: Rng) -> Known:
-    """A bent stroke: 90 to 270 degrees of a circle."""
-    radius, span = rng.uniform(12, 38), rng.uniform(math.pi / 2, 1.5 * math.pi)
-    angles = rng.uniform(0, 2 * math.pi) + np.linspace(0, span, 90)
-    line = np.stack([np.cos(angles), np.sin(angles)], 1) * radius + _middle(rng)
-    return _stroked(line, rng.uniform(1.5, 6), radius * span)
+    """A bent stroke with round ends: 90 to 270 degrees of a circle."""
+    radius, half = rng.uniform(12, 38), rng.uniform(math.pi / 4, 0.75 * math.pi)
+    width, turn, (x0, y0) = rng.uniform(1.5, 6), rng.uniform(0, 2 * math.pi), _middle(rng)
+    cos, sin = math.cos(turn), math.sin(turn)
+    end_x, end_y = radius * math.cos(half), radius * math.sin(half)
+
+    def inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        # Turned so that the arc is symmetric about the first axis; its lower half is folded up.
+        u, v = (x - x0) * cos + (y - y0) * sin, np.abs((y - y0) * cos - (x - x0) * sin)
+        on = np.arctan2(v, u) <= half
+        far = np.where(on, np.abs(np.hypot(u, v) - radius), np.hypot(u - end_x, v - end_y))
+        return far < width / 2
+
+    return _covered(inside), _known_stroke(2 * half * radius, width)
 
 
 def scratch(rng: Rng) -> Known:
@@ -148,6 +157,7 @@ def drawn_ends(width: int) -> float:
     return float(np.mean(more))
 
 
+@cache
 def _blank(size_px: int) -> Scene:
     image = np.zeros((size_px, size_px, 3), np.float32)
     whole = np.ones((size_px, size_px), np.float32)
@@ -239,9 +249,14 @@ def _stroked(line: np.ndarray, width: float, length: float) -> Known:
             far = np.minimum(far, np.hypot(x - x0 - share * dx, y - y0 - share * dy))
         return far < width / 2
 
-    area = length * width + math.pi * width**2 / 4
-    known = {"length": length + width, "area": area, "width": area / (length + width)}
-    return _covered(inside), known | {"perimeter": 2 * length + math.pi * width}
+    return _covered(inside), _known_stroke(length, width)
+
+
+def _known_stroke(length: float, width: float) -> dict[str, float]:
+    """What is true of a stroke with round ends, from its line's length."""
+    area, whole = length * width + math.pi * width**2 / 4, length + width
+    around = 2 * length + math.pi * width
+    return {"length": whole, "area": area, "width": area / whole, "perimeter": around}
 
 
 def _touches_itself(line: np.ndarray, width: float) -> bool:
