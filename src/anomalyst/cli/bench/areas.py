@@ -37,8 +37,7 @@ def areas(
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in rows], indent=1))
         return
-    heads = ["product", "pictures", "good: alarms", "spot in the zone", "spot beside it",
-             "zone off, % of side", "ms to follow", "ms in all"]  # fmt: skip
+    heads = ["product", "each", "good", "in it", "beside", "off %", "ms", "all ms"]
     table = [
         (
             one.family,
@@ -50,7 +49,10 @@ def areas(
         )
         for one in rows
     ]
-    print_table("alarms without areas -> with the ignore zone", heads, table)
+    print_table(
+        "alarms without areas -> with an ignore zone: good, spot in it, beside", heads, table
+    )
+    typer.echo("off: of the zone's middle, of the side; ms: to follow the part, of all ms.")
     total = sum(one.fresh for one in rows)
     before, after = (sum(one.alarms[i] for one in rows) for i in (0, 1))
     typer.echo(
