@@ -17,6 +17,7 @@ from anomalyst.types import Region, place_of
 
 MOST_REFINED = 8  # regions, worst first; each costs a view and a prompt
 MARGIN = 0.75  # of a region's longer side that its view shows around it
+MAP_MARGIN = 0.3  # of a region's sides: how far around its box the map is shown, too
 LEAST_VIEW_PX = 32
 BELIEVED = 0.5  # least predicted IoU of a mask that replaces a region: docs/benchmarks.md
 LEAST_SHARED = 0.2  # of the smaller of region and mask that both must cover
@@ -76,12 +77,14 @@ def _refined(
 
 
 def prompt_of(region: Region, heat: np.ndarray) -> Prompt:
-    """A region's box, the highest place in it, and the map within it."""
+    """A region's box, the highest place in it, and the map there."""
     x0, y0, x1, y1 = region.box_xyxy
     inside = heat[y0:y1, x0:x1]
     row, column = np.unravel_index(int(inside.argmax()), inside.shape)
     alone = np.zeros(heat.shape, np.float32)
-    alone[y0:y1, x0:x1] = inside
+    more_x, more_y = (round(MAP_MARGIN * side) for side in (x1 - x0, y1 - y0))
+    near = np.s_[max(0, y0 - more_y) : y1 + more_y, max(0, x0 - more_x) : x1 + more_x]
+    alone[near] = heat[near]
     return Prompt(
         points_xy=((x0 + float(column) + 0.5, y0 + float(row) + 0.5),),
         positive=(True,),

@@ -9,11 +9,17 @@ from scipy import ndimage
 from anomalyst.io.geometry import resize
 from anomalyst.synthetic.photographs import photograph_episode
 from anomalyst.synthetic.procedural import WorldConfig
-from anomalyst.synthetic.procedural.instances import LEAST_PX, Thing, picture_of_things
+from anomalyst.synthetic.procedural.instances import (
+    LEAST_PX,
+    PRODUCT,
+    Thing,
+    picture_of_things,
+)
 from anomalyst.synthetic.sampling import Rng, log_uniform
 
 DEFECT = "defect"  # what a thing planted on a photograph is called
 CLOSE = (1.2, 5.0)  # sides of a close view, as multiples of the thing it is about
+WHOLE_SHARE = 0.25  # of the things that are no defects: the product, which is one among many
 TRIES = 50  # pictures drawn until one has things on it
 
 
@@ -144,4 +150,7 @@ def _choose(things: Sequence[Thing], defect_share: float, rng: Rng) -> Thing:
     defects = [one for one in things if one.defect]
     others = [one for one in things if not one.defect]
     pool = defects if defects and (not others or rng.random() < defect_share) else others
+    whole = [one for one in pool if one.name == PRODUCT]
+    if whole and rng.random() < WHOLE_SHARE:
+        return whole[0]
     return pool[int(rng.integers(len(pool)))]

@@ -24,9 +24,15 @@ from anomalyst.segmentation.network import (
     SegmentConfig,
     SegmentNetwork,
 )
-from anomalyst.segmentation.prompt_encoder import PromptTokens
+from anomalyst.segmentation.prompt_encoder import CORNER, ON, OTHER_CORNER, PromptTokens
 from anomalyst.segmentation.small import FROZEN, TENSORS
+from anomalyst.segmentation.soft_masks import as_logits
 from anomalyst.training.checkpoint import write_weights
+from anomalyst.training.data.found_regions import (
+    FoundRegions,
+    FoundRegionsConfig,
+    found_regions,
+)
 from anomalyst.training.data.simulated_prompts import (
     BOX_JITTER,
     anomaly_map,
@@ -58,6 +64,7 @@ class SegmentRecipe(Recipe):
     more_rounds: float = 0.6  # chance of each round after the first
     shares: tuple[float, float, float, float] = (0.3, 0.2, 0.4, 0.1)  # point, box, region, words
     views: ViewConfig = field(default_factory=ViewConfig)
+    found: FoundRegionsConfig = field(default_factory=FoundRegionsConfig)
     model: SegmentConfig = field(default_factory=SegmentConfig)
 
     def __post_init__(self) -> None:
@@ -86,6 +93,11 @@ class SegmentTask(Task):
         """The text tower, read when words are first asked."""
         return load_drawn_senses()
 
+    @cached_property
+    def regions(self) -> list[FoundRegions]:
+        """What the detector finds, inspected before the first step that asks by it."""
+        return found_regions(self.out / "regions", self.recipe.found, self.recipe.views.views_hw)
+
     def asked_at(self, step: int) -> tuple[Asked, int]:
         """How a step begins, and how many rounds it has."""
         rng = np.random.default_rng((self.recipe.seed, step, 7))
@@ -95,13 +107,40 @@ class SegmentTask(Task):
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Any]]:
         """Views of every step, drawn in worker processes by the step's own numbers."""
+        if self.recipe.found.episodes:
+            _ = self.regions  # before there are workers, who would each inspect
         make = partial(self._micro_batch, share.of)
         yield from prefetched(
             make, range(first_step, self.recipe.steps), share, self.recipe.workers
         )
 
+    def _by_found_regions(self, step: int) -> bool:
+        lot = np.random.default_rng((self.recipe.seed, step, 8)).random()
+        found = self.recipe.found
+        wanted = self.asked_at(step)[0] == "region" and found.episodes > 0
+        return wanted and lot < found.share
+
+    def _found(self, parts: int, step: int, part: int) -> dict[str, Any]:
+        """Regions of inspections, each with its own view."""
+        recipe = self.recipe
+        sizes = list(dict.fromkeys(recipe.views.views_hw))
+        kept = self.regions[step % len(sizes)]
+        rng = np.random.default_rng((recipe.seed, step, 9))
+        rows = rng.integers(len(kept.pixels), size=recipe.batch * recipe.masks)[part::parts]
+        turns, flip = 2 * int(rng.integers(2)), bool(rng.integers(2))
+        return {
+            "pixels": _turned(kept.pixels[rows], turns, flip),
+            "masks": _turned(kept.truth[rows], turns, flip)[:, None],
+            "heat": _turned(kept.heat[rows], turns, flip),
+            "places": _moved(kept.places[rows], turns, flip),
+            "names": [],
+            "step": step,
+        }
+
     def _micro_batch(self, parts: int, step: int, part: int) -> dict[str, Any]:
         recipe = self.recipe
+        if self._by_found_regions(step):
+            return self._found(parts, step, part)
         view_hw = recipe.views.views_hw[step % len(recipe.views.views_hw)]
         named = self.asked_at(step)[0] == "words"
         drawn = [
@@ -123,10 +162,15 @@ class SegmentTask(Task):
         """Mean over the rounds; `iou` of the first and of the last beside it."""
         pixels = batch["pixels"].to(device).permute(0, 3, 1, 2).float() / 255
         truth = batch["masks"].to(device).flatten(0, 1).float() / 255  # (P, h, w)
-        rows = torch.arange(len(pixels), device=device).repeat_interleave(self.recipe.masks)
+        masks = batch["masks"].shape[1]
+        rows = torch.arange(len(pixels), device=device).repeat_interleave(masks)
         seen = self.network.encode(pixels).rows(rows)
         asked, rounds = self.asked_at(batch["step"])
-        prompts = self._first(asked, truth, batch["names"])
+        prompts = (
+            _as_found(batch["places"].to(device), batch["heat"].to(device))
+            if "heat" in batch
+            else self._first(asked, truth, batch["names"])
+        )
         losses, fits = [], []
         for index in range(rounds):
             several = index == 0 and asked in ("point", "words")
@@ -134,7 +178,10 @@ class SegmentTask(Task):
             losses.append(loss)
             fits.append(overlap(best[:, 0] > 0, truth > 0.5).mean())
             prompts = _clicked(prompts, best, truth)
-        parts = {f"iou_{asked}": fits[0], "iou_last": fits[-1]}
+        asked_by = "found" if "heat" in batch else asked
+        parts = {f"iou_{asked_by}": fits[0]}
+        if rounds > 1:
+            parts["iou_gained"] = (fits[-1] - fits[0]) / (rounds - 1)  # by each click
         return torch.stack(losses).mean(), parts
 
     def _first(self, asked: Asked, truth: Tensor, names: list[str]) -> PromptTokens:
@@ -215,6 +262,27 @@ def overlap(said: Tensor, wanted: Tensor) -> Tensor:
     both = (said & wanted).flatten(-2).sum(-1).float()
     either = (said | wanted).flatten(-2).sum(-1).float()
     return torch.where(either > 0, both / either.clamp(min=1), 1.0)
+
+
+def _as_found(places: Tensor, heat: Tensor) -> PromptTokens:
+    """Regions of inspections: places (P, 3, 2), maps uint8 (P, h, w)."""
+    kinds = torch.tensor([ON, CORNER, OTHER_CORNER], device=places.device).expand(len(places), -1)
+    return PromptTokens(places, kinds, as_logits(heat[:, None].float() / 255))
+
+
+def _turned(pictures: Tensor, turns: int, flip: bool) -> Tensor:
+    """(N, H, W, ...) turned by so many right angles and perhaps mirrored."""
+    found = pictures.rot90(turns, (1, 2)) if turns else pictures
+    return (found.flip(2) if flip else found).contiguous()
+
+
+def _moved(places: Tensor, turns: int, flip: bool) -> Tensor:
+    """Peak and corners (N, 3, 2) where `_turned` by half a turn, or not, puts them."""
+    found = 1 - places if turns else places.clone()
+    if flip:
+        found[..., 0] = 1 - found[..., 0]
+    low, high = found[:, 1:].amin(1), found[:, 1:].amax(1)
+    return torch.stack([found[:, 0], low, high], 1)
 
 
 def _clicked(prompts: PromptTokens, best: Tensor, truth: Tensor) -> PromptTokens:
