@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anomalyst.errors import AnomalystError
@@ -192,6 +192,7 @@ def test_a_prompt_that_cannot_be_meant_is_refused(prompt, said):
         GrabCut().look(PICTURE).segment(prompt)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(-50, 200), st.floats(-50, 200), st.floats(1, 200), st.floats(1, 200))
 def test_a_box_is_cut_to_the_picture_or_refused(x, y, wide, high):
     try:
