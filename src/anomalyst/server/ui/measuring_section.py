@@ -33,7 +33,7 @@ class MeasuringSection:
                                           elem_id="measuring-open")  # fmt: skip
                     self.picture = gr.Image(
                         label=HINT, type="numpy", interactive=False, visible=False,
-                        elem_id="measuring-picture", show_fullscreen_button=False,
+                        elem_id="measuring-picture",
                     )  # fmt: skip
                     with gr.Row():
                         self.length = gr.Number(
