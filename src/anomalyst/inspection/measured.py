@@ -16,8 +16,9 @@ from anomalyst.measuring.settings import Measuring
 from anomalyst.types import Inspection, Measures, Region
 from anomalyst.vlm.wording import KIND_WORDS
 
-# Of a map's regions against drawn defects' masks (`anomalyst bench measuring --map`).
-BLURRED = Edge(sd_px=2.0, relative_sd=0.45, note="measured on the blurred map")
+# Maps show thin and long defects in part, and others wider than they are: lengths were 0.28 to 1.8
+# times the defect's, and this interval held 95 % of them (`anomalyst bench measuring --maps 160`).
+BLURRED = Edge(sd_px=3.0, relative_sd=1.0, note="measured on the blurred map")
 RAISED = (
     "An acceptance rule made an unsure verdict an alarm; false alarms by such are no part of the "
     "guarantee: with them, at most twice the rate asked for."

@@ -36,6 +36,7 @@ OUTLINE = 0.012  # of a perimeter, by its polygon (bench measuring)
 OUTLINE_PX = 0.7  # how far the polygon of an outline may run from it
 ELLIPSE = 1.02  # how much less than an ellipse of its moments a mask may fill, to be one
 OUTER = 0.6  # by which the outermost pixels of both sides lie out (bench measuring)
+TIPS = 0.25  # which two corners lose (bench measuring)
 LINE_POINTS = 40  # of a length's line, that are kept
 
 
@@ -164,11 +165,14 @@ def _ferets(hull: np.ndarray, pixel: float) -> tuple[float, float]:
     """The largest and the smallest Feret diameter; `pixel`: a pixel's side in the hull's unit.
 
     The smallest one's sides are the outermost of an edge's pixels: `OUTER` pixels are taken off.
+    The largest one ends at corners, whose tips fill no pixel: `TIPS` pixels are added.
     """
     angles = np.deg2rad(np.arange(180))
     reach = hull @ np.stack([np.cos(angles), np.sin(angles)])  # (corners, 180)
     across = reach.max(0) - reach.min(0)
-    return float(across.max()), max(float(across.min()) - OUTER * pixel, OUTER * pixel)
+    return float(across.max()) + TIPS * pixel, max(
+        float(across.min()) - OUTER * pixel, OUTER * pixel
+    )
 
 
 def _ellipse_axes(mask: np.ndarray) -> tuple[float, float] | None:
