@@ -17,7 +17,8 @@ from anomalyst.types import Inspection, Measures, Region
 from anomalyst.vlm.wording import KIND_WORDS
 
 # Maps show thin and long defects in part, and others wider than they are: lengths were 0.28 to 1.8
-# times the defect's, and this interval held 95 % of them (`anomalyst bench measuring --maps 160`).
+# times the defect's, and this interval held 95 % of them (`anomalyst bench measuring --maps 160
+# --seed 8`).
 BLURRED = Edge(sd_px=3.0, relative_sd=1.0, note="measured on the blurred map")
 RAISED = (
     "An acceptance rule made an unsure verdict an alarm; false alarms by such are no part of the "
