@@ -133,8 +133,7 @@ class Pipeline:
         if one.picture is not None and regions:
             with stopwatch("refine"), self.threads():
                 regions = refined(regions, one.picture, whole, self.segmenter, counted=counted)
-        with stopwatch("explain"):
-            seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
+        seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
         said, areas = sentence(decision.verdict, regions, decision.p_value), product.areas
         areas_notes = notes_of(one, counted, areas) if areas and counted is not None else ()
         found = Inspection(

@@ -123,8 +123,9 @@ class SegmentTask(Task):
     def _found(self, parts: int, step: int, part: int) -> dict[str, Any]:
         """Regions of inspections, each with its own view."""
         recipe = self.recipe
-        sizes = list(dict.fromkeys(recipe.views.views_hw))
-        kept = self.regions[step % len(sizes)]
+        # Of two sizes of one aspect the first has all of its regions.
+        filled = [one for one in self.regions if len(one.pixels)]
+        kept = filled[step % len(filled)]
         rng = np.random.default_rng((recipe.seed, step, 9))
         rows = rng.integers(len(kept.pixels), size=recipe.batch * recipe.masks)[part::parts]
         turns, flip = 2 * int(rng.integers(2)), bool(rng.integers(2))
