@@ -141,7 +141,7 @@ def test_a_defect_that_is_drawn_judges_the_verdict_and_a_part_does_not(client, p
     assert second["mask"] == rle() and second["area_px"] == 1000
     [row] = [one for one in client.get(f"{path}/feedback").json() if one["id"] == defect["id"]]
     assert row["detail"]["boxes_xyxy"] == [[40, 40, 90, 60]]
-    kept_file = np.asarray(Image.open(service.pictures.path(spoiled.mask)))
+    kept_file = np.asarray(Image.open(service.pictures.path(spoiled.masks[0])))
     assert (kept_file > 127).sum() == 1000  # what it would be taught with: not the part's
     client.post(f"{API}/feedback/{defect['id']}/undo")
     assert [one["id"] for one in client.get(f"{path}/masks").json()] == [first["id"]]
