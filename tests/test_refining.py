@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
 from anomalyst.detection.regions import find_regions
-from anomalyst.evaluation.benchmarks.segmentation import boundary_f, iou, next_click
-from anomalyst.inspection.refining import mask_of, refined, view_of
-from anomalyst.io.masks import unpacked
+from anomalyst.evaluation.benchmarks.segmentation import boundary_f, next_click
+from anomalyst.inspection.refining import masks_of, refined, view_of
+from anomalyst.io.masks import mask_iou, unpacked
 from anomalyst.segmentation.prompts import Segment
 from anomalyst.types import Mask
 
@@ -62,7 +62,7 @@ def test_a_region_takes_the_shape_of_its_mask():
     assert crisp.area_px == truth.sum()
     assert crisp.centre_xy == (65, 50)
     assert (unpacked(crisp.mask) == truth).all()
-    assert (mask_of(crisp, heat) == truth).all()
+    assert (masks_of([crisp], heat)[0] == truth).all()
     prompt = segmenter.asked[0]
     assert prompt.box_xyxy == raw.box_xyxy and prompt.positive == (True,)
     assert prompt.mask[50, 65] == heat[50, 65] and prompt.mask[0, 0] == 0
@@ -96,7 +96,7 @@ def test_a_view_shows_what_lies_around_and_stays_on_the_picture():
 
 def test_boundary_f_allows_a_small_shift_and_clicks_go_to_the_largest_error():
     mask = box_mask((40, 30, 90, 80))
-    assert iou(mask, mask) == 1 and boundary_f(mask, mask) == 1
+    assert mask_iou(mask, mask) == 1 and boundary_f(mask, mask) == 1
     moved = np.roll(mask, 1, 1)
     assert boundary_f(moved, mask) == 1 and boundary_f(np.roll(mask, 12, (0, 1)), mask) < 0.4
     place, positive = next_click(np.zeros_like(mask), mask)

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from anomalyst.detection.classifiers.kinds import KIND_OF, KINDS
-from anomalyst.detection.regions import REGION_THRESHOLD, sentence
+from anomalyst.detection.regions import region_level, sentence
 from anomalyst.io.masks import unpacked
 from anomalyst.measuring.figures import CRISP, Edge, measure
 from anomalyst.measuring.rules import Ruling, judge, parse_rules
@@ -89,8 +89,7 @@ def _with_measures(region: Region, found: Inspection, scale: Scale | None) -> Re
         edge = CRISP if region.fit is None else Edge.of_iou(region.fit, mask)
         return replace(region, measures=_of(mask, (0, 0), scale, edge))
     x0, y0, x1, y1 = region.box_xyxy
-    level = min(REGION_THRESHOLD, 0.6 * max(one.peak for one in found.regions))
-    above = found.map[y0:y1, x0:x1] >= min(level, region.peak)
+    above = found.map[y0:y1, x0:x1] >= min(region_level(found.regions), region.peak)
     return replace(region, measures=_of(above, (x0, y0), scale, BLURRED))
 
 

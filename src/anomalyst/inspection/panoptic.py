@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomalyst.inspection.refining import mask_of
+from anomalyst.inspection.refining import masks_of
 from anomalyst.segmentation.everything import everything
 from anomalyst.segmentation.prompts import Segmenter
 from anomalyst.synthetic.foreground import product_mask
@@ -52,8 +52,9 @@ def panoptic(picture: np.ndarray, found: Inspection, segmenter: Segmenter) -> Pa
         numbers[mask] = number
         pieces.append(Piece(number, PART, thing=True))
     first = 3 + len(masks)
-    for index, region in reversed(list(enumerate(found.regions, start=1))):
-        numbers[mask_of(region, found.map)] = first + index
+    shown = list(zip(found.regions, masks_of(found.regions, found.map), strict=True))
+    for index, (region, mask) in reversed(list(enumerate(shown, start=1))):
+        numbers[mask] = first + index
         pieces.append(Piece(first + index, region.kind or ANOMALY, thing=True, region=index))
     seen = set(np.unique(numbers).tolist())
     return Panoptic(numbers, tuple(one for one in pieces if one.number in seen))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from anomalyst.detection.regions import region_level
 from anomalyst.io.geometry import Box
 from anomalyst.io.masks import packed, unpacked
 from anomalyst.segmentation.prompts import Prompt, Segment, Segmenter
@@ -47,8 +48,11 @@ def refined(
     `picture` uint8 (H, W, 3), `heat` float32 (H, W) in [0, 1]. Box, area, centre and place are then
     those of the mask; the order stays. `counted` bool (H, W): no mask leaves it.
     """
+    if not regions:
+        return ()
+    level = region_level(regions)
     found = [
-        _refined(region, picture, heat, segmenter, believed, counted)
+        _refined(region, picture, heat, segmenter, believed, counted, level)
         for region in regions[:MOST_REFINED]
     ]
     found += [Refined(region) for region in regions[MOST_REFINED:]]
@@ -63,6 +67,7 @@ def _refined(
     segmenter: Segmenter,
     believed: float,
     counted: np.ndarray | None,
+    level: float,
 ) -> Refined:
     view = view_of(region.box_xyxy, (picture.shape[0], picture.shape[1]))
     best = segmenter.look(picture, view).segment(prompt_of(region, heat))[0]
@@ -71,7 +76,7 @@ def _refined(
     mask = best.in_view()
     if counted is not None:
         mask &= counted[view[1] : view[3], view[0] : view[2]]
-    if not _agrees(best, mask, region, heat):
+    if not _agrees(best, mask, region, heat, level):
         return Refined(region)
     return Refined(region, mask, best.iou, view)
 
@@ -106,12 +111,13 @@ def view_of(box: Box, size_hw: tuple[int, int]) -> Box:
     return ends[0][0], ends[1][0], ends[0][1], ends[1][1]
 
 
-def _agrees(found: Segment, mask: np.ndarray, region: Region, heat: np.ndarray) -> bool:
+def _agrees(
+    found: Segment, mask: np.ndarray, region: Region, heat: np.ndarray, level: float
+) -> bool:
     """Whether a mask and the region it was asked of mean the same place."""
     x0, y0, x1, y1 = found.view_xyxy
     bx0, by0, bx1, by1 = region.box_xyxy
     raw = np.zeros(mask.shape, bool)
-    level = min(0.5, 0.6 * region.peak)
     raw[by0 - y0 : by1 - y0, bx0 - x0 : bx1 - x0] = heat[by0:by1, bx0:bx1] >= level
     least = min(int(raw.sum()), int(mask.sum()))
     return least > 0 and int((raw & mask).sum()) >= LEAST_SHARED * least
@@ -186,11 +192,16 @@ def _told(one: Refined, size_hw: tuple[int, int]) -> Region:
     )
 
 
-def mask_of(region: Region, heat: np.ndarray) -> np.ndarray:
-    """Bool (H, W): a region's crisp mask, or where the map is high within its box."""
+def masks_of(regions: Sequence[Region], heat: np.ndarray) -> list[np.ndarray]:
+    """Bool (H, W) each: a region's crisp mask, or what was cut out of the map within its box."""
+    level = region_level(regions) if regions else 0.0
+    return [_mask_of(region, heat, level) for region in regions]
+
+
+def _mask_of(region: Region, heat: np.ndarray, level: float) -> np.ndarray:
     if region.mask is not None:
         return unpacked(region.mask)
     x0, y0, x1, y1 = region.box_xyxy
     raw = np.zeros(heat.shape, bool)
-    raw[y0:y1, x0:x1] = heat[y0:y1, x0:x1] >= min(0.5, 0.6 * region.peak)
+    raw[y0:y1, x0:x1] = heat[y0:y1, x0:x1] >= level
     return raw

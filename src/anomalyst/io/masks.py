@@ -51,6 +51,12 @@ def unpacked(mask: Mask) -> np.ndarray:
     return np.repeat(values, counts).reshape(width, height).T
 
 
+def mask_iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two masks, bool of one shape, [0, 1]; 1 where both are empty."""
+    either = int((one | other).sum())
+    return int((one & other).sum()) / either if either else 1.0
+
+
 def pack_counts(counts: Sequence[int]) -> str:
     """Run lengths -> COCO's string: from the fourth on differences, five bits a character."""
     text = []

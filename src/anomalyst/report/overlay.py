@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from anomalyst.detection.regions import region_level
 from anomalyst.io.geometry import resize
 from anomalyst.io.masks import unpacked
 from anomalyst.report.hatching import hatched
@@ -110,11 +111,6 @@ def _draw_length(
     cv2.polylines(canvas, [points], False, LENGTH, thick, cv2.LINE_AA, 4)
     for x, y in (points[0].tolist(), points[-1].tolist()):
         cv2.circle(canvas, (x, y), (thick + 1) * 16, LENGTH, -1, cv2.LINE_AA, 4)
-
-
-def region_level(regions: Sequence[Region]) -> float:
-    """The level at which the inspector cut these regions out of the map."""
-    return min(0.5, 0.6 * max(region.peak for region in regions))
 
 
 Box = tuple[int, int, int, int]

@@ -11,10 +11,8 @@ import numpy as np
 
 from anomalyst.inspection.panoptic import Panoptic
 from anomalyst.io.geometry import resize
+from anomalyst.report.masks import GOLDEN, hue_colour, paint
 from anomalyst.report.overlay import shown_size
-
-OPACITY = 0.45
-GOLDEN = 0.618034  # of the circle between the hues of two numbers
 
 
 def panoptic_png(found: Panoptic) -> bytes:
@@ -56,13 +54,6 @@ def panoptic_picture(picture: np.ndarray, found: Panoptic) -> np.ndarray:
     for one in found.pieces:
         if not one.thing:
             continue
-        mask = numbers == one.number
         hue = 0.0 if one.region is not None else 0.15 + 0.7 * (one.number * GOLDEN % 1)
-        hsv = np.array([[[hue * 360, 0.85, 1.0]]], np.float32)
-        colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] * 255
-        shown[mask] += OPACITY * (colour - shown[mask])
-        outlines, _ = cv2.findContours(
-            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
-        cv2.drawContours(shown, outlines, -1, tuple(float(v) for v in colour), 1, cv2.LINE_AA)
+        paint(shown, numbers == one.number, hue_colour(hue), thick=1)
     return shown.round().astype(np.uint8)

@@ -6,8 +6,7 @@ generation".
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from anomalyst.io.masks import mask_iou
 from anomalyst.segmentation.prompts import Look, Prompt, Segment
 
 
@@ -41,7 +40,7 @@ def everything(
     found.sort(key=lambda one: -one.iou)
     kept: list[Segment] = []
     for one in found:
-        if all(_iou(one.logits > 0, other.logits > 0) <= config.most_overlap for other in kept):
+        if all(mask_iou(one.logits > 0, other.logits > 0) <= config.most_overlap for other in kept):
             kept.append(one)
     return kept
 
@@ -51,9 +50,4 @@ def _counts(one: Segment, config: EverythingConfig) -> bool:
     if one.iou < config.least_iou or not config.least_share <= share <= config.most_share:
         return False
     narrow, wide = (one.logits > sign * config.stability_offset for sign in (1, -1))
-    return _iou(narrow, wide) >= config.least_stability
-
-
-def _iou(one: np.ndarray, other: np.ndarray) -> float:
-    either = int((one | other).sum())
-    return int((one & other).sum()) / either if either else 1.0
+    return mask_iou(narrow, wide) >= config.least_stability

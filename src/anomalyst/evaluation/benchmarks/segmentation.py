@@ -14,8 +14,9 @@ from anomalyst.datasets.splits import k_shot
 from anomalyst.errors import PictureError
 from anomalyst.evaluation.metrics import pixel_metrics
 from anomalyst.inspection.refining import BELIEVED as BELIEVED
-from anomalyst.inspection.refining import mask_of, refined, view_of
+from anomalyst.inspection.refining import masks_of, refined, view_of
 from anomalyst.inspector import Inspector
+from anomalyst.io.masks import mask_iou
 from anomalyst.io.pictures import open_mask, open_picture
 from anomalyst.product import UNNAMED
 from anomalyst.segmentation.prompts import Point, Prompt, Segmenter
@@ -39,12 +40,6 @@ class Target:
 
     picture: np.ndarray
     mask: np.ndarray  # bool (H, W)
-
-
-def iou(said: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union of bool (H, W), [0, 1]; 1 where both are empty."""
-    either = int((said | truth).sum())
-    return int((said & truth).sum()) / either if either else 1.0
 
 
 def boundary_f(said: np.ndarray, truth: np.ndarray) -> float:
@@ -97,7 +92,7 @@ def click_curve(segmenter: Segmenter, target: Target) -> dict[int, float]:
             said = best.whole()
             known = best.known()
         if count in CLICKS:
-            curve[count] = iou(said, truth)
+            curve[count] = mask_iou(said, truth)
     return curve
 
 
@@ -226,14 +221,13 @@ def crisp_map(heat: np.ndarray, sharper: Sequence[Region], raw: Sequence[Region]
     """A map that follows the masks: halved where a region lost its pixels, raised within them."""
     found = heat.copy()
     kept = np.zeros(heat.shape, bool)
-    for region in sharper:
-        mask = mask_of(region, heat)
+    for region, mask in zip(sharper, masks_of(sharper, heat), strict=True):
         kept |= mask
         if region.mask is not None:
             found[mask] = np.maximum(found[mask], (found[mask] + region.peak) / 2)
     lost = np.zeros(heat.shape, bool)
-    for region in raw:
-        lost |= mask_of(region, heat)
+    for mask in masks_of(raw, heat):
+        lost |= mask
     found[lost & ~kept] /= 2
     return found
 
@@ -244,8 +238,8 @@ def _fit(shown: Sequence[Inspected], regions: Sequence[Sequence[Region]]) -> tup
         return float("nan"), float("nan")
     fits = []
     for one, some in zip(shown, regions, strict=True):
-        said = np.logical_or.reduce([mask_of(region, one.heat) for region in some])
-        fits.append((iou(said, one.truth), boundary_f(said, one.truth)))
+        said = np.logical_or.reduce(masks_of(some, one.heat))
+        fits.append((mask_iou(said, one.truth), boundary_f(said, one.truth)))
     mean = np.mean(fits, axis=0)
     return float(mean[0]), float(mean[1])
 

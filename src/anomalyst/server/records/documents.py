@@ -9,13 +9,14 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from anomalyst.detection.regions import region_level
 from anomalyst.errors import AnomalystError
-from anomalyst.inspection.refining import mask_of
+from anomalyst.inspection.refining import masks_of
 from anomalyst.io.geometry import resize
 from anomalyst.io.masks import unpacked
 from anomalyst.io.pictures import open_picture
 from anomalyst.report.hatching import hatch_layer, shrunk
-from anomalyst.report.overlay import OPACITY, heat_layer, overlay, region_level, shown_size
+from anomalyst.report.overlay import OPACITY, heat_layer, overlay, shown_size
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.types import Answer, Inspection
@@ -80,7 +81,7 @@ def ignored_png(found: Inspection) -> bytes:
 def mask_png(found: Inspection) -> bytes:
     """White where regions are: their crisp masks, or the map at the level they are cut out of."""
     if any(region.mask for region in found.regions):
-        return as_png(np.logical_or.reduce([mask_of(one, found.map) for one in found.regions]))
+        return as_png(np.logical_or.reduce(masks_of(found.regions, found.map)))
     return as_png(found.map >= region_level(found.regions) if found.regions else found.map > 1)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.metrics import auroc, pixel_metrics
 from anomalyst.io.geometry import resize
+from anomalyst.io.masks import mask_iou
 from anomalyst.io.pictures import shrink_mask
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.exchange.exporting import done_inspections
@@ -190,7 +191,7 @@ def mask_agreement(store: Store, product: str | None = None) -> dict[tuple[str, 
         for one, other in combinations(drawn, 2):
             a, b = drawn[one], drawn[other]
             if a.shape == b.shape and (a.any() or b.any()):
-                found[one, other].append(float((a & b).sum() / (a | b).sum()))
+                found[one, other].append(mask_iou(a, b))
     return dict(found)
 
 

@@ -130,7 +130,7 @@ def _looked_at(
     """The view, and what is on it: at least half of each thing, and enough to be seen."""
     x0, y0, x1, y1 = box or (0, 0, picture.shape[1], picture.shape[0])
     scale = view_hw[0] * view_hw[1] / ((y1 - y0) * (x1 - x0))
-    cut = [replace_mask(one, one.mask[y0:y1, x0:x1]) for one in things]
+    cut = [replace(one, mask=np.ascontiguousarray(one.mask[y0:y1, x0:x1])) for one in things]
     seen = [
         part
         for part, whole in zip(cut, things, strict=True)
@@ -139,11 +139,6 @@ def _looked_at(
         and not part.mask.all()
     ]
     return resize(np.ascontiguousarray(picture[y0:y1, x0:x1]), view_hw), seen
-
-
-def replace_mask(thing: Thing, mask: np.ndarray) -> Thing:
-    """The same thing, cut."""
-    return Thing(thing.name, np.ascontiguousarray(mask), thing.defect)
 
 
 def _choose(things: Sequence[Thing], defect_share: float, rng: Rng) -> Thing:
