@@ -132,10 +132,14 @@ class PromptEncoder(nn.Module):
     def paint(self, prompts: PromptTokens, grid_hw: tuple[int, int]) -> Tensor:
         """The mask so far, clicks on and beside the thing, and the box: (P, 4, 4 h, 4 w)."""
         places = self._cells((4 * grid_hw[0], 4 * grid_hw[1]))  # (4 h, 4 w, 2)
-        away = (prompts.places_xy[:, :, None, None] - places).square().sum(-1)  # (P, T, ...)
-        near = torch.exp(-away / (2 * REACH**2))
+        # A round spot is a product of one along each side: far fewer exponentials.
+        x, y = (
+            torch.exp(-(prompts.places_xy[..., axis, None] - along).square() / (2 * REACH**2))
+            for axis, along in enumerate((places[0, :, 0], places[:, 0, 1]))
+        )  # (P, T, 4 w), (P, T, 4 h)
         on, beside = (
-            (near * (prompts.kinds == kind)[..., None, None]).amax(1) for kind in (ON, BESIDE)
+            (y[..., None] * (x * (prompts.kinds == kind)[..., None])[:, :, None]).amax(1)
+            for kind in (ON, BESIDE)
         )
         first, last = (
             (prompts.places_xy * (prompts.kinds == kind)[..., None]).sum(1)[:, None, None]
