@@ -62,6 +62,25 @@ def server():
         yield found
 
 
+@pytest.fixture(scope="module")
+def service(request, tmp_path_factory):
+    """A service of its own, its product taught from the module's `GOOD_PICTURES`, else four."""
+    from serving import service_over, teach_flange
+
+    with service_over(tmp_path_factory.mktemp("bench")) as found:
+        teach_flange(found, getattr(request.module, "GOOD_PICTURES", 4))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    """Its REST app, as its users reach it."""
+    from serving import client_of
+
+    with client_of(service) as found:
+        yield found
+
+
 @pytest.fixture
 def refused(capsys, monkeypatch):
     """Runs a command by the real entry point; the sentence it ends with, on stderr alone."""

@@ -9,23 +9,11 @@ import pytest
 
 from anomalyst.io.masks import packed
 from anomalyst.server.client import Client
-from serving import DEFECT, GOOD, client_of, send, service_over, teach_flange
+from serving import DEFECT, GOOD, send
 
+GOOD_PICTURES = 2  # that the service's product is taught from
 API = "/api/v1/products/flange/areas"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with service_over(tmp_path_factory.mktemp("bench")) as found:
-        teach_flange(found, 2)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with client_of(service) as found:
-        yield found
 
 
 def test_areas_are_set_told_and_respected(client, service):

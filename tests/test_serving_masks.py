@@ -17,23 +17,10 @@ from anomalyst.server.records.judged import judgements
 from anomalyst.server.storage.preferences import rankings
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 from anomalyst.types import Mask
-from serving import DEFECT, client_of, send, service_over, teach_flange
+from serving import DEFECT, client_of, send, service_over
 
 API = "/api/v1"
 CRACK = {"points_xy": [[68.0, 120.0]], "labels": [1], "box_xyxy": [50, 40, 100, 240]}
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with service_over(tmp_path_factory.mktemp("bench")) as found:
-        teach_flange(found)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with client_of(service) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -4,23 +4,11 @@ import pytest
 
 from anomalyst.server.records import documents
 from anomalyst.server.ui import components
-from serving import DEFECT, client_of, send, service_over, teach_flange
+from serving import DEFECT, send
 
+GOOD_PICTURES = 2  # that the service's product is taught from
 PATH = "/api/v1/products/flange/measuring"
 SCALE = {"points_xy": [20, 128, 220, 128], "length_mm": 50}
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with service_over(tmp_path_factory.mktemp("bench")) as found:
-        teach_flange(found, 2)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with client_of(service) as found:
-        yield found
 
 
 def test_scale_and_rules_are_kept_and_what_is_inspected_is_measured(client, service):

@@ -114,8 +114,9 @@ def rules(
 ) -> None:
     """Show or change what a product tolerates: rules that judge after the verdict.
 
-    A rule is KIND: LIMIT. KIND is any, or a kind of defect in your words; LIMIT is none, at most 3,
-    or length, width, area or perimeter < a number with its unit.
+    A rule is KIND: LIMIT. KIND is any, a kind of defect in usual words, or one that the product was
+    taught (`anomalyst store learn --kinds`); LIMIT is none, at most 3, or length, width, area or
+    perimeter < a number with its unit.
 
     Example: anomalyst rules bolt "scratch: length < 2 mm" "spots: at most 3"
     Example: anomalyst rules bolt "any: area < 0.5 mm2"
@@ -123,18 +124,24 @@ def rules(
     Example: anomalyst rules bolt --remove "spots: at most 3"
     """
     from anomalyst.inspection.measured import checked_rules, told_apart
-    from anomalyst.measuring.settings import checked_pictures, read_measuring, write_measuring
+    from anomalyst.measuring.settings import (
+        checked_pictures,
+        own_kinds,
+        read_measuring,
+        write_measuring,
+    )
     from anomalyst.product_index import product_folder
 
     folder = product_folder(product, products)
     checked_pictures(folder)
-    before = read_measuring(folder)
-    kept, given = list(before.rules), checked_rules(rule or [])
+    before, own = read_measuring(folder), own_kinds(folder)
+    kept, given = list(before.rules), [] if remove else checked_rules(rule or [], own)
     if file is not None:
         if rule or remove:
             raise AnomalystError("--file replaces all rules; give it alone.")
-        kept = checked_rules(_lines(file))
+        kept = checked_rules(_lines(file), own)
     elif remove:
+        given = [_even(one) for one in rule or []]
         missing = [one for one in given if one not in kept]
         if missing:
             raise AnomalystError(
@@ -147,10 +154,16 @@ def rules(
     if tuple(kept) != before.rules:
         write_measuring(folder, replace(before, rules=tuple(kept)))
     typer.echo("\n".join(kept) if kept else f"{product}: it has no acceptance rules.")
-    for note in told_apart(kept):
+    for note in told_apart(kept, own):
         say(f"Note: {note}")
     if before.scale is None and any(" px" not in one and "<" in one for one in kept):
         say(f"Note: rules in mm need a scale: anomalyst scale {product} --points ...")
+
+
+def _even(rule: str) -> str:
+    """As a rule is kept: one that is removed may be about a kind that was forgotten."""
+    named, _, limit = rule.partition(":")
+    return f"{' '.join(named.lower().split())}: {' '.join(limit.split())}"
 
 
 def _numbers(text: str) -> list[float]:

@@ -1,6 +1,6 @@
 """What was found -> measured, and judged by the product's acceptance rules, after all else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -27,10 +27,11 @@ RAISED = (
 
 
 @cache
-def kind_words() -> Mapping[str, str]:
-    """What people call kinds of defects -> the kind that regions have."""
+def kind_words(own: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """What people call kinds of defects -> the kind that regions have; `own`: a product's kinds."""
     said = {word: kind for kind, words in KIND_WORDS.items() for word in words}
-    return said | KIND_OF | {kind: kind for kind in KINDS}
+    taught = {name.lower(): name.lower() for name in own}
+    return taught | said | KIND_OF | {kind: kind for kind in KINDS}
 
 
 def measured(found: Inspection, measuring: Measuring) -> Inspection:
@@ -44,7 +45,8 @@ def measured(found: Inspection, measuring: Measuring) -> Inspection:
     scale, notes = _scale_for(found, measuring)
     regions = tuple(_with_measures(region, found, scale) for region in found.regions)
     found = replace(found, regions=regions, notes=tuple(dict.fromkeys((*found.notes, *notes))))
-    ruling = judge(parse_rules(measuring.rules, kind_words()), regions, before)
+    own = tuple(region.called for region in regions if region.called)
+    ruling = judge(parse_rules(measuring.rules, kind_words(own), kept=True), regions, before)
     if ruling is None:
         return replace(found, verdict=before)
     said = f"{'; '.join(ruling.words)}."
@@ -105,16 +107,20 @@ def _of(
     return measure(cut, corner_xy=corner_xy, scale=scale, edge=edge)
 
 
-def checked_rules(lines: list[str]) -> list[str]:
-    """The rules, each as it is kept. Raises AnomalystError for one that cannot be read."""
-    return [rule.text for rule in parse_rules(lines, kind_words())]
+def checked_rules(lines: list[str], own: tuple[str, ...] = ()) -> list[str]:
+    """The rules, each as it is kept; `own`: names of the product's kinds, where it was taught some.
+
+    Raises AnomalystError for one that cannot be read.
+    """
+    return [rule.text for rule in parse_rules(lines, kind_words(own))]
 
 
-def told_apart(lines: list[str]) -> list[str]:
+def told_apart(lines: Sequence[str], own: tuple[str, ...] = ()) -> list[str]:
     """What to say of rules whose words are one kind to the detector: all hold for each region."""
     by_kind: dict[str, list[str]] = {}
-    for rule in parse_rules(lines, kind_words()):
-        for kind in rule.kinds[:1]:
+    taught = {name.lower() for name in own}
+    for rule in parse_rules(lines, kind_words(own), kept=True):
+        for kind in () if taught & set(rule.kinds) else rule.kinds[:1]:
             by_kind.setdefault(kind, []).append(rule.word)
     return [
         f"{' and '.join(sorted(set(words)))} are one kind to the detector, {kind!r}: the rules of "

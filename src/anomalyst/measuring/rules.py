@@ -37,8 +37,8 @@ class Rule:
     inclusive: bool = False  # whether the limit itself is tolerated
 
     def about(self, region: Region) -> bool:
-        """Whether it says something of this region."""
-        return not self.kinds or region.kind in self.kinds
+        """Whether it says something of this region: what people call it goes before its kind."""
+        return not self.kinds or (region.called or region.kind or "").lower() in self.kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,20 @@ class _Said:
     chance: float  # that the rule is broken
 
 
-def parse_rules(lines: Iterable[str], words: Mapping[str, str]) -> tuple[Rule, ...]:
+def parse_rules(
+    lines: Iterable[str], words: Mapping[str, str], *, kept: bool = False
+) -> tuple[Rule, ...]:
     """Rules, one a line; empty lines and what follows a # are passed over."""
     plain = (line.partition("#")[0].strip() for line in lines)
-    return tuple(parse_rule(line, words) for line in plain if line)
+    return tuple(parse_rule(line, words, kept=kept) for line in plain if line)
 
 
-def parse_rule(text: str, words: Mapping[str, str]) -> Rule:
+def parse_rule(text: str, words: Mapping[str, str], *, kept: bool = False) -> Rule:
     """The rule that a line is; `words`: what people call kinds -> the kinds of regions.
 
-    Raises AnomalystError that points at the word which cannot be read, with the nearest known.
+    `kept`: it was read before, so a kind that is unknown is one that was taught and is forgotten
+    by now; no region is of it. Raises AnomalystError that points at the word which cannot be read,
+    with the nearest known.
     """
     if len(text) > LONGEST:
         raise AnomalystError(f"rule {text[:40]!r}...: is longer than {LONGEST} characters.")
@@ -74,7 +78,7 @@ def parse_rule(text: str, words: Mapping[str, str]) -> Rule:
     if not colon:
         raise _unread(text, text.strip(), "has no colon; write KIND: LIMIT")
     word = " ".join(named.lower().split())
-    kinds = _kinds(text, word, words)
+    kinds = (word,) if kept and not _known(word, words) else _kinds(text, word, words)
     tokens = [(match.group().lower(), match.group()) for match in TOKEN.finditer(limit)]
     even = f"{word}: {' '.join(limit.split())}"
     low = [one for one, _ in tokens]
@@ -169,12 +173,17 @@ def _worst(said: Sequence[_Said]) -> _Said:
     return max(said, key=lambda one: (order.index(one.state), bool(one.words), one.chance))
 
 
+def _known(word: str, words: Mapping[str, str]) -> str:
+    """The word as it is known, "any" included; empty where it is not."""
+    forms = (word, word.removesuffix("s"), word.removesuffix("es"))
+    return next((one for one in forms if one == ANY or one in words), "")
+
+
 def _kinds(text: str, word: str, words: Mapping[str, str]) -> tuple[str, ...]:
     if word == ANY:
         return ()
-    for tried in (word, word.removesuffix("s"), word.removesuffix("es")):
-        if tried in words:
-            return tuple(dict.fromkeys((words[tried], tried)))
+    if tried := _known(word, words):
+        return tuple(dict.fromkeys((words[tried], tried)))
     if not word:
         raise _unread(text, text.strip(), "names no kind before its colon; write any, or a kind")
     raise _unread(text, word, "is no kind of defect", [ANY, *words])

@@ -43,6 +43,11 @@ def read_measuring(folder: Path) -> Measuring:
     return Measuring.from_dict(read_record(folder).get(KEY))
 
 
+def own_kinds(folder: Path) -> tuple[str, ...]:
+    """The names of the kinds that people taught the product in `folder`; none, mostly."""
+    return tuple((read_record(folder).get("kinds") or {}).get("names", ()))
+
+
 def write_measuring(folder: Path, measuring: Measuring) -> None:
     """Keep it with the product in `folder`, and with what it was before it learnt judgements."""
     for place in (folder / BEFORE, folder):

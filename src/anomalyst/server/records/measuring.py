@@ -9,14 +9,19 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.measured import checked_rules, told_apart
 from anomalyst.inspection.product_scale import as_given, by_points
 from anomalyst.measuring.scale import Scale
-from anomalyst.measuring.settings import Measuring, checked_pictures, read_measuring
+from anomalyst.measuring.settings import (
+    Measuring,
+    checked_pictures,
+    own_kinds,
+    read_measuring,
+)
 
 
 def told(folder: Path) -> dict[str, Any]:
     """What the product in `folder` keeps, with words for people."""
     found = read_measuring(folder)
     words = found.scale.in_words() if found.scale else ""
-    return found.as_dict() | {"words": words, "notes": told_apart(list(found.rules))}
+    return found.as_dict() | {"words": words, "notes": told_apart(found.rules, own_kinds(folder))}
 
 
 def changed(folder: Path, wanted: Mapping[str, Any]) -> Measuring:
@@ -30,7 +35,7 @@ def changed(folder: Path, wanted: Mapping[str, Any]) -> Measuring:
         scale = _scale(folder, wanted["scale"]) if wanted["scale"] else None
         found = replace(found, scale=scale)
     if wanted.get("rules") is not None:
-        found = replace(found, rules=tuple(checked_rules(wanted["rules"])))
+        found = replace(found, rules=tuple(checked_rules(wanted["rules"], own_kinds(folder))))
     return found
 
 
