@@ -8,6 +8,7 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
+from anomalyst.cli.coordinates import numbers
 from anomalyst.cli.screen import print_table, say
 from anomalyst.cli.senses import ManyFiles
 from anomalyst.errors import AnomalystError
@@ -83,7 +84,7 @@ def scale(
     elif points is not None:
         if length_mm is None:
             raise AnomalystError("--points: --length-mm, how far apart they are, is missing.")
-        found = product_scale.by_points(folder, _numbers(points), length_mm, sd)
+        found = product_scale.by_points(folder, numbers("--points", points, 4), length_mm, sd)
     elif checkerboard is not None:
         if squares is None or square_mm is None:
             raise AnomalystError("--checkerboard: --squares 9x6 and --square-mm are needed, too.")
@@ -164,16 +165,6 @@ def _even(rule: str) -> str:
     """As a rule is kept: one that is removed may be about a kind that was forgotten."""
     named, _, limit = rule.partition(":")
     return f"{' '.join(named.lower().split())}: {' '.join(limit.split())}"
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        found = [float(one) for one in text.split(",")]
-    except ValueError:
-        found = []
-    if len(found) != 4:
-        raise AnomalystError(f"--points {text!r}: four numbers are needed, as 102,88,912,95.")
-    return found
 
 
 def _squares(text: str) -> tuple[int, int]:

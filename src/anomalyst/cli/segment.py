@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from anomalyst.cli.coordinates import numbers
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ def segment(
 
     pixels = open_picture(picture)
     size_hw = pixels.shape[0], pixels.shape[1]
-    on, off = ([_numbers(one, 2) for one in some or ()] for some in (point, beside))
+    on = [numbers("--point", one, 2) for one in point or ()]
+    off = [numbers("--not", one, 2) for one in beside or ()]
     asked = Prompt(
         points_xy=tuple((one[0], one[1]) for one in on + off),
         positive=(True,) * len(on) + (False,) * len(off),
-        box_xyxy=_box(box) if box else None,
+        box_xyxy=_box("--box", box) if box else None,
         mask=open_mask(mask, size_hw).astype("float32") if mask else None,
         text=text or "",
     )
@@ -100,20 +102,8 @@ def _write(pixels: "np.ndarray", found: "list[Segment]", asked: "Prompt", out: P
     write_bytes(out.with_suffix(".shown.png"), encoded(drawn_masks(pixels, masks, asked)))
 
 
-def _numbers(text: str, count: int) -> list[float]:
-    try:
-        values = [float(one) for one in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count:
-        raise AnomalystError(
-            f"{text!r}: {count} numbers with commas between are needed, in pixels."
-        )
-    return values
-
-
-def _box(text: str) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = _numbers(text, 4)
+def _box(option: str, text: str) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = numbers(option, text, 4)
     return x0, y0, x1, y1
 
 
@@ -121,7 +111,7 @@ def _view(text: str, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
     """A view within the picture. Raises AnomalystError for one that holds none of it."""
     from anomalyst.segmentation.prompts import Prompt
 
-    checked = Prompt(box_xyxy=_box(text)).checked(size_hw).box_xyxy
+    checked = Prompt(box_xyxy=_box("--view", text)).checked(size_hw).box_xyxy
     assert checked is not None
     x0, y0, x1, y1 = (round(one) for one in checked)
     if x1 - x0 < 8 or y1 - y0 < 8:
