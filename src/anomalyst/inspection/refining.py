@@ -20,7 +20,7 @@ MOST_REFINED = 8  # regions, worst first; each costs a view and a prompt
 MARGIN = 0.75  # of a region's longer side that its view shows around it
 MAP_MARGIN = 0.3  # of a region's sides: how far around its box the map is shown, too
 LEAST_VIEW_PX = 32
-BELIEVED = 0.5  # least predicted IoU of a mask that replaces a region: docs/benchmarks.md
+BELIEVED = 0.4  # least predicted IoU of a mask that replaces a region: docs/benchmarks.md
 LEAST_SHARED = 0.2  # of the smaller of region and mask that both must cover
 ONE_THING = 0.3  # of the smaller of two masks that both cover: they are of one thing
 

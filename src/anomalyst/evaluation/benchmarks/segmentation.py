@@ -63,8 +63,10 @@ def _edge(mask: np.ndarray) -> np.ndarray:
     return mask & ~(cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0)
 
 
-def next_click(said: np.ndarray, truth: np.ndarray) -> tuple[Point, bool]:
-    """Where somebody who corrects a mask clicks: the middle of the largest error."""
+def next_click(said: np.ndarray, truth: np.ndarray) -> tuple[Point, bool] | None:
+    """Where somebody who corrects a mask clicks: the middle of the largest error, if any."""
+    if np.array_equal(said, truth):
+        return None
     errors = [truth & ~said, said & ~truth]
     deep = [cv2.distanceTransform(np.pad(e, 1).astype(np.uint8), cv2.DIST_L2, 5) for e in errors]
     positive = deep[0].max() >= deep[1].max()
@@ -82,11 +84,11 @@ def click_curve(segmenter: Segmenter, target: Target) -> dict[int, float]:
     known: np.ndarray | None = None
     curve = {}
     for count in range(1, max(CLICKS) + 1):
-        place, positive = next_click(said, truth)
-        contradicts = place in points
-        if not contradicts:
-            points.append(place)
-            kinds.append(positive)
+        click = next_click(said, truth)
+        # One place cannot mean both; who sees that a click does nothing stops.
+        if click is not None and click[0] not in points:
+            points.append(click[0])
+            kinds.append(click[1])
             asked = Prompt(points_xy=tuple(points), positive=tuple(kinds), mask=known)
             best = look.segment(asked)[0]
             said = best.whole()
