@@ -16,6 +16,7 @@ from anomalyst.synthetic.procedural.instances import (
     picture_of_things,
 )
 from anomalyst.synthetic.sampling import Rng, log_uniform
+from anomalyst.training.data.pasted_shapes import with_shapes
 
 DEFECT = "defect"  # what a thing planted on a photograph is called
 CLOSE = (1.2, 5.0)  # sides of a close view, as multiples of the thing it is about
@@ -32,6 +33,7 @@ class ViewConfig:
     views_hw: tuple[tuple[int, int], ...] = ((192, 192), (160, 224), (192, 192), (224, 160))
     close_share: float = 0.75  # views about one thing; the others show the whole picture
     photograph_share: float = 0.2  # of the pictures: photographs with defects planted on them
+    shape_share: float = 0.4  # of the pictures without names: plain shapes are laid on them, too
     defect_share: float = 0.6  # of the masks, where a view has both defects and other things
     families: tuple[str, ...] = ()  # only these; empty means all
     without: tuple[str, ...] = ()
@@ -62,6 +64,8 @@ def draw_view(
     picture, things = _picture(seed, config, rng)
     if named:
         things = _together(things)
+    elif rng.random() < config.shape_share:
+        picture, things = with_shapes(picture, things, rng)
     about = things[int(rng.integers(len(things)))]
     box = _close(about.mask, view_hw, rng) if rng.random() < config.close_share else None
     pixels, things = _looked_at(picture, things, box, view_hw)
