@@ -15,9 +15,9 @@ class EverythingConfig:
     """Which answers count."""
 
     clicks_per_side: int = 12
-    least_iou: float = 0.7  # predicted
-    least_stability: float = 0.85  # IoU of the mask a little wider and a little narrower
-    stability_offset: float = 1.0  # of the logits
+    least_iou: float = 0.5  # predicted
+    least_stability: float = 0.8  # IoU of the mask a little wider and a little narrower
+    stability_offset: float = 0.5  # of the logits
     least_share: float = 5e-4  # of the view
     most_share: float = 0.6
     most_overlap: float = 0.6  # IoU of two answers: the less certain one goes

@@ -1,8 +1,9 @@
 """The segmenter that ships: Segment Anything in a small form, taught on drawn pictures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -75,6 +76,22 @@ class SmallSegmenter:
         return self._words[text]
 
 
+def _placed(prompt: Prompt) -> Prompt:
+    """A mask alone also prompts by its box and its innermost place, as regions did in training."""
+    if prompt.mask is None or prompt.points_xy or prompt.box_xyxy or prompt.text:
+        return prompt
+    shown = prompt.mask >= prompt.mask.max() / 2
+    left, top, wide, tall = cv2.boundingRect(shown.astype(np.uint8))
+    deep = cv2.distanceTransform(np.pad(shown, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    row, column = np.unravel_index(int(deep.argmax()), deep.shape)
+    return replace(
+        prompt,
+        points_xy=((float(column) + 0.5, float(row) + 0.5),),
+        positive=(True,),
+        box_xyxy=(left, top, left + wide, top + tall),
+    )
+
+
 @dataclass(frozen=True)
 class SmallLook:
     """An encoded view."""
@@ -87,7 +104,7 @@ class SmallLook:
     @torch.inference_mode()
     def segment(self, prompt: Prompt) -> tuple[Segment, ...]:
         """One answer; three, the best first, where a click or a word alone may mean several."""
-        prompt = prompt.checked(self.size_hw)
+        prompt = _placed(prompt.checked(self.size_hw))
         masks, quality = self.segmenter.network.decode(self.seen, self._tokens(prompt))
         alone = len(prompt.points_xy) + bool(prompt.text) == 1
         several = alone and prompt.box_xyxy is None and prompt.mask is None

@@ -48,7 +48,6 @@ from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task, frozen_dtype, prefetched
 
 MOST_ROUNDS = 11
-MAP_ALONE = 0.2  # of the prompts by a map: neither its peak nor its box is told
 FOCUS = 2.0  # gamma of the focal loss (Lin et al., ICCV 2017, eq. 4)
 FOCAL_TO_DICE = 20.0
 Asked = Literal["point", "box", "region", "words"]
@@ -198,8 +197,6 @@ class SegmentTask(Task):
             return PromptTokens(*box_of(solid, BOX_JITTER))
         if asked == "region":
             places, kinds, logits = as_region(anomaly_map(truth))
-            if torch.rand(()) < MAP_ALONE:
-                return PromptTokens(nowhere, nothing, logits)
             return PromptTokens(places, kinds, logits)
         at = random_click(solid)[:, None]
         return PromptTokens(torch.cat([at, nowhere], 1), torch.cat([nothing * 0 + 1, nothing], 1))
