@@ -184,7 +184,7 @@ def _lines(path: Path) -> list[str]:
 def measuring(
     count: Annotated[int, Option(min=10, help="Drawn things of each kind.")] = 200,
     maps: Annotated[
-        int, Option(min=0, metavar="N", help="Also regions of N drawn pictures' maps.")
+        int, Option(min=0, metavar="N", help="Also regions found on N drawn pictures.")
     ] = 0,
     seed: opt.Seed = 0,
 ) -> None:
@@ -204,9 +204,9 @@ def measuring(
     if maps:
         from anomalyst.inspector import Inspector
 
-        found = bench_maps(Inspector.load(), maps, seed)
-        typer.echo(
-            f"{found.regions} regions measured on the map: {found.median:.2f} times the defect's "
-            f"length (95 % of them {found.low:.2f} to {found.high:.2f}); the stated interval holds "
-            f"it in {found.held:.0%}."
-        )
+        for found in bench_maps(Inspector.load(), maps, seed):
+            typer.echo(
+                f"{found.regions} regions measured on {found.on}: {found.median:.2f} times the "
+                f"defect's length (95 % of them {found.low:.2f} to {found.high:.2f}); the stated "
+                f"interval holds it in {found.held:.0%}."
+            )

@@ -28,7 +28,7 @@ from anomalyst.synthetic.procedural.episode import (
 from anomalyst.synthetic.procedural.families import draw_product
 from anomalyst.synthetic.procedural.scene import Scene, random_walk
 from anomalyst.synthetic.sampling import Rng
-from anomalyst.types import SIZE_NAMES, Measure
+from anomalyst.types import SIZE_NAMES, Measure, Measures
 
 FINE = 5  # subpixels along a pixel's side; odd, so that none is covered by just a half
 SIDE_PX = 96
@@ -181,8 +181,9 @@ KINDS: dict[str, Callable[[Rng], Known]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedLengths:
-    """Lengths of regions measured on the map, beside those of the defects' own masks."""
+    """Lengths of regions as inspections measure them, beside those of the defects' own masks."""
 
+    on: str  # "crisp masks", or "the blurred map" where the segmenter's mask is not believed
     regions: int
     median: float  # of measured over true
     low: float  # 2.5 % of the ratios are below
@@ -190,17 +191,26 @@ class MappedLengths:
     held: float  # share of stated intervals that hold the truth
 
 
-def bench_maps(inspector: Inspector, pictures: int, seed: int) -> MappedLengths:
+def bench_maps(inspector: Inspector, pictures: int, seed: int) -> list[MappedLengths]:
     """Inspect drawn pictures with one defect of one piece, beside one good one; measure it twice.
 
-    On the map, by the region that covers most of it, and by its true mask. One that no region
-    touches does not count: that is no measure.
+    By the region that covers most of it, and by its true mask. One that no region touches does
+    not count: that is no measure.
     """
     pairs = list(_mapped(inspector, pictures, np.random.default_rng(seed)))
+    by_way = {
+        "crisp masks": [(one.px.length, true) for one, true in pairs if not one.note],
+        "the blurred map": [(one.px.length, true) for one, true in pairs if one.note],
+    }
+    return [_lengths(way, some) for way, some in by_way.items() if some]
+
+
+def _lengths(way: str, pairs: Sequence[tuple[Measure, float]]) -> MappedLengths:
     ratios = np.array([found.value / true for found, true in pairs])
     inside = [abs(found.value - true) <= found.plus_minus for found, true in pairs]
     low, median, high = np.quantile(ratios, (0.025, 0.5, 0.975))
     return MappedLengths(
+        on=way,
         regions=len(pairs),
         median=float(median),
         low=float(low),
@@ -209,7 +219,7 @@ def bench_maps(inspector: Inspector, pictures: int, seed: int) -> MappedLengths:
     )
 
 
-def _mapped(inspector: Inspector, pictures: int, rng: Rng) -> Iterator[tuple[Measure, float]]:
+def _mapped(inspector: Inspector, pictures: int, rng: Rng) -> Iterator[tuple[Measures, float]]:
     config = WorldConfig(size_px=256)
     with TemporaryDirectory() as folder:
         good, query = Path(folder) / "good.png", Path(folder) / "query.png"
@@ -230,7 +240,7 @@ def _mapped(inspector: Inspector, pictures: int, rng: Rng) -> Iterator[tuple[Mea
             ]
             shared, measures = max(there, key=lambda pair: pair[0], default=(0, None))
             if shared and measures:
-                yield measures.px.length, measure(mask).px.length.value
+                yield measures, measure(mask).px.length.value
 
 
 def _covered(inside: Inside) -> np.ndarray:

@@ -33,7 +33,7 @@ def with_shapes(
         if mask.sum() < LEAST_PX:
             continue
         filled = _filled(found, mask, rng)
-        found = found + alpha[..., None] * (filled - found)
+        found = (found + alpha[..., None] * (filled - found)).astype(np.float32)
         kept = [one for thing in kept if (one := _behind(thing, mask)) is not None]
         kept.append(Thing(SHAPE, mask, defect=False))
     return np.clip(np.rint(found), 0, 255).astype(np.uint8), kept
@@ -52,11 +52,9 @@ def _outline(size_hw: tuple[int, int], rng: Rng) -> np.ndarray:
     else:
         points = np.stack([np.cos(turns), np.sin(turns)], 1)
     if kind == "blob":
-        waves = (
-            rng.normal(0, 0.2 / k) * np.cos(k * turns + rng.uniform(0, 2 * np.pi))
-            for k in range(2, 6)
-        )
-        points = points * (1 + sum(waves))[:, None]
+        for k in range(2, 6):
+            wave = rng.normal(0, 0.2 / k) * np.cos(k * turns + rng.uniform(0, 2 * np.pi))
+            points = points * (1 + wave)[:, None]
     angle = rng.uniform(0, np.pi)
     turned = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     placed = (points * axes) @ turned
