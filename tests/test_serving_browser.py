@@ -180,8 +180,8 @@ def test_two_people_work_at_once_and_see_their_own(browser, server):
     for page, picture in pages:
         page.set_input_files("#inspect-drop input[type=file]", str(picture))
     for page, picture in pages:
-        page.wait_for_selector(f".an-name:has-text('{picture.name}')")
-        assert page.locator(".an-name").count() == 1
+        page.wait_for_selector(f"#inspect-view .an-name:has-text('{picture.name}')")
+        assert page.locator("#inspect-view .an-name").count() == 1
     assert [p.text_content(".an-pill") for p, _ in pages] == ["anomalous", "normal"]
     for page, _ in pages:
         page.context.close()
