@@ -90,13 +90,13 @@ def test_what_is_kept_is_there_again_until_it_is_removed(page, server):
     part = drawn(page)
     page.keyboard.press("Shift+Enter")
     said(page, "Kept as part")
+    shown = page.evaluate(f"{EDITOR}.about.id")
     page.keyboard.press("Escape")
     page.wait_for_selector("#inspect-said :text('The mask is kept')")
     page.wait_for_selector("#inspect-view .an-reviewed:has-text('marked right')")
     page.wait_for_selector("#inspect-view .an-drawn", state="attached")
     with Client(server.address) as client:
-        newest = next(client.history(product="flange"))
-        first, second = client.masks(newest.id)
+        first, second = client.masks(shown)
     assert (first["what"], first["label"], first["by"]) == ("defect", "scratch", "local")
     assert first["tools"] == ["box", "click"] and second["what"] == "part"
     assert (unpacked(Mask.from_dict(first["mask"])) == clicked).all()
