@@ -62,6 +62,25 @@ def server():
         yield found
 
 
+@pytest.fixture(scope="module")
+def service(request, tmp_path_factory):
+    """A service of its own, its product taught from the module's `GOOD_PICTURES`, else four."""
+    from serving import service_over, teach_flange
+
+    with service_over(tmp_path_factory.mktemp("bench")) as found:
+        teach_flange(found, getattr(request.module, "GOOD_PICTURES", 4))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(service):
+    """Its REST app, as its users reach it."""
+    from serving import client_of
+
+    with client_of(service) as found:
+        yield found
+
+
 @pytest.fixture
 def refused(capsys, monkeypatch):
     """Runs a command by the real entry point; the sentence it ends with, on stderr alone."""
@@ -76,3 +95,30 @@ def refused(capsys, monkeypatch):
         return printed.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, on a machine that has it."""
+    pytest.importorskip("playwright")
+    from playwright.sync_api import sync_playwright
+
+    from serving import CHROMIUM
+
+    with sync_playwright() as play:
+        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page Inspect of the server, once its product is there."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = context.new_page()
+    found.set_default_timeout(20_000)
+    found.goto(server.address)
+    found.wait_for_selector("#inspect-drop input[type=file]", state="attached")
+    found.wait_for_function("document.querySelector('#inspect-product input')?.value")
+    yield found
+    context.close()

@@ -23,6 +23,7 @@ from anomalyst.server.service import Service
 from conftest import DEMO
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLANGE = DEMO / "flange"
 DEFECT = FLANGE / "test" / "fracture-001.jpg"
 GOOD = FLANGE / "test" / "good-000.jpg"
@@ -154,3 +155,14 @@ def broker_at(port: int, folder: Path) -> subprocess.Popen:
                 return process
         time.sleep(0.05)
     raise AssertionError("mosquitto did not come up")
+
+
+def drop(page, *pictures) -> None:
+    """Drop pictures on the page Inspect, and wait for the last one's result."""
+    page.set_input_files("#inspect-drop input[type=file]", [str(one) for one in pictures])
+    page.wait_for_selector(f".an-name:has-text('{pictures[-1].name}')")
+
+
+def open_page(page, server, name: str) -> None:
+    page.goto(f"{server.address}/{name}")
+    page.wait_for_load_state("domcontentloaded")

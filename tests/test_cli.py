@@ -23,7 +23,7 @@ COMMANDS = (
     ["bench", "making"], ["bench", "defects"], ["serve"], ["watch"], ["store", "backup"],
     ["store", "restore"], ["store", "prune"], ["store", "key"], ["store", "keys"],
     ["store", "revoke"], ["store", "preferences"], ["bench", "serve"], ["bench", "corrections"],
-    ["study", "few-shot"], ["study", "abilities"],
+    ["study", "few-shot"], ["study", "abilities"], ["scale"], ["rules"], ["bench", "measuring"],
 )  # fmt: skip
 
 

@@ -175,9 +175,9 @@ def test_a_mask_stays_with_what_is_called_spoiled(store):
     row = inspected(store, "a")
     says(store, row, "mask", number=1, boxes_xyxy=[[0, 0, 2, 2]], mask="m.png")
     says(store, row, "wrong", number=2)
-    assert [one.mask for one in judgements(store, "bolt").spoiled] == ["m.png"]
+    assert [one.masks for one in judgements(store, "bolt").spoiled] == [("m.png",)]
     says(store, row, "right", number=3)
-    assert [one.mask for one in judgements(store, "bolt").fine] == [None]
+    assert [one.masks for one in judgements(store, "bolt").fine] == [()]
 
 
 def test_no_picture_is_judged_by_a_rule_that_saw_it():

@@ -32,19 +32,6 @@ API = "/api/v1"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with service_over(tmp_path_factory.mktemp("bench")) as found:
-        teach_flange(found)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with client_of(service) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def found(client) -> dict:
     answer = send(client, DEFECT.read_bytes(), "../../fracture.jpg")
     assert answer.status_code == 201, answer.text

@@ -9,23 +9,11 @@ import pytest
 import soundfile
 
 from anomalyst.voice.words import spoken_words
-from serving import DEFECT, client_of, send, service_over, teach_flange
+from serving import DEFECT, send
 
+GOOD_PICTURES = 1  # that the service's product is taught from
 SAID = Path(__file__).parent / "data" / "voice" / "is-there-a-defect.ogg"
 API = "/api/v1/inspections"
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with service_over(tmp_path_factory.mktemp("bench")) as found:
-        teach_flange(found, pictures=1)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    with client_of(service) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from anomalyst.backbones import detector_weights, load_encoder
 from anomalyst.calibration.conformal import (
     ALONE_SCORES,
@@ -18,10 +20,12 @@ from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError, PictureError, RecordingError
 from anomalyst.hardware.processor import device_of, precision_of
+from anomalyst.inspection.areas import first_size
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.file_reading import AS_USUAL, FileReading
-from anomalyst.inspection.learning import accept, learn, withdraw
+from anomalyst.inspection.learning import accept, learn, with_areas, withdraw
 from anomalyst.inspection.mosaic import PICTURES
+from anomalyst.inspection.panoptic import Panoptic, panoptic
 from anomalyst.inspection.parts import (
     fused,
     joint_calibration,
@@ -36,6 +40,7 @@ from anomalyst.inspection.preprocessing import Prepared, Stopwatch
 from anomalyst.inspection.resemblance import Resemblance, resembling
 from anomalyst.inspection.seen import Seen, open_for
 from anomalyst.inspection.signals import judge_signal, learn_signals
+from anomalyst.io.areas import Areas
 from anomalyst.product import UNNAMED, Product
 from anomalyst.runtime.engines import BUILT, checked_engine
 from anomalyst.senses.sense import Sense, SignalSense
@@ -108,6 +113,7 @@ class Inspector:
         bad: KnownDefects | None = None,
         product: Product | None = None,
         sense: Sense | None = None,
+        areas: Areas | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
         adapted: bool | None | Literal["kept"] = None,
@@ -122,7 +128,8 @@ class Inspector:
         `bad`: a few known defects, which replace those of `product`; they set its threshold, and
         more where that clearly helps (teaching/known_defects/).
         `sense`: what the files are, where they are no photographs (senses/sense.py); that of
-        `product` where it was taught before.
+        `product` where it was taught before. `areas`: what counts, drawn on the first good picture
+        (io/areas.py); those of `product` where none are given.
         Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
         """
         sense = product.sense if product is not None and product.sense is not None else sense
@@ -139,6 +146,7 @@ class Inspector:
             bad=bad,
             product=product,
             sense=sense,
+            areas=areas,
             pose=pose,
             calibrated=calibrated,
             adapted=adapted,
@@ -245,6 +253,27 @@ class Inspector:
         """The product without the correction `name`: as if it had never been; not saved yet."""
         return withdraw(self.pipeline, product, name)
 
+    def with_areas(
+        self,
+        product: Product,
+        areas: Areas | None,
+        *,
+        on_picture: Callable[[Path], None] = lambda _: None,
+    ) -> Product:
+        """The product with other areas that count, calibrated anew from its good pictures.
+
+        Not saved yet. `areas` are drawn on the first good picture (io/areas.py); None: all of it
+        counts. Raises AnomalystError for a product judged by anything but photographs, or with
+        known defects, and for areas of another picture's size.
+        """
+        size_hw = first_size(product)
+        if areas and areas.size_hw != size_hw:
+            raise AnomalystError(
+                f"the areas are of a picture of {areas.size_hw[1]}x{areas.size_hw[0]} pixels; the "
+                f"first good picture of {product.name!r} has {size_hw[1]}x{size_hw[0]}."
+            )
+        return with_areas(self.pipeline, product, areas, on_picture)
+
     def resembling(
         self, image: Path, product: Product, box: tuple[int, int, int, int]
     ) -> Resemblance:
@@ -315,6 +344,11 @@ class Inspector:
         seen, found = self._seen(file, product, rate)
         return replace(found, view=seen.picture)
 
+    def panoptic(self, picture: np.ndarray, found: Inspection) -> Panoptic:
+        """Each pixel of an inspected picture (H, W, 3): background, product, part or region."""
+        with self.pipeline.threads():
+            return panoptic(picture, found, self.pipeline.segmenter)
+
     def ask(
         self, question: str, dialogue: Dialogue, say: Callable[[str], None] = lambda _: None
     ) -> Answer:
@@ -366,10 +400,14 @@ class Inspector:
                 if seen is None:
                     yield problem
                 else:
-                    found = self.pipeline.run(
-                        image, seen.picture, product, false_alarm_rate, stopwatch
-                    )
-                    yield seen.completed(found)
+                    try:
+                        found = self.pipeline.run(
+                            image, seen.picture, product, false_alarm_rate, stopwatch
+                        )
+                    except PictureError as error:  # none of what counts is on it
+                        yield error
+                    else:
+                        yield seen.completed(found)
 
     def _signals(
         self, files: Sequence[Path], product: Product, rate: float
@@ -395,9 +433,17 @@ class Inspector:
         return [
             one
             if isinstance(one, PictureError)
-            else one[0].completed(self.pipeline.finish(one[1], product, false_alarm_rate))
+            else self._finished(*one, product, false_alarm_rate)
             for one in opened
         ]
+
+    def _finished(
+        self, seen: Seen, one: Prepared, product: Product, rate: float
+    ) -> Inspection | PictureError:
+        try:
+            return seen.completed(self.pipeline.finish(one, product, rate))
+        except PictureError as error:  # none of what counts is on it
+            return error
 
     def memories(self, product: Product) -> list[Memory]:
         """What queries are compared with, per tile; computed once a product.

@@ -14,11 +14,15 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration
 from anomalyst.calibration.operating_rule import Rule
 from anomalyst.config import from_mapping, to_mapping
+from anomalyst.detection.classifiers.own_kinds import OwnKinds
+from anomalyst.detection.counted import Counting
 from anomalyst.detection.pose import Circle
 from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
+from anomalyst.io.areas import Areas
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
+from anomalyst.measuring.settings import KEY, Measuring
 from anomalyst.product_index import (
     BEFORE,
     COMPANIONS,
@@ -81,6 +85,10 @@ class Product:
     calibrated_by: tuple[float, ...] = ()  # the calibration's scores in the order of the good parts
     companions: dict[str, "Product"] = field(default_factory=dict)  # the same part, other senses
     joint: JointCalibration | None = None  # of all senses together; None: not the same good parts
+    kinds: OwnKinds | None = None  # what people call its defects, where they taught it
+    areas: Areas | None = None  # what of a picture counts; None: all of it
+    counting: Counting | None = field(default=None, repr=False)  # them on `first`, lazily
+    measuring: Measuring = Measuring()  # its scale and acceptance rules
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     first: Views | None = field(default=None, repr=False)  # the first good picture, lazily
     folder: Path | None = None  # where it is saved
@@ -131,6 +139,7 @@ class Product:
             with written_whole(part / "bank.safetensors") as bank:
                 save_file(_tensors(self), bank)
             record = self._record(kept) | {
+                "areas": self.areas.save(part) if self.areas else None,
                 "accepted": accepted,
                 "defective": defective,
                 "fine": fine,
@@ -172,6 +181,8 @@ class Product:
             "sense": sense_as_dict(self.sense) if self.sense else None,
             "calibrated_by": list(self.calibrated_by),
             "joint": self.joint.as_dict() if self.joint else None,
+            "kinds": self.kinds.as_dict() if self.kinds else None,
+            KEY: self.measuring.as_dict(),
         }
 
     @classmethod
@@ -211,7 +222,12 @@ class Product:
                 signal=_signal(sense, tensors),
                 calibrated_by=tuple(record.get("calibrated_by", ())),
                 companions=_companions(folder),
+                areas=Areas.load(drawn, folder) if (drawn := record.get("areas")) else None,
                 joint=JointCalibration.from_dict(joint) if (joint := record.get("joint")) else None,
+                kinds=OwnKinds.of(own, _below(tensors, "kinds."))
+                if (own := record.get("kinds"))
+                else None,
+                measuring=Measuring.from_dict(record.get(KEY)),
                 folder=folder,
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
@@ -316,6 +332,8 @@ def _tensors(product: Product) -> dict[str, Tensor]:
     tensors = {f"head.{name}": tensor.contiguous() for name, tensor in product.head.items()}
     if product.signal is not None:
         tensors |= {f"signal.{name}": one for name, one in product.signal.state().items()}
+    if product.kinds is not None:
+        tensors |= {f"kinds.{name}": one for name, one in product.kinds.state().items()}
     if product.circle is not None:
         tensors["circle"] = product.circle.features.half().contiguous()
     for tile, one in enumerate(product.features):

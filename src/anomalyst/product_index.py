@@ -6,6 +6,7 @@ bolt/
   accepted/NAME.png    pictures of which a person called a place normal
   defective/0001.png   defective pictures it was taught with, and 0001_mask.png where known
   fine/0001.png        good parts that people judged, which have a say in its rule
+  areas/01.png         areas that count or do not, where they are masks (polygons: product.json)
   before_learning/     the product as it was before it learnt what people judged, untouched since
   senses/audio/        the same part by another sense: a folder like this one
   bank.safetensors     their features, so that loading needs no encoding, and the adapted head

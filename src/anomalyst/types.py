@@ -61,6 +61,89 @@ class Features:
         return Features(levels, self.embedding[picked], frozen, text)
 
 
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Which pixels of a picture belong to a thing, as COCO writes it (io/masks.py)."""
+
+    size_hw: tuple[int, int]  # of the picture
+    counts: str  # run lengths down the columns, packed
+
+    def as_dict(self) -> dict[str, Any]:
+        """COCO's compressed RLE as plain JSON values."""
+        return {"size": list(self.size_hw), "counts": self.counts}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Mask:
+        """The mask of which `as_dict` gave the values."""
+        return cls((values["size"][0], values["size"][1]), values["counts"])
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measured value and how far it may be off."""
+
+    value: float
+    plus_minus: float  # half of the interval that holds the truth in 95 of 100 cases
+
+    def as_list(self) -> list[float]:
+        """Value and half interval as plain JSON values."""
+        return [round(self.value, 4), round(self.plus_minus, 4)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How large a thing is, in one unit of length and its square (measuring/figures.py)."""
+
+    length: Measure
+    width: Measure
+    area: Measure
+    perimeter: Measure
+
+    def as_dict(self) -> dict[str, Any]:
+        """Each value with its half interval, as plain JSON values."""
+        return {name: getattr(self, name).as_list() for name in SIZE_NAMES}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Sizes:
+        """The sizes of which `as_dict` gave the values."""
+        return cls(**{name: Measure(*values[name]) for name in SIZE_NAMES})
+
+
+SIZE_NAMES = ("length", "width", "area", "perimeter")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """A region measured."""
+
+    px: Sizes  # in pixels of the picture
+    mm: Sizes | None = None  # where the product has a scale
+    thin: bool = False  # length along its medial line; else the largest Feret diameter
+    line_xy: tuple[tuple[float, float], ...] = ()  # what was taken as its length, in pixels
+    note: str = ""  # what limits them: "measured on the blurred map"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The measures as plain JSON values."""
+        return {
+            "px": self.px.as_dict(),
+            "mm": self.mm.as_dict() if self.mm else None,
+            "thin": self.thin,
+            "line_xy": [[round(x, 1), round(y, 1)] for x, y in self.line_xy],
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Measures:
+        """The measures of which `as_dict` gave the values."""
+        return cls(
+            px=Sizes.from_dict(values["px"]),
+            mm=Sizes.from_dict(values["mm"]) if values["mm"] else None,
+            thin=values["thin"],
+            line_xy=tuple((x, y) for x, y in values["line_xy"]),
+            note=values["note"],
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     """One connected place of the anomaly map, in pixels of the original picture."""
@@ -73,6 +156,10 @@ class Region:
     kind: str | None = None
     part: Part | None = None  # beside the good pictures: one is missing here, or one too many lies
     where: str = ""  # of a recording: the time and channels of the box, in words
+    called: str = ""  # what people call such defects of this product, where they taught it
+    mask: Mask | None = None  # its crisp outline, where a segmenter drew one; box, area are its own
+    fit: float | None = None  # predicted IoU of the mask; None: there is none, or a person's
+    measures: Measures | None = None  # where its product has a scale or acceptance rules
 
     def as_dict(self) -> dict[str, Any]:
         """The region as plain JSON values."""
@@ -85,6 +172,10 @@ class Region:
             "kind": self.kind,
             "part": self.part,
             "where": self.where,
+            "called": self.called,
+            "mask": self.mask.as_dict() if self.mask else None,
+            "fit": None if self.fit is None else round(self.fit, 4),
+            "measures": self.measures.as_dict() if self.measures else None,
         }
 
     @classmethod
@@ -100,6 +191,10 @@ class Region:
             kind=values["kind"],
             part=values.get("part"),  # records of before have none
             where=values.get("where", ""),
+            called=values.get("called", ""),
+            mask=Mask.from_dict(mask) if (mask := values.get("mask")) else None,
+            fit=values.get("fit"),
+            measures=Measures.from_dict(said) if (said := values.get("measures")) else None,
         )
 
 
@@ -155,7 +250,10 @@ class Inspection:
     senses: tuple[SenseFinding, ...] = ()  # of a part that several senses looked at: each alone
     # uint8 (H, W, 3): what map and regions lie on, where the file is no picture to be shown.
     view: np.ndarray | None = field(default=None, repr=False, compare=False)
+    ignored: Mask | None = None  # what does not count (product.areas), moved with the part
     taken: datetime | None = None  # when, if the file tells; not kept on disk
+    verdict_before_rules: Verdict | None = None  # the conformal one, where acceptance rules judged
+    ruled: tuple[str, ...] = ()  # what they say: "within tolerance: scratch of 1.4 mm (limit 2 mm)"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the map, as plain JSON values."""
@@ -178,6 +276,9 @@ class Inspection:
             "told": self.told,
             "colours": list(self.colours),
             "notes": list(self.notes),
+            "ignored": self.ignored.as_dict() if self.ignored else None,
+            "verdict_before_rules": self.verdict_before_rules,
+            "ruled": list(self.ruled),
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
         }
 
@@ -203,6 +304,9 @@ class Inspection:
             shown=shown,
             sense=values.get("sense", "image"),  # records of before have none
             senses=tuple(SenseFinding.from_dict(one) for one in values.get("senses", ())),
+            ignored=Mask.from_dict(ignored) if (ignored := values.get("ignored")) else None,
+            verdict_before_rules=values.get("verdict_before_rules"),
+            ruled=tuple(values.get("ruled", ())),
             **{name: values[name] for name in plain},
         )
 

@@ -13,7 +13,12 @@ import typer
 from anomalyst.cli.screen import progress, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
     from anomalyst.errors import PictureError
+    from anomalyst.inspection.panoptic import Panoptic
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
     from anomalyst.report.page import ReportWriter
@@ -32,6 +37,7 @@ class Row:
     score: float
     p_value: float
     answer: str
+    measures: str = ""  # of its regions, one a line
 
 
 @dataclass(slots=True)
@@ -52,10 +58,12 @@ def run(
     as_json: bool = False,
     false_alarm_rate: float = 0.05,
     ask: str | None = None,
+    *,
+    panoptic: bool = False,
 ) -> Outcome:
     """Inspect batches, writing each result as it comes; Ctrl-C ends it with what is done.
 
-    `ask`: a question about each picture.
+    `ask`: a question about each picture. `panoptic`: label each pixel of it, too.
     """
     from anomalyst.types import Dialogue, Inspection
 
@@ -70,7 +78,8 @@ def run(
                 ):
                     if ask is not None and isinstance(result, Inspection):
                         result = replace(result, words=inspector.ask(ask, Dialogue(result)))
-                    _take(result, outcome, writers, as_json)
+                    label = inspector.panoptic if panoptic else None
+                    _take(result, outcome, writers, as_json, label)
                     bar.advance()
         except KeyboardInterrupt:
             outcome.stopped = True
@@ -140,10 +149,12 @@ def _take(
     outcome: Outcome,
     writers: "tuple[ReportWriter, Records] | None",
     as_json: bool,
+    label: "Callable[[np.ndarray, Inspection], Panoptic] | None" = None,
 ) -> None:
-    """Count, print and write one result."""
+    """Count, print and write one result; `label` labels each pixel of its picture."""
     from anomalyst.errors import PictureError
     from anomalyst.io.pictures import open_picture
+    from anomalyst.measuring.words import shortly
 
     try:
         if isinstance(result, PictureError):
@@ -160,10 +171,15 @@ def _take(
         return
     if writers and picture is not None:
         report, records = writers
-        report.add(result, picture, full_size=records.add(result, picture))
+        labelled = label(picture, result) if label else None
+        report.add(result, picture, full_size=records.add(result, picture, labelled))
     outcome.notes |= dict.fromkeys(result.notes)
     answer = result.words.text if result.words else result.answer
-    outcome.rows.append(Row(result.image, result.verdict, result.score, result.p_value, answer))
+    measured = enumerate((region.measures for region in result.regions), start=1)
+    measures = "\n".join(f"{number}: {shortly(one)}" for number, one in measured if one)
+    outcome.rows.append(
+        Row(result.image, result.verdict, result.score, result.p_value, answer, measures)
+    )
     if as_json:
         typer.echo(json.dumps(result.as_dict()))
 
@@ -186,7 +202,7 @@ def show(outcome: Outcome, out: Path | None, most: int = 40, heading: str = "pic
             f"[{COLOURS[row.verdict]}]{row.verdict}[/]",
             f"{row.score:.3f}",
             f"{row.p_value:.3g}",
-            escape(row.answer),
+            escape("\n".join(filter(None, (row.answer, row.measures)))),
         )
     console = Console()
     console.print(table)

@@ -40,6 +40,7 @@ def inspect(
     judging: opt.Judging,
     compute: opt.Compute,
     size: opt.Size,
+    masks: opt.Masks,
     language: opt.Language = None,
     fail_on_anomaly: Annotated[
         bool, Option("--fail-on-anomaly", help="End with exit code 1 if one was found.")
@@ -60,6 +61,7 @@ def inspect(
     Example: anomalyst inspect cap.png --zero-shot --text-tower models/clip-vit-b16 --name "bottle
     cap"
 
+    Example: anomalyst inspect new/ --product bolt --refine --panoptic
     Example: anomalyst inspect new/ --product weld --audio sounds/ --thermal heat/
     Example: anomalyst inspect --product pump --series new/*.csv
 
@@ -73,6 +75,8 @@ def inspect(
 
     rate = checked_rate(judging.false_alarm_rate)
     asked = checked_question(ask) if ask is not None else None
+    if masks.panoptic and as_json and out is None:
+        raise typer.BadParameter("--panoptic writes pictures; give --out DIR beside --json.")
     photographs = image or []
     name, target = comparison.product, out or Path("out/inspect")
     if name is not None and size != opt.OWN_SIZE:
@@ -84,8 +88,10 @@ def inspect(
     alone = comparison.reference or comparison.zero_shot or text.text_tower
     sensed = _sensed(None if alone else name, judging.products, photographs, files)
     if sensed is not None:
-        if ray or ask:
-            raise typer.BadParameter("--ask and --ray are for photographs alone.")
+        if ray or ask or masks != opt.NO_MASKS:
+            raise typer.BadParameter(
+                "--ask, --ray, --refine and --panoptic are for photographs alone."
+            )
         _inspect_senses(sensed, comparison, judging, compute, out, as_json, rate, fail_on_anomaly)
         return
     pictures = pictures_in(photographs)
@@ -93,19 +99,22 @@ def inspect(
         raise typer.BadParameter("give pictures, or folders of them.")
     if ray:
         words = text.text_tower is not None
-        if comparison.reference or comparison.zero_shot or ask or words or name is None:
+        more = ask or words or masks != opt.NO_MASKS
+        if comparison.reference or comparison.zero_shot or more or name is None:
             raise typer.BadParameter(
-                "--ray takes pictures, --product and --out, and no question or text tower."
+                "--ray takes pictures, --product and --out, and no question, text tower or masks."
             )
         _inspect_on_ray(pictures, judging.products / name, target, rate, workers)
         return
     inspector, product = inspector_and_product(
-        comparison, judging, compute, size, language, text, called
+        comparison, judging, compute, size, language, text, called, masks
     )
     if product.side_reason:
         say(product.side_reason)
     written = None if as_json and out is None else target
-    outcome = run(inspector, [(product, pictures)], written, as_json, rate, asked)
+    outcome = run(
+        inspector, [(product, pictures)], written, as_json, rate, asked, panoptic=masks.panoptic
+    )
     _end(outcome, target, as_json, fail_on_anomaly)
 
 

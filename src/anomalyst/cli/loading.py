@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalyst.cli.options import (
+    NO_MASKS,
     OWN_SIZE,
     PICTURES_ALONE,
     Comparison,
     Compute,
     Judging,
+    Masks,
     Size,
     TextTower,
 )
@@ -29,6 +31,7 @@ def inspector_and_product(
     language: Path | None = None,
     text: TextTower = PICTURES_ALONE,
     called: str | None = None,
+    masks: Masks = NO_MASKS,
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.product import UNNAMED, find_product
@@ -53,7 +56,8 @@ def inspector_and_product(
         raise AnomalystError("--name is for a text tower's words; give --text-tower DIR, too.")
     known = find_product(product, judging.products) if product is not None else None
     encoder = judging.encoder or (picture_encoder(known) if known else "embedded")
-    inspector = load_inspector(encoder, compute, size, language, text.asked(called or "object"))
+    words = text.asked(called or "object")
+    inspector = load_inspector(encoder, compute, size, language, words, masks)
     if comparison.zero_shot:
         known = inspector.untaught()
     elif known is None:
@@ -78,6 +82,7 @@ def load_inspector(
     size: Size = OWN_SIZE,
     language: Path | None = None,
     words: "Words | None" = None,
+    masks: Masks = NO_MASKS,
 ) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
     from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
@@ -92,5 +97,7 @@ def load_inspector(
         smallest_defect_px=size.smallest_defect_px,
         language=language or EMBEDDED_LANGUAGE,
         words=words,
+        refine=masks.refine or masks.panoptic,
+        segmenter=masks.segmenter,
     )
     return Inspector.load(encoder, config)

@@ -8,11 +8,24 @@ from typing import Annotated
 
 import typer
 
-from anomalyst.cli import chat, convert, demo, export, find, inspect, teach
+from anomalyst.cli import (
+    areas,
+    chat,
+    convert,
+    demo,
+    export,
+    find,
+    inspect,
+    measuring,
+    segment,
+    teach,
+)
+from anomalyst.cli.bench import areas as areas_bench
 from anomalyst.cli.bench import (
     baselines,
     inspection,
     making,
+    segmentation,
     series,
     server,
     training,
@@ -53,6 +66,9 @@ app = typer.Typer(
 COMMANDS = (
     *(demo.demo, teach.teach, inspect.inspect, chat.chat, serve.serve, watch.watch, export.export),
     find.find,
+    segment.segment,
+    areas.areas,
+    *(measuring.scale, measuring.rules),
     *(
         evaluate.evaluate,
         mmad.mmad,
@@ -63,11 +79,17 @@ COMMANDS = (
         search.crossval,
     ),
 )
-MANY_FILES = {teach.teach: ManyFiles, inspect.inspect: ManyFiles, find.find: find.ManyPlaces}
+MANY_FILES = {
+    teach.teach: ManyFiles,
+    inspect.inspect: ManyFiles,
+    find.find: find.ManyPlaces,
+    measuring.scale: measuring.ManyBoards,
+}
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
-    *(senses_bench.senses, series.series, voice.voice),
+    *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
+    measuring.measuring,
 )
 STUDIES = (
     few_shot.few_shot,

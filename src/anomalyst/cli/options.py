@@ -126,6 +126,24 @@ class Size:
         return self.side or (None if defect is None else f"defect{defect:g}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masks:
+    """Crisp masks of what was found."""
+
+    refine: Annotated[
+        bool, Option("--refine", help="Draw each region's crisp edge (segmentation).")
+    ] = False
+    segmenter: Annotated[
+        str,
+        Option(metavar="default|run:DIR|sam:DIR|grabcut", help="What draws it, for --refine."),
+    ] = "default"
+    panoptic: Annotated[
+        bool,
+        Option("--panoptic", help="Also label each pixel: background, product, part, region."),
+    ] = False
+
+
+NO_MASKS = Masks()
 OWN_SIZE = Size()  # the product's, or the encoder's
 
 

@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
+from anomalyst.cli.areas import AreaFiles
 from anomalyst.cli.loading import load_inspector, picture_encoder
 from anomalyst.cli.screen import Bar, pictures_in, progress, say
 from anomalyst.cli.senses import SenseFiles, SenseReading
@@ -61,6 +62,7 @@ def teach(
     describe: opt.About = "",
     reading: SenseReading,
     defects: Defects,
+    areas: AreaFiles,
     replace: Annotated[bool, Option("--replace", help="Forget what it was taught before.")] = False,
 ) -> None:
     """Make a product from good pictures, or add them to one that exists.
@@ -71,6 +73,9 @@ def teach(
     each left out in turn; scale shares, and from 10 defects on a trained head, are taken only where
     they clearly help. What was chosen and why is said, and kept with the product.
 
+    With --roi and --ignore only some places count, drawn on the first good picture; `anomalyst
+    areas` shows and changes them.
+
     Other senses are taught alike, alone or with pictures of the same parts: files of one part have
     one name. From 19 good parts on, one verdict of all senses keeps the false-alarm rate.
 
@@ -79,6 +84,7 @@ def teach(
     Example: anomalyst teach weld pictures/good/ --audio sounds/good/ --thermal heat/ --thermal-unit
     cK
     Example: anomalyst teach bolt pictures/good/ --smallest-defect-px 12 --replace
+    Example: anomalyst teach bolt pictures/good/ --ignore cable=cable.json --on-product
     Example: anomalyst teach bolt pictures/good/ --bad pictures/bad/ --cost-missed 20 --cost-alarm 1
     """
     from anomalyst.inspection.parts import paired, ways_taught
@@ -97,11 +103,15 @@ def teach(
     bad = _known_defects(defects, before.bad if before else None)
     if set(given) != {"image"} and (defects.bad or adapt is not None):
         raise AnomalystError("--bad and --adapt are for photographs alone; leave them out.")
+    if set(given) != {"image"} and areas.given:
+        raise AnomalystError("--roi, --ignore and --on-product are for photographs alone.")
     how = reading.reading()
     how.senses(list(given), ways_taught(before))  # refused before the model is read
     encoder = encoder or (picture_encoder(before) if before else "embedded")
     inspector = load_inspector(encoder, opt.Compute(precision=precision, device=device), size)
     pictures = given.get("image", [])
+    known = [*(before.references if before else ()), *pictures]
+    drawn = areas.on(known[0], before.areas if before else None) if areas.given else None
     total = sum(map(len, given.values())) + (before.num_references if before else 0)
     total += len(bad.pictures) if bad else 0
     with progress("Looking at pictures" if pictures else "Reading files", total) as bar:
@@ -112,6 +122,7 @@ def teach(
                 pictures,
                 bad=bad,
                 product=before,
+                areas=drawn,
                 pose=pose,  # type: ignore[arg-type]
                 adapted=adapt,
                 on_picture=steps.look,
@@ -173,6 +184,8 @@ def _tell(product: "Product", how: str, folder: Path, incomplete: bool) -> None:
     notes = [*product.notes, *(n for one in product.companions.values() for n in one.notes)]
     for note in notes:
         say(note)
+    if product.areas:
+        typer.echo(f"{product.name}: {product.areas.sentence}")
     if product.side_reason:
         typer.echo(f"{product.name}: {product.side_reason}.")
     typer.echo(f"{product.name}: {how}, {_what(product)}. Saved in {folder}.")

@@ -88,6 +88,11 @@ def _refuse_product(product: Product) -> None:
         raise AnomalystError(
             f"product {product.name!r}: is not saved yet; save it, then export it."
         )
+    if product.areas:
+        raise AnomalystError(
+            f"product {product.name!r}: has areas that count or do not, and an export cannot move "
+            "them with the part yet; remove them with `anomalyst areas` to export it."
+        )
     if product.rule is not None:
         raise AnomalystError(
             f"product {product.name!r}: was taught with defective pictures, and an export cannot "

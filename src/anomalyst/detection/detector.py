@@ -23,6 +23,7 @@ from anomalyst.detection.scoring import (
     content,
     evidence_of,
     mixed_logits,
+    nothing_counts,
     resized,
     top_mean,
 )
@@ -241,6 +242,8 @@ class Detector:
         fused = fuse(distances, (height, width))[:, None]  # (1, 1, h, w)
         fused = resized(blurred(fused.to(_CPU), self.config.blur_cells), (4 * height, 4 * width))
         kept = content(placement, fused)
+        if not kept.any():
+            return nothing_counts(fused, None)
         score = top_mean(fused[kept], self.config.bank_top_share)
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
         if query.text is not None and self.text is not None:

@@ -7,6 +7,7 @@ by patch (`alignment.py` fits the rest), and the map is laid back.
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -156,7 +157,15 @@ class Laid:
         return cv2.warpAffine(shown, matrix, (columns, rows), flags=flags) > 0
 
 
-Shown = Placement | Laid  # what of a canvas shows the picture
+class Shown(Protocol):
+    """What of a canvas shows the picture, and counts: a `Placement`, `Laid`, or `Counted` of it."""
+
+    @property
+    def padded(self) -> bool:
+        """Whether some of the canvas does not."""
+
+    def inside(self, rows: int, columns: int) -> np.ndarray:
+        """Bool (rows, columns) over the canvas at that resolution: False where it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,13 @@ def judge_laid(
     `judge` judges a canvas that is laid as the good picture lies.
     """
     found = [(judge(laid(canvas, pose), Laid(pose, placement)), pose) for pose in poses]
-    evidence, pose = min(found, key=lambda pair: pair[0].score)
+    evidence, pose = min(found, key=lambda pair: _over_all(pair[0]))
     return over_query(evidence, pose), pose
+
+
+def _over_all(evidence: Evidence) -> float:
+    """The score of all that is seen: areas that count for little do not tell how a part lies."""
+    return evidence.score if evidence.whole is None else evidence.whole
 
 
 def over_query(evidence: Evidence, pose: Pose) -> Evidence:

@@ -90,11 +90,21 @@ def _centre(
     return x, y
 
 
+def level_below(peak: float) -> float:
+    """The level at which regions are cut out of a map whose highest value is `peak`."""
+    return min(REGION_THRESHOLD, 0.6 * peak)
+
+
+def region_level(regions: Sequence[Region]) -> float:
+    """The level at which these regions, one or more, were cut out of their map."""
+    return level_below(max(region.peak for region in regions))
+
+
 def regions_for(whole: np.ndarray, verdict: Verdict) -> tuple[Region, ...]:
     """The regions a verdict speaks of: none when it is normal, at least one when it is not."""
     if verdict == "normal":
         return ()
-    threshold = min(REGION_THRESHOLD, 0.6 * float(whole.max()))
+    threshold = level_below(float(whole.max()))
     gap = joined_px(whole.shape)
     found = find_regions(whole, threshold, max(4, round(whole.size * LEAST)), join_px=gap)
     return found or find_regions(whole, threshold, join_px=gap)[:1]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.detection.counted import Counted
 from anomalyst.detection.pose import Shown
 
 PEAK_WEIGHT = 0.2  # of the most anomalous place in a score: the least that ranks drawn parts best
@@ -27,6 +28,9 @@ class Evidence:
     contrast: float | None = None  # the most anomalous place, comparable between products
     detail: Tensor | None = None  # (1, 2D+1, h, w): what was compared (classifiers/defect_types.py)
     logits: Tensor | None = None  # (1, 1, h, w) behind the map; -inf on padding
+    # The score over all that is seen, where areas let only some of it count: it tells how the
+    # product lies. Where nothing counts at all, `score` is -inf and there is no contrast.
+    whole: float | None = None
 
 
 def evidence_of(
@@ -44,14 +48,35 @@ def evidence_of(
     contrast is theirs, for it is compared with that of drawn products, of which nothing was said.
     """
     kept = content(placement, logits)
-    values = logits[kept].double()
-    score = float(expected_share(values) + PEAK_WEIGHT * values.max())
-    if frozen is not None:
-        farthest = top_mean(frozen[content(placement, frozen)], FROZEN_TOP_SHARE)
-        score += FROZEN_WEIGHT * math.log(max(FROZEN_LEAST, farthest))
-    stands_out = contrast(values if seen is None else seen[kept].double())
     whole = logits.masked_fill(~kept, -math.inf)
-    return Evidence((shown * kept)[0, 0].numpy(), score, stands_out, detail, whole)
+    seen_score = _score(logits, frozen, placement.shown) if isinstance(placement, Counted) else None
+    if seen_score is not None and not kept.any():
+        return nothing_counts(shown, seen_score, detail, whole)
+    score = _score(logits, frozen, placement)
+    stands_out = contrast((logits if seen is None else seen)[kept].double())
+    map_ = (shown * kept)[0, 0].numpy()
+    return Evidence(map_, score, stands_out, detail, whole, seen_score)
+
+
+def nothing_counts(
+    shown: Tensor, whole: float | None, detail: Tensor | None = None, logits: Tensor | None = None
+) -> Evidence:
+    """The evidence of a tile, map (1, 1, h, w), on which nothing counts."""
+    map_ = torch.zeros_like(shown)[0, 0].numpy()
+    return Evidence(map_, -math.inf, None, detail, logits, whole)
+
+
+def _score(logits: Tensor, frozen: Tensor | None, placement: Shown | None) -> float:
+    """The score of what counts; that is at least one cell of the logits."""
+    values = logits[content(placement, logits)].double()
+    score = float(expected_share(values) + PEAK_WEIGHT * values.max())
+    if frozen is None:
+        return score
+    distances = frozen[content(placement, frozen)]
+    if not len(distances):  # what counts is smaller than a cell of the frozen trunk's
+        distances = resized(frozen, logits.shape[-2:])[content(placement, logits)]
+    farthest = top_mean(distances, FROZEN_TOP_SHARE)
+    return score + FROZEN_WEIGHT * math.log(max(FROZEN_LEAST, farthest))
 
 
 def expected_share(logits: Tensor) -> Tensor:

@@ -123,14 +123,15 @@ def image_metrics(labels: Labels, scores: Scores) -> ImageMetrics:
     return ImageMetrics(**rank(labels, scores).figures())
 
 
-def pixel_metrics(maps: Maps, masks: Maps) -> PixelMetrics:
+def pixel_metrics(maps: Maps, masks: Maps, ignored: Maps | None = None) -> PixelMetrics:
     """All metrics of the maps, with one sort of all pixels.
 
     maps: float (H, W) each, compared as float32, higher is more anomalous; masks: (H, W) each,
     not 0 is anomalous, all 0 for a normal picture. Sizes may differ from picture to picture.
+    ignored: bool (H, W) each, pixels that count as neither.
     Raises AnomalystError for unequal counts or shapes, and for values that are not numbers.
     """
-    ranking, overlap = _rank_pixels(maps, masks)
+    ranking, overlap = _rank_pixels(maps, masks, ignored)
     return PixelMetrics(
         **ranking.figures(),
         aupro_30=_area_up_to(PRO_LIMIT, ranking, overlap),
@@ -138,9 +139,13 @@ def pixel_metrics(maps: Maps, masks: Maps) -> PixelMetrics:
     )
 
 
-def _rank_pixels(maps: Maps, masks: Maps) -> tuple[Ranking, np.ndarray]:
+def _rank_pixels(
+    maps: Maps, masks: Maps, ignored: Maps | None = None
+) -> tuple[Ranking, np.ndarray]:
     """(ranking of all pixels, mean share of a region at or above each score: float64 (S,))."""
     keys, areas_px = _keyed_pixels(maps, masks)
+    if ignored is not None and len(ignored):
+        keys = keys[~np.concatenate([np.asarray(one, bool).ravel() for one in ignored])]
     keys.sort()
     regions = keys & np.uint64(0xFFFFFFFF)
     keys >>= np.uint64(32)

@@ -31,6 +31,8 @@ class InspectorConfig:
     precision: Precision = "auto"  # of the networks' sums; auto: as the processor is quickest
     max_references: int = REFERENCES_MOST  # most good pictures remembered; others calibrate
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    refine: bool = False  # crisp masks for the regions of what is not normal
+    segmenter: str = "default"  # that draws them (segmentation/loading.py)
     words: Words | None = None  # a share in map and score for words; None: pictures alone
     language: Path = EMBEDDED_LANGUAGE  # folder of the model that answers questions
 

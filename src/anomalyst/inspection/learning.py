@@ -12,11 +12,14 @@ import numpy as np
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.detection.pose import laid
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.inspection.areas import refuse_areas
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Stopwatch
 from anomalyst.inspection.seen import look_at
+from anomalyst.io.areas import Areas
 from anomalyst.io.files import write_bytes
 from anomalyst.io.pictures import open_picture
+from anomalyst.measuring.settings import Measuring
 from anomalyst.product import Accepted, Product
 from anomalyst.senses.fields import FieldView
 from anomalyst.teaching.duplicates import all_the_same, remarks
@@ -35,6 +38,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     bad: KnownDefects | None = None,
     product: Product | None = None,
     sense: FieldView | None = None,
+    areas: Areas | None = None,
     pose: Literal["auto", "fixed", "free"] = "auto",
     calibrated: bool = True,
     adapted: bool | None | Literal["kept"] = None,
@@ -55,6 +59,8 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     bad = bad or (product.bad if product else None)
     defects = open_defects(bad, pictures, on_picture) if bad else None
     accepted = product.accepted if product else ()
+    areas = areas or (product.areas if product else None)
+    refuse_areas(areas, name, first=paths[0] in pictures, bad=bad is not None)
     frame, why = pipeline.frame_for(list(pictures.values()), product)
     studied = study(
         pipeline.detector,
@@ -64,6 +70,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         most=pipeline.config.max_references,
         adapted=(product.head if product else {}) if adapted == "kept" else adapted,
         accepted=[open_picture(one.image) for one in accepted],
+        areas=areas,
         on_step=on_step,
     )
     sources = dict(product.sources) if product else {}
@@ -96,7 +103,10 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         calibrated_by=rows,
         sense=sense,
         companions=product.companions if product else {},
+        kinds=product.kinds if product else None,
         head={} if studied.decoder is None else dict(studied.decoder.head()),
+        areas=areas,
+        counting=studied.counting,
         memories=studied.memories,
         chosen=studied.chosen,
         accepted=accepted,
@@ -105,6 +115,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         notes=tuple(notes),
         side_reason=why,
         description=product.description if product else "",
+        measuring=product.measuring if product else Measuring(),
     )
 
 
@@ -120,7 +131,9 @@ def accept(
     """The product after a person called places normal; what `Inspector.accept` does."""
     look = partial(look_at, product)
     picture = look(image)
-    whole = pipeline.run(image, picture, product, 0.05, Stopwatch()).map
+    # Nobody vouched for what is ignored: where it looks odd it is covered as anything else is.
+    all_of_it = replace(product, areas=None, counting=None)
+    whole = pipeline.run(image, picture, all_of_it, 0.05, Stopwatch()).map
     assert product.frame is not None  # a taught product has one
     good = [look(path) for path in product.references]
     below = most_similar_picture(pipeline.detector, product.frame, picture, good)
@@ -145,12 +158,28 @@ def withdraw(pipeline: Pipeline, product: Product, name: str) -> Product:
     return _relearnt(pipeline, product, left)
 
 
-def _relearnt(pipeline: Pipeline, product: Product, accepted: tuple[Accepted, ...]) -> Product:
+def with_areas(
+    pipeline: Pipeline,
+    product: Product,
+    areas: Areas | None,
+    on_picture: Callable[[Path], None] = lambda _: None,
+) -> Product:
+    """The product with other areas, calibrated anew; what `Inspector.with_areas` does."""
+    before = replace(product, areas=areas or None)
+    return _relearnt(pipeline, before, before.accepted, on_picture)
+
+
+def _relearnt(
+    pipeline: Pipeline,
+    product: Product,
+    accepted: tuple[Accepted, ...],
+    on_picture: Callable[[Path], None] = lambda _: None,
+) -> Product:
     """The product with other corrections; its fitted head, if it has one, stays."""
     before = replace(product, accepted=accepted)
     after = learn(
         pipeline, product.name, [], product=before, sense=before.field_view, pose=product.pose,
-        adapted="kept",
+        adapted="kept", on_picture=on_picture,
     )  # fmt: skip
     return replace(after, notes=product.notes)
 

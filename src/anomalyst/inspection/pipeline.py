@@ -1,6 +1,8 @@
 """One picture's way: preprocess, encode, match, score, decide, explain. Each step is one method."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +22,20 @@ from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
+from anomalyst.inspection.areas import check_counted, counted_places, notes_of, on_laid, on_query
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
+from anomalyst.inspection.refining import refined
 from anomalyst.io.geometry import Frame, Views
+from anomalyst.io.masks import packed
 from anomalyst.io.pictures import open_picture
 from anomalyst.io.working_side import Sizing
 from anomalyst.product import UNNAMED, Product
 from anomalyst.runtime.compiled import Compiled, compiled, network_key
 from anomalyst.runtime.engines import built_engines
+from anomalyst.segmentation.loading import load_segmenter
+from anomalyst.segmentation.prompts import Segmenter
 from anomalyst.types import Inspection, Region
 from anomalyst.vlm.facts import MOST_NAMED
 from anomalyst.vlm.visual_inputs import shown
@@ -63,6 +71,11 @@ class Pipeline:
             judged += f", and {words} have a share in map and score" if words else ""
         self.without_pictures = f"No good picture is known: {judged}."
 
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """What draws crisp masks, read when one is first wanted."""
+        return load_segmenter(self.config.segmenter)
+
     def run(
         self,
         image: Path,
@@ -81,7 +94,13 @@ class Pipeline:
     ) -> Prepared:
         """The picture cut to the product's frame."""
         frame = product.frame or self._sizing().frame_for([picture])[0]
-        return Prepared.of(image, picture, frame, stopwatch)
+        one = Prepared.of(image, picture, frame, stopwatch)
+        # What is measured needs an edge that is not blurred.
+        one.picture = picture if self.config.refine or product.measuring else None
+        if product.areas:
+            with stopwatch("areas"):
+                one.counted = on_query(one.views, product)
+        return one
 
     def encode(self, seen: Sequence[Prepared], product: Product) -> None:
         """Give each picture its features, and on an engine its evidence, too."""
@@ -92,7 +111,7 @@ class Pipeline:
             return
         for one in seen:
             with one.stopwatch("network"):
-                one.evidence, one.features = ready.look(one.views.canvases, one.views.placements)
+                one.evidence, one.features = ready.look(one.views.canvases, one.shown)
 
     def finish(self, one: Prepared, product: Product, rate: float) -> Inspection:
         """Match, score, decide, explain: an encoded picture -> what is said of it."""
@@ -102,13 +121,22 @@ class Pipeline:
             evidence, pose = self.match(one, product)
         with stopwatch("score"):
             whole = views.join([e.map for e in evidence])
+            counted = counted_places(one, pose, product)
+            if counted is not None:
+                check_counted(one, evidence)
+                whole *= counted
             decision = self.decide(evidence, pose, product, rate)
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None and product.sense is None:  # learnt from photographs
-                regions = with_kinds(self.kinds, regions, views, evidence)
+                regions = with_kinds(self.kinds, regions, views, evidence, product.kinds)
             regions, unread = self.with_parts(regions, views, product, pose)
-            seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
-        return Inspection(
+        if one.picture is not None and regions:
+            with stopwatch("refine"), self.threads():
+                regions = refined(regions, one.picture, whole, self.segmenter, counted=counted)
+        seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
+        said, areas = sentence(decision.verdict, regions, decision.p_value), product.areas
+        areas_notes = notes_of(one, counted, areas) if areas and counted is not None else ()
+        found = Inspection(
             image=one.image,
             size_hw=one.size_hw,
             map=whole,
@@ -118,15 +146,18 @@ class Pipeline:
             confidence=decision.confidence,
             guaranteed=decision.guaranteed,
             regions=regions,
-            answer=sentence(decision.verdict, regions, decision.p_value),
+            answer=said,
             seconds=stopwatch.seconds,
-            notes=(*product.notes, *decision.notes, *unread),
+            notes=(*product.notes, *decision.notes, *unread, *areas_notes),
+            ignored=None if counted is None else packed(~counted),
             product="" if product.name == UNNAMED else product.name,
             num_good=product.num_references,
             told=product.description,
             colours=one.colours,
             shown=seen,
         )
+        found = found if product.companions else measured(found, product.measuring)
+        return replace(found, answer=f"{found.answer} {areas.sentence}") if areas else found
 
     def match(self, one: Prepared, product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""
@@ -141,13 +172,15 @@ class Pipeline:
             if one.evidence is not None:
                 return one.evidence, poses[0]
             memories = self.memories(product) or [Memory()] * len(views.canvases)
-            parts = zip(memories, views.placements, strict=True)
+            parts = zip(memories, one.shown, strict=True)
             return [
                 self.detector.judge(features.rows([t]), memory, shown)
                 for t, (memory, shown) in enumerate(parts)
             ], poses[0]
 
-        def judge(canvas: np.ndarray, shown: Laid) -> Evidence:
+        def judge(canvas: np.ndarray, lies: Laid) -> Evidence:
+            on = on_laid(canvas, lies, product)
+            shown = lies if on is None else on.parts[0]
             ready = self.on_engine(product)
             if ready is not None:
                 return ready.look([canvas], [shown])[0][0]

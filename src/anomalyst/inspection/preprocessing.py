@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from anomalyst.detection.counted import OnQuery
 from anomalyst.detection.detector import Detector
+from anomalyst.detection.pose import Shown
 from anomalyst.detection.scoring import Evidence
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.teaching.references import stacked
@@ -29,12 +31,19 @@ class Prepared:
     stopwatch: "Stopwatch"
     features: Features | None = None
     evidence: list[Evidence] | None = None  # where an engine gave it with the features
+    picture: np.ndarray | None = None  # uint8 (H, W, 3), where it is looked at again
+    counted: OnQuery | None = None  # what counts, of a product with areas
+
+    @property
+    def shown(self) -> Sequence[Shown]:
+        """What of each canvas shows the picture, and counts."""
+        return self.views.placements if self.counted is None else self.counted.parts
 
     @classmethod
     def of(
         cls, image: Path, picture: np.ndarray, frame: Frame, stopwatch: "Stopwatch"
     ) -> "Prepared":
-        """The picture itself, uint8 (H, W, 3), is not kept."""
+        """Of the picture, uint8 (H, W, 3), no more is kept than the frame shows."""
         size_hw = (picture.shape[0], picture.shape[1])
         return cls(image, size_hw, seen_colours(picture), frame.cut(picture), stopwatch)
 

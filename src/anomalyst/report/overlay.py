@@ -8,13 +8,17 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from anomalyst.detection.regions import region_level
 from anomalyst.io.geometry import resize
+from anomalyst.io.masks import unpacked
+from anomalyst.report.hatching import hatched
 from anomalyst.types import Inspection, Region
 
 MAX_SIDE_PX = 1600
 VISIBLE_FROM = 0.15  # of the map: below it the picture is left alone
 OPACITY = 0.7  # where the map is 1
 DARKEST = 0.3  # where on inferno the scale starts: its black end would hide the part, not mark it
+LENGTH = (255, 255, 255)
 MARK = (64, 224, 255)  # cyan: on no part of inferno, and seen on dark and light pictures
 
 
@@ -32,6 +36,8 @@ def overlay(
     shown = resize(picture, size_hw)
     heat = resize(inspection.map, size_hw)
     scale_xy = (size_hw[1] / inspection.size_hw[1], size_hw[0] / inspection.size_hw[0])
+    if inspection.ignored is not None:
+        shown = hatched(shown, inspection.ignored)
     return outlined(tint(shown, heat), heat, inspection.regions, scale_xy)
 
 
@@ -69,8 +75,9 @@ def outlined(
 ) -> np.ndarray:
     """Outline each region and number it from 1, in the order given.
 
-    The outline follows the map (H, W) of the picture's size; boxes are in pixels of the original
-    picture, `scale_xy` brings them to this one. A region too small to be seen gets a box around it.
+    The outline follows a region's mask, or else the map (H, W) of the picture's size; boxes are in
+    pixels of the original picture, `scale_xy` brings them to this one. A region too small to be
+    seen gets a box around it.
     """
     canvas = picture.copy()
     if not regions:
@@ -78,18 +85,32 @@ def outlined(
     thick = max(1, round(max(canvas.shape[:2]) / 400))
     level = region_level(regions)
     boxes = [_shown_box(region, scale_xy, canvas.shape[:2]) for region in regions]
-    for box in boxes:
-        contours = _contours(heat, box, level, least_px=6 * thick)
+    for region, box in zip(regions, boxes, strict=True):
+        inside = _inside(region, heat, box, level)
+        contours = _contours(inside, box, least_px=6 * thick)
         cv2.drawContours(canvas, contours, -1, (0, 0, 0), thick + 2, cv2.LINE_AA)
         cv2.drawContours(canvas, contours, -1, MARK, thick, cv2.LINE_AA)
+    for region in regions:
+        if region.measures:
+            _draw_length(canvas, region.measures.line_xy, scale_xy, thick)
     for number, box in enumerate(boxes, start=1):  # after all outlines, so that none is covered
         _write_number(canvas, number, box, thick)
     return canvas
 
 
-def region_level(regions: Sequence[Region]) -> float:
-    """The level at which the inspector cut these regions out of the map."""
-    return min(0.5, 0.6 * max(region.peak for region in regions))
+def _draw_length(
+    canvas: np.ndarray,
+    line_xy: Sequence[tuple[float, float]],
+    scale_xy: tuple[float, float],
+    thick: int,
+) -> None:
+    """What was measured as a region's length: a line in `LENGTH` with a dot at each end."""
+    # OpenCV's pixels have their centres at whole numbers, ours at halves; sixteenths of a pixel.
+    points = np.round((np.array(line_xy) * scale_xy - 0.5) * 16).astype(np.int32)
+    cv2.polylines(canvas, [points], False, (0, 0, 0), thick + 2, cv2.LINE_AA, 4)
+    cv2.polylines(canvas, [points], False, LENGTH, thick, cv2.LINE_AA, 4)
+    for x, y in (points[0].tolist(), points[-1].tolist()):
+        cv2.circle(canvas, (x, y), (thick + 1) * 16, LENGTH, -1, cv2.LINE_AA, 4)
 
 
 Box = tuple[int, int, int, int]
@@ -105,10 +126,19 @@ def _shown_box(region: Region, scale_xy: tuple[float, float], size_hw: tuple[int
     return left, top, right, bottom
 
 
-def _contours(heat: np.ndarray, box: Box, level: float, *, least_px: int) -> Sequence[np.ndarray]:
+def _inside(region: Region, heat: np.ndarray, box: Box, level: float) -> np.ndarray:
+    """uint8 over the shown box: 1 where the region is."""
+    x0, y0, x1, y1 = box
+    if region.mask is None:
+        return (heat[y0:y1, x0:x1] >= level).astype(np.uint8)
+    left, top, right, bottom = region.box_xyxy
+    crisp = unpacked(region.mask)[top:bottom, left:right].astype(np.float32)
+    return (resize(crisp, (y1 - y0, x1 - x0)) >= 0.5).astype(np.uint8)
+
+
+def _contours(inside: np.ndarray, box: Box, *, least_px: int) -> Sequence[np.ndarray]:
     """The region's outline; a box with a margin where it would be lost on the eye."""
     x0, y0, x1, y1 = box
-    inside = (heat[y0:y1, x0:x1] >= level).astype(np.uint8)
     if max(x1 - x0, y1 - y0) >= least_px and inside.any():
         found, _ = cv2.findContours(
             inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x0, y0)

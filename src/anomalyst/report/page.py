@@ -17,6 +17,7 @@ from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import written_whole
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
+from anomalyst.measuring.words import shortly
 from anomalyst.report.overlay import VISIBLE_FROM, legend_colours, overlay, shown_size
 from anomalyst.types import Inspection
 from anomalyst.version import __version__
@@ -88,6 +89,7 @@ class ReportWriter:
             full_size=full_size.relative_to(self.path.parent).as_posix() if full_size else None,
             notes=[self.notes[note] for note in inspection.notes],
             parts=PARTS,
+            shortly=shortly,
         )
         with _told(self.path):
             self._rows.write(row)

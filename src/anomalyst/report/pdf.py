@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 import cv2
 import numpy as np
 
+from anomalyst.measuring.words import rows as figures_of
 from anomalyst.report.overlay import overlay
 from anomalyst.types import Answer, Inspection
 from anomalyst.version import __version__
@@ -45,6 +46,8 @@ def paper(
     ]
     if inspection.regions:
         story += [_regions(inspection), space]
+    if any(region.measures for region in inspection.regions):
+        story += [_measures(inspection), space]
     for question, answer in answers:
         words = f"<b>{escape(question)}</b>", escape(answer.text)
         story += [Paragraph(one, text) for one in words]
@@ -110,8 +113,17 @@ def _regions(inspection: Inspection) -> Any:
     rows = [("region", "what", "where", "box x0, y0, x1, y1", "area px", "peak")]
     for number, region in enumerate(inspection.regions, start=1):
         box = ", ".join(str(value) for value in region.box_xyxy)
-        cells = (region.kind or "anomaly", region.place, box, str(region.area_px))
+        cells = (region.called or region.kind or "anomaly", region.place, box, str(region.area_px))
         rows.append((str(number), *cells, f"{region.peak:.2f}"))
+    return _table(rows, heading=True)
+
+
+def _measures(inspection: Inspection) -> Any:
+    rows = [("region", "figure (± at 95 %)", "px", "mm", "note")]
+    for number, region in enumerate(inspection.regions, start=1):
+        if region.measures:
+            note = region.measures.note
+            rows += [(str(number), *cells, note) for cells in figures_of(region.measures)]
     return _table(rows, heading=True)
 
 

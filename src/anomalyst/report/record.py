@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from anomalyst.inspection.panoptic import Panoptic
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.report.overlay import overlay
+from anomalyst.report.panoptic import panoptic_picture, panoptic_png, panoptic_record
 from anomalyst.types import Inspection
 
 
@@ -26,15 +28,30 @@ class Records:
         # In lower case: some file systems hold A.png and a.png for the same file.
         self._taken: set[str] = set()
 
-    def add(self, inspection: Inspection, picture: np.ndarray) -> Path:
-        """Write both files; returns the overlay's path. Raises AnomalystError if it cannot."""
+    def add(
+        self, inspection: Inspection, picture: np.ndarray, labelled: Panoptic | None = None
+    ) -> Path:
+        """Write both files; returns the overlay's path. Raises AnomalystError if it cannot.
+
+        `labelled`: NAME.panoptic.png and NAME.panoptic.json as COCO's, and NAME.parts.png to look
+        at, are written as well.
+        """
         name = self._free_name(inspection.image)
         encoded = cv2.imencode(".png", overlay(picture, inspection)[..., ::-1])[1]
         target = self.folder / f"{name}.png"
         write_bytes(target, encoded.tobytes())
         record = inspection.as_dict() | {"overlay": target.name}
         write_text(self.folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
+        if labelled is not None:
+            self._label(name, picture, labelled)
         return target
+
+    def _label(self, name: str, picture: np.ndarray, labelled: Panoptic) -> None:
+        shown = panoptic_picture(picture, labelled)[..., ::-1]
+        write_bytes(self.folder / f"{name}.parts.png", cv2.imencode(".png", shown)[1].tobytes())
+        write_bytes(self.folder / f"{name}.panoptic.png", panoptic_png(labelled))
+        record = {"file_name": f"{name}.panoptic.png", **panoptic_record(labelled)}
+        write_text(self.folder / f"{name}.panoptic.json", json.dumps(record, indent=2) + "\n")
 
     def _free_name(self, image: Path) -> str:
         """The picture's stem, made unique by its folder's name and then by a number."""

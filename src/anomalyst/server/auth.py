@@ -21,6 +21,7 @@ ROLES: tuple[str, ...] = get_args(Role)
 PREFIX = "any_"
 REVOKED = " (revoked "  # and when: what a revoked key is called after its name
 TICKET_SECONDS = 900.0
+PASS_SECONDS = 12 * 3600.0  # a shift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class Tickets:
 
     def __init__(self) -> None:
         self._given: dict[str, tuple[Caller, float]] = {}
+        self._passes: dict[str, tuple[str, float]] = {}  # name of who holds it
 
     def give(self, who: Caller) -> str:
         """A pass for `who`, good for some minutes."""
@@ -91,6 +93,25 @@ class Tickets:
         """Who holds a pass that is still good."""
         who, until = self._given.get(ticket or "", (None, 0.0))
         return who if until > time.monotonic() else None
+
+    def page_pass(self, who: Caller) -> str:
+        """What a page's own script sends in place of a key, for a shift; one for all their pages.
+
+        Unlike a ticket it also writes, so it is never part of an address.
+        """
+        now = time.monotonic()
+        self._passes = {p: one for p, one in self._passes.items() if one[1] > now}
+        for known, (name, until) in self._passes.items():
+            if name == who.name and until > now + PASS_SECONDS / 2:
+                return known
+        made = secrets.token_urlsafe(24)
+        self._passes[made] = who.name, now + PASS_SECONDS
+        return made
+
+    def signed_in(self, page_pass: str | None) -> str | None:
+        """The name under which somebody signed in whose pass is still good."""
+        name, until = self._passes.get(page_pass or "", (None, 0.0))
+        return name if until > time.monotonic() else None
 
 
 def list_keys(store: Store) -> list[KeyRow]:

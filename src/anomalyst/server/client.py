@@ -111,6 +111,18 @@ class Client:
         ]
         return dict(self._send(path, files, data))
 
+    def areas(self, product: str) -> dict[str, Any]:
+        """Which places of a product's pictures count."""
+        return dict(self.request("GET", f"products/{product}/areas"))
+
+    def set_areas(
+        self, product: str, areas: Sequence[Mapping[str, Any]], *, on_product: bool = False
+    ) -> dict[str, Any]:
+        """Other areas: each with name, use (ignore or roi), and points_xy or mask."""
+        said = {"areas": [dict(one) for one in areas], "on_product": on_product}
+        path = f"products/{product}/areas"
+        return dict(self.request("PUT", path, json=said, timeout=LEARNING_SECONDS))
+
     def delete_product(self, name: str) -> None:
         """Delete a product."""
         self._request("DELETE", f"products/{name}")
@@ -191,6 +203,23 @@ class Client:
         """Say that a verdict is right or wrong, that places are fine, what an answer should be."""
         return dict(self.request("POST", f"inspections/{id}/feedback", json={"kind": kind, **said}))
 
+    def segment(self, id: str, **asked: Any) -> list[dict[str, Any]]:
+        """Up to three masks that are meant, the best first: each `mask` (COCO RLE) and `iou`.
+
+        `points_xy=`, `labels=` (1 on the thing, 0 beside it), `box_xyxy=`, `mask=`, `text=`,
+        `view_xyxy=`, in pixels of the picture.
+        """
+        return list(self.request("POST", f"inspections/{id}/segment", json=asked)["candidates"])
+
+    def keep_mask(self, id: str, mask: Mapping[str, Any], **said: Any) -> dict[str, Any]:
+        """Keep a mask (COCO RLE): `what="defect"` or `"part"`, `label=`; `undo` takes it back."""
+        body = {"mask": dict(mask), **said}
+        return dict(self.request("POST", f"inspections/{id}/masks", json=body))
+
+    def masks(self, id: str) -> list[dict[str, Any]]:
+        """The masks that people drew and did not undo, the oldest first."""
+        return list(self.request("GET", f"inspections/{id}/masks"))
+
     def candidates(self, id: str, question: str, count: int = 3) -> dict[str, Any]:
         """2 to `count` different answers to a question, to be ranked."""
         body = {"question": question, "count": count}
@@ -214,6 +243,14 @@ class Client:
         """The product as it was before `learn`."""
         path = f"products/{product}/unlearn"
         return dict(self.request("POST", path, timeout=LEARNING_SECONDS))
+
+    def measuring(self, product: str) -> dict[str, Any]:
+        """Scale and acceptance rules of a product."""
+        return dict(self.request("GET", f"products/{product}/measuring"))
+
+    def set_measuring(self, product: str, **wanted: Any) -> dict[str, Any]:
+        """Set `rules=[...]` or `scale={"points_xy": [...], "length_mm": 50}`, or forget a scale."""
+        return dict(self.request("PUT", f"products/{product}/measuring", json=wanted))
 
     def statistics(self, product: str) -> dict[str, Any]:
         """Counts, calibration, recent scores and drift of a product."""

@@ -36,6 +36,8 @@ class ServingConfig:
     engine: str = "auto"
     language: Path | None = None  # folder of another language model than the shipped one
     rival: Path | None = None  # of a second one, whose answers are ranked beside the first one's
+    segmenter: str = "default"  # what draws the masks that people click: see `load_segmenter`
+    refine: bool = False  # regions get their crisp edge at once
     host: str = "127.0.0.1"
     port: int = 7860
     keys: bool = False  # every request needs an API key
@@ -54,6 +56,14 @@ class ServingConfig:
         if self.rival is not None and not (self.rival / "config.json").is_file():
             raise AnomalystError(
                 f"--rival {self.rival}: holds no config.json; give the folder of a saved model."
+            )
+        kind, _, folder = self.segmenter.partition(":")
+        if self.segmenter not in ("default", "grabcut") and not (
+            kind in ("run", "sam") and folder and Path(folder).expanduser().is_dir()
+        ):
+            raise AnomalystError(
+                f"--segmenter {self.segmenter}: is none of default, grabcut, run:DIR and sam:DIR "
+                "with a folder that is there."
             )
         if not 0 <= self.port < 65536:
             raise AnomalystError(f"--port {self.port}: a number from 0 to 65535 is needed.")

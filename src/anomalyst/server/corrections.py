@@ -6,15 +6,18 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from anomalyst.errors import AnomalystError
+from anomalyst.io.masks import packed
 from anomalyst.server.errors import Busy, Conflict, NotFound
 from anomalyst.server.jobs.tasks import Accept, Box, Candidates, Withdraw
 from anomalyst.server.learning import Learning
 from anomalyst.server.records.answers import JudgedAnswers, earlier
 from anomalyst.server.records.documents import as_png
+from anomalyst.server.records.drawn import Drawn
 from anomalyst.server.records.judged import fine_all_over
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import (
@@ -88,18 +91,25 @@ class Corrections:
     def repaint(self, id: str, mask: bytes, *, by: str) -> CorrectionRow:
         """The defect as a person paints it: a picture of the inspected one's size, white on black.
 
-        Kept for training and export; a product is not taught from its defects.
+        One that is black says that there is none.
         """
-        from anomalyst.detection.regions import find_regions  # scipy: not for the first page
+        return self.outline(id, _read_mask(mask, self.service.done_row(id)), Drawn(), by=by)
 
+    def outline(self, id: str, mask: np.ndarray, drawn: Drawn, *, by: str) -> CorrectionRow:
+        """A defect, or a part of the product, as a person draws it: bool (H, W) of the picture.
+
+        Kept for training and export. A part says nothing about the verdict.
+        """
         row = self.service.done_row(id)
-        painted = _read_mask(mask, row)
-        regions = find_regions(painted.astype(np.float32), 0.5)
-        detail = {
-            "mask": self.service.pictures.keep(as_png(painted), ".png"),
-            "verdict": "anomalous" if regions else "normal",
-            "boxes_xyxy": [list(region.box_xyxy) for region in regions],
+        boxes = _boxes(mask)
+        detail = drawn.as_detail() | {
+            "mask": self.service.pictures.keep(as_png(mask), ".png"),
+            "rle": packed(mask).as_dict(),
+            "area_px": int(mask.sum()),
+            "boxes_xyxy": boxes,
         }
+        if drawn.what == "defect":
+            detail["verdict"] = "anomalous" if boxes else "normal"
         return self._kept(row, "mask", by, detail)
 
     def reword(self, id: str, turn: str, better: str, *, by: str) -> CorrectionRow:
@@ -244,7 +254,7 @@ def _judgement(kind: str, detail: dict[str, Any], row: InspectionRow) -> str | N
         return kind
     if kind == "fine":
         return "wrong" if fine_all_over(detail["boxes_xyxy"], row) else None
-    if kind == "mask":
+    if kind == "mask" and Drawn.of(detail).what == "defect":
         return "right" if detail["verdict"] == row.verdict else "wrong"
     return None
 
@@ -279,6 +289,13 @@ def _check_boxes(boxes: Sequence[Sequence[int]], row: InspectionRow) -> None:
                 f"box {x0}, {y0}, {x1}, {y1} does not lie on the picture of {wide}x{high} pixels; "
                 "x0 < x1 and y0 < y1 are needed."
             )
+
+
+def _boxes(mask: np.ndarray) -> list[list[int]]:
+    """x0, y0, x1, y1 of the connected places of a mask, the largest first."""
+    _, _, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    places = found[1:][np.argsort(-found[1:, cv2.CC_STAT_AREA], kind="stable")][:MOST_BOXES]
+    return [[int(x), int(y), int(x + wide), int(y + high)] for x, y, wide, high, _ in places]
 
 
 def _read_mask(data: bytes, row: InspectionRow) -> np.ndarray:

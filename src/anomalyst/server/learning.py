@@ -2,12 +2,19 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anomalyst.errors import AnomalystError
+from anomalyst.io.pictures import open_picture
 from anomalyst.product_index import product_folder, read_record
 from anomalyst.server.errors import Busy, Conflict
 from anomalyst.server.jobs.tasks import JudgedPicture, Learn, Unlearn
+from anomalyst.server.kinds import forget_mask
+from anomalyst.server.records.documents import as_png
+from anomalyst.server.records.drawn import shows_defect
 from anomalyst.server.records.judged import Judged, Judgements, judgements
 from anomalyst.server.records.products import digest, summary
 from anomalyst.server.service import Service
@@ -15,7 +22,7 @@ from anomalyst.server.storage.tables import ChangeRow, CorrectionRow
 from anomalyst.teaching.known_defects.limits import BAD_LEAST, GOOD_LEAST
 
 LEARNT, NOT_TAKEN, UNLEARNT = "learnt", "not learnt", "unlearnt"  # kinds of changes
-JUDGING = ("right", "wrong", "fine", "mask")  # corrections that say what a picture is
+JUDGING = ("right", "wrong", "fine")  # corrections that say what a picture is; defects drawn, too
 SECONDS = 1800.0  # that a learning may take: each picture is looked at twice
 NAMED_MOST = 20
 Say = Callable[[str], None]
@@ -58,8 +65,11 @@ class Learning:
         Only of pictures that it has learnt already. Where too little is left, or that cannot be
         learnt or is not better than nothing, it is all unlearnt.
         """
+        if shows_defect(row):
+            forget_mask(self.service, row, by=by)
         name = row.product
-        if row.kind not in JUDGING or name not in self.service.product_names():
+        judges = row.kind in JUDGING or shows_defect(row)
+        if not judges or name not in self.service.product_names():
             return
         learnt = self._learnt(name)
         if self.store.inspection(row.inspection).picture not in learnt:
@@ -158,10 +168,19 @@ class Learning:
                 image=pictures.existing(one.picture),
                 picture=one.picture,
                 name=one.name,
-                mask=pictures.path(one.mask) if one.mask and one.mask in pictures else None,
+                mask=self._mask(one),
             )
             for one in some
         )
+
+    def _mask(self, one: Judged) -> Path | None:
+        """All that people drew as defects of a picture, as one file; None: nothing is kept."""
+        pictures = self.service.pictures
+        paths = [pictures.path(name) for name in one.masks if name in pictures]
+        if len(paths) < 2:
+            return paths[0] if paths else None
+        whole = np.logical_or.reduce([open_picture(path)[..., 0] > 127 for path in paths])
+        return pictures.path(pictures.keep(as_png(whole), ".png"))
 
 
 def _pictures(count: int) -> str:

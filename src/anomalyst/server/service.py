@@ -4,7 +4,7 @@ import hashlib
 import queue
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -18,10 +18,19 @@ from anomalyst.server.config import MB, ServingConfig
 from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
 from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
-from anomalyst.server.jobs.tasks import Ask, Resemble, Task, Teach, Transcribe
+from anomalyst.server.jobs.tasks import (
+    Ask,
+    Resemble,
+    SetAreas,
+    SetMeasuring,
+    Task,
+    Teach,
+    Transcribe,
+)
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.received import ReceivedPicture, shown_name, take
-from anomalyst.server.records import packing, products
+from anomalyst.server.records import measuring, packing, products
+from anomalyst.server.records.areas import areas_of, checked_areas
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.figures import statistics
 from anomalyst.server.storage.filters import Filter
@@ -156,6 +165,37 @@ class Service:
         self.store.note(name, "described", by, false_alarm_rate=rate)
         self.drift.forget(name)
         return self.product(name)
+
+    def areas(self, name: str) -> dict[str, Any]:
+        """What of a product's pictures counts."""
+        return areas_of(name, self.config.products)
+
+    def set_areas(
+        self,
+        name: str,
+        drawn: Sequence[dict[str, Any]],
+        *,
+        on_product: bool,
+        by: str,
+        say: Say = lambda _: None,
+    ) -> dict[str, Any]:
+        """Other areas for a product, which is calibrated anew; what counts from now on."""
+        names = checked_areas(name, self.config.products, drawn)
+        self.run_task(SetAreas(product=name, areas=tuple(drawn), on_product=on_product), say)
+        self.store.note(name, "areas", by, areas=names, on_product=on_product)
+        return self.areas(name)
+
+    def measuring(self, name: str) -> dict[str, Any]:
+        """Scale and acceptance rules of a product."""
+        return measuring.told(product_folder(name, self.config.products))
+
+    def set_measuring(self, name: str, wanted: Mapping[str, Any], by: str) -> dict[str, Any]:
+        """Set a product's scale or acceptance rules (records/measuring.py), from now on."""
+        found = measuring.changed(product_folder(name, self.config.products), wanted)
+        self.run_task(SetMeasuring(product=name, measuring=found.as_dict()))
+        self.store.note(name, "measuring", by, rules=list(found.rules))
+        self.drift.forget(name)
+        return self.measuring(name)
 
     def import_product(self, packed: Path | IO[bytes], name: str | None, by: str) -> dict[str, Any]:
         """Take in a product that was exported."""

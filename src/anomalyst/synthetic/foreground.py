@@ -6,6 +6,7 @@ by any function of the user's own with the same signature.
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -89,26 +90,16 @@ def segmenter_of(name: str) -> Segmenter:
 
 @cache
 def _sam(folder: str) -> Segmenter:
-    """Segment Anything (Kirillov et al., ICCV 2023), asked for what lies in the middle."""
-    import torch
-    from transformers import SamModel, SamProcessor
+    """Segment Anything, asked for what lies in the middle."""
+    from anomalyst.segmentation.prompts import Prompt
+    from anomalyst.segmentation.published import PublishedSegmenter
 
-    try:
-        model = SamModel.from_pretrained(folder, local_files_only=True).eval()
-        processor = SamProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise AnomalystError(f"{folder}: no SAM model can be read there ({error}).") from error
+    segmenter = PublishedSegmenter(Path(folder))
 
-    @torch.inference_mode()
     def segment(picture: np.ndarray) -> np.ndarray:
-        height, width = picture.shape[:2]
-        middle = [[[width / 2, height / 2]]]
-        inputs = processor(picture, input_points=middle, return_tensors="pt")
-        found = model(**inputs)
-        masks = processor.image_processor.post_process_masks(
-            found.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
-        )[0]  # (1, 3, H, W)
-        product: np.ndarray = masks[0, int(found.iou_scores[0, 0].argmax())].numpy()
+        middle = picture.shape[1] / 2, picture.shape[0] / 2
+        found = segmenter.look(picture).segment(Prompt(points_xy=(middle,), positive=(True,)))
+        product = found[0].whole()
         return product if _is_part(product) else np.ones_like(product)
 
     return segment

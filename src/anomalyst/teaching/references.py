@@ -1,5 +1,6 @@
 """What teaching decides from the good pictures: which to keep, how they lie, what is usual."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,9 +9,11 @@ import torch
 from torch import Tensor
 
 from anomalyst.calibration.conformal import Calibration, Method
+from anomalyst.detection.counted import Counted, Counting
 from anomalyst.detection.detector import Detector, Memory, by_scale
 from anomalyst.detection.pair_decoder import PairDecoder
 from anomalyst.detection.pose import UPRIGHT, Circle, Pose, coarse, find_poses, laid, through_circle
+from anomalyst.io.areas import Areas
 from anomalyst.io.geometry import Frame
 from anomalyst.synthetic.variation import varied
 from anomalyst.teaching.fine_tuning import Lesson, adapt
@@ -35,6 +38,8 @@ class Studied:
     apart: list[int]  # the ones set apart to calibrate; empty if there are too few
     circle: Circle | None  # the first good picture turned through the circle, if poses are free
     decoder: PairDecoder | None  # fitted to the product
+    counting: Counting | None = None  # the product's areas, on the first good picture
+    counted: Sequence[Sequence[Counted]] = ()  # what counts of each good picture; empty: all of it
 
 
 def chosen_references(embeddings: Tensor, most: int) -> list[int]:
@@ -97,7 +102,7 @@ def pose_of(detector: Detector, canvas: np.ndarray, circle: Circle) -> Pose:
     return find_poses(coarse(detector.encode_coarse([canvas])), circle, detector.config.pose)[0]
 
 
-def study(
+def study(  # noqa: PLR0913 - each is one independent wish
     detector: Detector,
     frame: Frame,
     pictures: Sequence[np.ndarray],
@@ -106,6 +111,7 @@ def study(
     most: int = 24,
     adapted: bool | None | Mapping[str, Tensor] = None,
     accepted: Sequence[np.ndarray] = (),
+    areas: Areas | None = None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Studied:
     """Look at good pictures: which (at most `most`) to compare with, how they lie; fit the decoder.
@@ -116,10 +122,13 @@ def study(
     `adapted`: None, fit where others calibrate, for a picture it was fitted to cannot; True, fit in
     any case; False, never; a head that was fitted before, with that one. It is not kept where it
     does not help.
+    `areas` were drawn on the first picture; what does not count has no say in the calibration.
     """
-    canvases = [frame.cut(picture).canvases for picture in pictures]
+    views = [frame.cut(picture) for picture in pictures]
+    canvases = [one.canvases for one in views]
     circle, poses = found_poses(pose, frame, canvases, detector)
     canvases = [_all_laid(*pair) for pair in zip(canvases, poses, strict=True)]
+    counting = Counting.of(areas, frame, canvases[0], views[0].placements[0]) if areas else None
     features = encoded(detector, canvases)
     apart = set_apart(len(pictures), most)
     pool = [i for i in range(len(pictures)) if i not in set(apart)]
@@ -149,6 +158,8 @@ def study(
         apart=apart,
         circle=circle,
         decoder=decoder,
+        counting=counting,
+        counted=[counting.on(one, [None] * len(one)).parts for one in canvases] if counting else (),
     )
 
 
@@ -211,22 +222,24 @@ def calibration_scores(detector: Detector, studied: Studied) -> tuple[tuple[floa
 
     Those of the pictures set apart, which makes the guarantee exact (split conformal); with too few
     for that, of every one, leave-one-out. Then none at all if the detector was fitted to them: they
-    look better than a new picture will.
+    look better than a new picture will. A picture of which nothing counts has no score, as it has
+    no verdict when it is inspected.
     """
     total = studied.features[0].embedding.shape[0]
     if studied.apart:
         apart = (_score(detector, studied, i, studied.memories) for i in studied.apart)
-        return tuple(apart), "split"
+        return tuple(filter(math.isfinite, apart)), "split"
     if studied.decoder is not None:
         return (), "leave-one-out"
     without = (left_out_memories(detector, studied, i) for i in range(total))
     scores = (_score(detector, studied, i, memories) for i, memories in enumerate(without))
-    return tuple(scores), "leave-one-out"
+    return tuple(filter(math.isfinite, scores)), "leave-one-out"
 
 
 def _score(detector: Detector, studied: Studied, i: int, memories: Sequence[Memory]) -> float:
-    judged = zip(studied.features, memories, strict=True)
-    return max(detector.judge(tile.rows([i]), memory, None).score for tile, memory in judged)
+    shown = studied.counted[i] if studied.counted else [None] * len(memories)
+    judged = zip(studied.features, memories, shown, strict=True)
+    return max(detector.judge(tile.rows([i]), memory, one).score for tile, memory, one in judged)
 
 
 def left_out_memories(detector: Detector, studied: Studied, i: int) -> list[Memory]:

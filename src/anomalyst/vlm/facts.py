@@ -43,6 +43,8 @@ class Facts:
     colours: tuple[str, ...] = ()  # of the product, then of what lies behind it
     product: str = ""  # its name, if it was taught
     told: str = ""  # the user's own words about the product
+    ruled: tuple[str, ...] = ()  # what acceptance rules said of the regions
+    tolerated: tuple[Region, ...] = ()  # those of a part that they made "normal"
 
     @property
     def chance(self) -> str:
@@ -69,7 +71,10 @@ class Facts:
 
     def as_dict(self) -> dict[str, Any]:
         """The facts as plain JSON values."""
-        return asdict(self) | {"regions": [region.as_dict() for region in self.regions]}
+        return asdict(self) | {
+            "regions": [region.as_dict() for region in self.regions],
+            "tolerated": [region.as_dict() for region in self.tolerated],
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -80,6 +85,8 @@ class Facts:
             "regions": regions,
             "size_hw": (height, width),
             "colours": tuple(values["colours"]),
+            "ruled": tuple(values.get("ruled", ())),
+            "tolerated": tuple(Region.from_dict(one) for one in values.get("tolerated", ())),
         }
         return cls(**dict(values) | whole)
 
@@ -112,9 +119,16 @@ def number(count: int) -> str:
 
 
 def facts_of(inspection: Inspection) -> Facts:
-    """The facts of an inspection."""
-    known = {field.name: getattr(inspection, field.name) for field in fields(Facts)}
-    return Facts(**known | {"told": inspection.told[:TOLD_CHARACTERS]})
+    """The facts of an inspection.
+
+    Of a part that acceptance rules made "normal" the regions are no defects: they are `tolerated`.
+    """
+    names = [field.name for field in fields(Facts) if field.name != "tolerated"]
+    known = {name: getattr(inspection, name) for name in names}
+    known |= {"told": inspection.told[:TOLD_CHARACTERS]}
+    if inspection.verdict == "normal" and inspection.verdict_before_rules:
+        known |= {"regions": (), "tolerated": inspection.regions}
+    return Facts(**known)
 
 
 def seen_colours(picture: np.ndarray) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from anomalyst.vlm.grounding import (
 from anomalyst.vlm.huggingface.loading import load_model
 from anomalyst.vlm.huggingface.modeling import AnomalystModel
 from anomalyst.vlm.huggingface.processing import AnomalystProcessor
+from anomalyst.vlm.measure_questions import about_measures, with_tolerance
 from anomalyst.vlm.part_questions import about_parts
 from anomalyst.vlm.questions.causes import about_causes
 from anomalyst.vlm.questions.decision import Decision
@@ -79,8 +80,12 @@ class Speaker:
         self.check_width(shown)
         if known := self.by_facts(question, facts, turns):
             on_sentence(known.text)
-            return known
-        return self.spoken(question, facts, shown, turns, on_sentence)
+        else:
+            known = self.spoken(question, facts, shown, turns, on_sentence)
+        known, more = with_tolerance(known, facts)
+        if more:
+            on_sentence(more)
+        return known
 
     def by_facts(self, question: str, facts: Facts, turns: Sequence[Turn] = ()) -> Answer | None:
         """The answer that needs no language model; None if it is to speak."""
@@ -165,6 +170,8 @@ def _by_facts(
     if known := about_causes(question, facts, turns, seconds):
         return known
     if known := about_parts(question, facts, seconds):
+        return known
+    if known := about_measures(question, facts, turns, seconds):
         return known
     if decided is None or decided.begins:
         return None

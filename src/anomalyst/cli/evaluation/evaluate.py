@@ -55,6 +55,10 @@ def evaluate(
     bad_shots: Annotated[
         int, Option(metavar="B", help="Defective test pictures to teach, too: 0, or 3 to 50.")
     ] = 0,
+    areas: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Which places count, by category: JSON, see docs/areas.md."),
+    ] = None,
     worst: Annotated[int, Option(min=0, metavar="N", help="Worst pictures per category.")] = 20,
     max_pictures: opt.MaxPictures = None,
     false_alarm_rate: opt.FalseAlarmRate = 0.05,
@@ -83,6 +87,7 @@ def evaluate(
 
     Example: anomalyst evaluate sets/mvtec --shots 4 --category bottle --out out/bottle
     Example: anomalyst evaluate sets/mvtec --side 384
+    Example: anomalyst evaluate sets/line --areas areas.json
     Example: anomalyst evaluate sets/mvtec --shots 0 --text-tower models/clip-vit-b16
 
     Ends with exit code 2 if the set cannot be used, or some of its pictures had to be skipped.
@@ -91,8 +96,12 @@ def evaluate(
     from anomalyst.datasets.reading import read_categories
     from anomalyst.datasets.splits import by_column
     from anomalyst.evaluation.language import AskingInspector
+    from anomalyst.evaluation.protocols.areas import read_areas
     from anomalyst.evaluation.protocols.protocol import ProtocolConfig
 
+    samples = read_categories(dataset, category or [])
+    samples = by_column(samples, by) if by else samples
+    found = {sample.category for sample in samples}
     config = ProtocolConfig(
         shots=_shots(shots),
         seeds=seeds,
@@ -103,13 +112,13 @@ def evaluate(
         language=language,
         side=size.asked(),
         bad_shots=bad_shots,
+        areas=read_areas(areas, found) if areas else None,
     )
-    samples = read_categories(dataset, category or [])
-    samples = by_column(samples, by) if by else samples
     inspector = load_inspector(encoder, compute, size, words=text.asked("object"))
     bad = f"{bad_shots}-bad" if bad_shots else ""
     words = "words" if text.text_tower else ""
-    name = "-".join(filter(None, (dataset.resolve().stem, shots, "shot", bad, size.asked(), words)))
+    parts = (dataset.resolve().stem, shots, "shot", bad, size.asked(), words)
+    name = "-".join(filter(None, (*parts, "areas" if areas else "")))
     results = run(
         AskingInspector(inspector) if language else inspector,
         samples,

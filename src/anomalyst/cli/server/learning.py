@@ -25,6 +25,9 @@ def learn(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would change; change nothing.")
     ] = False,
+    kinds: Annotated[
+        bool, typer.Option("--kinds", help="Learn what people call its defects instead.")
+    ] = False,
     *,
     record: opt.Record,
 ) -> None:
@@ -33,8 +36,15 @@ def learn(
     3 pictures called spoiled beside 4 good ones taught are needed. The figures are of pictures left
     out; what would cost more is not taken. A server may go on: it reads the product anew.
 
+    With --kinds: the names that people gave to the defects they drew, 3 pictures each of 2 or more
+    kinds; taken where they are told better than the shipped kinds on pictures left out.
+
     Example: anomalyst store learn bolt --dry-run
+    Example: anomalyst store learn bolt --kinds
     """
+    if kinds:
+        _learn_kinds(record, products, product, dry_run)
+        return
     with _learning(record, products, product) as learning, progress("Looking") as bar:
         found = learning.learn(product, by=BY, dry_run=dry_run, say=lambda text: _show(bar, text))
     from anomalyst.server.records.learning_words import told
@@ -42,14 +52,37 @@ def learn(
     typer.echo("\n".join(told(product, found, dry_run)))
 
 
+def _learn_kinds(record: opt.Record, products: Path, product: str, dry_run: bool) -> None:
+    with _learning(record, products, product) as learning, progress("Looking") as bar:
+        from anomalyst.server.kinds import learn_kinds, told
+
+        found = learn_kinds(
+            learning.service, product, by=BY, dry_run=dry_run, say=lambda text: _show(bar, text)
+        )
+    typer.echo("\n".join(told(product, found, dry_run)))
+
+
 @opt.grouped
 def unlearn(
-    product: ProductName, products: opt.Products = Path("products"), *, record: opt.Record
+    product: ProductName,
+    products: opt.Products = Path("products"),
+    kinds: Annotated[
+        bool, typer.Option("--kinds", help="Let the shipped kinds name its defects again.")
+    ] = False,
+    *,
+    record: opt.Record,
 ) -> None:
     """Make a product what it was before it learnt from what people judged.
 
     Example: anomalyst store unlearn bolt
     """
+    if kinds:
+        with _learning(record, products, product) as learning:
+            from anomalyst.server.kinds import unlearn_kinds
+
+            unlearn_kinds(learning.service, product, by=BY)
+        typer.echo(f"{product}: its defects are named by the shipped kinds again.")
+        return
     with _learning(record, products, product) as learning:
         found = learning.unlearn(product, by=BY)
     how = "is as it was before" if found["exactly"] else "was taught anew without them"

@@ -31,6 +31,13 @@ def serve(
         Path | None,
         Option(metavar="DIR", help="A second language model: people rank its answers, too."),
     ] = None,
+    segmenter: Annotated[
+        str,
+        Option(metavar="NAME", help="Draws masks by clicks: default, run:DIR, sam:DIR, grabcut."),
+    ] = "default",
+    refine: Annotated[
+        bool, Option("--refine", help="Draw each found region's crisp edge at once.")
+    ] = False,
     keys: Annotated[bool, Option("--keys", help="Requests need a key (`store key`).")] = False,
     keep_days: Annotated[
         int | None, Option(metavar="DAYS", help="Forget older inspections; corrected ones stay.")
@@ -45,6 +52,7 @@ def serve(
     is taken up at the next start.
 
     Example: anomalyst serve --port 8000 --home line3
+    Example: anomalyst serve --refine --segmenter sam:models/sam-vit-base
     Example: anomalyst store key "line 3" --role operator && anomalyst serve --host 0.0.0.0 --keys
     """
     needs("serve", "fastapi", "gradio", "sqlalchemy")
@@ -59,6 +67,8 @@ def serve(
         **asdict(compute),
         language=language,
         rival=rival,
+        segmenter=segmenter,
+        refine=refine,
         host=host,
         port=port,
         keys=keys,

@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
-from anomalyst.cli.server import learning, models
+from anomalyst.cli.server import evaluate, exchange, learning, models
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 
@@ -22,6 +22,9 @@ for command in (models.models, models.propose, models.back):
     app.command()(command)
 app.command()(learning.learn)
 app.command()(learning.unlearn)
+app.command()(evaluate.evaluate)
+app.command()(exchange.export)
+app.command("import")(exchange.import_masks)
 
 
 @app.command()

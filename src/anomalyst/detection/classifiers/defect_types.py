@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from anomalyst.backbones.embedded import conv_bn, fold_batch_norm, read_weights
 from anomalyst.detection.classifiers.kinds import KINDS
+from anomalyst.detection.classifiers.own_kinds import OwnKinds
 from anomalyst.detection.scoring import Evidence
 from anomalyst.io.geometry import Views
 from anomalyst.types import Region
@@ -47,9 +48,13 @@ class KindClassifier(nn.Module):
         )
 
     def forward(self, pixels: Tensor, anomaly: Tensor, detail: Tensor, figures: Tensor) -> Tensor:
+        return self.head(self.pooled(pixels, anomaly, detail, figures))
+
+    def pooled(self, pixels: Tensor, anomaly: Tensor, detail: Tensor, figures: Tensor) -> Tensor:
+        """What the head is told of each place: (B, 261)."""
         seen = [self.pixels((pixels - 128) / 64), self.detail(detail), self.map(anomaly)]
         x = self.body(torch.cat(seen, 1))  # (B, 128, 8, 8)
-        return self.head(torch.cat([x.mean((2, 3)), x.amax((2, 3)), self.scale(figures)], 1))
+        return torch.cat([x.mean((2, 3)), x.amax((2, 3)), self.scale(figures)], 1)
 
 
 def load_kinds(path: Path = KIND_WEIGHTS) -> KindClassifier:
@@ -68,17 +73,25 @@ def with_kinds(
     regions: Sequence[Region],
     views: Views,
     evidence: Sequence[Evidence],
+    own: OwnKinds | None = None,
 ) -> tuple[Region, ...]:
-    """The regions with their kind; those after the sixth have none."""
+    """The regions with their kind; those after the sixth have none.
+
+    `own`: the product's own kinds, which say what people call each. Where that is a shipped kind,
+    it is the region's kind, too.
+    """
     looks = [region_look(region, views, evidence) for region in regions[:MOST_KINDS]]
     known = [i for i, look in enumerate(looks) if look is not None]
     if not known:
         return tuple(regions)
     batch = [torch.cat(parts) for parts in zip(*(looks[i] for i in known), strict=True)]
-    chosen = classifier(*batch).argmax(1).tolist()
+    pooled = classifier.pooled(*batch)
+    kinds = [KINDS[kind] for kind in classifier.head(pooled).argmax(1).tolist()]
+    called = own.names_of(pooled) if own is not None else [""] * len(kinds)
     named = list(regions)
-    for index, kind in zip(known, chosen, strict=True):
-        named[index] = replace(named[index], kind=KINDS[kind])
+    for index, kind, name in zip(known, kinds, called, strict=True):
+        kind = name if name in KINDS else kind
+        named[index] = replace(named[index], kind=kind, called=name)
     return tuple(named)
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from anomalyst.config import to_mapping
 from anomalyst.datasets.splits import k_shot
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.evaluation.protocols.areas import areas_for
 from anomalyst.evaluation.protocols.plans import Plan, plan_runs
 from anomalyst.evaluation.protocols.run_records import Run, RunFolder, Skipped, folder_name
 from anomalyst.evaluation.protocols.tally import Tally
@@ -80,6 +81,9 @@ class ProtocolConfig:
     bad_shots: int = 0
     """Defective test pictures drawn by seed and taught, too; the figures are of the others."""
 
+    areas: str | None = None
+    """Which places count, by category, as JSON (areas.py); what does not is in no figure."""
+
     def __post_init__(self) -> None:
         shots = GOOD_LEAST if self.shots == "all" else self.shots
         for wrong, sentence in (
@@ -97,6 +101,11 @@ class ProtocolConfig:
             (
                 self.bad_shots and not BAD_LEAST <= self.bad_shots <= BAD_MOST,
                 f"bad_shots is {self.bad_shots}; 0, or {BAD_LEAST} to {BAD_MOST}, is needed.",
+            ),
+            (
+                self.areas and (self.bad_shots or self.shots == 0),
+                "areas are drawn on a good picture, and known defects set no threshold for them; "
+                "leave out bad_shots, and give 1 shot or more.",
             ),
             (
                 self.bad_shots and shots < GOOD_LEAST,
@@ -292,6 +301,11 @@ class _Evaluation:
             open_picture(path)
         name, adapted = folder_name(plan.category), self.config.adapted
         inspector = self._named[plan.category]
+        areas = areas_for(self.config.areas, plan.category, good[0])
+        if areas is not None:
+            # Baselines, which count all of a picture, are never asked for areas.
+            teach = cast(Callable[..., Any], inspector.teach)
+            return teach(name, good, adapted=adapted, areas=areas)
         if not plan.bad:
             return inspector.teach(name, good, adapted=adapted)
         masks = {sample.image: sample.mask for sample in plan.bad if sample.mask}

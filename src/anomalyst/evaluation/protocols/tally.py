@@ -8,10 +8,12 @@ import numpy as np
 from anomalyst.errors import PictureError
 from anomalyst.evaluation.language import answer_columns
 from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
+from anomalyst.evaluation.protocols.areas import without_ignored
 from anomalyst.evaluation.protocols.run_records import Row, Skipped
 from anomalyst.evaluation.reports.cases import Extremes
 from anomalyst.evaluation.reports.failures import Judged
 from anomalyst.io.geometry import canvas_for, resize
+from anomalyst.io.masks import unpacked
 from anomalyst.io.pictures import open_mask, shrink_mask
 from anomalyst.types import Inspection, Label, Sample, Verdict
 
@@ -28,6 +30,7 @@ class Tally:
         self._map_side_px = map_side_px
         self._maps: list[np.ndarray] = []
         self._masks: list[np.ndarray] = []
+        self._ignored: list[np.ndarray] = []  # of each map, what does not count
 
     @property
     def num_maps(self) -> int:
@@ -42,6 +45,8 @@ class Tally:
         except PictureError as error:
             self.skip(error)
             return
+        sample, mask = without_ignored(sample, inspection, mask)
+        assert sample.label is not None
         self.rows.append(
             Row(
                 path=sample.image.as_posix(),
@@ -60,7 +65,11 @@ class Tally:
         if mask is not None:
             canvas_hw = canvas_for(inspection.size_hw, self._map_side_px)
             self._maps.append(resize(np.asarray(inspection.map, dtype=np.float32), canvas_hw))
-            self._masks.append(shrink_mask(mask, canvas_hw))
+            ignored = np.zeros(canvas_hw, bool)
+            if inspection.ignored is not None:
+                ignored = resize(unpacked(inspection.ignored).astype(np.float32), canvas_hw) > 0.5
+            self._masks.append(shrink_mask(mask, canvas_hw) & ~ignored)
+            self._ignored.append(ignored)
 
     def skip(self, error: PictureError) -> None:
         """List a picture or mask that cannot be used."""
@@ -73,7 +82,7 @@ class Tally:
         """
         labels = [int(row.label == "anomalous") for row in self.rows]
         image = image_metrics(labels, [row.score for row in self.rows])
-        pixel = pixel_metrics(self._maps, self._masks)
+        pixel = pixel_metrics(self._maps, self._masks, self._ignored)
         seconds = [row.seconds for row in self.rows]
         values = {
             **{f"image_{name}": value for name, value in asdict(image).items()},

@@ -11,14 +11,16 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anomalyst.server.api.problems import problem
-from anomalyst.server.auth import LOCAL, Caller, Role, caller_of
+from anomalyst.server.auth import LOCAL, Caller, Role, caller_called, caller_of
 from anomalyst.server.config import LOOPBACK, MB, ServingConfig
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import Forbidden, TooMany
 from anomalyst.server.jobs.training_runs import Runs
+from anomalyst.server.masking import Masking
 from anomalyst.server.service import Service
 
 header = APIKeyHeader(name="X-API-Key", auto_error=False)
+PASS = "X-Page-Pass"  # of a page's own script, whose user signed in
 bearer = HTTPBearer(auto_error=False)
 CALLERS_KEPT = 10_000
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -35,6 +37,7 @@ def of_app(name: str) -> Any:
 
 Serving = Annotated[Service, of_app("service")]
 Correcting = Annotated[Corrections, of_app("corrections")]
+Masks = Annotated[Masking, of_app("masking")]
 Training = Annotated[Runs, of_app("runs")]
 
 
@@ -44,9 +47,11 @@ def caller(
     key: Annotated[str | None, Depends(header)],
     token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Caller:
-    """Who asks, by X-API-Key or as a bearer; anyone local where no key is needed."""
+    """Who asks, by X-API-Key, as a bearer or from a page; anyone local where no key is needed."""
     found = LOCAL
-    if service.config.keys:
+    if service.config.keys and (name := service.tickets.signed_in(request.headers.get(PASS))):
+        found = caller_called(service.store, name)  # unless their key was revoked since
+    elif service.config.keys:
         shown = request.query_params.get("ticket") if request.method in SAFE else None
         found = service.tickets.holder(shown) or caller_of(
             service.store, key or (token.credentials if token else None)

@@ -7,11 +7,21 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Match
 
-from anomalyst.server.api import feedback, inspections, models, products, search, system
+from anomalyst.server.api import (
+    feedback,
+    inspections,
+    masks,
+    measuring,
+    models,
+    products,
+    search,
+    system,
+)
 from anomalyst.server.api.access import Rate, RequestGuard, operator
 from anomalyst.server.api.problems import install, problem, problems
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.jobs.training_runs import Runs
+from anomalyst.server.masking import Masking
 from anomalyst.server.service import Service
 from anomalyst.version import __version__
 
@@ -25,12 +35,13 @@ def build_app(service: Service) -> FastAPI:
     app = FastAPI(title="Anomalyst", version=__version__, description=words)
     app.state.service = service
     app.state.corrections = Corrections(service)
+    app.state.masking = Masking(service, app.state.corrections)
     app.state.runs = Runs(service.config)
     app.state.rate = Rate(service.config.limits.requests_per_minute)
     install(app)
     app.include_router(system.open_router, prefix="/api/v1")
     parts = (
-        *(feedback.router, products.router, inspections.router),
+        *(feedback.router, products.router, measuring.router, inspections.router, masks.router),
         *(search.router, models.router, system.runs, system.keys),
     )
     for part in parts:

@@ -11,7 +11,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.file_reading import FileReading
 from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
-from anomalyst.server.api.schemas import Change, Name, Settings, Text
+from anomalyst.server.api.schemas import Areas, Change, Name, Settings, Text
 from anomalyst.server.received import Sent, take_parts
 
 router = APIRouter(prefix="/products", tags=["products"])
@@ -156,6 +156,19 @@ def export_product(service: Serving, name: str) -> FileResponse:
 def get_statistics(service: Serving, name: str) -> dict[str, Any]:
     """Counts, calibration, recent scores and drift."""
     return service.statistics(name)
+
+
+@router.get("/{name}/areas", responses=problems(404))
+def get_areas(service: Serving, name: str) -> dict[str, Any]:
+    """Which places of a product's pictures count: areas drawn on its first good picture."""
+    return service.areas(name)
+
+
+@router.put("/{name}/areas", responses=problems(404))
+def set_areas(service: Serving, who: Engineer, name: str, wanted: Areas) -> dict[str, Any]:
+    """Other areas in place of those there are; the good pictures are judged anew."""
+    drawn = [area.values() for area in wanted.areas]
+    return service.set_areas(name, drawn, on_product=wanted.on_product, by=who.name)
 
 
 @router.get("/{name}/changes", responses=problems(404))

@@ -5,7 +5,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from anomalyst.server.storage.tables import CandidateRow, Table
+from anomalyst.io.masks import unpack_counts
+from anomalyst.server.records.drawn import LONGEST_LABEL, Drawn, Tool, What
+from anomalyst.server.storage.tables import CandidateRow, CorrectionRow, Table
+from anomalyst.types import Mask
 
 
 def printable(text: str) -> str:
@@ -17,6 +20,8 @@ def printable(text: str) -> str:
 
 Text = Annotated[str, Field(max_length=2000), AfterValidator(printable)]
 Name = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(printable)]
+Place = Annotated[float, Field(allow_inf_nan=False)]
+PointXY = Annotated[list[Place], Field(min_length=2, max_length=2)]
 BoxXYXY = Annotated[list[int], Field(min_length=4, max_length=4)]
 
 
@@ -45,7 +50,13 @@ class Region(BaseModel):
     place: str
     kind: str | None
     part: Literal["missing", "extra"] | None = None
+    measures: dict[str, Any] | None = Field(
+        default=None, description="length, width, area, perimeter, each with half its 95 % interval"
+    )
     where: str = Field(default="", description="of a recording: times and channels, in words")
+    called: str = Field(default="", description="what people call such defects of this product")
+    mask: "MaskRLE | None" = Field(default=None, description="its crisp edge, if one was drawn")
+    fit: float | None = Field(default=None, description="predicted IoU of the mask")
 
 
 class Inspection(OfRow):
@@ -124,6 +135,30 @@ class Settings(Shape):
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
+class Area(Shape):
+    """A region of interest or an ignore zone, in pixels of the first good picture."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(printable)]
+    use: Literal["ignore", "roi"]
+    points_xy: Annotated[
+        list[tuple[float, float]] | None, Field(description="a polygon", max_length=1001)
+    ] = None
+    mask: Annotated[
+        dict[str, Any] | None, Field(description='COCO run lengths: {"size", "counts"}')
+    ] = None
+
+    def values(self) -> dict[str, Any]:
+        """What is said of it, as plain values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Areas(Shape):
+    """What of a product's pictures counts."""
+
+    areas: Annotated[list[Area], Field(max_length=50)]
+    on_product: bool = False
+
+
 class Question(Shape):
     """A question about an inspection."""
 
@@ -166,6 +201,90 @@ class Feedback(Shape):
     comment: Text = ""
     turn: Annotated[str, Field(max_length=64)] | None = None
     better: Text | None = None
+
+
+class MaskRLE(Shape):
+    """A mask of the whole picture, as COCO writes it: run lengths down its columns, packed."""
+
+    size: Annotated[list[int], Field(min_length=2, max_length=2, description="height, width")]
+    counts: Annotated[str, Field(max_length=4_000_000)]
+
+    def mask(self) -> Mask:
+        """The same as the noun."""
+        return Mask((self.size[0], self.size[1]), self.counts)
+
+
+class Prompts(Shape):
+    """What is said of one thing: places in pixels of the picture, its first pixel's centre 0.5."""
+
+    points_xy: Annotated[list[PointXY], Field(max_length=200)] = Field(default_factory=list)
+    labels: Annotated[
+        list[Literal[0, 1]],
+        Field(max_length=200, description="of each point: 1 on the thing, 0 beside it"),
+    ] = Field(default_factory=list)
+    box_xyxy: Annotated[list[Place], Field(min_length=4, max_length=4)] | None = None
+    text: Text = ""
+
+
+class ToSegment(Prompts):
+    """Prompts, a mask so far, and the part of the picture that is looked at."""
+
+    mask: MaskRLE | None = None
+    view_xyxy: BoxXYXY | None = Field(default=None, description="null: the whole picture")
+    ahead: bool = Field(default=False, description="only look, so that the first click is quick")
+
+
+class Candidate(BaseModel):
+    """One of the masks that may be meant."""
+
+    mask: MaskRLE
+    iou: float = Field(description="predicted intersection over union with what is meant, 0 to 1")
+
+
+class Segmented(BaseModel):
+    """Up to three masks that may be meant, the best first."""
+
+    candidates: list[Candidate]
+    encode_ms: float = Field(description="to look at the view; next to nothing once it was")
+    prompt_ms: float
+
+
+class NewMask(Shape):
+    """A mask that a person drew."""
+
+    mask: MaskRLE
+    what: What = "defect"
+    label: Annotated[Text, Field(max_length=LONGEST_LABEL, description="kind, or part's name")] = ""
+    tools: Annotated[list[Tool], Field(max_length=20)] = Field(default_factory=list)
+    prompts: Prompts = Field(default_factory=Prompts)
+    iou: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class DrawnMask(BaseModel):
+    """A mask that was kept."""
+
+    id: str = Field(description="of the correction; undo takes the mask back")
+    what: What
+    label: str
+    by: str
+    created_at: datetime
+    area_px: int | None
+    mask: MaskRLE | None = Field(description="null: its file is gone")
+    tools: list[Tool]
+    prompts: dict[str, Any]
+    iou: float | None
+
+    @classmethod
+    def of(cls, row: CorrectionRow, mask: Mask | None) -> Self:
+        """A correction of kind `mask`, with its pixels."""
+        drawn = Drawn.of(row.detail)
+        area = row.detail.get("area_px")
+        if area is None and mask is not None:
+            area = sum(unpack_counts(mask.counts)[1::2])
+        return cls(
+            id=row.id, by=row.by, created_at=row.created_at, area_px=area,
+            mask=None if mask is None else MaskRLE(**mask.as_dict()), **drawn.as_detail(),
+        )  # fmt: skip
 
 
 class NewRun(Shape):

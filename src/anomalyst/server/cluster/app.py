@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from anomalyst.errors import AnomalystError
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import CLOSING, Busy
-from anomalyst.server.jobs.tasks import Ask, Embed, Inspect, Resemble, Task, Transcribe
+from anomalyst.server.jobs.tasks import Ask, Embed, Inspect, Resemble, Segment, Task, Transcribe
 
 APP, MODEL = "anomalyst", "Model"
 TOGETHER = 64  # tasks that the front has under way at once
@@ -149,7 +149,7 @@ class RayQueue:
 
     def _do(self, task: Task, say: Say) -> dict[str, Any]:
         try:
-            if isinstance(task, Inspect | Resemble | Transcribe | Embed):
+            if isinstance(task, Inspect | Resemble | Segment | Transcribe | Embed):
                 return _result(self.handle.do.remote(task).result())
             with nullcontext() if isinstance(task, Ask) else self._changing:
                 return self._told(task, say)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 Done = Callable[[InspectionRow], None]
 DELIVERED = (
     "sense", "verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions",
-    "notes",
+    "notes", "verdict_before_rules", "ruled",
 )  # fmt: skip
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anomalyst.inspection.file_reading import AS_USUAL, FileReading
+from anomalyst.io.geometry import FloatBox
 from anomalyst.senses.space import SensedFile
+from anomalyst.types import Mask
 
 Box = tuple[int, int, int, int]
 Named = tuple[Path, str]  # a file, and what its sender calls it
@@ -101,6 +103,29 @@ class Resemble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Clicks, a box, a mask so far or words about a picture -> the mask of what they mean."""
+
+    image: Path
+    view: Box | None = None  # the part of the picture that is looked at; None: all of it
+    points_xy: tuple[tuple[float, float], ...] = ()
+    positive: tuple[bool, ...] = ()  # of each point: on the thing, or beside it
+    box_xyxy: FloatBox | None = None
+    mask: Mask | None = None
+    text: str = ""
+    ahead: bool = False  # nothing is asked yet: only look, so that the first click is quick
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAreas:
+    """What of a product's pictures counts, in place of what did; its calibration is made anew."""
+
+    product: str
+    areas: tuple[dict[str, Any], ...]  # plain values of io/areas.py
+    on_product: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedPicture:
     """A picture that people called spoiled or fine."""
 
@@ -122,10 +147,38 @@ class Learn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedDefect:
+    """A defect that people drew on a picture, and what they call it."""
+
+    image: Path
+    name: str  # what its sender calls the picture
+    mask: Path
+    label: str
+    corrections: tuple[str, ...]  # that drew it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnKinds:
+    """What people call a product's defects, in place of what was so learnt; nothing: forget it."""
+
+    product: str
+    named: tuple[NamedDefect, ...]
+    keep: bool = True  # False: figures only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unlearn:
     """Undo `Learn`."""
 
     product: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMeasuring:
+    """Scale and acceptance rules of a product, in the place of those it has."""
+
+    product: str
+    measuring: dict[str, Any]  # Measuring.as_dict
 
 
 Task = (
@@ -138,6 +191,10 @@ Task = (
     | Accept
     | Withdraw
     | Resemble
+    | Segment
     | Learn
+    | LearnKinds
     | Unlearn
+    | SetAreas
+    | SetMeasuring
 )

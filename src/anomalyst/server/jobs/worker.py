@@ -15,16 +15,19 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.inspection.areas import areas_on_first
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
 from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import encoded
+from anomalyst.measuring.settings import Measuring, write_measuring
 from anomalyst.product import Product, put_back
-from anomalyst.product_index import RECORD, check_name, product_folder
+from anomalyst.product_index import BEFORE, RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.jobs.judged_learning import learn_judged, without_judgements
+from anomalyst.server.jobs.kinds_learning import learn_kinds
 from anomalyst.server.jobs.tasks import (
     Accept,
     Ask,
@@ -32,8 +35,12 @@ from anomalyst.server.jobs.tasks import (
     Embed,
     Inspect,
     Learn,
+    LearnKinds,
     Named,
     Resemble,
+    Segment,
+    SetAreas,
+    SetMeasuring,
     Task,
     Teach,
     Transcribe,
@@ -47,6 +54,7 @@ from anomalyst.types import Answer, Dialogue, Inspection, Turn
 
 if TYPE_CHECKING:
     from anomalyst.senses.space import Space
+    from anomalyst.server.jobs.looks import Looks
     from anomalyst.vlm.generation import Speaker
     from anomalyst.voice.transcriber import Transcriber
 
@@ -65,6 +73,8 @@ class Model:
             device=config.device,  # type: ignore[arg-type]
             engine=config.engine,  # type: ignore[arg-type]
             language=config.language or EMBEDDED_LANGUAGE,
+            refine=config.refine,
+            segmenter=config.segmenter,
         )
         self.inspector = Inspector.load(config.encoder, settings)
         self.pictures = Pictures(config.home / "pictures")
@@ -212,6 +222,18 @@ class Model:
         }
 
     @_do.register
+    def _(self, task: Segment, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        with self.inspector.pipeline.threads():
+            return self.looks.segment(task)
+
+    @cached_property
+    def looks(self) -> "Looks":
+        """The segmenter, read when somebody first draws a mask."""
+        from anomalyst.server.jobs.looks import Looks
+
+        return Looks(self.inspector.pipeline.segmenter)
+
+    @_do.register
     def _(self, task: Learn, say: Say) -> dict[str, Any]:
         product = self._product(task.product)
         learnt = learn_judged(self.inspector, product, task, say)
@@ -225,6 +247,18 @@ class Model:
         return learnt.figures
 
     @_do.register
+    def _(self, task: LearnKinds, say: Say) -> dict[str, Any]:
+        product = self._product(task.product)
+        kinds, figures = learn_kinds(self.inspector, product, task, say)
+        if task.keep and (kinds is not None or not task.named):
+            product.kinds = kinds
+            assert product.folder is not None  # it was loaded
+            before = product.folder / BEFORE  # what `Unlearn` puts back stays
+            product.save(product.folder, before if before.exists() else None)
+            self._products.pop(product.name, None)
+        return figures
+
+    @_do.register
     def _(self, task: Unlearn, say: Say) -> dict[str, Any]:  # noqa: ARG002
         folder = product_folder(task.product, self.config.products)
         exactly = put_back(folder)
@@ -233,6 +267,24 @@ class Model:
             before.save(folder)
         self._products.pop(task.product, None)
         return {"exactly": exactly}
+
+    @_do.register
+    def _(self, task: SetAreas, say: Say) -> dict[str, Any]:
+        product = self._product(task.product)
+        areas = areas_on_first(product, task.areas, on_product=task.on_product)
+        if areas == (product.areas or None):
+            return self._told(product)
+        total, done = product.num_references, count(1)
+        after = self.inspector.with_areas(
+            product, areas, on_picture=lambda _: say(f"{next(done)} of {total} pictures")
+        )
+        return self._saved(after)
+
+    @_do.register
+    def _(self, task: SetMeasuring, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        folder = product_folder(task.product, self.config.products)
+        write_measuring(folder, Measuring.from_dict(task.measuring))
+        return {"product": task.product}
 
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:
@@ -303,6 +355,10 @@ class Model:
             product.description = description
         product.save(self.config.products / product.name)
         self._products.pop(product.name, None)
+        return self._told(product)
+
+    @staticmethod
+    def _told(product: Product) -> dict[str, Any]:
         return {"product": product.name, "notes": list(product.notes)}
 
 

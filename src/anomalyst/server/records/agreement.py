@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from anomalyst.evaluation.agreement import cohen_kappa, fleiss_kappa
+from anomalyst.server.records.evaluated import agreement_lines, mask_agreement
 from anomalyst.server.records.judged import not_undone, opinion
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
@@ -70,6 +71,8 @@ def agreement_report(store: Store, product: str | None = None) -> str:
     for what in ("verdicts", "thumbs", "answers compared"):
         of_kind = [(thing, said) for thing, said in shared.items() if thing.what == what]
         lines += [f"{what}:", *_pairs(of_kind), *_all(of_kind)] if of_kind else []
+    if drawn := agreement_lines(mask_agreement(store, product)):
+        lines += ["defects drawn:", *drawn]
     return "\n".join([*lines, *_disputed(shared)])
 
 

@@ -9,18 +9,23 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from anomalyst.detection.regions import region_level
 from anomalyst.errors import AnomalystError
+from anomalyst.inspection.refining import masks_of
 from anomalyst.io.geometry import resize
+from anomalyst.io.masks import unpacked
 from anomalyst.io.pictures import open_picture
-from anomalyst.report.overlay import OPACITY, heat_layer, overlay, region_level, shown_size
+from anomalyst.report.hatching import hatch_layer, shrunk
+from anomalyst.report.overlay import OPACITY, heat_layer, overlay, shown_size
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.types import Answer, Inspection
 
 PictureKind = Literal["heatmap", "overlay", "picture"]
 PNG_PX = 1600
+HATCH_PX = 1200
 # A picture of 100 megapixels takes some 700 MB while it is drawn: one at a time.
-_drawing = threading.Lock()
+drawing = threading.Lock()
 
 
 def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
@@ -34,7 +39,7 @@ def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
 
 def shown_picture(row: InspectionRow, pictures: Pictures, side_px: int) -> np.ndarray:
     """The inspected picture or the drawing of a recording, RGB, at most `side_px` on a side."""
-    with _drawing:
+    with drawing:
         picture = open_picture(pictures.existing(shown_name(row)))
         return resize(picture, shown_size(picture.shape[:2], side_px))
 
@@ -54,18 +59,29 @@ def picture_png(row: InspectionRow, pictures: Pictures, what: PictureKind) -> by
     picture = shown_picture(row, pictures, PNG_PX)
     if what == "overlay":
         picture = overlay(picture, inspection_of(row, pictures), max_side_px=PNG_PX)
-    return _png(picture)
+    return png(picture)
 
 
 def heat_layer_png(found: Inspection) -> bytes:
     """The map in colour, see-through where it is low: to be laid over the picture."""
     layer = heat_layer(found.map)
     opaque = layer[..., 3:] * (255 / OPACITY)  # a page's slider takes the rest away
-    return _png(np.concatenate([layer[..., :3], opaque], axis=2).round().astype(np.uint8))
+    return png(np.concatenate([layer[..., :3], opaque], axis=2).round().astype(np.uint8))
+
+
+def ignored_png(found: Inspection) -> bytes:
+    """Hatching where the picture does not count, see-through elsewhere; b"" where all does."""
+    if found.ignored is None:
+        return b""
+    size_hw = shown_size(found.size_hw, HATCH_PX)
+    layer = hatch_layer(shrunk(unpacked(found.ignored), size_hw))
+    return png(np.concatenate([layer[..., :3], 255 * layer[..., 3:]], axis=2).astype(np.uint8))
 
 
 def mask_png(found: Inspection) -> bytes:
-    """White where the map is at or above the level at which regions are cut out of it."""
+    """White where regions are: their crisp masks, or the map at the level they are cut out of."""
+    if any(region.mask for region in found.regions):
+        return as_png(np.logical_or.reduce(masks_of(found.regions, found.map)))
     return as_png(found.map >= region_level(found.regions) if found.regions else found.map > 1)
 
 
@@ -100,6 +116,7 @@ def report_pdf(
     return paper(found, picture, answers, made=when, number=row.id)
 
 
-def _png(picture: np.ndarray) -> bytes:
+def png(picture: np.ndarray) -> bytes:
+    """RGB or RGBA, uint8 (H, W, 3) or (H, W, 4), as a PNG file."""
     order = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
     return cv2.imencode(".png", cv2.cvtColor(picture, order))[1].tobytes()

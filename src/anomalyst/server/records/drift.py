@@ -33,7 +33,7 @@ class DriftAlarms:
 
     def see(self, product: str, revision: str, record: dict[str, Any]) -> str | None:
         """The alarm, if this inspection raises it."""
-        if record["verdict"] != "normal":
+        if (record.get("verdict_before_rules") or record["verdict"]) != "normal":
             return None
         test = self._test(product, revision)
         self.metrics.drift.labels(product).set(test.see(record["score"]))

@@ -5,6 +5,7 @@ from typing import Any
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.drift import ALARM_AT, DriftTest
 from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import InspectionRow
 
 RECENT = 200  # inspections that a product's page shows
 
@@ -20,6 +21,11 @@ def accepted_scores(
         return [score for score in calibration.scores if score <= normal_to]
     least = 2 * false_alarm_rate
     return [score for score in calibration.scores if calibration.p_value(score) > least]
+
+
+def _accepted(row: InspectionRow) -> bool:
+    """Whether the score alone called the part normal, whatever acceptance rules made of it."""
+    return ((row.record or {}).get("verdict_before_rules") or row.verdict) == "normal"
 
 
 def drift_test(summary: dict[str, Any], false_alarm_rate: float) -> DriftTest:
@@ -41,7 +47,7 @@ def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
     # by the product as it was before: its scores may be of another scale.
     strength = [
         test.see(row.score)
-        if row.verdict == "normal" and row.score is not None and row.revision == revision
+        if _accepted(row) and row.score is not None and row.revision == revision
         else None
         for row in rows
     ]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
+from anomalyst.server.records.drawn import shows_defect
+from anomalyst.server.records.standing import standing_defects
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 
@@ -23,7 +25,7 @@ class Judged:
     picture: str  # name in the pictures' folder
     name: str  # what its sender calls it
     spoiled: bool
-    mask: str | None = None  # of a spoiled one, as painted last
+    masks: tuple[str, ...] = ()  # of a spoiled one: the defects that people drew, newest first
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ def judgements(store: Store, product: str, *, known: Iterable[str] = ()) -> Judg
     (SHA-256) is among `known`.
     """
     found, taught = Judgements(), set(known)
-    for said in _by_picture(not_undone(store, product)).values():
+    for said in by_picture(not_undone(store, product)).values():
         one = _judged(said)
         if one is None:
             continue
@@ -70,11 +72,11 @@ def overruled(store: Store, product: str | None) -> set[str]:
     Of each person one holds: the newest, or the newest mask that agrees with it and tells more.
     """
     found = set()
-    for said in _by_picture(not_undone(store, product)).values():
+    for said in by_picture(not_undone(store, product)).values():
         words, newest = _opinions(said), _newest(said)
         held = {by: row.id for by, (row, _) in newest.items()}
         for row, spoiled in reversed(words):
-            if row.kind == "mask" and spoiled == newest[row.by][1]:
+            if shows_defect(row) and spoiled == newest[row.by][1]:
                 held[row.by] = row.id
         disputed = _disputed(newest)
         found |= {row.id for row, _ in words if disputed or held[row.by] != row.id}
@@ -88,7 +90,7 @@ def opinion(row: CorrectionRow, seen: InspectionRow) -> bool | None:
     """
     if row.kind in ("right", "wrong") and seen.verdict in ("normal", "anomalous"):
         return (seen.verdict == "anomalous") == (row.kind == "right")
-    if row.kind == "mask":
+    if shows_defect(row):
         return bool(row.detail["boxes_xyxy"])
     if row.kind == "fine" and fine_all_over(row.detail["boxes_xyxy"], seen):
         return False
@@ -115,8 +117,8 @@ def not_undone(store: Store, product: str | None) -> list[Said]:
         return [(row, seen) for row, seen in session.execute(query)]
 
 
-def _by_picture(said: Sequence[Said]) -> dict[tuple[str, str], list[Said]]:
-    """The same picture may have been inspected several times, and as several products."""
+def by_picture(said: Sequence[Said]) -> dict[tuple[str, str], list[Said]]:
+    """(product, picture) -> what was said: a picture may have been inspected several times."""
     found: dict[tuple[str, str], list[Said]] = {}
     for row, seen in said:
         found.setdefault((row.product, seen.picture), []).append((row, seen))
@@ -143,6 +145,6 @@ def _judged(said: Sequence[Said]) -> Judged | None:
     if words is None:
         return None
     spoiled = bool(opinion(*words))
-    painted = (row.detail for row, _ in said if row.kind == "mask" and row.detail["boxes_xyxy"])
-    mask = next((detail["mask"] for detail in painted), None) if spoiled else None
-    return Judged(picture=words[1].picture, name=words[1].name, spoiled=spoiled, mask=mask)
+    painted = standing_defects(said) if spoiled else []
+    masks = tuple(dict.fromkeys(row.detail["mask"] for row, _ in painted))
+    return Judged(picture=words[1].picture, name=words[1].name, spoiled=spoiled, masks=masks)

@@ -7,6 +7,7 @@ import numpy as np
 
 from anomalyst.io.pictures import open_picture
 from anomalyst.server.records.answers import facts_of_row
+from anomalyst.server.records.drawn import shows_defect
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 from anomalyst.types import Region
@@ -33,7 +34,7 @@ def corrected(row: CorrectionRow, seen: InspectionRow, pictures: Pictures) -> Co
         left = tuple(region for region in found.regions if list(region.box_xyxy) not in accepted)
         facts = replace(found, regions=left) if left else _judged(found, "normal", ())
         return CorrectedFacts(facts, found, None) if facts != found else None
-    if row.kind == "mask" and row.detail["mask"] in pictures:
+    if shows_defect(row) and row.detail["mask"] in pictures:
         mask = open_picture(pictures.path(row.detail["mask"]))[..., 0] > 127
         regions = _painted(mask)
         verdict = "anomalous" if regions else "normal"

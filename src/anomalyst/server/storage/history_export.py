@@ -37,9 +37,14 @@ def _cells(row: InspectionRow) -> dict[str, Any]:
     return own | {
         "confidence": record.get("confidence"),
         "regions": len(regions),
-        "kinds": ", ".join(sorted({str(one["kind"]) for one in regions if one["kind"]})),
+        "kinds": ", ".join(sorted({kind for one in regions if (kind := _kind(one))})),
         "answer": words.get("text") or record.get("answer"),
     }
+
+
+def _kind(region: dict[str, Any]) -> str | None:
+    """What people call it; records of before have no such name."""
+    return region.get("called") or region["kind"]
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:

@@ -15,6 +15,7 @@
   document.addEventListener("input", (event) => {
     const viewer = event.target.closest(".an-viewer");
     if (viewer && event.target.matches("[data-heat]")) viewer.style.setProperty("--heat", event.target.value);
+    if (viewer && event.target.matches("[data-drawn]")) viewer.classList.toggle("an-nodrawn", !event.target.checked);
     if (viewer && event.target.matches("[data-boxes]")) viewer.classList.toggle("an-nobox", !event.target.checked);
   });
   document.addEventListener("keydown", (event) => {

@@ -14,9 +14,11 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from anomalyst.errors import PictureError
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
+from anomalyst.measuring.words import shortly
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.auth import Caller
 from anomalyst.server.records import documents
+from anomalyst.server.records.drawn import drawn_layer
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
 
@@ -41,19 +43,24 @@ def render(template: str, **values: Any) -> str:
 
 
 def viewer(service: Service, row: InspectionRow) -> str:
-    """The picture with heatmap, regions, figures and notes."""
+    """The picture with heatmap, regions, masks that were drawn, figures and notes."""
     if row.state != "done":
         reason = row.problem or "it is still waiting."
         return f"<p class='an-note'>{escape(row.name)}: {escape(reason)}</p>"
     found = documents.inspection_of(row, service.pictures)
+    drawn = drawn_layer(service.store, row, VIEWER_PX)
     return render(
         "viewer.html.j2",
         row=row,
         record=row.record,
         answer=found.answer,
+        measured=[shortly(region.measures) for region in found.regions],
+        lines=[region.measures.line_xy if region.measures else () for region in found.regions],
         plain=data_uri(documents.shown_picture(row, service.pictures, VIEWER_PX), quality=85),
         heat=_png_uri(documents.heat_layer_png(found)),
         mask=_png_uri(documents.mask_png(found)),
+        drawn="" if drawn is None else _png_uri(documents.png(drawn)),
+        ignored=_png_uri(ignored) if (ignored := documents.ignored_png(found)) else "",
     )
 
 

@@ -4,19 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.geometry import resize
 from anomalyst.server.auth import Role
-from anomalyst.server.records import documents
 from anomalyst.server.storage.tables import CorrectionRow
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.mask_editor import MaskEditor
 from anomalyst.server.ui.ranking_form import RankingForm
 
-PAINT_PX = 900
 SAID = {
-    "right": "Marked right.", "wrong": "Marked wrong.", "mask": "The mask is kept.",
+    "right": "Marked right.", "wrong": "Marked wrong.",
     "fine": "Learnt: this place is fine from now on, and the product is calibrated anew.",
     "answer": "Your words are kept.", "ranking": "Your ranking is kept.",
     "up": "Kept: a good answer.", "down": "Kept: a poor answer.",
@@ -45,19 +42,13 @@ class FeedbackForm:
                 label="What the last answer should have said", lines=3, elem_id=f"{name}-better"
             )
             self.reword = gr.Button("Keep these words", size="sm", elem_id=f"{name}-reword")
-        with gr.Accordion("Repaint the mask", open=False):
-            self.load = gr.Button("Paint on this picture", size="sm", elem_id=f"{name}-paint")
-            self.editor = gr.ImageEditor(
-                label="White is the defect", type="numpy", sources=(), transforms=(),
-                brush=gr.Brush(colors=["#ffffff"], default_size=14), layers=False,
-                elem_id=f"{name}-editor", visible=False,
-            )  # fmt: skip
-            self.keep = gr.Button("Keep the mask", size="sm", elem_id=f"{name}-keep", visible=False)
+        self.masks = MaskEditor(bench, current, name)
         self._connect()
 
     def changed(self, show: Callable[[str], Any], target: Any) -> None:
         """Show something anew after each judgement."""
-        self.last.change(lambda id: show(id) if id else gr.skip(), self.current, target)
+        said = [self.last.change, self.masks.html.select]
+        gr.on(said, lambda id: show(id) if id else gr.skip(), self.current, target)
 
     def _connect(self) -> None:
         corrections, result = self.bench.corrections, [self.said, self.last]
@@ -70,8 +61,7 @@ class FeedbackForm:
         self.undo.click(self._undo, self.last, result)
         # Not when the box is opened, too: what somebody types at once would be written over.
         self.current.change(self.last_answer, self.current, self.better)
-        self.load.click(self._paintable, self.current, [self.editor, self.keep])
-        self.keep.click(self._keep, [self.current, self.editor], result)
+        self.masks.connect(self.said, self.last)
         self.reword.click(self._reword, [self.current, self.better], result)
 
     def _judges(
@@ -90,13 +80,6 @@ class FeedbackForm:
             return "Nothing to undo.", None
         self.bench.corrections.undo(last, by=who.name)
         return "Undone.", None
-
-    @shows_errors
-    def _keep(self, id: str | None, painted: dict[str, Any], request: gr.Request) -> Any:
-        who = self.bench.who(request)
-        row = self.bench.service.done_row(str(id))
-        mask = as_mask(painted, row.record or {})
-        return _told(self.bench.corrections.repaint(row.id, mask, by=who.name))
 
     @shows_errors
     def _reword(self, id: str | None, words: str, request: gr.Request) -> Any:
@@ -118,24 +101,7 @@ class FeedbackForm:
         turns = self.bench.service.store.turns(id) if id else []
         return str(turns[-1].answer["text"]) if turns else ""
 
-    def _paintable(self, id: str | None) -> Any:
-        if not id:
-            gr.Warning("Inspect a picture first.")
-            return gr.skip(), gr.skip()
-        row = self.bench.service.done_row(id)
-        picture = documents.shown_picture(row, self.bench.service.pictures, PAINT_PX)
-        return gr.ImageEditor(value=picture, visible=True), gr.Button(visible=True)
-
 
 def _told(row: CorrectionRow) -> tuple[str, str]:
     warning = row.detail.get("warning")
     return f"**{warning}**" if warning else SAID[row.kind], row.id
-
-
-def as_mask(painted: dict[str, Any], record: dict[str, Any]) -> bytes:
-    """What was painted over the picture, as a PNG of the picture's own size."""
-    drawn = np.zeros((record["height_px"], record["width_px"]), np.float32)
-    for layer in (painted or {}).get("layers", []):
-        alpha = np.asarray(layer)[..., 3].astype(np.float32) / 255
-        drawn = np.maximum(drawn, resize(alpha, drawn.shape))
-    return documents.as_png(drawn > 0.5)

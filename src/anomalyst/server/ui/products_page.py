@@ -8,17 +8,21 @@ import gradio as gr
 from anomalyst.inspection.mosaic import WORDS as WORDS_OF
 from anomalyst.server.records.products import good_views
 from anomalyst.server.ui import components as pieces
+from anomalyst.server.ui.areas_section import AreasSection
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
+from anomalyst.server.ui.measuring_section import MeasuringSection
 from anomalyst.server.ui.teaching_form import TeachingForm
 
 GALLERY_MOST = 60
 WORDS = {
     "taught": "taught", "extended": "more good pictures", "described": "described or set",
     "imported": "imported", "accepted": "a place called fine", "withdrawn": "a correction undone",
-    "deleted": "deleted", "drift": "drift", "learnt": "learnt from judgements",
+    "deleted": "deleted", "drift": "drift", "areas": "areas that count",
+    "learnt": "learnt from judgements",
     "not learnt": "judgements not taken", "unlearnt": "judgements unlearnt",
+    "measuring": "scale or rules set",
 }  # fmt: skip
 
 
@@ -47,7 +51,9 @@ class ProductsPage:
                 calibration = gr.HTML()
             with gr.Column(min_width=300):
                 trend = gr.HTML()
+        self.areas = AreasSection(self.bench, self.chosen)
         self.learning = LearningSection(self.bench, self.chosen)
+        self.measuring = MeasuringSection(self.bench, self.chosen)
         with gr.Row():
             self.rate = gr.Number(
                 label="False-alarm rate", minimum=0.001, maximum=0.5, step=0.01,
@@ -70,8 +76,13 @@ class ProductsPage:
         chosen.change(self.show, chosen, page)
         part = self.learning
         chosen.change(part.show, chosen, part.parts)
+        chosen.change(self.measuring.show, chosen, self.measuring.parts)
         part.learn.click(part.on_learn, chosen, part.parts).then(self.show, chosen, page)
         part.undo.click(part.on_undo, chosen, part.parts).then(self.show, chosen, page)
+        self.areas.editor.select(self.areas.save, chosen, self.areas.editor).then(
+            self.show, chosen, page
+        )
+        chosen.change(self.areas.show, chosen, self.areas.editor)
         taught = self.form.connect(chosen)
         taught.then(self.show, chosen, page)
         self.packed.upload(self.bring_in, self.packed, chosen)

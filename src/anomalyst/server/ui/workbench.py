@@ -11,6 +11,7 @@ from anomalyst.server.auth import caller_of
 from anomalyst.server.gradio_startup import no_apps_in_between
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.service import Service
+from anomalyst.server.ui import mask_editor
 from anomalyst.server.ui.context import Bench
 from anomalyst.server.ui.history_page import HistoryPage
 from anomalyst.server.ui.inspect_page import InspectPage
@@ -19,6 +20,7 @@ from anomalyst.server.ui.products_page import ProductsPage
 from anomalyst.server.ui.review_page import ReviewPage
 from anomalyst.server.ui.training_page import TrainingPage
 
+SCRIPTS = ("behave.js", "areas_editor.js", *mask_editor.SCRIPTS)
 SIGN_IN = "Name and key, as `anomalyst store key` gave them."
 PAGES = Path(__file__).parent
 # A system's own: nothing is fetched, and text looks as it does elsewhere on the machine.
@@ -58,7 +60,9 @@ def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
         allowed_paths=[str(service.config.products.resolve())],
         theme=gr.themes.Base(**COLOURS, font=FONTS, font_mono=MONO),
         css=(PAGES / "style.css").read_text(encoding="utf-8"),
-        head=f"<script>{(PAGES / 'behave.js').read_text(encoding='utf-8')}</script>",
+        head="".join(
+            f"<script>{(PAGES / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS
+        ),
     )
 
 

@@ -122,6 +122,8 @@ class TrainingMonitor:
     def _trouble(self, recent: list[BlockStatistics]) -> str:
         first = self.history[0]
         for name in recent[-1].zeros:
+            if any(name not in look.zeros for look in (first, *recent)):
+                continue  # not every step calls it
             if all(look.zeros[name] > self.config.dead for look in recent):
                 return (
                     f"{name} is dead: {100 * recent[-1].zeros[name]:.0f} % of its output is zero; "

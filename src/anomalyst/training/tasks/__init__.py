@@ -23,6 +23,8 @@ from anomalyst.training.tasks.detector import DetectorTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
+from anomalyst.training.tasks.mae import MaeRecipe, MaeTask
+from anomalyst.training.tasks.segment import SegmentRecipe, SegmentTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
 from anomalyst.training.tasks.voice import VoiceRecipe, VoiceTask
 
@@ -41,6 +43,8 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "ppo": (PolicyRecipe, PolicyTask),
     "dpo": (DPORecipe, DPOTask),
     "voice": (VoiceRecipe, VoiceTask),
+    "segment": (SegmentRecipe, SegmentTask),
+    "mae": (MaeRecipe, MaeTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.

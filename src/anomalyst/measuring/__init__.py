@@ -1,0 +1,1 @@
+"""Lengths, areas and tolerances: pixels -> millimetres, and what is still acceptable."""

@@ -1,0 +1,1 @@
+"""Prompts (clicks, boxes, masks, words) -> the crisp mask of one thing."""

@@ -1,0 +1,1 @@
+"""What people draw, to labelling tools and back."""
