@@ -280,7 +280,11 @@ def test_a_part_that_lies_turned_keeps_its_zone(small, part, tmp_path):
 def test_areas_survive_saving_and_older_products_have_none(small, part, tmp_path):
     plain, ignoring, fresh = part
     mask = Area(name="label", use="ignore", mask=packed(np.tri(SIDE, dtype=bool)))
-    product = dataclasses.replace(ignoring, areas=ignoring.areas.with_areas([mask]), counting=None)
+    product = dataclasses.replace(
+        ignoring,
+        areas=dataclasses.replace(ignoring.areas, drawn=(*ignoring.areas.drawn, mask)),
+        counting=None,
+    )
     product.save(tmp_path / "part")
     loaded = Product.load(tmp_path / "part")
     assert loaded.areas == product.areas

@@ -1,6 +1,5 @@
 """A product's areas over REST, by the client and on the page."""
 
-import shutil
 import subprocess
 import sys
 
@@ -9,11 +8,10 @@ import pytest
 
 from anomalyst.io.masks import packed
 from anomalyst.server.client import Client
-from serving import DEFECT, GOOD, send
+from serving import CHROMIUM, DEFECT, GOOD, send
 
 GOOD_PICTURES = 2  # that the service's product is taught from
 API = "/api/v1/products/flange/areas"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def test_areas_are_set_told_and_respected(client, service):
@@ -70,43 +68,38 @@ def test_the_front_process_checks_areas_without_torch(client):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-def test_a_polygon_is_drawn_moved_undone_named_and_saved(server):
-    pytest.importorskip("playwright")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(30_000)
-        page.goto(f"{server.address}/products")
-        page.wait_for_function("document.querySelector('#product-chosen input')?.value")
-        page.click("#product-areas-open button")
-        page.wait_for_selector(".an-areas[data-ready]")
-        canvas = page.locator(".an-areas canvas")
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        for x, y in ((0.1, 0.1), (0.4, 0.1), (0.4, 0.4), (0.9, 0.9)):
-            canvas.click(position={"x": x * box["width"], "y": y * box["height"]})
-        page.keyboard.press("Backspace")  # the last point was one too many
-        page.keyboard.press("c")
-        page.fill(".an-areas-list input", "cable")
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        corner = box["x"] + 0.1 * box["width"], box["y"] + 0.1 * box["height"]
-        page.mouse.move(*corner)
-        page.mouse.down()
-        page.mouse.move(corner[0] + 20, corner[1], steps=3)
-        page.mouse.up()
-        for _ in range(5):
-            page.keyboard.press("ArrowRight")  # the point that is held
-        page.click("[data-act=save]")
-        page.wait_for_selector("[data-said]:has-text('1 area is ignored: cable.')")
-        page.goto(server.address)
-        page.wait_for_function("document.querySelector('#inspect-product input')?.value")
-        page.set_input_files("#inspect-drop input[type=file]", str(GOOD))
-        page.wait_for_selector(".an-ignored")
-        assert "1 area is ignored: cable." in page.text_content(".an-answer")
-        browser.close()
+def test_a_polygon_is_drawn_moved_undone_named_and_saved(browser, server):
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(30_000)
+    page.goto(f"{server.address}/products")
+    page.wait_for_function("document.querySelector('#product-chosen input')?.value")
+    page.click("#product-areas-open button")
+    page.wait_for_selector(".an-areas[data-ready]")
+    canvas = page.locator(".an-areas canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    for x, y in ((0.1, 0.1), (0.4, 0.1), (0.4, 0.4), (0.9, 0.9)):
+        canvas.click(position={"x": x * box["width"], "y": y * box["height"]})
+    page.keyboard.press("Backspace")  # the last point was one too many
+    page.keyboard.press("c")
+    page.fill(".an-areas-list input", "cable")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    corner = box["x"] + 0.1 * box["width"], box["y"] + 0.1 * box["height"]
+    page.mouse.move(*corner)
+    page.mouse.down()
+    page.mouse.move(corner[0] + 20, corner[1], steps=3)
+    page.mouse.up()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")  # the point that is held
+    page.click("[data-act=save]")
+    page.wait_for_selector("[data-said]:has-text('1 area is ignored: cable.')")
+    page.goto(server.address)
+    page.wait_for_function("document.querySelector('#inspect-product input')?.value")
+    page.set_input_files("#inspect-drop input[type=file]", str(GOOD))
+    page.wait_for_selector(".an-ignored")
+    assert "1 area is ignored: cable." in page.text_content(".an-answer")
+    page.close()
     with Client(server.address) as bench:
         product = bench.products()[0]["name"]
         [area] = bench.areas(product)["areas"]

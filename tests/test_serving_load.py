@@ -11,7 +11,7 @@ import pytest
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.client import Client, ServerError
-from anomalyst.server.load_test import PRODUCT, Server, free_port, measure
+from anomalyst.server.load_test import PRODUCT, Server, free_port, measure, served
 from sensed import curve
 from serving import DEFECT, GOOD, odd_files
 
@@ -146,8 +146,15 @@ def fuzz(server, count: int) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("examples", [8, pytest.param(120, marks=pytest.mark.slow)])
-def test_the_api_answers_as_its_openapi_says(server, examples, tmp_path):
+def test_the_api_answers_as_its_openapi_says(examples, tmp_path):
+    """On a server of its own: what is drawn deletes the product, too."""
     pytest.importorskip("schemathesis")
+    with served() as server:
+        server.await_ready()
+        _fuzz(server, examples, tmp_path)
+
+
+def _fuzz(server, examples, tmp_path):
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{server.address}/openapi.json",
         "--max-examples", str(examples), "--phases", "fuzzing", "--seed", "1",

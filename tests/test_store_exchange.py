@@ -15,7 +15,7 @@ from anomalyst.datasets.reading import read_dataset
 from anomalyst.detection.classifiers.own_kinds import KindExample, learn_own_kinds
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.metrics import auroc
-from anomalyst.io.masks import packed
+from anomalyst.io.masks import packed, union_of
 from anomalyst.io.pictures import encoded, open_mask, open_picture
 from anomalyst.product import Product
 from anomalyst.server.config import ServingConfig
@@ -24,10 +24,10 @@ from anomalyst.server.errors import Conflict
 from anomalyst.server.exchange import exporting, importing
 from anomalyst.server.kinds import learn_kinds, unlearn_kinds
 from anomalyst.server.learning import Learning
-from anomalyst.server.records.drawn import Drawn
+from anomalyst.server.records.drawn import Drawn, mask_of
 from anomalyst.server.records.evaluated import evaluate_record, mask_agreement
 from anomalyst.server.records.judged import judgements, not_undone
-from anomalyst.server.records.standing import mask_of, standing, union_of
+from anomalyst.server.records.standing import standing
 from anomalyst.server.service import Service
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, now

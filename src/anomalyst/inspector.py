@@ -390,24 +390,17 @@ class Inspector:
                 stopwatch = Stopwatch()
                 opening = ahead or reader.submit(open_for, product, image)
                 following = images[index + 1] if index + 1 < len(images) else None
-                with stopwatch("open"):
-                    try:
-                        seen = opening.result()
-                    except PictureError as error:
-                        seen = None
-                        problem = error
+                # One reader: the next file waits until this one is open.
                 ahead = reader.submit(open_for, product, following) if following else None
-                if seen is None:
-                    yield problem
+                try:
+                    with stopwatch("open"):
+                        seen = opening.result()
+                    rate = false_alarm_rate
+                    found = self.pipeline.run(image, seen.picture, product, rate, stopwatch)
+                except PictureError as error:  # of opening, or: none of what counts is on it
+                    yield error
                 else:
-                    try:
-                        found = self.pipeline.run(
-                            image, seen.picture, product, false_alarm_rate, stopwatch
-                        )
-                    except PictureError as error:  # none of what counts is on it
-                        yield error
-                    else:
-                        yield seen.completed(found)
+                    yield seen.completed(found)
 
     def _signals(
         self, files: Sequence[Path], product: Product, rate: float

@@ -125,6 +125,7 @@ def rules(
     Example: anomalyst rules bolt --remove "spots: at most 3"
     """
     from anomalyst.inspection.measured import checked_rules, told_apart
+    from anomalyst.measuring.rules import parse_rules
     from anomalyst.measuring.settings import (
         checked_pictures,
         own_kinds,
@@ -142,7 +143,8 @@ def rules(
             raise AnomalystError("--file replaces all rules; give it alone.")
         kept = checked_rules(_lines(file), own)
     elif remove:
-        given = [_even(one) for one in rule or []]
+        # As they were kept, even those about a kind that was forgotten since.
+        given = [one.text for one in parse_rules(rule or [], {}, kept=True)]
         missing = [one for one in given if one not in kept]
         if missing:
             raise AnomalystError(
@@ -159,12 +161,6 @@ def rules(
         say(f"Note: {note}")
     if before.scale is None and any(" px" not in one and "<" in one for one in kept):
         say(f"Note: rules in mm need a scale: anomalyst scale {product} --points ...")
-
-
-def _even(rule: str) -> str:
-    """As a rule is kept: one that is removed may be about a kind that was forgotten."""
-    named, _, limit = rule.partition(":")
-    return f"{' '.join(named.lower().split())}: {' '.join(limit.split())}"
 
 
 def _squares(text: str) -> tuple[int, int]:

@@ -49,10 +49,13 @@ def evidence_of(
     """
     kept = content(placement, logits)
     whole = logits.masked_fill(~kept, -math.inf)
-    seen_score = _score(logits, frozen, placement.shown) if isinstance(placement, Counted) else None
+    seen_score = None
+    if isinstance(placement, Counted):
+        below = placement.shown
+        seen_score = _score(logits, frozen, below, content(below, logits))
     if seen_score is not None and not kept.any():
         return nothing_counts(shown, seen_score, detail, whole)
-    score = _score(logits, frozen, placement)
+    score = _score(logits, frozen, placement, kept)
     stands_out = contrast((logits if seen is None else seen)[kept].double())
     map_ = (shown * kept)[0, 0].numpy()
     return Evidence(map_, score, stands_out, detail, whole, seen_score)
@@ -66,15 +69,15 @@ def nothing_counts(
     return Evidence(map_, -math.inf, None, detail, logits, whole)
 
 
-def _score(logits: Tensor, frozen: Tensor | None, placement: Shown | None) -> float:
-    """The score of what counts; that is at least one cell of the logits."""
-    values = logits[content(placement, logits)].double()
+def _score(logits: Tensor, frozen: Tensor | None, placement: Shown | None, kept: Tensor) -> float:
+    """The score of what counts; that is at least one cell of the logits, `kept` of them."""
+    values = logits[kept].double()
     score = float(expected_share(values) + PEAK_WEIGHT * values.max())
     if frozen is None:
         return score
     distances = frozen[content(placement, frozen)]
     if not len(distances):  # what counts is smaller than a cell of the frozen trunk's
-        distances = resized(frozen, logits.shape[-2:])[content(placement, logits)]
+        distances = resized(frozen, logits.shape[-2:])[kept]
     farthest = top_mean(distances, FROZEN_TOP_SHARE)
     return score + FROZEN_WEIGHT * math.log(max(FROZEN_LEAST, farthest))
 

@@ -11,7 +11,7 @@ from anomalyst.detection.pose import Laid, Pose, laid, laid_back
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.preprocessing import Prepared
-from anomalyst.io.areas import Area, Areas, areas_from
+from anomalyst.io.areas import Area, Areas, areas_from, refuse_senses
 from anomalyst.io.geometry import Frame, Views, resize
 from anomalyst.io.masks import packed
 from anomalyst.io.pictures import open_picture
@@ -48,11 +48,18 @@ def refuse_areas(areas: Areas | None, product: str, *, first: bool, bad: bool) -
 def refuse_product(product: "Product") -> None:
     """Raise AnomalystError for a product that can have no areas: they are drawn on photographs."""
     if product.sense is not None or product.companions:
-        senses = [product.sense_kind, *product.companions]
-        raise AnomalystError(
-            f"product {product.name!r} is judged by {' and '.join(senses)}; areas are for what is "
-            "judged by photographs alone."
-        )
+        refuse_senses(product.name, [product.sense_kind, *product.companions])
+
+
+def first_views(product: "Product") -> Views:
+    """The first good picture, cut into canvases; read once a product.
+
+    Raises PictureError where it can no longer be read.
+    """
+    if product.first is None:
+        assert product.frame is not None  # a taught product has one
+        product.first = product.frame.cut(open_picture(product.references[0]))
+    return product.first
 
 
 def first_size(product: "Product") -> tuple[int, int]:
@@ -179,9 +186,7 @@ def _counting(product: "Product") -> Counting:
     """The areas on the first good picture; made once a product."""
     if product.counting is None:
         assert product.frame is not None and product.areas is not None
-        if product.first is None:
-            product.first = product.frame.cut(open_picture(product.references[0]))
-        first = product.first
+        first = first_views(product)
         product.counting = Counting.of(
             product.areas, product.frame, first.canvases, first.placements[0]
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from anomalyst.detection.classifiers.kinds import KIND_OF, KINDS
 from anomalyst.detection.regions import region_level, sentence
-from anomalyst.io.masks import unpacked
+from anomalyst.io.masks import mask_box, unpacked
 from anomalyst.measuring.figures import CRISP, Edge, measure
 from anomalyst.measuring.rules import Ruling, judge, parse_rules
 from anomalyst.measuring.scale import Scale
@@ -88,8 +88,10 @@ def _scale_for(found: Inspection, measuring: Measuring) -> tuple[Scale | None, t
 def _with_measures(region: Region, found: Inspection, scale: Scale | None) -> Region:
     if region.mask is not None:
         mask = unpacked(region.mask)
+        x0, y0, x1, y1 = mask_box(mask)
+        mask = mask[y0:y1, x0:x1]  # all that follows would else go over the whole picture
         edge = CRISP if region.fit is None else Edge.of_iou(region.fit, mask)
-        return replace(region, measures=_of(mask, (0, 0), scale, edge))
+        return replace(region, measures=_of(mask, (x0, y0), scale, edge))
     x0, y0, x1, y1 = region.box_xyxy
     above = found.map[y0:y1, x0:x1] >= min(region_level(found.regions), region.peak)
     return replace(region, measures=_of(above, (x0, y0), scale, BLURRED))
@@ -99,12 +101,11 @@ def _of(
     mask: np.ndarray, corner_xy: tuple[int, int], scale: Scale | None, edge: Edge
 ) -> Measures | None:
     """Measured within its own box; None of an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    x0, y0, x1, y1 = mask_box(mask)
+    if x0 == x1:
         return None
-    cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    corner_xy = int(corner_xy[0] + columns[0]), int(corner_xy[1] + rows[0])
-    return measure(cut, corner_xy=corner_xy, scale=scale, edge=edge)
+    corner_xy = corner_xy[0] + x0, corner_xy[1] + y0
+    return measure(mask[y0:y1, x0:x1], corner_xy=corner_xy, scale=scale, edge=edge)
 
 
 def checked_rules(lines: list[str], own: tuple[str, ...] = ()) -> list[str]:

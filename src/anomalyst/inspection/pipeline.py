@@ -22,14 +22,20 @@ from anomalyst.detection.regions import regions_for, sentence
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.hardware.threads import RoomForThreads
-from anomalyst.inspection.areas import check_counted, counted_places, notes_of, on_laid, on_query
+from anomalyst.inspection.areas import (
+    check_counted,
+    counted_places,
+    first_views,
+    notes_of,
+    on_laid,
+    on_query,
+)
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.inspection.refining import refined
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.masks import packed
-from anomalyst.io.pictures import open_picture
 from anomalyst.io.working_side import Sizing
 from anomalyst.product import UNNAMED, Product
 from anomalyst.runtime.compiled import Compiled, compiled, network_key
@@ -203,13 +209,11 @@ class Pipeline:
         if product.sense is not None:
             return regions, ()
         try:
-            if product.first is None:
-                assert product.frame is not None  # a taught product has one
-                product.first = product.frame.cut(open_picture(product.references[0]))
+            first = first_views(product)
         except PictureError as error:
             return regions, (f"Whether parts are missing is not told: {error}",)
         with self.threads():
-            return self.composition.with_parts(regions, views, product.first), ()
+            return self.composition.with_parts(regions, views, first), ()
 
     def decide(
         self, evidence: Sequence[Evidence], pose: Pose, product: Product, rate: float

@@ -12,7 +12,7 @@ import numpy as np
 
 from anomalyst.detection.regions import region_level
 from anomalyst.io.geometry import Box
-from anomalyst.io.masks import packed, unpacked
+from anomalyst.io.masks import mask_box, packed, unpacked
 from anomalyst.segmentation.prompts import Prompt, Segment, Segmenter
 from anomalyst.types import Region, place_of
 
@@ -48,16 +48,34 @@ def refined(
     `picture` uint8 (H, W, 3), `heat` float32 (H, W) in [0, 1]. Box, area, centre and place are then
     those of the mask; the order stays. `counted` bool (H, W): no mask leaves it.
     """
+    size_hw = picture.shape[0], picture.shape[1]
+    return believed_of(proposed(regions, picture, heat, segmenter, counted), size_hw, believed)
+
+
+def proposed(
+    regions: Sequence[Region],
+    picture: np.ndarray,
+    heat: np.ndarray,
+    segmenter: Segmenter,
+    counted: np.ndarray | None = None,
+) -> list[Refined]:
+    """What the segmenter makes of each region, believed or not."""
     if not regions:
-        return ()
+        return []
     level = region_level(regions)
     found = [
-        _refined(region, picture, heat, segmenter, believed, counted, level)
+        _refined(region, picture, heat, segmenter, counted, level)
         for region in regions[:MOST_REFINED]
     ]
-    found += [Refined(region) for region in regions[MOST_REFINED:]]
-    size_hw = picture.shape[0], picture.shape[1]
-    return tuple(_told(one, size_hw) for one in _together(found))
+    return found + [Refined(region) for region in regions[MOST_REFINED:]]
+
+
+def believed_of(
+    found: Sequence[Refined], size_hw: tuple[int, int], believed: float = BELIEVED
+) -> tuple[Region, ...]:
+    """The regions with the masks whose predicted IoU is at least `believed`."""
+    kept = [one if one.fit >= believed else Refined(one.region) for one in found]
+    return tuple(_told(one, size_hw) for one in _together(kept))
 
 
 def _refined(
@@ -65,14 +83,11 @@ def _refined(
     picture: np.ndarray,
     heat: np.ndarray,
     segmenter: Segmenter,
-    believed: float,
     counted: np.ndarray | None,
     level: float,
 ) -> Refined:
     view = view_of(region.box_xyxy, (picture.shape[0], picture.shape[1]))
     best = segmenter.look(picture, view).segment(prompt_of(region, heat))[0]
-    if best.iou < believed:
-        return Refined(region)
     mask = best.in_view()
     if counted is not None:
         mask &= counted[view[1] : view[3], view[0] : view[2]]
@@ -174,7 +189,7 @@ def _told(one: Refined, size_hw: tuple[int, int]) -> Region:
     """The region as its mask has it."""
     if one.mask is None:
         return one.region
-    left, top, wide, tall = cv2.boundingRect(one.mask.astype(np.uint8))
+    left, top, right, bottom = mask_box(one.mask)
     moments = cv2.moments(one.mask.astype(np.uint8), binaryImage=True)
     x, y = one.view[:2]
     centre = (
@@ -183,7 +198,7 @@ def _told(one: Refined, size_hw: tuple[int, int]) -> Region:
     )
     return replace(
         one.region,
-        box_xyxy=(x + left, y + top, x + left + wide, y + top + tall),
+        box_xyxy=(x + left, y + top, x + right, y + bottom),
         area_px=int(one.mask.sum()),
         centre_xy=centre,
         place=place_of(centre, size_hw),

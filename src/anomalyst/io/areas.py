@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NoReturn, cast, get_args
 
 import numpy as np
 
@@ -59,9 +59,7 @@ class Areas:
                     f"there is an area {name!r} already; give the new one another name, or remove "
                     "the old one first."
                 )
-        for area in self.drawn:
-            _check_share(area, area.covered(self.size_hw))
-        if not self.counted.any():
+        if not self.counted.any():  # each area by itself is checked on the way
             raise AnomalystError(
                 "these areas leave nothing that counts: the ignore zones cover all of the regions "
                 "of interest, or of the product; make one smaller."
@@ -74,12 +72,12 @@ class Areas:
     @cached_property
     def counted(self) -> np.ndarray:
         """Bool (H, W) over the first good picture: what counts."""
-        kept = np.ones(self.size_hw, bool)
-        wanted = [one.covered(self.size_hw) for one in self.of("roi")]
-        if wanted:
-            kept &= np.logical_or.reduce(wanted)
-        for one in self.of("ignore"):
-            kept &= ~one.covered(self.size_hw)
+        wanted, ignored = (np.zeros(self.size_hw, bool) for _ in range(2))
+        for area in self.drawn:
+            covered = area.covered(self.size_hw)
+            _check_share(area, covered)
+            (wanted if area.use == "roi" else ignored)[covered] = True
+        kept = wanted & ~ignored if self.of("roi") else ~ignored
         return kept if self.product is None else kept & unpacked(self.product)
 
     @property
@@ -98,10 +96,6 @@ class Areas:
             known = ", ".join(area.name for area in self.drawn) or "none"
             raise AnomalystError(f"there is no area {name!r}; there is: {known}.")
         return replace(self, drawn=left)
-
-    def with_areas(self, more: Sequence[Area]) -> "Areas":
-        """These and more."""
-        return replace(self, drawn=(*self.drawn, *more))
 
     @property
     def sentence(self) -> str:
@@ -240,6 +234,14 @@ def checked_use(use: Any) -> Use:
     if use not in USES:
         raise AnomalystError(f"use {use!r}: an area is for one of {', '.join(USES)}.")
     return cast(Use, use)
+
+
+def refuse_senses(name: str, senses: Sequence[str]) -> NoReturn:
+    """Raise AnomalystError for a product of such senses: areas are drawn on photographs."""
+    raise AnomalystError(
+        f"product {name!r} is judged by {' and '.join(senses)}; areas are for what is judged by "
+        "photographs alone."
+    )
 
 
 def _check_share(area: Area, covered: np.ndarray) -> None:

@@ -57,6 +57,24 @@ def mask_iou(one: np.ndarray, other: np.ndarray) -> float:
     return int((one & other).sum()) / either if either else 1.0
 
 
+def union_of(masks: Sequence[Mask]) -> np.ndarray:
+    """What any of some masks covers, bool (H, W). Raises AnomalystError for unequal sizes."""
+    if len(sizes := {one.size_hw for one in masks}) != 1:
+        raise AnomalystError(f"masks of one picture have sizes {sorted(sizes)}; one is needed.")
+    whole = unpacked(masks[0])
+    for one in masks[1:]:
+        whole |= unpacked(one)
+    return whole
+
+
+def mask_box(mask: np.ndarray) -> Box:
+    """The smallest box around what is set in a mask, bool (H, W); all 0 where nothing is."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
 def pack_counts(counts: Sequence[int]) -> str:
     """Run lengths -> COCO's string: from the fourth on differences, five bits a character."""
     text = []

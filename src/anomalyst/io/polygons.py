@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomalyst.errors import AnomalystError
+from anomalyst.io.geometry import Box
 
 Point = tuple[float, float]
 MOST_POINTS = 1000
@@ -86,7 +87,7 @@ def _turns_back(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> bool:
     return bool(there[0] * on[1] - there[1] * on[0] == 0 and there @ on <= 0)
 
 
-def _side(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> np.ndarray:
+def side_of(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> np.ndarray:
     """On which side of the line a to b points p lie: -1, 0 on it, 1."""
     along = b - a
     way = along[..., 0] * (p - a)[..., 1] - along[..., 1] * (p - a)[..., 0]
@@ -95,8 +96,8 @@ def _side(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 def _meets(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Whether the side a to b has a point in common with each side c to d: (n,) bool."""
-    apart = _side(a, b, c) * _side(a, b, d) > 0
-    apart |= _side(c, d, a) * _side(c, d, b) > 0
+    apart = side_of(a, b, c) * side_of(a, b, d) > 0
+    apart |= side_of(c, d, a) * side_of(c, d, b) > 0
     # Sides on one line are told apart by their boxes.
     apart |= (np.maximum(a, b) < np.minimum(c, d)).any(1)
     apart |= (np.minimum(a, b) > np.maximum(c, d)).any(1)
@@ -104,19 +105,31 @@ def _meets(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.nda
 
 
 def filled(points: Sequence[Point], size_hw: tuple[int, int]) -> np.ndarray:
-    """Bool (H, W): every pixel whose middle lies inside the polygon.
+    """Bool (H, W): every pixel whose middle lies inside the polygon, by the even-odd rule."""
+    found = np.zeros(size_hw, bool)
+    inside, (x0, y0, x1, y1) = covered_by(np.array(points, float), size_hw)
+    found[y0:y1, x0:x1] = inside
+    return found
 
-    By the even-odd rule: along a row, each side that is passed changes whether one is inside.
+
+def covered_by(points: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, Box]:
+    """The pixels that a polygon (n, 2) covers, bool (h, w), and the box of the picture they lie in.
+
+    Along a row, each side that is passed changes whether one is inside.
     """
     height, width = size_hw
-    passed = np.zeros((height, width + 1), np.int32)
-    ends = [*points[1:], points[0]]
-    for (x0, y0), (x1, y1) in zip(points, ends, strict=True):
-        low, high = min(y0, y1), max(y0, y1)
-        # Middles from `low` on and below `high`, so that a corner is passed once.
-        rows = np.arange(max(0, math.ceil(low - 0.5)), min(height, math.ceil(high - 0.5)))
-        if len(rows):
-            at = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-            columns = np.clip(np.ceil(at - 0.5), 0, width).astype(int)
-            np.add.at(passed, (rows, columns), 1)
-    return (passed.cumsum(1)[:, :width] % 2).astype(bool)
+    low, high = points.min(axis=0), points.max(axis=0)
+    x0, y0 = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
+    x1, y1 = (int(v) for v in np.clip(np.ceil(high), (x0, y0), (width, height)))
+    start, stop = points - (x0, y0), np.roll(points, -1, axis=0) - (x0, y0)
+    flips = np.zeros((y1 - y0, x1 - x0 + 1), np.int32)
+    # The rows whose centre lies between an edge's ends, each end counted once.
+    ends = np.clip(np.ceil(np.stack([start[:, 1], stop[:, 1]]) - 0.5), 0, y1 - y0).astype(int)
+    first, count = ends.min(axis=0), np.abs(ends[1] - ends[0])
+    edge = np.repeat(np.arange(len(points)), count)
+    begin = np.repeat(np.cumsum(count) - count, count)
+    row = first[edge] + np.arange(len(edge)) - begin
+    slope = (stop - start)[edge]
+    x = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope[:, 0] / slope[:, 1]
+    np.add.at(flips, (row, np.clip(np.ceil(x - 0.5), 0, x1 - x0).astype(int)), 1)
+    return np.cumsum(flips, axis=1)[:, :-1] % 2 == 1, (x0, y0, x1, y1)

@@ -17,7 +17,6 @@ from anomalyst.backbones.embedded import EmbeddedConfig, EmbeddedEncoder
 from anomalyst.segmentation.mask_decoder import MaskDecoder
 from anomalyst.segmentation.prompt_encoder import PromptEncoder, PromptTokens
 
-GRID = 8  # pixels of the view per cell of the embedding; masks are four times finer
 TEXT_WIDTH = 128  # of the shipped text tower's vectors (backbones/drawn_senses.py)
 
 
@@ -28,7 +27,7 @@ class VitConfig:
     width: int = 192
     layers: int = 6
     heads: int = 6
-    side_px: int = 256  # that its positions are made for; others are interpolated
+    side_px: int = 256  # of views it is meant for; weights name it, positions fit any side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

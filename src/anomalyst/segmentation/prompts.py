@@ -59,6 +59,12 @@ class Prompt:
                         "the two clicks back."
                     )
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether it may mean several things: a click alone, or a word alone."""
+        alone = len(self.points_xy) + bool(self.text) == 1
+        return alone and self.box_xyxy is None and self.mask is None
+
     def _box(self, size_hw: tuple[int, int]) -> FloatBox:
         """The box, cut to the picture."""
         assert self.box_xyxy is not None

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.backbones.huggingface_families import IMAGENET
 from anomalyst.backbones.huggingface_files import normalisation_of
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import Box, resize
@@ -21,8 +22,6 @@ from anomalyst.segmentation.prompts import Prompt, Segment
 from anomalyst.segmentation.soft_masks import as_logits
 
 CLASSES = {"sam": "SamModel", "sam_hq": "SamHQModel", "sam2": "Sam2Model"}
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # where a folder says nothing
-POINT_ON, POINT_BESIDE = 1, 0
 
 
 class PublishedSegmenter:
@@ -83,9 +82,8 @@ class PublishedLook:
                 f"{self.segmenter.name}: published weights understand no words; give a point, a "
                 "box or a mask."
             )
-        several = len(prompt.points_xy) == 1 and prompt.box_xyxy is None and prompt.mask is None
         found = self.segmenter.model(
-            **self.embeddings, **self.asked(prompt), multimask_output=several
+            **self.embeddings, **self.asked(prompt), multimask_output=prompt.ambiguous
         )
         masks, quality = found.pred_masks[0, 0].float(), found.iou_scores[0, 0].float()
         rows, columns = (self._filled(masks.shape[1 + axis], axis) for axis in (0, 1))

@@ -13,6 +13,7 @@ from anomalyst.backbones.embedded import load_embedded, read_weights
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.geometry import Box, canvas_for, resize
+from anomalyst.io.masks import mask_box
 from anomalyst.segmentation.network import (
     Encoded,
     FrozenImageEncoder,
@@ -81,14 +82,13 @@ def _placed(prompt: Prompt) -> Prompt:
     if prompt.mask is None or prompt.points_xy or prompt.box_xyxy or prompt.text:
         return prompt
     shown = prompt.mask >= prompt.mask.max() / 2
-    left, top, wide, tall = cv2.boundingRect(shown.astype(np.uint8))
     deep = cv2.distanceTransform(np.pad(shown, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     row, column = np.unravel_index(int(deep.argmax()), deep.shape)
     return replace(
         prompt,
         points_xy=((float(column) + 0.5, float(row) + 0.5),),
         positive=(True,),
-        box_xyxy=(left, top, left + wide, top + tall),
+        box_xyxy=mask_box(shown),
     )
 
 
@@ -106,9 +106,7 @@ class SmallLook:
         """One answer; three, the best first, where a click or a word alone may mean several."""
         prompt = _placed(prompt.checked(self.size_hw))
         masks, quality = self.segmenter.network.decode(self.seen, self._tokens(prompt))
-        alone = len(prompt.points_xy) + bool(prompt.text) == 1
-        several = alone and prompt.box_xyxy is None and prompt.mask is None
-        picked = slice(1, None) if several else slice(0, 1)
+        picked = slice(1, None) if prompt.ambiguous else slice(0, 1)
         masks, quality = masks[0, picked].float(), quality[0, picked].float().clamp(0, 1)
         return tuple(
             Segment(

@@ -279,8 +279,7 @@ def _texts(answers: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _check_boxes(boxes: Sequence[Sequence[int]], row: InspectionRow) -> None:
-    record = row.record or {}
-    wide, high = record["width_px"], record["height_px"]
+    high, wide = row.size_hw
     if len(boxes) > MOST_BOXES:
         raise AnomalystError(f"{len(boxes)} places; at most {MOST_BOXES} can be accepted at once.")
     for x0, y0, x1, y1 in boxes:
@@ -300,8 +299,7 @@ def _boxes(mask: np.ndarray) -> list[list[int]]:
 
 def _read_mask(data: bytes, row: InspectionRow) -> np.ndarray:
     """Bool (H, W) of the inspected picture's size. Raises AnomalystError for anything else."""
-    record = row.record or {}
-    wide, high = record["width_px"], record["height_px"]
+    high, wide = row.size_hw
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.size != (wide, high):

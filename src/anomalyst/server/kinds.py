@@ -4,17 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from anomalyst.errors import AnomalystError
-from anomalyst.io.masks import unpacked
+from anomalyst.io.masks import union_of
 from anomalyst.product_index import product_folder, read_record
 from anomalyst.server.errors import Conflict
 from anomalyst.server.jobs.tasks import LearnKinds, NamedDefect
 from anomalyst.server.records.documents import as_png
-from anomalyst.server.records.drawn import Drawn
-from anomalyst.server.records.judged import Said, by_picture, judgements, not_undone
-from anomalyst.server.records.standing import mask_of, standing_defects
+from anomalyst.server.records.drawn import Drawn, Said, mask_of
+from anomalyst.server.records.judged import judgements
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import CorrectionRow
 
@@ -74,16 +71,14 @@ def known_kinds(service: Service, product: str) -> dict[str, Any]:
 
 def named_defects(service: Service, product: str) -> tuple[NamedDefect, ...]:
     """The defects that people drew and named on pictures called spoiled: one a picture and kind."""
-    spoiled = {one.picture for one in judgements(service.store, product).spoiled}
     found = []
-    for (_, picture), said in by_picture(not_undone(service.store, product)).items():
-        if picture not in spoiled:
-            continue
+    for one in judgements(service.store, product).spoiled:
         of_kind: dict[str, list[Said]] = defaultdict(list)
-        for pair in standing_defects(said):
+        for pair in one.defects:
             if label := " ".join(Drawn.of(pair[0].detail).label.lower().split()):
                 of_kind[label].append(pair)
-        found += [one for some in of_kind.items() if (one := _named(service, *some)) is not None]
+        named = (_named(service, *some) for some in of_kind.items())
+        found += [each for each in named if each is not None]
     return tuple(found)
 
 
@@ -91,14 +86,14 @@ def _named(service: Service, label: str, said: list[Said]) -> NamedDefect | None
     """The union of what people drew of one kind; None where it is no longer kept."""
     pictures = service.pictures
     try:
-        masks = [unpacked(mask_of(row, seen, pictures)) for row, seen in said]
+        mask = union_of([mask_of(row, seen, pictures) for row, seen in said])
         image = pictures.existing(said[0][1].picture)
     except AnomalystError:
         return None
     return NamedDefect(
         image=image,
         name=said[0][1].name,
-        mask=pictures.path(pictures.keep(as_png(np.logical_or.reduce(masks)), ".png")),
+        mask=pictures.path(pictures.keep(as_png(mask), ".png")),
         label=label,
         corrections=tuple(row.id for row, _ in said),
     )

@@ -2,17 +2,14 @@
 
 from typing import Any
 
-import numpy as np
-
 from anomalyst.errors import AnomalystError
-from anomalyst.io.geometry import Box, FloatBox, resize
+from anomalyst.io.geometry import Box, FloatBox
 from anomalyst.io.masks import unpacked
-from anomalyst.io.pictures import encoded, open_picture
-from anomalyst.report.overlay import shown_size
+from anomalyst.io.pictures import encoded
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import NotFound
 from anomalyst.server.jobs.tasks import Segment
-from anomalyst.server.records.documents import drawing
+from anomalyst.server.records.documents import shown_picture
 from anomalyst.server.records.drawn import Drawn, drawn_masks
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
@@ -32,13 +29,8 @@ class Masking:
     def view(self, id: str, box: Box | None) -> bytes:
         """A JPEG of the inspected picture, or of a part of it, at most `VIEW_PX` on a side."""
         row = self._row(id)
-        x0, y0, x1, y1 = self._view(row, box) or (0, 0, *_size_hw(row)[::-1])
-        with drawing:
-            picture = open_picture(self.service.pictures.existing(row.picture))
-            part = np.ascontiguousarray(picture[y0:y1, x0:x1])
-            return encoded(
-                resize(part, shown_size(part.shape[:2], VIEW_PX)), ".jpg", quality=JPEG_QUALITY
-            )
+        part = shown_picture(row, self.service.pictures, VIEW_PX, self._view(row, box))
+        return encoded(part, ".jpg", quality=JPEG_QUALITY)
 
     def segment(
         self,
@@ -87,9 +79,8 @@ class Masking:
     def _row(self, id: str) -> InspectionRow:
         """An inspection of a photograph that is done, and whose picture is still there."""
         row = self.service.done_row(id)
-        sense = (row.record or {}).get("sense", "image")
-        if sense != "image":
-            raise AnomalystError(f"masks are drawn on photographs; {row.name} is {sense}.")
+        if row.sense != "image":
+            raise AnomalystError(f"masks are drawn on photographs; {row.name} is {row.sense}.")
         if row.picture not in self.service.pictures:
             raise NotFound(
                 f"the picture of inspection {id} is no longer kept, so no mask can be drawn on it; "
@@ -99,7 +90,7 @@ class Masking:
 
     def _view(self, row: InspectionRow, view: Box | None) -> Box | None:
         """The view, None for the whole picture. Raises AnomalystError for one that is not on it."""
-        height, width = _size_hw(row)
+        height, width = row.size_hw
         if view is None or view == (0, 0, width, height):
             return None
         x0, y0, x1, y1 = view
@@ -112,15 +103,10 @@ class Masking:
         return view
 
 
-def _size_hw(row: InspectionRow) -> tuple[int, int]:
-    record = row.record or {}
-    return record["height_px"], record["width_px"]
-
-
 def _check_size(mask: Mask, row: InspectionRow) -> None:
     """Before it is unpacked: run lengths of a few letters may claim any size."""
-    if mask.size_hw != _size_hw(row):
-        height, width = _size_hw(row)
+    if mask.size_hw != row.size_hw:
+        height, width = row.size_hw
         raise AnomalystError(
             f"the mask is {mask.size_hw[1]} x {mask.size_hw[0]} pixels, the picture {width} x "
             f"{height}; they must be equal."

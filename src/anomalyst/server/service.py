@@ -73,9 +73,7 @@ class Service:
         Returns how many inspections that are.
         """
         wanted = Filter(state="queued", owner=self.owner)
-        found: list[InspectionRow] = []
-        while rows := self.store.history(wanted, before=found[-1].id if found else None, limit=500):
-            found += rows
+        found = list(self.store.every_inspection(wanted))
         for row in reversed(found):
             self.in_flight.start(row, on_done)
         return len(found)
@@ -297,9 +295,8 @@ class Service:
 
     def asking(self, row: InspectionRow, question: str, turns: Sequence[TurnRow]) -> dict[str, Any]:
         """What a task needs to answer a question about an inspection, asked after some turns."""
-        sense = (row.record or {}).get("sense", "image")
-        if sense != "image":
-            raise AnomalystError(f"questions are about photographs; {row.name} is {sense}.")
+        if row.sense != "image":
+            raise AnomalystError(f"questions are about photographs; {row.name} is {row.sense}.")
         return {
             "question": checked_question(question),
             "record": row.record or {},

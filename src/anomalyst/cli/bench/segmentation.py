@@ -38,6 +38,7 @@ def segment(
     from anomalyst.datasets.reading import read_categories
     from anomalyst.evaluation.benchmarks import segmentation as bench
     from anomalyst.evaluation.reports.tables import markdown_table
+    from anomalyst.inspection.refining import BELIEVED
     from anomalyst.inspector import Inspector
     from anomalyst.segmentation.loading import load_segmenter
 
@@ -76,7 +77,7 @@ def segment(
                 table.append((name, one.pictures, "as the map", "", *_percent(*one.before, before)))
                 for belief, (fit, edge) in one.after.items():
                     share = f"{100 * one.replaced[belief]:.0f} %"
-                    said = after if belief == bench.BELIEVED else float("nan")
+                    said = after if belief == BELIEVED else float("nan")
                     row = (name, one.pictures, f"{belief:g}", share, *_percent(fit, edge, said))
                     table.append(row)
             heads = ["pictures", "n", "believed from", "crisp", "IoU", "boundary F", "AUPRO 0.3"]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from anomalyst.datasets.exchange.drawn import (
+    IMAGES,
     Drawn,
     DrawnPicture,
     Exchanged,
@@ -23,20 +24,19 @@ from anomalyst.datasets.exchange.drawn import (
 )
 from anomalyst.datasets.exchange.outlines import (
     add_polygon,
-    box_of,
     checked_polygon,
     crosses_itself,
     outlines,
 )
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
-from anomalyst.io.masks import pack_counts, packed, unpacked
+from anomalyst.io.masks import mask_box, pack_counts, packed, unpacked
 from anomalyst.io.pictures import MAX_PIXELS
 from anomalyst.types import Mask
 from anomalyst.version import __version__
 
 Made = TypeVar("Made")
-FILE, PREDICTIONS, IMAGES = "annotations.json", "predictions.json", "images"
+FILE, PREDICTIONS = "annotations.json", "predictions.json"
 
 
 def write(
@@ -44,7 +44,6 @@ def write(
     pictures: Sequence[DrawnPicture],
     *,
     polygons: bool = False,
-    on_mask: Callable[[], None] = lambda: None,
 ) -> None:
     """Write the two files. Masks are RLE, or polygons where asked for and no mask has a hole.
 
@@ -63,7 +62,6 @@ def write(
                 annotations.append({"id": len(annotations) + 1, **entry, "by": one.by})
             else:
                 found.append(entry | {"score": round(one.score, 6)})
-            on_mask()
     held = {
         "info": {"description": "What people drew", "version": f"anomalyst {__version__}"},
         "images": [_image(number, one) for number, one in enumerate(pictures, start=1)],
@@ -88,7 +86,7 @@ def _image(number: int, one: DrawnPicture) -> dict[str, Any]:
 
 def _shape(one: Drawn, polygons: bool) -> dict[str, Any]:
     mask = unpacked(one.mask)
-    x0, y0, x1, y1 = box_of(mask)
+    x0, y0, x1, y1 = mask_box(mask)
     outer = outlines(mask) if polygons and mask.any() else None
     return {
         "segmentation": one.mask.as_dict()

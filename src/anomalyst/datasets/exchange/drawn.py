@@ -19,6 +19,7 @@ from anomalyst.io.pictures import MAX_PIXELS
 from anomalyst.types import Mask
 
 What = Literal["defect", "part"]
+IMAGES = "images"  # the folder of the pictures' copies
 NAME_LONGEST = 60  # characters of a picture's own name in the name of its copy
 DIGITS = 12  # of its SHA-256, in the same
 
@@ -93,8 +94,8 @@ def joined(drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:
     return (*together.values(), *found)
 
 
-def copied(one: DrawnPicture, target: Path) -> bool:
-    """Copy a picture's file, unless its copy is there; returns whether it had to be.
+def copied(one: DrawnPicture, target: Path) -> None:
+    """Copy a picture's file, unless its copy is there.
 
     Raises PictureError where the file is gone, AnomalystError where the disk refuses.
     """
@@ -102,10 +103,9 @@ def copied(one: DrawnPicture, target: Path) -> bool:
         raise PictureError(one.name, "the picture is no longer kept; it is left out.")
     with disk_told(target):
         if target.is_file() and target.stat().st_size == one.file.stat().st_size:
-            return False
+            return
     with written_whole(target) as part:
         shutil.copyfile(one.file, part)
-    return True
 
 
 def content_name(path: Path) -> str:

@@ -7,7 +7,7 @@ percents of the picture's sides.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -17,6 +17,7 @@ import numpy as np
 
 from anomalyst.datasets.exchange.brush import brush_mask, brush_rle
 from anomalyst.datasets.exchange.drawn import (
+    IMAGES,
     Drawn,
     DrawnPicture,
     Exchanged,
@@ -28,17 +29,16 @@ from anomalyst.datasets.exchange.drawn import (
 )
 from anomalyst.datasets.exchange.outlines import (
     add_polygon,
-    box_of,
     checked_polygon,
     crosses_itself,
     outlines,
 )
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
-from anomalyst.io.masks import packed, unpacked
+from anomalyst.io.masks import mask_box, packed, unpacked
 from anomalyst.version import __version__
 
-FILE, LABELS, IMAGES = "tasks.json", "labels.xml", "images"
+FILE, LABELS = "tasks.json", "labels.xml"
 LOCAL = "/data/local-files/?d="  # how Label Studio serves files of its local storage
 SHAPES = ("rectangle", "polygon", "brush")
 NO_SHAPES = frozenset(
@@ -53,7 +53,6 @@ def write(
     pictures: Sequence[DrawnPicture],
     *,
     polygons: bool = False,
-    on_mask: Callable[[], None] = lambda: None,
 ) -> None:
     """Write tasks and labels. A mask that fills its box is a rectangle, any other brush strokes,
     or polygons where asked for and it has no hole.
@@ -81,7 +80,6 @@ def write(
                 {"model_version": f"anomalyst {__version__}", "score": score, "result": results}
             ]
         tasks.append(task)
-        on_mask()
     kinds = sorted({one.kind for picture in pictures for one in picture.drawn})
     write_text(folder / LABELS, _labels(kinds))
     write_text(folder / FILE, json.dumps(tasks))
@@ -104,7 +102,7 @@ def _shapes(one: Drawn, polygons: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     if not mask.any():
         return
     height, width = mask.shape
-    x0, y0, x1, y1 = box_of(mask)
+    x0, y0, x1, y1 = mask_box(mask)
     outer = outlines(mask) if polygons else None
     if mask[y0:y1, x0:x1].all():
         corner = {"x": 100 * x0 / width, "y": 100 * y0 / height}

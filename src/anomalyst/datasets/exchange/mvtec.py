@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from anomalyst.datasets.exchange.drawn import (
     Drawn,
     DrawnPicture,
@@ -22,7 +20,7 @@ from anomalyst.datasets.layouts import mvtec
 from anomalyst.datasets.tables import read_csv
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import disk_told, write_bytes, write_csv
-from anomalyst.io.masks import packed, unpacked
+from anomalyst.io.masks import packed, union_of, unpacked
 from anomalyst.io.pictures import encoded, open_mask, open_picture
 
 INDEX = "index.csv"
@@ -83,10 +81,7 @@ def _mask_place(folder: Path, place: str) -> Path:
 
 
 def _write_mask(path: Path, one: DrawnPicture) -> None:
-    whole = np.zeros(one.size_hw, bool)
-    for d in _defects(one):
-        whole |= unpacked(d.mask)
-    data = encoded(whole)
+    data = encoded(union_of([d.mask for d in _defects(one)]))
     with disk_told(path):
         if path.is_file() and path.read_bytes() == data:
             return

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.geometry import Box
+from anomalyst.io.polygons import covered_by, side_of
 
 MOST_POINTS = 20_000
 SLACK_PX = 1.0  # by which an outline may be simplified
@@ -50,8 +50,8 @@ def crosses_itself(points: np.ndarray) -> bool:
     start, stop = points.astype(np.float64), np.roll(points, -1, axis=0).astype(np.float64)
     for first in range(0, len(points), 512):  # (512, n) at a time
         a, b = start[first : first + 512, None], stop[first : first + 512, None]
-        apart = _side(a, b, start) * _side(a, b, stop) < 0
-        if (apart & (_side(start, stop, a) * _side(start, stop, b) < 0)).any():
+        apart = side_of(a, b, start) * side_of(a, b, stop) < 0
+        if (apart & (side_of(start, stop, a) * side_of(start, stop, b) < 0)).any():
             return True
     return False
 
@@ -63,34 +63,6 @@ def add_polygon(mask: np.ndarray, points: np.ndarray) -> None:
     """
     inside, (x0, y0, x1, y1) = covered_by(points, (mask.shape[0], mask.shape[1]))
     mask[y0:y1, x0:x1] |= inside
-
-
-def covered_by(points: np.ndarray, size_hw: tuple[int, int]) -> tuple[np.ndarray, Box]:
-    """The pixels that a polygon covers, bool (h, w), and the box of the picture they lie in."""
-    height, width = size_hw
-    low, high = points.min(axis=0), points.max(axis=0)
-    x0, y0 = (int(v) for v in np.clip(np.floor(low), 0, (width, height)))
-    x1, y1 = (int(v) for v in np.clip(np.ceil(high), (x0, y0), (width, height)))
-    start, stop = points - (x0, y0), np.roll(points, -1, axis=0) - (x0, y0)
-    flips = np.zeros((y1 - y0, x1 - x0 + 1), np.int32)
-    # The rows whose centre lies between an edge's ends, each end counted once.
-    ends = np.clip(np.ceil(np.stack([start[:, 1], stop[:, 1]]) - 0.5), 0, y1 - y0).astype(int)
-    first, count = ends.min(axis=0), np.abs(ends[1] - ends[0])
-    edge = np.repeat(np.arange(len(points)), count)
-    begin = np.repeat(np.cumsum(count) - count, count)
-    row = first[edge] + np.arange(len(edge)) - begin
-    slope = (stop - start)[edge]
-    x = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope[:, 0] / slope[:, 1]
-    np.add.at(flips, (row, np.clip(np.ceil(x - 0.5), 0, x1 - x0).astype(int)), 1)
-    return np.cumsum(flips, axis=1)[:, :-1] % 2 == 1, (x0, y0, x1, y1)
-
-
-def box_of(mask: np.ndarray) -> Box:
-    """The smallest box around what is set in a mask; all 0 where nothing is."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        return 0, 0, 0, 0
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _loops(mask: np.ndarray) -> list[np.ndarray]:
@@ -147,9 +119,3 @@ def _area(loop: np.ndarray) -> float:
     """Twice the area; below 0 around a hole."""
     after = np.roll(loop, -1, axis=0)
     return float((loop[:, 0] * after[:, 1] - after[:, 0] * loop[:, 1]).sum())
-
-
-def _side(a: np.ndarray, b: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Above 0 on one side of the line from a to b, below on the other."""
-    along, off = b - a, point - a
-    return np.sign(along[..., 0] * off[..., 1] - along[..., 1] * off[..., 0])

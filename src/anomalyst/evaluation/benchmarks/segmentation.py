@@ -13,10 +13,14 @@ from scipy import ndimage
 from anomalyst.datasets.splits import k_shot
 from anomalyst.errors import PictureError
 from anomalyst.evaluation.metrics import pixel_metrics
-from anomalyst.inspection.refining import BELIEVED as BELIEVED
-from anomalyst.inspection.refining import masks_of, refined, view_of
+from anomalyst.inspection.refining import (
+    believed_of,
+    masks_of,
+    proposed,
+    view_of,
+)
 from anomalyst.inspector import Inspector
-from anomalyst.io.masks import mask_iou
+from anomalyst.io.masks import mask_box, mask_iou
 from anomalyst.io.pictures import open_mask, open_picture
 from anomalyst.product import UNNAMED
 from anomalyst.segmentation.prompts import Point, Prompt, Segmenter
@@ -77,9 +81,7 @@ def next_click(said: np.ndarray, truth: np.ndarray) -> tuple[Point, bool] | None
 def click_curve(segmenter: Segmenter, target: Target) -> dict[int, float]:
     """IoU after each number of clicks in `CLICKS`, the thing looked at closely."""
     truth = target.mask
-    ys, xs = np.nonzero(truth)
-    box = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
-    look = segmenter.look(target.picture, view_of(box, truth.shape))
+    look = segmenter.look(target.picture, view_of(mask_box(truth), truth.shape))
     said, points, kinds = np.zeros_like(truth), [], []
     known: np.ndarray | None = None
     curve = {}
@@ -201,19 +203,23 @@ def refinement(
 ) -> Refinement:
     """What masks of a segmenter change, by the least predicted IoU from which one is believed."""
     found = Refinement()
-    shown = [one for one in inspected if one.regions and one.truth.any()]
+    drafts = [proposed(one.regions, one.picture, one.heat, segmenter) for one in inspected]
+    shown = [index for index, one in enumerate(inspected) if one.regions and one.truth.any()]
+    defective = [inspected[index] for index in shown]
     found.pictures = len(shown)
-    found.before = _fit(shown, [one.regions for one in shown])
+    found.before = _fit(defective, [one.regions for one in defective])
     for belief in beliefs:
-        sharper = [refined(one.regions, one.picture, one.heat, segmenter, belief) for one in shown]
-        found.after[belief] = _fit(shown, sharper)
+        sharper = [
+            believed_of(drafts[index], inspected[index].truth.shape, belief) for index in shown
+        ]
+        found.after[belief] = _fit(defective, sharper)
         regions = [region for some in sharper for region in some]
         found.replaced[belief] = float(np.mean([r.mask is not None for r in regions]))
     maps = [one.heat for one in inspected]
     masks = [one.truth for one in inspected]
     crisp = [
-        crisp_map(one.heat, refined(one.regions, one.picture, one.heat, segmenter), one.regions)
-        for one in inspected
+        crisp_map(one.heat, believed_of(some, one.truth.shape), one.regions)
+        for one, some in zip(inspected, drafts, strict=True)
     ]
     found.aupro = pixel_metrics(maps, masks).aupro_30, pixel_metrics(crisp, masks).aupro_30
     return found

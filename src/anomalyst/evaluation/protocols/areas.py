@@ -11,9 +11,8 @@ import numpy as np
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.areas import redrawn
 from anomalyst.io.areas import Areas, areas_from
-from anomalyst.io.masks import unpacked
 from anomalyst.io.pictures import open_picture
-from anomalyst.types import Inspection, Sample
+from anomalyst.types import Sample
 
 KEYS = {"picture", "areas"}
 
@@ -78,13 +77,13 @@ def _areas(one: Mapping[str, Any], size_hw: tuple[int, int]) -> Areas:
 
 
 def without_ignored(
-    sample: Sample, found: Inspection, mask: np.ndarray | None
+    sample: Sample, mask: np.ndarray | None, ignored: np.ndarray | None
 ) -> tuple[Sample, np.ndarray | None]:
-    """A sample and its truth, bool (H, W), less what is ignored on its picture.
+    """A sample and its truth, bool (H, W), less what is ignored on its picture, of the same shape.
 
     A picture whose defects all lie there is a normal one.
     """
-    if found.ignored is None or mask is None or not mask.any():
+    if ignored is None or mask is None or not mask.any():
         return sample, mask
-    left = mask & ~unpacked(found.ignored)
+    left = mask & ~ignored
     return (sample if left.any() else replace(sample, label="normal", defect=None)), left

@@ -45,7 +45,8 @@ class Tally:
         except PictureError as error:
             self.skip(error)
             return
-        sample, mask = without_ignored(sample, inspection, mask)
+        ignored = None if inspection.ignored is None else unpacked(inspection.ignored)
+        sample, mask = without_ignored(sample, mask, ignored)
         assert sample.label is not None
         self.rows.append(
             Row(
@@ -65,11 +66,11 @@ class Tally:
         if mask is not None:
             canvas_hw = canvas_for(inspection.size_hw, self._map_side_px)
             self._maps.append(resize(np.asarray(inspection.map, dtype=np.float32), canvas_hw))
-            ignored = np.zeros(canvas_hw, bool)
-            if inspection.ignored is not None:
-                ignored = resize(unpacked(inspection.ignored).astype(np.float32), canvas_hw) > 0.5
-            self._masks.append(shrink_mask(mask, canvas_hw) & ~ignored)
-            self._ignored.append(ignored)
+            left_out = np.zeros(canvas_hw, bool)
+            if ignored is not None:
+                left_out = resize(ignored.astype(np.float32), canvas_hw) > 0.5
+            self._masks.append(shrink_mask(mask, canvas_hw) & ~left_out)
+            self._ignored.append(left_out)
 
     def skip(self, error: PictureError) -> None:
         """List a picture or mask that cannot be used."""
@@ -82,7 +83,8 @@ class Tally:
         """
         labels = [int(row.label == "anomalous") for row in self.rows]
         image = image_metrics(labels, [row.score for row in self.rows])
-        pixel = pixel_metrics(self._maps, self._masks, self._ignored)
+        ignored = self._ignored if any(one.any() for one in self._ignored) else None
+        pixel = pixel_metrics(self._maps, self._masks, ignored)
         seconds = [row.seconds for row in self.rows]
         values = {
             **{f"image_{name}": value for name, value in asdict(image).items()},

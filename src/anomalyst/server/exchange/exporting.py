@@ -1,28 +1,34 @@
 """What people drew, and on request what was found, as a folder that labelling tools read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 
 from anomalyst.datasets.exchange import coco, label_studio, mvtec
-from anomalyst.datasets.exchange.drawn import Drawn, DrawnPicture, content_name, copied
+from anomalyst.datasets.exchange.drawn import (
+    IMAGES,
+    Drawn,
+    DrawnPicture,
+    content_name,
+    copied,
+)
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.masks import packed
 from anomalyst.product_index import product_names
+from anomalyst.server.exchange.forms import Form, check_form
 from anomalyst.server.records import products as taught
-from anomalyst.server.records.drawn import Drawn as Said
+from anomalyst.server.records.drawn import Drawn as HowDrawn
+from anomalyst.server.records.drawn import Said, mask_of
 from anomalyst.server.records.judged import by_picture, judgements, not_undone
-from anomalyst.server.records.standing import Painted, mask_of, standing
+from anomalyst.server.records.standing import standing
 from anomalyst.server.storage.filters import Filter
-from anomalyst.server.storage.store import PAGE_MOST, Store
+from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.types import Region
 
-Form = Literal["coco", "labelstudio", "mvtec"]
 Told = Callable[[int, int], None]
 
 
@@ -37,8 +43,7 @@ class Wanted:
     polygons: bool = False  # outlines in place of run lengths
 
     def __post_init__(self) -> None:
-        if self.form not in get_args(Form):
-            raise AnomalystError(f"--format {self.form}: is none of {', '.join(get_args(Form))}.")
+        check_form(self.form)
         if self.form == "mvtec" and (self.predictions or self.polygons):
             raise AnomalystError(
                 "--format mvtec holds masks as pictures of what people drew; --predictions and "
@@ -90,7 +95,7 @@ def _export(
     there = []
     for number, one in enumerate(pictures, start=1):
         try:
-            copied(one, folder / coco.IMAGES / one.copy_name)
+            copied(one, folder / IMAGES / one.copy_name)
             there.append(one)
         except PictureError as error:
             result.left.append(str(error))
@@ -120,19 +125,19 @@ def _drawn_pictures(
     return found
 
 
-def _recent(said: Sequence[Painted], wanted: Wanted) -> bool:
+def _recent(said: Sequence[Said], wanted: Wanted) -> bool:
     return wanted.since is None or any(
         row.created_at >= wanted.since.astimezone() for row, _ in said
     )
 
 
 def _picture(
-    store: Store, about: InspectionRow, held: Sequence[Painted], result: Exported
+    store: Store, about: InspectionRow, held: Sequence[Said], result: Exported
 ) -> DrawnPicture:
     """A picture with its masks; one that is no longer kept is left out, and said."""
     drawn = []
     for row, seen in reversed(held):
-        said = Said.of(row.detail)
+        said = HowDrawn.of(row.detail)
         try:
             mask = mask_of(row, seen, store.pictures)
         except AnomalystError as error:
@@ -144,11 +149,10 @@ def _picture(
 
 
 def _bare(store: Store, seen: InspectionRow) -> DrawnPicture:
-    record = seen.record or {}
     path = store.pictures.path(seen.picture)
     return DrawnPicture(
         name=seen.name,
-        size_hw=(record["height_px"], record["width_px"]),
+        size_hw=seen.size_hw,
         picture=seen.picture,
         file=path if path.exists() else None,
     )
@@ -160,13 +164,15 @@ def _with_found(
     """With the regions of each picture's newest inspection; also pictures nobody drew on."""
     pictures = {one.picture: one for one in drawn}
     seen_already = set()
-    for row in done_inspections(store, Filter(product=name, state="done", since=wanted.since)):
-        record = row.record or {}
-        if row.picture in seen_already or record.get("sense", "image") != "image":
+    for row in store.every_inspection(Filter(product=name, state="done", since=wanted.since)):
+        if row.picture in seen_already or row.sense != "image":
             continue
         seen_already.add(row.picture)
         one = pictures.get(row.picture) or _bare(store, row)
-        found = [_found(Region.from_dict(values), one.size_hw) for values in record["regions"]]
+        found = [
+            _found(Region.from_dict(values), one.size_hw)
+            for values in (row.record or {})["regions"]
+        ]
         if found or one.drawn:
             pictures[row.picture] = replace(one, drawn=(*one.drawn, *found))
     return list(pictures.values())
@@ -180,19 +186,11 @@ def _found(region: Region, size_hw: tuple[int, int]) -> Drawn:
     return Drawn(mask=mask, label=region.called or region.kind or "", score=region.peak)
 
 
-def done_inspections(store: Store, wanted: Filter) -> Iterator[InspectionRow]:
-    """All that are wanted, the newest first."""
-    before = None
-    while rows := store.history(wanted, before=before, limit=PAGE_MOST):
-        yield from rows
-        before = rows[-1].id
-
-
 def _write_mvtec(
     store: Store, products: Path, name: str, wanted: Wanted, result: Exported, told: Told
 ) -> None:
     """Good pictures that the product was taught with, and those that people judged."""
-    if not (judged := not_undone(store, name)):
+    if next(store.every_correction(name), None) is None:  # nobody said anything
         return
     train: list[DrawnPicture] = []
     if name in product_names(products):
@@ -204,14 +202,12 @@ def _write_mvtec(
         result.left.append(f"{name}: is no longer taught, so its train/good is empty.")
     known = [one.picture.partition(".")[0] for one in train]
     found = judgements(store, name, known=known)
-    said = {picture: some for (_, picture), some in by_picture(judged).items()}
     test = []
     for one in (*found.fine, *found.spoiled):
-        words = said[one.picture]
-        if not _recent(words, wanted):
+        if not _recent(one.said, wanted):
             continue
-        held = standing(words) if one.spoiled else []
-        picture = _picture(store, words[0][1], held, result)
+        held = standing(one.said) if one.spoiled else []
+        picture = _picture(store, one.said[0][1], held, result)
         if one.spoiled and not any(d.what == "defect" for d in picture.drawn):
             result.left.append(f"{one.name}: was called spoiled and nobody drew where.")
             continue

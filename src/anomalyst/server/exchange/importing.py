@@ -16,12 +16,13 @@ from anomalyst.datasets.exchange.drawn import (
     joined,
 )
 from anomalyst.errors import AnomalystError
-from anomalyst.io.masks import packed, unpacked
+from anomalyst.io.masks import packed, union_of, unpacked
 from anomalyst.server.corrections import Corrections
-from anomalyst.server.exchange.exporting import done_inspections
+from anomalyst.server.exchange.forms import check_form
 from anomalyst.server.records.drawn import Drawn as Said
+from anomalyst.server.records.drawn import mask_of
 from anomalyst.server.records.judged import by_picture, not_undone
-from anomalyst.server.records.standing import mask_of, standing, union_of
+from anomalyst.server.records.standing import standing
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
@@ -48,8 +49,7 @@ class Imported:
 
 def read(path: Path, form: str) -> Exchanged:
     """What a file or folder of a format holds. Raises AnomalystError."""
-    if form not in READERS:
-        raise AnomalystError(f"--format {form}: is none of {', '.join(READERS)}.")
+    check_form(form)
     if not path.exists():
         raise AnomalystError(f"{path}: there is no such file or folder.")
     return READERS[form](path)
@@ -147,7 +147,7 @@ class Inspected:
         self.store, self.product = store, product
         self.by_digest: dict[str, InspectionRow] = {}
         self.called: dict[str, set[str]] = defaultdict(set)  # name -> digests
-        for row in done_inspections(store, Filter(product=product, state="done")):
+        for row in store.every_inspection(Filter(product=product, state="done")):
             digest = row.picture.partition(".")[0]
             self.by_digest.setdefault(digest, row)  # the newest comes first
             self.called[_base(row.name)].add(digest)
@@ -160,9 +160,8 @@ class Inspected:
     def row_of(self, one: DrawnPicture) -> InspectionRow:
         """The newest inspection of a picture. Raises AnomalystError where there is none to use."""
         row = self.by_digest[self._digest(one)]
-        record = row.record or {}
-        size_hw = record["height_px"], record["width_px"]
-        if record.get("sense", "image") != "image":
+        size_hw = row.size_hw
+        if row.sense != "image":
             raise AnomalystError(f"{one.name}: is no photograph; masks are of photographs.")
         if one.size_hw != size_hw:
             raise AnomalystError(

@@ -1,6 +1,5 @@
 """The record's inspections as what may be found."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
@@ -10,7 +9,7 @@ from anomalyst.senses.space import SensedFile
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.finding.items import Item, LeftOut
 from anomalyst.server.storage.filters import Filter
-from anomalyst.server.storage.store import PAGE_MOST, Store
+from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
 
 
@@ -31,7 +30,7 @@ def record_items(store: Store, wanted: Filter, products: Path, left_out: LeftOut
     """Every sense of every inspection wanted that is done, the newest first."""
     known: dict[tuple[str, str], Sense | None] = {}
     found = []
-    for row in _rows(store, wanted):
+    for row in store.every_inspection(wanted):
         for sense, name in senses_of(row):
             if name not in store.pictures:
                 left_out.add(row.name, "its file is no longer kept.")
@@ -60,7 +59,7 @@ def record_items(store: Store, wanted: Filter, products: Path, left_out: LeftOut
 
 def senses_of(row: InspectionRow) -> list[tuple[str, str]]:
     """The senses of an inspected part, the leading one first, each with its file's name."""
-    lead = str((row.record or {}).get("sense", "image")).partition("+")[0]
+    lead = row.sense.partition("+")[0]
     return [(lead, row.picture), *(row.beside or {}).items()]
 
 
@@ -83,10 +82,3 @@ def reading_of(product: str, sense: str, products: Path) -> Sense | None:
     companion = folder / COMPANIONS / sense
     values = read_record(companion if companion.is_dir() else folder).get("sense")
     return sense_of(values, f"{folder}: sense") if values else None
-
-
-def _rows(store: Store, wanted: Filter) -> Iterator[InspectionRow]:
-    before = None
-    while rows := store.history(wanted, before=before, limit=PAGE_MOST):
-        yield from rows
-        before = rows[-1].id

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyst.errors import AnomalystError
-from anomalyst.io.areas import Areas, areas_from
+from anomalyst.io.areas import Areas, areas_from, refuse_senses
 from anomalyst.product_index import product_folder, product_senses, read_record
 
 
@@ -15,7 +14,9 @@ def areas_of(name: str, products: Path) -> dict[str, Any]:
     Raises UnknownProduct, and AnomalystError for a product that is judged by anything but
     photographs.
     """
-    size_hw, kept = _kept(name, products)
+    folder, record, size_hw = _on_photographs(name, products)
+    drawn = record.get("areas")
+    kept = Areas.load(drawn, folder) if drawn else None
     found = kept.as_dict() if kept else {"areas": []}
     return {
         "height_px": size_hw[0],
@@ -28,20 +29,17 @@ def areas_of(name: str, products: Path) -> dict[str, Any]:
 
 def checked_areas(name: str, products: Path, drawn: Sequence[dict[str, Any]]) -> list[str]:
     """The names of areas that somebody sent. Raises AnomalystError as `Areas` does."""
-    size_hw, _ = _kept(name, products)
+    _, _, size_hw = _on_photographs(name, products)
     found = Areas(size_hw=size_hw, drawn=areas_from(list(drawn), size_hw))
     return [area.name for area in found.drawn]
 
 
-def _kept(name: str, products: Path) -> tuple[tuple[int, int], Areas | None]:
+def _on_photographs(name: str, products: Path) -> tuple[Path, dict[str, Any], tuple[int, int]]:
+    """The product's folder, its record, and the size of the picture that areas are drawn on."""
     folder = product_folder(name, products)
     senses = product_senses(folder)
     if senses != ["image"]:
-        raise AnomalystError(
-            f"product {name!r} is judged by {' and '.join(senses)}; areas are for what is judged "
-            "by photographs alone."
-        )
+        refuse_senses(name, senses)
     record = read_record(folder)
     height, width = record["frame"]["size_hw"]
-    drawn = record.get("areas")
-    return (height, width), Areas.load(drawn, folder) if drawn else None
+    return folder, record, (height, width)

@@ -12,7 +12,7 @@ import numpy as np
 from anomalyst.detection.regions import region_level
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.refining import masks_of
-from anomalyst.io.geometry import resize
+from anomalyst.io.geometry import Box, resize
 from anomalyst.io.masks import unpacked
 from anomalyst.io.pictures import open_picture
 from anomalyst.report.hatching import hatch_layer, shrunk
@@ -25,7 +25,7 @@ PictureKind = Literal["heatmap", "overlay", "picture"]
 PNG_PX = 1600
 HATCH_PX = 1200
 # A picture of 100 megapixels takes some 700 MB while it is drawn: one at a time.
-drawing = threading.Lock()
+_drawing = threading.Lock()
 
 
 def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
@@ -37,10 +37,17 @@ def inspection_of(row: InspectionRow, pictures: Pictures) -> Inspection:
     return Inspection.from_dict(row.record, heat.astype(np.float32) / 255, {})
 
 
-def shown_picture(row: InspectionRow, pictures: Pictures, side_px: int) -> np.ndarray:
-    """The inspected picture or the drawing of a recording, RGB, at most `side_px` on a side."""
-    with drawing:
+def shown_picture(
+    row: InspectionRow, pictures: Pictures, side_px: int, box: Box | None = None
+) -> np.ndarray:
+    """The inspected picture or the drawing of a recording, RGB, at most `side_px` on a side.
+
+    `box`: a part of it alone.
+    """
+    with _drawing:
         picture = open_picture(pictures.existing(shown_name(row)))
+        if box is not None:
+            picture = np.ascontiguousarray(picture[box[1] : box[3], box[0] : box[2]])
         return resize(picture, shown_size(picture.shape[:2], side_px))
 
 

@@ -11,10 +11,12 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.masks import packed, unpacked
 from anomalyst.io.pictures import open_mask, shrink_mask
 from anomalyst.report.overlay import shown_size
+from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 from anomalyst.types import Mask
 
+Said = tuple[CorrectionRow, InspectionRow]  # what was said, and of what
 What = Literal["defect", "part"]
 Tool = Literal["click", "box", "brush", "eraser", "region"]
 # As in ui/masks/editor.js; RGB, and of 255 how much of a mask's inside is seen.
@@ -70,7 +72,14 @@ def drawn_masks(store: Store, seen: InspectionRow) -> list[tuple[CorrectionRow, 
     """
     said = [one for one in store.corrections(inspection=seen.id) if one.kind == "mask"]
     kept = [one for one in reversed(said) if one.undone_at is None]
-    return [(one, _mask(one, seen, store)) for one in kept]
+    return [
+        (one, mask_of(one, seen, store.pictures) if _is_kept(one, store.pictures) else None)
+        for one in kept
+    ]
+
+
+def _is_kept(one: CorrectionRow, pictures: Pictures) -> bool:
+    return "rle" in one.detail or one.detail["mask"] in pictures
 
 
 def drawn_layer(store: Store, seen: InspectionRow, side_px: int) -> np.ndarray | None:
@@ -98,12 +107,9 @@ def labels_of(store: Store, product: str) -> list[str]:
     return list(dict.fromkeys(label for label in called if label))
 
 
-def _mask(one: CorrectionRow, seen: InspectionRow, store: Store) -> Mask | None:
-    if "rle" in one.detail:
-        return Mask.from_dict(one.detail["rle"])
-    name, record = one.detail["mask"], seen.record or {}
-    if name not in store.pictures:
-        return None
+def mask_of(row: CorrectionRow, seen: InspectionRow, pictures: Pictures) -> Mask:
+    """What a correction painted. Raises AnomalystError where it is no longer kept."""
+    if "rle" in row.detail:
+        return Mask.from_dict(row.detail["rle"])
     # Painted before run lengths were kept beside the file.
-    size_hw = record["height_px"], record["width_px"]
-    return packed(open_mask(store.pictures.path(name), size_hw))
+    return packed(open_mask(pictures.existing(row.detail["mask"]), seen.size_hw))

@@ -13,13 +13,12 @@ import numpy as np
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.metrics import auroc, pixel_metrics
 from anomalyst.io.geometry import resize
-from anomalyst.io.masks import mask_iou
+from anomalyst.io.masks import mask_iou, union_of
 from anomalyst.io.pictures import shrink_mask
 from anomalyst.report.overlay import shown_size
-from anomalyst.server.exchange.exporting import done_inspections
-from anomalyst.server.records.drawn import shows_defect
-from anomalyst.server.records.judged import Judged, Said, by_picture, judgements, not_undone
-from anomalyst.server.records.standing import mask_of, standing, standing_defects, union_of
+from anomalyst.server.records.drawn import Said, mask_of, shows_defect
+from anomalyst.server.records.judged import Judged, by_picture, judgements, not_undone
+from anomalyst.server.records.standing import standing
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
@@ -81,11 +80,11 @@ class _Compared:
     masks: list[np.ndarray] = field(default_factory=list)
     people: Counter[str] = field(default_factory=Counter)
 
-    def add(self, store: Store, row: InspectionRow, one: Judged, said: Sequence[Said]) -> None:
+    def add(self, store: Store, row: InspectionRow, one: Judged) -> None:
         """One judged picture, as an inspection of it saw it."""
         self.labels.append(int(one.spoiled))
         self.scores.append(float(row.score or 0.0))
-        drawn = standing_defects(said) if one.spoiled else []
+        drawn = one.defects
         if one.spoiled and not drawn:
             return
         try:
@@ -99,15 +98,14 @@ class _Compared:
 
 
 def _of_product(store: Store, name: str, told: Told) -> Figures | None:
-    words = {picture: said for (_, picture), said in by_picture(not_undone(store, name)).items()}
     judged = judgements(store, name)
     both = [*judged.spoiled, *judged.fine]
     if not both:
         return None
     compared = _Compared(Counter({why: len(names) for why, names in judged.passed.items()}))
-    rows = _before_words(store, name, words)
+    rows = _before_words(store, name, both)
     for number, one in enumerate(both, start=1):
-        compared.add(store, rows[one.picture], one, words[one.picture])
+        compared.add(store, rows[one.picture], one)
         told(number, len(both))
     pixels = pixel_metrics(compared.maps, compared.masks)
     return Figures(
@@ -125,17 +123,16 @@ def _of_product(store: Store, name: str, told: Told) -> Figures | None:
     )
 
 
-def _before_words(
-    store: Store, name: str, words: Mapping[str, Sequence[Said]]
-) -> dict[str, InspectionRow]:
+def _before_words(store: Store, name: str, judged: Sequence[Judged]) -> dict[str, InspectionRow]:
     """Of each picture, its last inspection before anybody said anything of it."""
-    first = {picture: min(row.created_at for row, _ in said) for picture, said in words.items()}
-    # Where a clock was set back there is none: then the first that was spoken of.
-    found = {picture: min((seen for _, seen in said), key=_id) for picture, said in words.items()}
-    for row in reversed(list(done_inspections(store, Filter(product=name, state="done")))):
+    first = {one.picture: min(row.created_at for row, _ in one.said) for one in judged}
+    last: dict[str, InspectionRow] = {}
+    for row in store.every_inspection(Filter(product=name, state="done")):
         if row.picture in first and row.done_at and row.done_at <= first[row.picture]:
-            found[row.picture] = row
-    return found
+            last.setdefault(row.picture, row)  # the newest comes first
+    # Where a clock was set back there is none: then the first that was spoken of.
+    spoken = {one.picture: min((seen for _, seen in one.said), key=_id) for one in judged}
+    return spoken | last
 
 
 def _id(row: InspectionRow) -> str:

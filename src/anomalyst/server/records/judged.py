@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from anomalyst.server.records.drawn import shows_defect
+from anomalyst.server.records.drawn import Said, shows_defect
 from anomalyst.server.records.standing import standing_defects
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
@@ -14,7 +14,6 @@ DISAGREE = "people disagree"
 GONE = "the picture is no longer kept"
 COMPARED = "learnt already: 'This is fine' made it a picture to compare with"
 TAUGHT = "taught already, as a good picture or as a defect"
-Said = tuple[CorrectionRow, InspectionRow]
 Opinion = tuple[CorrectionRow, bool]  # and whether it calls the picture spoiled
 
 
@@ -25,7 +24,17 @@ class Judged:
     picture: str  # name in the pictures' folder
     name: str  # what its sender calls it
     spoiled: bool
-    masks: tuple[str, ...] = ()  # of a spoiled one: the defects that people drew, newest first
+    said: tuple[Said, ...] = ()  # all that was said of it and not undone, the newest first
+
+    @property
+    def defects(self) -> list[Said]:
+        """Of a spoiled picture: the defects that people drew and that hold, the newest first."""
+        return standing_defects(self.said) if self.spoiled else []
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """Their files, each once."""
+        return tuple(dict.fromkeys(row.detail["mask"] for row, _ in self.defects))
 
 
 @dataclass(slots=True)
@@ -144,7 +153,9 @@ def _judged(said: Sequence[Said]) -> Judged | None:
     words = next((pair for pair in said if opinion(*pair) is not None), None)
     if words is None:
         return None
-    spoiled = bool(opinion(*words))
-    painted = standing_defects(said) if spoiled else []
-    masks = tuple(dict.fromkeys(row.detail["mask"] for row, _ in painted))
-    return Judged(picture=words[1].picture, name=words[1].name, spoiled=spoiled, masks=masks)
+    return Judged(
+        picture=words[1].picture,
+        name=words[1].name,
+        spoiled=bool(opinion(*words)),
+        said=tuple(said),
+    )

@@ -2,11 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from anomalyst.server.storage.filters import Filter
-from anomalyst.server.storage.store import PAGE_MOST, Store
+from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
 
 COLUMNS = (
@@ -18,15 +17,8 @@ MEDIA_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
 def listing(store: Store, wanted: Filter, form: Literal["csv", "parquet"]) -> tuple[bytes, str]:
     """The inspections wanted, the newest first, and the media type of the file."""
-    rows = [_cells(row) for row in _all(store, wanted)]
+    rows = [_cells(row) for row in store.every_inspection(wanted)]
     return (_csv(rows) if form == "csv" else _parquet(rows)), MEDIA_TYPES[form]
-
-
-def _all(store: Store, wanted: Filter) -> Iterator[InspectionRow]:
-    before = None
-    while rows := store.history(wanted, before=before, limit=PAGE_MOST):
-        yield from rows
-        before = rows[-1].id
 
 
 def _cells(row: InspectionRow) -> dict[str, Any]:

@@ -213,6 +213,13 @@ class Store:
             yield from rows
             last = rows[-1].id
 
+    def every_inspection(self, wanted: Filter) -> Iterator[InspectionRow]:
+        """All that are wanted, the newest first."""
+        before: str | None = None
+        while rows := self.history(wanted, before=before, limit=PAGE_MOST):
+            yield from rows
+            before = rows[-1].id
+
     def corrections(
         self, *, inspection: str | None = None, product: str | None = None, limit: int = PAGE_MOST
     ) -> list[CorrectionRow]:

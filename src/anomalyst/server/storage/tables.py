@@ -80,6 +80,17 @@ class InspectionRow(Numbered):
     reviewed: Mapped[str | None]  # right, wrong
     alarm: Mapped[str | None]  # the drift that this inspection revealed
 
+    @property
+    def sense(self) -> str:
+        """What was inspected: "image", another sense, or several joined by +."""
+        return str((self.record or {}).get("sense", "image"))
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the picture, of an inspection that is done."""
+        record = self.record or {}
+        return record["height_px"], record["width_px"]
+
 
 class TurnRow(Numbered):
     """One question and its answer."""

@@ -156,7 +156,9 @@ def _measured(
         hooked.until(1 + 2 * windows)
         watch.ended.set()
         running.join()
-        rows = [row for row in _all(watch) if row.state == "done"]
+        rows = [
+            row for row in watch.service.store.every_inspection(Filter()) if row.state == "done"
+        ]
         watch.close()
     if isinstance(feed, MqttFeed):
         feed.close()
@@ -170,13 +172,6 @@ def _measured(
         kept=len(rows),
         different=len({row.name for row in rows}),
     )
-
-
-def _all(watch: Watch) -> Iterator[InspectionRow]:
-    before: str | None = None
-    while rows := watch.service.store.history(Filter(), before=before, limit=500):
-        yield from rows
-        before = rows[-1].id
 
 
 @contextmanager

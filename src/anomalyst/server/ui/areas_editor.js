@@ -264,15 +264,11 @@
     }
   }
 
-  const begin = () => document.querySelectorAll(".an-areas:not([data-ready])").forEach((root) => {
+  window.anomalyst = window.anomalyst || {};
+  window.anomalyst.attachAreas = (element) => {
+    const root = element.querySelector(".an-areas:not([data-ready])");
+    if (!root) return;
     root.dataset.ready = "yes";
     new Editor(root);
-  });
-  const watch = () => {
-    begin();
-    new MutationObserver(begin).observe(document.body, { childList: true, subtree: true });
   };
-  // The page may be whole before its scripts are read.
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", watch);
-  else watch();
 })();

@@ -14,7 +14,10 @@ from anomalyst.server.ui.context import Bench, shows_errors
 
 DRAWN_PX = 1200
 # What the editor (areas_editor.js) hands over when it is saved.
-SAVE_JS = """
+ATTACH_JS = """
+const attach = () => anomalyst.attachAreas(element);
+attach();
+watch('value', attach);
 element.addEventListener('areas-save', (event) => trigger('select', event.detail));
 """
 
@@ -25,7 +28,7 @@ class AreasSection:
     def __init__(self, bench: Bench, chosen: gr.Dropdown):
         self.bench, self.chosen = bench, chosen
         with gr.Accordion("Areas that count", open=False, elem_id="product-areas-open"):
-            self.editor = gr.HTML(elem_id="product-areas", js_on_load=SAVE_JS)
+            self.editor = gr.HTML(elem_id="product-areas", js_on_load=ATTACH_JS)
 
     @shows_errors
     def show(self, name: str | None) -> str:

@@ -140,7 +140,7 @@ class InspectPage:
     @shows_errors
     def compare(self, id: str | None, picked: gr.EventData) -> str:
         row = self.bench.service.store.inspection(str(id))
-        if (row.record or {}).get("sense", "image") not in PICTURES:
+        if row.sense not in PICTURES:
             return ""  # places of recordings, and of several senses, have no such likeness
         return pieces.likeness(self.bench.service, row, int(picked.region))
 

@@ -199,7 +199,9 @@ class SegmentTask(Task):
             places, kinds, logits = as_region(anomaly_map(truth))
             return PromptTokens(places, kinds, logits)
         at = random_click(solid)[:, None]
-        return PromptTokens(torch.cat([at, nowhere], 1), torch.cat([nothing * 0 + 1, nothing], 1))
+        return PromptTokens(
+            torch.cat([at, nowhere], 1), torch.cat([torch.full_like(nothing, ON), nothing], 1)
+        )
 
     def _round(
         self, seen: Encoded, prompts: PromptTokens, truth: Tensor, *, several: bool
