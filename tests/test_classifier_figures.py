@@ -210,6 +210,7 @@ def test_static_8_bit_of_a_network_torch_cannot_trace_goes_layer_by_layer():
             self.layer = nn.Linear(4, 4)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.to(self.layer.weight.dtype)
             return self.layer(x) if x.sum() > 0 else -self.layer(-x)
 
     torch.manual_seed(0)

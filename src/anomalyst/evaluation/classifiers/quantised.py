@@ -60,13 +60,13 @@ def static(network: nn.Module, examples: Tensor) -> Quantised:
         # Tracing fails in as many ways as there are networks.
         with suppress(Exception):
             return Quantised(
-                _traced(network, examples), f"{heavy} convolutions and dense layers 8 bit, joined"
+                _traced(network, examples), f"convolutions and dense layers ({heavy}) 8 bit, joined"
             )
         try:
             made = _layer_by_layer(network, examples)
         except (RuntimeError, AttributeError, NotImplementedError, TypeError) as error:
             raise AnomalystError(_refusal(error)) from error
-    return Quantised(made, f"{heavy} convolutions and dense layers 8 bit, float32 between them")
+    return Quantised(made, f"convolutions and dense layers ({heavy}) 8 bit, float32 between them")
 
 
 def _traced(network: nn.Module, examples: Tensor) -> nn.Module:
@@ -90,7 +90,10 @@ def _layer_by_layer(network: nn.Module, examples: Tensor) -> nn.Module:
     for name, layer in list(made.named_modules()):
         if type(layer) in HEAVY:
             layer.qconfig = config
-            made.set_submodule(name, ao.QuantWrapper(layer))
+            between = ao.QuantWrapper(layer)
+            # Some networks ask a layer's weight which format it takes: float32, as before.
+            between.weight = torch.empty(0)
+            made.set_submodule(name, between)
     made = ao.prepare(made)
     made(examples)
     made = ao.convert(made)
