@@ -44,7 +44,7 @@ def networks(
 
     Example: anomalyst study networks sets/lenses params=0.3M size=64 steps=400 --groups scratch
 
-    Example: anomalyst study networks sets/lenses --only 0 & anomalyst study networks sets/lenses --only 1
+    Example: anomalyst study networks sets/lenses --only 0 (and --only 1 in another terminal)
     """
     needs("train", "matplotlib", "psutil")
     from anomalyst.training.studies.networks.page import write_networks_page

@@ -52,9 +52,7 @@ def _best(results: Results) -> Iterator[str]:
 
 
 def _vit_against_cnn(results: Results) -> Iterator[str]:
-    vit, cnn = (
-        results.best("scratch", networks=names) for names in (TRANSFORMERS, CNNS)
-    )
+    vit, cnn = (results.best("scratch", networks=names) for names in (TRANSFORMERS, CNNS))
     yield (
         f"From labels alone the plain ViT's AUROC less that of the best CNN, {cnn}, is "
         f"{comparison(results, vit, cnn)}."

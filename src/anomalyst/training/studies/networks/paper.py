@@ -85,8 +85,7 @@ def _tables(results: Results, compared: Sequence[str]) -> dict[str, tables.Table
 
 def _settings(results: Results, arm: str) -> list[tuple[str, str]]:
     """The best ViT's recipe, key by key."""
-    network = results.of(arm)[0].network
-    recipe = results.recipes.get(network, next(iter(results.recipes.values())))
+    recipe = results.recipes[arm]
     flat: dict[str, Any] = {key: recipe[key] for key in SHOWN if key in recipe}
     model = recipe.get("model", {})
     if isinstance(model, Mapping):

@@ -36,7 +36,7 @@ class Results:
     """What the study found; `results.json` holds all of it, so that pages can be made anew."""
 
     study: Mapping[str, Any]  # what was asked
-    recipes: Mapping[str, Mapping[str, Any]]  # network -> its recipe, as trained from labels
+    recipes: Mapping[str, Mapping[str, Any]]  # arm -> its recipe as run with seed 0
     counts: Mapping[str, Mapping[str, int]]  # split -> class -> pictures
     trained: tuple[Trained, ...]
     against_best: Mapping[str, tuple[Difference, ...]]  # arm -> by seed, its AUROC less the best's

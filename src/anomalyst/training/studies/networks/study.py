@@ -1,7 +1,8 @@
 """Every arm trained with every seed, and judged on the pictures it has not seen."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,29 @@ from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.classifiers.costs import Costs, cost_table
 from anomalyst.evaluation.classifiers.delong import Difference, difference
-from anomalyst.evaluation.classifiers.figures import ClassifierFigures
+from anomalyst.hardware.processor import processor
 from anomalyst.training.experiments.runs import RunRecord, read_run
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
-from anomalyst.training.networks.classifier import Classifier
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.networks.built import number_of
+from anomalyst.training.networks.classifier import Classifier, read_card
 from anomalyst.training.studies.networks.plan import Arm, NetworksConfig, arms_of
 from anomalyst.training.studies.networks.results import Results, Trained
 from anomalyst.training.studies.resuming import begin_study, has_ended, refuse_other_study
 from anomalyst.training.tasks import load_recipe
+from anomalyst.training.tasks.supervised.figures import read_figures
+from anomalyst.training.tasks.supervised.pictures import Pictures, read_pictures
+from anomalyst.training.tasks.supervised.recipe import SupervisedRecipe
 
 CURVE_POINTS = 60
 EXAMPLES = 64  # test pictures on which 8 bit is compared with float32
+CURVES = {  # a run's figures -> a curve's
+    "loss": "train_loss",
+    "validation_loss": "test_loss",
+    "train_accuracy": "train_accuracy",
+    "test_accuracy": "test_accuracy",
+    "test_auroc": "test_auroc",
+}
 
 
 def run_networks(
@@ -63,42 +74,124 @@ def _runs(arm: Arm, seed: int) -> bool:
     return seed == 0 or not arm.first_seed_only
 
 
-def _recipe(config: NetworksConfig, arm: Arm, out: Path, seed: int) -> Recipe:
+def _recipe(config: NetworksConfig, arm: Arm, out: Path, seed: int) -> SupervisedRecipe:
     path = config.recipes / f"{arm.network}.yaml"
-    words = [f"data={config.data}", *config.overrides, *arm.recipe_words(out, seed)]
-    recipe = load_recipe(path, words)
-    if recipe.task != "supervised":
-        raise AnomalystError(f"{path}: task is {recipe.task!r}; supervised is needed.")
+    words = [f"data={config.data}", f"kept={out / 'pictures.safetensors'}", *config.overrides]
+    recipe = _supervised(path, [*words, *arm.recipe_words(out, seed)])
+    if arm.parameters_share != 1:
+        recipe = replace(recipe, params=round(arm.parameters_share * number_of(recipe.params)))
     return recipe.resolved()
+
+
+def _supervised(path: Path, words: list[str]) -> SupervisedRecipe:
+    recipe = load_recipe(path, words)
+    if not isinstance(recipe, SupervisedRecipe):
+        raise AnomalystError(f"{path}: task is {recipe.task!r}; supervised is needed.")
+    return recipe
 
 
 def _gathered(config: NetworksConfig, out: Path, planned: Sequence[tuple[Arm, int]]) -> Results:
     trained = tuple(_read(arm, out, seed) for arm, seed in planned)
     first = [arm for arm, seed in planned if arm.group == "scratch" and seed == 0]
-    recipes = {arm.network: read_run(arm.folder(out, 0)).recipe for arm in first}
+    recipe = _recipe(config, first[0], out, 0)
+    pictures = read_pictures(recipe)
     found = Results(
         study=to_mapping(config),
-        recipes=recipes,
-        counts=json.loads((first[0].folder(out, 0) / "data.json").read_text(encoding="utf-8")),
+        recipes={arm.name: read_run(arm.folder(out, 0)).recipe for arm, n in planned if n == 0},
+        counts=_counts(pictures, recipe.classes),
         trained=trained,
         against_best={},
-        costs=tuple(_costs(first, out)),
-        machine=_machine(),
+        costs=tuple(_costs(first, out, pictures)),
+        machine=f"{processor().name}, one thread",
     )
-    return found
+    return replace(found, against_best=_against_best(found.best(), out, planned))
 
 
 def _read(arm: Arm, out: Path, seed: int) -> Trained:
     folder = arm.folder(out, seed)
+    figures = read_figures(folder)
+    if figures is None:
+        raise AnomalystError(
+            f"{folder}: ended without figures ({read_run(folder).end.get('why') or 'unknown'}); "
+            "change the recipe, and take another --out."
+        )
     run = read_run(folder)
-    figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     return Trained(
         arm=arm.name,
         group=arm.group,
         network=arm.network,
         seed=seed,
-        parameters=0,
-        seconds=0.0,
-        figures=ClassifierFigures.from_dict(figures),
-        curve=_curve(run),
+        parameters=read_card(folder).parameters,
+        seconds=_seconds(run),
+        figures=figures,
+        curve=tuple(_curve(run)),
+    )
+
+
+def _seconds(run: RunRecord) -> float:
+    """Of all steps; looks at the test part are not counted."""
+    steps, before = 0.0, 0.0
+    for line in run.lines:
+        if "seconds_per_step" in line:
+            steps += (line["step"] - before) * line["seconds_per_step"]
+            before = line["step"]
+    return round(steps, 1)
+
+
+def _curve(run: RunRecord) -> Iterator[dict[str, float]]:
+    """Loss and accuracy on train and test, under one name each."""
+    every = max(1, len(run.lines) // CURVE_POINTS)
+    for number, line in enumerate(run.lines):
+        point = {"step": line["step"]} | {
+            name: line[key] for key, name in CURVES.items() if key in line
+        }
+        if number % every == 0 or "test_accuracy" in point:
+            yield point
+
+
+def _counts(pictures: Pictures, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Pictures by split and class."""
+    return {
+        split: {name: int((part.labels == place).sum()) for place, name in enumerate(classes)}
+        for split, part in (("train", pictures.train), ("test", pictures.test))
+    }
+
+
+def _against_best(
+    best: str, out: Path, planned: Sequence[tuple[Arm, int]]
+) -> dict[str, tuple[Difference, ...]]:
+    """DeLong's paired test of every arm with the best one of the same seed.
+
+    Of several classes: of the probability that the picture is of any but the first.
+    """
+    folders = {seed: arm.folder(out, seed) for arm, seed in planned if arm.name == best}
+    known = {seed: _scores(folder) for seed, folder in folders.items()}
+    found: dict[str, list[Difference]] = {}
+    for arm, seed in planned:
+        if arm.name == best or seed not in known:
+            continue
+        labels, scores = _scores(arm.folder(out, seed))
+        found.setdefault(arm.name, []).append(difference(labels, scores, known[seed][1]))
+    return {name: tuple(rows) for name, rows in found.items()}
+
+
+def _scores(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of the test pictures: whether one is of any class but the first, and how probable that is."""
+    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    first = next(iter(rows[0]["probabilities"]))
+    labels = np.array([row["label"] != first for row in rows], dtype=int)
+    return labels, np.array([1 - row["probabilities"][first] for row in rows])
+
+
+def _costs(arms: Sequence[Arm], out: Path, pictures: Pictures) -> list[Costs]:
+    """Of each network trained from labels with seed 0, on test pictures as it gets them."""
+    loaded = {arm.name: Classifier.load(arm.folder(out, 0)) for arm in arms}
+    inputs = next(iter(loaded.values())).card.inputs
+    some = torch.linspace(0, len(pictures.test) - 1, min(EXAMPLES, len(pictures.test))).long()
+    return cost_table(
+        {name: one.network for name, one in loaded.items()},
+        inputs.size,
+        channels=inputs.channels,
+        examples=inputs.normalised(pictures.test.pixels[some]),
     )
