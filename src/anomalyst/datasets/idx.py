@@ -37,9 +37,8 @@ def idx_files(root: Path) -> dict[str, tuple[Path, Path]]:
 def read_idx(path: Path) -> np.ndarray:
     """The array of an idx file. Raises AnomalystError for one that is none, or is cut short."""
     try:
-        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-        with opened as file:
-            whole = file.read()
+        whole = path.read_bytes()
+        whole = gzip.decompress(whole) if path.suffix == ".gz" else whole
     except (OSError, EOFError, zlib.error) as error:
         raise AnomalystError(f"{path}: cannot be read ({error}); copy it again.") from error
     if len(whole) < 4 or whole[:2] != b"\0\0" or whole[2] not in TYPES or not whole[3]:

@@ -1,9 +1,9 @@
 """Labelled pictures, whatever the layout: which picture is of which class, in train and in test.
 
-    SET/train/CLASS/*  SET/test/CLASS/*     split as it is
-    SET/CLASS/*                             split here, 80 to 20 in each class, by a seed
-    MVTec-AD, VisA, AeBAD-S, a table        its kinds of defect are the classes; split here
-    train-images-idx3-ubyte[.gz], ...       MNIST and its kin
+SET/train/CLASS/*  SET/test/CLASS/*     split as it is
+SET/CLASS/*                             split here, 80 to 20 in each class, by a seed
+MVTec-AD, VisA, AeBAD-S, a table        its kinds of defect are the classes; split here
+train-images-idx3-ubyte[.gz], ...       MNIST and its kin
 """
 
 import hashlib

@@ -11,7 +11,7 @@ from torch import nn
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.networks.convolutional import VGG_STAGES, alexnet, lenet, vgg
-from anomalyst.training.networks.network import SupervisedNetwork
+from anomalyst.training.networks.network import SupervisedNetwork, lay_weights
 from anomalyst.training.networks.published import RESNETS, cvt, deit, resnet, vit
 from anomalyst.training.networks.shape import NetworkName, NetworkShape, Picture
 from anomalyst.training.networks.start import draw_start
@@ -55,8 +55,7 @@ def build_network(
     ))  # fmt: skip
     if next(network.parameters()).device.type != "meta":
         draw_start(network)
-    if network.convolutional:
-        network = network.to(memory_format=torch.channels_last)
+    lay_weights(network)
     return network
 
 
@@ -126,9 +125,7 @@ def _bare(shape: NetworkShape, picture: Picture) -> SupervisedNetwork:
     return NETWORKS[shape.name](shape, picture)
 
 
-def _widths(
-    given: NetworkShape, picture: Picture, wanted: int
-) -> list[tuple[int, NetworkShape]]:
+def _widths(given: NetworkShape, picture: Picture, wanted: int) -> list[tuple[int, NetworkShape]]:
     """Widths tried at the deepest depth that is not too narrow."""
     depths = {given.depth: 1.0} if given.depth else DEPTHS[given.name]
     for depth, least in depths.items():

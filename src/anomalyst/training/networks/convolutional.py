@@ -134,7 +134,7 @@ def _first_look(size: int) -> tuple[int, int, int]:
     return (7, 2, 3) if size >= 48 else (5, 1, 2)
 
 
-def _layer(  # noqa: PLR0913
+def _layer(
     shape: NetworkShape,
     before: int,
     channels: int,

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from anomalyst.training.networks.shape import NetworkShape
@@ -40,3 +41,16 @@ class SupervisedNetwork(nn.Module):
     def last_maps(self) -> nn.Module | None:
         """The module whose output is the last feature map (B, D, h, w); None where tokens are."""
         return None
+
+
+def laid(pixels: Tensor, network: SupervisedNetwork) -> Tensor:
+    """The same pixels in the order in memory that suits the network."""
+    last = torch.channels_last if network.convolutional else torch.contiguous_format
+    return pixels.contiguous(memory_format=last)
+
+
+def lay_weights(network: SupervisedNetwork) -> None:
+    """Lay the weights of convolutions as their pixels will lie."""
+    for weight in network.parameters() if network.convolutional else ():
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)

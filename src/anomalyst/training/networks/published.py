@@ -1,6 +1,7 @@
 """ViT, DeiT, CvT and ResNet as transformers has them, with weights drawn here."""
 
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import (
@@ -32,9 +33,9 @@ RESNETS = {
 class PublishedNetwork(SupervisedNetwork):
     """One of transformers' classes as `model`."""
 
-    def __init__(self, shape: NetworkShape, model: nn.Module):
+    def __init__(self, shape: NetworkShape, model: Any):
         super().__init__(shape)
-        self.model = model
+        self.model: Any = model
 
     def blocks(self) -> dict[str, nn.Module]:
         """Its layers, wherever a version keeps them."""
@@ -119,8 +120,8 @@ def cvt(shape: NetworkShape, picture: Picture) -> CvT:
     ]
     config = CvtConfig(
         num_labels=picture.classes, num_channels=picture.channels, embed_dim=widths,
-        num_heads=heads, depth=[1, 2, depth - 3], mlp_ratio=[shape.mlp] * 3, drop_path_rate=[0.0] * 3,
-        drop_rate=[shape.dropout] * 3, patch_sizes=[2 * patch - 1, 3, 3],
+        num_heads=heads, depth=[1, 2, depth - 3], mlp_ratio=[shape.mlp] * 3,
+        drop_path_rate=[0.0] * 3, drop_rate=[shape.dropout] * 3, patch_sizes=[2 * patch - 1, 3, 3],
         patch_stride=[patch, 2, 2], patch_padding=[patch // 2, 1, 1],
     )  # fmt: skip
     return CvT(replace(shape, norm="own"), CvtForImageClassification(config))
@@ -142,8 +143,11 @@ def resnet(shape: NetworkShape, picture: Picture) -> ResNet:
     times = 4 if kind == "bottleneck" else 1
     model = ResNetForImageClassification(
         ResNetConfig(
-            num_labels=picture.classes, num_channels=picture.channels, layer_type=kind,
-            embedding_size=max(1, round(shape.width)), depths=list(depths),
+            num_labels=picture.classes,
+            num_channels=picture.channels,
+            layer_type=kind,
+            embedding_size=max(1, round(shape.width)),
+            depths=list(depths),
             hidden_sizes=[times * max(1, round(shape.width * 2**i)) for i in range(4)],
         )  # fmt: skip
     )
@@ -203,4 +207,3 @@ def _transformer(shape: NetworkShape, picture: Picture) -> dict[str, object]:
         "intermediate_size": max(1, round(shape.mlp * width)),
         "hidden_dropout_prob": shape.dropout,
     }  # fmt: skip
-
