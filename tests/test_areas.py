@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anomalyst.detection.counted import Counting
+from anomalyst.detection.counted import Counted, Counting
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspector import Inspector
@@ -392,3 +392,18 @@ def test_areas_are_taught_listed_drawn_changed_and_refused(tmp_path, part, refus
     run("areas", "part", "--ignore", zone)
     out = ["--out", str(tmp_path / "out")]
     assert "an export cannot move" in refused("export", "part", *here, *out)
+
+
+def test_a_bank_tells_how_a_part_lies_where_nothing_counts(tmp_path):
+    from transformers import ResNetConfig, ResNetModel
+
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]}
+    ResNetModel(ResNetConfig(layer_type="basic", **sizes)).save_pretrained(tmp_path / "tiny")
+    detector = Inspector.load(f"hf:{tmp_path / 'tiny'}", InspectorConfig(side_px=64)).detector
+    canvas = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    memory = detector.remember(detector.encode([np.ascontiguousarray(canvas[::-1])]))
+    query = detector.encode([canvas])
+    all_of_it = detector.judge(query, memory, None)
+    nothing = detector.judge(query, memory, Counted(None, np.zeros((64, 64), bool)))
+    assert nothing.score == -np.inf and nothing.whole == all_of_it.score > 0

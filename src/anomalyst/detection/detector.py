@@ -12,6 +12,7 @@ from torch import Tensor
 from anomalyst.backbones.base import Encoder
 from anomalyst.detection.alignment import rescaled
 from anomalyst.detection.classifiers.text_aligned import TextAligned
+from anomalyst.detection.counted import Counted
 from anomalyst.detection.frozen import FrozenPatches
 from anomalyst.detection.matching import References
 from anomalyst.detection.memory_bank import MemoryBank, fuse
@@ -241,9 +242,12 @@ class Detector:
         height, width = distances[0].shape[-2:]
         fused = fuse(distances, (height, width))[:, None]  # (1, 1, h, w)
         fused = resized(blurred(fused.to(_CPU), self.config.blur_cells), (4 * height, 4 * width))
-        kept = content(placement, fused)
+        kept, whole = content(placement, fused), None
+        if isinstance(placement, Counted):  # what tells how the part lies
+            seen = fused[content(placement.shown, fused)]
+            whole = top_mean(seen, self.config.bank_top_share)
         if not kept.any():
-            return nothing_counts(fused, None)
+            return nothing_counts(fused, whole)
         score = top_mean(fused[kept], self.config.bank_top_share)
         shown = (fused / (2 * memory.bank_scale)).clamp(0, 1) * kept
         if query.text is not None and self.text is not None:
@@ -253,7 +257,7 @@ class Detector:
             said = resized(query.text.to(_CPU), shown.shape[-2:]).sigmoid() * kept
             score = (1 - share) * score / (2 * memory.bank_scale) + share * float(said.max())
             shown = (1 - share) * shown + share * said
-        return Evidence(shown[0, 0].numpy(), score)
+        return Evidence(shown[0, 0].numpy(), score, whole=whole)
 
     def _with_words(self, seen: Tensor, query: Features, memory: Memory) -> Tensor:
         """Logits (1, 1, h, w) of what pictures say, with the words' share where words are asked."""
