@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from anomalyst.datasets.folders import NORMAL_NAMES, pictures_below, subfolders
 from anomalyst.datasets.idx import idx_files, read_idx
@@ -30,6 +31,7 @@ Labels = Literal["kinds", "verdict"]
 GOOD, DEFECTIVE = "good", "defective"
 APART = frozenset({"ground_truth", "masks"})  # folders that hold no pictures to learn
 LAYOUTS = ("manifest", "visa", "aebad", "mvtec")  # whose own reader knows the classes
+GREY_MODES = frozenset({"1", "L", "LA", "I", "F"})
 GREY_PROBES = 24  # pictures looked at to tell whether a set is grey
 
 
@@ -152,7 +154,7 @@ def open_labelled(
             broken.append(found)
         else:
             sizes[found.shape[:2]] += 1
-            grey += found.ndim == 2 or _is_grey(found)
+            grey += found.ndim == 2 or (channels == 1 and _is_grey(found))
             opened[index] = in_mode(resize(found, (size, size)), channels)
         on_picture()
     if not opened:
@@ -188,10 +190,13 @@ def _opened(pictures: Sequence[Labelled]) -> Iterable[np.ndarray | PictureError]
 
 
 def _open_or_error(one: Labelled) -> np.ndarray | PictureError:
+    """(H, W) of a grey file, (H, W, 3) of another, or what is wrong with it."""
     try:
-        return open_picture(one.path)
+        picture = open_picture(one.path)
     except PictureError as error:
         return error
+    with Image.open(one.path) as head:
+        return picture[..., 0] if head.mode in GREY_MODES or head.mode[:2] == "I;" else picture
 
 
 def _changes(
