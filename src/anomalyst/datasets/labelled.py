@@ -121,17 +121,15 @@ def split_by_class(
 
 
 def channels_of(pictures: Sequence[Labelled]) -> Literal[1, 3]:
-    """1 where most of a sample of the pictures are grey, else 3."""
+    """1 where most of a sample are grey files, or all show grey alone; else 3."""
     if pictures[0].number is not None:
         return 1
     step = max(1, len(pictures) // GREY_PROBES)
-    seen = []
-    for one in islice(pictures, 0, None, step):
-        try:
-            seen.append(_is_grey(open_picture(one.path)))
-        except PictureError:
-            continue  # told when all are opened
-    return 1 if seen and 2 * sum(seen) > len(seen) else 3
+    some = (_open_or_error(one) for one in islice(pictures, 0, None, step))
+    seen = [one for one in some if not isinstance(one, PictureError)]  # told when all are opened
+    files = sum(one.ndim == 2 for one in seen)
+    shown = all(one.ndim == 2 or _is_grey(one) for one in seen)
+    return 1 if seen and (2 * files > len(seen) or shown) else 3
 
 
 def open_labelled(
