@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -92,8 +91,9 @@ def test_normalisation_is_chosen_by_name(name, norm):
 def test_a_narrow_transformer_hears_its_patches_from_the_first_step(width):
     torch.manual_seed(0)
     network = build_network("vit", classes=4, size=32, channels=1, width=width, depth=4).eval()
-    one, two = network.answers(torch.randn(2, 1, 32, 32)).features
-    assert F.cosine_similarity(one, two, dim=0) < 0.9  # near 1 with weights of 0.02
+    features = network.answers(torch.randn(32, 1, 32, 32)).features  # (B, D)
+    differs = features.var(0).sum() / features.square().sum(1).mean()
+    assert differs > 0.05  # of their energy; 0.002 to 0.01 with weights of 0.02, up to 32 wide
     assert 0.2 < network(torch.randn(64, 1, 32, 32)).std() < 4
 
 
@@ -187,7 +187,7 @@ def invoke(*words: object) -> str:
     return done.output
 
 
-SMALL = ("size=32", "params=20k", "batch=16", "epochs=4", "warmup_steps=2", "log_every=4")
+SMALL = ("size=32", "params=20k", "batch=16", "epochs=2", "warmup_steps=2", "log_every=4")
 
 
 @pytest.fixture(scope="module")
@@ -244,11 +244,8 @@ def test_a_student_learns_from_a_teacher(runs, tmp_path, distil):
 def test_a_run_goes_on_where_it_stopped(runs, tmp_path):
     words = (RECIPES / "lenet.yaml", f"data={runs / 'set'}", *SMALL, "checkpoint_every=10")
     shutil.copytree(runs / "lenet", tmp_path / "whole")
-    for name in ("half", "half"):
-        out = tmp_path / name
-        invoke("train", *words, "--out", out)
-        kept = sorted((out / "checkpoints").iterdir())
-        shutil.rmtree(kept[-1])  # as if the end had not been reached
+    invoke("train", *words, "--out", tmp_path / "half")
+    shutil.rmtree(tmp_path / "half" / "checkpoints" / "step-00000016")  # as if it had ended before
     invoke("train", *words, "--out", tmp_path / "half")
     one, two = (Classifier.load(tmp_path / n).network.state_dict() for n in ("whole", "half"))
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -295,7 +292,7 @@ def test_recipes_that_cannot_be_meant_are_refused(runs, refused, tmp_path, chang
 def test_a_teacher_of_other_classes_or_pictures_is_refused(runs, refused, tmp_path):
     words = [RECIPES / "deit.yaml", *SMALL, f"teacher={runs / 'lenet'}", "--out", tmp_path / "run"]
     told = refused("train", *words, f"data={runs / 'set'}", "size=48")
-    assert "sees 32 px in 3 channels, this run 48 px" in told
+    assert "sees 32 px in 1 channels, this run 48 px" in told
     for part in ("train", "test"):
         shutil.copytree(runs / "set" / part / "good", tmp_path / "set" / part / "sound")
         shutil.copytree(runs / "set" / part / "defective", tmp_path / "set" / part / "bad")
