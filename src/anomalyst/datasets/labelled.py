@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from anomalyst.datasets.folders import NORMAL_NAMES, pictures_below, subfolders
 from anomalyst.datasets.idx import idx_files, read_idx
@@ -30,6 +31,7 @@ Labels = Literal["kinds", "verdict"]
 GOOD, DEFECTIVE = "good", "defective"
 APART = frozenset({"ground_truth", "masks"})  # folders that hold no pictures to learn
 LAYOUTS = ("manifest", "visa", "aebad", "mvtec")  # whose own reader knows the classes
+GREY_MODES = frozenset({"1", "L", "LA", "I", "F"})
 GREY_PROBES = 24  # pictures looked at to tell whether a set is grey
 
 
@@ -119,17 +121,15 @@ def split_by_class(
 
 
 def channels_of(pictures: Sequence[Labelled]) -> Literal[1, 3]:
-    """1 where most of a sample of the pictures are grey, else 3."""
+    """1 where most of a sample are grey files, or all show grey alone; else 3."""
     if pictures[0].number is not None:
         return 1
     step = max(1, len(pictures) // GREY_PROBES)
-    seen = []
-    for one in islice(pictures, 0, None, step):
-        try:
-            seen.append(_is_grey(open_picture(one.path)))
-        except PictureError:
-            continue  # told when all are opened
-    return 1 if seen and 2 * sum(seen) > len(seen) else 3
+    some = (_open_or_error(one) for one in islice(pictures, 0, None, step))
+    seen = [one for one in some if not isinstance(one, PictureError)]  # told when all are opened
+    files = sum(one.ndim == 2 for one in seen)
+    shown = all(one.ndim == 2 or _is_grey(one) for one in seen)
+    return 1 if seen and (2 * files > len(seen) or shown) else 3
 
 
 def open_labelled(
@@ -152,7 +152,7 @@ def open_labelled(
             broken.append(found)
         else:
             sizes[found.shape[:2]] += 1
-            grey += found.ndim == 2 or _is_grey(found)
+            grey += found.ndim == 2 or (channels == 1 and _is_grey(found))
             opened[index] = in_mode(resize(found, (size, size)), channels)
         on_picture()
     if not opened:
@@ -188,10 +188,13 @@ def _opened(pictures: Sequence[Labelled]) -> Iterable[np.ndarray | PictureError]
 
 
 def _open_or_error(one: Labelled) -> np.ndarray | PictureError:
+    """(H, W) of a grey file, (H, W, 3) of another, or what is wrong with it."""
     try:
-        return open_picture(one.path)
+        picture = open_picture(one.path)
     except PictureError as error:
         return error
+    with Image.open(one.path) as head:
+        return picture[..., 0] if head.mode in GREY_MODES or head.mode[:2] == "I;" else picture
 
 
 def _changes(

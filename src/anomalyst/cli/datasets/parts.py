@@ -27,7 +27,7 @@ def parts(
         ),
     ] = None,
     family: Annotated[str, Option(metavar="NAME", help="Which kind of product.")] = "machined part",
-    products: Annotated[int, Option(help="Products of the family, in turn.")] = 4,
+    products: Annotated[int, Option(help="Products of the family, in turn.")] = 1,
     size: Annotated[int, Option(help="Side of the pictures in pixels.")] = 96,
     test_share: Annotated[float, Option(help="Of all pictures.")] = 0.2,
     seed: opt.Seed = 0,

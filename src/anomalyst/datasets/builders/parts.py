@@ -35,7 +35,7 @@ class PartsConfig:
     by_kind: bool = False  # a class for each kind of defect, else one for all
     kinds: tuple[str, ...] = KINDS
     family: str = "machined part"
-    products: int = 4  # of the family, each with its own layout and materials
+    products: int = 1  # of the family, each with its own layout and materials
     size_px: int = 96
     test_share: float = 0.2
     seed: int = 0
