@@ -25,7 +25,7 @@ class LensingConfig:
 
     size_px: int = 128
     """Side of a picture."""
-    field: float = 6.4
+    field: float = 5.2
     """Side of the sky it shows."""
     bits: int = 8
     """8 or 16 per pixel."""
@@ -33,7 +33,7 @@ class LensingConfig:
     """Of a subhalo: point, nfw or tnfw (truncated)."""
     lens_light: bool = False
     """Whether the lens galaxy itself is seen, a de Vaucouleurs ellipse."""
-    einstein_radius: Range = (0.9, 1.5)
+    einstein_radius: Range = (0.9, 1.4)
     """Of lens and substructure together."""
     axis_ratio: Range = (0.65, 1.0)
     """Of the lens."""
