@@ -13,6 +13,7 @@ from anomalyst.datasets.builders.lensing import LensingSet, plan_lensing, write_
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.lensing import deflection
 from anomalyst.synthetic.lensing.cosmology import Plane
+from anomalyst.synthetic.lensing.detecting import change
 from anomalyst.synthetic.lensing.picture import (
     bending,
     draw_picture,
@@ -263,3 +264,19 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, refused):
     assert "holds a set made with" in said
     with pytest.raises(AnomalystError, match="behind the lens"):
         Plane(lens_redshift=1.0, source_redshift=0.5)
+
+
+def test_what_a_smooth_lens_explains_is_no_lasting_change():
+    config = LensingConfig(size_px=64)
+    scene = draw_scene("vortex", (1, 5), config)
+    found = change(scene, config)
+    assert 5 < found.lasting < found.whole
+    assert draw_picture("vortex", (1, 5), config).truth["changed_sigma"] == pytest.approx(
+        found.whole, rel=0.05
+    )
+    # Far outside, a mass only pulls and shears; a little of the lens's own is more lens.
+    smooth = replace(scene, strings=(), haloes=(Halo(0.0, 40.0, 0.4, 1.0),), share=0.0)
+    point = replace(config, profile="point")
+    found = change(smooth, point)
+    assert found.whole > 10 and found.lasting < 0.1 * found.whole
+    assert change(draw_scene("none", (1, 5), config), config).whole == 0

@@ -49,13 +49,13 @@ class LensingConfig:
     """Sersic index of the source."""
     psf_fwhm: Range = (0.08, 0.12)
     """Width of the Gaussian point spread function."""
-    peak: Range = (600.0, 3000.0)
+    peak: Range = (1500.0, 6000.0)
     """Electrons in the brightest pixel of the arcs; log-uniform."""
     sky: float = 40.0
     """Electrons of the sky in every pixel; its mean is taken off."""
     read_noise: float = 5.0
     """Electrons, standard deviation."""
-    mass_share: Range = (0.005, 0.02)
+    mass_share: Range = (0.01, 0.02)
     """Mass of the substructure over that within the Einstein radius."""
     mass_slope: float = -1.9
     """Of the subhaloes' mass function, dN/dM ~ M^slope."""
@@ -65,7 +65,7 @@ class LensingConfig:
     """Of subhaloes; Poisson, at least one."""
     reach: float = 1.5
     """Subhaloes lie evenly in a disc of so many Einstein radii."""
-    scale_radius: float = 0.06
+    scale_radius: float = 0.04
     """Of a halo of 1e9 solar masses; others by the cube root of their mass."""
     truncation: float = 5.0
     """Where a truncated halo ends, in scale radii; an nfw's mass is that within as many."""
