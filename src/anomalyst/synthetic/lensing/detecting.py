@@ -4,7 +4,8 @@ Both in standard deviations of the noise over all pixels. An observer who knew l
 seeing exactly would have the first to go by; one who must fit them, about the second.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -44,14 +45,14 @@ def change(scene: Scene, config: LensingConfig) -> Change:
 
 def _varied(smooth: Smooth) -> list[Smooth]:
     """The smooth lens with one parameter moved at a time."""
-    shares = ("einstein_radius", "source_radius", "source_index", "psf_fwhm", "peak")
-    moved = [replace(smooth, **{name: getattr(smooth, name) * (1 + STEP)}) for name in shares]
+    values = asdict(smooth)
+    moved: list[dict[str, Any]] = []
+    for name in ("einstein_radius", "source_radius", "source_index", "psf_fwhm", "peak"):
+        moved.append({name: values[name] * (1 + STEP)})
     for name in ("axis_ratio", "source_axis_ratio"):  # downwards: 1 is their end
-        moved.append(replace(smooth, **{name: getattr(smooth, name) - STEP}))
-    for name in ("angle", "source_angle"):
-        moved.append(replace(smooth, **{name: getattr(smooth, name) + STEP}))
+        moved.append({name: values[name] - STEP})
+    moved += [{name: values[name] + STEP} for name in ("angle", "source_angle")]
     for name in ("centre_xy", "shear", "source_xy"):
-        first, second = getattr(smooth, name)
-        moved.append(replace(smooth, **{name: (first + STEP, second)}))
-        moved.append(replace(smooth, **{name: (first, second + STEP)}))
-    return moved
+        first, second = values[name]
+        moved += [{name: (first + STEP, second)}, {name: (first, second + STEP)}]
+    return [replace(smooth, **one) for one in moved]
