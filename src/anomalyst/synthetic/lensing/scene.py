@@ -2,8 +2,9 @@
 
 Every class draws lens, source and noise from the same priors and the same random numbers; only
 the substructure differs, and its mass is drawn alike for both kinds that have some.
-Priors follow Alexander et al. 2020, ApJ 893, 15 (classes, mass function, count) in their form; the
-masses are ours, chosen so that the classes can be told apart, but not easily (docs/lensing.md).
+The classes are those of Alexander et al. 2020, ApJ 893, 15; the mass function's slope is that of
+Springel et al. 2008, MNRAS 391, 1685; count and masses are ours, chosen so that the classes can be
+told apart, but not easily (docs/lensing.md).
 """
 
 from dataclasses import dataclass
