@@ -30,6 +30,7 @@ from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, Anomalyst
 from anomalyst.vlm.huggingface.configuration import OWN_VISION
 from anomalyst.vlm.huggingface.layer_patches import blocks_of
 from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.huggingface.varied_llama import BlockConfig
 
 GROUP = 8  # steps whose dialogues are written together
 LONGEST_ANSWER = 24  # tokens of an answer in training; only its yes or no is read
@@ -37,8 +38,8 @@ PROBED = 12  # scenes that the training monitor asks about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageModelConfig:
-    """The embedded language model: LLaMA's architecture, small."""
+class LanguageModelConfig(BlockConfig):
+    """The embedded language model: LLaMA's architecture, small; its blocks may be varied."""
 
     width: int = 256
     layers: int = 6
@@ -276,7 +277,9 @@ def model_config(config: LanguageModelConfig, tokenizer: Any) -> AnomalystConfig
         pad_token_id=tokenizer.pad_token_id,
     )
     return AnomalystConfig(
-        text_config=text, image_token_id=tokenizer.convert_tokens_to_ids("<image>")
+        text_config=text,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        blocks=config.blocks(),
     )
 
 
