@@ -44,6 +44,7 @@ from anomalyst.cli.study import (
     alignment_cost,
     few_shot,
     imbalance,
+    language,
     peft,
     senses,
     sft,
@@ -101,6 +102,7 @@ STUDIES = (
     sft.sft,
     alignment.alignment,
     senses.senses,
+    language.language,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:

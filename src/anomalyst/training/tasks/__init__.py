@@ -23,6 +23,7 @@ from anomalyst.training.tasks.detector import DetectorTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
+from anomalyst.training.tasks.layers import LayersRecipe, LayersTask
 from anomalyst.training.tasks.mae import MaeRecipe, MaeTask
 from anomalyst.training.tasks.segment import SegmentRecipe, SegmentTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
@@ -45,6 +46,7 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "voice": (VoiceRecipe, VoiceTask),
     "segment": (SegmentRecipe, SegmentTask),
     "mae": (MaeRecipe, MaeTask),
+    "layers": (LayersRecipe, LayersTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.
