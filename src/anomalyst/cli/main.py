@@ -40,11 +40,13 @@ from anomalyst.cli.senses import ManyFiles
 from anomalyst.cli.server import serve, store, watch
 from anomalyst.cli.study import (
     abilities,
+    activations,
     alignment,
     alignment_cost,
     few_shot,
     imbalance,
     language,
+    optimizers,
     peft,
     senses,
     sft,
@@ -102,6 +104,8 @@ STUDIES = (
     sft.sft,
     alignment.alignment,
     senses.senses,
+    activations.activations,
+    optimizers.optimizers,
     language.language,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")

@@ -17,7 +17,12 @@ class Attention(nn.Module):
         super().__init__()
         if width % heads:
             raise AnomalystError(f"attention: {heads} heads do not share a width of {width}.")
-        if positions == "rotary" and (width // heads) % 2 or positions == "sinusoidal" and width % 2:
+        if (
+            positions == "rotary"
+            and (width // heads) % 2
+            or positions == "sinusoidal"
+            and width % 2
+        ):
             raise AnomalystError(
                 f"attention: {positions} positions need pairs of numbers; width {width} with "
                 f"{heads} heads has an odd one."

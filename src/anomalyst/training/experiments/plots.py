@@ -179,7 +179,13 @@ def draw_curves(
         shortest = min((len(curve) for curve in curves), default=0)
         if shortest:
             held = np.array([curve[:shortest] for curve in curves]).mean(0)
-            axes.plot(held[:, 0], held[:, 1], label=row, linewidth=1.5, color=colours[2 * index % 20 + index // 10])
+            axes.plot(
+                held[:, 0],
+                held[:, 1],
+                label=row,
+                linewidth=1.5,
+                color=colours[2 * index % 20 + index // 10],
+            )
     axes.set(xlabel=across, title=title)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", fontsize="small")

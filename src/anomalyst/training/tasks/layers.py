@@ -61,9 +61,7 @@ class LayersTask(Task):
         self.set_size = recipe.pictures
         size, noise = recipe.size_px, recipe.noise
         self.seen, self.labels = draw_digits(recipe.pictures, size, recipe.seed, noise=noise)
-        self.unseen = draw_digits(
-            recipe.test_pictures, size, recipe.seed + HELD_OUT, noise=noise
-        )
+        self.unseen = draw_digits(recipe.test_pictures, size, recipe.seed + HELD_OUT, noise=noise)
         self.module: nn.Module = make_stack(recipe.network, (1, size, size), CLASSES)
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:

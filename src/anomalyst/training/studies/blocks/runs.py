@@ -53,14 +53,11 @@ def run_rows(
     return found
 
 
-def write_figures(out: Path, name: str, settings: Any, **figures: Any) -> None:
-    """OUT/NAME.json: what was asked for, and everything that was measured."""
+def write_figures(out: Path, name: str, settings: Any, **figures: Sequence[Any]) -> None:
+    """OUT/NAME.json: what was asked for, and everything that was measured, lists of dataclasses."""
     make_folder(out)
     held = {"settings": to_mapping(settings)} | {
-        key: [asdict(one) if isinstance(one, RowRun) else one for one in value]
-        if isinstance(value, list)
-        else value
-        for key, value in figures.items()
+        key: [asdict(one) for one in measured] for key, measured in figures.items()
     }
     write_text(out / f"{name}.json", json.dumps(held, indent=1) + "\n")
 
