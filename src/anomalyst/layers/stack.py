@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from anomalyst.errors import AnomalystError
 from anomalyst.layers.activations import ActivationName, NamedActivation
 from anomalyst.layers.attention import Attention
-from anomalyst.layers.norms import NormName, Normed, NormPlace, make_norm
+from anomalyst.layers.norms import Normed, NormName, NormPlace, make_norm
 from anomalyst.layers.positions import PositionName
 from anomalyst.layers.sizes import Padding, padding_of, size_out
 

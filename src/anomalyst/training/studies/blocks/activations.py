@@ -179,7 +179,7 @@ def shares(dead: Sequence[Dead], name: str, rate: float) -> list[float]:
     return [one.share for one in dead if one.name == name and one.rate == rate]
 
 
-def _trained_and_counted(  # noqa: PLR0913 - a measurement's conditions
+def _trained_and_counted(
     study: ActivationStudy, name: str, rate: float, seed: int, seen: Tensor, labels: Tensor
 ) -> Dead:
     with torch.random.fork_rng():

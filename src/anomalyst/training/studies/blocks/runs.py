@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,8 @@ def _trained(
     row: str, recipe: Recipe, folder: Path, on_log: Callable[[dict[str, Any]], None]
 ) -> RowRun:
     if not has_ended(recipe, folder):
-        try:
+        with suppress(TrainingStopped):  # its sentence is in the record
             train(recipe, folder, on_log=on_log)
-        except TrainingStopped:
-            pass  # its sentence is in the record
     run = read_run(folder)
     losses = tuple((int(line["step"]), line["loss"]) for line in run.lines if "loss" in line)
     figures = folder / "figures.json"
