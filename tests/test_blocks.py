@@ -117,7 +117,7 @@ def test_bad_networks_are_refused_in_one_sentence(refused, tmp_path):
     assert "perhaps 'relu'" in said
     pooled = "network=[{layer: pooling, kernel: 3, stride: 3, exact: true}, {layer: dense}]"
     said = refused("train", layers, pooled, "size_px=16", "--out", tmp_path)
-    assert said.startswith("layer 1, pooling: side 16, kernel 3") or "layer 1, pooling" in said
+    assert "layer 1, pooling: side 16, kernel 3" in said
     assert "batch is 5000" in refused("train", layers, "batch=5000", "--out", tmp_path)
 
 
@@ -178,15 +178,14 @@ def test_varied_blocks_answer_alike_token_by_token_padded_and_after_saving(value
 
 
 def test_a_run_begun_before_the_blocks_had_names_goes_on(tmp_path):
-    recipe = replace(TINY, steps=4)
-    train(replace(recipe, steps=2), tmp_path)
+    train(TINY, tmp_path)
     state = sorted((tmp_path / "checkpoints").glob("*/state.json"))[-1]
     held = json.loads(state.read_text())
     del held["recipe"]["noise"]  # as if the key had come since
     state.write_text(json.dumps(held))
-    assert find_checkpoint(tmp_path, recipe, engine="single", world=1).step == 2
+    assert find_checkpoint(tmp_path, TINY, engine="single", world=1).step == 4
     with pytest.raises(AnomalystError, match="noise was 0.15, is 0.2"):
-        find_checkpoint(tmp_path, replace(recipe, noise=0.2), engine="single", world=1)
+        find_checkpoint(tmp_path, replace(TINY, noise=0.2), engine="single", world=1)
 
 
 def test_full_batch_descent_walks_straighter_than_sgd():

@@ -22,7 +22,7 @@ from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.start import Start, same_start
 from anomalyst.training.task import Share, Task
-from anomalyst.training.tasks import task_of
+from anomalyst.training.tasks import is_finite, task_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ def whole_set_recipe(recipe: Recipe, out: Path, world: int, on_log: LogCallback)
     """
     if recipe.optimizer != "gradient_descent":
         return recipe
-    with torch.random.fork_rng():
-        task = task_of(recipe, out)
-    if not task.finite:
+    if not is_finite(recipe):  # asked before anything is drawn
         raise AnomalystError(
             f"optimizer gradient_descent: task {recipe.task!r} draws its data without end, and a "
             "step needs all of them; take sgd, or a task over a set that has an end."
         )
+    with torch.random.fork_rng():
+        task = task_of(recipe, out)
     size, most = task.set_size, recipe.micro_batch or recipe.batch
     sizes = [n for n in range(1, min(size, most) + 1) if size % n == 0 and size // n % world == 0]
     if not sizes:

@@ -58,6 +58,11 @@ def task_of(recipe: Recipe, out: Path) -> Task:
     return next(make(recipe, out) for kind, make in TASKS.values() if type(recipe) is kind)
 
 
+def is_finite(recipe: Recipe) -> bool:
+    """Whether the task that a recipe asks for trains on a set that has an end."""
+    return next(bool(make.finite) for kind, make in TASKS.values() if type(recipe) is kind)
+
+
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     """The recipe of a YAML file with `key=value` overrides; AnomalystError names what is wrong."""
     values = with_overrides(read_recipe(path), overrides or [])

@@ -96,7 +96,7 @@ def _claims(study: ActivationStudy, figures: ActivationFigures) -> Section:
         ],
         [
             "Softmax overflows without care",
-            f"as written it is nan from x = {first.x:g} on in {first.dtype}, with its largest "
+            f"as written it is nan at x = {first.x:g} and above in {first.dtype}, with its largest "
             "taken off never" if first else "nowhere in the table",
             "yes" if first else "no",
         ],
@@ -123,16 +123,22 @@ def _vanishing(study: ActivationStudy, figures: ActivationFigures) -> Section:
 
 
 def _dying(study: ActivationStudy, figures: ActivationFigures) -> Section:
-    rows = [
-        [name, *(mean_and_spread([100 * x for x in shares(figures.dead, name, rate)], 1)
-                 for rate in study.dying_rates)]
-        for name in DYING
-    ]  # fmt: skip
+    rows = []
+    for name in DYING:
+        last = [d for d in figures.dead if (d.name, d.rate) == (name, study.dying_rates[-1])]
+        rows.append([
+            name,
+            *(mean_and_spread([100 * x for x in shares(figures.dead, name, rate)], 1)
+              for rate in study.dying_rates),
+            mean_and_spread([100 * d.right for d in last], 1),
+        ])  # fmt: skip
     told = (
         f"Units of {study.width} whose slope is exactly 0 on each of 1,000 digits, in percent, "
-        f"after {study.dying_steps} steps of SGD at four rates."
+        f"after {study.dying_steps} steps of SGD at four rates. (ELU's slope is never 0 on paper; "
+        "below -104 its exponential is 0 in float32.) The last column: digits of that set named "
+        "right after the largest rate, %."
     )
-    heads = ["activation", *(f"rate {rate:g}" for rate in study.dying_rates)]
+    heads = ["activation", *(f"rate {rate:g}" for rate in study.dying_rates), "right"]
     return Section(title="Dying", sentences=[told], heads=heads, rows=rows)
 
 

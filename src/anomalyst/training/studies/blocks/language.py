@@ -2,25 +2,24 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from anomalyst.config import to_mapping
-from anomalyst.errors import AnomalystError
 from anomalyst.training.experiments.plots import draw_curves
 from anomalyst.training.studies.blocks.runs import (
     RowRun,
     Told,
     folder_of,
+    load_as,
     mean_and_spread,
     run_rows,
     write_figures,
 )
 from anomalyst.training.studies.page import Section, write_page
 from anomalyst.training.studies.resuming import begin_study, refuse_other_study
-from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.language import LanguageRecipe
 from anomalyst.vlm.huggingface import AnomalystModel
 from anomalyst.vlm.huggingface.configuration import AnomalystConfig
@@ -117,12 +116,9 @@ def _recipes(study: LanguageStudy, out: Path, own: Sequence[str]) -> list[Langua
     for seed in range(study.seeds):
         words = [] if study.full else list(SMALL)
         words += [f"looks={out / 'looks'}", f"seed={seed}", *study.overrides, *own]
-        recipe = load_recipe(study.recipe, words)
-        if not isinstance(recipe, LanguageRecipe):
-            raise AnomalystError(f"{study.recipe}: task is {recipe.task!r}; language is needed.")
+        recipe = load_as(LanguageRecipe, study.recipe, words)
         if not recipe.validate_every:
-            recipe = load_recipe(study.recipe, [*words, f"validate_every={recipe.steps}"])
-            assert isinstance(recipe, LanguageRecipe)
+            recipe = replace(recipe, validate_every=recipe.steps)
         made.append(recipe)
     return made
 

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from anomalyst.config import to_mapping
-from anomalyst.errors import AnomalystError
 from anomalyst.training.optimization import SOURCE_RATES, make_optimizer
 from anomalyst.training.recipe import OptimizerName, Recipe, WatchConfig
-from anomalyst.training.studies.blocks.runs import RowRun, Told, run_rows, write_figures
+from anomalyst.training.studies.blocks.runs import RowRun, Told, load_as, run_rows, write_figures
 from anomalyst.training.studies.resuming import begin_study, refuse_other_study
-from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.layers import LayersRecipe
 
 NAMES: tuple[OptimizerName, ...] = (
@@ -116,9 +114,7 @@ def study_optimizers(
 def recipes_of(study: OptimizerStudy, name: OptimizerName) -> Sequence[LayersRecipe]:
     """The recipe under an optimizer at the source's rate, one for each seed."""
     words = [*(() if study.full else SMALL), *study.overrides, f"optimizer={name}"]
-    recipe = load_recipe(study.recipe, words)
-    if not isinstance(recipe, LayersRecipe):
-        raise AnomalystError(f"{study.recipe}: task is {recipe.task!r}; layers is needed.")
+    recipe = load_as(LayersRecipe, study.recipe, words)
     passes = max(1, recipe.steps * recipe.batch // recipe.pictures)
     steps = passes if name == "gradient_descent" else recipe.steps
     quiet = replace(
