@@ -18,7 +18,7 @@ from anomalyst.training.studies.blocks.optimizers import walk
 from anomalyst.training.studies.sft.study import new_model
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
-from anomalyst.training.tasks.language import LanguageModelConfig
+from anomalyst.training.tasks.language import LanguageModelConfig, LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.layers import LayersRecipe, LayersTask
 from anomalyst.vlm.huggingface.loading import load_model
 
@@ -135,7 +135,7 @@ def test_llamas_own_blocks_are_untouched():
     from transformers import AutoModelForCausalLM
 
     plain = AutoModelForCausalLM.from_config(model.config.text_config)
-    ids = torch.randint(5, 99, (2, 9), generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(100, 200, (2, 9), generator=torch.Generator().manual_seed(1))
     assert torch.equal(model.eval()(input_ids=ids).logits, plain.eval()(input_ids=ids).logits)
 
 
@@ -155,7 +155,7 @@ def test_varied_blocks_answer_alike_token_by_token_padded_and_after_saving(value
     for name, weight in model.language_model.named_parameters():
         if "relative" in name:
             torch.nn.init.normal_(weight)
-    ids = torch.randint(5, 99, (2, 12), generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(100, 200, (2, 12), generator=torch.Generator().manual_seed(1))
     whole = model(input_ids=ids).logits
     torch.manual_seed(0)
     assert not torch.allclose(whole, new_model(SMALL)[0].eval()(input_ids=ids).logits, atol=1e-5)
@@ -175,6 +175,32 @@ def test_varied_blocks_answer_alike_token_by_token_padded_and_after_saving(value
     loaded, _ = load_model(tmp_path)
     assert loaded.config.blocks == values
     torch.testing.assert_close(loaded(input_ids=ids).logits, whole, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("layers", "known"), [(1, False), (2, True)])
+@torch.no_grad()
+def test_a_causal_model_without_positions_knows_order_from_its_second_layer_on(layers, known):
+    torch.manual_seed(0)
+    model = new_model(replace(SMALL, layers=layers, positions="none"))[0].eval()
+    ids = torch.tensor([[105, 109, 113, 117, 121, 125]])
+    swapped = ids[:, [0, 3, 2, 1, 4, 5]]
+    apart = (model(input_ids=ids).logits - model(input_ids=swapped).logits)[:, -1].abs().max()
+    assert (float(apart) > 1e-4) == known
+
+
+def test_other_blocks_than_those_of_the_start_are_refused(tmp_path):
+    model, processor = new_model(replace(SMALL, norm="layer"))
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+
+    def started(**blocks):
+        task = LanguageTask.__new__(LanguageTask)  # without its looks, which take minutes
+        task.recipe = LanguageRecipe(initial=str(tmp_path), model=replace(SMALL, **blocks))
+        return task._start()[0].config.blocks
+
+    assert started() == started(norm="layer") == {"norm": "layer"}
+    with pytest.raises(AnomalystError, match="model.norm_place is 'post', and initial"):
+        started(norm="layer", norm_place="post")
 
 
 def test_a_run_begun_before_the_blocks_had_names_goes_on(tmp_path):

@@ -107,11 +107,23 @@ class LanguageTask(DialogueTask):
     def _start(self) -> tuple[AnomalystModel, AnomalystProcessor]:
         """The model and tokenizer of `initial`, or new ones."""
         if self.recipe.initial:
-            return load_initial(Path(self.recipe.initial))
+            return self._checked(*load_initial(Path(self.recipe.initial)))
         texts = (text for step in range(400) for text in self._texts(step))
         tokenizer = learn_tokenizer(texts, self.recipe.model.vocabulary)
         config = model_config(self.recipe.model, tokenizer)
         return AnomalystModel(config), AnomalystProcessor(tokenizer, config.num_image_tokens)
+
+    def _checked(
+        self, model: AnomalystModel, processor: AnomalystProcessor
+    ) -> tuple[AnomalystModel, AnomalystProcessor]:
+        """Raises AnomalystError where the recipe asks for other blocks than `initial` has."""
+        asked, held = self.recipe.model.blocks(), model.config.blocks
+        for key, value in sorted(asked.items() - held.items()):
+            raise AnomalystError(
+                f"model.{key} is {value!r}, and initial {self.recipe.initial} was not trained "
+                "so; leave the key away, or train from scratch."
+            )
+        return model, processor
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
         """Dialogues of a step, written by the random numbers of its group of steps.

@@ -80,9 +80,10 @@ class LayersTask(Task):
     def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
         """Of the pictures that are never trained on."""
         pictures, labels = self.unseen
+        each = max(1, len(labels) // (count * share.of))
         for index in range(count):
             for part in share.parts:
-                own = torch.arange(index * share.of + part, len(labels), count * share.of)
+                own = (torch.arange(each) + (index * share.of + part) * each) % len(labels)
                 yield {"seen": pictures[own], "labels": labels[own]}
 
     def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
