@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +26,7 @@ from anomalyst.training.studies.resuming import begin_study, refuse_other_study
 from anomalyst.training.tasks.layers import LayersRecipe
 
 # Softmax works on a row as a whole: it is an output, not what stands between layers.
-HIDDEN: tuple[ActivationName, ...] = tuple(  # type: ignore[assignment]
-    name for name in ACTIVATIONS if name != "softmax"
-)
+HIDDEN: tuple[ActivationName, ...] = tuple(n for n in get_args(ActivationName) if n != "softmax")
 DYING = ("relu", "leaky_relu", "elu", "softplus")
 
 
@@ -97,7 +96,7 @@ def study_activations(
     settings.pop("seeds")  # more of them may follow
     refuse_other_study(out, settings)
     begin_study(out, settings)
-    recipes = {
+    recipes: dict[str, list[LayersRecipe]] = {
         name: [training_recipe(study, name, seed) for seed in range(study.seeds)] for name in HIDDEN
     }
     figures = ActivationFigures(

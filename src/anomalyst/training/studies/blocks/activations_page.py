@@ -16,7 +16,7 @@ from anomalyst.training.studies.blocks.activations import (
     ActivationStudy,
     shares,
 )
-from anomalyst.training.studies.blocks.runs import mean_and_spread
+from anomalyst.training.studies.blocks.runs import curves_of, mean_and_spread
 from anomalyst.training.studies.page import Section, write_page
 
 OUTPUTS = (
@@ -161,11 +161,12 @@ def _trained(study: ActivationStudy, figures: ActivationFigures) -> Section:
         f"Drawn digits, two hidden layers of {study.width}, Adam at 0.001, {study.steps} steps of "
         "50. Step: nothing below the last layer learns. Linear: the layers come to one."
     )
-    curves = {name: [r.curve for r in figures.runs if r.row == name] for name in HIDDEN}
+        name: [r.curve for r in figures.runs if r.row == name] for name in HIDDEN
+    }
     return Section(
         title="The same network under each", sentences=[told],
         heads=["activation", "last loss in training", "right of 1,000 unseen, %"], rows=rows,
-        picture=draw_curves(curves, "loss in training, mean of seeds"),
+        picture=draw_curves(curves_of(figures.runs, HIDDEN), "loss in training, mean of seeds"),
         shows="a curve for each activation",
     )  # fmt: skip
 

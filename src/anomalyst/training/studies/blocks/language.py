@@ -12,6 +12,7 @@ from anomalyst.training.experiments.plots import draw_curves
 from anomalyst.training.studies.blocks.runs import (
     RowRun,
     Told,
+    curves_of,
     folder_of,
     load_as,
     mean_and_spread,
@@ -94,7 +95,6 @@ def write_language_page(study: LanguageStudy, runs: Sequence[RowRun], out: Path)
             mean_and_spread(seconds, 0), f"{_parameters(out, some[0]):,}",
         ])  # fmt: skip
     heads = ["blocks", "recipe", "validation loss", "perplexity", "ms a step", "parameters"]
-    curves = {row: [r.curve for r in runs if r.row == row] for row in ROWS}
     sections = [
         Section(
             title=f"Ablation, {study.seeds} seed{'s' * (study.seeds > 1)}",
@@ -104,7 +104,7 @@ def write_language_page(study: LanguageStudy, runs: Sequence[RowRun], out: Path)
         ),
         Section(
             title="Loss in training",
-            picture=draw_curves(curves, "loss in training, mean of seeds"),
+            picture=draw_curves(curves_of(runs, ROWS), "loss in training, mean of seeds"),
             shows="a curve for each row",
         ),
     ]

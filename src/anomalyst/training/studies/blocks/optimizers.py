@@ -103,7 +103,7 @@ def study_optimizers(
     settings = to_mapping(study)
     settings.pop("seeds")  # more of them may follow
     refuse_other_study(out, settings)
-    recipes = {name: recipes_of(study, name) for name in NAMES}
+    recipes: dict[str, Sequence[LayersRecipe]] = {name: recipes_of(study, name) for name in NAMES}
     begin_study(out, settings)
     found = walks(study.path_steps)
     runs = run_rows(recipes, out, told)

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,6 +75,13 @@ def write_figures(out: Path, name: str, settings: Any, **figures: Sequence[Any])
         key: [asdict(one) for one in measured] for key, measured in figures.items()
     }
     write_text(out / f"{name}.json", json.dumps(held, indent=1) + "\n")
+
+
+def curves_of(
+    runs: Sequence[RowRun], rows: Iterable[str]
+) -> dict[str, list[tuple[tuple[int, float], ...]]]:
+    """The curves of each row's runs."""
+    return {row: [run.curve for run in runs if run.row == row] for row in rows}
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
