@@ -161,8 +161,6 @@ def _trained(study: ActivationStudy, figures: ActivationFigures) -> Section:
         f"Drawn digits, two hidden layers of {study.width}, Adam at 0.001, {study.steps} steps of "
         "50. Step: nothing below the last layer learns. Linear: the layers come to one."
     )
-        name: [r.curve for r in figures.runs if r.row == name] for name in HIDDEN
-    }
     return Section(
         title="The same network under each", sentences=[told],
         heads=["activation", "last loss in training", "right of 1,000 unseen, %"], rows=rows,
