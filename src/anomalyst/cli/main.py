@@ -40,11 +40,14 @@ from anomalyst.cli.senses import ManyFiles
 from anomalyst.cli.server import serve, store, watch
 from anomalyst.cli.study import (
     abilities,
+    activations,
     alignment,
     alignment_cost,
     few_shot,
     imbalance,
     networks,
+    language,
+    optimizers,
     peft,
     senses,
     sft,
@@ -104,6 +107,9 @@ STUDIES = (
     sft.sft,
     alignment.alignment,
     senses.senses,
+    activations.activations,
+    optimizers.optimizers,
+    language.language,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from anomalyst.config import to_mapping
+from anomalyst.config import from_mapping, to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import written_whole
 from anomalyst.training.engines import Engine, trained_state
@@ -117,7 +117,7 @@ def find_checkpoint(out: Path, recipe: Recipe, *, engine: str, world: int) -> Ch
         raise AnomalystError(
             f"{folder}: is no whole checkpoint ({str(error).splitlines()[0]}); {before}."
         ) from error
-    _refuse_another_recipe(folder, old, to_mapping(recipe))
+    _refuse_another_recipe(folder, _with_new_keys(old, type(recipe)), to_mapping(recipe))
     own = "deepspeed" in (found.engine, engine)
     if own and (found.engine, found.world) != (engine, world):
         raise AnomalystError(
@@ -199,6 +199,14 @@ def _room_for(out: Path, part: Path, needed: int) -> AnomalystError | None:
 
 def _folders(out: Path) -> list[Path]:
     return sorted((out / "checkpoints").glob("step-*"))
+
+
+def _with_new_keys(old: dict[str, Any], kind: type[Recipe]) -> dict[str, Any]:
+    """A run's recipe with the defaults of keys that came since; of another task, as it is."""
+    try:
+        return to_mapping(from_mapping(kind, old))
+    except AnomalystError:
+        return old
 
 
 def _refuse_another_recipe(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:

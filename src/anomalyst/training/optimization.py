@@ -5,7 +5,13 @@ from typing import Any
 
 import torch
 
-from anomalyst.training.recipe import Recipe
+from anomalyst.training.recipe import OptimizerName, Recipe
+
+# Rates of the course on neural networks that these names are from (docs/building-blocks.md).
+SOURCE_RATES: dict[OptimizerName, float] = {
+    "gradient_descent": 0.01, "sgd": 0.01, "momentum": 0.01, "adagrad": 0.01, "rmsprop": 0.001,
+    "adam": 0.001, "adamw": 0.001,
+}  # fmt: skip
 
 
 def make_optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -19,7 +25,8 @@ def make_optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.
             return torch.optim.AdamW(groups, betas=recipe.betas, **given)
         case "adam":
             return torch.optim.Adam(groups, betas=recipe.betas, **given)
-        case "sgd":
+        # What makes it full-batch is the batch (setup.py): the step is SGD's.
+        case "sgd" | "gradient_descent":
             return torch.optim.SGD(groups, **given)
         case "momentum":
             return torch.optim.SGD(groups, momentum=recipe.momentum, **given)

@@ -10,7 +10,9 @@ from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
 
 EngineName = Literal["single", "ddp", "fsdp", "deepspeed", "horovod"]
-OptimizerName = Literal["adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop"]
+OptimizerName = Literal[
+    "adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop", "gradient_descent"
+]
 Schedule = Literal["cosine", "linear", "constant"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 TrainingPrecision = Literal["auto", "bfloat16", "float32", "float16"]
@@ -48,7 +50,7 @@ class Recipe:
     batch: int = 16  # of whatever the task trains on; of a step, over all processes
     micro_batch: int = 0  # what goes through the model at once; 0: a process's whole share
     initial: str = ""  # weights to start from, as the task writes them; empty: from scratch
-    optimizer: OptimizerName = "adamw"
+    optimizer: OptimizerName = "adamw"  # gradient_descent: every step sees the whole finite set
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam and AdamW
     momentum: float = 0.9  # of the optimizer `momentum`
     learning_rate: float = 2e-3  # peak; reached after `warmup_steps`, then as `schedule` says

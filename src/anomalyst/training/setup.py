@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.start import Start, same_start
 from anomalyst.training.task import Share, Task
-from anomalyst.training.tasks import task_of
+from anomalyst.training.tasks import is_finite, task_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ def prepare_run(
 ) -> tuple[Run, Checkpoint | None]:
     """The task on its engine, as the newest checkpoint left it if there is one."""
     torch.manual_seed(recipe.seed)
+    recipe = whole_set_recipe(recipe, out, engine.world, on_log)
     parts = recipe.parts(engine.world)
     count = parts // engine.world
     share = Share(engine.rank * count, count, parts)
@@ -84,6 +85,35 @@ def prepare_run(
         engine.restore(found.note)
         task.restore(found.note.get("task", {}))
     return Run(recipe, task, engine, share, start), found
+
+
+def whole_set_recipe(recipe: Recipe, out: Path, world: int, on_log: LogCallback) -> Recipe:
+    """The recipe as it is; of gradient_descent, one whose every step is the whole set.
+
+    The set is shared into equal micro-batches of at most `micro_batch` or `batch` samples, whose
+    gradients add up. Raises AnomalystError for a task whose data never end.
+    """
+    if recipe.optimizer != "gradient_descent":
+        return recipe
+    if not is_finite(recipe):  # asked before anything is drawn
+        raise AnomalystError(
+            f"optimizer gradient_descent: task {recipe.task!r} draws its data without end, and a "
+            "step needs all of them; take sgd, or a task over a set that has an end."
+        )
+    with torch.random.fork_rng():
+        task = task_of(recipe, out)
+    size, most = task.set_size, recipe.micro_batch or recipe.batch
+    sizes = [n for n in range(1, min(size, most) + 1) if size % n == 0 and size // n % world == 0]
+    if not sizes:
+        raise AnomalystError(
+            f"optimizer gradient_descent: a set of {size} cannot be shared evenly by {world} "
+            f"processes; take a set of a multiple of {world}."
+        )
+    on_log({
+        "note": f"gradient_descent: every step sees all {size:,} samples, in "
+        f"{size // sizes[-1]:,} micro-batches of {sizes[-1]:,}."
+    })  # fmt: skip
+    return replace(recipe, batch=size, micro_batch=sizes[-1])
 
 
 def _other_curve(recipe: Recipe, world: int) -> str:

@@ -56,6 +56,8 @@ class Task(ABC):
     module: nn.Module  # what is trained: the parameters that require a gradient
     leaves_out = False  # whether a step may leave trained parameters without a gradient
     sees_all = False  # whether processes exchange what a step's loss compares: one curve anyway
+    finite = False  # whether it trains on a set that has an end: each of it once in a pass
+    set_size = 0  # samples of that set, as `batch` counts them
     round_steps = 1  # steps that train on what was made before the first of them
     engine: TaskEngine  # what spreads it, once it does
     low_precision: torch.dtype | None = None  # in which steps are computed; None: float32

@@ -182,6 +182,30 @@ def draw_alignment(lines: Sequence[Mapping[str, float]]) -> bytes:
     return as_png(figure)
 
 
+def draw_curves(
+    rows: Mapping[str, Sequence[Sequence[tuple[float, float]]]], title: str, *, across: str = "step"
+) -> bytes:
+    """A line for each row: the mean of its curves of (step, value), all at the same steps."""
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    axes = figure.subplots()
+    colours = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
+    for index, (row, curves) in enumerate(rows.items()):
+        shortest = min((len(curve) for curve in curves), default=0)
+        if shortest:
+            held = np.array([curve[:shortest] for curve in curves]).mean(0)
+            axes.plot(
+                held[:, 0],
+                held[:, 1],
+                label=row,
+                linewidth=1.5,
+                color=colours[2 * index % 20 + index // 10],
+            )
+    axes.set(xlabel=across, title=title)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", fontsize="small")
+    return as_png(figure)
+
+
 def draw_calibration(rows: Sequence[Sequence[float]]) -> bytes:
     """How often a reward model is right, by how sure it is: rows [chance, share right, pairs]."""
     figure = Figure(figsize=(4.4, 4), layout="constrained")

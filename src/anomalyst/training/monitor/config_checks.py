@@ -57,8 +57,10 @@ def _settings(recipe: Recipe) -> list[str]:
     lora_from = getattr(recipe, "lora_from", 0)
     if lora_from >= recipe.steps:
         found.append(f"lora_from {lora_from}: the run ends before it, LoRA is never tuned.")
-    if recipe.optimizer == "sgd" and recipe.momentum != 0.9:
-        found.append(f"momentum {recipe.momentum}: optimizer sgd has none; say momentum.")
+    if recipe.optimizer in ("sgd", "gradient_descent") and recipe.momentum != 0.9:
+        found.append(
+            f"momentum {recipe.momentum}: optimizer {recipe.optimizer} has none; say momentum."
+        )
     return found
 
 

@@ -20,21 +20,21 @@ class Section:
     sentences: Sequence[str] = ()
     heads: Sequence[str] = ()  # of the table; the first column holds words
     rows: Sequence[Sequence[str]] = ()
-    picture: bytes | None = None  # a PNG
+    picture: bytes | None = None  # a PNG or an SVG
     shows: str = ""  # what the picture shows
 
 
 def write_page(
     out: Path, name: str, title: str, intro: Sequence[str], sections: Sequence[Section]
 ) -> str:
-    """OUT/NAME.html, NAME.md and a PNG for each picture; returns the Markdown."""
+    """OUT/NAME.html, NAME.md and a file for each picture; returns the Markdown."""
     for one in sections:
         assert all(len(row) == len(one.heads) for row in one.rows), f"a row of {one.title!r}"
     environment = Environment(
         loader=PackageLoader("anomalyst.training.studies", "."),
         autoescape=select_autoescape(["j2"]),
     )
-    pictures = [base64.b64encode(one.picture or b"").decode() for one in sections]
+    pictures = [_data_address(one.picture) for one in sections]
     html = environment.get_template("page.html.j2").render(
         version=__version__,
         title=title,
@@ -47,10 +47,21 @@ def write_page(
         if one.rows:
             text.append(markdown_table(one.heads, one.rows))
         if one.picture:
-            file = f"{name}-{number}.png"
+            file = f"{name}-{number}.{_kind(one.picture)}"
             write_bytes(out / file, one.picture)
             text.append(f"![{one.shows}]({file})")
     write_text(out / f"{name}.html", html)
     markdown = "\n\n".join(text) + "\n"
     write_text(out / f"{name}.md", markdown)
     return markdown
+
+
+def _kind(picture: bytes) -> str:
+    return "png" if picture.startswith(b"\x89PNG") else "svg"
+
+
+def _data_address(picture: bytes | None) -> str:
+    if picture is None:
+        return ""
+    kind = {"png": "png", "svg": "svg+xml"}[_kind(picture)]
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

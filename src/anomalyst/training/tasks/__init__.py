@@ -23,6 +23,7 @@ from anomalyst.training.tasks.detector import DetectorTask
 from anomalyst.training.tasks.inspection_data import AnomalyGPTRecipe
 from anomalyst.training.tasks.instructions import InstructionRecipe, InstructionTask
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
+from anomalyst.training.tasks.layers import LayersRecipe, LayersTask
 from anomalyst.training.tasks.mae import MaeRecipe, MaeTask
 from anomalyst.training.tasks.segment import SegmentRecipe, SegmentTask
 from anomalyst.training.tasks.supervised.recipe import SupervisedRecipe
@@ -48,6 +49,7 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "segment": (SegmentRecipe, SegmentTask),
     "mae": (MaeRecipe, MaeTask),
     "supervised": (SupervisedRecipe, SupervisedTask),
+    "layers": (LayersRecipe, LayersTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.
@@ -57,6 +59,11 @@ GONE = {"yes_weight": "language_loss: weighted", "adaptive_gamma": "map_loss: ad
 def task_of(recipe: Recipe, out: Path) -> Task:
     """The task that a recipe asks for."""
     return next(make(recipe, out) for kind, make in TASKS.values() if type(recipe) is kind)
+
+
+def is_finite(recipe: Recipe) -> bool:
+    """Whether the task that a recipe asks for trains on a set that has an end."""
+    return next(bool(make.finite) for kind, make in TASKS.values() if type(recipe) is kind)
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:

@@ -30,6 +30,7 @@ from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, Anomalyst
 from anomalyst.vlm.huggingface.configuration import OWN_VISION
 from anomalyst.vlm.huggingface.layer_patches import blocks_of
 from anomalyst.vlm.huggingface.loading import load_model
+from anomalyst.vlm.huggingface.varied_llama import BlockConfig
 
 GROUP = 8  # steps whose dialogues are written together
 LONGEST_ANSWER = 24  # tokens of an answer in training; only its yes or no is read
@@ -37,8 +38,8 @@ PROBED = 12  # scenes that the training monitor asks about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageModelConfig:
-    """The embedded language model: LLaMA's architecture, small."""
+class LanguageModelConfig(BlockConfig):
+    """The embedded language model: LLaMA's architecture, small; its blocks may be varied."""
 
     width: int = 256
     layers: int = 6
@@ -106,11 +107,23 @@ class LanguageTask(DialogueTask):
     def _start(self) -> tuple[AnomalystModel, AnomalystProcessor]:
         """The model and tokenizer of `initial`, or new ones."""
         if self.recipe.initial:
-            return load_initial(Path(self.recipe.initial))
+            return self._checked(*load_initial(Path(self.recipe.initial)))
         texts = (text for step in range(400) for text in self._texts(step))
         tokenizer = learn_tokenizer(texts, self.recipe.model.vocabulary)
         config = model_config(self.recipe.model, tokenizer)
         return AnomalystModel(config), AnomalystProcessor(tokenizer, config.num_image_tokens)
+
+    def _checked(
+        self, model: AnomalystModel, processor: AnomalystProcessor
+    ) -> tuple[AnomalystModel, AnomalystProcessor]:
+        """Raises AnomalystError where the recipe asks for other blocks than `initial` has."""
+        asked, held = self.recipe.model.blocks(), model.config.blocks
+        for key, value in sorted(asked.items() - held.items()):
+            raise AnomalystError(
+                f"model.{key} is {value!r}, and initial {self.recipe.initial} was not trained "
+                "so; leave the key away, or train from scratch."
+            )
+        return model, processor
 
     def batches(self, first_step: int, share: Share) -> Iterator[dict[str, Tensor]]:
         """Dialogues of a step, written by the random numbers of its group of steps.
@@ -276,7 +289,9 @@ def model_config(config: LanguageModelConfig, tokenizer: Any) -> AnomalystConfig
         pad_token_id=tokenizer.pad_token_id,
     )
     return AnomalystConfig(
-        text_config=text, image_token_id=tokenizer.convert_tokens_to_ids("<image>")
+        text_config=text,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        blocks=config.blocks(),
     )
 
 

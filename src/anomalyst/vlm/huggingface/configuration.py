@@ -16,7 +16,8 @@ class AnomalystConfig(PreTrainedConfig):
     and of its last level. `level_widths` are those of the levels that the text-aligned decoder
     reads; empty: it has none. `facts`: whether the prompt says in words what was found; without, as
     AnomalyGPT, the model sees it by its prompt embeddings alone. `patches`: layers put into the
-    language model (`vlm/huggingface/layer_patches.py`). `virtual_tokens`: {"kind": "prefix" or
+    language model (`vlm/huggingface/layer_patches.py`). `blocks`: what of its blocks is not LLaMA's
+    own (`vlm/huggingface/varied_llama.py`). `virtual_tokens`: {"kind": "prefix" or
     "prompt", "count"}, learned places before all it reads (`vlm/huggingface/virtual_tokens.py`).
     """
 
@@ -38,6 +39,7 @@ class AnomalystConfig(PreTrainedConfig):
         facts: bool = True,
         patches: Any = (),
         virtual_tokens: Any = None,
+        blocks: Any = None,
         image_token_id: int | None = None,
         **kwargs: Any,
     ):
@@ -54,6 +56,7 @@ class AnomalystConfig(PreTrainedConfig):
         self.facts = facts
         self.patches = list(patches)
         self.virtual_tokens = dict(virtual_tokens or {})
+        self.blocks = dict(blocks or {})
         self.image_token_id = image_token_id
         # Generation stops where the language model's own does.
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from anomalyst.detection.classifiers.text_aligned import TextAlignedDecoder
 from anomalyst.vlm.huggingface.configuration import AnomalystConfig
 from anomalyst.vlm.huggingface.layer_patches import as_patches, insert
+from anomalyst.vlm.huggingface.varied_llama import vary
 from anomalyst.vlm.huggingface.virtual_tokens import insert_virtual_tokens
 from anomalyst.vlm.projector import Projector
 from anomalyst.vlm.prompt_learner import PromptLearner
@@ -30,6 +31,7 @@ class AnomalystModel(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         width = config.text_config.hidden_size
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        vary(self.language_model, config.blocks)
         insert(self.language_model, as_patches(config.patches))
         if config.virtual_tokens:
             insert_virtual_tokens(self.language_model, **config.virtual_tokens)

@@ -1,0 +1,1 @@
+"""Building blocks by name: activations, norms, positions, sizes, attention, networks of layers."""

@@ -1,0 +1,1 @@
+"""Building blocks by name, measured: activations, optimizers, the language model's blocks."""
