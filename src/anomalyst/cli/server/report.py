@@ -8,7 +8,7 @@ import typer
 from typer import Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.screen import needs, print_table, progress, say
+from anomalyst.cli.screen import needs, say
 
 if TYPE_CHECKING:
     from anomalyst.server.storage.store import Store

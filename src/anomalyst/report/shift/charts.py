@@ -64,7 +64,8 @@ def places_chart(places: Mapping[str, int]) -> Markup:
         x, y, count = number % 3 * side, number // 3 * side, places.get(place, 0)
         shapes.append(
             f'<rect class="bar" x="{x + 1}" y="{y + 1}" width="{side - 2}" height="{side - 2}" '
-            f'fill-opacity="{0.08 + 0.92 * count / most:.2f}"><title>{place}: {count}</title></rect>'
+            f'fill-opacity="{0.08 + 0.92 * count / most:.2f}">'
+            f"<title>{place}: {count}</title></rect>"
         )
         shapes.append(_text(x + side / 2, y + side / 2 + 5, str(count), "middle", "count"))
     return _svg("defects by place", shapes, 3 * side, 3 * side)
@@ -86,7 +87,8 @@ def p_values_chart(period: Period, seen: Sequence[Seen]) -> Markup:
     for one in drawn:
         assert one.p_value is not None
         shapes.append(
-            f'<circle class="{one.verdict}" cx="{x(one.at):.1f}" cy="{y(one.p_value):.1f}" r="2.4"/>'
+            f'<circle class="{one.verdict}" cx="{x(one.at):.1f}" cy="{y(one.p_value):.1f}" '
+            'r="2.4"/>'
         )
     for one in (row for row in seen if row.alarm and row.at in period):
         title = f"drift alarm of {one.product} at {period.when(one.at)}"
@@ -98,9 +100,8 @@ def p_values_chart(period: Period, seen: Sequence[Seen]) -> Markup:
 
 
 def _text(x: float, y: float, words: str, anchor: str = "start", kind: str = "label") -> str:
-    return (
-        f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-    )
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}>{escape(words)}</text>'
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:

@@ -116,9 +116,7 @@ def _of_counts(facts: ShiftFacts) -> list[str]:
     found = [re.escape(period.words), rf"(?<![\d.:]){re.escape(period.length)}\b"]
     if change := period.clock_change:
         found.append(rf"\bclocks were set {'forward' if change > 0 else 'back'}\b")
-    found += [
-        rf"{_n(n)} (?:parts?|inspections?|pieces?) (?:was|were) (?:inspected|looked at)\b"
-    ]
+    found += [rf"{_n(n)} (?:parts?|inspections?|pieces?) (?:was|were) (?:inspected|looked at)\b"]
     found += [
         rf"{_n(facts.verdicts[verdict])} (?:(?:was|were) )?{verdict}(?: parts?)?\b"
         for verdict in VERDICTS
@@ -156,9 +154,7 @@ def _of_places(facts: ShiftFacts) -> list[str]:
         ]
     if len(there) > 1:
         return [rf"(?i:\bthe places with most defects are) {names}, {each} each\b"]
-    return [
-        rf"(?i:\b(?:the place with most defects is|most defects lie at)) {names}, {each}\b"
-    ]
+    return [rf"(?i:\b(?:the place with most defects is|most defects lie at)) {names}, {each}\b"]
 
 
 def _of_rest(facts: ShiftFacts) -> list[str]:

@@ -48,9 +48,7 @@ def _moment(rng: np.random.Generator, period: Period) -> datetime:
     return moment.replace(microsecond=0)
 
 
-def _seen(
-    rng: np.random.Generator, period: Period, product: str, bad: float, tied: bool
-) -> Seen:
+def _seen(rng: np.random.Generator, period: Period, product: str, bad: float, tied: bool) -> Seen:
     at, fate = _moment(rng, period), rng.random()
     if fate < 0.03:
         return Seen(at=at, product=product, verdict=None, failed=bool(fate < 0.02))

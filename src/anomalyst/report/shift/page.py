@@ -34,8 +34,6 @@ def shift_page(facts: ShiftFacts, seen: Sequence[Seen], summary: Summary) -> str
     )
 
 
-def write_shift_page(
-    path: Path, facts: ShiftFacts, seen: Sequence[Seen], summary: Summary
-) -> None:
+def write_shift_page(path: Path, facts: ShiftFacts, seen: Sequence[Seen], summary: Summary) -> None:
     """Write it. Raises AnomalystError if it cannot be written."""
     write_text(path, shift_page(facts, seen, summary))

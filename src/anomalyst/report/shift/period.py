@@ -123,9 +123,7 @@ def moment_of(text: str, option: str, zone: ZoneInfo) -> datetime:
             "give one before or after."
         )
     if moments[0] != moments[1]:
-        offsets = " or ".join(
-            one.astimezone(zone).isoformat(timespec="minutes") for one in moments
-        )
+        offsets = " or ".join(one.astimezone(zone).isoformat(timespec="minutes") for one in moments)
         raise AnomalystError(
             f"{option} {text}: comes twice in {zone.key}, where clocks were set back; say which "
             f"with {offsets}."

@@ -54,8 +54,8 @@ def bench_shifts(
     """Draw shifts, keep each in a record of its own product names, report and recount.
 
     The second count goes over what was drawn, not over what the record gave, and shares no code
-    with the summary: a reader of its own hears what each number is said to count. A number that it cannot
-    place is wrong, too. Then each number is changed by one, which the check must notice.
+    with the summary: a reader of its own hears what each number is said to count. A number that it
+    cannot place is wrong, too. Then each number is changed by one, which the check must notice.
     """
     store = Store.open(ServingConfig(home=home))
     tally = ShiftsTally()
@@ -85,7 +85,9 @@ def bench_shifts(
                 tally.examples.append(f"{sentence} {wrong}")
             for place in _COUNT.finditer(bare):
                 tally.altered += 1
-                other = f"{sentence[: place.start()]}{_next(place.group())}{sentence[place.end() :]}"
+                other = (
+                    f"{sentence[: place.start()]}{_next(place.group())}{sentence[place.end() :]}"
+                )
                 if conflict(other, facts) is None:
                     tally.unnoticed.append(other)
         told(number + 1)
@@ -111,7 +113,7 @@ READ = (
     (r"parts, (\d+) of (\d+) \((\d+\.\d) %\)", "share"),
     (r"(\d+) drift alarm", "alarms"),
     (r"(\d+) judgement", "judgements"),
-    (r"(\d+) (verdicts?|parts?|masks?|answers?|rankings?)( confirmed| called \w+| drawn| written| of)",
+    (r"(\d+) (verdict|part|mask|answer|ranking)s?( confirmed| called \w+| drawn| written| of)",
      "judged {1}{2}"),
     (r"(\d+) of ", "kind"),
 )  # fmt: skip
@@ -131,8 +133,6 @@ def read_aloud(bare: str, whole: str) -> list[tuple[str, str]]:
                 key = f"kind {re.split(', | and |[.]$', whole[match.end() :])[0]}"
             elif called == "share":
                 key = f"share {names[0]}"
-            elif called.startswith("judged"):
-                key = re.sub(r"judged (\w+?)s? ", r"judged \1 ", key)
             found += [(key, one) for one in groups if one and _COUNT.fullmatch(one)]
         bare = re.sub(pattern, lambda match: "." * len(match.group()), bare)
     return found
