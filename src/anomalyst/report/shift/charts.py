@@ -94,8 +94,8 @@ def p_values_chart(period: Period, seen: Sequence[Seen]) -> Markup:
         title = f"drift alarm of {one.product} at {period.when(one.at)}"
         line = _line("alarm", x(one.at), TOP, x(one.at), FLOOR)
         shapes.append(f"<g>{line}<title>{escape(title)}</title></g>")
-    shapes.append(_text(LEFT, FLOOR + 18, period.clock(period.start)))
-    shapes.append(_text(WIDE, FLOOR + 18, period.clock(period.end), "end"))
+    shapes.append(_text(LEFT, FLOOR + 18, period.when(period.start)))
+    shapes.append(_text(WIDE, FLOOR + 18, period.when(period.end), "end"))
     return _svg("p-values over time", shapes)
 
 

@@ -26,6 +26,7 @@ from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.mae import MaeRecipe, MaeTask
 from anomalyst.training.tasks.segment import SegmentRecipe, SegmentTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
+from anomalyst.training.tasks.texts import TextsRecipe, TextsTask
 from anomalyst.training.tasks.voice import VoiceRecipe, VoiceTask
 
 TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made of (recipe, folder)
@@ -45,6 +46,7 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "voice": (VoiceRecipe, VoiceTask),
     "segment": (SegmentRecipe, SegmentTask),
     "mae": (MaeRecipe, MaeTask),
+    "texts": (TextsRecipe, TextsTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.
