@@ -48,6 +48,7 @@ from anomalyst.cli.study import (
     peft,
     senses,
     sft,
+    texts,
     variants,
 )
 from anomalyst.cli.training import align, compare, search, train
@@ -103,6 +104,8 @@ STUDIES = (
     sft.sft,
     alignment.alignment,
     senses.senses,
+    texts.texts,
+    texts.loops,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:

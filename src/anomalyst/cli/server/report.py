@@ -8,7 +8,8 @@ import typer
 from typer import Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.screen import needs, say
+from anomalyst.cli.screen import needs, print_table, say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.server.storage.store import Store
@@ -74,6 +75,60 @@ def shift(
     for sentence, why in summary.refused:
         say(f"Not said: {sentence} ({why})")
     say(f"Page: {out}")
+
+
+@app.command()
+@opt.grouped
+def notes(
+    *,
+    product: Annotated[str | None, Option(metavar="NAME", help="Only of this one.")] = None,
+    model: Annotated[
+        str, Option(metavar="run:DIR|DIR", help="A text model (docs/texts.md), BERT's best.")
+    ],
+    as_json: opt.JsonLines = False,
+    record: opt.Record,
+) -> None:
+    """Sort what people noted on inspections by the kind of defect that they write of.
+
+    Notes are the comments of judgements ("wrong: reflection at the top"). Kinds are the
+    detector's, and "fine". The model's folder holds what tells them apart, fitted on drawn notes;
+    for a model without it that is fitted first. `sure` is the lead over the second kind, 0 to 1.
+
+    Example: anomalyst report notes --model run:runs/bert --product bolt
+    """
+    from anomalyst.server.records.notes import notes_of
+
+    store = _opened(record)
+    found = notes_of(store, product)
+    store.engine.dispose()
+    if not found:
+        of = f" of {product!r}" if product else ""
+        raise AnomalystError(
+            f"--home {record.home}: holds no note{of}; notes are what people write when they "
+            "judge an inspection."
+        )
+    from anomalyst.training.data.texts.fitting import with_heads
+    from anomalyst.vlm.texts.loading import load_text_model
+    from anomalyst.vlm.texts.records import NOTE
+
+    sorter = with_heads(load_text_model(model), say)
+    assert sorter.heads is not None
+    kinds, sure = sorter.heads.kind_of(sorter.embed([NOTE + one.words for one in found]))
+    rows = sorted(zip(kinds, sure.tolist(), found, strict=True), key=lambda row: (row[0], -row[1]))
+    if as_json:
+        for kind, lead, one in rows:
+            told = {"kind": kind, "sure": round(lead, 3), "note": one.words, "by": one.by}
+            about = {"inspection": one.inspection, "product": one.product}
+            typer.echo(json.dumps(told | about | {"at": one.at.isoformat()}))
+        return
+    print_table(
+        f"{len(found)} notes by kind",
+        ["note", "kind", "sure", "product", "when (UTC)"],
+        [
+            (one.words, kind, f"{lead:.2f}", one.product, f"{one.at:%Y-%m-%d %H:%M}")
+            for kind, lead, one in rows
+        ],
+    )
 
 
 def _opened(record: opt.Record) -> "Store":

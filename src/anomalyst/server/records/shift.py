@@ -16,12 +16,13 @@ from anomalyst.report.shift.facts import (
     facts_of,
 )
 from anomalyst.report.shift.period import Period
+from anomalyst.report.shift.sentences import as_rows
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 from anomalyst.types import PLACES
 
-Writer = Callable[[ShiftFacts], str]  # a model: facts -> sentences, which are checked
+Writer = Callable[[str], str]  # a model: a shift's rows as a line -> sentences, to be checked
 
 
 def shift_of_record(
@@ -51,7 +52,7 @@ def shift_of_record(
 
 def summary_of(facts: ShiftFacts, writer: Writer | None = None) -> Summary:
     """The checked summary, by a model's words where they hold."""
-    return summarised(facts, writer(facts) if writer and not facts.empty else None)
+    return summarised(facts, writer(as_rows(facts)) if writer and not facts.empty else None)
 
 
 def _seen(row: InspectionRow) -> Seen:
