@@ -99,8 +99,8 @@ def conflict(sentence: str, facts: ShiftFacts) -> str | None:
         return f"it says {left.strip('.,:;()')}, which the record does not bear out"
     if name := _NAMES.search(rest):
         return f"it speaks of {name.group()} without a figure of the record"
-    for pattern in (_DENIED, _GREATEST):
-        if word := pattern.search(rest):
+    for unsaid in (_DENIED, _GREATEST):
+        if word := unsaid.search(rest):
             return f"it says {word.group().lower()!r} of what was not counted"
     return None if struck else "it tells no figure of the record"
 

@@ -87,7 +87,9 @@ def _gpt2(size: TextModelConfig, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHe
         attn_pdrop=size.dropout,
         **_marks(tokenizer),
     )
-    return GPT2LMHeadModel(config)
+    network = GPT2LMHeadModel(config)
+    network.loss_type = "ForCausalLM"  # transformers knows it by the names of other classes only
+    return network
 
 
 def _bart(

@@ -51,7 +51,8 @@ def corrupted_spans(
     Lengths are Poisson's with that mean; `share` of the tokens is hidden. A span of no token puts a
     mask between two. Spans do not touch, so every mask stands for one.
     """
-    hidden, lengths = round(share * len(ids)), []
+    hidden = round(share * len(ids))
+    lengths: list[int] = []
     while sum(lengths) < hidden:
         lengths.append(min(int(rng.poisson(mean_length)), hidden - sum(lengths)))
     lengths = lengths[: max(0, len(ids) - sum(lengths) + 1)]

@@ -88,7 +88,7 @@ class Asked:
         """By the study's seed."""
         rng = np.random.default_rng((TEXTS_SEED, 3, study.seed))
         facts = [draw_facts(rng) for _ in range(study.answers)]
-        shifts = []
+        shifts: list[ShiftFacts] = []
         while len(shifts) < study.shifts:
             one = draw_shift_facts(rng)
             shifts += [one] * (not one.empty)
@@ -167,7 +167,7 @@ def recalls(queries: Tensor, records: Tensor, same: Tensor) -> tuple[float, floa
 
     `same`: bool (N, M), which records are right.
     """
-    order = (queries @ records.T).argsort(1, descending=True, stable=True)  # (N, M)
+    order = (queries @ records.T).argsort(dim=1, descending=True)  # (N, M)
     hits = same.gather(1, order)
     at1, at5, at10 = (float(hits[:, :k].any(1).float().mean()) for k in AT)
     return at1, at5, at10
