@@ -110,10 +110,8 @@ def test_a_shift_report_reaches_the_webhook_once_over_restarts(config, pictures,
     for _ in range(2):
         sinks = [Webhook(address)]
         watch = Watch(config, "flange", Folder(pictures), str(pictures), sinks, shifts=shifts)
+        watch.run(once=True)  # which ends when nothing is in flight any more
         watch.reports.clock = lambda: now() + timedelta(hours=23)
-        watch.run(once=True)
-        while watch.service.in_flight:
-            time.sleep(0.05)
         watch.reports.look()
         watch.close()
     reports = [body for _, body in hook.taken if body.get("kind") == "shift report"]
