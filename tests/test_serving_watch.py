@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import cv2
 import numpy as np
@@ -18,6 +20,8 @@ from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.load_test import free_port
 from anomalyst.server.storage.filters import Filter
+from anomalyst.server.storage.tables import now
+from anomalyst.server.streaming.shift_ends import ShiftEnds
 from anomalyst.server.streaming.sinks import Mqtt, Webhook
 from anomalyst.server.streaming.sources import Camera, Folder, open_source
 from anomalyst.server.streaming.watch import Watch
@@ -97,6 +101,24 @@ def test_a_webhook_gets_everything_after_an_outage_and_a_restart(config, picture
     defect = next(body for _, body in hook.taken if body["picture"].startswith("fracture"))
     assert defect["verdict"] == "anomalous" and defect["regions"][0]["box_xyxy"]
     assert "secret" not in (config.home / "anomalyst.db").read_bytes().decode("latin-1")
+
+
+def test_a_shift_report_reaches_the_webhook_once_over_restarts(config, pictures, hook):
+    address = f"http://127.0.0.1:{hook.server.server_port}/in"
+    soon = (now() + timedelta(minutes=1)).time().replace(second=0, microsecond=0)
+    shifts = ShiftEnds(ends=(soon,), zone=ZoneInfo("UTC"), folder=config.home / "shifts")
+    for _ in range(2):
+        sinks = [Webhook(address)]
+        watch = Watch(config, "flange", Folder(pictures), str(pictures), sinks, shifts=shifts)
+        watch.run(once=True)  # which ends when nothing is in flight any more
+        watch.reports.clock = lambda: now() + timedelta(hours=23)
+        watch.reports.look()
+        watch.close()
+    reports = [body for _, body in hook.taken if body.get("kind") == "shift report"]
+    assert len(reports) == 1 and reports[0]["product"] == "flange"
+    assert reports[0]["inspected"] == 4 and "4 parts were inspected" in reports[0]["summary"]
+    [page] = (config.home / "shifts").glob("flange-*.html")
+    assert reports[0]["summary"].replace("'", "&#39;") in page.read_text()
 
 
 def test_sigkill_in_the_middle_loses_nothing(config, pictures, hook):

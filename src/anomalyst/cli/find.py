@@ -18,6 +18,9 @@ from anomalyst.errors import AnomalystError
 if TYPE_CHECKING:
     from anomalyst.server.finding.items import Item, LeftOut, Readings
     from anomalyst.server.finding.search import Found, Kept, Query
+    from anomalyst.server.finding.texts import TextSpace
+    from anomalyst.server.storage.filters import Filter
+    from anomalyst.server.storage.store import Store
 
 
 class ManyPlaces(ManyFiles):
@@ -102,18 +105,40 @@ class Among:
         whole = not (self.product or self.since or self.sense)
         return found, Kept(folder=folder, name="record", whole=whole)
 
-    def _inspections(self, left_out: "LeftOut") -> "list[Item]":
-        needs("serve", "sqlalchemy")
-        from anomalyst.server.config import ServingConfig
-        from anomalyst.server.finding.record import open_record, record_items
-        from anomalyst.server.storage.filters import Filter
+    def told(self, query: "Query") -> "tuple[list[Item], Kept]":
+        """Inspections as words. Raises AnomalystError for files, which have none."""
+        from anomalyst.server.finding.items import of_sense
+        from anomalyst.server.finding.search import Kept
+        from anomalyst.server.finding.texts import told_items
 
-        config = ServingConfig(home=self.home, products=self.products, database=self.database)
-        wanted = Filter(product=self.product, since=self.since, state="done")
-        store = open_record(config)
+        if self.among or query.sense != "text":
+            raise AnomalystError(
+                "--encoder texts:DIR compares a sentence with the record's words; give --text, and "
+                "no --among."
+            )
+        store, wanted = self._record()
+        found = of_sense(told_items(store, wanted), self.sense)
+        store.engine.dispose()
+        whole = not (self.product or self.since or self.sense)
+        return found, Kept(folder=self.home / "embeddings", name="texts", whole=whole)
+
+    def _inspections(self, left_out: "LeftOut") -> "list[Item]":
+        from anomalyst.server.finding.record import record_items
+
+        store, wanted = self._record()
         found = record_items(store, wanted, self.products, left_out)
         store.engine.dispose()
         return found
+
+    def _record(self) -> "tuple[Store, Filter]":
+        """The record, and which of its inspections."""
+        needs("serve", "sqlalchemy")
+        from anomalyst.server.config import ServingConfig
+        from anomalyst.server.finding.record import open_record
+        from anomalyst.server.storage.filters import Filter
+
+        config = ServingConfig(home=self.home, products=self.products, database=self.database)
+        return open_record(config), Filter(product=self.product, since=self.since, state="done")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +166,9 @@ def find(
     encoder: Annotated[
         str,
         Option(
-            metavar="drawn|imagebind:DIR|clip:DIR",
-            help="The space: the shipped towers, an ImageBind, or CLIP or SigLIP (text, image).",
+            metavar="drawn|imagebind:DIR|clip:DIR|texts:DIR",
+            help="The space: the shipped towers, an ImageBind, CLIP or SigLIP (text, image); "
+            "texts: the record's words by a text model (texts:run:DIR).",
         ),
     ] = "drawn",
     top: Annotated[int, Option(min=1, metavar="N", help="How many to show.")] = 10,
@@ -162,6 +188,10 @@ def find(
 
     The first search encodes the record, later ones what is new (kept in HOME/embeddings).
 
+    With --encoder texts:run:DIR a sentence is compared with what the record says in words: verdict,
+    kinds, places, sizes, colours, people's comments (docs/texts.md).
+
+    Example: anomalyst find --text "dent at the top left" --encoder texts:run:runs/bert
     Example: anomalyst find --audio new/p07.wav --sense audio
     Example: anomalyst find --text "a metal disc" --product disc --out found
     Example: anomalyst find --image part.png --among archive/ --encoder clip:models/clip-vit-b32
@@ -172,13 +202,16 @@ def find(
 
     readings = Readings(**{one.name: getattr(reading, one.name) for one in fields(reading)})
     query, left_out = asked.query(readings), LeftOut()
-    items, kept = among.items(readings, left_out)
+    by_words = encoder.startswith("texts:")
+    if by_words:
+        items, kept = among.told(query)
+    else:
+        items, kept = among.items(readings, left_out)
     if not items:
         raise AnomalystError(_nothing(among, left_out.notes()))
     with progress("Encoding") as bar:
-        found = search(
-            query, items, open_space(encoder), kept, top=top, left_out=left_out, told=bar.show
-        )
+        space = _text_space(encoder) if by_words else open_space(encoder)
+        found = search(query, items, space, kept, top=top, left_out=left_out, told=bar.show)
     if out is not None:
         from anomalyst.server.finding.page import write_page
 
@@ -187,6 +220,14 @@ def find(
         typer.echo(json.dumps(found.as_dict()))
     else:
         _show(found)
+
+
+def _text_space(encoder: str) -> "TextSpace":
+    """The space of a text model that may search. Raises AnomalystError for one that cannot."""
+    from anomalyst.server.finding.texts import TextSpace
+    from anomalyst.vlm.texts.loading import load_text_model
+
+    return TextSpace(load_text_model(encoder.removeprefix("texts:")))
 
 
 def _nothing(among: Among, notes: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from anomalyst.cli.bench import (
     segmentation,
     series,
     server,
+    shifts,
     training,
     voice,
 )
@@ -37,7 +38,7 @@ from anomalyst.cli.bench import (
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.senses import ManyFiles
-from anomalyst.cli.server import serve, store, watch
+from anomalyst.cli.server import report, serve, store, watch
 from anomalyst.cli.study import (
     abilities,
     activations,
@@ -45,12 +46,13 @@ from anomalyst.cli.study import (
     alignment_cost,
     few_shot,
     imbalance,
-    networks,
     language,
+    networks,
     optimizers,
     peft,
     senses,
     sft,
+    texts,
     variants,
 )
 from anomalyst.cli.training import align, compare, predict, search, train
@@ -95,6 +97,7 @@ BENCHES = (
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
     *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
     measuring.measuring,
+    shifts.shifts,
 )
 STUDIES = (
     few_shot.few_shot,
@@ -110,6 +113,8 @@ STUDIES = (
     activations.activations,
     optimizers.optimizers,
     language.language,
+    texts.texts,
+    texts.loops,
 )
 study = typer.Typer(no_args_is_help=True, help="The studies this project began with, repeated.")
 for command in COMMANDS:
@@ -120,6 +125,7 @@ for command in STUDIES:
     study.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
+app.add_typer(report.app, name="report")
 app.add_typer(inspection.app, name="bench")
 app.add_typer(convert.app, name="convert")
 app.add_typer(study, name="study")

@@ -14,6 +14,7 @@ from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.server.storage.tables import InspectionRow
+    from anomalyst.server.streaming.shift_ends import ShiftEnds
     from anomalyst.server.streaming.watch import Tally, Watch
 
 
@@ -41,6 +42,13 @@ def watch(
         float | None,
         Option(metavar="SECONDS", help="From window to window.", show_default="the window"),
     ] = None,
+    shift_ends: Annotated[
+        str | None,
+        Option(metavar="HH:MM,...", help="Report each shift at its end (HOME/shifts, and sinks)."),
+    ] = None,
+    timezone: Annotated[
+        str, Option(metavar="ZONE", help="Of --shift-ends, as Europe/Berlin.")
+    ] = "UTC",
     once: Annotated[bool, Option("--once", help="Only what is there now, then end.")] = False,
     home: opt.Home = Path("workbench"),
     products: opt.Products = Path("products"),
@@ -60,6 +68,12 @@ def watch(
 
     Example: anomalyst watch /data/line3 --product bolt --mqtt broker.local --webhook http://mes/in
 
+    --shift-ends sends a report when each shift ends, once, over restarts: its page lies in
+    HOME/shifts, its figures and summary go where results go (MQTT: the topic .../shifts).
+
+    Example: anomalyst watch /data/line3 --product bolt --webhook http://mes/in --shift-ends
+    06:00,14:00,22:00 --timezone Europe/Berlin
+
     Example: anomalyst watch mqtt://broker.local/line3/pump --product pump --window 60 --stride 10
     """
     needs("serve", "sqlalchemy", "paho", "httpx")
@@ -69,6 +83,7 @@ def watch(
     from anomalyst.server.streaming.sinks import Mqtt, Sink, Webhook
     from anomalyst.server.streaming.watch import Watch
 
+    shifts = _shifts(shift_ends, timezone, home)
     sinks: list[Sink] = [*map(Mqtt, mqtt or []), *map(Webhook, webhook or [])]
     config = ServingConfig(home=home, products=products, database=database, language=language)
     if once and source.partition("://")[0] in SCHEMES:
@@ -76,10 +91,23 @@ def watch(
     found = open_for(source, product, config, window=window, stride=stride)
     shown = without_password(source)
     place = str(Path(source).resolve()) if Path(source).exists() else shown
-    watching = Watch(config, product, found, place, sinks, _tell_json if as_json else _tell)
+    tell = _tell_json if as_json else _tell
+    watching = Watch(config, product, found, place, sinks, tell, shifts)
     how = f" {found.how}" if found.how else ""
     say(f"Watching {shown} for {product!r}{how}; Ctrl-C ends it.")
     _run(watching, once)
+
+
+def _shifts(ends: str | None, timezone: str, home: Path) -> "ShiftEnds | None":
+    """When shifts end. Raises AnomalystError for what are no times or no zone."""
+    from anomalyst.report.shift.period import shift_ends, zone_of
+    from anomalyst.server.streaming.shift_ends import ShiftEnds
+
+    if ends is None:
+        if timezone != "UTC":
+            raise AnomalystError("--timezone: is that of --shift-ends; give these, too.")
+        return None
+    return ShiftEnds(ends=shift_ends(ends), zone=zone_of(timezone), folder=home / "shifts")
 
 
 def _run(watching: "Watch", once: bool) -> None:

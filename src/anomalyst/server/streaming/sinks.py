@@ -30,7 +30,8 @@ class Sink(Protocol):
 class Mqtt:
     """A broker, by MQTT 3.1.1 with quality of service 1: it acknowledges each message.
 
-    Topics: PREFIX/PRODUCT/inspections, and PREFIX/PRODUCT/drift when scores have changed.
+    Topics: PREFIX/PRODUCT/inspections, PREFIX/PRODUCT/drift when scores have changed, and
+    PREFIX/PRODUCT/shifts for shift reports.
     """
 
     def __init__(self, address: str):
@@ -50,6 +51,8 @@ class Mqtt:
         self._connected()
         product = "".join("-" if c in "/+#" else c for c in payload["product"])
         topics = ["inspections", *(["drift"] if payload.get("drift_alarm") else [])]
+        if payload.get("kind") == "shift report":
+            topics = ["shifts"]
         for topic in topics:
             sent = self._client.publish(
                 f"{self.prefix}/{product}/{topic}", json.dumps(payload), qos=1

@@ -13,6 +13,7 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.streaming.outbox import Outbox
+from anomalyst.server.streaming.shift_ends import ShiftEnds, ShiftReports
 from anomalyst.server.streaming.sinks import Sink
 from anomalyst.server.streaming.sources import Camera, Source, Taken
 
@@ -47,13 +48,17 @@ class Watch:
         place: str,
         sinks: Sequence[Sink] = (),
         on_done: Callable[[InspectionRow, Tally], None] = lambda *_: None,
+        shifts: ShiftEnds | None = None,
     ):
         # UnknownProduct before anything is started.
         self.sense = product_senses(product_folder(product, config.products))[0]
         self.product, self.source, self.on_done = product, source, on_done
         self.by = f"watch {place} {product}"
         self.tally = Tally()
-        self.service = Service(config, owner=self.by, sinks=[sink.label for sink in sinks])
+        labels = [sink.label for sink in sinks]
+        self.service = Service(config, owner=self.by, sinks=labels)
+        store = self.service.store
+        self.reports = ShiftReports(store, product, shifts, labels) if shifts else None
         self.outboxes = [Outbox(self.service.store, sink) for sink in sinks]
         most = CAMERA_AT_ONCE if isinstance(source, Camera) else AT_ONCE
         self._places = threading.BoundedSemaphore(most)
@@ -85,6 +90,8 @@ class Watch:
         while self.service.in_flight and time.monotonic() < deadline:
             time.sleep(0.05)
         self.source.close()
+        if self.reports is not None:
+            self.reports.close()
         for outbox in self.outboxes:
             outbox.close()
         self.left = self.service.store.undelivered() if self.outboxes else 0

@@ -29,6 +29,7 @@ from anomalyst.training.tasks.segment import SegmentRecipe, SegmentTask
 from anomalyst.training.tasks.supervised.recipe import SupervisedRecipe
 from anomalyst.training.tasks.supervised.task import SupervisedTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
+from anomalyst.training.tasks.texts import TextsRecipe, TextsTask
 from anomalyst.training.tasks.voice import VoiceRecipe, VoiceTask
 
 TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made of (recipe, folder)
@@ -50,6 +51,7 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "mae": (MaeRecipe, MaeTask),
     "supervised": (SupervisedRecipe, SupervisedTask),
     "layers": (LayersRecipe, LayersTask),
+    "texts": (TextsRecipe, TextsTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.

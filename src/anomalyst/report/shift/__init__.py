@@ -1,0 +1,1 @@
+"""A shift of the record as one page: figures, charts, and a summary whose numbers are checked."""

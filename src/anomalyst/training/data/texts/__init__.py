@@ -1,0 +1,1 @@
+"""Inspection texts drawn from records that never were: notes, answers, shifts."""
