@@ -13,7 +13,7 @@ from anomalyst.training.studies.networks import findings, tables
 from anomalyst.training.studies.networks.plan import GROUPS, NETWORKS, arms_of
 from anomalyst.training.studies.networks.results import read_results, write_results
 
-TINY = ("size=32", "params=12k", "steps=3", "batch=8", "precision=float32", "warmup_steps=1")
+TINY = ("size=32", "params=12k", "epochs=1", "batch=8", "precision=float32", "warmup_steps=1")
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def networks(
 
     Example: anomalyst data lensing sets/lenses && anomalyst study networks sets/lenses
 
-    Example: anomalyst study networks sets/lenses params=0.3M size=64 steps=400 --groups scratch
+    Example: anomalyst study networks sets/lenses params=0.3M size=64 epochs=5 --groups scratch
 
     Example: anomalyst study networks sets/lenses --only 0 (and --only 1 in another terminal)
     """
