@@ -21,6 +21,10 @@ def lensing(
     profile: Annotated[
         str, Option(metavar="point|nfw|tnfw", help="Of the mass of a subhalo.")
     ] = "tnfw",
+    mass_share: Annotated[
+        tuple[float, float],
+        Option(metavar="LOW HIGH", help="Mass of the substructure, a share of the lens's."),
+    ] = (0.01, 0.02),
     lens_light: Annotated[
         bool, Option("--lens-light", help="Show the lens galaxy, too; it hides faint arcs.")
     ] = False,
@@ -40,13 +44,15 @@ def lensing(
 
     Example: anomalyst data lensing sets/lensing --count 10000 --seed 0
 
-    A small one, two classes: anomalyst data lensing out/lenses --count 600 --classes 2 --size 64
+    Easier ones, two classes: anomalyst data lensing out/lenses --classes 2 --mass-share 0.03 0.06
     """
     from anomalyst.datasets.builders.lensing import LensingSet, write_lensing
     from anomalyst.synthetic.lensing.scene import LensingConfig
 
     wanted = LensingSet(count=count, classes=classes, test_share=test_share, seed=seed)
-    config = LensingConfig(size_px=size, bits=bits, profile=profile, lens_light=lens_light)
+    config = LensingConfig(
+        size_px=size, bits=bits, profile=profile, lens_light=lens_light, mass_share=mass_share
+    )
     with progress("Tracing", count) as bar:
         made = write_lensing(out, wanted, config, workers=workers, on_picture=bar.advance)
     typer.echo(

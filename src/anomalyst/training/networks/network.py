@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from anomalyst.training.networks.shape import NetworkShape
 
 
+LEAST_CHANNELS_LAST = 8
+
+
 class Answers(NamedTuple):
     """What a network says of a batch."""
 
@@ -19,11 +22,20 @@ class Answers(NamedTuple):
 class SupervisedNetwork(nn.Module):
     """Pixels, normalised, float (B, C, S, S) -> logits (B, K)."""
 
-    convolutional = True  # quicker with its channels last in memory
+    convolutional = True  # quicker with its channels last in memory, if there are enough of them
 
     def __init__(self, shape: NetworkShape):
         super().__init__()
         self.shape = shape  # with every 0 resolved
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether its pixels and weights lie with their channels last.
+
+        Not in networks narrower than 8: laid so, the backward pass of a 1 x 1 convolution of
+        stride 2 over 2 to 6 channels writes beyond its memory (torch 2.13 on a CPU with AVX-512).
+        """
+        return self.convolutional and self.shape.width >= LEAST_CHANNELS_LAST
 
     def answers(self, pixels: Tensor) -> Answers:
         """Logits, those of a second head if there is one, and features."""
@@ -45,12 +57,12 @@ class SupervisedNetwork(nn.Module):
 
 def laid(pixels: Tensor, network: SupervisedNetwork) -> Tensor:
     """The same pixels in the order in memory that suits the network."""
-    last = torch.channels_last if network.convolutional else torch.contiguous_format
+    last = torch.channels_last if network.channels_last else torch.contiguous_format
     return pixels.contiguous(memory_format=last)
 
 
 def lay_weights(network: SupervisedNetwork) -> None:
     """Lay the weights of convolutions as their pixels will lie."""
-    for weight in network.parameters() if network.convolutional else ():
+    for weight in network.parameters() if network.channels_last else ():
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
