@@ -8,9 +8,6 @@ from torch import Tensor, nn
 from anomalyst.training.networks.shape import NetworkShape
 
 
-LEAST_CHANNELS_LAST = 8
-
-
 class Answers(NamedTuple):
     """What a network says of a batch."""
 
@@ -22,20 +19,11 @@ class Answers(NamedTuple):
 class SupervisedNetwork(nn.Module):
     """Pixels, normalised, float (B, C, S, S) -> logits (B, K)."""
 
-    convolutional = True  # quicker with its channels last in memory, if there are enough of them
+    channels_last = False  # whether it is quicker with its pixels laid so in memory
 
     def __init__(self, shape: NetworkShape):
         super().__init__()
         self.shape = shape  # with every 0 resolved
-
-    @property
-    def channels_last(self) -> bool:
-        """Whether its pixels and weights lie with their channels last.
-
-        Not in networks narrower than 8: laid so, the backward pass of a 1 x 1 convolution of
-        stride 2 over 2 to 6 channels writes beyond its memory (torch 2.13 on a CPU with AVX-512).
-        """
-        return self.convolutional and self.shape.width >= LEAST_CHANNELS_LAST
 
     def answers(self, pixels: Tensor) -> Answers:
         """Logits, those of a second head if there is one, and features."""
