@@ -18,6 +18,8 @@ ALEXNET_LAYERS = ((192, 5, True), (384, 3, False), (256, 3, False), (256, 3, Tru
 class ConvolutionalNetwork(SupervisedNetwork):
     """Stages of convolutions, pooled to a small grid; dense layers; a linear head."""
 
+    channels_last = True
+
     def __init__(self, shape: NetworkShape, stages: nn.Sequential, grid: int, dense: nn.Sequential):
         """`dense` ends with the head."""
         super().__init__(shape)

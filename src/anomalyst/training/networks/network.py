@@ -19,7 +19,7 @@ class Answers(NamedTuple):
 class SupervisedNetwork(nn.Module):
     """Pixels, normalised, float (B, C, S, S) -> logits (B, K)."""
 
-    convolutional = True  # quicker with its channels last in memory
+    channels_last = False  # whether it is quicker with its pixels laid so in memory
 
     def __init__(self, shape: NetworkShape):
         super().__init__()
@@ -45,12 +45,12 @@ class SupervisedNetwork(nn.Module):
 
 def laid(pixels: Tensor, network: SupervisedNetwork) -> Tensor:
     """The same pixels in the order in memory that suits the network."""
-    last = torch.channels_last if network.convolutional else torch.contiguous_format
+    last = torch.channels_last if network.channels_last else torch.contiguous_format
     return pixels.contiguous(memory_format=last)
 
 
 def lay_weights(network: SupervisedNetwork) -> None:
     """Lay the weights of convolutions as their pixels will lie."""
-    for weight in network.parameters() if network.convolutional else ():
+    for weight in network.parameters() if network.channels_last else ():
         if weight.ndim == 4:
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)

@@ -31,7 +31,11 @@ RESNETS = {
 
 
 class PublishedNetwork(SupervisedNetwork):
-    """One of transformers' classes as `model`."""
+    """One of transformers' classes as `model`.
+
+    Never with channels last: torch 2.13's backward pass of a 1 x 1 convolution of stride 2, as
+    residual networks have it, then writes beyond its memory on the CPU (4 to 8 channels crash).
+    """
 
     def __init__(self, shape: NetworkShape, model: Any):
         super().__init__(shape)
@@ -45,8 +49,6 @@ class PublishedNetwork(SupervisedNetwork):
 class ViT(PublishedNetwork):
     """An image is worth 16 x 16 words (Dosovitskiy et al. 2021)."""
 
-    convolutional = False
-
     def answers(self, pixels: Tensor) -> Answers:
         """The class token decides."""
         token = self.model.vit(pixels).last_hidden_state[:, 0]  # (B, D)
@@ -55,8 +57,6 @@ class ViT(PublishedNetwork):
 
 class DeiT(PublishedNetwork):
     """A ViT with a second token that learns from a teacher (Touvron et al. 2021, section 4)."""
-
-    convolutional = False
 
     def answers(self, pixels: Tensor) -> Answers:
         """Class token and distillation token have a head each."""
