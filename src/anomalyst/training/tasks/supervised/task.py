@@ -113,7 +113,7 @@ class SupervisedTask(Task):
         """What labels and teacher ask for, and how many were right."""
         pixels, labels = batch["pixels"].to(device).float() / 255, batch["labels"].to(device)
         if "moves" in batch:
-            pixels = moved(pixels, batch["moves"].to(device))
+            pixels = moved(pixels, batch["moves"].to(device), self.recipe.moves.turns)
         said, projected = self.module(self._read(pixels))
         if not self.module.training:
             return label_loss(_float(said), labels), {}
