@@ -27,6 +27,7 @@ from anomalyst.training.networks.inputs import Inputs
 from anomalyst.training.networks.network import Answers, laid
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.supervised.distillation import feature_loss, hard_loss, soft_loss
+from anomalyst.training.tasks.supervised.figures import read_figures
 from anomalyst.training.tasks.supervised.moves import MovesConfig, draw_moves, moved
 from anomalyst.training.tasks.supervised.pictures import rows_of
 
@@ -232,11 +233,11 @@ def test_a_run_keeps_its_network_figures_predictions_and_curves(runs):
     assert np.allclose(shares, said, atol=1e-5)  # from files as from memory
     right = np.mean([max(x["probabilities"], key=x["probabilities"].get) == x["label"]
                      for x in lines])  # fmt: skip
-    figures = json.loads((out / "figures.json").read_text())
-    assert figures["accuracy"] == pytest.approx(right) and figures["count"] == 32
+    figures = read_figures(out)
+    assert figures.accuracy == pytest.approx(right) and figures.count == 32
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert last["test_accuracy"] == pytest.approx(right, abs=1e-6)
-    assert last["test_auroc"] == pytest.approx(figures["area"]["value"], abs=1e-6)
+    assert last["test_auroc"] == pytest.approx(figures.area.value, abs=1e-6)
 
 
 @pytest.mark.parametrize("distil", ["hard", "soft", "features"])
@@ -262,6 +263,16 @@ def test_a_run_goes_on_where_it_stopped(runs, tmp_path):
     invoke("train", *words, "--out", tmp_path / "half")
     one, two = (Classifier.load(tmp_path / n).network.state_dict() for n in ("whole", "half"))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_begins_as_another_of_its_shape(runs, refused, tmp_path):
+    words = ("train", RECIPES / "lenet.yaml", f"data={runs / 'set'}", *SMALL, "epochs=1",
+             f"initial={runs / 'lenet'}", "learning_rate=0", "--out", tmp_path / "run")  # fmt: skip
+    invoke(*words)
+    one, two = (Classifier.load(x).network.state_dict() for x in (runs / "lenet", tmp_path / "run"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    told = refused(*words[:-2], "params=30k", "--out", tmp_path / "other")
+    assert "the same network and classes are needed" in told
 
 
 def test_pictures_kept_in_a_file_are_the_same(runs, tmp_path):
