@@ -231,7 +231,7 @@ def _listed(root: Path) -> tuple[list[Labelled], list[Labelled], list[str]]:
         return parts.get("train", []) or parts["test"], parts.get("test", []), []
     if len(_classes(root / "train")) > 1:
         return _in_folders(root / "train"), _in_folders(root / "test"), []
-    if layout_of_or_none(root) in LAYOUTS:
+    if _layout_or_none(root) in LAYOUTS:
         samples = [s for s in read_dataset(root) if s.label]
         return [Labelled(s.image, s.defect or GOOD) for s in samples], [], []
     if len(_classes(root)) > 1:
@@ -243,7 +243,7 @@ def _listed(root: Path) -> tuple[list[Labelled], list[Labelled], list[str]]:
     )
 
 
-def layout_of_or_none(root: Path) -> str:
+def _layout_or_none(root: Path) -> str:
     """The layout that a set is kept in; empty where it fits none."""
     try:
         return layout_of(root)

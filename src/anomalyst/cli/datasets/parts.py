@@ -23,12 +23,15 @@ def parts(
         Option(
             metavar="NAME",
             help="A kind to draw; may be repeated.",
-            show_default="scratch, stain, hole, dent, chip",
+            show_default="scratch, stain, hole, chip, foreign body",
         ),
     ] = None,
     family: Annotated[str, Option(metavar="NAME", help="Which kind of product.")] = "machined part",
     products: Annotated[int, Option(help="Products of the family, in turn.")] = 1,
     size: Annotated[int, Option(help="Side of the pictures in pixels.")] = 96,
+    least_area: Annotated[
+        float, Option(help="Of the picture, that a defect covers: larger is easier.")
+    ] = 0.008,
     test_share: Annotated[float, Option(help="Of all pictures.")] = 0.2,
     seed: opt.Seed = 0,
     workers: Annotated[
@@ -53,6 +56,7 @@ def parts(
         family=family,
         products=products,
         size_px=size,
+        least_area=least_area,
         test_share=test_share,
         seed=seed,
     )

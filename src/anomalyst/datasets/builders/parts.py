@@ -22,7 +22,13 @@ from anomalyst.synthetic.procedural.families import draw_product
 from anomalyst.synthetic.procedural.gallery import write_label
 from anomalyst.synthetic.procedural.product import ProductSpec
 
-KINDS = ("scratch", "stain", "hole", "dent", "chip")  # that look unlike each other on most parts
+KINDS = (
+    "scratch",
+    "stain",
+    "hole",
+    "chip",
+    "foreign body",
+)  # that look unlike each other on most parts
 GOOD, DEFECTIVE = "good", "defective"
 SHOWN, CELL_PX, LABEL_PX = 8, 128, 18  # of a class in preview.png
 
@@ -37,6 +43,7 @@ class PartsConfig:
     family: str = "machined part"
     products: int = 1  # of the family, each with its own layout and materials
     size_px: int = 96
+    least_area: float = 0.008  # of the picture that a defect covers; smaller ones are drawn anew
     test_share: float = 0.2
     seed: int = 0
 
@@ -46,6 +53,8 @@ class PartsConfig:
                 raise AnomalystError(
                     f"There is no defect {kind!r}; there are {', '.join(DEFECTS)}."
                 )
+        if not 0 <= self.least_area <= 0.1:
+            raise AnomalystError(f"--least-area is {self.least_area}; 0 to 0.1 is needed.")
         if not self.kinds or self.products < 1 or self.size_px < 32 or self.seed < 0:
             raise AnomalystError(
                 "A kind of defect, a product, 32 px and a seed of 0 or more are needed."
@@ -62,6 +71,11 @@ class PartsConfig:
         return (GOOD, *(k.replace(" ", "_") for k in self.kinds)) if self.by_kind else (
             GOOD, DEFECTIVE
         )  # fmt: skip
+
+    @property
+    def least_px(self) -> int:
+        """Pixels of a defect, at least."""
+        return round(self.least_area * self.size_px**2)
 
     def parts(self) -> tuple[int, int]:
         """Pictures to learn from, and to test with."""
@@ -87,7 +101,7 @@ class PartJob:
         if not self.kind:
             write_bytes(folder / self.file, encoded(normal_picture(spec, rng, config.size_px)))
             return {"file": self.file, "defect": ""}
-        drawn = damaged_picture(spec, rng, config.size_px, self.kind)
+        drawn = damaged_picture(spec, rng, config.size_px, self.kind, config.least_px)
         if drawn is None:
             raise PictureError(
                 self.file, f"no {self.kind} shows on this {spec.noun}; take another seed or kind."

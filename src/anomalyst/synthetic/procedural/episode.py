@@ -139,18 +139,18 @@ def faulty_picture(
 
 
 def damaged_picture(
-    spec: ProductSpec, rng: Rng, size_px: int, kind: str
+    spec: ProductSpec, rng: Rng, size_px: int, kind: str, least_px: int = 1
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """A new instance with one defect of `kind` (DEFECTS): its picture and its mask.
 
-    None where nothing of it could be seen on any of some instances.
+    None where less than `least_px` of it could be seen on each of some instances.
     """
     for _ in range(DEFECT_TRIES):
         scene = draw(spec, _seed(rng), size_px)
         mask = apply_defect(scene, rng, kind)
         source = bending(spec.camera, rng, size_px)
         seen = bent(mask, source)
-        if mask.any() and seen.any():
+        if seen.sum() >= max(1, least_px):
             return photograph(bent(scene.image, source), spec.camera, rng), seen
     return None
 

@@ -47,7 +47,11 @@ def draw_moves(count: int, size: int, config: MovesConfig, numbers: torch.Genera
     return torch.stack([first, second], 1)
 
 
-def moved(pixels: Tensor, moves: Tensor) -> Tensor:
-    """Float (B, C, S, S) moved; beyond its rim a picture goes on as its mirror image."""
+def moved(pixels: Tensor, moves: Tensor, turns: str = "quarter") -> Tensor:
+    """Float (B, C, S, S) moved; beyond its rim a picture goes on as its mirror image.
+
+    Without free turns pixels fall on pixels, and none is mixed with another.
+    """
     grid = F.affine_grid(moves, list(pixels.shape), align_corners=False)
-    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    mode = "bilinear" if turns == "free" else "nearest"
+    return F.grid_sample(pixels, grid, mode, padding_mode="reflection", align_corners=False)

@@ -51,6 +51,7 @@ class SupervisedTask(Task):
         assert recipe.classes, "a recipe is resolved before it is trained"
         self.recipe, self.out = recipe, out
         self.pictures = read_pictures(recipe)
+        self.set_size = len(self.pictures.train)
         self.inputs = Inputs.measured(self.pictures.train.pixels, recipe.normalise)
         self.network = _network(recipe)
         self.teacher = _teacher(recipe)
@@ -59,11 +60,6 @@ class SupervisedTask(Task):
         self.module: nn.Module = Student(self.network, width)
         if recipe.initial:
             _begin_as(self.network, Path(recipe.initial), recipe)
-
-    @property
-    def set_size(self) -> int:
-        """Training pictures."""
-        return len(self.pictures.train)
 
     def remarks(self) -> list[str]:
         """About the set, the network's size and the teacher."""
@@ -117,7 +113,7 @@ class SupervisedTask(Task):
         """What labels and teacher ask for, and how many were right."""
         pixels, labels = batch["pixels"].to(device).float() / 255, batch["labels"].to(device)
         if "moves" in batch:
-            pixels = moved(pixels, batch["moves"].to(device))
+            pixels = moved(pixels, batch["moves"].to(device), self.recipe.moves.turns)
         said, projected = self.module(self._read(pixels))
         if not self.module.training:
             return label_loss(_float(said), labels), {}
