@@ -36,6 +36,7 @@ from anomalyst.cli.bench import (
 )
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
+from anomalyst.cli.looking import look
 from anomalyst.cli.senses import ManyFiles
 from anomalyst.cli.server import serve, store, watch
 from anomalyst.cli.study import (
@@ -114,6 +115,7 @@ app.add_typer(store.app, name="store")
 app.add_typer(inspection.app, name="bench")
 app.add_typer(convert.app, name="convert")
 app.add_typer(study, name="study")
+app.add_typer(look.app, name="look")
 
 
 def _show_version(wanted: bool) -> None:
