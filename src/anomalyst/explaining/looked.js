@@ -57,19 +57,25 @@
   const numbered = (count, noun) => [[-1, `mean of all ${count}`],
     ...Array.from({ length: count }, (_, n) => [n, `${noun} ${n + 1}`])];
 
-  // Heat on a picture: cells (rows x columns) as opacity, the largest 0.75.
+  // Heat on a picture: cells (rows x columns) as opacity, from 0 or, where numbers are written, the least.
   const stage = (uri, title) => {
     const canvas = make("canvas");
     const frame = make("div", { class: "stage" }, make("img", { src: uri, alt: title }), canvas);
     const figure = make("figure", {}, make("figcaption", {}, title), frame);
-    const paint = (cells, rows, columns, smooth, mark = -1) => {
-      const scale = 16, context = canvas.getContext("2d"), top = Math.max(...cells, 1e-9);
+    const paint = (cells, rows, columns, { mark = -1, numbers = false } = {}) => {
+      const scale = numbers ? 100 : 16, context = canvas.getContext("2d");
+      const top = Math.max(...cells, 1e-9), low = numbers ? Math.min(...cells) : 0;
       canvas.width = columns * scale; canvas.height = rows * scale;
       const small = make("canvas", { width: columns, height: rows }), pixels = new ImageData(columns, rows);
-      cells.forEach((value, n) => pixels.data.set([255, 106, 0, 191 * value / top], 4 * n));
+      cells.forEach((value, n) => pixels.data.set([255, 106, 0, 170 * (value - low) / Math.max(top - low, 1e-9)], 4 * n));
       small.getContext("2d").putImageData(pixels, 0, 0);
-      context.imageSmoothingEnabled = smooth;
+      context.imageSmoothingEnabled = false;
       context.drawImage(small, 0, 0, canvas.width, canvas.height);
+      if (numbers) {
+        Object.assign(context, { font: "22px system-ui, sans-serif", textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: "#000", fillStyle: "#fff" });
+        cells.forEach((value, n) => ["strokeText", "fillText"].forEach((draw) =>
+          context[draw](percent(value), (n % columns + 0.5) * scale, (Math.floor(n / columns) + 0.5) * scale)));
+      }
       if (mark < 0) return;
       context.strokeStyle = "#40e0ff"; context.lineWidth = 3;
       context.strokeRect((mark % columns) * scale + 1, Math.floor(mark / columns) * scale + 1, scale - 2, scale - 2);
@@ -92,9 +98,9 @@
       class: `word ${one.by}`, type: "button", title: `${BY[one.by]}${one.instead ? " “" + one.instead + "”" : ""}`,
       onclick: () => { word = n; draw(); },
     }, one.text));
-    const heat = stage(data.picture, "Map: what differs from the good parts (3 x 3 tokens)");
-    const seen = stage(data.picture, "Picture (patch tokens)");
-    const found = stage(data.picture, "Regions");
+    const heat = stage(data.picture, "Map of what differs");
+    const seen = stage(data.picture, "Picture");
+    const found = stage(data.picture, "Regions shown");
     const bars = make("div"), told = make("p");
     const [layers] = chooser("Layer", numbered(weights.layers, "layer"), -1, (n) => { layer = n; draw(); });
     const [heads] = chooser("Head", numbered(weights.heads, "head"), -1, (n) => { head = n; draw(); });
@@ -120,7 +126,7 @@
         button.classList.toggle("chosen", n === word);
         button.style.background = n < word ? `rgba(255,106,0,${0.6 * sum.earlier[n] / top})` : "";
       });
-      heat.paint(sum.heat, 3, 3, false); seen.paint(sum.picture, data.grid, data.grid, false);
+      heat.paint(sum.heat, 3, 3, { numbers: true }); seen.paint(sum.picture, data.grid, data.grid, { numbers: true });
       drawRegions(sum.region || []);
       const facts = data.facts.map((text, n) => [text, (sum.fact || [])[n] || 0]);
       const groups = [["Map", total(sum.heat)], ["Regions shown", total(sum.region)],
@@ -172,7 +178,7 @@
     function draw() {
       const row = mode === "rollout" ? rolled.row(0, 0, query) : weights.row(layer, head, query);
       const cells = cellsOf(row), sum = cells.reduce((a, b) => a + b, 0);
-      shown.paint(cells, rows, columns, false, query - before);
+      shown.paint(cells, rows, columns, { mark: query - before });
       modes.forEach((button, n) => button.setAttribute("aria-pressed", (n === 1) === (mode === "rollout")));
       tokens.forEach((button, n) => button.setAttribute("aria-pressed", n === query));
       const who = query < before ? data.names[query] : `patch at row ${Math.floor((query - before) / columns) + 1}, column ${(query - before) % columns + 1}`;
@@ -181,7 +187,7 @@
       if (mode === "rollout") return clear(all);
       clear(all, ...Array.from({ length: weights.heads }, (_, n) => {
         const small = stage(data.picture, `head ${n + 1}`);
-        small.paint(cellsOf(weights.row(layer, n, query)), rows, columns, false);
+        small.paint(cellsOf(weights.row(layer, n, query)), rows, columns);
         return small.figure;
       }));
     }

@@ -1,7 +1,7 @@
 """`anomalyst look layers`, `kernels`, `units`, `grad-cam`: what layers make of pictures."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
@@ -17,6 +17,9 @@ from anomalyst.cli.looking.opening import (
 )
 from anomalyst.cli.screen import pictures_in, progress, say
 from anomalyst.errors import AnomalystError, PictureError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Picture = Annotated[Path, Argument(metavar="PICTURE")]
 
@@ -67,20 +70,23 @@ def kernels(picture: Picture, out: Out = None) -> None:
 
     path, seen = page_path(out, "kernels"), picture_at(picture)
     seen = np.ascontiguousarray(resize(seen, shown_size(seen.shape[:2], 640)))
-    sections = [
-        Section(
-            title=name,
-            rows=tuple(tuple(f"{value:.3g}" for value in row) for row in kernel),
-            pictures=(("", shown(filtered(seen, kernel), kernel)),),
-        )
+    pictures = tuple(
+        (f"{name} {_written(kernel)}", shown(filtered(seen, kernel), kernel))
         for name, kernel in KERNELS.items()
-    ]
+    )
     intro = (
         "Kernels whose numbers sum to 0 answer nothing on even ground; their pictures are around "
         "mid grey. The picture is at most 640 pixels wide, so that a kernel's reach can be seen.",
     )
     title = f"Kernels on {picture.name}"
-    typer.echo(f"Written to {write_looked(path, title, intro, sections)}")
+    typer.echo(f"Written to {write_looked(path, title, intro, [Section(pictures=pictures)])}")
+
+
+def _written(kernel: "np.ndarray") -> str:
+    """A kernel as its rows: [0 1 0; 1 -4 1; 0 1 0]; parts of a whole as a fraction."""
+    whole = {9: 9, 16: 16}.get(round(1 / float(kernel.flat[0])) if kernel.flat[0] > 0 else 0, 1)
+    rows = "; ".join(" ".join(f"{value * whole:.0f}" for value in row) for row in kernel)
+    return f"[{rows}]" + (f" / {whole}" if whole > 1 else "")
 
 
 def units(
