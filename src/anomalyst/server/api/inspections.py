@@ -202,7 +202,7 @@ def turns(service: Serving, id: str) -> list[Turn]:
 
 @router.get("/{id}/turns/{turn}/attention", responses=problems(404, 409))
 def attention(service: Serving, id: str, turn: str) -> dict[str, Any]:
-    """Where each word of an answer looked: shares of attention, computed when they are asked for."""
+    """Where each word of an answer looked: shares of attention, computed when asked for."""
     return service.looked_back(id, turn)
 
 

@@ -65,12 +65,24 @@ def viewer(service: Service, row: InspectionRow) -> str:
     )
 
 
-def dialogue(service: Service, row: InspectionRow | None, asked: str = "", heard: str = "") -> str:
-    """The turns so far, and perhaps one that is being answered."""
+def dialogue(
+    service: Service,
+    row: InspectionRow | None,
+    asked: str = "",
+    heard: str = "",
+    *,
+    touched: bool = True,
+) -> str:
+    """The turns so far, and perhaps one that is being answered.
+
+    `touched`: whether words can be touched, to see where they looked.
+    """
     said = service.store.turns(row.id) if row else []
     regions = ((row.record if row else None) or {}).get("regions", [])
     answers = [(one, worded(pieces(one.answer, regions))) for one in said]
-    return render("dialogue.html.j2", said=answers, asked=asked, heard=heard, hint=HINT)
+    return render(
+        "dialogue.html.j2", said=answers, asked=asked, heard=heard, hint=HINT, touched=touched
+    )
 
 
 def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
