@@ -50,7 +50,7 @@ from anomalyst.cli.study import (
     sft,
     variants,
 )
-from anomalyst.cli.training import align, compare, search, train
+from anomalyst.cli.training import align, compare, predict, search, train
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory
 
@@ -74,6 +74,7 @@ COMMANDS = (
         evaluate.evaluate,
         mmad.mmad,
         train.train,
+        predict.predict,
         align.align,
         compare.compare,
         search.search,

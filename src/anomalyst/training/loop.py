@@ -141,6 +141,8 @@ def _validate_and_probe(
     every = recipe.validate_every
     if every and ((step + 1) % every == 0 or step + 1 == recipe.steps):
         log.note({"validation_loss": validation_loss(run)})
+        with torch.no_grad():
+            log.note(run.engine.task(run.task.held_out_figures))
     if recipe.watch.probe_every and (step + 1) % recipe.watch.probe_every == 0:
         with torch.no_grad():
             asked = run.engine.task(run.task.probe)

@@ -56,7 +56,7 @@ def prepare_run(
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
         out.mkdir(parents=True, exist_ok=True)
         engine.barrier()
-        notes = ineffective_settings(recipe, task, engine.device)
+        notes = [*ineffective_settings(recipe, task, engine.device), *task.remarks()]
         write_text(out / "notes.json", json.dumps(notes, indent=2) + "\n")
         for sentence in notes:
             on_log({"note": sentence})

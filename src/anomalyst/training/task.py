@@ -87,6 +87,14 @@ class Task(ABC):
     def amount(self, batch: Any) -> dict[str, int]:
         """How much a micro-batch is: samples, and tokens where there are any."""
 
+    def remarks(self) -> list[str]:
+        """What to say before the first step, in whole sentences."""
+        return []
+
+    def held_out_figures(self) -> dict[str, float]:
+        """Figures beside the loss of what is held out, when it is looked at; every process asks."""
+        return {}
+
     def probe(self) -> list[ProbeAnswer]:
         """Questions with known answers, asked now; empty where nothing can be asked."""
         return []

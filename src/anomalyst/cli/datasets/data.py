@@ -9,6 +9,8 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.datasets.builders import augment, convert, poisson, synthesize
+from anomalyst.cli.datasets.lensing import lensing
+from anomalyst.cli.datasets.parts import parts
 from anomalyst.cli.screen import needs, progress
 from anomalyst.io.files import write_text
 
@@ -16,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Look data sets over before they are trusted, and make others from them.",
 )
-for command in (convert, augment, poisson, synthesize):
+for command in (convert, augment, poisson, synthesize, lensing, parts):
     app.command()(command)
 
 

@@ -105,14 +105,14 @@ def fill(
     AnomalystError if `out` holds something else, cannot be written, or the disk is full; what was
     made until then is kept, and the same call goes on.
     """
-    _begin(out, jobs, settings)
+    begin(out, jobs, settings)
     done = _finished(out, jobs)
     todo = [job for job in jobs if (job.category, job.file) not in done]
     for _ in range(len(jobs) - len(todo)):
         on_picture()
     faults = []
     with (out / ".rows.jsonl").open("a", encoding="utf-8") as journal:
-        for job, row in _made(out, todo, workers):
+        for job, row in make(out, todo, workers):
             if isinstance(row, Fault):
                 faults.append(row)
             else:
@@ -156,7 +156,7 @@ def mask_name(file: str) -> str:
     return f"ground_truth/{path.parent.name}/{path.stem}_mask.png"
 
 
-def _begin(out: Path, jobs: Sequence[Job], settings: Mapping[str, object]) -> None:
+def begin(out: Path, jobs: Sequence[Job], settings: Mapping[str, object]) -> None:
     """Take the folder, or find it taken by the same making."""
     digest = hashlib.sha256("\n".join(map(repr, jobs)).encode()).hexdigest()
     said = {**settings, "pictures": len(jobs), "digest": digest}
@@ -206,7 +206,7 @@ def _finished(out: Path, jobs: Sequence[Job]) -> dict[tuple[str, str], Row]:
     }
 
 
-def _made(out: Path, jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, Row | Fault]]:
+def make(out: Path, jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, Row | Fault]]:
     """Copies here, as the disk is the slower part of them; the others in processes."""
     heavy = [job for job in jobs if not isinstance(job, Copy)]
     count = min(workers or os.cpu_count() or 1, len(heavy))

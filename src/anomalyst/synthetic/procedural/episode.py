@@ -20,6 +20,7 @@ from anomalyst.types import place_of, size_of
 
 Found = tuple[str, np.ndarray, float]  # a defect's kind, its mask, its mean visible change
 LEAST_SEEN_PX = 6  # of a fault of the layout; a smaller one cannot be seen
+DEFECT_TRIES = 40  # instances on which a defect of the wanted kind was tried
 FAULT_TRIES = 60  # layouts altered until one has a fault of the wanted kind
 
 
@@ -134,6 +135,23 @@ def faulty_picture(
         seen = bent(mask, source)
         if mask.sum() >= LEAST_SEEN_PX and seen.any():
             return photograph(bent(scene.image, source), spec.camera, rng), seen, kind
+    return None
+
+
+def damaged_picture(
+    spec: ProductSpec, rng: Rng, size_px: int, kind: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """A new instance with one defect of `kind` (DEFECTS): its picture and its mask.
+
+    None where nothing of it could be seen on any of some instances.
+    """
+    for _ in range(DEFECT_TRIES):
+        scene = draw(spec, _seed(rng), size_px)
+        mask = apply_defect(scene, rng, kind)
+        source = bending(spec.camera, rng, size_px)
+        seen = bent(mask, source)
+        if mask.any() and seen.any():
+            return photograph(bent(scene.image, source), spec.camera, rng), seen
     return None
 
 

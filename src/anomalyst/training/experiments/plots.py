@@ -19,16 +19,30 @@ PANELS = (
     ("gradient_norm", "gradient norm", True),
     ("seconds_per_step", "seconds per step", False),
 )
+JUDGED = (("accuracy", "accuracy"), ("auroc", "AUROC"))  # on train and test, of classifiers
 SMOOTH = 15  # lines of a log in one point of a smooth curve
 LOG_FROM = 100  # a range whose ends are so far apart is searched and drawn by factors
 FIGURES = ("loss", "validation_loss", "learning_rate", "gradient_norm", "seconds_per_step")
 
 
 def draw_runs(runs: Sequence[RunRecord]) -> bytes:
-    """A PNG of four panels; thin lines are what was logged, thick ones their running means."""
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    """A PNG of four panels; thin lines are what was logged, thick ones their running means.
+
+    Two more where runs were judged on train (dashed) and test.
+    """
+    judged = any(run.last("test_accuracy") is not None for run in runs)
+    rows = 3 if judged else 2
+    figure = Figure(figsize=(11, 3.5 * rows), layout="constrained")
     colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
-    for axes, (figure_name, title, log) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+    panels = list(figure.subplots(rows, 2).flat)
+    for axes, (name, title) in zip(panels[4:], JUDGED, strict=False):
+        for index, run in enumerate(runs):
+            colour = colours[index % len(colours)]
+            _draw(axes, run, f"test_{name}", "test" if len(runs) == 1 else run.name, colour)
+            _draw(axes, run, f"train_{name}", "train" if len(runs) == 1 else "", colour, "--")
+        axes.set(title=f"{title} on train (dashed) and test", xlabel="step")
+        axes.grid(alpha=0.3)
+    for axes, (figure_name, title, log) in zip(panels[:4], PANELS, strict=True):
         for index, run in enumerate(runs):
             colour = colours[index % len(colours)]
             _draw(axes, run, figure_name, run.name if len(runs) > 1 else title, colour)
@@ -208,7 +222,8 @@ def _draw_parts(axes: Axes, run: RunRecord) -> None:
     """The parts of the loss, each as a line of its own."""
     known = {*FIGURES, "step", "steps", "skipped", "loss_scale", "answered", "answers_right"}
     parts = [n for n in (run.lines[0] if run.lines else {}) if n not in known]
-    parts = [n for n in parts if not n.endswith(("_second", "_share", "_mb", "_percent"))]
+    other = ("_second", "_share", "_mb", "_percent", "_accuracy", "_auroc")
+    parts = [n for n in parts if not n.endswith(other)]
     for index, name in enumerate(parts):
         _draw(axes, run, name, name, f"C{index + 2}")
 

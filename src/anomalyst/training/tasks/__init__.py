@@ -25,6 +25,8 @@ from anomalyst.training.tasks.instructions import InstructionRecipe, Instruction
 from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask
 from anomalyst.training.tasks.mae import MaeRecipe, MaeTask
 from anomalyst.training.tasks.segment import SegmentRecipe, SegmentTask
+from anomalyst.training.tasks.supervised.recipe import SupervisedRecipe
+from anomalyst.training.tasks.supervised.task import SupervisedTask
 from anomalyst.training.tasks.text_aligned import TextAlignedRecipe, TextAlignedTask
 from anomalyst.training.tasks.voice import VoiceRecipe, VoiceTask
 
@@ -45,6 +47,7 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "voice": (VoiceRecipe, VoiceTask),
     "segment": (SegmentRecipe, SegmentTask),
     "mae": (MaeRecipe, MaeTask),
+    "supervised": (SupervisedRecipe, SupervisedTask),
 }
 
 # Keys of old recipes -> what took their place, which is no other name for the same.

@@ -1,0 +1,1 @@
+"""How well a classifier of pictures does, how sure of it we are, and what it costs to run."""

@@ -1,0 +1,1 @@
+"""Pictures of strong gravitational lenses with and without dark substructure, ray-traced."""

@@ -1,0 +1,56 @@
+"""What all supervised networks offer."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from anomalyst.training.networks.shape import NetworkShape
+
+
+class Answers(NamedTuple):
+    """What a network says of a batch."""
+
+    logits: Tensor  # (B, K), of the head that learns from labels
+    distilled: Tensor | None  # (B, K), of the head that learns from a teacher; DeiT alone has it
+    features: Tensor  # (B, D), what the head reads: pooled, or the class token
+
+
+class SupervisedNetwork(nn.Module):
+    """Pixels, normalised, float (B, C, S, S) -> logits (B, K)."""
+
+    convolutional = True  # quicker with its channels last in memory
+
+    def __init__(self, shape: NetworkShape):
+        super().__init__()
+        self.shape = shape  # with every 0 resolved
+
+    def answers(self, pixels: Tensor) -> Answers:
+        """Logits, those of a second head if there is one, and features."""
+        raise NotImplementedError
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, C, S, S) -> logits (B, K): the mean of both heads where there are two."""
+        said = self.answers(pixels)
+        return said.logits if said.distilled is None else (said.logits + said.distilled) / 2
+
+    def blocks(self) -> dict[str, nn.Module]:
+        """Parts that repeat, by name, in the order they are called."""
+        raise NotImplementedError
+
+    def last_maps(self) -> nn.Module | None:
+        """The module whose output is the last feature map (B, D, h, w); None where tokens are."""
+        return None
+
+
+def laid(pixels: Tensor, network: SupervisedNetwork) -> Tensor:
+    """The same pixels in the order in memory that suits the network."""
+    last = torch.channels_last if network.convolutional else torch.contiguous_format
+    return pixels.contiguous(memory_format=last)
+
+
+def lay_weights(network: SupervisedNetwork) -> None:
+    """Lay the weights of convolutions as their pixels will lie."""
+    for weight in network.parameters() if network.convolutional else ():
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
