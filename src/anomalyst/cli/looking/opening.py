@@ -30,7 +30,28 @@ def opened(source: str) -> "PictureModel":
     """The network that reads pictures. Raises AnomalystError if it cannot be opened."""
     from anomalyst.explaining.opening import open_picture_model
 
+    run = Path(source.removeprefix("run:"))
+    if (run / "model" / "config.json").is_file():
+        return _supervised(source, run)
+    if (run / "recipe.json").is_file() and not source.startswith("run:"):
+        source = f"run:{run}"  # of a detector
     return open_picture_model(source)
+
+
+def _supervised(source: str, run: Path) -> "PictureModel":
+    """The classifier of a run of recipes/supervised."""
+    from anomalyst.explaining.opening import PictureModel
+    from anomalyst.training.networks.classifier import Classifier
+
+    found = Classifier.load(run)
+    inputs = found.card.inputs
+    return PictureModel(
+        name=source,
+        network=found.network.requires_grad_(False),
+        pixels=lambda picture: inputs.normalised(inputs.read(picture)[None]),
+        classes=found.classes,
+        logits=found.network,
+    )
 
 
 def picture_at(path: Path) -> "np.ndarray":
