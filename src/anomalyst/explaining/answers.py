@@ -4,7 +4,6 @@ Not every word is the model's: the record decides some answers, holds the model 
 replaces what went against it. Each word says who wrote it.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -13,15 +12,14 @@ import numpy as np
 import torch
 
 from anomalyst.errors import AnomalystError
+from anomalyst.explaining.answer_tokens import Places, Said, places_of, said_of
 from anomalyst.explaining.record import recorded
 from anomalyst.types import Answer, Turn
-from anomalyst.vlm.dialogue import INSTRUCTION
 from anomalyst.vlm.facts import Facts
-from anomalyst.vlm.generation import Speaker, without_user_marks
-from anomalyst.vlm.wording import resolved, unresolved
+from anomalyst.vlm.generation import Speaker
+from anomalyst.vlm.wording import resolved
 
 By = Literal["model", "held", "record"]
-_WORD = re.compile(r"<region \d+>\S*|\S+")
 
 NOTES = {
     "model": "The language model wrote this answer, and the record agrees with it.",
@@ -108,7 +106,7 @@ def looked(
             "no word can be shown; save the model with a fast one (tokenizer.json)."
         )
     speaker.check_width(shown)
-    said = _Said.of(speaker, question, answer, facts, shown, turns)
+    said = said_of(speaker, question, answer, facts, shown, turns)
     inputs = speaker.processor(said.prompt, dict(shown))
     prompt_ids = inputs["input_ids"][0].tolist()
     inputs["input_ids"] = torch.tensor([prompt_ids + said.ids])
@@ -119,7 +117,7 @@ def looked(
     whole = torch.stack([one[0] for _, one in record.layers()])  # (L, heads, T, virtual + T)
     # From the place before each token of the answer; learned virtual tokens stand before all.
     weights = whole[:, :, first - 1 : total - 1, -total:].numpy()  # (L, heads, A, T)
-    places = _places(speaker, said, prompt_ids, facts)
+    places = places_of(speaker, said, prompt_ids, facts)
     chances = _chances(speaker, logits[first - 1 : -1], said.ids)
     words = tuple(_words(said, weights, places, chances, facts))
     about = LookedAnswer(
@@ -142,124 +140,6 @@ def looked(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    """What was said, as the tokens of the model."""
-
-    prompt: str
-    question: str
-    turns: tuple[Turn, ...]
-    raw: str
-    ids: list[int]
-    own: int  # so many tokens of it did the model write
-    pieces: list[str]  # text of each token
-    spans: list[tuple[int, int]]  # of each word in `raw`
-    belongs: list[int]  # of each token the number of its word
-
-    @classmethod
-    def of(
-        cls, speaker: Speaker, question: str, answer: Answer, facts: Facts, shown: Any,
-        turns: Sequence[Turn],
-    ) -> "_Said":  # fmt: skip
-        """The tokens as the model wrote them, as far as it did; what the record said after that."""
-        tokenizer = speaker.processor.tokenizer
-        raw, own = unresolved(answer.text, facts), list[int]()
-        if speaker.by_facts(question, facts, turns) is None:
-            written, _ = speaker.written(question, facts, shown, turns)
-            text = tokenizer.decode(written)
-            raw = text[: len(text) - len(text.lstrip())] + raw  # some begin with a space
-            own = _common(tokenizer, written, raw)
-        rest = raw[len(tokenizer.decode(own)) :] if own else raw
-        ids = own + (tokenizer(rest, add_special_tokens=False)["input_ids"] if rest else [])
-        ends = [len(tokenizer.decode(ids[: n + 1])) for n in range(len(ids))]
-        text = tokenizer.decode(ids)
-        pieces = [text[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-        spans = [match.span() for match in _WORD.finditer(text)]
-        # A token of spaces belongs to the word after it.
-        belongs = [
-            next((n for n, (_, stop) in enumerate(spans) if start < stop), len(spans) - 1)
-            for start in [0, *ends[:-1]]
-        ]
-        return cls(
-            prompt=speaker.prompt(question, facts, turns), question=question, turns=tuple(turns),
-            raw=text, ids=ids, own=len(own), pieces=pieces, spans=spans, belongs=belongs,
-        )  # fmt: skip
-
-
-def _common(tokenizer: Any, written: Sequence[int], raw: str) -> list[int]:
-    """The tokens written, as far as their text is the text that was said."""
-    count = len(written)
-    while count and not raw.startswith(tokenizer.decode(written[:count])):
-        count -= 1
-    return list(written[:count])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Places:
-    """What each token of the prompt is."""
-
-    kinds: list[tuple[str, int]]  # ("fact", 3), ("heat", 0), ("rest", 0), ...
-    names: list[str]
-    facts: tuple[str, ...]
-
-
-def _places(speaker: Speaker, said: _Said, ids: list[int], facts: Facts) -> _Places:
-    """What each token of the prompt stands for."""
-    tokenizer, config = speaker.processor.tokenizer, speaker.model.config
-    text = said.prompt.replace("<image>", "<image>" * speaker.processor.num_image_tokens)
-    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    record = without_user_marks(facts).as_text() if config.facts else ""
-    lines = tuple(record.splitlines())
-    parts = _parts(text, lines, said)
-    visual = _visual(config)
-    kinds, names, seen = [], [], 0
-    for token, (start, end) in zip(ids, spans, strict=True):
-        if token == config.image_token_id:
-            kinds.append(visual[seen])
-            names.append(_called(*visual[seen], config.patch_grid))
-            seen += 1
-            continue
-        kinds.append(next((k for a, b, k in parts if a <= start < b), ("rest", 0)))
-        names.append(text[start:end])
-    return _Places(kinds=kinds, names=names, facts=lines)
-
-
-def _parts(text: str, lines: Sequence[str], said: _Said) -> list[tuple[int, int, tuple[str, int]]]:
-    """Where in the prompt each line of the record, earlier turns and the question stand."""
-    parts: list[tuple[int, int, tuple[str, int]]] = []
-    at = text.find(INSTRUCTION) + len(INSTRUCTION)
-    for number, line in enumerate(lines):
-        start = text.index(line, at)
-        at = start + len(line)
-        parts.append((start, at, ("fact", number)))
-    asked = text.rindex(said.question)
-    parts.append((asked, asked + len(said.question), ("question", 0)))
-    if said.turns:
-        parts.append((at, asked, ("dialogue", 0)))
-    return parts
-
-
-def _visual(config: Any) -> list[tuple[str, int]]:
-    """What the placeholders of the picture stand for, in the order of prompt learner, projector."""
-    return [
-        *(("learned", n) for n in range(config.base_tokens)),
-        *(("heat", n) for n in range(9)),
-        *(("region", n) for n in range(config.regions)),
-        ("whole", 0),
-        *(("picture", n) for n in range(config.patch_grid**2)),
-    ]
-
-
-def _called(kind: str, number: int, grid: int) -> str:
-    """What a token of the picture is called: "[heat 1,3]" is the upper right of the map."""
-    if kind == "whole":
-        return "[whole picture]"
-    if kind in ("heat", "picture"):
-        row, column = divmod(number, 3 if kind == "heat" else grid)
-        return f"[{kind} {row + 1},{column + 1}]"
-    return f"[{kind} {number + 1}]"
-
-
 def _chances(speaker: Speaker, logits: torch.Tensor, ids: Sequence[int]) -> list[tuple[float, str]]:
     """Of each token its log-probability, and the likeliest one's text where it is another."""
     logits = logits.clone()
@@ -274,9 +154,9 @@ def _chances(speaker: Speaker, logits: torch.Tensor, ids: Sequence[int]) -> list
 
 
 def _words(
-    said: _Said,
+    said: Said,
     weights: np.ndarray,
-    places: _Places,
+    places: Places,
     chances: Sequence[tuple[float, str]],
     facts: Facts,
 ) -> Iterator[LookedWord]:
@@ -292,7 +172,8 @@ def _words(
         for token in range(mine[0]):
             earlier[said.belongs[token]] += float(mean[first + token])
         other = next((chances[token][1] for token in mine if chances[token][1]), "")
-        by: By = "record" if mine[0] >= said.own else "held" if other else "model"
+        held = bool(other) and said.likeliest  # else another token was drawn by chance
+        by: By = "record" if mine[0] >= said.own else "held" if held else "model"
         yield LookedWord(
             text=text,
             start=at,
@@ -315,7 +196,7 @@ def _words(
             at += len(text) + said.spans[number + 1][0] - said.spans[number][1]
 
 
-def _keenest(share: np.ndarray, places: _Places, first: int) -> str:
+def _keenest(share: np.ndarray, places: Places, first: int) -> str:
     """The head that looked at one token of picture, record or question most."""
     known = np.array([kind not in ("rest", "learned") for kind, _ in places.kinds])
     layer, head, token = np.unravel_index(
@@ -343,7 +224,7 @@ def _summed(share: np.ndarray, kinds: Sequence[tuple[str, int]]) -> dict[str, tu
     return {kind: tuple(values) for kind, values in sums.items()}
 
 
-def _note(said: _Said, words: Sequence[LookedWord], answer: Answer, speaker: Speaker) -> str:
+def _note(said: Said, words: Sequence[LookedWord], answer: Answer, speaker: Speaker) -> str:
     """Who wrote it, in a sentence; and that another version of the model did, if so."""
     if not said.own:
         note = NOTES["record"]

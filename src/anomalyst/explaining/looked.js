@@ -65,9 +65,10 @@
     const paint = (cells, rows, columns, { mark = -1, numbers = false } = {}) => {
       const scale = numbers ? 100 : 16, context = canvas.getContext("2d");
       const top = Math.max(...cells, 1e-9), low = numbers ? Math.min(...cells) : 0;
+      const range = Math.max(top - low, top / 2); // what is nearly even stays faint
       canvas.width = columns * scale; canvas.height = rows * scale;
       const small = make("canvas", { width: columns, height: rows }), pixels = new ImageData(columns, rows);
-      cells.forEach((value, n) => pixels.data.set([255, 106, 0, 170 * (value - low) / Math.max(top - low, 1e-9)], 4 * n));
+      cells.forEach((value, n) => pixels.data.set([255, 106, 0, 170 * (value - low) / range], 4 * n));
       small.getContext("2d").putImageData(pixels, 0, 0);
       context.imageSmoothingEnabled = false;
       context.drawImage(small, 0, 0, canvas.width, canvas.height);

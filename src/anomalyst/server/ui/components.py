@@ -152,9 +152,9 @@ def looked(service: Service, row: InspectionRow, found: dict[str, Any], start: i
 def _cells(shares: Sequence[float], side: int) -> list[tuple[float, float, float, float, float]]:
     """Cells over a picture: left, top, size in %, opacity from the least to the most, share."""
     low, top = min(shares), max(shares)
-    size = 100 / side
+    size, spread = 100 / side, max(top - low, top / 2, 1e-9)  # what is nearly even stays faint
     return [
-        (n % side * size, n // side * size, size, 0.6 * (v - low) / max(top - low, 1e-9), v)
+        (n % side * size, n // side * size, size, 0.6 * (v - low) / spread, v)
         for n, v in enumerate(shares)
     ]
 
