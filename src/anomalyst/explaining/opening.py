@@ -129,7 +129,7 @@ def layer_names(network: nn.Module, fewest: int = FEWEST_LAYERS) -> list[str]:
         open_ones = [
             name
             for name, part in parts.items()
-            if name in lists or (len(inner[name]) > 1 and kinds[type(part)] == 1)
+            if name in lists or (inner[name] and kinds[type(part)] == 1)
         ]
         if not open_ones or (len(parts) >= fewest and not lists):
             break

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from anomalyst.explaining.learning_speed import LayerSpeed
 
+MOST_COLUMNS = 5  # of the steps in the terminal's table; the page has all
+
 
 def learning(
     run: Annotated[str, Argument(metavar="RUN", help="A run's folder with its checkpoints.")],
@@ -44,13 +46,20 @@ def learning(
     speeds = learning_speeds(features)
     heads = ("layer", *(f"step {step:,}" for step in steps), "0.9 from")
     rows = [_row(one, steps) for one in speeds]
-    print_table(f"Likeness to step {steps[-1]:,} (linear CKA)", heads, rows)
+    few = sorted({round(n * (len(steps) - 1) / (MOST_COLUMNS - 1)) for n in range(MOST_COLUMNS)})
+    columns = [0, *(n + 1 for n in few), len(heads) - 1]
+    print_table(
+        f"Likeness to step {steps[-1]:,} (linear CKA)",
+        [heads[n] for n in columns],
+        [[row[n] for n in columns] for row in rows],
+    )
     drawn = draw_speeds(path.with_suffix(".png"), steps, speeds)
     section = Section(heads=heads, rows=tuple(rows), pictures=(("Likeness by step", drawn),))
     intro = (
         f"Linear CKA of each layer's features on {len(seen)} pictures with those of the last "
         "checkpoint. 1: the same but for rotation and scale. Before the first checkpoint nothing "
-        "is known; the last row's last value is 1 by definition.",
+        "is known; the last one is 1 by definition, and a falling learning rate alone brings all "
+        "layers to their end. Classifiers that hardly learn anything come to an end as well.",
     )
     typer.echo(f"Written to {write_looked(path, f'How fast {run} learnt', intro, [section])}")
 
