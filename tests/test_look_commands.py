@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,17 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
+from anomalyst.cli.looking.opening import opened
 from anomalyst.cli.main import app
+from anomalyst.errors import AnomalystError
+from anomalyst.explaining.galleries import feature_maps
+from anomalyst.explaining.grad_cam import grad_cam, last_convolution
+from anomalyst.explaining.patches import patch_attention
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE
+from anomalyst.io.pictures import open_picture
+from anomalyst.training.networks.built import NETWORKS, build_network, sized
+from anomalyst.training.networks.classifier import Classifier, card_of
+from anomalyst.training.networks.inputs import Inputs
 from anomalyst.vlm.huggingface.processing import AnomalystProcessor
 from conftest import DEMO
 
@@ -160,3 +170,40 @@ def test_chat_writes_where_its_words_looked(tmp_path, refused):
     assert {word["by"] for word in decided["words"]} == {"record"}
     told = refused("chat", PART, "--reference", GOOD / "000.jpg", "--show-attention", "x.pdf")
     assert "--show-attention x.pdf: is no .html" in told
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """Folders as runs of recipes/supervised leave them, untrained."""
+    folder, inputs = tmp_path_factory.mktemp("runs"), Inputs(size=32, channels=1, normalise="none")
+    torch.manual_seed(1)
+    for name in NETWORKS:
+        shape = sized(name, "30k", classes=2, size=32, channels=1)
+        values = {k: v for k, v in asdict(shape).items() if k != "name"}
+        network = build_network(name, classes=2, size=32, channels=1, **values)
+        card = card_of(network, ("good", "defective"), inputs)
+        Classifier(network.eval(), card).save(folder / name / "model")
+    return folder
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_every_supervised_network_can_be_looked_into(name, runs):
+    """Feature maps of all; attention of transformers; Grad-CAM of convolutional ones."""
+    model, picture = opened(str(runs / name)), open_picture(PART)
+    assert model.classes == ("good", "defective")
+    assert feature_maps(model.network, model.pixels(picture), model.layers())
+    if name in ("vit", "deit"):
+        [found] = patch_attention(model, picture)
+        first = {"vit": ("class token",), "deit": ("class token", "distillation token")}[name]
+        assert found.names == first and found.grid_hw[0] == found.grid_hw[1]
+        assert np.abs(found.rolled.sum(1) - 1).max() < 1e-5
+        return
+    if name == "cvt":
+        with pytest.raises(AnomalystError, match="no grid of patches that look at each other"):
+            patch_attention(model, picture)
+        return
+    with pytest.raises(AnomalystError, match="attends nowhere"):
+        patch_attention(model, picture)
+    layer = last_convolution(model.network)
+    heat, chosen = grad_cam(model.network, layer, model.pixels(picture), logits=model.logits)
+    assert chosen in (0, 1) and heat.ndim == 2 and 0 <= float(heat.min()) <= float(heat.max()) <= 1
