@@ -2,7 +2,7 @@
 
 import pytest
 
-from anomalyst.server.client import Client
+from anomalyst.server.client import Client, ServerError
 from serving import CHROMIUM, DEFECT, drop
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -52,6 +52,8 @@ def test_a_touched_word_shows_where_it_looked(page, server, tmp_path):
         newest = next(client.history()).id
         [turn] = client.request("GET", f"inspections/{newest}/turns")
         found = client.request("GET", f"inspections/{newest}/turns/{turn['id']}/attention")
+        with pytest.raises(ServerError, match="has no turn"):
+            client.request("GET", f"inspections/{newest}/turns/none/attention")
     assert found["text"] == turn["answer"]["text"]
 
 
