@@ -13,6 +13,7 @@ import csv
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -227,7 +228,11 @@ def make(out: Path, jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[
 
 
 def _begin_worker() -> None:
-    """Processes share the cores already; one whose parent was killed ends, too."""
+    """Processes share the cores already; one whose parent was killed ends, too.
+
+    Ctrl-C reaches all of them: the parent ends them, and they print no traces of their own.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     cv2.setNumThreads(1)

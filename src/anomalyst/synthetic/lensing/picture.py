@@ -80,9 +80,9 @@ def bending(scene: Scene, x: np.ndarray, y: np.ndarray, config: LensingConfig) -
     bent_x, bent_y = _smooth_bending(scene.smooth, x, y, scene.share)
     # Of the small masses single precision is plenty (1e-6 of an arcsecond), and half the time.
     near_x, near_y = x.astype(np.float32), y.astype(np.float32)
-    for part in (*scene.haloes, *scene.strings):
-        at = (near_x - np.float32(part.x), near_y - np.float32(part.y))
-        pulled = _small_bending(part, *at, config)
+    parts: list[Halo | String] = [*scene.haloes, *scene.strings]
+    for part in parts:
+        pulled = _small_bending(part, near_x - part.x, near_y - part.y, config)
         bent_x += pulled[0]
         bent_y += pulled[1]
     return bent_x, bent_y

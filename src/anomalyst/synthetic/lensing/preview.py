@@ -6,6 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from anomalyst.synthetic.lensing.detecting import change
 from anomalyst.synthetic.lensing.picture import draw_picture, electrons
 from anomalyst.synthetic.lensing.scene import LensingConfig, Scene, draw_scene
 
@@ -18,7 +19,8 @@ def preview(kinds: Sequence[str], seed: int, config: LensingConfig) -> np.ndarra
     """uint8 RGB (H, W, 3): a column per lens of `seed`, a row per class and one for its change.
 
     Changes are of the expected picture over the noise's standard deviation: red brighter, blue
-    darker. A cross marks a subhalo by its mass, a line a vortex.
+    darker. A cross marks a subhalo by its mass, a line a vortex. In numbers (see `change`): of the
+    whole picture, and what of that no smooth lens explains.
     """
     rows = []
     for kind in kinds:
@@ -26,7 +28,9 @@ def preview(kinds: Sequence[str], seed: int, config: LensingConfig) -> np.ndarra
         rows.append(_labelled(kind, np.hstack(cells)))
         if kind != "none":
             cells = [_changed(kind, (seed, number), config) for number in range(NUM_LENSES)]
-            rows.append(_labelled(f"{kind}: what it changed", np.hstack(cells)))
+            rows.append(
+                _labelled(f"{kind}: what it changed, in sigma: whole, lasting", np.hstack(cells))
+            )
     return np.vstack(rows)
 
 
@@ -51,7 +55,8 @@ def _changed(kind: str, key: tuple[int, int], config: LensingConfig) -> np.ndarr
         dx, dy = np.cos(line.angle) * line.length / 2, np.sin(line.angle) * line.length / 2
         ends = [_pixel(line.x + side * dx, line.y + side * dy, config) for side in (-1, 1)]
         cell = cv2.line(cell, ends[0], ends[1], (60, 60, 60), 1, cv2.LINE_AA)
-    return cell
+    sigmas = change(scene, config)
+    return _printed(cell, f"{sigmas.whole:.0f}, {sigmas.lasting:.0f}")
 
 
 def _pixel(x: float, y: float, config: LensingConfig) -> tuple[int, int]:
@@ -65,6 +70,9 @@ def _enlarged(cell: np.ndarray) -> np.ndarray:
 
 def _labelled(text: str, row: np.ndarray) -> np.ndarray:
     head = np.full((LABEL_PX, row.shape[1], 3), 255, np.uint8)
+    return np.vstack([_printed(head, text), row])
+
+
+def _printed(cell: np.ndarray, text: str) -> np.ndarray:
     font = cv2.FONT_HERSHEY_SIMPLEX
-    head = cv2.putText(head, text, (4, 13), font, 0.42, (40, 40, 40), 1, cv2.LINE_AA)
-    return np.vstack([head, row])
+    return cv2.putText(cell, text, (4, 13), font, 0.42, (40, 40, 40), 1, cv2.LINE_AA)

@@ -2,8 +2,9 @@
 
 Every class draws lens, source and noise from the same priors and the same random numbers; only
 the substructure differs, and its mass is drawn alike for both kinds that have some.
-Priors follow Alexander et al. 2020, ApJ 893, 15 (classes, mass function, count) in their form; the
-masses are ours, chosen so that the classes can be told apart, but not easily (docs/lensing.md).
+The classes are those of Alexander et al. 2020, ApJ 893, 15; the mass function's slope is that of
+Springel et al. 2008, MNRAS 391, 1685; count and masses are ours, chosen so that the classes can be
+told apart, but not easily (docs/lensing.md).
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class LensingConfig:
 
     size_px: int = 128
     """Side of a picture."""
-    field: float = 6.4
+    field: float = 5.2
     """Side of the sky it shows."""
     bits: int = 8
     """8 or 16 per pixel."""
@@ -33,7 +34,7 @@ class LensingConfig:
     """Of a subhalo: point, nfw or tnfw (truncated)."""
     lens_light: bool = False
     """Whether the lens galaxy itself is seen, a de Vaucouleurs ellipse."""
-    einstein_radius: Range = (0.9, 1.5)
+    einstein_radius: Range = (0.9, 1.4)
     """Of lens and substructure together."""
     axis_ratio: Range = (0.65, 1.0)
     """Of the lens."""
@@ -49,13 +50,13 @@ class LensingConfig:
     """Sersic index of the source."""
     psf_fwhm: Range = (0.08, 0.12)
     """Width of the Gaussian point spread function."""
-    peak: Range = (600.0, 3000.0)
+    peak: Range = (1500.0, 6000.0)
     """Electrons in the brightest pixel of the arcs; log-uniform."""
     sky: float = 40.0
     """Electrons of the sky in every pixel; its mean is taken off."""
     read_noise: float = 5.0
     """Electrons, standard deviation."""
-    mass_share: Range = (0.005, 0.02)
+    mass_share: Range = (0.01, 0.02)
     """Mass of the substructure over that within the Einstein radius."""
     mass_slope: float = -1.9
     """Of the subhaloes' mass function, dN/dM ~ M^slope."""
@@ -65,7 +66,7 @@ class LensingConfig:
     """Of subhaloes; Poisson, at least one."""
     reach: float = 1.5
     """Subhaloes lie evenly in a disc of so many Einstein radii."""
-    scale_radius: float = 0.06
+    scale_radius: float = 0.04
     """Of a halo of 1e9 solar masses; others by the cube root of their mass."""
     truncation: float = 5.0
     """Where a truncated halo ends, in scale radii; an nfw's mass is that within as many."""
