@@ -165,7 +165,9 @@ def test_chat_writes_where_its_words_looked(tmp_path, refused):
     words = ["chat", PART, "--reference", GOOD / "000.jpg", *ask, "--show-attention", out]
     done = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    own, decided = views(out)
+    own, tokens, decided, _ = views(out)
+    assert len(tokens["queries"]) == len(own["belongs"])
+    assert tokens["keys"][len(own["kinds"]) :] == tokens["queries"]
     assert " ".join(word["text"] for word in own["words"]) in done.stdout
     assert {word["by"] for word in decided["words"]} == {"record"}
     told = refused("chat", PART, "--reference", GOOD / "000.jpg", "--show-attention", "x.pdf")

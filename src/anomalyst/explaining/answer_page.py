@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from anomalyst.errors import AnomalystError
 from anomalyst.explaining.answers import looked
-from anomalyst.explaining.page import Section, answer_view, write_looked
+from anomalyst.explaining.attention import TokenAttention
+from anomalyst.explaining.page import Section, answer_view, token_view, write_looked
 from anomalyst.io.pictures import open_picture
 from anomalyst.types import Dialogue
 from anomalyst.vlm.facts import facts_of
@@ -21,6 +22,7 @@ INTRO = (
     "Italic: the record's words, not the model's. Wavy: the model wanted another word, and the "
     "record held it.",
 )
+TOKENS = "The same token by token: rows are the answer's, columns all that was read before them."
 
 
 def write_answers(
@@ -41,6 +43,15 @@ def write_answers(
                 inspector.speaker, turn.question, turn.answer, facts_of(found), found.shown,
                 dialogue.turns[:number],
             )  # fmt: skip
-        sections.append(Section(title=turn.question, view=answer_view(seen, picture, found)))
+        tokens = TokenAttention(
+            title=turn.question,
+            weights=seen.weights,
+            queries=seen.tokens[len(seen.kinds) :],
+            keys=seen.tokens,
+        )
+        sections += [
+            Section(title=turn.question, view=answer_view(seen, picture, found)),
+            Section(sentences=(TOKENS,), view=token_view(tokens)),
+        ]
         on_answer()
     return write_looked(out, f"Where the answers looked: {found.image.name}", INTRO, sections)

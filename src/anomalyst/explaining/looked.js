@@ -197,7 +197,7 @@
     draw();
   }
 
-  const FEW = 40; // tokens up to which every number is written
+  const MOST_NUMBERS = 6000; // of a matrix whose every number is written
 
   function tokenView(root, data) {
     const weights = new Weights(data.weights);
@@ -239,7 +239,7 @@
       clear(lines, make("h3", {}, "Lines: left looks at right; touch a token on the left to see its own"), svg);
     }
     function drawMatrix(matrix) {
-      if (Math.max(weights.queries, weights.keys) > FEW) {
+      if (weights.queries * weights.keys > MOST_NUMBERS) {
         const canvas = make("canvas", { class: "big", width: weights.keys, height: weights.queries }), said = make("p", { class: "dim" }, "Move over it to read numbers.");
         const scale = Math.max(1, Math.floor(900 / weights.keys));
         canvas.style.width = weights.keys * scale + "px"; paint(canvas, matrix);
