@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.loading import inspector_and_product
-from anomalyst.cli.screen import needs, say
+from anomalyst.cli.screen import needs, progress, say
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def chat(
     speak: Annotated[
         Path | None, Option(metavar="OUT.wav", help="Speak the answers into a file (espeak-ng).")
     ] = None,
+    show_attention: Annotated[
+        Path | None,
+        Option(metavar="OUT.html", help="Write where each word of the answers looked (--ask)."),
+    ] = None,
     judging: opt.Judging,
     compute: opt.Compute,
     language: opt.Language = None,
@@ -49,21 +53,41 @@ def chat(
     Example: anomalyst chat part.png --product cookie
     Example: anomalyst chat part.png --reference good.png --ask "How many defects?" --ask "Where?"
     Example: anomalyst chat part.png --product cookie --voice question.wav --speak answer.wav
+    Example: anomalyst chat part.png --product cookie --ask "Where?" --show-attention out.html
     """
     from anomalyst.calibration.conformal import checked_rate
 
     rate = checked_rate(judging.false_alarm_rate)
     if speak is not None:
         _check_speech(speak)
+    if show_attention is not None:
+        _check_page(show_attention)
     heard = _heard(voice or [], voice_model)
     inspector, product = inspector_and_product(comparison, judging, compute, language=language)
     found = inspector.inspect(image, product, false_alarm_rate=rate)
-    said = _talk(inspector, found, ask or [], heard)
+    dialogue, said = _talk(inspector, found, ask or [], heard)
+    if show_attention is not None:
+        _show_attention(show_attention, inspector, dialogue)
     if speak is not None:
         from anomalyst.voice.speaking import write_spoken
 
         write_spoken(speak, said)
         say(f"Spoken to {speak}")
+
+
+def _check_page(out: Path) -> None:
+    """Before anything is computed: whether attention can be written into such a file."""
+    if out.suffix.lower() != ".html":
+        raise AnomalystError(f"--show-attention {out}: is no .html; give a name that ends so.")
+
+
+def _show_attention(out: Path, inspector: "Inspector", dialogue: "Dialogue") -> None:
+    """Where each word of the answers looked, as a page."""
+    from anomalyst.explaining.answer_page import write_answers
+
+    with progress("Looking at attention", len(dialogue.turns)) as bar:
+        written = write_answers(out, inspector, dialogue, on_answer=bar.advance)
+    say(f"Attention written to {written}")
 
 
 def _check_speech(out: Path) -> None:
@@ -93,10 +117,10 @@ def _talk(
     found: "Inspection",
     questions: list[str],
     heard: list["Transcript"],
-) -> list[str]:
+) -> tuple["Dialogue", list[str]]:
     """Answer the questions, typed and spoken ones; without any, the terminal's until an empty one.
 
-    Returns what was answered.
+    Returns the dialogue, and what was answered.
     """
     from anomalyst.types import Dialogue
 
@@ -107,7 +131,8 @@ def _talk(
     unheard = [_answer_aloud(inspector, one, dialogue) for one in heard]
     if not questions and not heard:
         _ask_terminal(inspector, found, dialogue)
-    return [turn.answer.text for turn in dialogue.turns] + [text for text in unheard if text]
+    said = [turn.answer.text for turn in dialogue.turns]
+    return dialogue, said + [text for text in unheard if text]
 
 
 def _answer_aloud(inspector: "Inspector", heard: "Transcript", dialogue: "Dialogue") -> str:

@@ -37,6 +37,7 @@ from anomalyst.cli.bench import (
 )
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
+from anomalyst.cli.looking import look
 from anomalyst.cli.senses import ManyFiles
 from anomalyst.cli.server import report, serve, store, watch
 from anomalyst.cli.study import (
@@ -129,6 +130,7 @@ app.add_typer(report.app, name="report")
 app.add_typer(inspection.app, name="bench")
 app.add_typer(convert.app, name="convert")
 app.add_typer(study, name="study")
+app.add_typer(look.app, name="look")
 
 
 def _show_version(wanted: bool) -> None:

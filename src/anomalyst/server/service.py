@@ -20,6 +20,7 @@ from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
 from anomalyst.server.jobs.tasks import (
     Ask,
+    LookBack,
     Resemble,
     SetAreas,
     SetMeasuring,
@@ -277,6 +278,19 @@ class Service:
         task = Ask(**self.asking(self.done_row(id), question, self.store.turns(id)))
         answer = self.run_task(task, say)
         return self.store.add_turn(id, task.question, answer, by)
+
+    def looked_back(self, id: str, turn: str) -> dict[str, Any]:
+        """Where each word of an answer looked (explaining/answers.py), computed when it is asked.
+
+        Raises NotFound for a turn that this inspection does not have.
+        """
+        row, turns = self.done_row(id), self.store.turns(id)
+        place = next((n for n, one in enumerate(turns) if one.id == turn), None)
+        if place is None:
+            raise NotFound(f"inspection {id} has no turn {turn}; it has {len(turns)}.")
+        asked = turns[place]
+        task = LookBack(**self.asking(row, asked.question, turns[:place]), answer=asked.answer)
+        return self.run_task(task)
 
     def hear_question(self, stream: IO[bytes], name: str | None) -> "Transcript":
         """What is said in a sound file that somebody sent; the sound is not kept.

@@ -111,6 +111,28 @@ class Speaker:
         likeliest: of a yes or no only that is held to.
         """
         started = time.perf_counter()
+        ids, asked = self.written(question, facts, shown, turns, on_sentence, sampling=sampling)
+        raw = self.processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        if len(ids) >= LONGEST_ANSWER:  # it does not come to an end
+            raw = ""
+        answer = ground(raw, facts, time.perf_counter() - started, whole=asked.whole)
+        return replace(answer, model=self.version)
+
+    @torch.inference_mode()
+    def written(
+        self,
+        question: str,
+        facts: Facts,
+        shown: Any,
+        turns: Sequence[Turn] = (),
+        on_sentence: SentenceCallback = lambda _: None,
+        *,
+        sampling: SamplingAt | None = None,
+    ) -> tuple[list[int], QuestionScope]:
+        """The tokens that the model writes, before sentences are checked, and what it is held to.
+
+        The streamer stops it at a sentence that does not hold, which is among them.
+        """
         asked = _scope(question, facts, turns, decide(question, facts, turns))
         if sampling is not None and asked.begins.startswith(("Yes,", "No,")):
             asked = replace(asked, begins=asked.begins.partition(",")[0] + ",")
@@ -126,11 +148,7 @@ class Speaker:
             stopping_criteria=StoppingCriteriaList([streamer]),
             logits_processor=LogitsProcessorList(processors),
         )
-        raw = self.processor.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
-        if len(ids[0]) >= LONGEST_ANSWER:  # it does not come to an end
-            raw = ""
-        answer = ground(raw, facts, time.perf_counter() - started, whole=asked.whole)
-        return replace(answer, model=self.version)
+        return ids[0].tolist(), asked
 
     def check_width(self, shown: Any) -> None:
         """Raises AnomalystError where the model was trained with another encoder's features."""

@@ -200,6 +200,12 @@ def turns(service: Serving, id: str) -> list[Turn]:
     return [Turn.of(row) for row in service.store.turns(id)]
 
 
+@router.get("/{id}/turns/{turn}/attention", responses=problems(404, 409))
+def attention(service: Serving, id: str, turn: str) -> dict[str, Any]:
+    """Where each word of an answer looked: shares of attention, computed when asked for."""
+    return service.looked_back(id, turn)
+
+
 @router.post("/{id}/turns", status_code=201, responses=problems(404, 409))
 def ask(service: Serving, who: Operator, id: str, asked: Question) -> Turn:
     """Ask, and wait for the whole answer."""

@@ -76,6 +76,13 @@ class Candidates(Ask):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LookBack(Ask):
+    """Where each word of an answer that was given to the question looked."""
+
+    answer: dict[str, Any]  # Answer.as_dict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
     """Places of a picture that a person called normal."""
 
@@ -188,6 +195,7 @@ Task = (
     | Transcribe
     | Embed
     | Candidates
+    | LookBack
     | Accept
     | Withdraw
     | Resemble

@@ -36,6 +36,7 @@ from anomalyst.server.jobs.tasks import (
     Inspect,
     Learn,
     LearnKinds,
+    LookBack,
     Named,
     Resemble,
     Segment,
@@ -51,6 +52,7 @@ from anomalyst.server.language.versions import live_folder
 from anomalyst.server.records.products import taught_already
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
+from anomalyst.vlm.facts import facts_of
 
 if TYPE_CHECKING:
     from anomalyst.senses.space import Space
@@ -183,6 +185,17 @@ class Model:
             )
         answers = [one.answer.as_dict() | {"temperature": one.temperature} for one in found]
         return {"answers": answers}
+
+    @_do.register
+    def _(self, task: LookBack, say: Say) -> dict[str, Any]:  # noqa: ARG002
+        from anomalyst.explaining.answers import looked  # transformers: read when somebody asks
+
+        dialogue, answer = _dialogue(task), Answer.from_dict(task.answer)
+        found, turns = dialogue.inspection, dialogue.turns
+        with self.inspector.pipeline.threads():
+            speaker = self._speaking().speaker
+            seen = looked(speaker, task.question, answer, facts_of(found), found.shown, turns)
+        return seen.answer.as_dict()
 
     @cached_property
     def rival(self) -> "Speaker":

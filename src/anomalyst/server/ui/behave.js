@@ -5,6 +5,8 @@
   document.addEventListener("click", (event) => {
     const region = event.target.closest("[data-region]");
     if (region) light(region.dataset.region);
+    const word = event.target.closest(".an-word");
+    if (word) document.querySelectorAll(".an-word").forEach((one) => one.classList.toggle("an-looked-at", one === word));
     const view = event.target.closest("[data-view-to]");
     if (view) view.closest(".an-viewer").dataset.view = view.dataset.viewTo;
     if (event.target.closest("[data-theme-turn]")) {
@@ -23,7 +25,12 @@
     const button = { r: "review-right", w: "review-wrong", f: "review-fine", s: "review-skip" }[event.key];
     const found = button && document.getElementById(button);
     if (found) { event.preventDefault(); (found.querySelector("button") || found).click(); }
-    if ((event.key === "Enter" || event.key === " ") && event.target.matches("tr[data-region], span[data-region]")) event.target.click();
+    if (event.target.matches(".an-word") && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
+      const words = [...event.target.closest(".an-reply").querySelectorAll(".an-word")];
+      const next = words[words.indexOf(event.target) + (event.key === "ArrowRight" ? 1 : -1)];
+      if (next) { event.preventDefault(); next.focus(); }
+    }
+    if ((event.key === "Enter" || event.key === " ") && event.target.matches("tr[data-region], .an-word")) event.target.click();
   });
   const wanted = localStorage.getItem("anomalyst-theme");
   if (wanted) document.addEventListener("DOMContentLoaded", () => document.body.classList.toggle("dark", wanted === "dark"));

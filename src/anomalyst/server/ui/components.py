@@ -26,6 +26,7 @@ VIEWER_PX = 1200
 CLOSE_PX = 320
 AROUND = 0.75  # of a region's side, shown around it
 HINT = "Ask about this part: is there a defect, where, how large, how sure are you?"
+WORD = re.compile(r"\(box [^)]*\)\S*|\S+|\s+")
 PLACED = re.compile(r"[^,;:.()]*\(box (\d+), (\d+), (\d+), (\d+)\)")  # a phrase and its place
 
 _templates = Environment(
@@ -64,12 +65,24 @@ def viewer(service: Service, row: InspectionRow) -> str:
     )
 
 
-def dialogue(service: Service, row: InspectionRow | None, asked: str = "", heard: str = "") -> str:
-    """The turns so far, and perhaps one that is being answered."""
+def dialogue(
+    service: Service,
+    row: InspectionRow | None,
+    asked: str = "",
+    heard: str = "",
+    *,
+    touched: bool = True,
+) -> str:
+    """The turns so far, and perhaps one that is being answered.
+
+    `touched`: whether words can be touched, to see where they looked.
+    """
     said = service.store.turns(row.id) if row else []
     regions = ((row.record if row else None) or {}).get("regions", [])
-    answers = [(one.question, one.answer, pieces(one.answer, regions)) for one in said]
-    return render("dialogue.html.j2", said=answers, asked=asked, heard=heard, hint=HINT)
+    answers = [(one, worded(pieces(one.answer, regions))) for one in said]
+    return render(
+        "dialogue.html.j2", said=answers, asked=asked, heard=heard, hint=HINT, touched=touched
+    )
 
 
 def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
@@ -83,6 +96,73 @@ def pieces(answer: dict[str, Any], regions: Sequence[dict[str, Any]]) -> list[tu
         cut += [(text[last:start], 0), (text[start : match.end()], number)]
         last = match.end()
     return [*cut, (text[last:], 0)]
+
+
+def worded(phrases: Sequence[tuple[str, int]]) -> list[tuple[int, list[tuple[str, int | None]]]]:
+    """Phrases cut into words: of each phrase its region, and words with where they begin.
+
+    What is only space begins nowhere: None.
+    """
+    cut, start = [], 0
+    for text, region in phrases:
+        words = [
+            (found.group(), None if found.group().isspace() else start + found.start())
+            for found in WORD.finditer(text)
+        ]
+        cut.append((region, words))
+        start += len(text)
+    return cut
+
+
+def looked(service: Service, row: InspectionRow, found: dict[str, Any], start: int) -> str:
+    """Where one word of an answer looked: picture, record, question, earlier words.
+
+    `found`: what `Service.looked_back` gave; `start`: a character of the word in the answer.
+    """
+    words = found["words"]
+    number = max(n for n, one in enumerate(words) if n == 0 or one["start"] <= start)
+    word, record = words[number], row.record or {}
+    picture = documents.shown_picture(row, service.pictures, CLOSE_PX)
+    groups = [
+        ("the record", sum(word["facts"])),
+        ("the question", word["question"]),
+        ("earlier words of the answer", sum(share for _, share in word["earlier"])),
+        ("the map of what differs", sum(word["heat"])),
+        ("the picture", sum(word["picture"]) + word["whole"]),
+        ("the regions shown", sum(word["regions"])),
+        ("earlier questions and answers", word["dialogue"]),
+        ("instruction, marks, its own beginning", word["rest"]),
+    ]
+    return render(
+        "looked.html.j2",
+        word=word,
+        note=found["note"],
+        model=found["model"],
+        plain=data_uri(picture, quality=85),
+        wide=record["width_px"],
+        high=record["height_px"],
+        heat=_cells(word["heat"], 3),
+        seen=_cells(word["picture"], found["grid"]),
+        groups=_bars(groups),
+        facts=_bars(list(zip(found["facts"], word["facts"], strict=False))),
+        earlier=_bars(word["earlier"]),
+    )
+
+
+def _cells(shares: Sequence[float], side: int) -> list[tuple[float, float, float, float, float]]:
+    """Cells over a picture: left, top, size in %, opacity from the least to the most, share."""
+    low, top = min(shares), max(shares)
+    size, spread = 100 / side, max(top - low, top / 2, 1e-9)  # what is nearly even stays faint
+    return [
+        (n % side * size, n // side * size, size, 0.6 * (v - low) / spread, v)
+        for n, v in enumerate(shares)
+    ]
+
+
+def _bars(shares: Sequence[tuple[str, float]]) -> list[tuple[str, float, float]]:
+    """Name, share, and its length: the largest is 1."""
+    top = max((share for _, share in shares), default=0.0)
+    return [(name, share, share / max(top, 1e-9)) for name, share in shares]
 
 
 def likeness(service: Service, row: InspectionRow, number: int) -> str:

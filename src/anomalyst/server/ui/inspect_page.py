@@ -30,6 +30,13 @@ element.addEventListener('click', (event) => {
   if (region) trigger('select', {region: region.dataset.region});
 });
 """
+# A word of an answer clicked: where did it look?
+WORD_JS = """
+element.addEventListener('click', (event) => {
+  const word = event.target.closest('.an-word');
+  if (word) trigger('select', {turn: word.dataset.turn, at: word.dataset.at});
+});
+"""
 
 
 class InspectPage:
@@ -38,13 +45,14 @@ class InspectPage:
     def __init__(self, bench: Bench):
         self.bench = bench
         self.current, self.batch = gr.State(None), gr.State([])
+        self.seen = gr.State({})  # where the words of an answer looked, by its turn
         self.waiting = gr.Timer(1.5, active=False)
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
                 self._add_pictures()
             with gr.Column(scale=3, min_width=300):
                 self._add_dialogue()
-        self.page = [self.view, self.talk, self.current, self.likeness, self.paper]
+        self.page = [self.view, self.talk, self.current, self.likeness, self.paper, self.looked]
         self._connect()
 
     def _add_pictures(self) -> None:
@@ -61,7 +69,10 @@ class InspectPage:
         )  # fmt: skip
 
     def _add_dialogue(self) -> None:
-        self.talk = gr.HTML(pieces.dialogue(self.bench.service, None), elem_id="inspect-talk")
+        self.talk = gr.HTML(
+            pieces.dialogue(self.bench.service, None), elem_id="inspect-talk", js_on_load=WORD_JS
+        )
+        self.looked = gr.HTML(elem_id="inspect-looked")
         self.question = gr.Textbox(
             placeholder="Ask about this part", show_label=False, submit_btn=True,
             elem_id="inspect-question", max_length=500,
@@ -93,6 +104,7 @@ class InspectPage:
         for answer in [*answered, spoken]:
             answer.then(self.judging.last_answer, self.current, self.judging.better)
         self.view.select(self.compare, self.current, self.likeness)
+        self.talk.select(self.look_back, [self.current, self.seen], [self.looked, self.seen])
         self.judging.changed(self.viewed, self.view)
 
     def products(self, chosen: str | None) -> Any:
@@ -144,6 +156,17 @@ class InspectPage:
             return ""  # places of recordings, and of several senses, have no such likeness
         return pieces.likeness(self.bench.service, row, int(picked.region))
 
+    @shows_errors
+    def look_back(
+        self, id: str | None, seen: dict[str, Any], picked: gr.EventData
+    ) -> tuple[str, dict[str, Any]]:
+        """Where a word of an answer looked; the model looks once an answer, for all its words."""
+        row = self.bench.service.store.inspection(str(id))
+        turn = str(picked.turn)
+        if turn not in seen:
+            seen = {turn: self.bench.service.looked_back(row.id, turn)}
+        return pieces.looked(self.bench.service, row, seen[turn], int(picked.at)), seen
+
     def viewed(self, id: str) -> str:
         return pieces.viewer(self.bench.service, self.bench.service.store.inspection(id))
 
@@ -171,13 +194,14 @@ def inspected(
 
 
 def shown(bench: Bench, row: InspectionRow, who: Caller) -> tuple[Any, ...]:
-    """An inspection on the page: picture, dialogue, its id, no likeness yet, papers."""
+    """An inspection on the page: picture, dialogue, its id, no likeness yet, papers, no look."""
     return (
         pieces.viewer(bench.service, row),
         pieces.dialogue(bench.service, row),
         row.id,
         "",
         pieces.papers(bench.service, row, who),
+        "",
     )
 
 

@@ -57,7 +57,8 @@ class ReviewPage:
         if not rows:
             return EMPTY, "", None, "Nothing waits."
         more = f"**{len(rows)}** wait" if len(rows) < 200 else "more than 200 wait"
-        return pieces.viewer(service, rows[0]), pieces.dialogue(service, rows[0]), rows[0].id, more
+        talk = pieces.dialogue(service, rows[0], touched=False)
+        return pieces.viewer(service, rows[0]), talk, rows[0].id, more
 
     def pass_over(self, id: str | None, passed: list[str]) -> list[str]:
         return [*passed, id] if id else passed

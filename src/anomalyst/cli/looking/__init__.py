@@ -1,0 +1,1 @@
+"""`anomalyst look`: what models look at."""

@@ -1,0 +1,1 @@
+"""What models look at: attention, feature maps and gradients, recorded and drawn."""
