@@ -77,7 +77,7 @@ def test_differences_are_those_of_the_predictions(studied):
         assert [one.value for one in found] == pytest.approx(wanted, abs=1e-4)  # six decimals kept
 
 
-def test_the_same_command_trains_nothing_anew(studied, dots, monkeypatch, refused):
+def test_the_same_command_trains_nothing_anew(studied, dots, monkeypatch):
     before = (studied / "runs" / "vit-0" / "model" / "model.safetensors").stat().st_mtime_ns
     words = ["study", "networks", dots, *TINY, "--seeds", "2", "--out", studied]
     monkeypatch.setattr(sys, "argv", ["anomalyst", *map(str, words), "--groups", "scratch"])
@@ -85,8 +85,13 @@ def test_the_same_command_trains_nothing_anew(studied, dots, monkeypatch, refuse
         main()
     after = (studied / "runs" / "vit-0" / "model" / "model.safetensors").stat().st_mtime_ns
     assert before == after
+
+
+def test_another_study_and_no_group_are_refused(studied, dots, refused):
     said = refused("study", "networks", dots, "size=48", "--out", studied)
     assert "holds a study with overrides" in said
+    said = refused("study", "networks", dots, "--groups", "scratch,ablations")
+    assert "there is no 'ablations'" in said
 
 
 def test_sentences_follow_the_figures(studied):
@@ -117,8 +122,6 @@ def test_results_come_back_as_they_were(studied, tmp_path):
     assert read_results(tmp_path) == results
 
 
-def test_groups(refused, tmp_path):
-    said = refused("study", "networks", tmp_path, "--groups", "scratch,ablations")
-    assert "there is no 'ablations'" in said
+def test_arms_have_names_of_their_own():
     names = [arm.name for arm in arms_of(GROUPS)]
     assert len(names) == len(set(names))

@@ -105,8 +105,8 @@ def _normalised() -> Iterator[Arm]:
     for network in NETWORKS:
         for way in ("picture", "none"):
             yield _changed("normalised", network, f"pictures by {way}", f"normalise={way}")
-    for network in ("resnet", "vgg"):
-        for way in ("group", "none"):
+    for network, ways in (("resnet", ("layer", "group")), ("vgg", ("batch", "group"))):
+        for way in ways:  # own: batch in ResNet, none in VGG
             yield _changed("normalised", network, f"features by {way}", f"model.norm={way}")
 
 
