@@ -85,7 +85,7 @@ def networks(
     typer.echo(write_networks_page(out, results))
     written = write_paper(out, results, sheet_of(dataset))
     if len(written) == 1:
-        say("No PDF: pip install -c constraints.txt weasyprint, then the same command again.")
+        say("No PDF: it takes pip install -c constraints.txt weasyprint, and Pango (libpango).")
     typer.echo(f"Written to {out}: networks.html, {', '.join(one.name for one in written)}")
 
 

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,21 @@ def write_paper(out: Path, results: Results, pictures: bytes | None = None) -> l
     html = _html(results, pictures)
     written = [out / f"{NAME}.html"]
     write_text(written[0], html)
-    if find_spec("weasyprint"):
-        from weasyprint import HTML
-
+    pdf = _pdf(html)
+    if pdf is not None:
         written.append(out / f"{NAME}.pdf")
-        write_bytes(written[1], HTML(string=html).write_pdf())
+        write_bytes(written[1], pdf)
     return written
+
+
+def _pdf(html: str) -> bytes | None:
+    """None where WeasyPrint, or the Pango that it draws with, is not installed."""
+    try:
+        from weasyprint import HTML
+    except (ImportError, OSError):
+        return None
+    drawn: bytes = HTML(string=html).write_pdf()
+    return drawn
 
 
 def _html(results: Results, pictures: bytes | None) -> str:
