@@ -255,6 +255,8 @@ def _figures(run: RunRecord) -> dict[str, str]:
         "loss": _text(run.last("loss"), ".4f"),
         "validation loss": _text(run.last("validation_loss"), ".4f"),
         "accuracy %": f"{100 * sum(right.values()) / len(right):.2f}" if right else "",
+        "test accuracy %": _text(run.last("test_accuracy"), ".2f", 100),
+        "test AUROC": _text(run.last("test_auroc"), ".4f"),
         "seconds per step": _text(run.last("seconds_per_step"), ".4f"),
         "samples per second": _text(run.last("samples_per_second"), ".1f"),
         "waiting for data %": _text(run.last("waiting_share"), ".1f", 100),
