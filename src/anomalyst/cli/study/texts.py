@@ -45,7 +45,7 @@ def texts(
         judged_model,
         judged_tfidf,
     )
-    from anomalyst.training.studies.texts.page import HEADS, table, write_texts_page
+    from anomalyst.training.studies.texts.page import heads, table, write_texts_page
     from anomalyst.training.tasks.texts import drawn_texts
     from anomalyst.vlm.texts.loading import load_text_model
 
@@ -69,7 +69,7 @@ def texts(
     names = dict(zip((str(path) for path in paths.values()), paths, strict=True))
     rows = [replace(row, name=names.get(row.name, row.name)) for row in rows]
     write_texts_page(out, study, rows)
-    print_table("The same tasks", HEADS, table(rows))
+    print_table("The same tasks", heads(rows), table(rows))
     typer.echo(f"Written to {out}: texts.html, texts.md, texts.json")
 
 

@@ -88,7 +88,7 @@ def answer_holds(answer: str, facts: Facts) -> bool:
     return bool(parts) and all(conflict(one, facts) is None for one in parts)
 
 
-HEADS = ("way", "loops %", "distinct 3-grams %", "ends itself %", "answers hold %", "s / text")
+HEADS = ("way", "loops %", "distinct %", "ends %", "holds %", "s")
 
 
 def table(rows: Sequence[WayRow]) -> list[list[str]]:
@@ -118,9 +118,10 @@ def write_loops_page(out: Path, name: str, rows: Sequence[WayRow], prompts: Sequ
         )
     intro = [
         f"{name} must write {OPEN_TOKENS} tokens: the end of the text is forbidden, as in an open "
-        "story. A loop is a phrase of up to 20 tokens said three times in a row. `ends itself` and "
-        "`answers hold` are without that force: an answer holds if no sentence goes against the "
-        "facts.",
+        "story. `loops`: texts with a phrase of up to 20 tokens three times in a row; `distinct`: "
+        "their 3-grams that differ; `s`: seconds for a text.",
+        f"Without that force: `ends`: answers that end within {OPEN_TOKENS} tokens; `holds`: "
+        "answers of which no sentence goes against the facts.",
     ]
     return write_page(out, "loops", "Greedy loops and their cure", intro, sections)
 
