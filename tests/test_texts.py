@@ -48,7 +48,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.usefixtures("one_thread")
 run = CliRunner().invoke
 TINY = (
-    "texts=150", "steps=4", "batch=4", "model.width=32", "model.layers=2", "model.heads=2",
+    "texts=100", "steps=4", "batch=4", "model.width=32", "model.layers=2", "model.heads=2",
     "model.hidden=320", "workers=0", "checkpoint_every=4", "warmup_steps=1",
 )  # fmt: skip
 OWN = ("bert", "gpt2", "bart")
@@ -293,7 +293,7 @@ def test_notes_are_sorted_by_kind(runs, home):
 
 
 def test_loops_and_comparison_write_their_pages(runs, tmp_path):
-    loops = run(app, ["study", "loops", f"run:{runs / 'gpt2'}", "--prompts", "2", "--out",
+    loops = run(app, ["study", "loops", f"run:{runs / 'gpt2'}", "--prompts", "1", "--out",
                       str(tmp_path / "loops")])  # fmt: skip
     assert loops.exit_code == 0, loops.output
     assert "repetition penalty 1.3" in (tmp_path / "loops" / "loops.md").read_text()

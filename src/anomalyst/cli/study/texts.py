@@ -61,7 +61,7 @@ def texts(
     asked = Asked.draw(study)
     rows = []
     with progress("Asking", len(models) + 1) as bar:
-        rows.append(judged_tfidf(drawn_texts(1000 if tiny else 4000, 1), asked, study))
+        rows.append(judged_tfidf(drawn_texts(300 if tiny else 4000, 1), asked, study))
         bar.advance()
         for one in (*(load_text_model(path) for path in paths.values()), *loaded):
             rows.append(judged_model(one, asked, study))
