@@ -42,7 +42,7 @@ def write_texts_page(out: Path, study: TextsStudy, rows: Sequence[TextRow]) -> s
         f"for among as many records, {study.answers} questions, {study.shifts} shifts. Heads are "
         f"ridge regressions on each model's mean-pooled vectors, fitted on {study.fitted_on} notes "
         f"({FEW} of them labelled, or all).",
-        "An answer holds if no sentence goes against the facts. A summary's topic is told truly if "
+        "An answer holds if it claims something and no sentence goes against the facts. A summary's topic is told truly if "
         "a sentence of the model about it holds; reports replace the others by templates. A model "
         "of BERT's class writes nothing.",
     ]
