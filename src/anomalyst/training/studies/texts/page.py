@@ -42,9 +42,9 @@ def write_texts_page(out: Path, study: TextsStudy, rows: Sequence[TextRow]) -> s
         f"for among as many records, {study.answers} questions, {study.shifts} shifts. Heads are "
         f"ridge regressions on each model's mean-pooled vectors, fitted on {study.fitted_on} notes "
         f"({FEW} of them labelled, or all).",
-        "An answer holds if it claims something and no sentence goes against the facts. A summary's topic is told truly if "
-        "a sentence of the model about it holds; reports replace the others by templates. A model "
-        "of BERT's class writes nothing.",
+        "An answer holds if it claims something and no sentence goes against the facts. A "
+        "summary's topic is told truly if a sentence of the model about it holds; reports replace "
+        "the others by templates. A model of BERT's class writes nothing.",
     ]
     section = Section(title="The same tasks", heads=heads(rows), rows=table(rows))
     return write_page(out, "texts", "BERT, GPT-2 and BART on inspection texts", intro, [section])
