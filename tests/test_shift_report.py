@@ -92,6 +92,16 @@ def test_what_the_record_does_not_bear_out_is_refused(sentence, why):
     assert said is not None and re.search(rf"\b{why}\b", said)
 
 
+def test_names_may_read_like_claims():
+    odd = Defect(kind="2 normal, 9 of 'most' parts", place="centre", own=True)
+    rows = [*ROWS, *[seen(11, "anomalous", "no 5 <i>", defects=(odd,))] * 2]
+    facts = facts_of(MORNING, rows, SAID)
+    found = summarised(facts)
+    assert "2 of '2 normal, 9 of 'most' parts'" in found.text and "'no 5 <i>' has" in found.text
+    assert "<i>" not in shift_page(facts, rows, found)
+    assert conflict(found.sentences[1].replace("2 normal", "3 normal"), facts)
+
+
 def test_a_models_sentence_is_taken_where_it_holds_and_replaced_where_not():
     facts = facts_of(MORNING, ROWS, SAID)
     held = "8 parts were inspected: 5 normal, 1 unsure and 2 anomalous."

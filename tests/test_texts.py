@@ -30,6 +30,7 @@ from anomalyst.training.data.texts.drawn import draw_facts, draw_shift_facts, ki
 from anomalyst.training.data.texts.tokenizer import learn_text_tokenizer
 from anomalyst.training.loop import train
 from anomalyst.training.studies.texts.comparison import recalls, summary_shares
+from anomalyst.training.studies.texts.loops import answer_holds
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.text_networks import TextModelConfig, new_network, parameters
 from anomalyst.training.tasks.text_objectives import (
@@ -48,7 +49,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.usefixtures("one_thread")
 run = CliRunner().invoke
 TINY = (
-    "texts=150", "steps=4", "batch=4", "model.width=32", "model.layers=2", "model.heads=2",
+    "texts=100", "steps=4", "batch=4", "model.width=32", "model.layers=2", "model.heads=2",
     "model.hidden=320", "workers=0", "checkpoint_every=4", "warmup_steps=1",
 )  # fmt: skip
 OWN = ("bert", "gpt2", "bart")
@@ -293,7 +294,7 @@ def test_notes_are_sorted_by_kind(runs, home):
 
 
 def test_loops_and_comparison_write_their_pages(runs, tmp_path):
-    loops = run(app, ["study", "loops", f"run:{runs / 'gpt2'}", "--prompts", "2", "--out",
+    loops = run(app, ["study", "loops", f"run:{runs / 'gpt2'}", "--prompts", "1", "--out",
                       str(tmp_path / "loops")])  # fmt: skip
     assert loops.exit_code == 0, loops.output
     assert "repetition penalty 1.3" in (tmp_path / "loops" / "loops.md").read_text()
@@ -312,6 +313,14 @@ def test_bart_writes_summaries_that_are_checked(runs):
     assert found.exit_code == 0, found.output
     tally = json.loads(found.stdout)
     assert tally["wrong"] == 0 and tally["refused"] > 0  # four steps teach no numbers
+
+
+def test_an_answer_that_claims_nothing_does_not_hold():
+    facts = draw_facts(np.random.default_rng(2))
+    there = f"{facts.regions[0].kind} at the {facts.regions[0].place}"
+    assert answer_holds(f"Yes, there is a {there}.", facts)
+    assert not answer_holds("It is is is.", facts) and not answer_holds("", facts)
+    assert not answer_holds("No, there is no defect.", facts)
 
 
 def test_shares_of_a_true_and_of_a_false_summary():

@@ -51,9 +51,11 @@ def shift(
     Example: anomalyst report shift --from 2026-10-24T22:00 --to 2026-10-25T06:00 --timezone
     Europe/Berlin --product bolt --out night.html
     """
+    needs("serve", "sqlalchemy")
     from anomalyst.report.shift.page import write_shift_page
     from anomalyst.report.shift.period import period_of, zone_of
     from anomalyst.server.records.shift import shift_of_record, summary_of
+    from anomalyst.server.storage.tables import now
 
     period = period_of(start, end, zone_of(timezone))
     writer = None
@@ -64,6 +66,8 @@ def shift(
     store = _opened(record)
     facts, seen = shift_of_record(store, period, product)
     store.engine.dispose()
+    if period.end > now():
+        say("Note: the shift is not over; what comes after now is not in the report.")
     summary = summary_of(facts, writer)
     write_shift_page(out, facts, seen, summary)
     if as_json:
@@ -96,6 +100,7 @@ def notes(
 
     Example: anomalyst report notes --model run:runs/bert --product bolt
     """
+    needs("serve", "sqlalchemy")
     from anomalyst.server.records.notes import notes_of
 
     store = _opened(record)
@@ -133,7 +138,6 @@ def notes(
 
 def _opened(record: opt.Record) -> "Store":
     """The store of a record that is there."""
-    needs("serve", "sqlalchemy")
     from anomalyst.server.config import ServingConfig
     from anomalyst.server.finding.record import open_record
 

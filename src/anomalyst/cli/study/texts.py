@@ -45,7 +45,7 @@ def texts(
         judged_model,
         judged_tfidf,
     )
-    from anomalyst.training.studies.texts.page import HEADS, table, write_texts_page
+    from anomalyst.training.studies.texts.page import heads, table, write_texts_page
     from anomalyst.training.tasks.texts import drawn_texts
     from anomalyst.vlm.texts.loading import load_text_model
 
@@ -61,7 +61,7 @@ def texts(
     asked = Asked.draw(study)
     rows = []
     with progress("Asking", len(models) + 1) as bar:
-        rows.append(judged_tfidf(drawn_texts(1000 if tiny else 4000, 1), asked, study))
+        rows.append(judged_tfidf(drawn_texts(300 if tiny else 4000, 1), asked, study))
         bar.advance()
         for one in (*(load_text_model(path) for path in paths.values()), *loaded):
             rows.append(judged_model(one, asked, study))
@@ -69,7 +69,7 @@ def texts(
     names = dict(zip((str(path) for path in paths.values()), paths, strict=True))
     rows = [replace(row, name=names.get(row.name, row.name)) for row in rows]
     write_texts_page(out, study, rows)
-    print_table("The same tasks", HEADS, table(rows))
+    print_table("The same tasks", heads(rows), table(rows))
     typer.echo(f"Written to {out}: texts.html, texts.md, texts.json")
 
 

@@ -106,9 +106,12 @@ def conflict(sentence: str, facts: ShiftFacts) -> str | None:
 
 
 def truths(facts: ShiftFacts) -> list[str]:
-    """Every claim that the record bears out, as patterns; the longer ones first."""
+    """Every claim that the record bears out, as patterns; those with people's names first.
+
+    A name may hold what reads like a claim; then the longer ones, of which others may be a part.
+    """
     found = [*_of_counts(facts), *_of_defects(facts), *_of_places(facts), *_of_rest(facts)]
-    return sorted(found, key=len, reverse=True)
+    return sorted(found, key=lambda one: ("'" not in one, -len(one)))
 
 
 def _of_counts(facts: ShiftFacts) -> list[str]:

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.training.data.texts.drawn import TEXTS_SEED, answer_text, draw_facts
 from anomalyst.training.studies.page import Section, write_page
 from anomalyst.vlm.facts import Facts
-from anomalyst.vlm.grounding import conflict, sentences
+from anomalyst.vlm.grounding import (
+    COUNT,
+    PLACE,
+    claims_defect,
+    claims_soundness,
+    conflict,
+    sentences,
+)
 from anomalyst.vlm.texts.loading import TextModel
 from anomalyst.vlm.texts.records import ANSWER, BETWEEN
 from anomalyst.vlm.texts.writing import WAYS, distinct, loop_of, said, written
@@ -83,12 +91,17 @@ def study_loops(
 
 
 def answer_holds(answer: str, facts: Facts) -> bool:
-    """Whether an answer says something, and nothing that goes against the facts."""
-    parts = sentences(answer)
-    return bool(parts) and all(conflict(one, facts) is None for one in parts)
+    """Whether an answer claims something of the part, and nothing that goes against the facts.
+
+    "It is is is" claims nothing, so nothing contradicts it; it holds no more than a wrong one.
+    """
+    text = answer.lower()
+    words = any(kind in text for kind in KINDS) or PLACE.search(text) or COUNT.search(text)
+    claims = bool(words) or claims_defect(text) or claims_soundness(text)
+    return claims and all(conflict(one, facts) is None for one in sentences(answer))
 
 
-HEADS = ("way", "loops %", "distinct 3-grams %", "ends itself %", "answers hold %", "s / text")
+HEADS = ("way", "loops %", "distinct %", "ends %", "holds %", "s")
 
 
 def table(rows: Sequence[WayRow]) -> list[list[str]]:
@@ -118,9 +131,10 @@ def write_loops_page(out: Path, name: str, rows: Sequence[WayRow], prompts: Sequ
         )
     intro = [
         f"{name} must write {OPEN_TOKENS} tokens: the end of the text is forbidden, as in an open "
-        "story. A loop is a phrase of up to 20 tokens said three times in a row. `ends itself` and "
-        "`answers hold` are without that force: an answer holds if no sentence goes against the "
-        "facts.",
+        "story. `loops`: texts with a phrase of up to 20 tokens three times in a row; `distinct`: "
+        "their 3-grams that differ; `s`: seconds for a text.",
+        f"Without that force: `ends`: answers that end within {OPEN_TOKENS} tokens; `holds`: "
+        "answers that claim something and of which no sentence goes against the facts.",
     ]
     return write_page(out, "loops", "Greedy loops and their cure", intro, sections)
 
