@@ -25,6 +25,9 @@ def lensing(
         tuple[float, float],
         Option(metavar="LOW HIGH", help="Mass of the substructure, a share of the lens's."),
     ] = (0.01, 0.02),
+    variety: Annotated[
+        float, Option(metavar="0...1", help="How far lens and source differ between pictures.")
+    ] = 1.0,
     lens_light: Annotated[
         bool, Option("--lens-light", help="Show the lens galaxy, too; it hides faint arcs.")
     ] = False,
@@ -44,14 +47,19 @@ def lensing(
 
     Example: anomalyst data lensing sets/lensing --count 10000 --seed 0
 
-    Easier ones, two classes: anomalyst data lensing out/lenses --classes 2 --mass-share 0.03 0.06
+    Easier ones: anomalyst data lensing out/lenses --mass-share 0.03 0.06 --variety 0.2
     """
     from anomalyst.datasets.builders.lensing import LensingSet, write_lensing
     from anomalyst.synthetic.lensing.scene import LensingConfig
 
     wanted = LensingSet(count=count, classes=classes, test_share=test_share, seed=seed)
     config = LensingConfig(
-        size_px=size, bits=bits, profile=profile, lens_light=lens_light, mass_share=mass_share
+        size_px=size,
+        bits=bits,
+        profile=profile,
+        lens_light=lens_light,
+        mass_share=mass_share,
+        variety=variety,
     )
     with progress("Tracing", count) as bar:
         made = write_lensing(out, wanted, config, workers=workers, on_picture=bar.advance)

@@ -34,6 +34,8 @@ class LensingConfig:
     """Of a subhalo: point, nfw or tnfw (truncated)."""
     lens_light: bool = False
     """Whether the lens galaxy itself is seen, a de Vaucouleurs ellipse."""
+    variety: float = 1.0
+    """How far lens and source differ from picture to picture: a share of the ranges that follow."""
     einstein_radius: Range = (0.9, 1.4)
     """Of lens and substructure together."""
     axis_ratio: Range = (0.65, 1.0)
@@ -84,6 +86,8 @@ class LensingConfig:
             )
         if self.bits not in (8, 16):
             raise AnomalystError(f"bits is {self.bits}; a PNG has 8 or 16 per pixel.")
+        if not 0 <= self.variety <= 1:
+            raise AnomalystError(f"variety is {self.variety}; it lies between 0 and 1.")
         if not 32 <= self.size_px <= 1024:
             raise AnomalystError(
                 f"size is {self.size_px} pixels; 32 to 1024 are drawn: fewer show no arc."
@@ -167,19 +171,26 @@ def power_law(rng: Rng, count: int, *, slope: float, decades: float) -> np.ndarr
 
 
 def _draw_smooth(rng: Rng, config: LensingConfig) -> Smooth:
-    einstein_radius = float(rng.uniform(*config.einstein_radius))
-    centre = rng.uniform(-config.centre, config.centre, 2)
-    strength, towards = config.shear * rng.random(), 2 * np.pi * rng.random()
-    off = _in_disc(rng, config.source_offset * einstein_radius)
+    varied = config.variety
+
+    def drawn(bounds: Range) -> float:
+        """In the middle share of the range."""
+        off = (1 - varied) * (bounds[1] - bounds[0]) / 2
+        return float(rng.uniform(bounds[0] + off, bounds[1] - off))
+
+    einstein_radius = drawn(config.einstein_radius)
+    centre = varied * rng.uniform(-config.centre, config.centre, 2)
+    strength, towards = varied * config.shear * rng.random(), 2 * np.pi * rng.random()
+    off = _in_disc(rng, varied * config.source_offset * einstein_radius)
     return Smooth(
         einstein_radius=einstein_radius,
-        axis_ratio=float(rng.uniform(*config.axis_ratio)),
+        axis_ratio=drawn(config.axis_ratio),
         angle=float(rng.uniform(0, np.pi)),
         centre_xy=(float(centre[0]), float(centre[1])),
         shear=(float(strength * np.cos(towards)), float(strength * np.sin(towards))),
         source_xy=(float(centre[0] + off[0]), float(centre[1] + off[1])),
-        source_radius=float(rng.uniform(*config.source_radius)),
-        source_index=float(rng.uniform(*config.source_index)),
+        source_radius=drawn(config.source_radius),
+        source_index=drawn(config.source_index),
         source_axis_ratio=float(rng.uniform(0.5, 1)),
         source_angle=float(rng.uniform(0, np.pi)),
         psf_fwhm=float(rng.uniform(*config.psf_fwhm)),
