@@ -205,6 +205,16 @@ def test_classes_differ_by_substructure_alone():
     assert draw_picture("vortex", (3, 7), config).truth["changed_sigma"] > 5
 
 
+def test_variety_narrows_lens_and_source_to_the_middle_of_their_ranges():
+    narrow = [draw_scene("none", (0, n), LensingConfig(variety=0.2)).smooth for n in range(60)]
+    wide = [draw_scene("none", (0, n), LensingConfig()).smooth for n in range(60)]
+    for few, all_ in zip(narrow, wide, strict=True):
+        assert few.einstein_radius - 1.15 == pytest.approx(0.2 * (all_.einstein_radius - 1.15))
+        assert few.axis_ratio - 0.825 == pytest.approx(0.2 * (all_.axis_ratio - 0.825))
+        assert np.hypot(*few.shear) == pytest.approx(0.2 * np.hypot(*all_.shear))
+        assert few.angle == all_.angle and few.peak == all_.peak
+
+
 def test_noise_is_that_of_counted_electrons():
     config = LensingConfig(bits=16, source_radius=(0.1, 0.1))
     drawn = draw_picture("none", (0, 1), config)
