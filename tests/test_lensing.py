@@ -282,7 +282,7 @@ def test_what_a_smooth_lens_explains_is_no_lasting_change():
     found = change(scene, config)
     assert 5 < found.lasting < found.whole
     assert draw_picture("vortex", (1, 5), config).truth["changed_sigma"] == pytest.approx(
-        found.whole, rel=0.05
+        found.whole, rel=1e-9
     )
     # Far outside, a mass only pulls and shears; a little of the lens's own is more lens.
     smooth = replace(scene, strings=(), haloes=(Halo(0.0, 40.0, 0.4, 1.0),), share=0.0)

@@ -12,7 +12,9 @@ TINY = {
     "2-train-a-vit": TRAINED,
     "3-distil-it": TRAINED | {"teacher_network": "lenet"},
     "4-lensing": TRAINED | {"networks": ["lenet", "vit"]},
-    "5-few-shot-study": {"families": ["biscuit"], "size": 128, "good": 3, "bad": 3, "shots": "1", "seeds": 1},
+    "5-few-shot-study": {
+        "families": ["biscuit"], "size": 128, "good": 3, "bad": 3, "shots": "1", "seeds": 1,
+    },
     "6-attention": {},
 }  # fmt: skip
 

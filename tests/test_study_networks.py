@@ -122,6 +122,10 @@ def test_results_come_back_as_they_were(studied, tmp_path):
     assert read_results(tmp_path) == results
 
 
-def test_arms_have_names_of_their_own():
-    names = [arm.name for arm in arms_of(GROUPS)]
-    assert len(names) == len(set(names))
+def test_arms_differ_in_more_than_their_names(dots, tmp_path):
+    from anomalyst.training.studies.networks.study import NetworksConfig, recipe_of
+
+    config = NetworksConfig(data=dots, overrides=TINY)
+    arms = [arm for arm in arms_of(GROUPS) if arm.group in ("scratch", "normalised")]
+    recipes = [recipe_of(config, arm, tmp_path, 0) for arm in arms]
+    assert len({arm.name for arm in arms}) == len(set(map(repr, recipes))) == len(arms)

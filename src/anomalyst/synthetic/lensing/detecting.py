@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalyst.synthetic.lensing.picture import electrons
+from anomalyst.synthetic.lensing.picture import electrons, noise_of
 from anomalyst.synthetic.lensing.scene import LensingConfig, Scene, Smooth
 
 STEP = 1e-3  # of every parameter of the smooth lens, in its own unit or as its own share
@@ -31,7 +31,7 @@ def change(scene: Scene, config: LensingConfig) -> Change:
     """
     smooth = Scene("none", scene.smooth)
     without = electrons(smooth, config)
-    noise = np.sqrt(without + config.sky + config.read_noise**2)
+    noise = noise_of(without, config)
     moved = ((electrons(scene, config) - without) / noise).ravel()  # (S * S,)
     columns = []
     for one in _varied(scene.smooth):

@@ -30,17 +30,28 @@ def draw_picture(kind: str, key: tuple[int, int], config: LensingConfig) -> Lens
     """
     scene = draw_scene(kind, key, config)
     expected = electrons(scene, config)
-    spread = np.sqrt(expected + config.sky + config.read_noise**2)
     changed = 0.0
     if kind != "none":
         without = electrons(Scene("none", scene.smooth), config)
-        changed = float(np.sqrt((((expected - without) / spread) ** 2).sum()))
+        changed = float(np.linalg.norm((expected - without) / noise_of(without, config)))
     rng = np.random.default_rng((*key, 2))
     counted = rng.poisson(expected + config.sky) - config.sky
     counted = counted + rng.normal(0, config.read_noise, counted.shape)
     return LensedPicture(
         _pixels(counted, config), {**truth(scene, config), "changed_sigma": changed}
     )
+
+
+def noise_of(expected: np.ndarray, config: LensingConfig) -> np.ndarray:
+    """Standard deviation of the electrons counted where so many are expected: (S, S)."""
+    noise: np.ndarray = np.sqrt(expected + config.sky + config.read_noise**2)
+    return noise
+
+
+def moved_by_substructure(scene: Scene, config: LensingConfig) -> np.ndarray:
+    """What the scene's substructure changes, in deviations of the noise without it: (S, S)."""
+    without = electrons(Scene("none", scene.smooth), config)
+    return (electrons(scene, config) - without) / noise_of(without, config)
 
 
 def electrons(scene: Scene, config: LensingConfig) -> np.ndarray:

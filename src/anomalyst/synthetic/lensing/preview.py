@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from anomalyst.synthetic.lensing.detecting import change
-from anomalyst.synthetic.lensing.picture import draw_picture, electrons
-from anomalyst.synthetic.lensing.scene import LensingConfig, Scene, draw_scene
+from anomalyst.synthetic.lensing.picture import draw_picture, moved_by_substructure
+from anomalyst.synthetic.lensing.scene import LensingConfig, draw_scene
 
 CELL_PX, LABEL_PX = 160, 18
 NUM_LENSES = 6
@@ -41,8 +41,7 @@ def _shown(kind: str, key: tuple[int, int], config: LensingConfig) -> np.ndarray
 
 def _changed(kind: str, key: tuple[int, int], config: LensingConfig) -> np.ndarray:
     scene = draw_scene(kind, key, config)
-    seen, without = electrons(scene, config), electrons(Scene("none", scene.smooth), config)
-    sigma = (seen - without) / np.sqrt(without + config.sky + config.read_noise**2)
+    sigma = moved_by_substructure(scene, config)
     strength = np.clip(np.abs(sigma) / WHOLE_COLOUR, 0, 1)[..., None]
     colour = np.where((sigma > 0)[..., None], (200, 30, 30), (30, 60, 200))
     cell = _enlarged((255 + strength * (colour - 255)).astype(np.uint8))

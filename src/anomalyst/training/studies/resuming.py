@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
-from anomalyst.training.experiments.runs import read_run
+from anomalyst.training.experiments.runs import RunRecord, read_run
+from anomalyst.training.loop import train
+from anomalyst.training.monitor.log import LogCallback
+from anomalyst.training.monitor.training_monitor import TrainingStopped
 from anomalyst.training.recipe import Recipe
 
 
@@ -45,3 +49,14 @@ def has_ended(recipe: Recipe, folder: Path) -> bool:
             "--out."
         )
     return run.end.get("how") in ("finished", "stopped")
+
+
+def run_once(recipe: Recipe, folder: Path, on_log: LogCallback) -> RunRecord:
+    """The run of a resolved recipe in its folder, trained unless it is.
+
+    The training monitor may have ended it: `end` says why. Raises as `has_ended` and `train`.
+    """
+    if not has_ended(recipe, folder):
+        with suppress(TrainingStopped):
+            train(recipe, folder, on_log=on_log)
+    return read_run(folder)

@@ -13,10 +13,13 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 from anomalyst.training.distributed.launching import Launch, checked_recipe, run_processes
 from anomalyst.training.experiments.runs import RunRecord, read_run
-from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
-from anomalyst.training.monitor.training_monitor import TrainingStopped
-from anomalyst.training.studies.resuming import begin_study, has_ended, refuse_other_study
+from anomalyst.training.studies.resuming import (
+    begin_study,
+    has_ended,
+    refuse_other_study,
+    run_once,
+)
 from anomalyst.training.studies.tiny_sets import (
     augment_set,
     draw_set,
@@ -143,14 +146,9 @@ def _tiny_changes(
 
 def _train(recipe: AnomalyGPTRecipe, folder: Path, gpus: int, on_log: LogCallback) -> None:
     """Train to the end, or to where the training monitor ends it; nothing if that is done."""
-    if has_ended(recipe, folder):
-        return
     if recipe.engine.name == "single":
-        try:
-            train(recipe, folder, on_log=on_log)
-        except TrainingStopped:
-            return  # end.json says why
-    else:
+        run_once(recipe, folder, on_log)
+    elif not has_ended(recipe, folder):
         _launch(recipe, folder, gpus)
 
 

@@ -3,7 +3,6 @@
 import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +10,8 @@ from typing import Any, TypeVar
 from anomalyst.config import to_mapping, with_overrides
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder, write_text
-from anomalyst.training.experiments.runs import read_run
-from anomalyst.training.loop import train
-from anomalyst.training.monitor.training_monitor import TrainingStopped
 from anomalyst.training.recipe import Recipe
-from anomalyst.training.studies.resuming import has_ended
+from anomalyst.training.studies.resuming import run_once
 from anomalyst.training.tasks import TASKS, load_recipe, read_recipe
 
 R = TypeVar("R", bound=Recipe)
@@ -107,10 +103,7 @@ def _stepping(told: Told, name: str, before: int, whole: int) -> Callable[[dict[
 def _trained(
     row: str, recipe: Recipe, folder: Path, on_log: Callable[[dict[str, Any]], None]
 ) -> RowRun:
-    if not has_ended(recipe, folder):
-        with suppress(TrainingStopped):  # its sentence is in the record
-            train(recipe, folder, on_log=on_log)
-    run = read_run(folder)
+    run = run_once(recipe, folder, on_log)
     losses = tuple((int(line["step"]), line["loss"]) for line in run.lines if "loss" in line)
     figures = folder / "figures.json"
     judged = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {}

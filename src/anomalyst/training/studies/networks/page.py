@@ -37,6 +37,9 @@ def _all(results: Results) -> Iterator[Section]:
         arms = results.arms(group)
         if arms:
             yield _section(title, tables.quality(results, arms))
+    if results.stopped:
+        said = [f"{run}: {why}" for run, why in results.stopped.items()]
+        yield Section(title="Runs without figures", sentences=said)
     scratch = results.arms("scratch")
     shown = [*scratch, results.best()] if results.best() not in scratch else scratch
     yield _drawn("Loss and accuracy", plots.curves(results, shown))

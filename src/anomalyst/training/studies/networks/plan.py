@@ -49,7 +49,7 @@ class Arm:
 
     def recipe_words(self, out: Path, seed: int) -> list[str]:
         """Overrides of the arm's recipe for a seed."""
-        taught = [f"teacher={_taught_by(self.teacher, out, seed)}"] if self.teacher else []
+        taught = [f"teacher={taught_by(self.teacher, out, seed)}"] if self.teacher else []
         return [f"seed={seed}", *self.words, *taught]
 
 
@@ -72,7 +72,8 @@ def arms_of(groups: Sequence[Group]) -> list[Arm]:
     return [arm for group in wanted for arm in made[group]()]
 
 
-def _taught_by(name: str, out: Path, seed: int) -> Path:
+def taught_by(name: str, out: Path, seed: int) -> Path:
+    """The run of the arm that teaches, by its name."""
     return next(arm for arm in _scratch() if arm.name == name).folder(out, seed)
 
 
@@ -105,8 +106,8 @@ def _normalised() -> Iterator[Arm]:
     for network in NETWORKS:
         for way in ("picture", "none"):
             yield _changed("normalised", network, f"pictures by {way}", f"normalise={way}")
-    for network, ways in (("resnet", ("layer", "group")), ("vgg", ("batch", "group"))):
-        for way in ways:  # own: batch in ResNet, none in VGG
+    for network, ways in (("resnet", ("layer", "group")), ("vgg", ("none", "group"))):
+        for way in ways:  # their recipes have batch
             yield _changed("normalised", network, f"features by {way}", f"model.norm={way}")
 
 

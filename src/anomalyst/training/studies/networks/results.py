@@ -39,6 +39,7 @@ class Results:
     recipes: Mapping[str, Mapping[str, Any]]  # arm -> its recipe as run with seed 0
     counts: Mapping[str, Mapping[str, int]]  # split -> class -> pictures
     trained: tuple[Trained, ...]
+    stopped: Mapping[str, str]  # arm and seed -> why it has no figures
     against_best: Mapping[str, tuple[Difference, ...]]  # arm -> by seed, its AUROC less the best's
     costs: tuple[Costs, ...]
     machine: str
@@ -91,6 +92,7 @@ def read_results(out: Path) -> Results:
                 Trained(**{**row, "figures": ClassifierFigures.from_dict(row["figures"])})
                 for row in plain["trained"]
             ),
+            stopped=plain["stopped"],
             against_best={
                 arm: tuple(Difference(**one) for one in row)
                 for arm, row in plain["against_best"].items()

@@ -14,13 +14,17 @@ from anomalyst.evaluation.classifiers.costs import Costs, cost_table
 from anomalyst.evaluation.classifiers.delong import Difference, difference
 from anomalyst.hardware.processor import processor
 from anomalyst.training.experiments.runs import RunRecord, read_run
-from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.networks.built import number_of
 from anomalyst.training.networks.classifier import Classifier, read_card
-from anomalyst.training.studies.networks.plan import Arm, NetworksConfig, arms_of
+from anomalyst.training.studies.networks.plan import (
+    Arm,
+    NetworksConfig,
+    arms_of,
+    taught_by,
+)
 from anomalyst.training.studies.networks.results import Results, Trained
-from anomalyst.training.studies.resuming import begin_study, has_ended, refuse_other_study
+from anomalyst.training.studies.resuming import begin_study, refuse_other_study, run_once
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.supervised.figures import read_figures
 from anomalyst.training.tasks.supervised.pictures import Pictures, read_pictures
@@ -60,21 +64,35 @@ def run_networks(
     wanted = [(arm, seed) for arm, seed in planned if not only or seed in only]
     on_plan(len(wanted))
     for arm, seed in wanted:
-        recipe = _recipe(config, arm, out, seed)
+        if arm.teacher and not _has_figures(taught_by(arm.teacher, out, seed)):
+            continue  # the training monitor ended the teacher's run
+        recipe = recipe_of(config, arm, out, seed)
         begin_study(out, settings)
-        folder = arm.folder(out, seed)
-        if not has_ended(recipe, folder):
-            train(recipe, folder, on_log=on_run(arm.name, seed))
-    if any(not (arm.folder(out, seed) / "end.json").exists() for arm, seed in planned):
+        run_once(recipe, arm.folder(out, seed), on_run(arm.name, seed))
+    scratch = [(arm, seed) for arm, seed in planned if not arm.teacher]
+    if any(not (arm.folder(out, seed) / "end.json").exists() for arm, seed in scratch):
+        return None
+    if any(_is_missing(arm, out, seed) for arm, seed in planned if arm.teacher):
         return None
     return _gathered(config, out, planned)
+
+
+def _has_figures(folder: Path) -> bool:
+    return (folder / "figures.json").is_file()
+
+
+def _is_missing(arm: Arm, out: Path, seed: int) -> bool:
+    """Whether a student's run is still to come; without its teacher it never does."""
+    taught = _has_figures(taught_by(arm.teacher, out, seed))
+    return taught and not (arm.folder(out, seed) / "end.json").exists()
 
 
 def _runs(arm: Arm, seed: int) -> bool:
     return seed == 0 or not arm.first_seed_only
 
 
-def _recipe(config: NetworksConfig, arm: Arm, out: Path, seed: int) -> SupervisedRecipe:
+def recipe_of(config: NetworksConfig, arm: Arm, out: Path, seed: int) -> SupervisedRecipe:
+    """The recipe of an arm with a seed, resolved; its teacher must have been trained."""
     path = config.recipes / f"{arm.network}.yaml"
     words = [f"data={config.data}", f"kept={out / 'pictures.safetensors'}", *config.overrides]
     recipe = _supervised(path, [*words, *arm.recipe_words(out, seed)])
@@ -91,15 +109,24 @@ def _supervised(path: Path, words: list[str]) -> SupervisedRecipe:
 
 
 def _gathered(config: NetworksConfig, out: Path, planned: Sequence[tuple[Arm, int]]) -> Results:
+    stopped = {
+        f"{arm.name}, seed {seed}": _why(arm, out, seed)
+        for arm, seed in planned
+        if not _has_figures(arm.folder(out, seed))
+    }
+    planned = [one for one in planned if _has_figures(one[0].folder(out, one[1]))]
     trained = tuple(_read(arm, out, seed) for arm, seed in planned)
     first = [arm for arm, seed in planned if arm.group == "scratch" and seed == 0]
-    recipe = _recipe(config, first[0], out, 0)
+    if not first:
+        raise AnomalystError(f"{out}: no network came to its end; {next(iter(stopped.values()))}")
+    recipe = recipe_of(config, first[0], out, 0)
     pictures = read_pictures(recipe)
     found = Results(
         study=to_mapping(config),
         recipes={arm.name: read_run(arm.folder(out, 0)).recipe for arm, n in planned if n == 0},
         counts=_counts(pictures, recipe.classes),
         trained=trained,
+        stopped=stopped,
         against_best={},
         costs=tuple(_costs(first, out, pictures)),
         machine=f"{processor().name}, one thread",
@@ -107,14 +134,18 @@ def _gathered(config: NetworksConfig, out: Path, planned: Sequence[tuple[Arm, in
     return replace(found, against_best=_against_best(found.best(), out, planned))
 
 
+def _why(arm: Arm, out: Path, seed: int) -> str:
+    """Why a run has no figures: what its record says, or its teacher has none."""
+    folder = arm.folder(out, seed)
+    if not (folder / "end.json").exists():
+        return f"its teacher, {arm.teacher}, was stopped"
+    return str(read_run(folder).end.get("why") or "it was ended before its figures were written")
+
+
 def _read(arm: Arm, out: Path, seed: int) -> Trained:
     folder = arm.folder(out, seed)
     figures = read_figures(folder)
-    if figures is None:
-        raise AnomalystError(
-            f"{folder}: ended without figures ({read_run(folder).end.get('why') or 'unknown'}); "
-            "change the recipe, and take another --out."
-        )
+    assert figures is not None  # others are told as stopped
     run = read_run(folder)
     return Trained(
         arm=arm.name,
