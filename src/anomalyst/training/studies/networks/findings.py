@@ -1,15 +1,17 @@
 """What the figures say, in sentences: each is decided by numbers, none is written beforehand."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from anomalyst.evaluation.classifiers.delong import Area
 from anomalyst.training.experiments.tables import interval
-from anomalyst.training.studies.networks.plan import STUDENT
+from anomalyst.training.studies.networks.plan import GROUPS, STUDENT, TEACHERS
 from anomalyst.training.studies.networks.results import Results
 
 TRANSFORMERS = ("vit", STUDENT)
-CNNS = ("resnet", "vgg", "alexnet", "lenet")
+CNNS = (*TEACHERS, "lenet")
 
 
 def conclusions(results: Results) -> list[str]:
@@ -47,29 +49,38 @@ def _best(results: Results) -> Iterator[str]:
     area = results.of(best)[0].figures.area
     yield (
         f"The highest mean AUROC is {np.mean(results.aurocs(best)):.4f}, by {best} (its first "
-        f"seed {area.value:.4f}, DeLong's 95 % interval {area.low:.4f} to {area.high:.4f})."
+        f"seed {area.value:.4f}{_interval(area)}). It was chosen among "
+        f"{len(results.arms(*GROUPS))} arms by these test pictures, which flatters it."
     )
 
 
 def _vit_against_cnn(results: Results) -> Iterator[str]:
     vit, cnn = (results.best("scratch", networks=names) for names in (TRANSFORMERS, CNNS))
+    if not vit or not cnn:
+        return
     yield (
-        f"From labels alone the plain ViT's AUROC less that of the best CNN, {cnn}, is "
+        f"From labels alone the best vision transformer, {vit}, less the best CNN, {cnn}: "
         f"{comparison(results, vit, cnn)}."
     )
-    if results.arms("distilled"):
-        student = results.best("distilled", networks=TRANSFORMERS)
+    if "cvt" in results.arms("scratch"):
+        yield f"CvT from labels alone less {cnn}: {comparison(results, 'cvt', cnn)}."
+    student = results.best("distilled", networks=TRANSFORMERS)
+    if student:
         yield (
-            f"With a teacher, the best transformer ({student}) less {cnn}: "
-            f"{comparison(results, student, cnn)}."
+            f"The best vision transformer with a teacher, {student}, less {cnn} from labels "
+            f"alone: {comparison(results, student, cnn)}."
         )
+        taught = results.best("distilled", networks=CNNS)
+        if taught:
+            said = comparison(results, student, taught)
+            yield f"The same less the best CNN with a teacher, {taught}: {said}."
 
 
 def _distilling(results: Results) -> Iterator[str]:
     for arm in results.arms("distilled"):
         network = results.of(arm)[0].network
-        plain = "vit" if network == STUDENT else network
-        yield f"{arm} less {plain} without a teacher: {comparison(results, arm, plain)}."
+        if network in results.arms("scratch"):
+            yield f"{arm}, less {network} from labels alone: {comparison(results, arm, network)}."
 
 
 def _other(results: Results) -> Iterator[str]:
@@ -89,6 +100,12 @@ def _other(results: Results) -> Iterator[str]:
         f"At float32 a picture takes {times[quick]:.2f} ms with {quick} and {times[slow]:.2f} ms "
         f"with {slow}, at about the same number of parameters."
     )
+
+
+def _interval(area: Area) -> str:
+    if math.isnan(area.low):
+        return ", too few pictures for an interval"
+    return f", DeLong's 95 % interval {area.low:.4f} to {area.high:.4f}"
 
 
 def _count(number: int, word: str) -> str:

@@ -24,9 +24,10 @@ def write_networks_page(out: Path, results: Results) -> str:
 def _intro(results: Results) -> list[str]:
     return [
         f"All networks on the same pictures ({results.study['data']}), scaled to about the same "
-        f"number of trainable parameters, {results.seeds} seeds each. Test pictures were not "
-        "used to choose anything. ± is half of the 95 % interval over seeds (Student's t), "
-        "brackets hold DeLong's 95 % interval over pictures.",
+        f"number of trainable parameters, {results.seeds} seeds each. No test picture was trained "
+        "on; which arm is called best is chosen by them, so its figure is a little too good, and "
+        "p-values are not corrected for their number. ± is half of the 95 % interval over seeds "
+        "(Student's t), brackets hold DeLong's 95 % interval over pictures.",
         f"Machine: {results.machine}. Times compare these networks with each other only.",
     ]
 
@@ -50,7 +51,10 @@ def _all(results: Results) -> Iterator[Section]:
     yield _section(title, tables.differences(results, results.arms(*GROUPS)))
     yield _section("What a picture costs", tables.costs(results))
     yield _drawn("AUROC against time", plots.cost(results))
-    said = "Other pictures and protocols: these figures say where others stand, not who is better."
+    said = (
+        "Named without a source, on other pictures and by another protocol: they say where others "
+        "stand, not who is better."
+    )
     yield _section("Beside figures from outside", tables.published(results), said)
 
 

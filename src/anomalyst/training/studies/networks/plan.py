@@ -16,8 +16,8 @@ from anomalyst.errors import AnomalystError
 Group = Literal["scratch", "distilled", "normalised", "ablation"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 TEACHERS = ("resnet", "vgg", "alexnet")  # in turn, as in the proposal; the first teaches the rest
-NETWORKS = ("vit", "cvt", *TEACHERS, "lenet")
 STUDENT = "deit"  # a ViT with a token of its own for the teacher's word
+NETWORKS = ("vit", STUDENT, "cvt", *TEACHERS, "lenet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ def _distilled() -> Iterator[Arm]:
     for way in ("soft", "features"):
         yield _student(STUDENT, TEACHERS[0], way)
     for network in NETWORKS:
-        if network != TEACHERS[0]:
+        if network not in (STUDENT, TEACHERS[0]):
             yield _student(network, TEACHERS[0], "soft")
 
 

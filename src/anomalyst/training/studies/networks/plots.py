@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from anomalyst.evaluation.classifiers.costs import FormatCost
 from anomalyst.evaluation.classifiers.figures import ClassifierFigures
 from anomalyst.training.experiments.plots import as_png
+from anomalyst.training.studies.networks import tables
 from anomalyst.training.studies.networks.results import Results, Trained
 
 LOW, HIGH = 0.45, 1.0  # AUROCs drawn; chance is 0.5
@@ -27,7 +28,7 @@ def curves(results: Results, arms: Sequence[str]) -> bytes:
                 steps, values = _mean_curve(runs, f"{split}_{name}")
                 label = arm if split == "test" else None
                 axes.plot(steps, values, style, color=colour, label=label, linewidth=1.4)
-    left.set(title="cross-entropy", xlabel="step")
+    left.set(title="loss; dashed: train, full: test, labels alone", xlabel="step")
     right.set(title="accuracy; dashed: train, full: test", xlabel="step")
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -43,7 +44,7 @@ def roc(results: Results, arms: Sequence[str]) -> bytes:
     for axes, name in zip(figure.subplots(1, len(classes), squeeze=False)[0], classes, strict=True):
         for index, one in enumerate(shown):
             curve, area = one.figures.curves[name], one.figures.areas[name]
-            label = f"{one.arm}: {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]"
+            label = f"{one.arm}: {area.value:.3f} {tables.interval_of(area, 3)}"
             axes.plot(curve.false_alarms, curve.recall, color=_colour(index), label=label)
         axes.plot((0, 1), (0, 1), ":", color="grey", linewidth=1)
         axes.set(xlabel="false alarm rate", ylabel="recall", title=name, aspect="equal")
@@ -82,7 +83,8 @@ def areas(results: Results, arms: Sequence[str]) -> bytes:
             axes.plot(area.value, place, "o", color="C0", markersize=3)
     axes.axvline(0.5, linestyle=":", color="grey")
     axes.set_yticks(range(len(arms)), list(reversed(arms)), fontsize="small")
-    lowest = min(one.figures.area.low for arm in arms for one in results.of(arm))
+    found = [one.figures.area for arm in arms for one in results.of(arm)]
+    lowest = min(area.value if math.isnan(area.low) else area.low for area in found)
     axes.set_xlim(min(LOW, math.floor(20 * lowest) / 20), HIGH + 0.01)
     axes.set_xlabel("AUROC")
     axes.grid(alpha=0.3, axis="x")
@@ -121,8 +123,8 @@ def confusion(figures: ClassifierFigures) -> bytes:
     return as_png(figure)
 
 
-def _milliseconds(formats: Sequence[object]) -> float:
-    return next(ms for one in formats if (ms := getattr(one, "milliseconds", None)) is not None)
+def _milliseconds(formats: Sequence[FormatCost]) -> float:
+    return next(one.milliseconds for one in formats if one.milliseconds is not None)
 
 
 def _mean_curve(runs: Sequence[Trained], name: str) -> tuple[list[float], list[float]]:
@@ -132,5 +134,4 @@ def _mean_curve(runs: Sequence[Trained], name: str) -> tuple[list[float], list[f
 
 
 def _colour(index: int) -> str:
-    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
-    return str(matplotlib.colors.to_hex(colours[index % len(colours)]))
+    return f"C{index % 10}"

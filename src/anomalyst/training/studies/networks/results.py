@@ -57,13 +57,17 @@ class Results:
         return [one.figures.area.value for one in self.of(arm)]
 
     def best(self, *groups: str, networks: Sequence[str] = ()) -> str:
-        """The arm of the highest mean AUROC, of these groups and networks; all if none is named."""
+        """The arm of the highest mean AUROC, of these groups and networks; all if none is named.
+
+        "" where there is none.
+        """
         chosen = [
             one.arm
             for one in self.trained
             if (not groups or one.group in groups) and (not networks or one.network in networks)
         ]
-        return max(dict.fromkeys(chosen), key=lambda arm: float(np.mean(self.aurocs(arm))))
+        arms = dict.fromkeys(chosen)
+        return max(arms, key=lambda arm: float(np.mean(self.aurocs(arm))), default="")
 
     @property
     def seeds(self) -> int:

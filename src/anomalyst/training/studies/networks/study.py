@@ -11,7 +11,7 @@ import torch
 from anomalyst.config import to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.classifiers.costs import Costs, cost_table
-from anomalyst.evaluation.classifiers.delong import Difference, difference
+from anomalyst.evaluation.classifiers.delong import Difference, macro_difference
 from anomalyst.hardware.processor import processor
 from anomalyst.training.experiments.runs import RunRecord, read_run
 from anomalyst.training.monitor.log import LogCallback
@@ -62,6 +62,8 @@ def run_networks(
     arms = arms_of(config.groups)
     planned = [(arm, seed) for seed in range(config.seeds) for arm in arms if _runs(arm, seed)]
     wanted = [(arm, seed) for arm, seed in planned if not only or seed in only]
+    for arm in arms:  # what cannot be run is told before anything is
+        recipe_of(config, replace(arm, teacher=""), out, 0)
     on_plan(len(wanted))
     for arm, seed in wanted:
         if arm.teacher and not _has_figures(taught_by(arm.teacher, out, seed)):
@@ -191,28 +193,25 @@ def _counts(pictures: Pictures, classes: Sequence[str]) -> dict[str, dict[str, i
 def _against_best(
     best: str, out: Path, planned: Sequence[tuple[Arm, int]]
 ) -> dict[str, tuple[Difference, ...]]:
-    """DeLong's paired test of every arm with the best one of the same seed.
-
-    Of several classes: of the probability that the picture is of any but the first.
-    """
+    """DeLong's paired test of every arm's (macro) AUROC with the best arm's of the same seed."""
     folders = {seed: arm.folder(out, seed) for arm, seed in planned if arm.name == best}
-    known = {seed: _scores(folder) for seed, folder in folders.items()}
+    known = {seed: _predictions(folder)[1] for seed, folder in folders.items()}
     found: dict[str, list[Difference]] = {}
     for arm, seed in planned:
         if arm.name == best or seed not in known:
             continue
-        labels, scores = _scores(arm.folder(out, seed))
-        found.setdefault(arm.name, []).append(difference(labels, scores, known[seed][1]))
+        labels, said = _predictions(arm.folder(out, seed))
+        found.setdefault(arm.name, []).append(macro_difference(labels, said, known[seed]))
     return {name: tuple(rows) for name, rows in found.items()}
 
 
-def _scores(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Of the test pictures: whether one is of any class but the first, and how probable that is."""
+def _predictions(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of the test pictures: classes (N,) and probabilities (N, K)."""
     lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    first = next(iter(rows[0]["probabilities"]))
-    labels = np.array([row["label"] != first for row in rows], dtype=int)
-    return labels, np.array([1 - row["probabilities"][first] for row in rows])
+    classes = list(rows[0]["probabilities"])
+    labels = np.array([classes.index(row["label"]) for row in rows])
+    return labels, np.array([[row["probabilities"][name] for name in classes] for row in rows])
 
 
 def _costs(arms: Sequence[Arm], out: Path, pictures: Pictures) -> list[Costs]:
