@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.classifiers.delong import (
@@ -73,6 +73,16 @@ def test_perfect_order_of_few_cases_promises_little():
     assert area([1] * 10 + [0] * 50, np.arange(60)).high == pytest.approx(1 - 0.025 ** (1 / 10))
     assert math.isnan(area([0, 0, 0, 1], [1, 2, 3, 4]).low)
     assert math.isnan(area([0, 0], [1, 2]).value)
+
+
+def test_equal_scores_promise_as_little_as_so_many_throws_of_a_coin():
+    for labels in ([0] * 50 + [1] * 10, [1] * 50 + [0] * 10):
+        found = area(labels, np.zeros(60))
+        exact = binomtest(5, 10).proportion_ci(0.95, method="exact")
+        assert (found.value, found.variance) == (0.5, 0.0)
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    found = macro_area([0, 0, 1, 1, 1, 2, 2, 2], np.full((8, 3), 1 / 3))
+    assert found.low < 0.02 and found.high > 0.98
 
 
 def test_interval_holds_the_true_area_as_often_as_it_says():

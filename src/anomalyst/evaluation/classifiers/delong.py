@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.stats import beta, norm, rankdata
 
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.metrics import Labels, Scores
@@ -51,10 +51,11 @@ class Difference:
 def area(labels: Labels, scores: Scores) -> Area:
     """AUROC of scores (N,) for labels (N,) of 0 and 1; ties count half.
 
-    The interval is symmetric on the logit scale, so it stays within [0, 1]. Where no case is out of
-    order (an area of 0 or 1) the variance is 0 and says nothing: then the smaller class's cases,
-    each paired with another of the other class, are as many independent trials without a failure,
-    and their exact binomial bound is taken. Raises AnomalystError for unequal lengths, other
+    The interval is symmetric on the logit scale, so it stays within [0, 1]. Where all cases are
+    placed alike (none out of order, or all scores equal) the variance is 0 and says nothing: then
+    the smaller class's cases, each paired with another of the other class, are as many independent
+    trials, and the exact binomial interval (Clopper and Pearson 1934) of that share is taken.
+    Raises AnomalystError for unequal lengths, other
     labels, or scores that are not numbers.
     """
     truth, values = _checked(labels, scores)
@@ -183,9 +184,10 @@ def _with_interval(value: float, influence: np.ndarray, fewest: int) -> Area:
     variance = float(influence @ influence)
     if math.isnan(variance):
         return Area(value, math.nan, math.nan, math.nan)
-    if not 0 < value < 1:
-        bound = ((1 - CERTAINTY) / 2) ** (1 / fewest)
-        low, high = (bound, 1.0) if value >= 1 else (0.0, 1 - bound)
+    if variance <= 1e-18:  # every case is placed alike
+        right, tail = value * fewest, (1 - CERTAINTY) / 2
+        low = float(beta.ppf(tail, right, fewest - right + 1)) if value > 0 else 0.0
+        high = float(beta.ppf(1 - tail, right + 1, fewest - right)) if value < 1 else 1.0
         return Area(value, low, high, variance)
     middle = math.log(value / (1 - value))
     reach = float(norm.ppf((1 + CERTAINTY) / 2)) * math.sqrt(variance) / (value * (1 - value))
