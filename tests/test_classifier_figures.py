@@ -5,10 +5,15 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.classifiers.delong import area, difference, macro_area
+from anomalyst.evaluation.classifiers.delong import (
+    area,
+    difference,
+    macro_area,
+    macro_difference,
+)
 from anomalyst.evaluation.classifiers.figures import ClassifierFigures, classifier_figures
 from anomalyst.evaluation.classifiers.reliability import reliability
 
@@ -70,6 +75,16 @@ def test_perfect_order_of_few_cases_promises_little():
     assert math.isnan(area([0, 0], [1, 2]).value)
 
 
+def test_equal_scores_promise_as_little_as_so_many_throws_of_a_coin():
+    for labels in ([0] * 50 + [1] * 10, [1] * 50 + [0] * 10):
+        found = area(labels, np.zeros(60))
+        exact = binomtest(5, 10).proportion_ci(0.95, method="exact")
+        assert (found.value, found.variance) == (0.5, 0.0)
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    found = macro_area([0, 0, 1, 1, 1, 2, 2, 2], np.full((8, 3), 1 / 3))
+    assert found.low < 0.02 and found.high > 0.98
+
+
 def test_interval_holds_the_true_area_as_often_as_it_says():
     truth = norm.cdf(1.2 / math.sqrt(2))
     rng, held = np.random.default_rng(0), 0
@@ -105,6 +120,34 @@ def test_macro_area_of_two_classes_is_the_area_and_of_three_varies_as_redrawn_se
     redrawn = [macro_area(*three_classes(seed)) for seed in range(100, 500)]
     spread = np.var([one.value for one in redrawn])
     assert np.mean([one.variance for one in redrawn]) == pytest.approx(spread, rel=0.2)
+
+
+def test_macro_difference_is_the_paired_test_of_the_mean_area():
+    labels, scores = drawn(3)
+    other = np.round(0.6 * scores + np.random.default_rng(9).normal(size=len(scores)), 1)
+    one, two = (np.stack([-column, column], 1) for column in (scores, other))
+    assert macro_difference(labels, one, two) == difference(labels, scores, other)
+
+    labels, one = three_classes(2)
+    two = three_classes(2, sharp=1.0)[1] + 0.3 * np.random.default_rng(1).random(one.shape)
+    found = macro_difference(labels, one, two)
+    assert found.value == pytest.approx(
+        macro_area(labels, one).value - macro_area(labels, two).value
+    )
+    # The jackknife's variance: one case left out at a time, within its class.
+    variance, sizes = 0.0, np.bincount(labels)
+
+    def gain(kept):
+        areas = (macro_area(labels[kept], side[kept]).value for side in (one, two))
+        return next(areas) - next(areas)
+
+    for k in range(3):
+        without = [gain(np.arange(len(labels)) != case) for case in np.flatnonzero(labels == k)]
+        variance += (sizes[k] - 1) * np.var(without)
+    assert found.z == pytest.approx(found.value / math.sqrt(variance), rel=0.03)
+    assert macro_difference(labels, one, 2 * one) == type(found)(0.0, 0.0, 1.0)
+    with pytest.raises(AnomalystError, match="of b"):
+        macro_difference(labels, one, np.full((len(labels), 4), 0.25))
 
 
 def test_reliability_agrees_with_scikit_learn_and_a_case_by_hand():

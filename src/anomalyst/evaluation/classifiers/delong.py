@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.stats import beta, norm, rankdata
 
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.metrics import Labels, Scores
@@ -51,10 +51,11 @@ class Difference:
 def area(labels: Labels, scores: Scores) -> Area:
     """AUROC of scores (N,) for labels (N,) of 0 and 1; ties count half.
 
-    The interval is symmetric on the logit scale, so it stays within [0, 1]. Where no case is out of
-    order (an area of 0 or 1) the variance is 0 and says nothing: then the smaller class's cases,
-    each paired with another of the other class, are as many independent trials without a failure,
-    and their exact binomial bound is taken. Raises AnomalystError for unequal lengths, other
+    The interval is symmetric on the logit scale, so it stays within [0, 1]. Where all cases are
+    placed alike (none out of order, or all scores equal) the variance is 0 and says nothing: then
+    the smaller class's cases, each paired with another of the other class, are as many independent
+    trials, and the exact binomial interval (Clopper and Pearson 1934) of that share is taken.
+    Raises AnomalystError for unequal lengths, other
     labels, or scores that are not numbers.
     """
     truth, values = _checked(labels, scores)
@@ -70,14 +71,29 @@ def difference(labels: Labels, scores_a: Scores, scores_b: Scores) -> Difference
     """
     truth, values_a = _checked(labels, scores_a)
     _, values_b = _checked(labels, scores_b)
-    (value_a, one), (value_b, other) = _influence(truth, values_a), _influence(truth, values_b)
-    value, apart = value_a - value_b, one - other
-    variance = float(apart @ apart)
-    if variance <= 1e-18:  # rounding of equal areas
-        same = abs(value) < 1e-9
-        return Difference(value, 0.0 if same else math.nan, 1.0 if same else math.nan)
-    z = value / math.sqrt(variance)
-    return Difference(value, z, float(2 * norm.sf(abs(z))))
+    return _tested(_influence(truth, values_a), _influence(truth, values_b))
+
+
+def macro_difference(
+    labels: Sequence[int] | np.ndarray, probabilities_a: np.ndarray, probabilities_b: np.ndarray
+) -> Difference:
+    """Whether a's macro AUROC differs from b's on the same cases.
+
+    `labels` (N,) of 0 .. K-1, both `probabilities` (N, K). Each side's mean over classes of the
+    AUROC against the rest, of two classes the second's alone. Raises AnomalystError as
+    `macro_area` does, and where a and b differ in shape.
+    """
+    truth, columns_a = checked_probabilities(labels, probabilities_a)
+    _, columns_b = checked_probabilities(labels, probabilities_b)
+    if columns_a.shape != columns_b.shape:
+        raise AnomalystError(
+            f"Probabilities of a have shape {columns_a.shape}, of b {columns_b.shape}; "
+            "both must be of the same cases and classes."
+        )
+    classes = [1] if columns_a.shape[1] == 2 else None
+    return _tested(
+        _macro_influence(truth, columns_a, classes), _macro_influence(truth, columns_b, classes)
+    )
 
 
 def macro_area(labels: Sequence[int] | np.ndarray, probabilities: np.ndarray) -> Area:
@@ -88,15 +104,7 @@ def macro_area(labels: Sequence[int] | np.ndarray, probabilities: np.ndarray) ->
     case are refused with an AnomalystError, as is what `area` refuses.
     """
     truth, columns = checked_probabilities(labels, probabilities)
-    absent = [k for k in range(columns.shape[1]) if not (truth == k).any()]
-    if absent:
-        raise AnomalystError(
-            f"Of class number {absent[0]} there is no case among {len(truth)}; the mean area over "
-            "classes needs at least one of each. Leave the class out, or add pictures of it."
-        )
-    found = [_influence(truth == k, columns[:, k]) for k in range(columns.shape[1])]
-    value = float(np.mean([value for value, _ in found]))
-    influence = np.mean([influence for _, influence in found], axis=0)  # (N,)
+    value, influence = _macro_influence(truth, columns)
     return _with_interval(value, influence, int(np.bincount(truth).min()))
 
 
@@ -143,13 +151,43 @@ def _influence(truth: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray
     return value, influence
 
 
+def _macro_influence(
+    truth: np.ndarray, columns: np.ndarray, classes: Sequence[int] | None = None
+) -> tuple[float, np.ndarray]:
+    """Mean area of the classes (all, if none are named) against the rest, influences (N,) on it."""
+    absent = [k for k in range(columns.shape[1]) if not (truth == k).any()]
+    if absent:
+        raise AnomalystError(
+            f"Of class number {absent[0]} there is no case among {len(truth)}; the mean area over "
+            "classes needs at least one of each. Leave the class out, or add pictures of it."
+        )
+    found = [
+        _influence(truth == k, columns[:, k])
+        for k in (range(columns.shape[1]) if classes is None else classes)
+    ]
+    value = float(np.mean([value for value, _ in found]))
+    return value, np.mean([influence for _, influence in found], axis=0)
+
+
+def _tested(first: tuple[float, np.ndarray], second: tuple[float, np.ndarray]) -> Difference:
+    """The paired test of two areas, each with its cases' influences (N,)."""
+    value, apart = first[0] - second[0], first[1] - second[1]
+    variance = float(apart @ apart)
+    if variance <= 1e-18:  # rounding of equal areas
+        same = abs(value) < 1e-9
+        return Difference(value, 0.0 if same else math.nan, 1.0 if same else math.nan)
+    z = value / math.sqrt(variance)
+    return Difference(value, z, float(2 * norm.sf(abs(z))))
+
+
 def _with_interval(value: float, influence: np.ndarray, fewest: int) -> Area:
     variance = float(influence @ influence)
     if math.isnan(variance):
         return Area(value, math.nan, math.nan, math.nan)
-    if not 0 < value < 1:
-        bound = ((1 - CERTAINTY) / 2) ** (1 / fewest)
-        low, high = (bound, 1.0) if value >= 1 else (0.0, 1 - bound)
+    if variance <= 1e-18:  # every case is placed alike
+        right, tail = value * fewest, (1 - CERTAINTY) / 2
+        low = float(beta.ppf(tail, right, fewest - right + 1)) if value > 0 else 0.0
+        high = float(beta.ppf(1 - tail, right + 1, fewest - right)) if value < 1 else 1.0
         return Area(value, low, high, variance)
     middle = math.log(value / (1 - value))
     reach = float(norm.ppf((1 + CERTAINTY) / 2)) * math.sqrt(variance) / (value * (1 - value))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalyst.synthetic.lensing import deflection
+from anomalyst.synthetic.lensing import deflection, enclosed
 from anomalyst.synthetic.lensing.deflection import Angles
 from anomalyst.synthetic.lensing.scene import Halo, LensingConfig, Scene, Smooth, String, draw_scene
 
@@ -88,7 +88,7 @@ def electrons(scene: Scene, config: LensingConfig) -> np.ndarray:
 
 def bending(scene: Scene, x: np.ndarray, y: np.ndarray, config: LensingConfig) -> Angles:
     """Deflection at places x, y on the sky: lens, shear and substructure, in arcseconds."""
-    bent_x, bent_y = _smooth_bending(scene.smooth, x, y, scene.share)
+    bent_x, bent_y = _smooth_bending(scene.smooth, x, y, scene.inside)
     # Of the small masses single precision is plenty (1e-6 of an arcsecond), and half the time.
     near_x, near_y = x.astype(np.float32), y.astype(np.float32)
     parts: list[Halo | String] = [*scene.haloes, *scene.strings]
@@ -137,7 +137,8 @@ def sky_grid(side: int, field: float) -> Angles:
 def truth(scene: Scene, config: LensingConfig) -> dict[str, Any]:
     """What was drawn, as plain values; masses in solar masses."""
     weigh = config.plane.solar_masses
-    said = {"class": scene.kind, "share": scene.share, **asdict(scene.smooth)}
+    said = {"class": scene.kind, "share": scene.share, "inside": scene.inside}
+    said |= asdict(scene.smooth)
     said["einstein_solar_masses"] = weigh(scene.smooth.einstein_radius**2)
     for name, parts in (("haloes", scene.haloes), ("strings", scene.strings)):
         said[name] = [{**asdict(part), "solar_masses": weigh(part.einstein_area)} for part in parts]
@@ -145,14 +146,18 @@ def truth(scene: Scene, config: LensingConfig) -> dict[str, Any]:
     return plain
 
 
-def _smooth_bending(smooth: Smooth, x: np.ndarray, y: np.ndarray, share: float) -> Angles:
-    """The lens less the mass that is substructure: rings are as wide in all classes."""
+def _smooth_bending(smooth: Smooth, x: np.ndarray, y: np.ndarray, inside: float) -> Angles:
+    """The lens less the mass of the substructure within its Einstein radius.
+
+    So a circle of that radius holds the same mass in all classes, and rings are as wide.
+    """
+    lacking = inside / enclosed.isothermal_within(smooth.axis_ratio)
     x, y = x - smooth.centre_xy[0], y - smooth.centre_xy[1]
     along, across = _turned(x, y, smooth.angle)
     pulled = deflection.isothermal(
         along,
         across,
-        einstein_radius=smooth.einstein_radius * np.sqrt(1 - share),
+        einstein_radius=smooth.einstein_radius * (1 - lacking),
         axis_ratio=smooth.axis_ratio,
     )
     bent_x, bent_y = _turned(*pulled, -smooth.angle)

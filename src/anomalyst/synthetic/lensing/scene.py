@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalyst.errors import AnomalystError
+from anomalyst.synthetic.lensing import enclosed
 from anomalyst.synthetic.lensing.cosmology import Plane
 from anomalyst.synthetic.sampling import Rng, log_uniform
 
@@ -137,11 +138,16 @@ class String:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One picture's world: `share` of the mass within the Einstein radius is substructure."""
+    """One picture's world.
+
+    Over the mass within the Einstein radius: `share` is the substructure's wherever it lies,
+    `inside` that of it which lies within the radius and which the lens itself therefore lacks.
+    """
 
     kind: str
     smooth: Smooth
     share: float = 0.0
+    inside: float = 0.0
     haloes: tuple[Halo, ...] = ()
     strings: tuple[String, ...] = ()
 
@@ -157,8 +163,33 @@ def draw_scene(kind: str, key: tuple[int, int], config: LensingConfig) -> Scene:
     share = float(rng.uniform(*config.mass_share))
     area = share * smooth.einstein_radius**2
     if kind == "vortex":
-        return Scene(kind, smooth, share, strings=(_draw_string(rng, smooth, area, config),))
-    return Scene(kind, smooth, share, haloes=_draw_haloes(rng, smooth, area, config))
+        parts: list[Halo | String] = [_draw_string(rng, smooth, area, config)]
+    else:
+        parts = [*_draw_haloes(rng, smooth, area, config)]
+    inside = sum(_within(part, smooth, config) for part in parts) / smooth.einstein_radius**2
+    haloes = tuple(part for part in parts if isinstance(part, Halo))
+    strings = tuple(part for part in parts if isinstance(part, String))
+    return Scene(kind, smooth, share, inside, haloes, strings)
+
+
+def _within(part: Halo | String, smooth: Smooth, config: LensingConfig) -> float:
+    """Einstein area of what lies of it within the Einstein radius, seen in projection."""
+    x, y = part.x - smooth.centre_xy[0], part.y - smooth.centre_xy[1]
+    circle, area = smooth.einstein_radius, part.einstein_area
+    if isinstance(part, String):
+        return enclosed.string_within(
+            x, y, circle, einstein_area=area, length=part.length, angle=part.angle
+        )
+    size, ends = part.scale_radius, config.truncation
+    if config.profile == "point":
+        return enclosed.point_within(x, y, circle, einstein_area=area)
+    if config.profile == "nfw":
+        return enclosed.nfw_within(
+            x, y, circle, einstein_area=area, scale_radius=size, concentration=ends
+        )
+    return enclosed.truncated_within(
+        x, y, circle, einstein_area=area, scale_radius=size, truncation=ends
+    )
 
 
 def power_law(rng: Rng, count: int, *, slope: float, decades: float) -> np.ndarray:
