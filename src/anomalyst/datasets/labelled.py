@@ -177,10 +177,10 @@ def in_mode(picture: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _opened(pictures: Sequence[Labelled]) -> Iterable[np.ndarray | PictureError]:
-    """Pictures as they are, in order; those of idx files from one reading."""
+    """Pictures as they are, in order; those of idx files from one reading of each."""
     if pictures and pictures[0].number is not None:
-        whole = read_idx(pictures[0].path)
-        yield from (whole[one.number] for one in pictures)
+        arrays = {path: read_idx(path) for path in {one.path for one in pictures}}
+        yield from (arrays[one.path][one.number] for one in pictures)
         return
     with ThreadPoolExecutor(4) as pool:
         for first in range(0, len(pictures), 256):  # else all lie in memory at full size
