@@ -227,8 +227,8 @@ def _changes(
 def _listed(root: Path) -> tuple[list[Labelled], list[Labelled], list[str]]:
     """Train, test (empty where the set has no split) and remarks, by the first layout that fits."""
     if root.is_dir() and (files := idx_files(root)):
-        parts = {split: _of_idx(*pair) for split, pair in files.items()}
-        return parts.get("train", []) or parts["test"], parts.get("test", []), []
+        first, *second = [_of_idx(*pair) for pair in files.values()]  # train first, if it is there
+        return first, second[0] if second else [], []
     if len(_classes(root / "train")) > 1:
         return _in_folders(root / "train"), _in_folders(root / "test"), []
     if _layout_or_none(root) in LAYOUTS:
