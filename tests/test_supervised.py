@@ -25,11 +25,13 @@ from anomalyst.training.networks.built import (
 from anomalyst.training.networks.classifier import Classifier
 from anomalyst.training.networks.inputs import Inputs
 from anomalyst.training.networks.network import Answers, laid
+from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.supervised.distillation import feature_loss, hard_loss, soft_loss
 from anomalyst.training.tasks.supervised.figures import read_figures
 from anomalyst.training.tasks.supervised.moves import MovesConfig, draw_moves, moved
 from anomalyst.training.tasks.supervised.pictures import rows_of
+from anomalyst.training.tasks.supervised.task import SupervisedTask
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes" / "supervised"
@@ -238,6 +240,18 @@ def test_a_run_keeps_its_network_figures_predictions_and_curves(runs):
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert last["test_accuracy"] == pytest.approx(right, abs=1e-6)
     assert last["test_auroc"] == pytest.approx(figures.area.value, abs=1e-6)
+
+
+def test_a_look_aside_sees_all_classes_and_every_test_picture_once(runs, tmp_path):
+    words = [word for word in SMALL if "warmup" not in word]
+    recipe = load_recipe(RECIPES / "lenet.yaml", [f"data={runs / 'set'}", *words]).resolved()
+    task = SupervisedTask(recipe, tmp_path)
+    first, second = list(task.held_out(Share(), 2))  # 16 of 32 each
+    assert set(first["labels"].tolist()) == {0, 1}
+    seen = torch.cat([first["pixels"], second["pixels"]]).flatten(1)
+    assert len(seen.unique(dim=0)) == len(task.pictures.test) == 32
+    halves = [next(task.held_out(Share(part, 1, 2), 1))["pixels"] for part in (0, 1)]
+    assert torch.equal(torch.cat(halves), first["pixels"])  # on any number of processes
 
 
 @pytest.mark.parametrize("distil", ["hard", "soft", "features"])

@@ -92,11 +92,14 @@ class SupervisedTask(Task):
                 yield {name: values[part :: share.of] for name, values in whole.items()}
 
     def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
-        """Test pictures, unmoved, from the first on."""
+        """Test pictures, unmoved; in a drawn order, as they lie class by class."""
         test, size = self.pictures.test, max(1, self.recipe.batch // share.of)
+        numbers = torch.Generator().manual_seed(self.recipe.split_seed)
+        order = torch.randperm(len(test), generator=numbers)  # alike in all looks and runs
         for number in range(count):
             for part in share.parts:
-                rows = (torch.arange(size) + (number * share.of + part) * size) % len(test)
+                first = (number * share.of + part) * size
+                rows = order[torch.arange(first, first + size) % len(test)]
                 yield {"pixels": test.pixels[rows], "labels": test.labels[rows]}
 
     def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
