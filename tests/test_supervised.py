@@ -254,6 +254,16 @@ def test_a_look_aside_sees_all_classes_and_every_test_picture_once(runs, tmp_pat
     assert torch.equal(torch.cat(halves), first["pixels"])  # on any number of processes
 
 
+def test_an_epoch_of_gradient_descent_is_one_step(runs, tmp_path):
+    words = (f"data={runs / 'set'}", *SMALL, "epochs=3", "log_every=1",
+             "optimizer=gradient_descent")  # fmt: skip
+    told = invoke("train", RECIPES / "lenet.yaml", *words, "--out", tmp_path / "run")
+    assert "every step sees all 128 samples, in 8 micro-batches of 16" in told
+    lines = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert max(x.get("step", 0) for x in lines) == 3
+    assert sum("validation_loss" in x for x in lines) == 3  # after each epoch
+
+
 @pytest.mark.parametrize("distil", ["hard", "soft", "features"])
 def test_a_student_learns_from_a_teacher(runs, tmp_path, distil):
     words = (f"data={runs / 'set'}", f"teacher={runs / 'lenet'}", f"distil={distil}", *SMALL)

@@ -73,7 +73,8 @@ class SupervisedRecipe(Recipe):
             )
         found = self.listed()
         channels = self.channels or channels_of(found.train)
-        an_epoch = max(1, math.ceil(len(found.train) / self.batch))
+        whole = self.optimizer == "gradient_descent"  # each of its steps sees the whole set
+        an_epoch = 1 if whole else max(1, math.ceil(len(found.train) / self.batch))
         steps = self.steps or self.epochs * an_epoch
         every = self.validate_every or (an_epoch if self.judged_pictures else 0)
         filled = replace(
