@@ -163,9 +163,8 @@ class SupervisedTask(Task):
         if self.teacher is None:
             return label_loss(said, labels, recipe.smoothing), {}
         known = self._known(self.teacher, pixels)
-        teacher = known.logits if known.distilled is None else (known.logits + known.distilled) / 2
-        taught = said.logits if said.distilled is None else said.distilled
-        told = {"agreement": agreement(taught, teacher)}
+        teacher = known.both
+        told = {"agreement": agreement(said.taught, teacher)}
         if recipe.distil == "hard":
             return hard_loss(said, labels, teacher, recipe.smoothing), told
         if recipe.distil == "soft":
@@ -196,8 +195,7 @@ class SupervisedTask(Task):
         self.module.eval()
         answers = [self.module(self._read(part.to(device)))[0] for part in pixels.split(BATCH)]
         self.module.train(was)
-        both = [a.logits if a.distilled is None else (a.logits + a.distilled) / 2 for a in answers]
-        return torch.cat(both).float().softmax(1).cpu()
+        return torch.cat([said.both for said in answers]).float().softmax(1).cpu()
 
 
 def mean_auroc(labels: Tensor, shares: Tensor) -> float:
