@@ -47,10 +47,6 @@ class SupervisedNetwork(nn.Module):
         """Parts that repeat, by name, in the order they are called."""
         raise NotImplementedError
 
-    def last_maps(self) -> nn.Module | None:
-        """The module whose output is the last feature map (B, D, h, w); None where tokens are."""
-        return None
-
 
 def laid(pixels: Tensor, network: SupervisedNetwork) -> Tensor:
     """The same pixels in the order in memory that suits the network."""

@@ -206,11 +206,7 @@ def mean_auroc(labels: Tensor, shares: Tensor) -> float:
 
 
 def _network(recipe: SupervisedRecipe) -> SupervisedNetwork:
-    shape = {f: getattr(recipe.model, f) for f in recipe.model.__dataclass_fields__ if f != "name"}
-    return build_network(
-        recipe.model.name, classes=len(recipe.classes), size=recipe.size,
-        channels=recipe.channels, **shape,
-    )  # fmt: skip
+    return build_network(recipe.model, recipe.picture)
 
 
 def _teacher(recipe: SupervisedRecipe) -> Classifier | None:
