@@ -14,6 +14,7 @@ from anomalyst.training.checkpoint import find_checkpoint
 from anomalyst.training.loop import train
 from anomalyst.training.optimization import make_optimizer
 from anomalyst.training.recipe import WatchConfig
+from anomalyst.training.setup import whole_set_recipe
 from anomalyst.training.studies.blocks.optimizers import walk
 from anomalyst.training.studies.sft.study import new_model
 from anomalyst.training.task import Share
@@ -98,6 +99,15 @@ def test_gradient_descent_is_one_step_on_the_whole_set(batch, tmp_path):
                             world=1)  # fmt: skip
     for name, value in found.tensors("model").items():
         torch.testing.assert_close(value, task.module.state_dict()[name], atol=1e-6, rtol=0)
+
+
+def test_a_set_without_a_good_divisor_is_refused_unless_it_is_meant(tmp_path):
+    recipe = replace(TINY, optimizer="gradient_descent", batch=25, pictures=59)
+    with pytest.raises(AnomalystError, match="59 .* micro-batches of 1; .* micro_batch=59"):
+        whole_set_recipe(recipe, tmp_path, 1, lambda _: None)
+    for size in (1, 59):
+        meant = replace(recipe, micro_batch=size)
+        assert whole_set_recipe(meant, tmp_path, 1, lambda _: None).micro_batch == size
 
 
 def test_gradient_descent_of_endless_data_is_refused(refused, tmp_path):

@@ -90,6 +90,32 @@ def test_idx_files_are_read_plain_and_gzipped(tmp_path):
         read_labelled(tmp_path)
 
 
+def digits(root: Path, prefix: str, labels: list[int], shade: int) -> None:
+    """Pictures of which each has a shade of its own, from `shade` on."""
+    shades = np.arange(shade, shade + len(labels), dtype=np.uint8)[:, None, None]
+    (root / f"{prefix}-images-idx3-ubyte").write_bytes(idx(shades.repeat(28, 1).repeat(28, 2)))
+    (root / f"{prefix}-labels-idx1-ubyte").write_bytes(idx(np.array(labels, np.uint8)))
+
+
+def test_idx_files_of_other_classes_are_split_anew_each_row_from_its_own_file(tmp_path):
+    digits(tmp_path, "train", [0, 1] * 6, 0)
+    digits(tmp_path, "t10k", [1, 2] * 8, 100)  # more rows than train has
+    found = read_labelled(tmp_path)
+    for part in (found.train, found.test):
+        shades = [x.number + 100 * x.path.name.startswith("t10k") for x in part]
+        opened = open_labelled(part, found.classes, 28, 1)
+        assert opened.pixels[:, 0, 0, 0].tolist() == shades
+    assert len({x.path for x in found.train}) == 2
+
+
+@pytest.mark.parametrize("prefix", ["train", "t10k"])
+def test_one_pair_of_idx_files_is_split(tmp_path, prefix):
+    digits(tmp_path, prefix, [0, 1] * 10, 0)
+    found = read_labelled(tmp_path)
+    assert (len(found.train), len(found.test)) == (16, 4)
+    assert not {x.name for x in found.train} & {x.name for x in found.test}
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [(b"PNG", "is no idx file"), (idx(np.zeros((2, 3), np.uint8))[:-1], "5 bytes .* 2x3 .* need 6"),

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from anomalyst.io.pictures import open_picture
 from anomalyst.training.networks.built import NETWORKS, build_network, sized
 from anomalyst.training.networks.classifier import Classifier, card_of
 from anomalyst.training.networks.inputs import Inputs
+from anomalyst.training.networks.shape import NetworkShape, Picture
 from anomalyst.vlm.huggingface.processing import AnomalystProcessor
 from conftest import DEMO
 
@@ -178,11 +178,10 @@ def test_chat_writes_where_its_words_looked(tmp_path, refused):
 def runs(tmp_path_factory) -> Path:
     """Folders as runs of recipes/supervised leave them, untrained."""
     folder, inputs = tmp_path_factory.mktemp("runs"), Inputs(size=32, channels=1, normalise="none")
+    picture = Picture(classes=2, size=32, channels=1)
     torch.manual_seed(1)
     for name in NETWORKS:
-        shape = sized(name, "30k", classes=2, size=32, channels=1)
-        values = {k: v for k, v in asdict(shape).items() if k != "name"}
-        network = build_network(name, classes=2, size=32, channels=1, **values)
+        network = build_network(sized(NetworkShape(name=name), picture, "30k"), picture)
         card = card_of(network, ("good", "defective"), inputs)
         Classifier(network.eval(), card).save(folder / name / "model")
     return folder

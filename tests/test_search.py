@@ -1,6 +1,7 @@
 """Hyper-parameters searched: every cell of a grid once, and other methods side by side."""
 
 from itertools import product
+from pathlib import Path
 
 import optuna
 import pytest
@@ -12,6 +13,7 @@ from anomalyst.training.experiments.search import SearchConfig, search
 from anomalyst.training.experiments.search_space import cells_of, read_space
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+RECIPES = Path(__file__).parents[1] / "recipes" / "supervised"
 GRID = ["learning_rate=1e-4..1e-2:2", "optimizer=adamw,rmsprop", "steps=1"]
 
 
@@ -57,6 +59,15 @@ def test_a_grid_that_was_interrupted_twice_tries_every_cell_exactly_once(tiny, t
     assert sorted(tried) == sorted(product((1e-4, 1e-2), ("adamw", "rmsprop")))
     assert len(said) == 3 and trials_in(tmp_path)[killed.number].state.name == "FAIL"
     assert "Method grid: 4 complete" in text and text == search(asked, tmp_path)
+
+
+@pytest.mark.parametrize("looks", ["validate_every=10", "validate_every=0,10"])
+def test_test_pictures_of_labelled_sets_choose_nothing(looks, tmp_path):
+    space, overrides = read_space(["learning_rate=1e-4..1e-2", "data=nowhere", looks])
+    asked = SearchConfig(recipe=RECIPES / "lenet.yaml", overrides=overrides, space=space)
+    with pytest.raises(AnomalystError, match="leave validate_every at 0"):
+        search(asked, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_goes_on_with_its_own_method_only(tiny, tmp_path):

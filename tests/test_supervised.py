@@ -25,11 +25,14 @@ from anomalyst.training.networks.built import (
 from anomalyst.training.networks.classifier import Classifier
 from anomalyst.training.networks.inputs import Inputs
 from anomalyst.training.networks.network import Answers, laid
+from anomalyst.training.networks.shape import NetworkShape, Picture
+from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.supervised.distillation import feature_loss, hard_loss, soft_loss
 from anomalyst.training.tasks.supervised.figures import read_figures
 from anomalyst.training.tasks.supervised.moves import MovesConfig, draw_moves, moved
 from anomalyst.training.tasks.supervised.pictures import rows_of
+from anomalyst.training.tasks.supervised.task import SupervisedTask
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes" / "supervised"
@@ -43,17 +46,21 @@ PUBLISHED = {
 }  # fmt: skip
 
 
+def seen(classes: int, size: int, channels: int = 1) -> Picture:
+    return Picture(classes=classes, size=size, channels=channels)
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_networks_have_as_many_parameters_as_published(name):
     shape, count = PUBLISHED[name]
     with torch.device("meta"):
-        network = build_network(name.split()[0], classes=1000, size=224, channels=3, **shape)
+        network = build_network(NetworkShape(name=name.split()[0], **shape), seen(1000, 224, 3))
     assert parameters_of(network) == count
 
 
 def test_lenet_has_61706_parameters_on_digits():
     for size in (28, 32):
-        network = build_network("lenet", classes=10, size=size, channels=1)
+        network = build_network(NetworkShape(name="lenet"), seen(10, size))
         assert parameters_of(network) == 61_706
         assert network(torch.zeros(2, 1, size, size)).shape == (2, 10)
 
@@ -61,9 +68,8 @@ def test_lenet_has_61706_parameters_on_digits():
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(("asked", "size"), [("0.1M", 28), ("300k", 64), (2_000_000, 64)])
 def test_every_network_comes_within_five_percent_of_what_is_asked(name, asked, size):
-    shape = sized(name, asked, classes=3, size=size, channels=1)
-    given = {f: getattr(shape, f) for f in shape.__dataclass_fields__ if f != "name"}
-    network = build_network(name, classes=3, size=size, channels=1, **given)
+    shape = sized(NetworkShape(name=name), seen(3, size), asked)
+    network = build_network(shape, seen(3, size))
     assert abs(parameters_of(network) / number_of(asked) - 1) < 0.05
     said = network.eval().answers(torch.randn(2, 1, size, size))
     assert said.logits.shape == (2, 3) and said.features.shape[0] == 2
@@ -71,9 +77,9 @@ def test_every_network_comes_within_five_percent_of_what_is_asked(name, asked, s
 
 
 def test_given_depth_or_width_stays():
-    deep = sized("vit", "0.3M", classes=2, size=64, channels=3, depth=3, patch=16)
+    deep = sized(NetworkShape(depth=3, patch=16), seen(2, 64, 3), "0.3M")
     assert (deep.depth, deep.patch) == (3, 16)
-    wide = sized("vit", "0.3M", classes=2, size=64, channels=3, width=64)
+    wide = sized(NetworkShape(width=64), seen(2, 64, 3), "0.3M")
     assert wide.width == 64 and wide.depth == 6
 
 
@@ -82,7 +88,7 @@ def test_given_depth_or_width_stays():
 def test_normalisation_is_chosen_by_name(name, norm):
     kind = torch.nn.BatchNorm2d if norm == "batch" else torch.nn.GroupNorm
     small = {"resnet": {"depth": 10, "width": 8}, "vgg": {"depth": 11, "width": 8}, "lenet": {}}
-    network = build_network(name, classes=2, size=32, channels=1, norm=norm, **small[name])
+    network = build_network(NetworkShape(name=name, norm=norm, **small[name]), seen(2, 32))
     norms = [m for m in network.modules() if "Norm" in type(m).__name__]
     assert norms and all(isinstance(m, kind) for m in norms)
     assert network(torch.randn(2, 1, 32, 32)).isfinite().all()
@@ -91,7 +97,7 @@ def test_normalisation_is_chosen_by_name(name, norm):
 @pytest.mark.parametrize("width", [16, 64, 256])
 def test_a_narrow_transformer_hears_its_patches_from_the_first_step(width):
     torch.manual_seed(0)
-    network = build_network("vit", classes=4, size=32, channels=1, width=width, depth=4).eval()
+    network = build_network(NetworkShape(width=width, depth=4), seen(4, 32)).eval()
     features = network.answers(torch.randn(32, 1, 32, 32)).features  # (B, D)
     differs = features.var(0).sum() / features.square().sum(1).mean()
     assert differs > 0.05  # of their energy; 0.002 to 0.01 with weights of 0.02, up to 32 wide
@@ -101,9 +107,8 @@ def test_a_narrow_transformer_hears_its_patches_from_the_first_step(width):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_step_of_a_small_network_stays_within_its_memory(name):
     # Strided 1 x 1 convolutions of few channels, laid with channels last, end the process.
-    shape = {f: getattr(one, f) for one in [sized(name, "20k", classes=2, size=32, channels=3)]
-             for f in one.__dataclass_fields__ if f != "name"}  # fmt: skip
-    network = build_network(name, classes=2, size=32, channels=3, **shape)
+    picture = seen(2, 32, 3)
+    network = build_network(sized(NetworkShape(name=name), picture, "20k"), picture)
     for _ in range(6):
         network(laid(torch.randn(8, 3, 32, 32), network)).square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
@@ -118,7 +123,7 @@ def test_a_step_of_a_small_network_stays_within_its_memory(name):
 )  # fmt: skip
 def test_shapes_that_a_network_cannot_have_are_refused(name, shape, sentence):
     with pytest.raises(AnomalystError, match=sentence):
-        build_network(name, classes=2, size=64, channels=1, **shape)
+        build_network(NetworkShape(name=name, **shape), seen(2, 64))
 
 
 @pytest.mark.parametrize("text", ["2,0X", "", "-3", "nan", "M"])
@@ -238,6 +243,28 @@ def test_a_run_keeps_its_network_figures_predictions_and_curves(runs):
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
     assert last["test_accuracy"] == pytest.approx(right, abs=1e-6)
     assert last["test_auroc"] == pytest.approx(figures.area.value, abs=1e-6)
+
+
+def test_a_look_aside_sees_all_classes_and_every_test_picture_once(runs, tmp_path):
+    words = [word for word in SMALL if "warmup" not in word]
+    recipe = load_recipe(RECIPES / "lenet.yaml", [f"data={runs / 'set'}", *words]).resolved()
+    task = SupervisedTask(recipe, tmp_path)
+    first, second = list(task.held_out(Share(), 2))  # 16 of 32 each
+    assert set(first["labels"].tolist()) == {0, 1}
+    seen = torch.cat([first["pixels"], second["pixels"]]).flatten(1)
+    assert len(seen.unique(dim=0)) == len(task.pictures.test) == 32
+    halves = [next(task.held_out(Share(part, 1, 2), 1))["pixels"] for part in (0, 1)]
+    assert torch.equal(torch.cat(halves), first["pixels"])  # on any number of processes
+
+
+def test_an_epoch_of_gradient_descent_is_one_step(runs, tmp_path):
+    words = (f"data={runs / 'set'}", *SMALL, "epochs=3", "log_every=1",
+             "optimizer=gradient_descent")  # fmt: skip
+    told = invoke("train", RECIPES / "lenet.yaml", *words, "--out", tmp_path / "run")
+    assert "every step sees all 128 samples, in 8 micro-batches of 16" in told
+    lines = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert max(x.get("step", 0) for x in lines) == 3
+    assert sum("validation_loss" in x for x in lines) == 3  # after each epoch
 
 
 @pytest.mark.parametrize("distil", ["hard", "soft", "features"])

@@ -177,10 +177,10 @@ def in_mode(picture: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _opened(pictures: Sequence[Labelled]) -> Iterable[np.ndarray | PictureError]:
-    """Pictures as they are, in order; those of idx files from one reading."""
+    """Pictures as they are, in order; those of idx files from one reading of each."""
     if pictures and pictures[0].number is not None:
-        whole = read_idx(pictures[0].path)
-        yield from (whole[one.number] for one in pictures)
+        arrays = {path: read_idx(path) for path in {one.path for one in pictures}}
+        yield from (arrays[one.path][one.number] for one in pictures)
         return
     with ThreadPoolExecutor(4) as pool:
         for first in range(0, len(pictures), 256):  # else all lie in memory at full size
@@ -227,8 +227,8 @@ def _changes(
 def _listed(root: Path) -> tuple[list[Labelled], list[Labelled], list[str]]:
     """Train, test (empty where the set has no split) and remarks, by the first layout that fits."""
     if root.is_dir() and (files := idx_files(root)):
-        parts = {split: _of_idx(*pair) for split, pair in files.items()}
-        return parts.get("train", []) or parts["test"], parts.get("test", []), []
+        first, *second = [_of_idx(*pair) for pair in files.values()]  # train first, if it is there
+        return first, second[0] if second else [], []
     if len(_classes(root / "train")) > 1:
         return _in_folders(root / "train"), _in_folders(root / "test"), []
     if _layout_or_none(root) in LAYOUTS:

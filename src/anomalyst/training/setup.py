@@ -24,6 +24,8 @@ from anomalyst.training.start import Start, same_start
 from anomalyst.training.task import Share, Task
 from anomalyst.training.tasks import is_finite, task_of
 
+FEWEST = 8  # samples of a micro-batch that are taken unasked
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -91,7 +93,8 @@ def whole_set_recipe(recipe: Recipe, out: Path, world: int, on_log: LogCallback)
     """The recipe as it is; of gradient_descent, one whose every step is the whole set.
 
     The set is shared into equal micro-batches of at most `micro_batch` or `batch` samples, whose
-    gradients add up. Raises AnomalystError for a task whose data never end.
+    gradients add up. Raises AnomalystError for a task whose data never end, and for a set that can
+    only be shared into a few samples at a time where more were asked for: too few for BatchNorm.
     """
     if recipe.optimizer != "gradient_descent":
         return recipe
@@ -103,17 +106,25 @@ def whole_set_recipe(recipe: Recipe, out: Path, world: int, on_log: LogCallback)
     with torch.random.fork_rng():
         task = task_of(recipe, out)
     size, most = task.set_size, recipe.micro_batch or recipe.batch
-    sizes = [n for n in range(1, min(size, most) + 1) if size % n == 0 and size // n % world == 0]
-    if not sizes:
+    all_sizes = [n for n in range(1, size + 1) if size % n == 0 and size // n % world == 0]
+    if not all_sizes:
         raise AnomalystError(
             f"optimizer gradient_descent: a set of {size} cannot be shared evenly by {world} "
             f"processes; take a set of a multiple of {world}."
         )
+    micro = max(n for n in all_sizes if n <= most)
+    if micro < min(most, size // world, FEWEST):
+        larger = min(n for n in all_sizes if n > most)
+        raise AnomalystError(
+            f"optimizer gradient_descent: a set of {size} can be shared into equal micro-batches "
+            f"of {micro}; the next larger are of {larger}. Take micro_batch={larger} (or "
+            f"{micro}, if so few are meant), or a set of another number."
+        )
     on_log({
         "note": f"gradient_descent: every step sees all {size:,} samples, in "
-        f"{size // sizes[-1]:,} micro-batches of {sizes[-1]:,}."
+        f"{size // micro:,} micro-batches of {micro:,}."
     })  # fmt: skip
-    return replace(recipe, batch=size, micro_batch=sizes[-1])
+    return replace(recipe, batch=size, micro_batch=micro)
 
 
 def _other_curve(recipe: Recipe, world: int) -> str:

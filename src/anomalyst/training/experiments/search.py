@@ -23,8 +23,9 @@ from anomalyst.training.experiments.search_space import Choice, cells_of
 from anomalyst.training.experiments.tables import Interval, interval, search_table, short_value
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.training_monitor import TrainingStopped
-from anomalyst.training.recipe import with_task
+from anomalyst.training.recipe import Recipe, with_task
 from anomalyst.training.tasks import load_recipe
+from anomalyst.training.tasks.supervised.recipe import SupervisedRecipe
 
 STORAGE = "search.db"
 STARTUP = 5  # trials at random before TPE or a Gaussian process has something to learn from
@@ -192,13 +193,23 @@ def _refuse_another(study: Any, config: SearchConfig, out: Path) -> None:
 
 
 def _check_keys(config: SearchConfig) -> None:
-    """A misspelt key is told before the first trial."""
+    """A misspelt key is told before the first trial, and a goal that must not choose."""
     for choice in config.space:
-        value = choice.values[0] if choice.values else choice.low
-        value = int(value) if choice.whole else value
-        load_recipe(config.recipe, [*config.overrides, f"{choice.key}={value}"])
+        for value in choice.values or (choice.low, choice.high):
+            word = f"{choice.key}={int(value) if choice.whole else value}"
+            _refuse_test_part(load_recipe(config.recipe, [*config.overrides, word]))
     if config.folds:
         fold_recipes(load_recipe(config.recipe, list(config.overrides)), config.folds)
+
+
+def _refuse_test_part(recipe: Recipe) -> None:
+    """What is chosen by test pictures is flattered by them."""
+    if isinstance(recipe, SupervisedRecipe) and recipe.validate_every:
+        raise AnomalystError(
+            f"validate_every is {recipe.validate_every}: a search would choose by the validation "
+            "loss, which task 'supervised' takes of its test pictures, so that its figures would "
+            "be too good; leave validate_every at 0, then the training loss chooses."
+        )
 
 
 def _done(study: Any) -> int:

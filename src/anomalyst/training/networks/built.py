@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import torch
 from torch import nn
@@ -43,50 +42,34 @@ NEAR = 0.1  # of them: what is farther off is refused
 UNITS = {"k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 
 
-def build_network(
-    name: NetworkName, *, classes: int, size: int, channels: int, **shape: Any
-) -> SupervisedNetwork:
-    """A network of NETWORKS with drawn weights; `shape`: fields of NetworkShape.
-
-    Raises AnomalystError for a shape that it cannot have.
-    """
-    network = _bare(NetworkShape(name=name, **shape), Picture(
-        classes=classes, size=size, channels=channels
-    ))  # fmt: skip
+def build_network(shape: NetworkShape, picture: Picture) -> SupervisedNetwork:
+    """A network of NETWORKS with drawn weights; raises AnomalystError for an impossible shape."""
+    network = _bare(shape, picture)
     if next(network.parameters()).device.type != "meta":
         draw_start(network)
     lay_weights(network)
     return network
 
 
-def sized(
-    name: NetworkName,
-    parameters: str | int | float,
-    *,
-    classes: int,
-    size: int,
-    channels: int,
-    **shape: Any,
-) -> NetworkShape:
-    """The shape of about so many trainable parameters ("2.0M"), resolved; `shape`: what is given.
+def sized(given: NetworkShape, picture: Picture, parameters: str | int | float) -> NetworkShape:
+    """The shape of about so many trainable parameters ("2.0M"), resolved.
 
     Width is chosen, and depth where it is not given: the deepest network that is not too narrow.
     Raises AnomalystError where width and depth are both given, or none comes near.
     """
-    wanted, picture = number_of(parameters), Picture(classes=classes, size=size, channels=channels)
-    given = NetworkShape(name=name, **shape)
+    wanted = number_of(parameters)
     if given.width and given.depth:
         raise AnomalystError(
             "params: model.width and model.depth leave nothing to choose; give one or none."
         )
     if given.width:
-        tried = [_counted(replace(given, depth=depth), picture) for depth in DEPTHS[name]]
+        tried = [_counted(replace(given, depth=depth), picture) for depth in DEPTHS[given.name]]
     else:
         tried = _widths(given, picture, wanted)
     count, found = min(tried, key=lambda one: abs(one[0] - wanted))
     if abs(count - wanted) > NEAR * wanted:
         raise AnomalystError(
-            f"params is {parameters}; the nearest that {name} can have here is {count:,}."
+            f"params is {parameters}; the nearest that {given.name} can have here is {count:,}."
         )
     return found
 

@@ -23,7 +23,7 @@ from anomalyst.io.pictures import open_picture
 from anomalyst.training.networks.built import build_network, parameters_of
 from anomalyst.training.networks.inputs import Inputs
 from anomalyst.training.networks.network import SupervisedNetwork, laid, lay_weights
-from anomalyst.training.networks.shape import NetworkShape
+from anomalyst.training.networks.shape import NetworkShape, Picture
 
 BATCH = 128
 
@@ -141,8 +141,6 @@ def card_of(
 
 
 def _network(card: Card) -> SupervisedNetwork:
-    shape = {key: value for key, value in asdict(card.shape).items() if key != "name"}
-    return build_network(
-        card.shape.name, classes=len(card.classes), size=card.inputs.size,
-        channels=card.inputs.channels, **shape,
-    )  # fmt: skip
+    sees = card.inputs
+    picture = Picture(classes=len(card.classes), size=sees.size, channels=sees.channels)
+    return build_network(card.shape, picture)

@@ -37,10 +37,6 @@ class ConvolutionalNetwork(SupervisedNetwork):
         """The stages."""
         return {f"stages.{name}": stage for name, stage in self.stages.named_children()}
 
-    def last_maps(self) -> nn.Module:
-        """The last stage."""
-        return self.stages[-1]
-
 
 def lenet(shape: NetworkShape, picture: Picture) -> ConvolutionalNetwork:
     """LeNet-5 (LeCun et al. 1998, section II.B) with tanh; 61,706 parameters on grey 28 x 28 px.

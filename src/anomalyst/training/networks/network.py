@@ -15,6 +15,16 @@ class Answers(NamedTuple):
     distilled: Tensor | None  # (B, K), of the head that learns from a teacher; DeiT alone has it
     features: Tensor  # (B, D), what the head reads: pooled, or the class token
 
+    @property
+    def both(self) -> Tensor:
+        """(B, K): the mean of both heads, where there are two (DeiT, section 4)."""
+        return self.logits if self.distilled is None else (self.logits + self.distilled) / 2
+
+    @property
+    def taught(self) -> Tensor:
+        """(B, K), of the head that learns from a teacher: its own, or the only one."""
+        return self.logits if self.distilled is None else self.distilled
+
 
 class SupervisedNetwork(nn.Module):
     """Pixels, normalised, float (B, C, S, S) -> logits (B, K)."""
@@ -31,16 +41,11 @@ class SupervisedNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, S, S) -> logits (B, K): the mean of both heads where there are two."""
-        said = self.answers(pixels)
-        return said.logits if said.distilled is None else (said.logits + said.distilled) / 2
+        return self.answers(pixels).both
 
     def blocks(self) -> dict[str, nn.Module]:
         """Parts that repeat, by name, in the order they are called."""
         raise NotImplementedError
-
-    def last_maps(self) -> nn.Module | None:
-        """The module whose output is the last feature map (B, D, h, w); None where tokens are."""
-        return None
 
 
 def laid(pixels: Tensor, network: SupervisedNetwork) -> Tensor:

@@ -83,10 +83,6 @@ class ResNet(PublishedNetwork):
         pooled = self.model.resnet(pixels).pooler_output  # (B, D, 1, 1)
         return Answers(self.model.classifier(pooled), None, pooled.flatten(1))
 
-    def last_maps(self) -> nn.Module:
-        """The last residual block."""
-        return list(self.blocks().values())[-1]
-
 
 def vit(shape: NetworkShape, picture: Picture) -> ViT:
     """A vision transformer; as published for the smallest DeiT, 5.7 M at 1000 classes."""

@@ -16,9 +16,8 @@ def hard_loss(said: Answers, labels: Tensor, teacher: Tensor, smoothing: float =
 
     `teacher`: logits (B, K). DeiT's second head learns from the teacher; others have one for both.
     """
-    taught = said.logits if said.distilled is None else said.distilled
     from_labels = F.cross_entropy(said.logits, labels, label_smoothing=smoothing)
-    return (from_labels + F.cross_entropy(taught, teacher.argmax(1))) / 2
+    return (from_labels + F.cross_entropy(said.taught, teacher.argmax(1))) / 2
 
 
 def soft_loss(
@@ -35,10 +34,9 @@ def soft_loss(
     The formula writes KL(student, teacher); as in Hinton et al. 2015 the teacher's distribution is
     the one that is approached.
     """
-    taught = said.logits if said.distilled is None else said.distilled
     from_labels = F.cross_entropy(said.logits, labels, label_smoothing=smoothing)
     apart = F.kl_div(
-        (taught / temperature).log_softmax(1),
+        (said.taught / temperature).log_softmax(1),
         (teacher / temperature).log_softmax(1),
         log_target=True,
         reduction="batchmean",

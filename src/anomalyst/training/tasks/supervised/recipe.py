@@ -1,7 +1,7 @@
 """What a supervised run is told, and what its data decides."""
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training.networks.built import sized
 from anomalyst.training.networks.classifier import Card, read_card
 from anomalyst.training.networks.inputs import Normalise
-from anomalyst.training.networks.shape import NetworkShape
+from anomalyst.training.networks.shape import NetworkShape, Picture
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.tasks.supervised.distillation import Distil
 from anomalyst.training.tasks.supervised.moves import MovesConfig
@@ -54,6 +54,11 @@ class SupervisedRecipe(Recipe):
         if self.size < 16:
             raise AnomalystError(f"size is {self.size}; 16 px or more are needed.")
 
+    @property
+    def picture(self) -> Picture:
+        """What the network sees, once the recipe is resolved."""
+        return Picture(classes=len(self.classes), size=self.size, channels=self.channels)
+
     def listed(self) -> LabelledSet:
         """The pictures and their classes; raises as `read_labelled`."""
         if not self.data:
@@ -73,26 +78,19 @@ class SupervisedRecipe(Recipe):
             )
         found = self.listed()
         channels = self.channels or channels_of(found.train)
-        an_epoch = max(1, math.ceil(len(found.train) / self.batch))
+        whole = self.optimizer == "gradient_descent"  # each of its steps sees the whole set
+        an_epoch = 1 if whole else max(1, math.ceil(len(found.train) / self.batch))
         steps = self.steps or self.epochs * an_epoch
         every = self.validate_every or (an_epoch if self.judged_pictures else 0)
         filled = replace(
             self, classes=found.classes, channels=channels, steps=steps,
-            validate_every=min(every, steps), model=self._shape(len(found.classes), channels),
+            validate_every=min(every, steps),
         )  # fmt: skip
+        if self.params != "":
+            filled = replace(filled, model=sized(self.model, filled.picture, self.params))
         if self.teacher:
             refuse_unfit(self.teacher, read_card(Path(self.teacher)), filled)
         return filled
-
-    def _shape(self, classes: int, channels: int) -> NetworkShape:
-        """The network's, chosen by `params` if they are given."""
-        if self.params == "":
-            return self.model
-        given = {key: value for key, value in asdict(self.model).items() if key != "name"}
-        return sized(
-            self.model.name, self.params, classes=classes, size=self.size, channels=channels,
-            **given,
-        )  # fmt: skip
 
 
 def refuse_unfit(name: str, teacher: Card, recipe: SupervisedRecipe) -> None:

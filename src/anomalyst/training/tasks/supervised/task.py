@@ -92,11 +92,14 @@ class SupervisedTask(Task):
                 yield {name: values[part :: share.of] for name, values in whole.items()}
 
     def held_out(self, share: Share, count: int) -> Iterator[dict[str, Tensor]]:
-        """Test pictures, unmoved, from the first on."""
+        """Test pictures, unmoved; in a drawn order, as they lie class by class."""
         test, size = self.pictures.test, max(1, self.recipe.batch // share.of)
+        numbers = torch.Generator().manual_seed(self.recipe.split_seed)
+        order = torch.randperm(len(test), generator=numbers)  # alike in all looks and runs
         for number in range(count):
             for part in share.parts:
-                rows = (torch.arange(size) + (number * share.of + part) * size) % len(test)
+                first = (number * share.of + part) * size
+                rows = order[torch.arange(first, first + size) % len(test)]
                 yield {"pixels": test.pixels[rows], "labels": test.labels[rows]}
 
     def amount(self, batch: dict[str, Tensor]) -> dict[str, int]:
@@ -160,9 +163,8 @@ class SupervisedTask(Task):
         if self.teacher is None:
             return label_loss(said, labels, recipe.smoothing), {}
         known = self._known(self.teacher, pixels)
-        teacher = known.logits if known.distilled is None else (known.logits + known.distilled) / 2
-        taught = said.logits if said.distilled is None else said.distilled
-        told = {"agreement": agreement(taught, teacher)}
+        teacher = known.both
+        told = {"agreement": agreement(said.taught, teacher)}
         if recipe.distil == "hard":
             return hard_loss(said, labels, teacher, recipe.smoothing), told
         if recipe.distil == "soft":
@@ -193,8 +195,7 @@ class SupervisedTask(Task):
         self.module.eval()
         answers = [self.module(self._read(part.to(device)))[0] for part in pixels.split(BATCH)]
         self.module.train(was)
-        both = [a.logits if a.distilled is None else (a.logits + a.distilled) / 2 for a in answers]
-        return torch.cat(both).float().softmax(1).cpu()
+        return torch.cat([said.both for said in answers]).float().softmax(1).cpu()
 
 
 def mean_auroc(labels: Tensor, shares: Tensor) -> float:
@@ -205,11 +206,7 @@ def mean_auroc(labels: Tensor, shares: Tensor) -> float:
 
 
 def _network(recipe: SupervisedRecipe) -> SupervisedNetwork:
-    shape = {f: getattr(recipe.model, f) for f in recipe.model.__dataclass_fields__ if f != "name"}
-    return build_network(
-        recipe.model.name, classes=len(recipe.classes), size=recipe.size,
-        channels=recipe.channels, **shape,
-    )  # fmt: skip
+    return build_network(recipe.model, recipe.picture)
 
 
 def _teacher(recipe: SupervisedRecipe) -> Classifier | None:
