@@ -26,10 +26,17 @@ from anomalyst.report.shift.sentences import summary_by_topic
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
-from anomalyst.training.data.texts.drawn import draw_facts, draw_shift_facts, kind_of, note_of, told
+from anomalyst.training.data.texts.drawn import (
+    answer_text,
+    draw_facts,
+    draw_shift_facts,
+    kind_of,
+    note_of,
+    told,
+)
 from anomalyst.training.data.texts.tokenizer import learn_text_tokenizer
 from anomalyst.training.loop import train
-from anomalyst.training.studies.texts.comparison import recalls, summary_shares
+from anomalyst.training.studies.texts.comparison import answered, recalls, summary_shares
 from anomalyst.training.studies.texts.loops import answer_holds
 from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.text_networks import TextModelConfig, new_network, parameters
@@ -43,6 +50,7 @@ from anomalyst.training.tasks.text_objectives import (
 from anomalyst.training.tasks.texts import drawn_texts
 from anomalyst.vlm.texts.heads import ridge
 from anomalyst.vlm.texts.loading import load_text_model
+from anomalyst.vlm.texts.summarising import summarise
 from anomalyst.vlm.texts.writing import SUMMARY_DECODING, Decoding, loop_of, written
 from conftest import ROOT
 
@@ -313,6 +321,31 @@ def test_bart_writes_summaries_that_are_checked(runs):
     assert found.exit_code == 0, found.output
     tally = json.loads(found.stdout)
     assert tally["wrong"] == 0 and tally["refused"] > 0  # four steps teach no numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "wrote"),
+    [("gpt2", "It is {0} hole. | {1}: a dent | {1}: and a dent"), ("bart", "{1}: It is {0} hole.")],
+)
+def test_the_first_answer_is_judged_and_not_what_follows(runs, name, wrote, monkeypatch):
+    model = load_text_model(str(runs / name / "model"))
+
+    def writes(text: str) -> None:  # what it was given comes first, or the decoder's start
+        ids = torch.tensor([model.tokenizer(text, add_special_tokens=False)["input_ids"]])
+
+        def generate(input_ids, **_):
+            given = input_ids if name == "gpt2" else input_ids[:, :1]
+            return torch.cat([given, ids], 1)
+
+        monkeypatch.setattr(model.model, "generate", generate)
+
+    writes(wrote.format("a", "answer"))
+    assert (
+        answered(model, answer_text(draw_facts(np.random.default_rng(1)), np.random.default_rng(1)))
+        == "It is a hole."
+    )
+    writes(wrote.format("one", "summary"))
+    assert summarise(model, "inspected 3") == "It is one hole."
 
 
 def test_an_answer_that_claims_nothing_does_not_hold():

@@ -24,7 +24,7 @@ def shifts(
     """Draw shifts, keep them in a record, write their summaries, and count the numbers again.
 
     The second count goes over what was drawn and shares no code with the summary. Each number is
-    then changed by one, to see whether the check would have noticed.
+    then changed by one, and each name for another, to see whether the check would have noticed.
 
     Example: anomalyst bench shifts --shifts 500
     Example: anomalyst bench shifts --shifts 50 --model run:runs/bart
@@ -46,7 +46,8 @@ def shifts(
     typer.echo(
         f"{found.shifts} shifts ({found.empty} empty), summaries by sentences: {lengths}.\n"
         f"{found.numbers} numbers in {found.sentences} sentences, {found.wrong} wrong.\n"
-        f"Changed by one: {found.altered}, of which {len(found.unnoticed)} would have passed."
+        f"Changed by one: {found.altered} numbers; names swapped: {found.swapped}; of these "
+        f"{len(found.unnoticed)} would have passed."
     )
     if model is not None:
         kept = found.kept / max(1, found.kept + found.refused)

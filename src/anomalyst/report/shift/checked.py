@@ -30,7 +30,11 @@ WRITTEN_NUMBERS = (
 )  # fmt: skip
 _NUMBER = re.compile(rf"\d|%|(?i:\b(?:{'|'.join(WRITTEN_NUMBERS)}|{'|'.join(MONTHS)})\b)")
 _NAMES = re.compile(
-    rf"'[^']*'|\b(?:{'|'.join((*sorted(PLACES, key=len, reverse=True), *KINDS, NO_KIND))})\b"
+    rf"'[^']*'|(?i:\b(?:{'|'.join((*sorted(PLACES, key=len, reverse=True), *KINDS, NO_KIND))})\b)"
+)
+# What the templates say around their claims: a name of such words alone is known between quotes.
+_AROUND = frozenset(
+    ("from", "to", "in", "the", "as", "on", "had", "and", "of", "people", "gave", "with")
 )
 _DENIED = re.compile(r"(?i)\b(?:no|not|none|nothing|never|without|neither|nobody)\b")
 _GREATEST = re.compile(r"(?i)\b(?:most|more|largest|least|fewest|less|fewer|worst|best|all)\b")
@@ -97,12 +101,25 @@ def conflict(sentence: str, facts: ShiftFacts) -> str | None:
         struck += count
     if left := next((word for word in rest.split() if _NUMBER.search(word)), None):
         return f"it says {left.strip('.,:;()')}, which the record does not bear out"
-    if name := _NAMES.search(rest):
+    if name := _NAMES.search(rest) or _own_name(rest, facts):
         return f"it speaks of {name.group()} without a figure of the record"
     for unsaid in (_DENIED, _GREATEST):
         if word := unsaid.search(rest):
             return f"it says {word.group().lower()!r} of what was not counted"
     return None if struck else "it tells no figure of the record"
+
+
+def _own_name(rest: str, facts: ShiftFacts) -> re.Match[str] | None:
+    """The first product or kind of people's own that is named without quotes, one or several."""
+    names = {*facts.products, *(name for _, name in facts.alarms), *facts.own_kinds}
+    for name in sorted(names | ({facts.product} if facts.product else set())):
+        words = re.findall(r"\w+", name)
+        if all({one, f"{one}s", f"{one}es"} & _AROUND for one in map(str.lower, words)):
+            continue
+        spelt = r"\W+".join(map(re.escape, words))
+        if found := re.search(rf"(?i)(?<!\w){spelt}(?:e?s)?(?!\w)", rest):
+            return found
+    return None
 
 
 def truths(facts: ShiftFacts) -> list[str]:

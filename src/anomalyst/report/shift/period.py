@@ -142,16 +142,22 @@ def shift_ends(text: str) -> tuple[time, ...]:
     return tuple(found)
 
 
-def last_ended(now: datetime, ends: tuple[time, ...], zone: ZoneInfo) -> Period:
-    """The newest shift that is over, between two of these clock times.
+def ended_since(
+    since: datetime, now: datetime, ends: tuple[time, ...], zone: ZoneInfo
+) -> list[Period]:
+    """The shifts that ended after `since` and up to `now`, between two of these clock times.
 
-    A time that the clocks skip comes when they have been set forward; of one that comes twice the
-    first counts.
+    Oldest first. A time that the clocks skip comes when they have been set forward; of one that
+    comes twice the first counts.
     """
-    today = now.astimezone(zone).date()
-    days = [today + timedelta(days=back) for back in (-3, -2, -1, 0, 1)]
+    first, today = since.astimezone(zone).date(), now.astimezone(zone).date()
+    days = [first + timedelta(days=n) for n in range(-3, (today - first).days + 2)]
     all_ends = {
         datetime.combine(day, one, tzinfo=zone).astimezone(UTC) for day in days for one in ends
     }
-    over = [pair for pair in pairwise(sorted(all_ends)) if pair[1] <= now]
-    return Period(*over[-1], zone)
+    return [Period(*pair, zone) for pair in pairwise(sorted(all_ends)) if since < pair[1] <= now]
+
+
+def last_ended(now: datetime, ends: tuple[time, ...], zone: ZoneInfo) -> Period:
+    """The newest shift that is over."""
+    return ended_since(now - timedelta(days=3), now, ends, zone)[-1]

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from anomalyst.detection.classifiers.kinds import KINDS
 from anomalyst.report.shift.checked import conflict
-from anomalyst.report.shift.drawn import drawn_shift
-from anomalyst.report.shift.facts import Defect, Said, Seen
+from anomalyst.report.shift.drawn import OWN_KINDS, PRODUCTS, drawn_shift
+from anomalyst.report.shift.facts import NO_KIND, Defect, Said, Seen
 from anomalyst.report.shift.period import Period
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.records.shift import Writer, shift_of_record, summary_of
@@ -35,9 +36,12 @@ class ShiftsTally:
     kept: int = 0  # of a model's sentences: said, and not said
     refused: int = 0
     altered: int = 0  # numbers changed by one
+    swapped: int = 0  # names put in the place of others
     lengths: Counter[int] = field(default_factory=Counter)  # sentences of a summary -> summaries
     examples: list[str] = field(default_factory=list)  # sentences with a wrong number
-    unnoticed: list[str] = field(default_factory=list)  # altered ones that the check let pass
+    unnoticed: list[str] = field(
+        default_factory=list
+    )  # altered or swapped ones that the check let pass
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -55,7 +59,8 @@ def bench_shifts(
 
     The second count goes over what was drawn, not over what the record gave, and shares no code
     with the summary: a reader of its own hears what each number is said to count. A number that it
-    cannot place is wrong, too. Then each number is changed by one, which the check must notice.
+    cannot place is wrong, too. Then each number is changed by one, and each product, kind and place
+    for one that the shift does not say this of; the check must notice.
     """
     store = Store.open(ServingConfig(home=home))
     tally = ShiftsTally()
@@ -88,6 +93,10 @@ def bench_shifts(
                 other = (
                     f"{sentence[: place.start()]}{_next(place.group())}{sentence[place.end() :]}"
                 )
+                if conflict(other, facts) is None:
+                    tally.unnoticed.append(other)
+            for other in swapped_names(sentence, seen):
+                tally.swapped += 1
                 if conflict(other, facts) is None:
                     tally.unnoticed.append(other)
         told(number + 1)
@@ -175,6 +184,29 @@ def recounted(period: Period, seen: Sequence[Seen], said: Sequence[Said]) -> dic
     found["date"] = {part for one in local for part in (str(one.day), str(one.year))}
     minutes = int((period.end - period.start).total_seconds() // 60)
     return found | {"hour": {str(minutes // 60)}, "minute": {str(minutes % 60)}}
+
+
+def swapped_names(sentence: str, seen: Sequence[Seen]) -> list[str]:
+    """The sentence with each of its names changed for one that it is not true of.
+
+    Each twice: as the summary writes names, and as a model might, with a capital and no quotes.
+    """
+    kinds = [*KINDS, NO_KIND, *OWN_KINDS]
+    there = {one.product for one in seen} | {d.kind for one in seen for d in one.defects}
+    found = []
+    for names in (PRODUCTS, kinds, PLACES):  # of places, a sentence names all that it is true of
+        named = set(re.findall("|".join(_patterns(names)), sentence)) | there
+        others = [name for name in names if name not in named]
+        for match in re.finditer("|".join(_patterns(names)), sentence) if others else ():
+            mark = "'" * match.group().startswith("'")
+            for other in (f"{mark}{others[0]}{mark}", others[-1].capitalize()):
+                found.append(f"{sentence[: match.start()]}{other}{sentence[match.end() :]}")
+    return found
+
+
+def _patterns(names: Sequence[str]) -> list[str]:
+    longest_first = sorted(names, key=len, reverse=True)
+    return [rf"'{re.escape(one)}'|\b{re.escape(one)}\b" for one in longest_first]
 
 
 def _as_said(kind: str, regions: Sequence[Defect]) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from anomalyst.vlm.texts.loading import TextModel, load_text_model
-from anomalyst.vlm.texts.records import BETWEEN, ROWS, SUMMARY
-from anomalyst.vlm.texts.writing import SUMMARY_DECODING, said, written
+from anomalyst.vlm.texts.records import ROWS, SUMMARY
+from anomalyst.vlm.texts.writing import SUMMARY_DECODING, second_half, written
 
 
 def shift_writer(spec: str) -> Callable[[str], str]:
@@ -20,8 +20,4 @@ def shift_writer(spec: str) -> Callable[[str], str]:
 
 def summarise(model: TextModel, rows: str) -> str:
     """The summary that a model writes of a shift's rows."""
-    text = ROWS + rows
-    if model.objective == "next":
-        text += BETWEEN + SUMMARY.rstrip()
-    found = said(model, written(model, text, SUMMARY_DECODING))
-    return found.rpartition(SUMMARY.strip())[2].strip(" |")
+    return second_half(model, ROWS + rows, SUMMARY, SUMMARY_DECODING)

@@ -8,6 +8,7 @@ import torch
 
 from anomalyst.errors import AnomalystError
 from anomalyst.vlm.texts.loading import TextModel
+from anomalyst.vlm.texts.records import BETWEEN
 
 LONGEST_PHRASE = 20  # tokens that a loop repeats
 TIMES = 3  # in a row, from which on it is a loop
@@ -81,6 +82,25 @@ def written(model: TextModel, text: str, decoding: Decoding, seed: int = 0) -> l
 def said(model: TextModel, ids: Sequence[int]) -> str:
     """Tokens as people read them."""
     return " ".join(str(model.tokenizer.decode(ids, skip_special_tokens=True)).split())
+
+
+def second_half(model: TextModel, source: str, head: str, decoding: Decoding) -> str:
+    """What the model writes as a text's second half; `head`: the word before it, as "answer: ".
+
+    Raises AnomalystError for a model that writes nothing.
+    """
+    if model.objective == "next":
+        source += BETWEEN + head.rstrip()
+    return half_said(model, written(model, source, decoding), head)
+
+
+def half_said(model: TextModel, ids: Sequence[int], head: str) -> str:
+    """The second half alone: a causal model goes on with further parts, one with a decoder says
+    `head` itself."""
+    found = said(model, ids)
+    if model.objective == "next":
+        return f" {found} ".partition(BETWEEN)[0].strip()
+    return found.removeprefix(head.strip()).strip()
 
 
 def loop_of(ids: Sequence[int]) -> tuple[int, ...]:

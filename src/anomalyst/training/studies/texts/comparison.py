@@ -32,9 +32,9 @@ from anomalyst.training.studies.texts.loops import answer_holds
 from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.texts.heads import Heads
 from anomalyst.vlm.texts.loading import TextModel
-from anomalyst.vlm.texts.records import ANSWER, BETWEEN, NOTE, RECORD, SUMMARY
+from anomalyst.vlm.texts.records import ANSWER, NOTE, RECORD, SUMMARY
 from anomalyst.vlm.texts.summarising import summarise
-from anomalyst.vlm.texts.writing import Decoding, said, written
+from anomalyst.vlm.texts.writing import Decoding, second_half
 
 FEW = 60  # labelled notes, where labels are few
 AT = (1, 5, 10)
@@ -112,7 +112,7 @@ def judged_model(model: TextModel, asked: Asked, study: TextsStudy) -> TextRow:
     )
     if model.objective not in ("next", "spans"):
         return TextRow(**row)
-    holds = [answer_holds(_answer(model, text), facts) for facts, text in asked.answers]
+    holds = [answer_holds(answered(model, text), facts) for facts, text in asked.answers]
     started = time.perf_counter()
     summaries = [summarise(model, as_rows(facts)) for facts in asked.shifts]
     seconds = (time.perf_counter() - started) / max(1, len(summaries))
@@ -208,12 +208,9 @@ def _accuracy(heads: Heads, notes: Tensor, true: Sequence[str]) -> float:
     return float(np.mean([a == b for a, b in zip(found, true, strict=True)]))
 
 
-def _answer(model: TextModel, text: DrawnText) -> str:
-    source = text.source
-    if model.objective == "next":
-        source += BETWEEN + ANSWER.rstrip()
-    found = said(model, written(model, source, Decoding()))
-    return found.rpartition(ANSWER.strip())[2].strip(" |")
+def answered(model: TextModel, text: DrawnText) -> str:
+    """The model's answer to the question of a text's first half."""
+    return second_half(model, text.source, ANSWER, Decoding())
 
 
 def _nearest(known: Sequence[DrawnText], asked: Sequence[DrawnText]) -> list[DrawnText]:

@@ -21,7 +21,7 @@ from anomalyst.vlm.grounding import (
 )
 from anomalyst.vlm.texts.loading import TextModel
 from anomalyst.vlm.texts.records import ANSWER, BETWEEN
-from anomalyst.vlm.texts.writing import WAYS, distinct, loop_of, said, written
+from anomalyst.vlm.texts.writing import WAYS, distinct, half_said, loop_of, said, written
 
 PROMPTS_SEED = 7  # held out
 OPEN_TOKENS = 50  # that must be written
@@ -71,7 +71,7 @@ def study_loops(
         free = [written(model, prompt, decoding, seed) for seed, prompt in enumerate(asked)]
         end = model.tokenizer.eos_token_id
         right = [
-            answer_holds(said(model, ids), facts)
+            answer_holds(half_said(model, ids, ANSWER), facts)
             for ids, (facts, _) in zip(free, prompts, strict=False)
         ]
         rows.append(
