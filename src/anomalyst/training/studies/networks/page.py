@@ -39,8 +39,8 @@ def _all(results: Results) -> Iterator[Section]:
         if arms:
             yield _section(title, tables.quality(results, arms))
     if results.stopped:
-        said = [f"{run}: {why}" for run, why in results.stopped.items()]
-        yield Section(title="Runs without figures", sentences=said)
+        stopped = [f"{run}: {why}" for run, why in results.stopped.items()]
+        yield Section(title="Runs without figures", sentences=stopped)
     scratch = results.arms("scratch")
     shown = [*scratch, results.best()] if results.best() not in scratch else scratch
     yield _drawn("Loss and accuracy", plots.curves(results, shown))
