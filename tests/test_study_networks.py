@@ -127,5 +127,5 @@ def test_arms_differ_in_more_than_their_names(dots, tmp_path):
 
     config = NetworksConfig(data=dots, overrides=TINY)
     arms = [arm for arm in arms_of(GROUPS) if arm.group in ("scratch", "normalised")]
-    recipes = [recipe_of(config, arm, tmp_path, 0) for arm in arms]
+    recipes = [recipe_of(config, arm, tmp_path) for arm in arms]
     assert len({arm.name for arm in arms}) == len(set(map(repr, recipes))) == len(arms)

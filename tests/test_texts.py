@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
+from anomalyst.explaining.opening import open_text_model
 from anomalyst.report.shift.sentences import summary_by_topic
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.storage.store import Store
@@ -172,6 +173,13 @@ def test_the_three_are_of_equal_size(tokenizer):
     sizes = [parameters(new_network(o, TextModelConfig(), tokenizer)) for o in
              ("masked", "next", "spans")]  # fmt: skip
     assert max(sizes) < 1.03 * min(sizes)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_text_runs_are_looked_into_by_either_name(runs, name):
+    for source in (f"run:{runs / name}", str(runs / name), str(runs / name / "model")):
+        opened = open_text_model(source)
+        assert len(opened.tokenizer) == opened.network.config.vocab_size
 
 
 def test_texts_survive_the_tokenizer_and_read_alike_in_any_batch(tokenizer, runs):

@@ -89,8 +89,8 @@ class Ranking:
         return self.hits / self.hits[-1], self.hits / (self.hits + self.alarms)
 
 
-def rank(labels: Labels, scores: Scores) -> Ranking:
-    """Sort once, ask often.
+def checked_scores(labels: Labels, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Both as int64 and float64 (N,).
 
     Raises AnomalystError for unequal lengths, other labels, or scores that are not numbers.
     """
@@ -107,6 +107,15 @@ def rank(labels: Labels, scores: Scores) -> Ranking:
             f"{int(np.isnan(values).sum())} of {len(values)} scores are not numbers (nan); "
             "leave those pictures out."
         )
+    return truth.astype(np.int64), values
+
+
+def rank(labels: Labels, scores: Scores) -> Ranking:
+    """Sort once, ask often.
+
+    Raises AnomalystError for unequal lengths, other labels, or scores that are not numbers.
+    """
+    truth, values = checked_scores(labels, scores)
     order = np.argsort(-values)
     ends = _last_of_each(values[order])
     hits = np.cumsum(truth[order].astype(np.int64))[ends]

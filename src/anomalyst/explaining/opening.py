@@ -87,14 +87,15 @@ def open_picture_model(source: str) -> PictureModel:
 
 
 def open_text_model(source: str) -> TextModel:
-    """`language` (what ships), or the folder of any language model with its tokenizer.
+    """`language` (what ships), a text run, or the folder of a language model with its tokenizer.
 
     Raises AnomalystError for a folder without safetensors or tokenizer.
     """
     from anomalyst.inspection.config import EMBEDDED_LANGUAGE
     from anomalyst.vlm.huggingface.loading import load_model
+    from anomalyst.vlm.texts.loading import folder_of
 
-    folder = EMBEDDED_LANGUAGE if source == "language" else Path(source.removeprefix("hf:"))
+    folder = EMBEDDED_LANGUAGE if source == "language" else folder_of(source.removeprefix("hf:"))
     if not (folder / "config.json").is_file():
         raise AnomalystError(
             f"{source}: is no folder with config.json; give that of a saved language model with "

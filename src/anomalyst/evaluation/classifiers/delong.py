@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import beta, norm, rankdata
 
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.metrics import Labels, Scores
+from anomalyst.evaluation.metrics import Labels, Scores, checked_scores
 
 CERTAINTY = 0.95
 
@@ -58,7 +58,7 @@ def area(labels: Labels, scores: Scores) -> Area:
     Raises AnomalystError for unequal lengths, other
     labels, or scores that are not numbers.
     """
-    truth, values = _checked(labels, scores)
+    truth, values = checked_scores(labels, scores)
     value, influence = _influence(truth, values)
     positives = int(truth.sum())
     return _with_interval(value, influence, min(positives, len(truth) - positives))
@@ -69,8 +69,8 @@ def difference(labels: Labels, scores_a: Scores, scores_b: Scores) -> Difference
 
     Raises AnomalystError as `area` does.
     """
-    truth, values_a = _checked(labels, scores_a)
-    _, values_b = _checked(labels, scores_b)
+    truth, values_a = checked_scores(labels, scores_a)
+    _, values_b = checked_scores(labels, scores_b)
     return _tested(_influence(truth, values_a), _influence(truth, values_b))
 
 
@@ -196,20 +196,3 @@ def _with_interval(value: float, influence: np.ndarray, fewest: int) -> Area:
         for end in (middle - reach, middle + reach)
     )
     return Area(value, low, high, variance)
-
-
-def _checked(labels: Labels, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
-    truth, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    if truth.shape != values.shape or truth.ndim != 1:
-        raise AnomalystError(
-            f"labels have shape {truth.shape}, scores {values.shape}; "
-            "one label per score in one row is needed."
-        )
-    if not np.isin(truth, (0, 1)).all():
-        raise AnomalystError("labels must be 0 or 1; others were given.")
-    if np.isnan(values).any():
-        raise AnomalystError(
-            f"{int(np.isnan(values).sum())} of {len(values)} scores are not numbers (nan); "
-            "leave those cases out."
-        )
-    return truth.astype(np.int64), values

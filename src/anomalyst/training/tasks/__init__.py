@@ -2,8 +2,9 @@
 
 import difflib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anomalyst.config import from_mapping, read_mapping, with_overrides
 from anomalyst.errors import AnomalystError
@@ -54,6 +55,8 @@ TASKS: dict[str, tuple[type[Recipe], Any]] = {  # name -> recipe, and task made 
     "texts": (TextsRecipe, TextsTask),
 }
 
+R = TypeVar("R", bound=Recipe)
+
 # Keys of old recipes -> what took their place, which is no other name for the same.
 GONE = {"yes_weight": "language_loss: weighted", "adaptive_gamma": "map_loss: adaptive_focal"}
 
@@ -83,6 +86,17 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
             f"{path}: task is {task!r}; one of {', '.join(TASKS)} is needed, perhaps {near!r}."
         )
     return from_mapping(TASKS[task][0], values, where=str(path))
+
+
+def load_as(kind: type[R], path: Path, words: Sequence[str]) -> R:
+    """A file's recipe with `key=value` words; AnomalystError where it is of another task."""
+    wanted = next(name for name, (one, _) in TASKS.items() if one is kind)
+    task = with_overrides(read_recipe(path), [w for w in words if w.startswith("task=")])["task"]
+    if task != wanted:
+        raise AnomalystError(f"{path}: task is {task!r}; {wanted} is needed.")
+    recipe = load_recipe(path, list(words))
+    assert isinstance(recipe, kind)
+    return recipe
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

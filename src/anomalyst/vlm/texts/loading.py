@@ -124,9 +124,11 @@ def load_text_model(spec: Path | str) -> TextModel:
 
 
 def folder_of(spec: str) -> Path:
-    """The folder of `run:DIR`, a run's, or DIR."""
+    """The folder of a model: DIR, or that of a run, given as `run:DIR` or by its own folder."""
     kind, _, rest = spec.partition(":")
-    return Path(rest) / "model" if kind == "run" and rest else Path(spec)
+    folder = Path(rest) / "model" if kind == "run" and rest else Path(spec)
+    own = folder / "model"
+    return own if not (folder / "config.json").is_file() and own.is_dir() else folder
 
 
 def objective_of(config: Any, folder: Path) -> Objective:

@@ -14,13 +14,13 @@ from anomalyst.training.studies.blocks.runs import (
     Told,
     curves_of,
     folder_of,
-    load_as,
     mean_and_spread,
     run_rows,
     write_figures,
 )
 from anomalyst.training.studies.page import Section, write_page
 from anomalyst.training.studies.resuming import begin_study, refuse_other_study
+from anomalyst.training.tasks import load_as
 from anomalyst.training.tasks.language import LanguageRecipe
 from anomalyst.vlm.huggingface import AnomalystModel
 from anomalyst.vlm.huggingface.configuration import AnomalystConfig

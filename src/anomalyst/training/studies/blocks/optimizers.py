@@ -10,8 +10,9 @@ from torch import Tensor
 from anomalyst.config import to_mapping
 from anomalyst.training.optimization import SOURCE_RATES, make_optimizer
 from anomalyst.training.recipe import OptimizerName, Recipe, WatchConfig
-from anomalyst.training.studies.blocks.runs import RowRun, Told, load_as, run_rows, write_figures
+from anomalyst.training.studies.blocks.runs import RowRun, Told, run_rows, write_figures
 from anomalyst.training.studies.resuming import begin_study, refuse_other_study
+from anomalyst.training.tasks import load_as
 from anomalyst.training.tasks.layers import LayersRecipe
 
 NAMES: tuple[OptimizerName, ...] = (

@@ -5,16 +5,13 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from anomalyst.config import to_mapping, with_overrides
-from anomalyst.errors import AnomalystError
+from anomalyst.config import to_mapping
 from anomalyst.io.files import make_folder, write_text
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.studies.resuming import run_once
-from anomalyst.training.tasks import TASKS, load_recipe, read_recipe
 
-R = TypeVar("R", bound=Recipe)
 Told = Callable[[str, int, int], None]  # what runs now, how many steps of all are done, of how many
 
 
@@ -30,17 +27,6 @@ class RowRun:
     seconds_per_step: float  # median over the lines of its log
     curve: tuple[tuple[int, float], ...]  # (step, loss in training)
     stopped: str = ""  # the training monitor's sentence, where it ended the run
-
-
-def load_as(kind: type[R], path: Path, words: Sequence[str]) -> R:
-    """A file's recipe with `key=value` words; AnomalystError where it is of another task."""
-    wanted = next(name for name, (one, _) in TASKS.items() if one is kind)
-    task = with_overrides(read_recipe(path), [w for w in words if w.startswith("task=")])["task"]
-    if task != wanted:
-        raise AnomalystError(f"{path}: task is {task!r}; {wanted} is needed.")
-    recipe = load_recipe(path, list(words))
-    assert isinstance(recipe, kind)
-    return recipe
 
 
 def run_rows(

@@ -1,7 +1,7 @@
 """What the figures say, in sentences: each is decided by numbers, none is written beforehand."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -110,8 +110,3 @@ def _interval(area: Area) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'s' * (number != 1)}"
-
-
-def named(arms: Sequence[str]) -> str:
-    """a, b and c."""
-    return " and ".join([", ".join(arms[:-1]), arms[-1]] if len(arms) > 1 else list(arms))

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from anomalyst.inspection.parts import listed
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.studies.networks import findings, plots, tables
 from anomalyst.training.studies.networks.plan import STUDENT
@@ -73,7 +74,7 @@ def _html(results: Results, pictures: bytes | None) -> str:
         student=STUDENT,
         vit_runs=results.of(vit),
         vit_recipe=_settings(results, vit),
-        named=findings.named(scratch),
+        named=listed(scratch),
         tables=_tables(results, compared),
         picture={name: base64.b64encode(png).decode() for name, png in drawn.items()},
     )

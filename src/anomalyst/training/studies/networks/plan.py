@@ -47,10 +47,11 @@ class Arm:
         """Where its run with a seed lies."""
         return out / "runs" / f"{self.name.replace(', ', '-').replace(' ', '-')}-{seed}"
 
-    def recipe_words(self, out: Path, seed: int) -> list[str]:
-        """Overrides of the arm's recipe for a seed."""
-        taught = [f"teacher={taught_by(self.teacher, out, seed)}"] if self.teacher else []
-        return [f"seed={seed}", *self.words, *taught]
+    def taught_by(self, out: Path, seed: int) -> str:
+        """The run of the same seed that teaches; "" for labels alone."""
+        if not self.teacher:
+            return ""
+        return str(next(one for one in _scratch() if one.name == self.teacher).folder(out, seed))
 
 
 def chosen_groups(text: str) -> tuple[Group, ...]:
@@ -70,11 +71,6 @@ def arms_of(groups: Sequence[Group]) -> list[Arm]:
     }  # fmt: skip
     wanted = [group for group in GROUPS if group in groups or group == "scratch"]
     return [arm for group in wanted for arm in made[group]()]
-
-
-def taught_by(name: str, out: Path, seed: int) -> Path:
-    """The run of the arm that teaches, by its name."""
-    return next(arm for arm in _scratch() if arm.name == name).folder(out, seed)
 
 
 def _scratch() -> Iterator[Arm]:

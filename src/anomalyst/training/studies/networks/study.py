@@ -21,11 +21,10 @@ from anomalyst.training.studies.networks.plan import (
     Arm,
     NetworksConfig,
     arms_of,
-    taught_by,
 )
 from anomalyst.training.studies.networks.results import Results, Trained
 from anomalyst.training.studies.resuming import begin_study, refuse_other_study, run_once
-from anomalyst.training.tasks import load_recipe
+from anomalyst.training.tasks import load_as
 from anomalyst.training.tasks.supervised.figures import read_figures
 from anomalyst.training.tasks.supervised.pictures import Pictures, read_pictures
 from anomalyst.training.tasks.supervised.recipe import SupervisedRecipe
@@ -62,13 +61,13 @@ def run_networks(
     arms = arms_of(config.groups)
     planned = [(arm, seed) for seed in range(config.seeds) for arm in arms if _runs(arm, seed)]
     wanted = [(arm, seed) for arm, seed in planned if not only or seed in only]
-    for arm in arms:  # what cannot be run is told before anything is
-        recipe_of(config, replace(arm, teacher=""), out, 0)
+    # Before anything is trained, so that what cannot be run is told at once.
+    recipes = {arm.name: recipe_of(config, arm, out) for arm in arms}
     on_plan(len(wanted))
     for arm, seed in wanted:
-        if arm.teacher and not _has_figures(taught_by(arm.teacher, out, seed)):
+        if arm.teacher and not _has_figures(Path(arm.taught_by(out, seed))):
             continue  # the training monitor ended the teacher's run
-        recipe = recipe_of(config, arm, out, seed)
+        recipe = replace(recipes[arm.name], seed=seed, teacher=arm.taught_by(out, seed))
         begin_study(out, settings)
         run_once(recipe, arm.folder(out, seed), on_run(arm.name, seed))
     scratch = [(arm, seed) for arm, seed in planned if not arm.teacher]
@@ -85,7 +84,7 @@ def _has_figures(folder: Path) -> bool:
 
 def _is_missing(arm: Arm, out: Path, seed: int) -> bool:
     """Whether a student's run is still to come; without its teacher it never does."""
-    taught = _has_figures(taught_by(arm.teacher, out, seed))
+    taught = _has_figures(Path(arm.taught_by(out, seed)))
     return taught and not (arm.folder(out, seed) / "end.json").exists()
 
 
@@ -93,21 +92,14 @@ def _runs(arm: Arm, seed: int) -> bool:
     return seed == 0 or not arm.first_seed_only
 
 
-def recipe_of(config: NetworksConfig, arm: Arm, out: Path, seed: int) -> SupervisedRecipe:
-    """The recipe of an arm with a seed, resolved; its teacher must have been trained."""
+def recipe_of(config: NetworksConfig, arm: Arm, out: Path) -> SupervisedRecipe:
+    """The resolved recipe of an arm, whatever its seed and without its teacher."""
     path = config.recipes / f"{arm.network}.yaml"
     words = [f"data={config.data}", f"kept={out / 'pictures.safetensors'}", *config.overrides]
-    recipe = _supervised(path, [*words, *arm.recipe_words(out, seed)])
+    recipe = load_as(SupervisedRecipe, path, [*words, *arm.words])
     if arm.parameters_share != 1:
         recipe = replace(recipe, params=round(arm.parameters_share * number_of(recipe.params)))
     return recipe.resolved()
-
-
-def _supervised(path: Path, words: list[str]) -> SupervisedRecipe:
-    recipe = load_recipe(path, words)
-    if not isinstance(recipe, SupervisedRecipe):
-        raise AnomalystError(f"{path}: task is {recipe.task!r}; supervised is needed.")
-    return recipe
 
 
 def _gathered(config: NetworksConfig, out: Path, planned: Sequence[tuple[Arm, int]]) -> Results:
@@ -121,7 +113,7 @@ def _gathered(config: NetworksConfig, out: Path, planned: Sequence[tuple[Arm, in
     first = [arm for arm, seed in planned if arm.group == "scratch" and seed == 0]
     if not first:
         raise AnomalystError(f"{out}: no network came to its end; {next(iter(stopped.values()))}")
-    recipe = recipe_of(config, first[0], out, 0)
+    recipe = recipe_of(config, first[0], out)
     pictures = read_pictures(recipe)
     found = Results(
         study=to_mapping(config),
