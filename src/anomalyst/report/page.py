@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst.detection.regions import PARTS
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import written_whole
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
+from anomalyst.io.templates import template
 from anomalyst.measuring.words import shortly
 from anomalyst.report.overlay import VISIBLE_FROM, legend_colours, overlay, shown_size
 from anomalyst.types import Inspection
-from anomalyst.version import __version__
 
 THUMBNAIL_PX = 400  # with this and JPEG quality 76, 1,000 rows are at most some 70 MB
 DRAWING_PX = 900  # of a recording, or of several senses
@@ -51,10 +50,9 @@ class ReportWriter:
         self.counts: Counter[str] = Counter()
         self.skipped: list[PictureError] = []
         self.notes: dict[str, int] = {}  # sentence -> its number on the page
-        environment = Environment(
-            loader=PackageLoader("anomalyst.report", "."), autoescape=select_autoescape(["j2"])
+        self._page, self._row = (
+            template("anomalyst.report", name) for name in ("page.html.j2", "row.html.j2")
         )
-        self._page, self._row = map(environment.get_template, ("page.html.j2", "row.html.j2"))
         self._rows: IO[str] | None = None
 
     def __enter__(self) -> "ReportWriter":
@@ -110,7 +108,6 @@ class ReportWriter:
         head, tail = self._page.render(
             product=self.product,
             encoder=self.encoder,
-            version=__version__,
             made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
             counts=self.counts,
             total=sum(self.counts.values()),

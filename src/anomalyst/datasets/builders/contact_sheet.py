@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst.datasets.builders.build_job import Filled, Row
 from anomalyst.datasets.builders.plan import HEADS, MakingPlan
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, encoded, open_mask, open_picture
+from anomalyst.io.templates import template
 from anomalyst.synthetic.procedural.gallery import outlined, write_label
-from anomalyst.version import __version__
 
 ON_SHEET, ON_PAGE = 24, 60  # made pictures shown, spread evenly over the categories
 COLUMNS = 2
@@ -31,12 +30,7 @@ def write_sheet(
     shown = {name: rows for name, rows in made.items() if rows} or filled.rows
     cells = [_cell(out, source, *one) for one in _spread(shown, ON_PAGE)]
     write_bytes(out / "sheet.png", encoded(_sheet(cells)))
-    environment = Environment(
-        loader=PackageLoader("anomalyst.datasets.builders", "."),
-        autoescape=select_autoescape(["j2"]),
-    )
-    page = environment.get_template("sheet.html.j2").render(
-        version=__version__,
+    page = template("anomalyst.datasets.builders", "sheet.html.j2").render(
         title=plan.title,
         said=said,
         heads=HEADS,

@@ -4,13 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from anomalyst.evaluation.protocols.protocol import Results
 from anomalyst.evaluation.protocols.run_records import METRICS, folder_name
 from anomalyst.evaluation.reports.tables import summarise
 from anomalyst.io.files import write_text
-from anomalyst.version import __version__
+from anomalyst.io.templates import template
 
 SHOWN = (
     "image_auroc",
@@ -25,12 +23,7 @@ SHOWN = (
 def write_results_page(results: Results, out: Path) -> None:
     """OUT/results.html. A category without kept pictures shows its figures only."""
     lines, mean = summarise(results)
-    environment = Environment(
-        loader=PackageLoader("anomalyst.evaluation.reports", "."),
-        autoescape=select_autoescape(["j2"]),
-    )
-    page = environment.get_template("results.html.j2").render(
-        version=__version__,
+    page = template("anomalyst.evaluation.reports", "results.html.j2").render(
         inspector=results.inspector,
         shots=results.config.shots,
         seeds=results.config.seeds,

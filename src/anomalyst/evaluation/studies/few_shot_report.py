@@ -4,7 +4,6 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
@@ -13,6 +12,7 @@ from anomalyst.evaluation.reports.plots import save_figure
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.evaluation.studies.few_shot_tables import METHODS, Row, Section
 from anomalyst.io.files import write_text
+from anomalyst.io.templates import template
 from anomalyst.version import __version__
 
 TITLE = "Few-shot: measured beside published"
@@ -27,13 +27,8 @@ def write_report(sections: Sequence[Section], shots: Sequence[Shots], out: Path)
     write_text(out / "few-shot.md", as_markdown(sections, shots))
     drawn = out / "few-shot.png"
     save_figure(draw(sections, shots), drawn)
-    environment = Environment(
-        loader=PackageLoader("anomalyst.evaluation.studies", "."),
-        autoescape=select_autoescape(["j2"]),
-    )
-    page = environment.get_template("few_shot.html.j2").render(
+    page = template("anomalyst.evaluation.studies", "few_shot.html.j2").render(
         title=TITLE,
-        version=__version__,
         heads=[f"{one}-shot" for one in shots],
         shots=shots,
         sections=sections,

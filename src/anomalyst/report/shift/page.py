@@ -3,25 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from anomalyst.io.files import write_text
+from anomalyst.io.templates import template
 from anomalyst.report.shift import charts
 from anomalyst.report.shift.checked import Summary
 from anomalyst.report.shift.facts import JUDGEMENTS, Seen, ShiftFacts, over_time
 from anomalyst.report.shift.sentences import length
-from anomalyst.version import __version__
 
 
 def shift_page(facts: ShiftFacts, seen: Sequence[Seen], summary: Summary) -> str:
     """The page: summary, figures, charts, tables; and what a model said that does not hold."""
-    environment = Environment(
-        loader=PackageLoader("anomalyst.report.shift", "."),
-        autoescape=select_autoescape(["j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("shift.html.j2").render(
+    return template("anomalyst.report.shift", "shift.html.j2").render(
         facts=facts,
         summary=summary,
         length=length(facts),
@@ -30,7 +22,6 @@ def shift_page(facts: ShiftFacts, seen: Sequence[Seen], summary: Summary) -> str
         kinds_chart=charts.kinds_chart(facts.kinds) if facts.kinds else "",
         places_chart=charts.places_chart(facts.places) if facts.places else "",
         p_values_chart=charts.p_values_chart(facts.period, seen),
-        version=__version__,
     )
 
 

@@ -3,20 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.signal_view import view_of
 from anomalyst.io.files import write_text
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
+from anomalyst.io.templates import template
 from anomalyst.report.overlay import shown_size
 from anomalyst.senses.fields import FieldView
 from anomalyst.senses.sense import SignalSense
 from anomalyst.senses.space import SensedFile
 from anomalyst.senses.video import read_film
 from anomalyst.server.finding.search import Found
-from anomalyst.version import __version__
 
 PAGE = "find.html"
 SIDE_PX = 480
@@ -24,18 +23,11 @@ SIDE_PX = 480
 
 def write_page(out: Path, found: Found) -> Path:
     """OUT/find.html. Raises AnomalystError if it cannot be written."""
-    environment = Environment(
-        loader=PackageLoader("anomalyst.server.finding", "."),
-        autoescape=select_autoescape(["j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     asked = found.query.what
-    page = environment.get_template("find.html.j2").render(
+    page = template("anomalyst.server.finding", "find.html.j2").render(
         found=found,
         asked=None if isinstance(asked, str) else _uri(asked),
         hits=[(hit, _uri(hit.item.file)) for hit in found.hits],
-        version=__version__,
     )
     write_text(out / PAGE, page)
     return out / PAGE

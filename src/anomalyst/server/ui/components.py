@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
 
 from anomalyst.errors import PictureError
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
+from anomalyst.io.templates import template
 from anomalyst.measuring.words import shortly
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.auth import Caller
@@ -29,18 +29,12 @@ HINT = "Ask about this part: is there a defect, where, how large, how sure are y
 WORD = re.compile(r"\(box [^)]*\)\S*|\S+|\s+")
 PLACED = re.compile(r"[^,;:.()]*\(box (\d+), (\d+), (\d+), (\d+)\)")  # a phrase and its place
 
-_templates = Environment(
-    loader=PackageLoader("anomalyst.server.ui", "templates"),
-    autoescape=select_autoescape(["j2"]),
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 Box = Sequence[int]
 
 
-def render(template: str, **values: Any) -> str:
+def render(name: str, /, **values: Any) -> str:
     """A template of this package as HTML; values are escaped."""
-    return _templates.get_template(template).render(**values)
+    return template("anomalyst.server.ui", f"templates/{name}").render(**values)
 
 
 def viewer(service: Service, row: InspectionRow) -> str:

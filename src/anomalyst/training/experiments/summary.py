@@ -5,13 +5,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from anomalyst.io.files import write_bytes, write_text
+from anomalyst.io.templates import template
 from anomalyst.training.experiments.plots import draw_runs
 from anomalyst.training.experiments.runs import RunRecord, read_run
 from anomalyst.training.experiments.tables import run_tables, runs_as_markdown
-from anomalyst.version import __version__
 
 
 def write_summary(folder: Path) -> None:
@@ -35,12 +33,7 @@ def compare_runs(folders: Sequence[Path], out: Path) -> str:
 
 def _write(out: Path, runs: list[RunRecord], title: str, said: list[str], name: str) -> None:
     curves = draw_runs(runs)
-    environment = Environment(
-        loader=PackageLoader("anomalyst.training.experiments", "."),
-        autoescape=select_autoescape(["j2"]),
-    )
-    page = environment.get_template("summary.html.j2").render(
-        version=__version__,
+    page = template("anomalyst.training.experiments", "summary.html.j2").render(
         title=title,
         said=said,
         curves=base64.b64encode(curves).decode(),

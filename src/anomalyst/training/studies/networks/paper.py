@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from anomalyst.inspection.parts import listed
 from anomalyst.io.files import write_bytes, write_text
+from anomalyst.io.templates import template
 from anomalyst.training.studies.networks import findings, plots, tables
 from anomalyst.training.studies.networks.plan import STUDENT
 from anomalyst.training.studies.networks.results import Results
-from anomalyst.version import __version__
 
 NAME = "vit-vs-cnn"
 SHOWN = (
@@ -47,11 +45,6 @@ def _pdf(html: str) -> bytes | None:
 
 
 def _html(results: Results, pictures: bytes | None) -> str:
-    environment = Environment(
-        loader=PackageLoader("anomalyst.training.studies.networks", "."),
-        autoescape=select_autoescape(["j2"]),
-        trim_blocks=True,
-    )
     vit = results.best("scratch", "distilled", networks=findings.TRANSFORMERS)
     scratch = results.arms("scratch")
     compared = list(dict.fromkeys([*scratch, vit, results.best()]))
@@ -65,9 +58,8 @@ def _html(results: Results, pictures: bytes | None) -> str:
         "reliability": plots.reliability(results, compared),
         "cost": plots.cost(results),
     }
-    return environment.get_template("paper.html.j2").render(
+    return template("anomalyst.training.studies.networks", "paper.html.j2").render(
         results=results,
-        version=__version__,
         abstract=findings.abstract(results),
         conclusions=findings.conclusions(results),
         vit=vit,
