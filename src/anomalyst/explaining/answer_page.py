@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from anomalyst.errors import AnomalystError
 from anomalyst.explaining.answers import looked
 from anomalyst.explaining.attention import TokenAttention
-from anomalyst.explaining.page import Section, answer_view, token_view, write_looked
+from anomalyst.explaining.page import answer_view, token_view, write_looked
 from anomalyst.io.pictures import open_picture
+from anomalyst.report.sections import Section
 from anomalyst.types import Dialogue
 from anomalyst.vlm.facts import facts_of
 

@@ -1,58 +1,34 @@
-"""What was looked at as one HTML page that needs nothing else: no network, no other file."""
+"""What was looked at as one page, and the views in it that looked.js draws."""
 
 import base64
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup
 
 from anomalyst.explaining.answers import Looked
 from anomalyst.explaining.attention import TokenAttention
 from anomalyst.io.files import write_text
 from anomalyst.io.geometry import resize
-from anomalyst.io.pictures import data_uri, encoded
+from anomalyst.io.pictures import data_uri
 from anomalyst.report.overlay import shown_size
+from anomalyst.report.sections import Section, sections_page
 from anomalyst.types import Inspection
-from anomalyst.version import __version__
 
 HERE = Path(__file__).parent
+NOTE = "Attention says what a layer read, not why the model decided; a share is not a reason."
 PICTURE_PX = 640
 MOST_WEIGHTS = 12_000_000  # kept on a page by layer and head; of more, the mean over the heads
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A part of a page: words, pictures with what they show, a table, and perhaps a view."""
-
-    title: str = ""
-    sentences: tuple[str, ...] = ()
-    pictures: tuple[tuple[str, np.ndarray], ...] = ()  # caption, uint8
-    heads: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    view: dict[str, Any] | None = None  # what looked.js draws: answer_view, patch_view, token_view
-
-
 def write_looked(path: Path, title: str, intro: Sequence[str], sections: Sequence[Section]) -> Path:
-    """The page. Raises AnomalystError if it cannot be written."""
-    environment = Environment(
-        loader=PackageLoader("anomalyst.explaining", "."),
-        autoescape=select_autoescape(["j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
+    """The page, whose views looked.js draws. Raises AnomalystError if it cannot be written."""
+    style, script = (
+        (HERE / f"looked.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
     )
-    page = environment.get_template("page.html.j2").render(
-        title=title,
-        intro=intro,
-        sections=[(one, _uris(one), _script(one.view)) for one in sections],
-        script=Markup((HERE / "looked.js").read_text(encoding="utf-8")),
-        version=__version__,
-    )
-    write_text(path, page)
+    note = NOTE if any(one.view for one in sections) else ""
+    write_text(path, sections_page(title, intro, sections, style=style, script=script, note=note))
     return path
 
 
@@ -126,18 +102,3 @@ def _packed(weights: np.ndarray) -> dict[str, Any]:
 
 def _fitted(picture: np.ndarray) -> str:
     return data_uri(resize(picture, shown_size(picture.shape[:2], PICTURE_PX)), quality=85)
-
-
-def _uris(section: Section) -> list[tuple[str, str]]:
-    return [
-        (caption, "data:image/png;base64," + base64.b64encode(encoded(picture)).decode())
-        for caption, picture in section.pictures
-    ]
-
-
-def _script(view: dict[str, Any] | None) -> Markup | None:
-    """JSON that may stand inside a script element, whatever texts are in it."""
-    if view is None:
-        return None
-    text = json.dumps(view, ensure_ascii=False)
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", " ").replace("\u2029", " "))

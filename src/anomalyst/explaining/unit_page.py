@@ -8,10 +8,10 @@ import torch
 from anomalyst.errors import AnomalystError
 from anomalyst.explaining.galleries import sheet
 from anomalyst.explaining.opening import PictureModel
-from anomalyst.explaining.page import Section
 from anomalyst.explaining.record import recorded
 from anomalyst.explaining.units import Patch, liveliest, receptive_field, top_patches
 from anomalyst.io.geometry import resize
+from anomalyst.report.sections import Section
 
 
 def unit_sections(

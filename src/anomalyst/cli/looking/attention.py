@@ -11,7 +11,7 @@ from anomalyst.cli.screen import needs, progress
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
-    from anomalyst.explaining.page import Section
+    from anomalyst.report.sections import Section
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 READ = (
@@ -46,8 +46,9 @@ def attention(
 
 
 def _of_picture(source: str, file: Path) -> "tuple[list[Section], list[str]]":
-    from anomalyst.explaining.page import Section, patch_view
+    from anomalyst.explaining.page import patch_view
     from anomalyst.explaining.patches import patch_attention
+    from anomalyst.report.sections import Section
 
     picture = picture_at(file)
     sections = []
@@ -94,8 +95,9 @@ def _of_text(source: str, text: str) -> "tuple[list[Section], list[str]]":
 
     from anomalyst.explaining.attention import token_attention
     from anomalyst.explaining.opening import open_text_model
-    from anomalyst.explaining.page import Section, token_view
+    from anomalyst.explaining.page import token_view
     from anomalyst.explaining.record import recorded
+    from anomalyst.report.sections import Section
 
     if not text.strip():
         raise AnomalystError("the text is empty; give a sentence, or a picture's file.")
@@ -133,8 +135,9 @@ def bert(
     """
     needs("evaluate", "matplotlib")
     from anomalyst.explaining.drawn_matrix import draw_matrix
-    from anomalyst.explaining.page import Section, token_view, write_looked
+    from anomalyst.explaining.page import token_view, write_looked
     from anomalyst.explaining.small_bert import SmallBertConfig, train_small_bert
+    from anomalyst.report.sections import Section
 
     path = page_path(out, "bert")
     config = SmallBertConfig(epochs=epochs, seed=seed)

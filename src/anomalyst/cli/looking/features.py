@@ -35,7 +35,8 @@ def layers(model: Model, picture: Picture, out: Out = None) -> None:
     from torch import nn
 
     from anomalyst.explaining.galleries import feature_maps, filters, tiles
-    from anomalyst.explaining.page import Section, write_looked
+    from anomalyst.explaining.page import write_looked
+    from anomalyst.report.sections import Section
 
     path, seen, network = page_path(out, "layers"), picture_at(picture), opened(model)
     found = feature_maps(network.network, network.pixels(seen), network.layers())
@@ -64,9 +65,10 @@ def kernels(picture: Picture, out: Out = None) -> None:
     import numpy as np
 
     from anomalyst.explaining.kernels import KERNELS, filtered, shown
-    from anomalyst.explaining.page import Section, write_looked
+    from anomalyst.explaining.page import write_looked
     from anomalyst.io.geometry import resize
     from anomalyst.report.overlay import shown_size
+    from anomalyst.report.sections import Section
 
     path, seen = page_path(out, "kernels"), picture_at(picture)
     seen = np.ascontiguousarray(resize(seen, shown_size(seen.shape[:2], 640)))
@@ -105,9 +107,10 @@ def units(
     Example: anomalyst look units embedded good/ --most 12
     Example: anomalyst look units runs/resnet parts/test --layer network.layer3
     """
-    from anomalyst.explaining.page import Section, write_looked
+    from anomalyst.explaining.page import write_looked
     from anomalyst.explaining.unit_page import unit_sections
     from anomalyst.io.pictures import open_picture
+    from anomalyst.report.sections import Section
 
     path, network = page_path(out, "units"), opened(model)
     seen = []
@@ -151,9 +154,10 @@ def grad_cam(
     """
     from anomalyst.explaining.grad_cam import grad_cam as computed
     from anomalyst.explaining.grad_cam import last_convolution
-    from anomalyst.explaining.page import Section, write_looked
+    from anomalyst.explaining.page import write_looked
     from anomalyst.io.geometry import resize
     from anomalyst.report.overlay import tint
+    from anomalyst.report.sections import Section
 
     path, seen, network = page_path(out, "grad-cam"), picture_at(picture), opened(model)
     if network.logits is None:

@@ -34,8 +34,9 @@ def learning(
     from anomalyst.explaining.checkpoints import features_by_checkpoint
     from anomalyst.explaining.drawn_curves import draw_speeds
     from anomalyst.explaining.learning_speed import learning_speeds
-    from anomalyst.explaining.page import Section, write_looked
+    from anomalyst.explaining.page import write_looked
     from anomalyst.io.pictures import open_picture
+    from anomalyst.report.sections import Section
 
     path, model = page_path(out, "learning"), opened(run)
     seen = [open_picture(file) for file in pictures_in(pictures)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyst.io.files import write_text
+from anomalyst.report.sections import Section
 from anomalyst.training.alignment.judging import (
     Judged,
     held_out_prompts,
@@ -19,7 +20,7 @@ from anomalyst.training.alignment.stages import Plan, Stage
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.experiments.plots import draw_alignment, draw_calibration
 from anomalyst.training.experiments.runs import read_run
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 
 SHOWN = 8  # questions whose answers stand on the page
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import draw_alignment, draw_calibration
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.studies.alignment import AlignmentStudy, TasteResult
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 
 CURVED = ("ppo", "grpo")
 

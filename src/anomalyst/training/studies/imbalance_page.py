@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import as_png
 from anomalyst.training.experiments.tables import interval
 from anomalyst.training.studies.imbalance import ARMS, PLAIN, TESTED, ArmRun, ImbalanceConfig
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 from anomalyst.training.tasks.category_balance import (
     Sampling,
     drawing_shares,

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import draw_runs
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 from anomalyst.training.studies.variant_table import Reported, VariantTable
 from anomalyst.training.studies.variants import (
     AEBAD_LIKE,

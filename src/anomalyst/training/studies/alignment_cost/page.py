@@ -4,6 +4,7 @@ claimed."""
 from collections.abc import Sequence
 from pathlib import Path
 
+from anomalyst.report.sections import Section
 from anomalyst.training.studies.alignment_cost.measuring import StageCost, generation_efficiency
 from anomalyst.training.studies.alignment_cost.projection import (
     CLAIMS,
@@ -19,7 +20,7 @@ from anomalyst.training.studies.alignment_cost.projection import (
     implied_utilisation,
     memory_gb,
 )
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 
 
 def write_cost_page(out: Path, costs: Sequence[StageCost], config: ProjectionConfig) -> str:

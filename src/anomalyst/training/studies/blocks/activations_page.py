@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from anomalyst.layers.activations import ACTIVATIONS
+from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import as_png, draw_curves
 from anomalyst.training.studies.blocks.activations import (
     DYING,
@@ -17,7 +18,7 @@ from anomalyst.training.studies.blocks.activations import (
     shares,
 )
 from anomalyst.training.studies.blocks.runs import curves_of, mean_and_spread
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 
 OUTPUTS = (
     ("one number (regression)", "1", "linear", "squared error"),

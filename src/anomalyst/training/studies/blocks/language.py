@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from anomalyst.config import to_mapping
+from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import draw_curves
 from anomalyst.training.studies.blocks.runs import (
     RowRun,
@@ -18,7 +19,7 @@ from anomalyst.training.studies.blocks.runs import (
     run_rows,
     write_figures,
 )
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 from anomalyst.training.studies.resuming import begin_study, refuse_other_study
 from anomalyst.training.tasks import load_as
 from anomalyst.training.tasks.language import LanguageRecipe

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import draw_curves
 from anomalyst.training.optimization import SOURCE_RATES
 from anomalyst.training.studies.blocks.optimizers import (
@@ -26,7 +27,7 @@ from anomalyst.training.studies.blocks.optimizers import (
     recipes_of,
 )
 from anomalyst.training.studies.blocks.runs import RowRun, mean_and_spread
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 
 
 def write_optimizers_page(

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from anomalyst.report.sections import Section
 from anomalyst.training.studies.networks import plots, tables
 from anomalyst.training.studies.networks.results import Results
 from anomalyst.training.studies.networks.tables import Table
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 
 GROUPS = {
     "scratch": "From labels alone",

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.report.sections import Section
+from anomalyst.training.studies.page import write_page
 from anomalyst.training.studies.senses.detection import SENSES as DETECTING
 from anomalyst.training.studies.senses.study import ONE_WAY, SETS, SensesStudy
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.report.sections import Section
+from anomalyst.training.studies.page import write_page
 from anomalyst.training.studies.sft.study import BASE, LONGEST, TUNINGS, Said, SFTStudy
 from anomalyst.training.studies.sft.texts import SETS
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from anomalyst.detection.classifiers.kinds import KINDS
+from anomalyst.report.sections import Section
 from anomalyst.training.data.texts.drawn import TEXTS_SEED, answer_text, draw_facts
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 from anomalyst.vlm.facts import Facts
 from anomalyst.vlm.grounding import (
     COUNT,

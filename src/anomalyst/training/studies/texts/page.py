@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anomalyst.io.files import write_text
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.report.sections import Section
+from anomalyst.training.studies.page import write_page
 from anomalyst.training.studies.texts.comparison import FEW, TextRow, TextsStudy
 
 TASKS: dict[str, Callable[[TextRow], str]] = {  # what is asked -> a model's cell
