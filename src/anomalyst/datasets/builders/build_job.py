@@ -35,6 +35,7 @@ from anomalyst.types import Sample
 from anomalyst.version import __version__
 
 Row = Mapping[str, str]  # a column of index.csv -> its cell; `file` and `mask` as `Job.files`
+Key = tuple[str, str]  # category, file
 FEW = 64  # so many pictures are made before other processes have started
 
 
@@ -91,6 +92,16 @@ class Filled:
     made_now: int  # pictures made by this call; the others were there
 
 
+@dataclass(frozen=True, slots=True)
+class MadeRows:
+    """The rows of a making, and the file that holds them until they are written elsewhere."""
+
+    rows: Mapping[Key, Row]
+    faults: Sequence[Fault]
+    made_now: int
+    journal: Path
+
+
 def fill(
     out: Path,
     jobs: Sequence[Job],
@@ -107,29 +118,47 @@ def fill(
     made until then is kept, and the same call goes on.
     """
     begin(out, jobs, settings)
-    done = _finished(out, jobs)
+    made = make_rows(out, jobs, _indexed(out, jobs), workers=workers, on_picture=on_picture)
+    rows: dict[str, list[Row]] = {}
+    for job in jobs:
+        if (job.category, job.file) in made.rows:
+            rows.setdefault(job.category, []).append(made.rows[job.category, job.file])
+    for category, of_category in rows.items():
+        write_csv(out / category / "index.csv", of_category)
+    made.journal.unlink()
+    return Filled(rows=rows, faults=made.faults, made_now=made.made_now)
+
+
+def make_rows(
+    out: Path,
+    jobs: Sequence[Job],
+    before: Mapping[Key, Row],
+    *,
+    workers: int | None = None,
+    on_picture: Callable[[], None] = lambda: None,
+) -> MadeRows:
+    """The rows of all jobs: of those in `before` or in the journal as they are, else made now.
+
+    A row counts where its files are there. The journal stays, for the caller to delete once the
+    rows are written where they belong.
+    """
+    journal = out / ".rows.jsonl"
+    done = _there(out, {**before, **_journalled(journal)})
     todo = [job for job in jobs if (job.category, job.file) not in done]
     for _ in range(len(jobs) - len(todo)):
         on_picture()
     faults = []
-    with (out / ".rows.jsonl").open("a", encoding="utf-8") as journal:
-        for job, row in make(out, todo, workers):
+    with journal.open("a", encoding="utf-8") as lines:
+        for job, row in _made(out, todo, workers):
             if isinstance(row, Fault):
                 faults.append(row)
             else:
                 done[job.category, job.file] = row
-                journal.write(json.dumps([job.category, row]) + "\n")
-                journal.flush()
+                lines.write(json.dumps([job.category, row]) + "\n")
+                lines.flush()
             on_picture()
-    rows: dict[str, list[Row]] = {}
-    for job in jobs:
-        if (job.category, job.file) in done:
-            rows.setdefault(job.category, []).append(done[job.category, job.file])
-    for category, of_category in rows.items():
-        write_csv(out / category / "index.csv", of_category)
-    (out / ".rows.jsonl").unlink()
     faults.sort(key=lambda fault: (fault.path, fault.reason))
-    return Filled(rows=rows, faults=faults, made_now=len(todo) - len(faults))
+    return MadeRows(done, faults, len(todo) - len(faults), journal)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
@@ -184,22 +213,31 @@ def begin(out: Path, jobs: Sequence[Job], settings: Mapping[str, object]) -> Non
     write_text(file, json.dumps(note, indent=2) + "\n")
 
 
-def _finished(out: Path, jobs: Sequence[Job]) -> dict[tuple[str, str], Row]:
-    """The rows of pictures that are there with their masks."""
-    known: dict[tuple[str, str], Row] = {}
+def _indexed(out: Path, jobs: Sequence[Job]) -> dict[Key, Row]:
+    """The rows of a set that was finished before."""
+    known: dict[Key, Row] = {}
     for category in dict.fromkeys(job.category for job in jobs):
         index = out / category / "index.csv"
         if index.is_file():
             with index.open(encoding="utf-8", newline="") as text:
                 for row in csv.DictReader(text):
                     known[category, row["file"]] = {k: v for k, v in row.items() if v}
-    journal = out / ".rows.jsonl"
+    return known
+
+
+def _journalled(journal: Path) -> dict[Key, Row]:
+    known: dict[Key, Row] = {}
     for line in journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []:
         try:
             category, row = json.loads(line)
         except ValueError:  # the line that an interruption cut
             continue
         known[category, row["file"]] = row
+    return known
+
+
+def _there(out: Path, known: Mapping[Key, Row]) -> dict[Key, Row]:
+    """The rows of pictures that are there with their masks."""
     return {
         (category, file): row
         for (category, file), row in known.items()
@@ -207,7 +245,7 @@ def _finished(out: Path, jobs: Sequence[Job]) -> dict[tuple[str, str], Row]:
     }
 
 
-def make(out: Path, jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, Row | Fault]]:
+def _made(out: Path, jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[Job, Row | Fault]]:
     """Copies here, as the disk is the slower part of them; the others in processes."""
     heavy = [job for job in jobs if not isinstance(job, Copy)]
     count = min(workers or os.cpu_count() or 1, len(heavy))

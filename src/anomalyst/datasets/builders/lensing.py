@@ -8,15 +8,14 @@ OUT/.rows.jsonl              a line per finished picture, until record.jsonl is 
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from anomalyst.datasets.builders.build_job import Row, begin, make
-from anomalyst.datasets.findings import Fault
+from anomalyst.datasets.builders.build_job import Key, Row, begin, make_rows
+from anomalyst.datasets.builders.dealing import dealt
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.io.pictures import encoded
@@ -76,20 +75,19 @@ class LensingJob:
         """Draw it, write it, tell the truth about it."""
         drawn = draw_picture(self.kind, self.key, self.config)
         write_bytes(folder / self.file, encoded(drawn.pixels))
-        return {"file": f"{self.category}/{self.file}", "truth": json.dumps(drawn.truth)}
+        told = {"file": f"{self.category}/{self.file}", "seed": self.key[0], **drawn.truth}
+        return {"file": self.file, "truth": json.dumps(told)}
 
 
 def plan_lensing(wanted: LensingSet, config: LensingConfig) -> list[LensingJob]:
-    """A job per picture. Classes are dealt by chance: no order of numbers tells them."""
+    """A job per picture."""
     rng = np.random.default_rng((wanted.seed, wanted.count, wanted.classes))
-    parts = np.array(["test"] * wanted.num_test + ["train"] * (wanted.count - wanted.num_test))
-    kinds = np.concatenate([np.arange((parts == part).sum()) for part in ("test", "train")])
-    order = rng.permutation(wanted.count)
+    parts = {"test": wanted.num_test, "train": wanted.count - wanted.num_test}
     jobs = []
-    for number, at in enumerate(order):
-        kind = wanted.kinds[kinds[at] % wanted.classes]
+    for number, (part, which) in enumerate(dealt(rng, parts, wanted.classes)):
+        kind = wanted.kinds[which]
         name = f"{number:06d}.png"
-        jobs.append(LensingJob(f"{parts[at]}/{kind}", name, kind, (wanted.seed, number), config))
+        jobs.append(LensingJob(f"{part}/{kind}", name, kind, (wanted.seed, number), config))
     return jobs
 
 
@@ -108,39 +106,21 @@ def write_lensing(
     """
     jobs = plan_lensing(wanted, config)
     begin(out, jobs, {"set": asdict(wanted), "config": asdict(config)})
-    done = _finished(out)
-    todo = [job for job in jobs if f"{job.category}/{job.file}" not in done]
-    for _ in range(len(jobs) - len(todo)):
-        on_picture()
-    journal = out / ".rows.jsonl"
-    with journal.open("a", encoding="utf-8") as lines:
-        for job, row in make(out, todo, workers):
-            if isinstance(row, Fault):
-                raise AnomalystError(f"{job.category}/{job.file}: {row.reason}")
-            truth = {"file": row["file"], "seed": wanted.seed, **json.loads(row["truth"])}
-            done[row["file"]] = truth
-            lines.write(json.dumps(truth) + "\n")
-            lines.flush()
-            on_picture()
-    ordered = [done[f"{job.category}/{job.file}"] for job in jobs]
-    write_text(out / "record.jsonl", "".join(json.dumps(truth) + "\n" for truth in ordered))
+    made = make_rows(out, jobs, _recorded(out), workers=workers, on_picture=on_picture)
+    for fault in made.faults:
+        raise AnomalystError(fault.reason)
+    lines = [made.rows[job.category, job.file]["truth"] + "\n" for job in jobs]
+    write_text(out / "record.jsonl", "".join(lines))
     write_bytes(out / "preview.png", encoded(preview(wanted.kinds, wanted.seed, config)))
-    journal.unlink()
-    return len(todo)
+    made.journal.unlink()
+    return made.made_now
 
 
-def _finished(out: Path) -> dict[str, dict[str, Any]]:
-    """What is told of pictures that are there."""
-    done = {}
-    for truth in (*_lines(out / "record.jsonl"), *_lines(out / ".rows.jsonl")):
-        if (out / truth["file"]).is_file():
-            done[truth["file"]] = truth
-    return done
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
+def _recorded(out: Path) -> dict[Key, Row]:
+    """The rows of a set that was finished before."""
+    path = out / "record.jsonl"
+    rows: dict[Key, Row] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            yield json.loads(line)
-        except ValueError:  # the line that an interruption cut
-            continue
+        category, file = json.loads(line)["file"].rsplit("/", 1)
+        rows[category, file] = {"file": file, "truth": line}
+    return rows

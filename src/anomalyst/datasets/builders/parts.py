@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalyst.datasets.builders.build_job import Filled, Row, fill
+from anomalyst.datasets.builders.dealing import dealt
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import write_bytes
 from anomalyst.io.geometry import resize
@@ -119,14 +120,12 @@ def product(config: PartsConfig, number: int) -> ProductSpec:
 
 
 def plan_parts(config: PartsConfig) -> list[PartJob]:
-    """A job per picture; classes are dealt by chance, so no order of numbers tells them."""
+    """A job per picture."""
     rng = np.random.default_rng((config.seed, 2))
     train, test = config.parts()
-    dealt = [("train", i) for i in range(train)] + [("test", i) for i in range(test)]
     jobs = []
-    for number, at in enumerate(rng.permutation(len(dealt))):
-        part, place = dealt[at]
-        which = place % len(config.classes)
+    places = dealt(rng, {"train": train, "test": test}, len(config.classes))
+    for number, (part, which) in enumerate(places):
         kind = "" if which == 0 else str(rng.choice(config.kinds))
         if kind and config.by_kind:
             kind = config.kinds[which - 1]
