@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from anomalyst.cli.main import app
 from anomalyst.datasets.builders.parts import PartsConfig, write_parts
 from anomalyst.errors import AnomalystError
+from anomalyst.training.data.order import rows_of
 from anomalyst.training.networks.built import (
     NETWORKS,
     build_network,
@@ -31,7 +32,6 @@ from anomalyst.training.tasks import load_recipe
 from anomalyst.training.tasks.supervised.distillation import feature_loss, hard_loss, soft_loss
 from anomalyst.training.tasks.supervised.figures import read_figures
 from anomalyst.training.tasks.supervised.moves import MovesConfig, draw_moves, moved
-from anomalyst.training.tasks.supervised.pictures import rows_of
 from anomalyst.training.tasks.supervised.task import SupervisedTask
 
 ROOT = Path(__file__).parents[1]

@@ -16,6 +16,7 @@ from anomalyst.io.files import write_text
 from anomalyst.layers.stack import LayerConfig, make_stack
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.digits import draw_digits
+from anomalyst.training.data.order import order_of
 from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.optimization import SOURCE_RATES
 from anomalyst.training.recipe import Recipe
@@ -70,8 +71,7 @@ class LayersTask(Task):
         steps_a_pass = self.set_size // recipe.batch
         for step in range(first_step, recipe.steps):
             done, place = divmod(step, steps_a_pass)
-            numbers = torch.Generator().manual_seed(recipe.seed * (1 << 20) + done)
-            order = torch.randperm(self.set_size, generator=numbers)
+            order = order_of(done, self.set_size, recipe.seed)
             rows = order[place * recipe.batch : (place + 1) * recipe.batch]
             for part in share.parts:
                 own = rows[part :: share.of]

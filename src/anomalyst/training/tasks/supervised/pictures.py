@@ -56,18 +56,6 @@ def read_pictures(recipe: SupervisedRecipe) -> Pictures:
     return pictures
 
 
-def rows_of(step: int, batch: int, count: int, seed: int) -> Tensor:
-    """Which pictures a step sees, (batch,): every epoch has an order of its own."""
-    places = torch.arange(step * batch, (step + 1) * batch)
-    epochs = places // count
-    rows = torch.empty_like(places)
-    for epoch in epochs.unique().tolist():
-        numbers = torch.Generator().manual_seed(seed * (1 << 20) + epoch)
-        here = epochs == epoch
-        rows[here] = torch.randperm(count, generator=numbers)[places[here] % count]
-    return rows
-
-
 def _opened(recipe: SupervisedRecipe, found: LabelledSet) -> Pictures:
     channels = recipe.channels or 3
     train = open_labelled(found.train, found.classes, recipe.size, channels)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.metrics import auroc
+from anomalyst.training.data.order import rows_of
 from anomalyst.training.networks.built import build_network, parameters_of
 from anomalyst.training.networks.classifier import BATCH, Classifier, card_of
 from anomalyst.training.networks.inputs import Inputs
@@ -22,7 +23,7 @@ from anomalyst.training.tasks.supervised.distillation import (
 )
 from anomalyst.training.tasks.supervised.figures import write_figures
 from anomalyst.training.tasks.supervised.moves import draw_moves, moved
-from anomalyst.training.tasks.supervised.pictures import Part, read_pictures, rows_of
+from anomalyst.training.tasks.supervised.pictures import Part, read_pictures
 from anomalyst.training.tasks.supervised.recipe import SupervisedRecipe, refuse_unfit
 
 
