@@ -22,7 +22,8 @@ def write_figures(out: Path, test: Part, shares: Tensor, classes: Sequence[str])
             {
                 "picture": name,
                 "label": classes[int(label)],
-                "probabilities": dict(zip(classes, (round(x, 6) for x in row), strict=True)),
+                # Unrounded: a rounded one makes ties of what was apart.
+                "probabilities": dict(zip(classes, row, strict=True)),
             }
         )
         for name, label, row in zip(test.names, test.labels, shares.tolist(), strict=True)
