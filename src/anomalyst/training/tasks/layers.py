@@ -1,10 +1,9 @@
 """The layers task: a network of layers by name, on digits that are drawn once."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.files import write_text
 from anomalyst.layers.stack import LayerConfig, make_stack
 from anomalyst.training.checkpoint import write_weights
 from anomalyst.training.data.digits import draw_digits
@@ -21,6 +19,7 @@ from anomalyst.training.data.procedural_calibration import HELD_OUT
 from anomalyst.training.optimization import SOURCE_RATES
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share, Task
+from anomalyst.training.tasks.supervised.figures import keep_figures
 
 CLASSES = 10
 
@@ -106,14 +105,10 @@ class LayersTask(Task):
         return path
 
     def finish(self, weights: Path) -> None:
-        """figures.json: how many of the pictures that were never seen are named right."""
+        """figures.json of the pictures that were never seen."""
         held = {k.removeprefix("layers."): v.float() for k, v in load_file(weights).items()}
         network = make_stack(self.recipe.network, tuple(self.seen.shape[1:]), CLASSES)
         network.load_state_dict(held)
         with torch.no_grad():
-            named = network.eval()(self.unseen[0]).argmax(1)
-        figures: dict[str, Any] = {
-            "test_accuracy": round(float((named == self.unseen[1]).float().mean()), 4),
-            "parameters": sum(p.numel() for p in network.parameters()),
-        }
-        write_text(self.out / "figures.json", json.dumps(figures, indent=2) + "\n")
+            shares = network.eval()(self.unseen[0]).softmax(1)
+        keep_figures(self.out, self.unseen[1], shares, [str(digit) for digit in range(CLASSES)])

@@ -11,6 +11,7 @@ from anomalyst.config import to_mapping
 from anomalyst.io.files import make_folder, write_text
 from anomalyst.training.recipe import Recipe
 from anomalyst.training.studies.resuming import run_once
+from anomalyst.training.tasks.supervised.figures import read_figures
 
 Told = Callable[[str, int, int], None]  # what runs now, how many steps of all are done, of how many
 
@@ -91,11 +92,11 @@ def _trained(
 ) -> RowRun:
     run = run_once(recipe, folder, on_log)
     losses = tuple((int(line["step"]), line["loss"]) for line in run.lines if "loss" in line)
-    figures = folder / "figures.json"
-    judged = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {}
+    judged = read_figures(folder)
     return RowRun(
         row=row, seed=recipe.seed, loss=losses[-1][1] if losses else float("nan"),
-        validation_loss=run.last("validation_loss"), test_accuracy=judged.get("test_accuracy"),
+        validation_loss=run.last("validation_loss"),
+        test_accuracy=judged.accuracy if judged else None,
         seconds_per_step=statistics.median(
             [line["seconds_per_step"] for line in run.lines] or [float("nan")]
         ),

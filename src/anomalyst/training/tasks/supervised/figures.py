@@ -15,8 +15,7 @@ from anomalyst.training.tasks.supervised.pictures import Part
 
 def write_figures(out: Path, test: Part, shares: Tensor, classes: Sequence[str]) -> None:
     """figures.json (`ClassifierFigures`), predictions.jsonl and roc.png of probabilities (N, K)."""
-    figures = classifier_figures(test.labels.numpy(), shares.double().numpy(), classes)
-    write_text(out / "figures.json", json.dumps(figures.to_dict(), indent=1) + "\n")
+    figures = keep_figures(out, test.labels, shares, classes)
     lines = [
         json.dumps(
             {
@@ -30,6 +29,15 @@ def write_figures(out: Path, test: Part, shares: Tensor, classes: Sequence[str])
     ]
     write_text(out / "predictions.jsonl", "\n".join(lines) + "\n")
     write_bytes(out / "roc.png", draw_roc(figures))
+
+
+def keep_figures(
+    out: Path, labels: Tensor, shares: Tensor, classes: Sequence[str]
+) -> ClassifierFigures:
+    """figures.json of labels (N,) and probabilities (N, K)."""
+    figures = classifier_figures(labels.numpy(), shares.double().numpy(), classes)
+    write_text(out / "figures.json", json.dumps(figures.to_dict(), indent=1) + "\n")
+    return figures
 
 
 def read_figures(out: Path) -> ClassifierFigures | None:
