@@ -35,6 +35,10 @@ class Bar:
         """What is being done now."""
         self.progress.update(self.task, description=description)
 
+    def tell(self, description: str, done: int, total: int) -> None:
+        """What is being done now, how many of all are done, of how many."""
+        self.progress.update(self.task, description=description, completed=done, total=total)
+
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Bar]:

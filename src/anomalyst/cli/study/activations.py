@@ -32,11 +32,6 @@ def activations(
 
     study = ActivationStudy(seeds=seeds, steps=steps, depth=depth)
     with progress("Following gradients") as bar:
-
-        def told(name: str, done: int, total: int) -> None:
-            bar.describe(name)
-            bar.show(done, total)
-
-        figures = study_activations(study, out, told)
+        figures = study_activations(study, out, bar.tell)
     typer.echo(write_activations_page(study, figures, out))
     typer.echo(f"Written to {out}: activations.html, activations.md, activations.json")

@@ -40,11 +40,6 @@ def language(
 
     study = LanguageStudy(recipe=recipe, overrides=tuple(override or ()), full=full, seeds=seeds)
     with progress("Looking at drawn parts") as bar:
-
-        def told(name: str, done: int, total: int) -> None:
-            bar.describe(name)
-            bar.show(done, total)
-
-        runs = study_language(study, out, told)
+        runs = study_language(study, out, bar.tell)
     typer.echo(write_language_page(study, runs, out))
     typer.echo(f"Written to {out}: language.html, language.md, language.json")

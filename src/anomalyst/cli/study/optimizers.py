@@ -44,11 +44,6 @@ def optimizers(
         path_steps=path_steps,
     )
     with progress("Walking") as bar:
-
-        def told(name: str, done: int, total: int) -> None:
-            bar.describe(name)
-            bar.show(done, total)
-
-        walks, runs = study_optimizers(study, out, told)
+        walks, runs = study_optimizers(study, out, bar.tell)
     typer.echo(write_optimizers_page(study, walks, runs, out))
     typer.echo(f"Written to {out}: optimizers.html, optimizers.md, optimizers.json")

@@ -1,5 +1,6 @@
 """What all supervised networks offer."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -26,7 +27,7 @@ class Answers(NamedTuple):
         return self.logits if self.distilled is None else self.distilled
 
 
-class SupervisedNetwork(nn.Module):
+class SupervisedNetwork(nn.Module, ABC):
     """Pixels, normalised, float (B, C, S, S) -> logits (B, K)."""
 
     channels_last = False  # whether it is quicker with its pixels laid so in memory
@@ -35,17 +36,17 @@ class SupervisedNetwork(nn.Module):
         super().__init__()
         self.shape = shape  # with every 0 resolved
 
+    @abstractmethod
     def answers(self, pixels: Tensor) -> Answers:
         """Logits, those of a second head if there is one, and features."""
-        raise NotImplementedError
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, S, S) -> logits (B, K): the mean of both heads where there are two."""
         return self.answers(pixels).both
 
+    @abstractmethod
     def blocks(self) -> dict[str, nn.Module]:
         """Parts that repeat, by name, in the order they are called."""
-        raise NotImplementedError
 
 
 def laid(pixels: Tensor, network: SupervisedNetwork) -> Tensor:
