@@ -18,6 +18,7 @@ PATCH_NAMES = {
 }  # fmt: skip
 ALWAYS = ("optimizer", "learning_rate", "schedule", "batch", "micro_batch", "steps", "precision")
 HIDDEN = ("task", "log_every", "checkpoint_every", "keep_checkpoints", "workers", "watch.every")
+SPREAD = "± is half of the 95 % interval over seeds (Student's t)"  # what all studies mean by it
 METRICS = ("auroc", "ap", "aupro_30")
 
 
@@ -38,6 +39,13 @@ def interval(values: Sequence[float]) -> Interval:
     if count < 2:
         return Interval(mean, 0.0)
     return Interval(mean, float(stats.t.ppf(0.975, count - 1) * stats.sem(values)))
+
+
+def spread(values: Sequence[float], digits: int = 3, sign: str = "") -> str:
+    """`0.123 ± 0.004`: the mean, and of more than one value half of its interval (SPREAD)."""
+    found = interval(values)
+    mean = f"{found.mean:{sign}.{digits}f}"
+    return f"{mean} ± {found.half_width:.{digits}f}" if len(values) > 1 else mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +179,8 @@ def method_table(found: Sequence[MethodRow]) -> str:
         cells = [_percents([row for row in mine if row.category == name]) for name in categories]
         seeds = sorted({row.seed for row in mine})
         means = [np.mean([row.auroc for row in mine if row.seed == seed]) * 100 for seed in seeds]
-        spread = f" ± {np.std(means, ddof=1):.1f}" if len(means) > 1 else ""
-        lines.append([method, *cells, _percents(mine), f"{np.mean(means):.1f}{spread}"])
-    heads = ["trained on", *categories, "mean", "pixel AUROC ± s.d. over seeds"]
+        lines.append([method, *cells, _percents(mine), spread(means, 1)])
+    heads = ["trained on", *categories, "mean", "pixel AUROC ± 95 % over seeds"]
     return markdown_table(heads, lines, words=1)
 
 

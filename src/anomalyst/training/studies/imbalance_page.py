@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import as_png
-from anomalyst.training.experiments.tables import interval
+from anomalyst.training.experiments.tables import SPREAD, spread
 from anomalyst.training.studies.imbalance import ARMS, PLAIN, TESTED, ArmRun, ImbalanceConfig
 from anomalyst.training.studies.page import write_page
 from anomalyst.training.tasks.category_balance import (
@@ -51,8 +51,8 @@ def _intro(config: ImbalanceConfig) -> list[str]:
     said = [
         "How a category is drawn, and two losses: cross-entropy of the words times the category's "
         "weight w = N / (C n), and a focal loss of the map with gamma / w.",
-        f"Means over {config.seeds} seeds and half of their 95 % intervals (Student's t). All arms "
-        "of a seed see the same pictures and start from the same weights.",
+        f"Means over {config.seeds} seeds; {SPREAD}. All arms of a seed see the same "
+        "pictures and start from the same weights.",
     ]
     if config.tiny:
         said.append(
@@ -87,7 +87,9 @@ def _table(
     title: str, measure: Measure, counts: Mapping[str, int], runs: Sequence[ArmRun]
 ) -> Section:
     groups = [[name] for name in counts] + [list(counts)]
-    rows = [[arm, *(_text(_values(arm, names, measure, runs)) for names in groups)] for arm in ARMS]
+    rows = [
+        [arm, *(spread(_values(arm, names, measure, runs), 1) for names in groups)] for arm in ARMS
+    ]
     return Section(title=title, heads=["arm", *counts, "mean"], rows=rows)
 
 
@@ -101,7 +103,7 @@ def _differences(
         for names in groups:
             both = (_values(which, names, measure, runs) for which in (arm, PLAIN))
             apart = [mine - plain for mine, plain in zip(*both, strict=True)]
-            cells.append(_text(apart, sign="+"))
+            cells.append(spread(apart, 1, "+"))
         rows.append([arm, *cells])
     return Section(
         title=f"{title}: difference from {PLAIN}",
@@ -109,12 +111,6 @@ def _differences(
         heads=["arm", *counts, "mean"],
         rows=rows,
     )
-
-
-def _text(values: Sequence[float], sign: str = "") -> str:
-    found = interval(values)
-    mean = f"{found.mean:{sign}.1f}"
-    return f"{mean} ± {found.half_width:.1f}" if len(values) > 1 else mean
 
 
 def _plot(counts: Mapping[str, int], runs: Sequence[ArmRun]) -> bytes:

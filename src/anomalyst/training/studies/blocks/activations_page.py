@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from anomalyst.layers.activations import ACTIVATIONS
 from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import as_png, draw_curves
+from anomalyst.training.experiments.tables import SPREAD, spread
 from anomalyst.training.studies.blocks.activations import (
     DYING,
     HIDDEN,
@@ -17,7 +18,7 @@ from anomalyst.training.studies.blocks.activations import (
     ActivationStudy,
     shares,
 )
-from anomalyst.training.studies.blocks.runs import curves_of, mean_and_spread
+from anomalyst.training.studies.blocks.runs import curves_of
 from anomalyst.training.studies.page import write_page
 
 OUTPUTS = (
@@ -34,7 +35,7 @@ def write_activations_page(study: ActivationStudy, figures: ActivationFigures, o
     intro = [
         "Eleven activations by name, as networks of layers and the language model take them; what "
         "is said about them was measured here.",
-        f"{study.seeds} seed{'s' * (study.seeds > 1)} of everything; mean ± standard deviation.",
+        f"{study.seeds} seed{'s' * (study.seeds > 1)} of everything; {SPREAD}.",
     ]
     sections = [
         _formulas(), _curves(), _claims(study, figures), _vanishing(study, figures),
@@ -129,9 +130,9 @@ def _dying(study: ActivationStudy, figures: ActivationFigures) -> Section:
         last = [d for d in figures.dead if (d.name, d.rate) == (name, study.dying_rates[-1])]
         rows.append([
             name,
-            *(mean_and_spread([100 * x for x in shares(figures.dead, name, rate)], 1)
+            *(spread([100 * x for x in shares(figures.dead, name, rate)], 1)
               for rate in study.dying_rates),
-            mean_and_spread([100 * d.right for d in last], 1),
+            spread([100 * d.right for d in last], 1),
         ])  # fmt: skip
     told = (
         f"Units of {study.width} whose slope is exactly 0 on each of 1,000 digits, in percent, "
@@ -155,8 +156,8 @@ def _trained(study: ActivationStudy, figures: ActivationFigures) -> Section:
         some = [r for r in figures.runs if r.row == name]
         right = [100 * r.test_accuracy for r in some if r.test_accuracy is not None]
         rows.append([
-            name, mean_and_spread([r.loss for r in some]),
-            mean_and_spread(right, 1) if right else "stopped",
+            name, spread([r.loss for r in some]),
+            spread(right, 1) if right else "stopped",
         ])  # fmt: skip
     told = (
         f"Drawn digits, two hidden layers of {study.width}, Adam at 0.001, {study.steps} steps of "

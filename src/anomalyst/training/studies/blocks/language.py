@@ -10,12 +10,12 @@ import torch
 from anomalyst.config import to_mapping
 from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import draw_curves
+from anomalyst.training.experiments.tables import SPREAD, spread
 from anomalyst.training.studies.blocks.runs import (
     RowRun,
     Told,
     curves_of,
     folder_of,
-    mean_and_spread,
     run_rows,
     write_figures,
 )
@@ -91,15 +91,15 @@ def write_language_page(study: LanguageStudy, runs: Sequence[RowRun], out: Path)
         seconds = [1000 * run.seconds_per_step for run in some]
         rows.append([
             row, " ".join(words).replace("model.", "") or "-",
-            mean_and_spread(losses) if losses else "stopped",
+            spread(losses) if losses else "stopped",
             f"{math.exp(sum(losses) / len(losses)):.2f}" if losses else "",
-            mean_and_spread(seconds, 0), f"{_parameters(out, some[0]):,}",
+            spread(seconds, 0), f"{_parameters(out, some[0]):,}",
         ])  # fmt: skip
     heads = ["blocks", "recipe", "validation loss", "perplexity", "ms a step", "parameters"]
     sections = [
         Section(
             title=f"Ablation, {study.seeds} seed{'s' * (study.seeds > 1)}",
-            sentences=["Mean ± standard deviation over seeds; ms of a step are of this machine."],
+            sentences=[f"{SPREAD}; ms of a step are of this machine."],
             heads=heads,
             rows=rows,
         ),

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from anomalyst.report.sections import Section
 from anomalyst.training.experiments.plots import draw_curves
+from anomalyst.training.experiments.tables import SPREAD, spread
 from anomalyst.training.optimization import SOURCE_RATES
 from anomalyst.training.studies.blocks.optimizers import (
     BATCH,
@@ -26,7 +27,7 @@ from anomalyst.training.studies.blocks.optimizers import (
     passes_of,
     recipes_of,
 )
-from anomalyst.training.studies.blocks.runs import RowRun, mean_and_spread
+from anomalyst.training.studies.blocks.runs import RowRun
 from anomalyst.training.studies.page import write_page
 
 
@@ -108,13 +109,13 @@ def _losses(study: OptimizerStudy, runs: Sequence[RowRun]) -> Section:
         recipe = recipes_of(study, name)[0]
         rows.append([
             name, f"{recipe.peak_learning_rate:g}", str(recipe.steps),
-            mean_and_spread([run.loss for run in some]),
-            mean_and_spread(right, 1) if right else "stopped",
+            spread([run.loss for run in some]),
+            spread(right, 1) if right else "stopped",
         ])  # fmt: skip
     recipe = recipes_of(study, "adam")[0]
     told = (
         f"{study.recipe.name}: {recipe.pictures:,} drawn digits, {study.seeds} "
-        f"seed{'s' * (study.seeds > 1)}, mean ± standard deviation. All see as many pictures: "
+        f"seed{'s' * (study.seeds > 1)}; {SPREAD}. All see as many pictures: "
         f"gradient_descent has a step where the others have {recipe.pictures // recipe.batch}."
     )
     heads = ["optimizer", "rate", "steps", "last loss in training", "right of unseen, %"]

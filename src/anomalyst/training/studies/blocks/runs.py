@@ -67,12 +67,6 @@ def curves_of(
     return {row: [run.curve for run in runs if run.row == row] for row in rows}
 
 
-def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
-    """`0.123 ± 0.004`: the mean, and the standard deviation of more than one."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
 def folder_of(out: Path, row: str, seed: int) -> Path:
     """Where the run of a row and a seed is."""
     kept = "".join(letter if letter.isalnum() else "-" for letter in row.lower())

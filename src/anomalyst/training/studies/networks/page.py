@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anomalyst.report.sections import Section
+from anomalyst.training.experiments.tables import SPREAD
 from anomalyst.training.studies.networks import plots, tables
 from anomalyst.training.studies.networks.results import Results
 from anomalyst.training.studies.networks.tables import Table
@@ -27,8 +28,8 @@ def _intro(results: Results) -> list[str]:
         f"All networks on the same pictures ({results.study['data']}), scaled to about the same "
         f"number of trainable parameters, {results.seeds} seeds each. No test picture was trained "
         "on; which arm is called best is chosen by them, so its figure is a little too good, and "
-        "p-values are not corrected for their number. ± is half of the 95 % interval over seeds "
-        "(Student's t), brackets hold DeLong's 95 % interval over pictures.",
+        f"p-values are not corrected for their number. {SPREAD}, brackets hold DeLong's "
+        "95 % interval over pictures.",
         f"Machine: {results.machine}. Times compare these networks with each other only.",
     ]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalyst.evaluation.classifiers.delong import Area
-from anomalyst.training.experiments.tables import interval
+from anomalyst.training.experiments.tables import spread
 from anomalyst.training.studies.networks.results import Results
 
 # Given to us as figures to beat, without their source; their pictures and protocol are not ours.
@@ -34,11 +34,11 @@ def quality(results: Results, arms: Sequence[str]) -> Table:
         cells = [
             arm,
             f"{runs[0].parameters / 1e6:.3f}",
-            _spread([100 * one.figures.accuracy for one in runs], 1),
-            _spread(results.aurocs(arm), 4),
+            spread([100 * one.figures.accuracy for one in runs], 1),
+            spread(results.aurocs(arm), 4),
             interval_of(first.area, 4),
-            _spread([one.figures.ece for one in runs], 3),
-            _spread([one.figures.brier for one in runs], 3),
+            spread([one.figures.ece for one in runs], 3),
+            spread([one.figures.brier for one in runs], 3),
             f"{np.mean([one.seconds for one in runs]) / 60:.1f}",
         ]
         rows.append(tuple(cells))
@@ -81,7 +81,7 @@ def costs(results: Results) -> Table:
 def published(results: Results) -> Table:
     """The best of ours beside what is known from outside."""
     best = results.best()
-    rows = [(f"{best} (ours)", _spread(results.aurocs(best), 4))]
+    rows = [(f"{best} (ours)", spread(results.aurocs(best), 4))]
     rows += [(name, f"{value:.4f}") for name, value in PUBLISHED]
     return Table(("network", "AUROC"), tuple(rows))
 
@@ -98,12 +98,6 @@ def interval_of(area: Area, digits: int) -> str:
     if np.isnan(area.low):
         return "no interval"
     return f"[{area.low:.{digits}f}, {area.high:.{digits}f}]"
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    found = interval(values)
-    mean = f"{found.mean:.{digits}f}"
-    return f"{mean} ± {found.half_width:.{digits}f}" if len(values) > 1 else mean
 
 
 def _p(value: float) -> str:
