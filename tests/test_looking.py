@@ -183,6 +183,14 @@ def test_kernels_filter_as_scipy_does(name):
         assert np.abs(found[..., channel] - wanted).max() < 1e-3  # of 255, in float32
 
 
+def test_a_field_is_whole_behind_relu_and_max_pooling():
+    torch.manual_seed(3)  # of one random picture, this network's was 16 x 18
+    conv = [nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, 2), (2, 2), (2, 1))]
+    network = nn.Sequential(conv[0], nn.ReLU(), nn.MaxPool2d(2), conv[1], nn.ReLU(),
+                            nn.MaxPool2d(2), conv[2])  # fmt: skip
+    assert receptive_field(network, "6", torch.zeros(1, 3, 64, 64)) == (18, 18)  # 3 + 1 + 4 + 2 + 8
+
+
 def test_the_strongest_patch_is_where_the_pattern_was_planted():
     network = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU(), nn.Conv2d(1, 1, 3, padding=1))
     with torch.no_grad():
