@@ -108,11 +108,11 @@ def test_what_does_not_fit_a_product_is_refused_in_a_sentence(client, parts):
 
     assert refused("products", [0], "depth", "series", name="fan")[0] == 409
     assert refused("products/fan/references", [4], "series") == (
-        422, "p4.csv: product 'fan' was taught with audio; the part has series."
+        422, "p4.csv: product 'fan' was taught with audio; the part has series. Give audio."
     )  # fmt: skip
     lack = refused("products/seal/references", [4], "depth")
     assert lack == (422, "p4_depth.png: product 'seal' was taught with depth and series; the part "
-                         "has depth.")  # fmt: skip
+                         "has depth. Give depth and series.")  # fmt: skip
     unit = refused("products/seal/references", [4], "depth", "series", depth_unit="um")
     assert unit[0] == 422 and "--depth-unit um: the product was taught with mm" in unit[1]
     method = refused("products", [0], "audio", name="x", method="ewma")

@@ -42,6 +42,7 @@ from anomalyst.inspection.seen import Seen, open_for
 from anomalyst.inspection.signals import judge_signal, learn_signals
 from anomalyst.io.areas import Areas
 from anomalyst.product import UNNAMED, Product
+from anomalyst.product_index import refuse_other_senses
 from anomalyst.runtime.engines import BUILT, checked_engine
 from anomalyst.senses.sense import Sense, SignalSense
 from anomalyst.teaching.known_defects.defects import KnownDefects
@@ -175,12 +176,7 @@ class Inspector:
         before = {} if product is None else senses_of(product)
         kinds = list(before or good[0])
         for part in good:
-            if set(part) != set(kinds):
-                raise AnomalystError(
-                    f"product {name!r} was taught with {' and '.join(kinds)}; "
-                    f"{' and '.join(part)} was given. Give files of these, or begin anew with "
-                    "--replace."
-                )
+            refuse_other_senses(f"product {name!r}", kinds, list(part))
         if pose != "auto" and not set(PICTURES) & set(kinds):
             raise AnomalystError(f"--pose {pose}: {' and '.join(kinds)} has no pose; leave it out.")
         senses = reading.senses(kinds, ways_taught(product))
@@ -209,11 +205,7 @@ class Inspector:
         AnomalystError where a sense is missing.
         """
         taught = senses_of(product)
-        if set(files) != set(taught):
-            raise AnomalystError(
-                f"product {product.name!r} was taught with {' and '.join(taught)}; the part has "
-                f"{' and '.join(files) or 'nothing'}."
-            )
+        refuse_other_senses(f"product {product.name!r}", list(taught), list(files))
         if len(taught) == 1:
             [file] = files.values()
             return self.inspect(file, product, false_alarm_rate=false_alarm_rate)

@@ -15,6 +15,7 @@ bolt/
 import difflib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,21 @@ def product_folder(name: str, folder: Path) -> Path:
 def product_senses(folder: Path) -> list[str]:
     """The senses a product was taught with, the leading one first: image, depth, audio, ..."""
     return list(sense_folders(folder))
+
+
+def refuse_other_senses(
+    about: str, taught: Sequence[str], given: Sequence[str], *, in_order: bool = False
+) -> None:
+    """AnomalystError for a part by other senses than its product's; `about` begins the sentence.
+
+    `in_order`: the first of them, too, must be the product's first.
+    """
+    if set(given) != set(taught) or (in_order and given[0] != taught[0]):
+        wanted = " and ".join(taught)
+        raise AnomalystError(
+            f"{about} was taught with {wanted}; the part has {' and '.join(given) or 'nothing'}. "
+            f"Give {wanted}."
+        )
 
 
 def sense_folders(folder: Path) -> dict[str, Path]:

@@ -111,12 +111,9 @@ def parts_of(given: Mapping[str, Sequence[Path]], taught: Sequence[str]) -> list
     Raises AnomalystError where senses are not those the product was taught with.
     """
     from anomalyst.inspection.parts import paired
+    from anomalyst.product_index import refuse_other_senses
 
-    if set(given) != set(taught):
-        raise AnomalystError(
-            f"the product was taught with {' and '.join(taught)}; "
-            f"{' and '.join(given) or 'nothing'} was given."
-        )
+    refuse_other_senses("the product", taught, list(given))
     return paired({sense: given[sense] for sense in taught})
 
 

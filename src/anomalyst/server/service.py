@@ -12,7 +12,13 @@ from typing import IO, TYPE_CHECKING, Any
 from anomalyst.calibration.conformal import checked_rate
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.file_reading import AS_USUAL, FileReading
-from anomalyst.product_index import check_name, product_folder, product_names, product_senses
+from anomalyst.product_index import (
+    check_name,
+    product_folder,
+    product_names,
+    product_senses,
+    refuse_other_senses,
+)
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import MB, ServingConfig
 from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
@@ -362,11 +368,8 @@ class Service:
         """Raise AnomalystError for a part that lacks a sense, or a question about none to see."""
         senses = self.senses(product)
         for one in sent:
-            if list(one.files)[0] != senses[0] or set(one.files) != set(senses):
-                raise AnomalystError(
-                    f"{one.name}: product {product!r} was taught with {' and '.join(senses)}; the "
-                    f"part has {' and '.join(one.files)}."
-                )
+            about = f"{one.name}: product {product!r}"
+            refuse_other_senses(about, senses, list(one.files), in_order=True)
         if question is not None and senses != ["image"]:
             raise AnomalystError(
                 f"questions are about photographs; product {product!r} was taught with {senses[0]}."
@@ -378,12 +381,11 @@ class Service:
         """Raise AnomalystError for good parts of other senses, or a reading that fits none."""
         wanted = self.senses(product) if known else list(sent[0].files)
         for one in sent:
-            if set(one.files) != set(wanted):
+            if known:
+                refuse_other_senses(f"{one.name}: product {product!r}", wanted, list(one.files))
+            elif set(one.files) != set(wanted):
                 raise AnomalystError(
-                    f"{one.name}: product {product!r} was taught with {' and '.join(wanted)}; the "
-                    f"part has {' and '.join(one.files)}."
-                    if known
-                    else f"{one.name}: the part has {' and '.join(one.files)}, {sent[0].name} has "
+                    f"{one.name}: the part has {' and '.join(one.files)}, {sent[0].name} has "
                     f"{' and '.join(wanted)}; all good parts of a product have the same senses."
                 )
         taught = products.senses_taught(product, self.config.products) if known else {}

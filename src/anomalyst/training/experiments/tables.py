@@ -178,7 +178,9 @@ def method_table(found: Sequence[MethodRow]) -> str:
         mine = [row for row in found if row.method == method]
         cells = [_percents([row for row in mine if row.category == name]) for name in categories]
         seeds = sorted({row.seed for row in mine})
-        means = [np.mean([row.auroc for row in mine if row.seed == seed]) * 100 for seed in seeds]
+        means = [
+            100 * float(np.mean([row.auroc for row in mine if row.seed == seed])) for seed in seeds
+        ]
         lines.append([method, *cells, _percents(mine), spread(means, 1)])
     heads = ["trained on", *categories, "mean", "pixel AUROC ± 95 % over seeds"]
     return markdown_table(heads, lines, words=1)
