@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := demo
-.PHONY: setup dev demo serve check test test-all fmt docs clean
+.PHONY: setup dev demo serve check test test-all fmt docs notebooks clean
 
 setup: .venv/.ready
 dev: .venv/.ready-dev
@@ -51,6 +51,10 @@ docs: dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/typer anomalyst.cli.main utils docs --name anomalyst --title Commands --output docs/commands.md
 	$(BIN)/mkdocs build --quiet --strict
+
+# The six notebooks as they are, at their own sizes; what their cells show is kept in the files.
+notebooks: dev
+	$(BIN)/python scripts/execute_notebooks.py
 
 clean:
 	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-TRAINED = {"count": 80, "size": 32, "params": "12k", "epochs": 1}
+TRAINED = {"count": 60, "size": 32, "params": "12k", "epochs": 1}
 TINY = {
     "1-first-inspection": {"size": 160, "good": 20, "bad": 4},
     "2-train-a-vit": TRAINED,
