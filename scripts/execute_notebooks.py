@@ -18,7 +18,7 @@ import papermill
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_PX, COLOURS = 800, 64  # of a picture
+MOST_PX, COLOURS = 800, 256  # of a picture
 MOST_BYTES = 300_000  # of a file, so that pages of code hosts show it
 
 
@@ -63,7 +63,7 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def smaller(picture: str) -> str:
-    """A PNG in base64 as one of at most 800 pixels across and 64 colours."""
+    """A PNG in base64 as one of at most 800 pixels across and 256 colours."""
     with Image.open(io.BytesIO(base64.b64decode(picture))) as found:
         shown = found.convert("RGB")
     shown.thumbnail((MOST_PX, 10 * MOST_PX))
