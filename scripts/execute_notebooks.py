@@ -18,7 +18,7 @@ import papermill
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-MOST_PX, COLOURS = 800, 256  # of a picture
+MOST_PX, QUALITY = 800, 85  # of a picture
 MOST_BYTES = 300_000  # of a file, so that pages of code hosts show it
 
 
@@ -52,7 +52,9 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         outputs: list[nbformat.NotebookNode] = []
         for one in cell.get("outputs", ()):
             if "image/png" in one.get("data", ()):
-                one.data["image/png"] = smaller(one.data["image/png"])
+                one.data["image/jpeg"] = smaller(one.data.pop("image/png"))
+                if "image/png" in one.metadata:  # how wide it is shown
+                    one.metadata["image/jpeg"] = one.metadata.pop("image/png")
             if outputs and one.output_type == "stream" == outputs[-1].output_type:
                 outputs[-1].text += one.text
             else:
@@ -63,12 +65,13 @@ def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def smaller(picture: str) -> str:
-    """A PNG in base64 as one of at most 800 pixels across and 256 colours."""
+    """A PNG in base64 as a JPEG of at most 800 pixels across; a palette would lose faint heat."""
     with Image.open(io.BytesIO(base64.b64decode(picture))) as found:
-        shown = found.convert("RGB")
+        white = Image.new("RGBA", found.size, "white")
+        shown = Image.alpha_composite(white, found.convert("RGBA")).convert("RGB")
     shown.thumbnail((MOST_PX, 10 * MOST_PX))
     held = io.BytesIO()
-    shown.quantize(COLOURS).save(held, "PNG", optimize=True)
+    shown.save(held, "JPEG", quality=QUALITY, optimize=True)
     return base64.b64encode(held.getvalue()).decode()
 
 
