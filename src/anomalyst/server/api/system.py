@@ -10,6 +10,7 @@ from anomalyst.server.api.access import Serving, Training, admin, engineer
 from anomalyst.server.api.problems import problem, problems
 from anomalyst.server.api.schemas import NewKey, NewRun
 from anomalyst.server.auth import list_keys, make_key, revoke_key
+from anomalyst.server.storage import messages
 from anomalyst.version import __version__
 
 runs = APIRouter(tags=["runs"])
@@ -27,6 +28,8 @@ async def health() -> dict[str, Any]:
 async def ready(service: Serving) -> Any:
     """The model has been read and the server is not closing."""
     if service.closing or not service.queue.ready:
+        if why := service.queue.problem:
+            return problem(503, f"the model cannot be used: {why} It is tried again.")
         return problem(503, "the model is still being read, or the server closes.")
     return {"status": "ready"}
 
@@ -35,7 +38,8 @@ async def ready(service: Serving) -> Any:
 def metrics(service: Serving) -> Response:
     """Figures for Prometheus."""
     service.metrics.waiting.set(service.queue.waiting)
-    service.metrics.undelivered.set(service.store.undelivered())
+    service.metrics.undelivered.set(messages.count_waiting(service.store))
+    service.metrics.refused.set(messages.count_refused(service.store))
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
