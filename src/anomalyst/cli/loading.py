@@ -61,7 +61,7 @@ def inspector_and_product(
     if comparison.zero_shot:
         known = inspector.untaught()
     elif known is None:
-        pictures = pictures_in(references)
+        pictures = pictures_in(references, below=False)
         with progress("Looking at good pictures", len(pictures)) as bar:
             known = inspector.teach(UNNAMED, pictures, on_picture=bar.advance)
     known.description = judging.about or known.description

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.errors import PictureError
 from anomalyst.io.geometry import resize
+from anomalyst.io.listing import list_files
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp", "TIFF": ".tif",
@@ -38,22 +39,6 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 def list_pictures(folder: Path) -> list[Path]:
     """Every picture directly in `folder`, sorted by name; raises as `list_files` does."""
     return list_files(folder, PICTURE_SUFFIXES)
-
-
-def list_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Every file of these endings directly in `folder`, by name; hidden ones are left out.
-
-    Raises AnomalystError if the folder is missing, is a file, or may not be read.
-    """
-    try:
-        found = [p for p in folder.iterdir() if p.suffix.lower() in suffixes]
-    except FileNotFoundError:
-        raise AnomalystError(f"{folder}: there is no such folder.") from None
-    except NotADirectoryError:
-        raise AnomalystError(f"{folder}: is a file; a folder of pictures is needed.") from None
-    except PermissionError:
-        raise AnomalystError(f"{folder}: this folder may not be read; check its rights.") from None
-    return sorted(p for p in found if not p.name.startswith(".") and not p.is_dir())
 
 
 def open_picture(path: Path) -> np.ndarray:
@@ -81,7 +66,15 @@ def picture_kind(path: Path, name: str = "") -> str:
 
 
 def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
-    """The mask as bool (H, W): every pixel that is not black is anomalous.
+    """The mask as bool (H, W): every pixel that is not black is anomalous; raises as mask_values.
+
+    Where a mask is grey (its edges were smoothed) that counts all of the edge: the threshold is 0.
+    """
+    return mask_values(path, size_hw) > 0
+
+
+def mask_values(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
+    """A mask's values as they are in its file, (H, W); of a coloured one the brightest channel's.
 
     Raises PictureError if it is broken or its size is not `size_hw`, the size of its picture.
     """
@@ -97,7 +90,7 @@ def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
     if values.ndim == 3:
         colours = values[..., :3] if values.shape[2] in (3, 4) else values[..., :1]
         values = colours.max(axis=2)
-    return values > 0
+    return values
 
 
 @contextmanager

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.pictures import PICTURE_SUFFIXES, list_files
+from anomalyst.io.listing import list_files
+from anomalyst.io.pictures import PICTURE_SUFFIXES
 
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
