@@ -137,7 +137,7 @@ class Hook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                refused = body["picture"] in hook.refused
+                refused = body.get("picture") in hook.refused
                 if not hook.broken and not refused:
                     hook.taken.append((self.headers["Idempotency-Key"], body))
                 self.send_response(500 if hook.broken else 422 if refused else 204)
