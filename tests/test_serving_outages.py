@@ -23,6 +23,7 @@ from anomalyst.server.storage import messages
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import DeliveryRow
 from anomalyst.server.streaming import watch as watches
+from anomalyst.server.streaming.addresses import keep_in_file, kept_in_file
 from anomalyst.server.streaming.outbox import Outbox
 from anomalyst.server.streaming.sinks import RefusedForGood, Webhook
 from anomalyst.server.streaming.sources import Folder
@@ -181,3 +182,13 @@ def test_what_no_address_can_be_is_refused_at_once(hook):
     hook.broken = True
     with pytest.raises(OSError, match="500"):
         sink.send("id", {"picture": "1"})
+
+
+def test_an_address_with_a_password_lies_in_a_file_of_its_owner(tmp_path):
+    secret = "mqtt://line3:pass word@broker:1883/x"
+    told = keep_in_file(secret, tmp_path / "address")
+    assert "line3:" not in told and kept_in_file(told) == secret
+    assert (tmp_path / "address").stat().st_mode & 0o077 == 0
+    assert keep_in_file("mqtt://broker/x", tmp_path / "none") == "mqtt://broker/x"
+    with pytest.raises(AnomalystError, match="cannot be read"):
+        kept_in_file(f"@{tmp_path / 'none'}")

@@ -14,6 +14,7 @@ from anomalyst.server.storage import messages
 from anomalyst.version import __version__
 
 runs = APIRouter(tags=["runs"])
+figures = APIRouter(tags=["system"])
 keys = APIRouter(prefix="/keys", tags=["keys"], dependencies=[admin])
 open_router = APIRouter(tags=["system"])  # for probes: without a key
 
@@ -34,9 +35,9 @@ async def ready(service: Serving) -> Any:
     return {"status": "ready"}
 
 
-@open_router.get("/metrics", response_class=PlainTextResponse)
+@figures.get("/metrics", response_class=PlainTextResponse)
 def metrics(service: Serving) -> Response:
-    """Figures for Prometheus."""
+    """Figures for Prometheus; they name products, so a key is needed where keys are."""
     service.metrics.waiting.set(service.queue.waiting)
     service.metrics.undelivered.set(messages.count_waiting(service.store))
     service.metrics.refused.set(messages.count_refused(service.store))
