@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from typer import Option
 from typer.core import TyperCommand
 
+from anomalyst.cli import options as opt
 from anomalyst.cli.screen import files_in, pictures_in
 from anomalyst.errors import AnomalystError
 
@@ -49,7 +50,7 @@ MANY = tuple(f"--{one.name}" for one in fields(SenseFiles))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SenseReading:
-    """How files of other senses are read."""
+    """How files are read, where they do not say it themselves."""
 
     depth_unit: Annotated[
         str | None, Option(metavar="mm|um|m", help="Of depth files.", show_default="mm")
@@ -73,6 +74,9 @@ class SenseReading:
         ),
     ] = None
 
+    bit_depth: opt.BitDepth = None
+    bayer: opt.Bayer = None
+
     def reading(self) -> "FileReading":
         """The same, as the inspector takes it."""
         from anomalyst.inspection.file_reading import FileReading
@@ -82,6 +86,8 @@ class SenseReading:
             thermal_unit=self.thermal_unit,
             rate_hz=self.rate,
             method=self.method,
+            bit_depth=self.bit_depth,
+            bayer=self.bayer,
         )
 
 

@@ -122,6 +122,7 @@ def teach(
                 pictures,
                 bad=bad,
                 product=before,
+                reading=how.pictures(before),
                 areas=drawn,
                 pose=pose,  # type: ignore[arg-type]
                 adapted=adapt,
@@ -188,6 +189,8 @@ def _tell(product: "Product", how: str, folder: Path, incomplete: bool) -> None:
         typer.echo(f"{product.name}: {product.areas.sentence}")
     if product.side_reason:
         typer.echo(f"{product.name}: {product.side_reason}.")
+    if product.reading.told:
+        typer.echo(f"{product.name}: {product.reading.told}.")
     typer.echo(f"{product.name}: {how}, {_what(product)}. Saved in {folder}.")
     if product.rule:
         from anomalyst.teaching.known_defects.summary import told
