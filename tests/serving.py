@@ -13,12 +13,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from fastapi.testclient import TestClient
 
 from anomalyst.server.api.app import build_app
 from anomalyst.server.config import Limits, ServingConfig
+from anomalyst.server.jobs.queue import work
 from anomalyst.server.service import Service
 from conftest import DEMO
 
@@ -116,20 +118,29 @@ def odd_files() -> dict[str, bytes]:
     }
 
 
+def work_unless_short(config: ServingConfig, pipe: Connection) -> None:
+    """A model process that ends while it reads the model, as long as HOME/short is there."""
+    if (config.home / "short").exists():
+        raise SystemExit("no memory")
+    work(config, pipe)
+
+
 class Hook:
-    """A webhook that takes messages, or refuses them while `broken`."""
+    """A webhook that takes messages, refuses all while `broken`, and `refused` ones for good."""
 
     def __init__(self, port: int):
         self.taken: list[tuple[str, dict]] = []
         self.broken = False
+        self.refused: set[str] = set()
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if not hook.broken:
+                refused = body.get("picture") in hook.refused
+                if not hook.broken and not refused:
                     hook.taken.append((self.headers["Idempotency-Key"], body))
-                self.send_response(500 if hook.broken else 204)
+                self.send_response(500 if hook.broken else 422 if refused else 204)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:

@@ -88,6 +88,20 @@ def test_masks_missing_left_over_empty_and_of_another_size_are_told_apart(bolt):
     assert len(report.findings()) == 4
 
 
+def test_masks_that_are_inverted_or_grey_are_told(bolt):
+    truth = bolt / "ground_truth" / "bent"
+    inverted = np.full((16, 20), 255, np.uint8)
+    inverted[4:6, 4:6] = 0
+    save(truth / "00_mask.png", inverted)
+    smooth = np.zeros((16, 20), np.uint8)
+    smooth[4:8, 4:8], smooth[8, 4:8] = 255, 100
+    save(truth / "01_mask.png", smooth)
+    category = only(bolt)
+    assert category.masks_large == ("ground_truth/bent/00_mask.png",)
+    assert category.masks_grey == ("ground_truth/bent/01_mask.png",)
+    assert len(category.findings()) == 2
+
+
 def test_a_set_without_any_mask_misses_none(bolt):
     for mask in (bolt / "ground_truth" / "bent").iterdir():
         mask.unlink()

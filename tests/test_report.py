@@ -167,3 +167,13 @@ def test_a_report_that_has_no_place_is_one_sentence(tmp_path):
         ReportWriter(page, product="bolt", references=[], encoder="embedded"),
     ):
         pass
+
+
+def test_a_second_run_keeps_the_report_of_the_first(picture, tmp_path):
+    page = tmp_path / "report.html"
+    for name in ("first.png", "second.png"):
+        with ReportWriter(page, product="bolt", references=[], encoder="embedded") as report:
+            report.add(made(Path(name), np.zeros((40, 60))), picture)
+    assert report.kept is not None and "first.png" in report.kept.read_text()
+    assert "second.png" in page.read_text() and "first.png" not in page.read_text()
+    assert sorted(tmp_path.iterdir()) == sorted([page, report.kept])

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from anomalyst.server.auth import Caller, make_key
+from anomalyst.server.auth import Caller, make_key, revoke_key
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.tables import InspectionRow
 from serving import (
@@ -324,12 +324,15 @@ def test_each_role_may_do_its_own(locked):
 
 def test_a_ticket_opens_what_is_read_and_nothing_else(locked):
     client, _ = locked
-    who = Caller(name="page", role="operator")
-    ticket = client.app.state.service.tickets.give(who)
+    service = client.app.state.service
+    make_key(service.store, "page", "operator")
+    ticket = service.tickets.give(Caller(name="page", role="operator"))
     assert client.get(f"{API}/products", params={"ticket": ticket}).status_code == 200
     assert client.get(f"{API}/products", params={"ticket": ticket + "x"}).status_code == 401
     path = f"{API}/inspections/x/turns?ticket={ticket}"
     assert client.post(path, json={"question": "?"}).status_code == 401
+    revoke_key(service.store, "page")
+    assert client.get(f"{API}/products", params={"ticket": ticket}).status_code == 401
 
 
 def test_too_large_is_told_with_the_limit_however_it_comes(locked):
@@ -354,6 +357,15 @@ def test_too_many_requests_are_told_when_to_come_back(locked):
     refused = [one for one in answers if one.status_code == 429]
     assert refused and refused[0].headers["Retry-After"]
     assert client.get(f"{API}/products", **as_role(keys, "admin")).status_code == 200
+
+
+def test_guesses_are_limited_and_figures_need_a_key(locked):
+    client, keys = locked
+    assert client.get(f"{API}/metrics").status_code == 401
+    assert client.get(f"{API}/metrics", **as_role(keys, "admin")).status_code == 200
+    wrong = {"headers": {"X-API-Key": "any_wrong"}}
+    answers = [client.get(f"{API}/products", **wrong).status_code for _ in range(80)]
+    assert answers[-1] == 429
 
 
 def test_other_sites_cannot_use_a_visitors_browser(client):

@@ -19,6 +19,7 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.load_test import free_port
+from anomalyst.server.storage import messages
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.tables import now
 from anomalyst.server.streaming.shift_ends import ShiftEnds
@@ -92,7 +93,7 @@ def test_a_webhook_gets_everything_after_an_outage_and_a_restart(config, picture
     hook.broken = False
     second = watched(config, pictures, Webhook(address))
     deadline = time.monotonic() + 20
-    while second.service.store.undelivered() and time.monotonic() < deadline:
+    while messages.count_waiting(second.service.store) and time.monotonic() < deadline:
         time.sleep(0.05)
     second.close()
     names = [body["picture"] for _, body in hook.taken]
@@ -165,7 +166,7 @@ def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_pat
     running.start()
     while watch.tally.done < 4:  # all are done while no broker is there
         time.sleep(0.05)
-    assert watch.service.store.undelivered() == 4
+    assert messages.count_waiting(watch.service.store) == 4
     process = broker_at(port, tmp_path)
     listener = listen()
     try:

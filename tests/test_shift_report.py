@@ -21,6 +21,7 @@ from anomalyst.report.shift.page import shift_page
 from anomalyst.report.shift.period import Period, last_ended, period_of, shift_ends, zone_of
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.records.shift_bench import bench_shifts, write_rows
+from anomalyst.server.storage import messages
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import DeliveryRow
 from anomalyst.server.streaming.shift_ends import ShiftEnds, ShiftReports
@@ -253,13 +254,16 @@ def test_a_shift_is_reported_once_to_each_sink_over_restarts(home):
 
     first = reports("http://mes/in")
     first.close()
-    assert store.undelivered() == 0 and not list((home / "shifts").glob("*"))
+    assert messages.count_waiting(store) == 0 and not list((home / "shifts").glob("*"))
     for _ in range(3):  # it ends while nobody watches, and the watch is begun again and again
         clock[0] = MORNING.end + timedelta(minutes=2)
         again = reports("http://mes/in", "mqtt://broker")
         again.look()
         again.close()
-    assert store.undelivered("http://mes/in") == 1 and store.undelivered("mqtt://broker") == 1
+    assert (
+        messages.count_waiting(store, "http://mes/in") == 1
+        and messages.count_waiting(store, "mqtt://broker") == 1
+    )
     [page] = (home / "shifts").glob("*.html")
     assert "6 parts were inspected" not in page.read_text() and "7 parts" in page.read_text()
     store.engine.dispose()
@@ -305,7 +309,7 @@ def test_every_shift_missed_while_down_is_reported_oldest_first(reports):
             for n in (-20, 1, 2) for one in ROWS[:3]]  # fmt: skip
     write_rows(reports.store, days[:3], [])
     reports(MORNING.end - timedelta(hours=6)).close()  # begins before any of them has ended
-    assert reports.store.undelivered() == 0
+    assert messages.count_waiting(reports.store) == 0
     write_rows(reports.store, days[3:], [])
     back = reports(MORNING.end + timedelta(days=3, minutes=2))
     back.close()
@@ -322,19 +326,19 @@ def test_every_shift_missed_while_down_is_reported_oldest_first(reports):
 def test_shifts_that_ended_over_two_weeks_ago_are_let_be(reports, hours, reported):
     reports(MORNING.end - timedelta(hours=6)).close()
     reports(MORNING.end + timedelta(hours=hours)).close()
-    assert reports.store.undelivered() == reported
+    assert messages.count_waiting(reports.store) == reported
 
 
 def test_a_page_that_could_not_be_written_is_tried_again(reports):
     reports.folder.write_text("a file where the folder should be")
     watch = reports(MORNING.end + timedelta(minutes=2))
     watch.close()  # its last look fails, too
-    assert reports.store.undelivered() == 0
+    assert messages.count_waiting(reports.store) == 0
     with pytest.raises(AnomalystError):
         watch.look()
     reports.folder.unlink()
     assert len(watch.look()) == 1 and not watch.look()
-    assert reports.store.undelivered() == 1
+    assert messages.count_waiting(reports.store) == 1
 
 
 def test_a_database_that_fails_for_a_while_does_not_end_the_reports(reports, monkeypatch, caplog):
@@ -348,7 +352,7 @@ def test_a_database_that_fails_for_a_while_does_not_end_the_reports(reports, mon
     _until(lambda: "no such table" in caplog.text)
     with sqlite3.connect(whole) as other:
         other.execute("ALTER TABLE gone RENAME TO inspections")
-    _until(lambda: reports.store.undelivered() == 1)
+    _until(lambda: messages.count_waiting(reports.store) == 1)
 
 
 def _until(there, seconds: float = 10) -> None:

@@ -41,6 +41,7 @@ from anomalyst.inspection.resemblance import Resemblance, resembling
 from anomalyst.inspection.seen import Seen, open_for
 from anomalyst.inspection.signals import judge_signal, learn_signals
 from anomalyst.io.areas import Areas
+from anomalyst.io.deep_pictures import PictureReading
 from anomalyst.product import UNNAMED, Product
 from anomalyst.product_index import refuse_other_senses
 from anomalyst.runtime.engines import BUILT, checked_engine
@@ -114,6 +115,7 @@ class Inspector:
         bad: KnownDefects | None = None,
         product: Product | None = None,
         sense: Sense | None = None,
+        reading: PictureReading | None = None,
         areas: Areas | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
@@ -129,7 +131,9 @@ class Inspector:
         `bad`: a few known defects, which replace those of `product`; they set its threshold, and
         more where that clearly helps (teaching/known_defects/).
         `sense`: what the files are, where they are no photographs (senses/sense.py); that of
-        `product` where it was taught before. `areas`: what counts, drawn on the first good picture
+        `product` where it was taught before. `reading`: how photographs of more than 8 bits are
+        read (io/deep_pictures.py); by default as their files say, or as bright as the good ones
+        are. `areas`: what counts, drawn on the first good picture
         (io/areas.py); those of `product` where none are given.
         Raises AnomalystError if there is no picture at all, PictureError if the only one is bad.
         """
@@ -147,6 +151,7 @@ class Inspector:
             bad=bad,
             product=product,
             sense=sense,
+            reading=reading,
             areas=areas,
             pose=pose,
             calibrated=calibrated,
@@ -184,7 +189,8 @@ class Inspector:
         taught = {
             sense: self.teach(
                 name, [part[sense] for part in parts], product=before.get(sense),
-                sense=senses.get(sense), pose=pose, on_picture=on_file, on_step=on_step,
+                sense=senses.get(sense), reading=reading.pictures(before.get("image")), pose=pose,
+                on_picture=on_file, on_step=on_step,
             )
             for sense in kinds
         }  # fmt: skip

@@ -20,6 +20,7 @@ from anomalyst.detection.pose import Circle
 from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
 from anomalyst.io.areas import Areas
+from anomalyst.io.deep_pictures import AS_FILES_SAY, PictureReading, reading_in
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.measuring.settings import KEY, Measuring
@@ -81,6 +82,7 @@ class Product:
     bad: KnownDefects | None = None  # defective pictures it was taught with
     rule: Rule | None = None  # what they set
     sense: Sense | None = None  # what its files are; None: photographs
+    reading: PictureReading = AS_FILES_SAY  # how photographs of more than 8 bits are read
     signal: Judge | None = None  # what is remembered or learnt of good recordings
     calibrated_by: tuple[float, ...] = ()  # the calibration's scores in the order of the good parts
     companions: dict[str, "Product"] = field(default_factory=dict)  # the same part, other senses
@@ -179,6 +181,7 @@ class Product:
             "side": self.side_reason,
             "description": self.description,
             "sense": sense_as_dict(self.sense) if self.sense else None,
+            "reading": to_mapping(self.reading),
             "calibrated_by": list(self.calibrated_by),
             "joint": self.joint.as_dict() if self.joint else None,
             "kinds": self.kinds.as_dict() if self.kinds else None,
@@ -219,6 +222,7 @@ class Product:
                 bad=_defective(folder, record.get("defective", []), record.get("fine", []), rule),
                 rule=rule,
                 sense=(sense := sense_of(sensed, f"{folder}: sense") if sensed else None),
+                reading=reading_in(record),
                 signal=_signal(sense, tensors),
                 calibrated_by=tuple(record.get("calibrated_by", ())),
                 companions=_companions(folder),

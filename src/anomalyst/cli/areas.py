@@ -154,7 +154,7 @@ def _draw(product: "Product", target: Path) -> None:
     from anomalyst.io.pictures import encoded, open_picture
     from anomalyst.report.areas import drawn_areas
 
-    picture = open_picture(product.references[0])
+    picture = open_picture(product.references[0], product.reading)
     found = product.areas or Areas(size_hw=(picture.shape[0], picture.shape[1]))
     write_bytes(target, encoded(drawn_areas(picture, found)))
     typer.echo(f"Drawn in {target}.")

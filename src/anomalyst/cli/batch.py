@@ -49,6 +49,7 @@ class Outcome:
     notes: dict[str, None] = field(default_factory=dict)
     total: int = 0  # pictures asked for
     stopped: bool = False
+    kept: Path | None = None  # the report of an earlier run into the same folder
 
 
 def run(
@@ -83,6 +84,7 @@ def run(
                     bar.advance()
         except KeyboardInterrupt:
             outcome.stopped = True
+    outcome.kept = writers[0].kept if writers else None
     return outcome
 
 
@@ -115,6 +117,7 @@ def run_parts(
                 bar.advance()
         except KeyboardInterrupt:
             outcome.stopped = True
+    outcome.kept = writers[0].kept if writers else None
     return outcome
 
 
@@ -212,6 +215,8 @@ def show(outcome: Outcome, out: Path | None, most: int = 40, heading: str = "pic
         console.print(f"[yellow]Note:[/] {escape(note)}")
     if out is not None:
         console.print(f"Report: {escape(str(out / 'report.html'))}", soft_wrap=True)
+    if outcome.kept is not None:
+        console.print(f"The earlier report: {escape(str(outcome.kept))}", soft_wrap=True)
 
 
 def _names(images: Sequence[Path]) -> dict[Path, str]:

@@ -109,8 +109,8 @@ def inspect(
     inspector, product = inspector_and_product(
         comparison, judging, compute, size, language, text, called, masks
     )
-    if product.side_reason:
-        say(product.side_reason)
+    for told in filter(None, (product.side_reason, product.reading.told)):
+        say(told)
     written = None if as_json and out is None else target
     outcome = run(
         inspector, [(product, pictures)], written, as_json, rate, asked, panoptic=masks.panoptic

@@ -34,6 +34,7 @@ def inspector_and_product(
     masks: Masks = NO_MASKS,
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
+    from anomalyst.inspection.file_reading import FileReading
     from anomalyst.product import UNNAMED, find_product
 
     product, references = comparison.product, comparison.reference or []
@@ -54,16 +55,23 @@ def inspector_and_product(
         )
     if called is not None and text.text_tower is None:
         raise AnomalystError("--name is for a text tower's words; give --text-tower DIR, too.")
+    reading = FileReading(bit_depth=comparison.bit_depth, bayer=comparison.bayer).pictures()
+    if product is not None and reading is not None:
+        raise AnomalystError(
+            "--bit-depth and --bayer go with --reference or --zero-shot; a product keeps how its "
+            "pictures were read when it was taught."
+        )
     known = find_product(product, judging.products) if product is not None else None
     encoder = judging.encoder or (picture_encoder(known) if known else "embedded")
     words = text.asked(called or "object")
     inspector = load_inspector(encoder, compute, size, language, words, masks)
     if comparison.zero_shot:
         known = inspector.untaught()
+        known.reading = reading or known.reading
     elif known is None:
-        pictures = pictures_in(references)
+        pictures = pictures_in(references, below=False)
         with progress("Looking at good pictures", len(pictures)) as bar:
-            known = inspector.teach(UNNAMED, pictures, on_picture=bar.advance)
+            known = inspector.teach(UNNAMED, pictures, reading=reading, on_picture=bar.advance)
     known.description = judging.about or known.description
     return inspector, known
 

@@ -147,6 +147,20 @@ NO_MASKS = Masks()
 OWN_SIZE = Size()  # the product's, or the encoder's
 
 
+BitDepth = Annotated[
+    int | None,
+    Option(
+        metavar="10|12|14|16",
+        help="Of photographs of 16 bits a value.",
+        show_default="found out from the files",
+    ),
+]
+Bayer = Annotated[
+    str | None,
+    Option(metavar="rggb|bggr|grbg|gbrg", help="Photographs are a camera's raw mosaic."),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """What pictures are compared with: one of these."""
@@ -158,6 +172,8 @@ class Comparison:
     zero_shot: Annotated[bool, Option("--zero-shot", help="No good picture: judge by itself.")] = (
         False
     )
+    bit_depth: BitDepth = None
+    bayer: Bayer = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

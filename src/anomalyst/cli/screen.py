@@ -2,7 +2,7 @@
 
 import getpass
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,22 +97,50 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def pictures_in(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as the pictures in them.
+def pictures_in(paths: Sequence[Path], *, below: bool = True) -> list[Path]:
+    """Files as they are, folders as the pictures in them and, with `below`, in theirs.
 
-    Raises AnomalystError for a folder without pictures; a missing file is left for its own error.
+    Without `below` subfolders are not guessed to be meant: they may hold defective parts. Raises
+    AnomalystError for a folder without pictures, which says where some lie; a missing file is left
+    for its own error.
     """
-    from anomalyst.io.pictures import list_pictures
+    from anomalyst.io.pictures import PICTURE_SUFFIXES
+
+    return files_in(
+        paths, PICTURE_SUFFIXES, "picture", "PNG, JPEG, BMP, TIFF or WebP files", below=below
+    )
+
+
+def files_in(
+    paths: Sequence[Path], suffixes: frozenset[str], what: str, needed: str, *, below: bool
+) -> list[Path]:
+    """The same of files with these endings."""
+    from anomalyst.io.listing import list_below
 
     found: list[Path] = []
     for path in paths:
-        inside = list_pictures(path) if path.is_dir() else [path]
-        if not inside:
-            raise AnomalystError(
-                f"{path}: holds no picture; PNG, JPEG, BMP, TIFF or WebP files are needed."
-            )
-        found += inside
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = list_below(path, suffixes)
+        own = inside.pop(path, [])
+        if below:
+            own += [file for files in inside.values() for file in files]
+        if not own:
+            raise AnomalystError(_none_in(path, inside, what, needed))
+        found += own
     return found
+
+
+def _none_in(path: Path, inside: Mapping[Path, Sequence[Path]], what: str, needed: str) -> str:
+    if not inside:
+        return f"{path}: holds no {what}; {needed} are needed."
+    places = [f"{one} ({len(files)})" for one, files in list(inside.items())[:5]]
+    more = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
+    return (
+        f"{path}: holds no {what} itself; below it are {', '.join(places)}{more}. Name the folders "
+        "that are meant."
+    )
 
 
 def user_name() -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from typer import Option
 from typer.core import TyperCommand
 
-from anomalyst.cli.screen import pictures_in
+from anomalyst.cli import options as opt
+from anomalyst.cli.screen import files_in, pictures_in
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ class SenseFiles:
         list[Path] | None, _files("Sensors over time: CSV, Parquet, .npy (samples, channels).")
     ] = None
 
-    def found(self, photographs: Sequence[Path]) -> dict[str, list[Path]]:
-        """Sense -> files, photographs first; folders as the files in them. Senses without: none."""
-        given = {"image": pictures_in(photographs)} if photographs else {}
+    def found(self, photographs: Sequence[Path], *, below: bool = True) -> dict[str, list[Path]]:
+        """Sense -> files, photographs first; folders as the files in them. Senses without: none.
+
+        `below`: in their subfolders, too.
+        """
+        given = {"image": pictures_in(photographs, below=below)} if photographs else {}
         for one in fields(self):
             paths = getattr(self, one.name)
             if paths:
-                given[one.name] = files_of(paths, one.name)
+                given[one.name] = files_of(paths, one.name, below=below)
         return given
 
 
@@ -46,7 +50,7 @@ MANY = tuple(f"--{one.name}" for one in fields(SenseFiles))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SenseReading:
-    """How files of other senses are read."""
+    """How files are read, where they do not say it themselves."""
 
     depth_unit: Annotated[
         str | None, Option(metavar="mm|um|m", help="Of depth files.", show_default="mm")
@@ -70,6 +74,9 @@ class SenseReading:
         ),
     ] = None
 
+    bit_depth: opt.BitDepth = None
+    bayer: opt.Bayer = None
+
     def reading(self) -> "FileReading":
         """The same, as the inspector takes it."""
         from anomalyst.inspection.file_reading import FileReading
@@ -79,30 +86,22 @@ class SenseReading:
             thermal_unit=self.thermal_unit,
             rate_hz=self.rate,
             method=self.method,
+            bit_depth=self.bit_depth,
+            bayer=self.bayer,
         )
 
 
-def files_of(paths: Sequence[Path], sense: str) -> list[Path]:
-    """Files as they are, folders as the files of that sense in them, by name.
+def files_of(paths: Sequence[Path], sense: str, *, below: bool = True) -> list[Path]:
+    """Files as they are, folders as the files of that sense in them (and below), by name.
 
     Raises AnomalystError for a folder without any; a missing file is left for its own error.
     """
     if sense == "image":
-        return pictures_in(paths)
-    from anomalyst.io.pictures import list_files
+        return pictures_in(paths, below=below)
     from anomalyst.senses.sense import SUFFIXES
 
-    found: list[Path] = []
-    for path in paths:
-        inside = [path]
-        if path.is_dir():
-            inside = list_files(path, SUFFIXES[sense])
-            if not inside:
-                raise AnomalystError(
-                    f"{path}: holds no {sense} file; {', '.join(sorted(SUFFIXES[sense]))} are read."
-                )
-        found += inside
-    return found
+    suffixes = SUFFIXES[sense]
+    return files_in(paths, suffixes, f"{sense} file", ", ".join(sorted(suffixes)), below=below)
 
 
 def parts_of(given: Mapping[str, Sequence[Path]], taught: Sequence[str]) -> list[dict[str, Path]]:

@@ -93,7 +93,7 @@ def teach(
     check_name(name)
     if pose not in ("auto", "fixed", "free"):
         raise AnomalystError(f"--pose {pose!r}: is none of auto, fixed, free.")
-    given = files.found(good or [])
+    given = files.found(good or [], below=False)
     if not given:
         raise AnomalystError(
             f"product {name!r}: give good pictures, or files with --depth, --thermal, --audio or "
@@ -122,6 +122,7 @@ def teach(
                 pictures,
                 bad=bad,
                 product=before,
+                reading=how.pictures(before),
                 areas=drawn,
                 pose=pose,  # type: ignore[arg-type]
                 adapted=adapt,
@@ -188,6 +189,8 @@ def _tell(product: "Product", how: str, folder: Path, incomplete: bool) -> None:
         typer.echo(f"{product.name}: {product.areas.sentence}")
     if product.side_reason:
         typer.echo(f"{product.name}: {product.side_reason}.")
+    if product.reading.told:
+        typer.echo(f"{product.name}: {product.reading.told}.")
     typer.echo(f"{product.name}: {how}, {_what(product)}. Saved in {folder}.")
     if product.rule:
         from anomalyst.teaching.known_defects.summary import told
@@ -234,7 +237,7 @@ def _known_defects(given: Defects, before: "KnownDefects | None") -> "KnownDefec
     costs = dataclasses.replace(before.costs if before else Costs(), **changed)
     if not bad:
         return dataclasses.replace(before, costs=costs) if before else None
-    pictures = tuple(dict.fromkeys(pictures_in(bad)))
+    pictures = tuple(dict.fromkeys(pictures_in(bad, below=False)))
     return KnownDefects(
         pictures=pictures, masks=masks_of(pictures, masks) if masks else {}, costs=costs
     )

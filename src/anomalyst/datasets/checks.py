@@ -18,10 +18,17 @@ import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from anomalyst.datasets.findings import CategoryReport, DataReport, Duplicate, Fault, Shortcut
+from anomalyst.datasets.findings import (
+    LARGE_SHARE,
+    CategoryReport,
+    DataReport,
+    Duplicate,
+    Fault,
+    Shortcut,
+)
 from anomalyst.datasets.reading import LAYOUTS, layout_of, read_dataset
 from anomalyst.errors import PictureError
-from anomalyst.io.pictures import open_mask, open_picture
+from anomalyst.io.pictures import mask_values, open_picture
 from anomalyst.types import Sample
 
 STATISTICS = (
@@ -46,6 +53,13 @@ class Measured:
     statistics: tuple[float, ...] = ()  # as STATISTICS
     mask_reason: str = ""
     mask_marks_px: int | None = None
+    mask_is_grey: bool = False  # it has values between black and its brightest
+
+    @property
+    def marked_share(self) -> float:
+        """Of the picture that its mask marks, [0, 1]."""
+        height, width = self.size_hw or (1, 1)
+        return (self.mask_marks_px or 0) / (height * width)
 
 
 def check(
@@ -92,7 +106,7 @@ def _measure(sample: Sample) -> Measured:
     height, width = picture.shape[:2]
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     statistics = (grey.mean(), grey.std(), grey.min(), grey.max())
-    marks_px, mask_reason = _measure_mask(sample.mask, (height, width))
+    marks_px, is_grey, mask_reason = _measure_mask(sample.mask, (height, width))
     return Measured(
         sample=sample,
         size_hw=(height, width),
@@ -102,17 +116,21 @@ def _measure(sample: Sample) -> Measured:
             float(v) for v in (*statistics, sample.image.stat().st_size, width, height)
         ),
         mask_marks_px=marks_px,
+        mask_is_grey=is_grey,
         mask_reason=mask_reason,
     )
 
 
-def _measure_mask(mask: Path | None, size_hw: tuple[int, int]) -> tuple[int | None, str]:
+def _measure_mask(mask: Path | None, size_hw: tuple[int, int]) -> tuple[int | None, bool, str]:
+    """(pixels marked, whether it has greys, why it cannot be used)."""
     if mask is None:
-        return None, ""
+        return None, False, ""
     try:
-        return int(open_mask(mask, size_hw).sum()), ""
+        values = mask_values(mask, size_hw)
     except PictureError as error:
-        return None, error.reason
+        return None, False, error.reason
+    marked = values > 0
+    return int(marked.sum()), bool((values[marked] < values.max()).any()), ""
 
 
 def _judge(name: str, measured: Sequence[Measured], base: Path) -> CategoryReport:
@@ -138,6 +156,10 @@ def _judge(name: str, measured: Sequence[Measured], base: Path) -> CategoryRepor
         ),
         masks_missing=tuple(named(s.image) for s in anomalous if some_masks and s.mask is None),
         masks_broken=tuple(Fault(path=named(mask), reason=why) for mask, _, why in masks if why),
+        masks_large=tuple(
+            named(m.sample.mask) for m in opened if m.sample.mask and m.marked_share > LARGE_SHARE
+        ),
+        masks_grey=tuple(named(m.sample.mask) for m in opened if m.sample.mask and m.mask_is_grey),
         masks_empty=tuple(named(mask) for mask, marks_px, _ in masks if marks_px == 0),
         duplicates=_duplicates(opened, base),
         shortcuts=_shortcuts(opened),

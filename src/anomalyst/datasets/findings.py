@@ -6,6 +6,7 @@ from typing import Any
 
 from anomalyst.config import to_mapping
 
+LARGE_SHARE = 0.5  # of a picture: a mask that marks more is likely black and white exchanged
 SHOWN = 5  # how many file names a sentence gives; the JSON has them all
 
 
@@ -53,6 +54,8 @@ class CategoryReport:
     masks_missing: tuple[str, ...]  # anomalous pictures without one, where others have one
     masks_broken: tuple[Fault, ...]  # unreadable, or of another size than their picture
     masks_empty: tuple[str, ...]  # masks that mark nothing
+    masks_large: tuple[str, ...]  # masks that mark more than LARGE_SHARE of their picture
+    masks_grey: tuple[str, ...]  # masks with values between black and their brightest
     duplicates: tuple[Duplicate, ...]
     shortcuts: tuple[Shortcut, ...]
 
@@ -86,6 +89,13 @@ class CategoryReport:
                 f"have one: {_named(self.masks_missing)}."
             )
         yield from _masks("marking nothing", self.masks_empty)
+        yield from _masks(
+            "marking more than half of the picture (are black and white exchanged?)",
+            self.masks_large,
+        )
+        yield from _masks(
+            "with greys (every pixel that is not black counts as defective)", self.masks_grey
+        )
 
     def _duplicate_findings(self) -> Iterator[str]:
         across = [d for d in self.duplicates if d.in_train_and_test]

@@ -11,10 +11,10 @@ from anomalyst.detection.pose import Laid, Pose, laid, laid_back
 from anomalyst.detection.scoring import Evidence
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.preprocessing import Prepared
+from anomalyst.inspection.seen import look_at
 from anomalyst.io.areas import Area, Areas, areas_from, refuse_senses
 from anomalyst.io.geometry import Frame, Views, resize
 from anomalyst.io.masks import packed
-from anomalyst.io.pictures import open_picture
 from anomalyst.synthetic.foreground import has_outline, product_mask
 from anomalyst.types import Mask
 
@@ -58,7 +58,7 @@ def first_views(product: "Product") -> Views:
     """
     if product.first is None:
         assert product.frame is not None  # a taught product has one
-        product.first = product.frame.cut(open_picture(product.references[0]))
+        product.first = product.frame.cut(look_at(product, product.references[0]))
     return product.first
 
 
@@ -80,7 +80,7 @@ def areas_on_first(
     before = product.areas
     beside = before.product if before else None
     if on_product and beside is None:
-        beside = where_product_is(open_picture(product.references[0]))
+        beside = where_product_is(look_at(product, product.references[0]))
     found = Areas(
         size_hw=size_hw,
         drawn=areas_from(list(drawn), size_hw),

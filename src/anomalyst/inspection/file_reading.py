@@ -1,14 +1,19 @@
-"""How files of other senses are read: as whoever gives them says, or as the product was taught."""
+"""How files are read: as whoever gives them says, or as the product was taught."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anomalyst.detection.signals.names import JUDGES, MEMORY
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import checked_choice
+from anomalyst.io.deep_pictures import PictureReading
 from anomalyst.senses.fields import FieldView
 from anomalyst.senses.sense import RATE_SLACK, Sense, SignalSense
 from anomalyst.senses.series import SeriesReading
+
+if TYPE_CHECKING:
+    from anomalyst.product import Product
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +24,28 @@ class FileReading:
     thermal_unit: str | None = None  # C, K or cK; none is usual
     rate_hz: float | None = None  # samples a second, of tables without a column of times
     method: str | None = None  # what judges sensors over time; `memory` is usual
+    bit_depth: int | None = None  # of a value in photographs of 16 bits; None: found out
+    bayer: str | None = None  # rggb, bggr, grbg, gbrg: photographs are mosaics of colours
+
+    def pictures(self, taught: "Product | None" = None) -> PictureReading | None:
+        """How photographs are read; None: as `taught`, or as their files say.
+
+        Raises AnomalystError for values that are none, or other than it was taught with.
+        """
+        if self.bit_depth is None and self.bayer is None:
+            return None
+        asked = PictureReading(bits=self.bit_depth, bayer=self.bayer, why="as asked")
+        own = taught.reading if taught is not None else asked
+        for option, wanted, before in (
+            ("--bit-depth", asked.bits, own.bits),
+            ("--bayer", asked.bayer, own.bayer),
+        ):
+            if wanted is not None and wanted != before:
+                raise AnomalystError(
+                    f"{option} {wanted}: the product was taught with {before or 'none'}; leave it "
+                    "out, or teach the product anew with --replace."
+                )
+        return own
 
     def senses(
         self, kinds: Sequence[str], taught: Mapping[str, Sense] | None = None
@@ -51,10 +78,12 @@ class FileReading:
             ("--thermal-unit", self.thermal_unit, "thermal"),
             ("--rate", self.rate_hz, "series"),
             ("--method", self.method, "series"),
+            ("--bit-depth", self.bit_depth, "image"),
+            ("--bayer", self.bayer, "image"),
         ):
             usual = word == "--method" and given == MEMORY
             if given is not None and kind not in kinds and not usual:
-                what = "sensors over time" if kind == "series" else kind
+                what = {"series": "sensors over time", "image": "photographs"}.get(kind, kind)
                 raise AnomalystError(
                     f"{word} {_told(given)} is of {what}, of which no file was given; give "
                     f"--{kind} files, or leave it out."

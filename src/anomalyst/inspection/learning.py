@@ -17,8 +17,9 @@ from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Stopwatch
 from anomalyst.inspection.seen import look_at
 from anomalyst.io.areas import Areas
+from anomalyst.io.deep_pictures import AS_FILES_SAY, PictureReading
 from anomalyst.io.files import write_bytes
-from anomalyst.io.pictures import open_picture
+from anomalyst.io.pictures import open_picture, reading_of
 from anomalyst.measuring.settings import Measuring
 from anomalyst.product import Accepted, Product
 from anomalyst.senses.fields import FieldView
@@ -38,6 +39,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     bad: KnownDefects | None = None,
     product: Product | None = None,
     sense: FieldView | None = None,
+    reading: PictureReading | None = None,
     areas: Areas | None = None,
     pose: Literal["auto", "fixed", "free"] = "auto",
     calibrated: bool = True,
@@ -54,10 +56,13 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     if sense is not None:
         sense, pictures, left_out = _opened_fields(paths, sense, on_picture)
     else:
-        pictures, left_out = _opened(paths, on_picture, open_picture)
+        asked = reading or (product.reading if product else AS_FILES_SAY)
+        reading = reading_of(paths, asked)
+        pictures, left_out = _opened(paths, on_picture, partial(open_picture, reading=reading))
     notes = [*pipeline.beside_pictures, *left_out]
     bad = bad or (product.bad if product else None)
-    defects = open_defects(bad, pictures, on_picture) if bad else None
+    read = reading or AS_FILES_SAY
+    defects = open_defects(bad, pictures, read, on_picture) if bad else None
     accepted = product.accepted if product else ()
     areas = areas or (product.areas if product else None)
     refuse_areas(areas, name, first=paths[0] in pictures, bad=bad is not None)
@@ -102,6 +107,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         calibration=calibration,
         calibrated_by=rows,
         sense=sense,
+        reading=read,
         companions=product.companions if product else {},
         kinds=product.kinds if product else None,
         head={} if studied.decoder is None else dict(studied.decoder.head()),

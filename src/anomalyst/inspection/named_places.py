@@ -32,7 +32,7 @@ def named_examples(
             "kinds of defects are told apart on photographs by the embedded encoder; product "
             f"{product.name!r} has another."
         )
-    picture = open_picture(image)
+    picture = open_picture(image, product.reading)
     painted = open_mask(mask, picture.shape[:2])
     one = pipeline.preprocess(image, picture, product, Stopwatch())
     pipeline.encode([one], product)

@@ -8,6 +8,7 @@ import numpy as np
 
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.seen import look_by
+from anomalyst.io.deep_pictures import reading_in
 from anomalyst.io.pictures import open_picture
 from anomalyst.measuring.scale import Scale, Size, scale_by_board, scale_by_points
 from anomalyst.measuring.settings import checked_pictures
@@ -21,7 +22,7 @@ def good_picture(folder: Path) -> np.ndarray:
     record = read_record(folder)
     said = record.get("sense")
     sense = sense_of(said, f"{folder}: sense") if said else None
-    return look_by(sense, folder / record["references"][0]["file"])
+    return look_by(sense, folder / record["references"][0]["file"], reading_in(record))
 
 
 def by_points(
@@ -47,8 +48,9 @@ def by_boards(
     A distortion holds for the size of pictures it was found at, which must be the product's.
     """
     size_hw, pictures = _size(good_picture(folder)), {}
+    reading = reading_in(read_record(folder))
     for path in boards:
-        pictures[path] = open_picture(path)
+        pictures[path] = open_picture(path, reading)
         if _size(pictures[path]) != size_hw:
             height, width = _size(pictures[path])
             raise PictureError(

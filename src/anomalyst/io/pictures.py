@@ -6,16 +6,27 @@ Pictures are uint8 RGB (H, W, 3); masks bool (H, W). Sizes are (height, width).
 import base64
 import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.errors import PictureError
+from anomalyst.io.deep_pictures import (
+    AS_FILES_SAY,
+    GREY_MODES,
+    PictureReading,
+    deep_values,
+    demosaiced,
+    fitted,
+    is_deep,
+    to_8_bit,
+)
 from anomalyst.io.geometry import resize
+from anomalyst.io.listing import list_files
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp", "TIFF": ".tif",
@@ -40,31 +51,27 @@ def list_pictures(folder: Path) -> list[Path]:
     return list_files(folder, PICTURE_SUFFIXES)
 
 
-def list_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Every file of these endings directly in `folder`, by name; hidden ones are left out.
-
-    Raises AnomalystError if the folder is missing, is a file, or may not be read.
-    """
-    try:
-        found = [p for p in folder.iterdir() if p.suffix.lower() in suffixes]
-    except FileNotFoundError:
-        raise AnomalystError(f"{folder}: there is no such folder.") from None
-    except NotADirectoryError:
-        raise AnomalystError(f"{folder}: is a file; a folder of pictures is needed.") from None
-    except PermissionError:
-        raise AnomalystError(f"{folder}: this folder may not be read; check its rights.") from None
-    return sorted(p for p in found if not p.name.startswith(".") and not p.is_dir())
-
-
-def open_picture(path: Path) -> np.ndarray:
+def open_picture(path: Path, reading: PictureReading = AS_FILES_SAY) -> np.ndarray:
     """The picture as it is meant to be seen: uint8 RGB (H, W, 3), turned upright by its EXIF note.
 
-    16-bit grey is scaled from its full range, alpha is laid over white, CMYK and palettes become
-    RGB. Raises PictureError for anything broken, animated, too large or too small.
+    `reading`: which value is white in files of more than 8 bits (deep_pictures.py). Alpha is laid
+    over white, CMYK and palettes become RGB. Raises PictureError for anything broken, animated, too
+    large or too small, and for values beyond white.
     """
     with _opened(path) as image:
         _refuse_odd_sizes(path, image)
-        return _as_rgb(path, ImageOps.exif_transpose(image))
+        return _as_rgb(path, image, reading)
+
+
+def reading_of(paths: Sequence[Path], asked: PictureReading = AS_FILES_SAY) -> PictureReading:
+    """How good pictures are read, and with them all others; what cannot be opened is left out."""
+    found = []
+    for path in paths:
+        with suppress(PictureError), _opened(path) as image:
+            if is_deep(path, image):
+                _refuse_odd_sizes(path, image)
+                found.append(deep_values(path, image))
+    return fitted(asked, found)
 
 
 def picture_kind(path: Path, name: str = "") -> str:
@@ -81,7 +88,15 @@ def picture_kind(path: Path, name: str = "") -> str:
 
 
 def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
-    """The mask as bool (H, W): every pixel that is not black is anomalous.
+    """The mask as bool (H, W): every pixel that is not black is anomalous; raises as mask_values.
+
+    Where a mask is grey (its edges were smoothed) that counts all of the edge: the threshold is 0.
+    """
+    return mask_values(path, size_hw) > 0
+
+
+def mask_values(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
+    """A mask's values as they are in its file, (H, W); of a coloured one the brightest channel's.
 
     Raises PictureError if it is broken or its size is not `size_hw`, the size of its picture.
     """
@@ -97,7 +112,7 @@ def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
     if values.ndim == 3:
         colours = values[..., :3] if values.shape[2] in (3, 4) else values[..., :1]
         values = colours.max(axis=2)
-    return values > 0
+    return values
 
 
 @contextmanager
@@ -115,11 +130,21 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except PermissionError:
         raise PictureError(path, "may not be read; check its rights.") from None
     except UnidentifiedImageError:
-        raise PictureError(
-            path, "is not a picture we can read; PNG, JPEG, BMP, TIFF or WebP is needed."
-        ) from None
+        raise PictureError(path, _unknown(path)) from None
     except BROKEN as error:
         raise PictureError(path, f"is broken or cut short ({error}); copy it again.") from error
+
+
+def _unknown(path: Path) -> str:
+    """What Pillow does not know; a TIFF may be one all the same, of a kind it does not read."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        return (
+            "is a TIFF of a kind we cannot read (its compression, or the number of bits); save it "
+            "with 8 or 16 bits a channel, uncompressed or by LZW."
+        )
+    return "is not a picture we can read; PNG, JPEG, BMP, TIFF or WebP is needed."
 
 
 def _refuse_odd_sizes(path: Path, image: Image.Image) -> None:
@@ -139,28 +164,20 @@ def _refuse_odd_sizes(path: Path, image: Image.Image) -> None:
         )
 
 
-def _as_rgb(path: Path, image: Image.Image) -> np.ndarray:
-    if image.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
-        grey = _to_8_bit(path, np.asarray(image), known_16_bit=image.mode.startswith("I;16"))
-        return np.repeat(grey[..., None], 3, axis=2)
+def _as_rgb(path: Path, image: Image.Image, reading: PictureReading) -> np.ndarray:
+    deep = is_deep(path, image)
+    if deep and (image.mode in GREY_MODES or reading.bits is not None):
+        grey = to_8_bit(path, deep_values(path, image), reading)
+        turned = Image.fromarray(grey)
+        turned.getexif().update(image.getexif())
+        image = turned
+    if reading.bayer is not None and image.mode == "L":
+        image = Image.fromarray(demosaiced(path, np.asarray(image), reading.bayer))
+    image = ImageOps.exif_transpose(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return np.array(image.convert("RGB"))
-
-
-def _to_8_bit(path: Path, values: np.ndarray, *, known_16_bit: bool) -> np.ndarray:
-    """16-bit grey to 8-bit by its full range: a stretch per picture would hide exposure."""
-    values = values.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise PictureError(path, "holds pixels that are not numbers; save it again.")
-    low, high = values.min(), values.max()
-    if low < 0 or high > 65535:
-        raise PictureError(
-            path, f"has values from {low:g} to {high:g}; 8 or 16 bits per channel are needed."
-        )
-    full = 65535.0 if known_16_bit or high > 255 else 255.0 if high > 1 else 1.0
-    return np.round(values * (255.0 / full)).astype(np.uint8)
 
 
 def shrink_mask(mask: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

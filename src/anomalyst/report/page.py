@@ -1,6 +1,7 @@
 """A batch of inspections as one self-contained HTML page, written row by row."""
 
 import errno
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,8 @@ class ReportWriter:
     """`with ReportWriter(...) as report: report.add(...)`.
 
     Rows go to disk as they come, so a thousand pictures need no more memory than one. When the
-    block ends, by Ctrl-C too, the page is completed for what was done.
+    block ends, by Ctrl-C too, the page is completed for what was done. A page that lies there
+    already is kept beside it under the time at which it was written (`kept`).
     Raises AnomalystError when the folder cannot be written or the disk is full.
     """
 
@@ -49,6 +51,7 @@ class ReportWriter:
         self.references = list(references)
         self.counts: Counter[str] = Counter()
         self.skipped: list[PictureError] = []
+        self.kept: Path | None = None  # the page of an earlier run
         self.notes: dict[str, int] = {}  # sentence -> its number on the page
         self._page, self._row = (
             template("anomalyst.report", name) for name in ("page.html.j2", "row.html.j2")
@@ -102,6 +105,7 @@ class ReportWriter:
         rows, self._rows = self._rows, None
         with rows, _told(self.path):
             rows.seek(0)
+            self.kept = _kept(self.path)
             self._write_page(rows)
 
     def _write_page(self, rows: IO[str]) -> None:
@@ -126,6 +130,16 @@ class ReportWriter:
             while chunk := rows.read(1 << 20):
                 page.write(chunk)
             page.write(tail)
+
+
+def _kept(page: Path) -> Path | None:
+    """A copy of an earlier page beside it: a second run must not lose what the first one found."""
+    if not page.exists():
+        return None
+    when = datetime.fromtimestamp(page.stat().st_mtime).strftime("%Y%m%d-%H%M%S")
+    target = page.with_name(f"{page.stem}-{when}{page.suffix}")
+    shutil.copy2(page, target)
+    return target
 
 
 def _thumbnail(path: Path, look: Callable[[Path], np.ndarray]) -> dict[str, Any]:

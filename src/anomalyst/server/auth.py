@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -75,24 +76,25 @@ def _caller(store: Store, refusal: str, **which: str | None) -> Caller:
 
 
 class Tickets:
-    """Short-lived passes for links on the pages: a browser that follows one sends no key."""
+    """Short-lived passes for links on the pages: a browser that follows one sends no key.
+
+    They tell a name only: whether its key is still good is asked of the store at each use.
+    """
 
     def __init__(self) -> None:
-        self._given: dict[str, tuple[Caller, float]] = {}
-        self._passes: dict[str, tuple[str, float]] = {}  # name of who holds it
+        self._lock = threading.Lock()  # requests come in many threads
+        self._given: dict[str, tuple[str, float]] = {}  # ticket -> name of who holds it, until
+        self._passes: dict[str, tuple[str, float]] = {}
 
     def give(self, who: Caller) -> str:
         """A pass for `who`, good for some minutes."""
-        now = time.monotonic()
-        self._given = {t: one for t, one in self._given.items() if one[1] > now}
-        ticket = secrets.token_urlsafe(24)
-        self._given[ticket] = (who, now + TICKET_SECONDS)
-        return ticket
+        with self._lock:
+            return _added(self._given, who.name, TICKET_SECONDS)
 
-    def holder(self, ticket: str | None) -> Caller | None:
-        """Who holds a pass that is still good."""
-        who, until = self._given.get(ticket or "", (None, 0.0))
-        return who if until > time.monotonic() else None
+    def holder(self, ticket: str | None) -> str | None:
+        """The name of who holds a pass that is still good."""
+        with self._lock:
+            return _holder(self._given, ticket)
 
     def page_pass(self, who: Caller) -> str:
         """What a page's own script sends in place of a key, for a shift; one for all their pages.
@@ -100,18 +102,31 @@ class Tickets:
         Unlike a ticket it also writes, so it is never part of an address.
         """
         now = time.monotonic()
-        self._passes = {p: one for p, one in self._passes.items() if one[1] > now}
-        for known, (name, until) in self._passes.items():
-            if name == who.name and until > now + PASS_SECONDS / 2:
-                return known
-        made = secrets.token_urlsafe(24)
-        self._passes[made] = who.name, now + PASS_SECONDS
-        return made
+        with self._lock:
+            for known, (name, until) in self._passes.items():
+                if name == who.name and until > now + PASS_SECONDS / 2:
+                    return known
+            return _added(self._passes, who.name, PASS_SECONDS)
 
     def signed_in(self, page_pass: str | None) -> str | None:
         """The name under which somebody signed in whose pass is still good."""
-        name, until = self._passes.get(page_pass or "", (None, 0.0))
-        return name if until > time.monotonic() else None
+        with self._lock:
+            return _holder(self._passes, page_pass)
+
+
+def _added(passes: dict[str, tuple[str, float]], name: str, seconds: float) -> str:
+    """A new pass; those that have ended are forgotten."""
+    now = time.monotonic()
+    for ended in [one for one, (_, until) in passes.items() if until <= now]:
+        del passes[ended]
+    made = secrets.token_urlsafe(24)
+    passes[made] = name, now + seconds
+    return made
+
+
+def _holder(passes: dict[str, tuple[str, float]], one: str | None) -> str | None:
+    name, until = passes.get(one or "", (None, 0.0))
+    return name if until > time.monotonic() else None
 
 
 def list_keys(store: Store) -> list[KeyRow]:

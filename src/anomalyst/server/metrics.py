@@ -25,6 +25,7 @@ class Metrics:
         self.waiting = Gauge("waiting", "Tasks that wait or are being done", **own)
         self.drift = Gauge("drift_strength", "Evidence that scores changed", ["product"], **own)
         self.undelivered = Gauge("undelivered", "Messages not taken yet", **own)
+        self.refused = Gauge("refused_messages", "Messages set aside, refused for good", **own)
 
     def batch(self, size: int, seconds: float) -> None:
         """A batch is done."""

@@ -185,6 +185,36 @@ def agreement(
     typer.echo(agreement_report(_store(record), product))
 
 
+@app.command()
+@opt.grouped
+def messages(
+    sink: Annotated[str | None, Option(metavar="URL", help="Only to this one.")] = None,
+    replay: Annotated[bool, Option("--replay", help="Let them be sent again.")] = False,
+    *,
+    record: opt.Record,
+) -> None:
+    """List messages that a webhook refused for good, with its answer; or let them be sent again.
+
+    A running `anomalyst watch` with that webhook sends them; they keep their order.
+
+    Example: anomalyst store messages
+    Example: anomalyst store messages --replay --sink http://mes/in
+    """
+    from anomalyst.server.storage import messages as kept
+
+    store = _store(record)
+    if replay:
+        typer.echo(f"{kept.replay(store, sink)} messages wait to be sent again.")
+        return
+    for row in kept.refused(store, sink):
+        told = f"{row.payload.get('product', '')}  {row.payload.get('picture', '')}"
+        typer.echo(f"{row.refused_at:%Y-%m-%d %H:%M}  {row.sink}  {told}  {row.problem}")
+    typer.echo(
+        f"{kept.count_refused(store, sink)} refused for good, "
+        f"{kept.count_waiting(store, sink)} wait."
+    )
+
+
 def _config(home: Path, products: Path, database: str | None) -> "ServingConfig":
     needs("serve", "sqlalchemy")
     from anomalyst.server.config import ServingConfig

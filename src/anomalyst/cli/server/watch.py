@@ -75,16 +75,23 @@ def watch(
     06:00,14:00,22:00 --timezone Europe/Berlin
 
     Example: anomalyst watch mqtt://broker.local/line3/pump --product pump --window 60 --stride 10
+
+    An address with a password may lie in a file, where the list of processes does not show it:
+    SOURCE, --mqtt, --webhook and --database take @FILE.
+
+    Example: anomalyst watch /data/line3 --product bolt --mqtt @broker.txt
     """
     needs("serve", "sqlalchemy", "paho", "httpx")
     from anomalyst.server.config import ServingConfig
-    from anomalyst.server.streaming.addresses import SCHEMES, without_password
+    from anomalyst.server.streaming.addresses import SCHEMES, kept_in_file, without_password
     from anomalyst.server.streaming.opening import open_for
     from anomalyst.server.streaming.sinks import Mqtt, Sink, Webhook
     from anomalyst.server.streaming.watch import Watch
 
     shifts = _shifts(shift_ends, timezone, home)
-    sinks: list[Sink] = [*map(Mqtt, mqtt or []), *map(Webhook, webhook or [])]
+    source, database = kept_in_file(source), kept_in_file(database) if database else None
+    brokers, hooks = map(kept_in_file, mqtt or []), map(kept_in_file, webhook or [])
+    sinks: list[Sink] = [*map(Mqtt, brokers), *map(Webhook, hooks)]
     config = ServingConfig(home=home, products=products, database=database, language=language)
     if once and source.partition("://")[0] in SCHEMES:
         raise AnomalystError("--once: a topic has no end; leave it out, and end with Ctrl-C.")

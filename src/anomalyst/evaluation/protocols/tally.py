@@ -1,10 +1,12 @@
 """Counting the answers of one run: rows for the table, maps for the pixel metrics."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from math import isnan
 
 import numpy as np
 
+from anomalyst.datasets.findings import LARGE_SHARE
 from anomalyst.errors import PictureError
 from anomalyst.evaluation.language import answer_columns
 from anomalyst.evaluation.metrics import image_metrics, pixel_metrics
@@ -64,6 +66,7 @@ class Tally:
         self.extremes.offer(sample, inspection, mask)
         self.judged.append(Judged.of(sample, inspection, mask))
         if mask is not None:
+            self.notes.update(dict.fromkeys(_odd(sample, mask)))
             canvas_hw = canvas_for(inspection.size_hw, self._map_side_px)
             self._maps.append(resize(np.asarray(inspection.map, dtype=np.float32), canvas_hw))
             left_out = np.zeros(canvas_hw, bool)
@@ -100,6 +103,14 @@ class Tally:
         """Share of the pictures with this label that got this verdict; nan if there are none."""
         said = [row.verdict == verdict for row in self.rows if label in (None, row.label)]
         return sum(said) / len(said) if said else float("nan")
+
+
+def _odd(sample: Sample, mask: np.ndarray) -> Iterator[str]:
+    """What to look at in a mask before figures of pixels are believed."""
+    if mask.mean() > LARGE_SHARE:
+        yield "some masks mark more than half of their picture; `anomalyst data check` names them."
+    if sample.label == "anomalous" and not mask.any():
+        yield "some masks of anomalous pictures mark nothing; `anomalyst data check` names them."
 
 
 def _truth(sample: Sample, size_hw: tuple[int, int]) -> np.ndarray | None:

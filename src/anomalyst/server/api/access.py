@@ -1,5 +1,6 @@
 """Who comes in: key and role, where from, how often, how much."""
 
+import threading
 import time
 from collections import OrderedDict
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from anomalyst.server.api.problems import problem
 from anomalyst.server.auth import LOCAL, Caller, Role, caller_called, caller_of
 from anomalyst.server.config import LOOPBACK, MB, ServingConfig
 from anomalyst.server.corrections import Corrections
-from anomalyst.server.errors import Forbidden, TooMany
+from anomalyst.server.errors import Forbidden, TooMany, Unauthorized
 from anomalyst.server.jobs.training_runs import Runs
 from anomalyst.server.masking import Masking
 from anomalyst.server.service import Service
@@ -48,17 +49,29 @@ def caller(
     token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Caller:
     """Who asks, by X-API-Key, as a bearer or from a page; anyone local where no key is needed."""
-    found = LOCAL
-    if service.config.keys and (name := service.tickets.signed_in(request.headers.get(PASS))):
-        found = caller_called(service.store, name)  # unless their key was revoked since
-    elif service.config.keys:
-        shown = request.query_params.get("ticket") if request.method in SAFE else None
-        found = service.tickets.holder(shown) or caller_of(
+    rate, address = request.app.state.rate, request.client.host if request.client else ""
+    if not service.config.keys:
+        rate.take(address)
+        return LOCAL
+    without = f"without a key, from {address}"
+    rate.refuse_beyond(without)
+    try:
+        found = _signed(request, service) or caller_of(
             service.store, key or (token.credentials if token else None)
         )
-    address = request.client.host if request.client else ""
-    request.app.state.rate.take(found.name if service.config.keys else address)
+    except Unauthorized:
+        rate.take(without)  # guessing is not free, whoever's turn it is
+        raise
+    rate.take(found.name)
     return found
+
+
+def _signed(request: Request, service: Service) -> Caller | None:
+    """Who signed in on a page or holds its ticket, unless their key was revoked since."""
+    tickets, ticket = service.tickets, request.query_params.get("ticket")
+    name = tickets.signed_in(request.headers.get(PASS))
+    name = name or (tickets.holder(ticket) if request.method in SAFE else None)
+    return caller_called(service.store, name) if name else None
 
 
 def at_least(role: Role) -> Any:
@@ -83,18 +96,32 @@ class Rate:
 
     def __init__(self, per_minute: int):
         self.per_minute = per_minute
+        self._lock = threading.Lock()  # requests come in many threads
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, who: str) -> None:
         """One request. Raises TooMany."""
         now = time.monotonic()
-        left, then = self._buckets.pop(who, (float(self.per_minute), now))
-        left = min(self.per_minute, left + (now - then) * self.per_minute / 60)
-        allowed = left >= 1
-        self._buckets[who] = (left - allowed, now)
-        if len(self._buckets) > CALLERS_KEPT:
-            self._buckets.popitem(last=False)
-        if not allowed:
+        with self._lock:
+            left = self._left(who, now)
+            self._buckets.pop(who, None)
+            self._buckets[who] = (left - (left >= 1), now)
+            if len(self._buckets) > CALLERS_KEPT:
+                self._buckets.popitem(last=False)
+        self._refuse(left)
+
+    def refuse_beyond(self, who: str) -> None:
+        """Raises TooMany for who has no request left, and takes none."""
+        with self._lock:
+            left = self._left(who, time.monotonic())
+        self._refuse(left)
+
+    def _left(self, who: str, now: float) -> float:
+        left, then = self._buckets.get(who, (float(self.per_minute), now))
+        return min(self.per_minute, left + (now - then) * self.per_minute / 60)
+
+    def _refuse(self, left: float) -> None:
+        if left < 1:
             raise TooMany(f"more than {self.per_minute} requests in a minute; wait a little.")
 
 

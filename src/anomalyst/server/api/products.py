@@ -54,10 +54,23 @@ def file_reading(
         | None,
         Form(description="what judges sensors over time; memory if none is given"),
     ] = None,
+    bit_depth: Annotated[
+        Literal[10, 12, 14, 16] | None,
+        Form(description="of photographs of 16 bits a value; found out if none is given"),
+    ] = None,
+    bayer: Annotated[
+        Literal["rggb", "bggr", "grbg", "gbrg"] | None,
+        Form(description="photographs are a camera's raw mosaic of these colours"),
+    ] = None,
 ) -> FileReading:
-    """How files of other senses are read; of a known product it is known already."""
+    """How files are read; of a known product it is known already."""
     return FileReading(
-        depth_unit=depth_unit, thermal_unit=thermal_unit, rate_hz=rate, method=method
+        depth_unit=depth_unit,
+        thermal_unit=thermal_unit,
+        rate_hz=rate,
+        method=method,
+        bit_depth=bit_depth,
+        bayer=bayer,
     )
 
 

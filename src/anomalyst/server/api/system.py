@@ -10,9 +10,11 @@ from anomalyst.server.api.access import Serving, Training, admin, engineer
 from anomalyst.server.api.problems import problem, problems
 from anomalyst.server.api.schemas import NewKey, NewRun
 from anomalyst.server.auth import list_keys, make_key, revoke_key
+from anomalyst.server.storage import messages
 from anomalyst.version import __version__
 
 runs = APIRouter(tags=["runs"])
+figures = APIRouter(tags=["system"])
 keys = APIRouter(prefix="/keys", tags=["keys"], dependencies=[admin])
 open_router = APIRouter(tags=["system"])  # for probes: without a key
 
@@ -27,15 +29,18 @@ async def health() -> dict[str, Any]:
 async def ready(service: Serving) -> Any:
     """The model has been read and the server is not closing."""
     if service.closing or not service.queue.ready:
+        if why := service.queue.problem:
+            return problem(503, f"the model cannot be used: {why} It is tried again.")
         return problem(503, "the model is still being read, or the server closes.")
     return {"status": "ready"}
 
 
-@open_router.get("/metrics", response_class=PlainTextResponse)
+@figures.get("/metrics", response_class=PlainTextResponse)
 def metrics(service: Serving) -> Response:
-    """Figures for Prometheus."""
+    """Figures for Prometheus; they name products, so a key is needed where keys are."""
     service.metrics.waiting.set(service.queue.waiting)
-    service.metrics.undelivered.set(service.store.undelivered())
+    service.metrics.undelivered.set(messages.count_waiting(service.store))
+    service.metrics.refused.set(messages.count_refused(service.store))
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 

@@ -125,6 +125,7 @@ class RayQueue:
     def __init__(self, handle: Any):
         self.handle = handle
         self.ready = False
+        self.problem: str | None = None  # Ray itself starts replicas again, and says why
         self._pool = ThreadPoolExecutor(TOGETHER, thread_name_prefix="task")
         self._changing = threading.Lock()
         self._count_lock = threading.Lock()

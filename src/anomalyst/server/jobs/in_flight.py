@@ -6,18 +6,30 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitedTooLong
-from typing import Any
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.server.jobs.queue import JobQueue
 from anomalyst.server.jobs.tasks import Inspect
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.records.drift import DriftAlarms
+from anomalyst.server.storage.database import is_outage
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import DeliveryRow, InspectionRow, TurnRow
+from anomalyst.server.storage.tables import (
+    ChangeRow,
+    DeliveryRow,
+    InspectionRow,
+    Table,
+    TurnRow,
+)
 
 log = logging.getLogger(__name__)
 Done = Callable[[InspectionRow], None]
+Kept = TypeVar("Kept")
+Written = tuple[list[Table], dict[str, Any]]  # rows beside an inspection, and its own values
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries to write: doubled each time
 DELIVERED = (
     "sense", "verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions",
     "notes", "verdict_before_rules", "ruled",
@@ -39,6 +51,7 @@ class InFlight:
         self.sinks = tuple(sinks)
         self._waited_for: dict[str, Future[InspectionRow]] = {}
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         # One writer: results are written down in the order they come, beside the model's work.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
 
@@ -82,7 +95,8 @@ class InFlight:
             return None
 
     def close(self) -> None:
-        """Write down what is done."""
+        """Write down what is done; what no database takes stays queued there."""
+        self._closing.set()
         self._writer.shutdown(wait=True)
 
     def _forget(self, id: str) -> None:
@@ -97,52 +111,84 @@ class InFlight:
         on_done: Done,
     ) -> None:
         """Write a result down, then tell who waits for it."""
+        if result.cancelled():  # the server is closing: it stays queued
+            finished.set_result(row)
+            self._forget(row.id)
+            return
         try:
-            if not result.cancelled():  # else the server is closing: it stays queued
-                error = result.exception()
-                row = self._failed(row, error) if error else self._done(row, result.result())
-                on_done(row)
+            row = self._written(row, result)
             finished.set_result(row)
         except Exception as error:
             log.exception("a result could not be written", extra={"inspection": row.id})
             finished.set_exception(error)
         finally:
             self._forget(row.id)
+            _tell(on_done, row)  # always: a watch counts its places by it
 
-    def _failed(self, row: InspectionRow, error: BaseException) -> InspectionRow:
+    def _written(self, row: InspectionRow, result: "Future[dict[str, Any]]") -> InspectionRow:
+        """The row as written; while the database is away it is tried again, those behind it wait.
+
+        Raises SQLAlchemyError if the server closes meanwhile; the inspection is then done anew.
+        """
+        error = result.exception()
+        if error is None:
+            found = result.result()
+            seen = row.product, found["revision"], found["record"]
+            alarm = self._patiently(lambda: self.drift.see(*seen))
+            beside, values = self._done(row, found, alarm)
+        else:
+            beside, values = self._failed(row, error)
+        self._patiently(lambda: self.store.finish(row.id, beside=beside, **values))
+        return self._patiently(lambda: self.store.inspection(row.id))
+
+    def _patiently(self, work: Callable[[], Kept]) -> Kept:
+        """What it gives, once the database takes it."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return work()
+            except SQLAlchemyError as error:
+                if not is_outage(error):
+                    raise
+                log.error("the database takes nothing (%s); tried again in %g s", error, pause)
+                if self._closing.wait(pause):
+                    raise
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _failed(self, row: InspectionRow, error: BaseException) -> Written:
         reason = error.reason if isinstance(error, PictureError) else str(error)
         if not isinstance(error, AnomalystError):
             log.error("an inspection failed: %s", reason, extra={"inspection": row.id})
             reason = "our fault; it is in the server's log."
         self.metrics.failures.inc()
         messages = self._messages(row, {"problem": reason})
-        return self.store.finish(row.id, beside=messages, state="failed", problem=reason)
+        return messages, {"state": "failed", "problem": reason}
 
-    def _done(self, row: InspectionRow, found: dict[str, Any]) -> InspectionRow:
+    def _done(self, row: InspectionRow, found: dict[str, Any], alarm: str | None) -> Written:
         record = found["record"] | {"image": row.name}
         verdict = record["verdict"]
         self.metrics.inspections.labels(row.product, verdict, row.source).inc()
         self.metrics.seconds.observe(time.time() - row.created_at.timestamp())
-        alarm = self.drift.see(row.product, found["revision"], record)
-        beside: list[TurnRow | DeliveryRow] = [*self._messages(row, record, alarm)]
+        beside = self._messages(row, record, alarm)
+        if alarm is not None:
+            about = {"product": row.product, "kind": "drift", "by": "anomalyst"}
+            beside.append(ChangeRow(detail={"text": alarm}, **about))
         if record.get("words") is not None:
             said = {"question": str(row.question), "answer": record["words"], "by": row.by}
             beside.append(TurnRow(inspection=row.id, **said))
-        return self.store.finish(
-            row.id,
-            beside=beside,
-            state="done",
-            verdict=verdict,
-            uncertainty=1.0 if verdict == "unsure" else 2 * (1 - record["confidence"]),
-            record=record,
-            alarm=alarm,
+        return beside, {
+            "state": "done",
+            "verdict": verdict,
+            "uncertainty": 1.0 if verdict == "unsure" else 2 * (1 - record["confidence"]),
+            "record": record,
+            "alarm": alarm,
             **{name: record[name] for name in ("score", "p_value")},
             **{name: found[name] for name in ("heat", "shown", "revision")},
-        )
+        }
 
     def _messages(
         self, row: InspectionRow, record: dict[str, Any], alarm: str | None = None
-    ) -> list[DeliveryRow]:
+    ) -> list[Table]:
         payload = {
             "id": row.id,
             "product": row.product,
@@ -153,3 +199,11 @@ class InFlight:
             "drift_alarm": alarm,
         }
         return [DeliveryRow(sink=sink, payload=payload) for sink in self.sinks]
+
+
+def _tell(on_done: Done, row: InspectionRow) -> None:
+    """Whoever asked to be told; what goes wrong there loses no result."""
+    try:
+        on_done(row)
+    except Exception:
+        log.exception("whoever waits for an inspection failed", extra={"inspection": row.id})

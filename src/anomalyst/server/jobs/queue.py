@@ -27,6 +27,7 @@ CRASHED_TWICE = (
     "the model process ended while it worked on this, twice; the picture may need more memory "
     "than there is. Send it smaller."
 )
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries to read the model: doubled each time
 TRIES = 2  # a task during which the model process dies is tried once more, alone
 
 
@@ -42,6 +43,10 @@ class JobQueue(Protocol):
     @property
     def ready(self) -> bool:
         """Whether the model has been read."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why the model cannot be read, where it was tried; it is tried again."""
 
     @property
     def waiting(self) -> int:
@@ -74,7 +79,7 @@ class ProcessQueue:
         self._changed = threading.Condition()
         self._busy = 0
         self._closing = False
-        self._broken: AnomalystError | None = None  # why the model cannot be read
+        self._unread: AnomalystError | None = None  # why the model cannot be read
         self.ready = False
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -94,17 +99,29 @@ class ProcessQueue:
         return len(self._queue) + self._busy
 
     @property
+    def problem(self) -> str | None:
+        """Why the model cannot be read now; inspections wait until it can be."""
+        return str(self._unread) if self._unread is not None else None
+
+    @property
     def pid(self) -> int | None:
         """Of the model process that works now."""
         return self._process.pid if self._process is not None else None
 
     def submit(self, task: Task, say: Say = lambda _: None) -> "Future[dict[str, Any]]":
-        """Put a task at the end of the queue; a click, which takes little, after other clicks."""
+        """Put a task at the end of the queue; a click, which takes little, after other clicks.
+
+        While the model cannot be read, what somebody waits for fails at once; inspections, which
+        were acknowledged, wait.
+        """
         one = Waiting(task, say)
         self.start()
         with self._changed:
             if self._closing:
                 raise Busy(CLOSING)
+            if self._unread is not None and not isinstance(task, Inspect):
+                one.future.set_exception(_not_now(self._unread))
+                return one.future
             clicks = takewhile(lambda other: isinstance(other.task, Segment), self._queue)
             at = sum(1 for _ in clicks) if isinstance(task, Segment) else len(self._queue)
             self._queue.insert(at, one)
@@ -151,7 +168,7 @@ class ProcessQueue:
 
     def _do(self, batch: list[Waiting]) -> None:
         try:
-            results = [self._broken] * len(batch) if self._broken else self._asked(batch)
+            results = self._asked(batch)
         except (EOFError, OSError):
             self._revive(batch)
             return
@@ -205,15 +222,38 @@ class ProcessQueue:
         self._pipe = ours
 
     def _await_ready(self) -> None:
-        """The first word of the model process: that it has read the model, or why it cannot."""
+        """Until a model process has read the model, one after another, or the server closes.
+
+        A cause may pass, as a lack of memory does, and nothing acknowledged may be lost by it.
+        """
+        pause = FIRST_PAUSE
+        while (unread := self._first_word()) is not None:
+            log.error("the model cannot be used: %s; tried again in %g s", unread, pause)
+            with self._changed:
+                self._unread = unread
+                self._fail_what_is_awaited(unread)
+                if self._changed.wait_for(lambda: self._closing, pause):
+                    return
+            pause = min(2 * pause, LONGEST_PAUSE)
+            self._stop()
+            self._start()
+        self._unread, self.ready = None, True
+
+    def _first_word(self) -> AnomalystError | None:
+        """Of a model process: that it has read the model (None), or why it cannot."""
         assert self._pipe is not None
         try:
-            _, self._broken = self._pipe.recv()
+            unread: AnomalystError | None = self._pipe.recv()[1]
         except (EOFError, OSError):
-            self._broken = AnomalystError("the model process ended while it read the model.")
-        if self._broken is not None:
-            log.error("the model cannot be used: %s", self._broken)
-        self.ready = self._broken is None
+            return AnomalystError("the model process ended while it read the model.")
+        return unread
+
+    def _fail_what_is_awaited(self, unread: AnomalystError) -> None:
+        """Inspections stay in the queue; of anything else somebody waits for the answer."""
+        awaited = [one for one in self._queue if not isinstance(one.task, Inspect)]
+        self._queue = deque(one for one in self._queue if isinstance(one.task, Inspect))
+        for one in awaited:
+            one.future.set_exception(_not_now(unread))
 
     def _stop(self) -> None:
         self.ready = False
@@ -224,6 +264,10 @@ class ProcessQueue:
             self._process.terminate()  # nothing, if it has ended
             self._process.join(2)
             self._process.kill()
+
+
+def _not_now(unread: AnomalystError) -> Busy:
+    return Busy(f"the model cannot be used now ({str(unread).rstrip('.')}); it is tried again.")
 
 
 def _together(one: Waiting, following: Waiting) -> bool:

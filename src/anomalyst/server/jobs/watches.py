@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from anomalyst.errors import AnomalystError
+from anomalyst.io.files import make_folder
 from anomalyst.product_index import product_folder
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.jobs.processes import is_running, job_of, last_words, start_child, stop_child
-from anomalyst.server.streaming.addresses import without_password
+from anomalyst.server.streaming.addresses import keep_in_file, without_password
 
 
 class Watches:
@@ -47,9 +48,16 @@ class Watches:
         if is_running(folder):
             raise Conflict(f"{shown} is watched for {product!r} already.")
         config = self.config
+        make_folder(folder)
+        source, *told = (
+            keep_in_file(address, folder / f"address-{number}")
+            for number, address in enumerate((source, *mqtt, *webhook))
+        )
+        mqtt, webhook = told[: len(mqtt)], told[len(mqtt) :]
         arguments = ["watch", source, "--product", product]
         arguments += ["--home", str(config.home), "--products", str(config.products)]
-        arguments += ["--database", config.database] if config.database else []
+        if config.database:
+            arguments += ["--database", keep_in_file(config.database, folder / "database")]
         arguments += [word for address in mqtt for word in ("--mqtt", address)]
         arguments += [word for address in webhook for word in ("--webhook", address)]
         start_child(arguments, folder, source=shown, product=product)

@@ -32,7 +32,10 @@ class DriftAlarms:
         self._told.pop(product, None)
 
     def see(self, product: str, revision: str, record: dict[str, Any]) -> str | None:
-        """The alarm, if this inspection raises it."""
+        """The alarm, if this inspection raises it; whoever writes that down keeps it, too.
+
+        The database is asked before anything is counted, so that a try that fails may be repeated.
+        """
         if (record.get("verdict_before_rules") or record["verdict"]) != "normal":
             return None
         test = self._test(product, revision)
@@ -45,7 +48,6 @@ class DriftAlarms:
             f"scores of accepted parts of {product!r} have changed (evidence {test.strength:.0f} "
             f"to 1); {LOOK_AT.get(record.get('sense', 'image'), LOOK_AT['image'])}"
         )
-        self.store.note(product, "drift", "anomalyst", text=text)
         log.warning(text, extra={"product": product})
         return text
 

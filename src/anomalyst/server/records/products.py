@@ -12,6 +12,7 @@ import numpy as np
 from anomalyst.calibration.fusion import JointCalibration
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.seen import look_by
+from anomalyst.io.deep_pictures import reading_in
 from anomalyst.product_index import (
     COMPANIONS,
     RECORD,
@@ -138,6 +139,7 @@ def good_views(name: str, products: Path, most: int) -> list[tuple[np.ndarray | 
     """
     folder = product_folder(name, products)
     read_by = senses_taught(name, products)
+    read = {sense: reading_in(read_record(place)) for sense, place in sense_folders(folder).items()}
     rows = [
         [(sense, place, one) for one in read_record(place)["references"]]
         for sense, place in sense_folders(folder).items()
@@ -146,9 +148,9 @@ def good_views(name: str, products: Path, most: int) -> list[tuple[np.ndarray | 
     for sense, place, one in (file for part in zip(*rows, strict=False) for file in part):
         file = place / one["file"]
         try:
-            shown.append(
-                (look_by(read_by[sense], file) if sense in read_by else file, one["source"])
-            )
+            plain = sense not in read_by and not read[sense].told
+            look = file if plain else look_by(read_by.get(sense), file, read[sense])
+            shown.append((look, one["source"]))
         except PictureError:
             continue
         if len(shown) == most:

@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder
@@ -42,6 +49,12 @@ def open_database(url: str) -> Engine:
             f"({reason}); check that it runs and that it is ours."
         ) from error
     return engine
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database is away, locked or full for now, so that another try may do."""
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | NoConnection)
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:

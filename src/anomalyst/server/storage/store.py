@@ -18,7 +18,6 @@ from anomalyst.server.storage.tables import (
     CandidateRow,
     ChangeRow,
     CorrectionRow,
-    DeliveryRow,
     InspectionRow,
     Numbered,
     RequestRow,
@@ -93,15 +92,12 @@ class Store:
         with self.session() as session:
             return session.get(RequestRow, (by, key))
 
-    def finish(
-        self, id: str, *, beside: Sequence[TurnRow | DeliveryRow] = (), **found: Any
-    ) -> InspectionRow:
+    def finish(self, id: str, *, beside: Sequence[Table] = (), **found: Any) -> None:
         """Write down what an inspection found, or why it could not be done.
 
         `beside`: its first turn, and whom it must be told, kept in the same transaction.
         """
         self.set_values(InspectionRow, id, beside=beside, done_at=now(), **found)
-        return self.inspection(id)
 
     def inspection(self, id: str) -> InspectionRow:
         """One inspection. Raises NotFound."""
@@ -230,11 +226,6 @@ class Store:
         if product is not None:
             query = query.filter_by(product=product)
         return self._all(query)
-
-    def undelivered(self, sink: str | None = None) -> int:
-        """How many messages were not taken yet."""
-        query = select(func.count(DeliveryRow.id)).where(DeliveryRow.sent_at.is_(None))
-        return self._number(query if sink is None else query.where(DeliveryRow.sink == sink))
 
     def note(self, product: str, kind: str, by: str, **detail: Any) -> None:
         """Keep what happened to a product."""

@@ -194,3 +194,4 @@ class DeliveryRow(Numbered):
     problem: Mapped[str | None]
     next_at: Mapped[datetime] = mapped_column(default=now)
     sent_at: Mapped[datetime | None]
+    refused_at: Mapped[datetime | None]  # its sink will never take it: set aside, not lost

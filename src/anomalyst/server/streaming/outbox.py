@@ -1,14 +1,17 @@
-"""At-least-once delivery: messages wait in the store until their sink has taken them."""
+"""At-least-once delivery: messages wait in the store until their sink has taken them.
+
+One that its sink refuses for good is set aside with an alarm, and those behind it go on; it is
+kept, and `anomalyst store messages --replay` sends it again.
+"""
 
 import logging
 import threading
 from datetime import timedelta
 
-from sqlalchemy import select
-
+from anomalyst.server.storage import messages
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import DeliveryRow, now
-from anomalyst.server.streaming.sinks import Sink
+from anomalyst.server.streaming.sinks import RefusedForGood, Sink
 
 log = logging.getLogger(__name__)
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # between tries: doubled each time
@@ -29,38 +32,51 @@ class Outbox:
     def close(self, seconds: float = 5.0) -> None:
         """Send what can be sent in that time; the rest waits for the next start."""
         deadline = now() + timedelta(seconds=seconds)
-        while self.store.undelivered(self.sink.label) and now() < deadline and not self._failing:
-            self._ended.wait(0.05)
-        self._ended.set()
+        try:
+            while self._waiting() and now() < deadline and not self._failing:
+                self._ended.wait(0.05)
+        finally:
+            self._ended.set()
         self._thread.join(seconds)
         self.sink.close()
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            for row in self._due():
-                if self._ended.is_set() or not self._sent(row):
-                    break  # those behind it wait their turn
-            self._ended.wait(IDLE_SECONDS)
+    def _waiting(self) -> int:
+        return messages.count_waiting(self.store, self.sink.label)
 
-    def _due(self) -> list[DeliveryRow]:
-        query = (
-            select(DeliveryRow)
-            .where(DeliveryRow.sink == self.sink.label, DeliveryRow.sent_at.is_(None))
-            .order_by(DeliveryRow.id)
-            .limit(AT_ONCE)
-        )
-        with self.store.session() as session:
-            rows = list(session.scalars(query))
-        return rows if rows and rows[0].next_at <= now() else []
+    def _run(self) -> None:
+        failed = 0
+        while not self._ended.is_set():
+            try:
+                self._send_due()
+                failed = 0
+            except Exception:  # a locked database, a fault of ours: the thread goes on
+                failed += 1
+                if failed == 1:
+                    log.exception("messages to %s are held up; tried again", self.sink.label)
+            self._ended.wait(_pause(failed) if failed else IDLE_SECONDS)
+
+    def _send_due(self) -> None:
+        rows = messages.waiting(self.store, self.sink.label, AT_ONCE)
+        if not rows or rows[0].next_at > now():
+            return
+        for row in rows:
+            if self._ended.is_set() or not self._sent(row):
+                return  # those behind it wait their turn
 
     def _sent(self, row: DeliveryRow) -> bool:
-        """Whether the sink took it; if not, when to try again."""
+        """Whether the next one may be sent: the sink took this one, or refused it for good."""
         try:
             self.sink.send(row.id, row.payload)
+        except RefusedForGood as error:
+            messages.set_aside(self.store, row, str(error)[:300])
+            log.error(
+                "%s refused a message for good (%s); it is set aside, look at it with "
+                "`anomalyst store messages`", self.sink.label, error, extra={"message": row.id}
+            )  # fmt: skip
+            return True
         except OSError as error:
             tries = row.attempts + 1
-            after = min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(tries - 1, 10))
-            later = now() + timedelta(seconds=after)
+            later = now() + timedelta(seconds=_pause(tries))
             self.store.set_values(
                 DeliveryRow, row.id, attempts=tries, problem=str(error)[:300], next_at=later
             )
@@ -75,3 +91,8 @@ class Outbox:
             DeliveryRow, row.id, attempts=row.attempts + 1, problem=None, sent_at=now()
         )
         return True
+
+
+def _pause(tries: int) -> float:
+    """Seconds from a try, counted from 1, to the next."""
+    return min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(tries - 1, 10))

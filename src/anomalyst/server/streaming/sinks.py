@@ -13,6 +13,13 @@ from anomalyst.server.streaming.broker import Broker
 
 TAKEN_SECONDS = 10.0
 TOPIC = "anomalyst"
+# Of the message itself. A missing key or page (401, 403, 404) is mended over there, and then it is
+# taken: those wait.
+FOR_GOOD = {400, 405, 406, 409, 410, 411, 413, 414, 415, 422}
+
+
+class RefusedForGood(AnomalystError):
+    """A sink will never take this message: another try would be answered alike."""
 
 
 class Sink(Protocol):
@@ -21,7 +28,10 @@ class Sink(Protocol):
     label: str  # without a password: it is kept with each message
 
     def send(self, id: str, payload: dict[str, Any]) -> None:
-        """Returns when the message was taken; raises OSError if it was not."""
+        """Returns when the message was taken.
+
+        Raises OSError if it was not, and RefusedForGood if it never will be.
+        """
 
     def close(self) -> None:
         """Let go of it."""
@@ -48,15 +58,14 @@ class Mqtt:
 
     def send(self, id: str, payload: dict[str, Any]) -> None:  # noqa: ARG002
         """Publish; returns when the broker has acknowledged it."""
+        said = _json(payload)
         self._connected()
         product = "".join("-" if c in "/+#" else c for c in payload["product"])
         topics = ["inspections", *(["drift"] if payload.get("drift_alarm") else [])]
         if payload.get("kind") == "shift report":
             topics = ["shifts"]
         for topic in topics:
-            sent = self._client.publish(
-                f"{self.prefix}/{product}/{topic}", json.dumps(payload), qos=1
-            )
+            sent = self._client.publish(f"{self.prefix}/{product}/{topic}", said, qos=1)
             self._await(sent)
 
     def close(self) -> None:
@@ -88,23 +97,38 @@ class Webhook:
     """An address that takes JSON by POST and answers with a 2xx status."""
 
     def __init__(self, address: str):
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts, _ = urlsplit(address), httpx.URL(address)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+            port = parts.port
+        except (ValueError, httpx.InvalidURL):
+            usable = False
+        if not usable:
             raise AnomalystError(f"--webhook {address!r}: http://... or https://... is needed.")
         self.address = address
-        host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+        host = f"{parts.hostname}:{port}" if port else parts.hostname
         self.label = f"{parts.scheme}://{host}{parts.path}"
         self._client = httpx.Client(timeout=TAKEN_SECONDS)
 
     def send(self, id: str, payload: dict[str, Any]) -> None:
         """Post it; the header Idempotency-Key tells a message that comes twice."""
+        headers = {"Idempotency-Key": id, "Content-Type": "application/json"}
         try:
-            answer = self._client.post(self.address, json=payload, headers={"Idempotency-Key": id})
+            answer = self._client.post(self.address, content=_json(payload), headers=headers)
         except httpx.HTTPError as error:
             raise OSError(f"not reached ({error or type(error).__name__})") from error
+        if answer.status_code in FOR_GOOD:
+            raise RefusedForGood(f"answered {answer.status_code}: {answer.text[:100]}")
         if not answer.is_success:
             raise OSError(f"answered {answer.status_code}")
 
     def close(self) -> None:
         """Let go of its connections."""
         self._client.close()
+
+
+def _json(payload: dict[str, Any]) -> str:
+    try:
+        return json.dumps(payload, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RefusedForGood(f"cannot be written as JSON ({error})") from error

@@ -4,6 +4,7 @@ Growing tables are in growing.py, MQTT topics in topics.py.
 """
 
 import io
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -18,8 +19,10 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.pictures import PICTURE_SUFFIXES, list_files
+from anomalyst.io.listing import list_files
+from anomalyst.io.pictures import PICTURE_SUFFIXES
 
+log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
 REOPEN_SECONDS = 5.0  # between tries to reach a camera that is gone
 
@@ -59,15 +62,16 @@ class Folder(Source):
     def __init__(self, folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES):
         self.folder, self.suffixes = folder, suffixes
         self._seen: dict[str, str] = {}  # name -> mark of what was given
+        self._away = False
         list_files(folder, suffixes)  # AnomalystError if there is no such folder
 
     def new(self) -> Iterator[Taken]:
         """Files that have come and are no longer written to."""
         found = []
-        for path in list_files(self.folder, self.suffixes):
+        for path in self._listed():
             try:
                 state = path.stat()
-            except FileNotFoundError:
+            except OSError:  # gone, or the share is: it is looked at again
                 continue
             mark = f"{path.name}|{state.st_size}|{state.st_mtime_ns}"
             if self._seen.get(path.name) != mark and time.time() - state.st_mtime > QUIET_SECONDS:
@@ -75,6 +79,20 @@ class Folder(Source):
         for _, path, mark in sorted(found):
             yield Taken(name=path.name, mark=mark, open=partial(path.open, "rb"))
             self._seen[path.name] = mark
+
+    def _listed(self) -> list[Path]:
+        """Its files; none while the folder is away, as a network share may be."""
+        try:
+            found = list_files(self.folder, self.suffixes)
+        except (AnomalystError, OSError) as error:
+            if not self._away:
+                log.warning("%s; it is looked at again", str(error).rstrip("."))
+            self._away = True
+            return []
+        if self._away:
+            log.info("%s is there again", self.folder)
+        self._away = False
+        return found
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,5 +1,11 @@
-"""`anomalyst watch`: pictures from a source, inspected as they come, told to whom it concerns."""
+"""`anomalyst watch`: pictures from a source, inspected as they come, told to whom it concerns.
 
+What passes is waited for: a full queue, a database that is away and a full disk hold up all
+pictures alike, so the next one waits where it is; a file that cannot be read now is tried again
+later, and the others go on. Only what is no picture is passed over for good.
+"""
+
+import errno
 import logging
 import threading
 import time
@@ -7,10 +13,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from anomalyst.errors import AnomalystError
 from anomalyst.product_index import product_folder, product_senses
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Busy
 from anomalyst.server.service import Service
+from anomalyst.server.storage import messages
+from anomalyst.server.storage.database import is_outage
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.streaming.outbox import Outbox
 from anomalyst.server.streaming.shift_ends import ShiftEnds, ShiftReports
@@ -18,6 +29,9 @@ from anomalyst.server.streaming.sinks import Sink
 from anomalyst.server.streaming.sources import Camera, Source, Taken
 
 log = logging.getLogger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries: doubled each time
+TRIES_ONCE = 4  # of a file with --once, which has an end
+OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM}  # no fault of one file
 AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait where they are
 
 
@@ -35,6 +49,20 @@ class Tally:
     def done(self) -> int:
         """Pictures inspected."""
         return self.verdicts.total()
+
+
+@dataclass(slots=True)
+class Later:
+    """A picture whose file could not be read, and when it is tried again."""
+
+    taken: Taken
+    tries: int
+    due: float  # of time.monotonic()
+
+
+def pause_after(tries: int) -> float:
+    """Seconds from a try, counted from 1, to the next."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries - 1, 10))
 
 
 class Watch:
@@ -63,6 +91,8 @@ class Watch:
         most = CAMERA_AT_ONCE if isinstance(source, Camera) else AT_ONCE
         self._places = threading.BoundedSemaphore(most)
         self._refused: set[str] = set()
+        self._later: dict[str, Later] = {}  # by mark
+        self._once = False
         self.ended = threading.Event()
         self.left = 0  # messages not taken when it ended
 
@@ -71,14 +101,17 @@ class Watch:
         resumed = self.service.resume(self._finished)
         if resumed:
             log.info("took up %d pictures of an earlier run", resumed)
+        self._once = once
         while not self.ended.is_set():
             count = 0
+            for taken in self._due():
+                count += self._take(taken)
             for taken in self.source.new():
                 if self.ended.is_set():
                     break
                 count += self._take(taken)
             self.tally.dropped = self.source.dropped
-            if once and count == 0 and not self.service.in_flight:
+            if once and count == 0 and not self.service.in_flight and not self._later:
                 break
             if count == 0:
                 self.ended.wait(self.source.poll_seconds)
@@ -94,12 +127,36 @@ class Watch:
             self.reports.close()
         for outbox in self.outboxes:
             outbox.close()
-        self.left = self.service.store.undelivered() if self.outboxes else 0
-        self.service.close()
+        try:
+            self.left = messages.count_waiting(self.service.store) if self.outboxes else 0
+        finally:
+            self.service.close()
+
+    def _due(self) -> list[Taken]:
+        """Pictures that are tried again now."""
+        now = time.monotonic()
+        return [one.taken for one in list(self._later.values()) if one.due <= now]
 
     def _take(self, taken: Taken) -> int:
         """Acknowledge one picture, when there is a place; 1 if it was taken, 0 if known or none."""
+        tries = 0
+        while not self.ended.is_set():
+            try:
+                return self._acknowledged(taken)
+            except (Busy, SQLAlchemyError, OSError) as error:
+                if not _holds_up_all(error):
+                    return self._put_off(taken, error)
+                tries += 1
+                if tries == 1:
+                    log.warning("%s waits (%s); it is tried again", taken.name, error)
+                self.ended.wait(pause_after(tries))
+            except AnomalystError as error:
+                return self._refuse(taken, error)
+        return 0
+
+    def _acknowledged(self, taken: Taken) -> int:
         if taken.mark in self._refused or self.service.store.request(self.by, taken.mark):
+            self._later.pop(taken.mark, None)
             return 0
         while not self._places.acquire(timeout=0.2):
             if self.ended.is_set():
@@ -111,13 +168,31 @@ class Watch:
                 [sent], self.product, by=self.by, source="watch", key=taken.mark,
                 on_done=self._done,
             )  # fmt: skip
-            return 1
-        except (AnomalystError, OSError) as error:
+        except BaseException:
             self._places.release()
-            self._refused.add(taken.mark)
-            self.tally.refused += 1
-            log.warning("passed over: %s", error)
-            return 0
+            raise
+        self._later.pop(taken.mark, None)
+        return 1
+
+    def _put_off(self, taken: Taken, error: Exception) -> int:
+        """Try it again later. A file that is gone is not: if it comes back, it comes anew."""
+        if isinstance(error, SQLAlchemyError):
+            raise error
+        tries = self._later[taken.mark].tries + 1 if taken.mark in self._later else 1
+        gone = isinstance(error, FileNotFoundError)
+        if gone or (self._once and tries == TRIES_ONCE):
+            return self._refuse(taken, error)
+        if tries == 1:
+            log.warning("%s cannot be read now (%s); it is tried again", taken.name, error)
+        self._later[taken.mark] = Later(taken, tries, time.monotonic() + pause_after(tries))
+        return 0
+
+    def _refuse(self, taken: Taken, error: Exception) -> int:
+        self._later.pop(taken.mark, None)
+        self._refused.add(taken.mark)
+        self.tally.refused += 1
+        log.warning("passed over: %s", error)
+        return 0
 
     def _done(self, row: InspectionRow) -> None:
         self._places.release()
@@ -131,3 +206,10 @@ class Watch:
         if row.alarm:
             self.tally.alarms.append(row.alarm)
         self.on_done(row, self.tally)
+
+
+def _holds_up_all(error: Exception) -> bool:
+    """Whether every picture would meet it: nothing is gained by trying another one first."""
+    if isinstance(error, OSError):
+        return error.errno in OURS
+    return isinstance(error, Busy) or is_outage(error)

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from anomalyst.server.storage import messages
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import limit_of, trend_chart
@@ -97,7 +98,8 @@ class LivePage:
             (f"{counts['anomalous'] / total:.1%}" if total else "-", "anomalous"),
             (f"{counts['unsure'] / total:.1%}" if total else "-", "unsure"),
             (strength, "evidence of drift (100: alarm)"),
-            (str(store.undelivered()), "messages waiting"),
+            (str(messages.count_waiting(store)), "messages waiting"),
+            (str(messages.count_refused(store)), "messages refused"),
         ]
         limit = limit_of(found["calibration"]["scores"], found["false_alarm_rate"])
         rows = store.history(Filter(product=product), limit=NEWEST)

@@ -10,6 +10,7 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.operating_rule import Costs, Rule
 from anomalyst.detection.detector import Detector
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.io.deep_pictures import PictureReading
 from anomalyst.io.geometry import Frame
 from anomalyst.io.pictures import list_pictures, open_mask, open_picture
 from anomalyst.teaching.duplicates import all_the_same, refuse_the_same
@@ -106,7 +107,10 @@ class Opened:
 
 
 def open_defects(
-    known: KnownDefects, good: Mapping[Path, np.ndarray], on_picture: Callable[[Path], None]
+    known: KnownDefects,
+    good: Mapping[Path, np.ndarray],
+    reading: PictureReading,
+    on_picture: Callable[[Path], None],
 ) -> Opened:
     """The defective pictures beside the good ones, before anything is computed.
 
@@ -128,7 +132,7 @@ def open_defects(
     opened = Opened({}, {}, {}, [])
     for path in (*known.fine, *known.pictures):
         try:
-            picture = open_picture(path)
+            picture = open_picture(path, reading)
             if path in known.masks:
                 opened.masks[path] = open_mask(known.masks[path], picture.shape[:2])
             (opened.fine if path in known.fine else opened.pictures)[path] = picture

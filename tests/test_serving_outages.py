@@ -1,0 +1,194 @@
+"""What passes is waited for: no memory, no database, no share; nothing is lost meanwhile."""
+
+import errno
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from typer.testing import CliRunner
+
+from anomalyst.cli.main import app
+from anomalyst.errors import AnomalystError
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Busy
+from anomalyst.server.jobs import in_flight
+from anomalyst.server.jobs import queue as queues
+from anomalyst.server.load_test import free_port
+from anomalyst.server.storage import messages
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import DeliveryRow
+from anomalyst.server.streaming import watch as watches
+from anomalyst.server.streaming.addresses import keep_in_file, kept_in_file
+from anomalyst.server.streaming.outbox import Outbox
+from anomalyst.server.streaming.sinks import RefusedForGood, Webhook
+from anomalyst.server.streaming.sources import Folder
+from anomalyst.server.streaming.watch import Watch
+from serving import DEFECT, FLANGE, Hook, client_of, service_over, teach_flange, work_unless_short
+
+LOCKED = OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory) -> Path:
+    """A folder with the bundled product taught."""
+    home = tmp_path_factory.mktemp("taught")
+    with service_over(home) as service:
+        teach_flange(service)
+    return home / "products"
+
+
+@pytest.fixture
+def hook():
+    found = Hook(free_port())
+    yield found
+    found.server.shutdown()
+
+
+def failing(work: Callable, *errors: Exception) -> Callable:
+    """`work`, which fails so often before it is done."""
+    left = list(errors)
+
+    def tried(*args, **kwargs):
+        if left:
+            raise left.pop()
+        return work(*args, **kwargs)
+
+    return tried
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert true()
+
+
+def test_inspections_wait_until_the_model_can_be_read(taught, tmp_path, monkeypatch):
+    monkeypatch.setattr(queues, "work", work_unless_short)
+    monkeypatch.setattr(queues, "FIRST_PAUSE", 0.1)
+    shutil.copytree(taught, tmp_path / "products")
+    (tmp_path / "short").touch()
+    with service_over(tmp_path) as service:
+        [id] = service.acknowledge([service.take_file(DEFECT)], "flange", by="test", source="test")
+        until(lambda: service.queue.problem is not None)
+        said = client_of(service).get("/api/v1/ready")
+        assert said.status_code == 503 and "ended while it read the model" in said.text
+        with pytest.raises(Busy, match="cannot be used now"):
+            teach_flange(service)  # for this somebody waits
+        assert service.store.inspection(id).state == "queued"
+        (tmp_path / "short").unlink()
+        assert service.wait(id, 90).verdict == "anomalous"
+        assert client_of(service).get("/api/v1/ready").is_success
+
+
+def test_a_result_waits_for_the_database_and_everyone_is_told(taught, tmp_path, monkeypatch):
+    monkeypatch.setattr(in_flight, "FIRST_PAUSE", 0.05)
+    shutil.copytree(taught, tmp_path / "products")
+    told = []
+
+    def deaf(row):
+        told.append(row.verdict)
+        raise ValueError("nobody listens")
+
+    with service_over(tmp_path) as service:
+        kept = service.store.finish
+        service.store.finish = failing(kept, LOCKED, LOCKED)
+        sent = [service.take_file(DEFECT)] * 2
+        first, second = service.acknowledge(sent, "flange", by="test", source="test", on_done=deaf)
+        assert service.wait(first, 90).state == service.wait(second, 90).state == "done"
+        until(lambda: told == ["anomalous"] * 2)
+        # No outage: it is told, and whoever counts places is, too.
+        service.store.finish = failing(kept, ValueError("our fault"))
+        service.acknowledge(sent[:1], "flange", by="test", source="test", on_done=deaf)
+        until(lambda: told == ["anomalous", "anomalous", None])
+
+
+class Trying(Folder):
+    """A folder of which each file meets an error of its own, twice."""
+
+    errors: dict[str, Exception]
+
+    def new(self):
+        for taken in super().new():
+            error = self.errors.pop(taken.name, None)
+            yield replace(taken, open=failing(taken.open, error, error)) if error else taken
+
+
+def test_a_watch_passes_over_nothing_that_can_be_read_later(taught, tmp_path, monkeypatch):
+    monkeypatch.setattr(watches, "FIRST_PAUSE", 0.05)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pictures = sorted((FLANGE / "test").glob("*.jpg"))[:5]
+    for path in pictures:
+        shutil.copyfile(path, folder / path.name)
+    (folder / "bad.png").write_text("no picture")
+    time.sleep(0.6)
+    source = Trying(folder)
+    errors = (OSError(errno.EIO, "I/O error"), PermissionError("locked"),
+              OSError(errno.ENOSPC, "disk full"), Busy("too much waits"), LOCKED)  # fmt: skip
+    source.errors = dict(zip([path.name for path in pictures], errors, strict=True))
+    config = ServingConfig(home=tmp_path / "home", products=taught)
+    watch = Watch(config, "flange", source, str(folder))
+    try:
+        tally = watch.run(once=True)
+        assert (tally.done, tally.refused) == (5, 1)
+        folder.rename(tmp_path / "away")  # as a network share may be for a while
+        assert list(source.new()) == []
+        (tmp_path / "away").rename(folder)
+        shutil.copyfile(pictures[0], folder / "new.jpg")
+        time.sleep(0.6)
+        assert watch.run(once=True).done == 6
+    finally:
+        watch.close()
+
+
+def test_one_message_refused_for_good_holds_up_no_other(tmp_path, hook, monkeypatch):
+    address = f"http://127.0.0.1:{hook.server.server_port}/in"
+    config = ServingConfig(home=tmp_path, products=tmp_path / "products")
+    store = Store.open(config)
+    for name in ("1", "2", "3"):
+        store.keep(DeliveryRow(sink=address, payload={"picture": name, "product": "flange"}))
+    store.keep(DeliveryRow(sink=address, payload={"picture": "4", "score": float("nan")}))
+    hook.refused = {"2"}
+    monkeypatch.setattr(messages, "waiting", failing(messages.waiting, LOCKED))
+    outbox = Outbox(store, Webhook(address))
+    until(lambda: messages.count_waiting(store) == 0)
+    assert [body["picture"] for _, body in hook.taken] == ["1", "3"]
+    ours = ["--home", str(tmp_path)]
+    listed = CliRunner().invoke(app, ["store", "messages", *ours]).output
+    assert "answered 422" in listed and "JSON" in listed and "2 refused for good, 0 wait" in listed
+    hook.refused = set()
+    replayed = CliRunner().invoke(app, ["store", "messages", "--replay", *ours]).output
+    assert "2 messages wait to be sent again" in replayed
+    until(lambda: messages.count_waiting(store) == 0)
+    outbox.close()
+    assert [body["picture"] for _, body in hook.taken] == ["1", "3", "2"]
+    assert messages.count_refused(store) == 1  # which cannot be written as JSON
+
+
+def test_what_no_address_can_be_is_refused_at_once(hook):
+    for address in ("http://[::1", "http://a:b/", "ftp://mes/in", "http://"):
+        with pytest.raises(AnomalystError, match="http"):
+            Webhook(address)
+    hook.refused = {"1"}
+    sink = Webhook(f"http://127.0.0.1:{hook.server.server_port}/")
+    with pytest.raises(RefusedForGood, match="422"):
+        sink.send("id", {"picture": "1"})
+    hook.broken = True
+    with pytest.raises(OSError, match="500"):
+        sink.send("id", {"picture": "1"})
+
+
+def test_an_address_with_a_password_lies_in_a_file_of_its_owner(tmp_path):
+    secret = "mqtt://line3:pass word@broker:1883/x"
+    told = keep_in_file(secret, tmp_path / "address")
+    assert "line3:" not in told and kept_in_file(told) == secret
+    assert (tmp_path / "address").stat().st_mode & 0o077 == 0
+    assert keep_in_file("mqtt://broker/x", tmp_path / "none") == "mqtt://broker/x"
+    with pytest.raises(AnomalystError, match="cannot be read"):
+        kept_in_file(f"@{tmp_path / 'none'}")
