@@ -10,7 +10,6 @@ from typer.core import TyperCommand
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import files_in, pictures_in
-from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.inspection.file_reading import FileReading
