@@ -83,13 +83,7 @@ def networks(
         return
     write_results(out, results)
     typer.echo(write_networks_page(out, results))
-    written = write_paper(out, results, sheet_of(dataset))
+    written = write_paper(out, results, dataset)
     if len(written) == 1:
         say("No PDF: it takes pip install -c constraints.txt weasyprint, and Pango (libpango).")
     typer.echo(f"Written to {out}: networks.html, {', '.join(one.name for one in written)}")
-
-
-def sheet_of(dataset: Path) -> bytes | None:
-    """The set's own contact sheet."""
-    sheet = dataset / "preview.png"
-    return sheet.read_bytes() if sheet.is_file() else None

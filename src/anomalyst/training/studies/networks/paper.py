@@ -1,6 +1,7 @@
 """The white paper of the study, made of its results alone: HTML, and PDF where WeasyPrint is."""
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ SHOWN = (
 )  # fmt: skip
 
 
-def write_paper(out: Path, results: Results, pictures: bytes | None = None) -> list[Path]:
+def write_paper(out: Path, results: Results, dataset: Path) -> list[Path]:
     """OUT/vit-vs-cnn.html and, if WeasyPrint is installed, vit-vs-cnn.pdf; the files written.
 
-    `pictures`: a PNG that shows some of the data.
+    `dataset`: the set's folder; of one that was drawn its preview.png and made.json are shown.
     """
-    html = _html(results, pictures)
+    html = _html(results, dataset)
     written = [out / f"{NAME}.html"]
     write_text(written[0], html)
     pdf = _pdf(html)
@@ -44,12 +45,13 @@ def _pdf(html: str) -> bytes | None:
     return drawn
 
 
-def _html(results: Results, pictures: bytes | None) -> str:
+def _html(results: Results, dataset: Path) -> str:
+    preview = dataset / "preview.png"
     vit = results.best("scratch", "distilled", networks=findings.TRANSFORMERS)
     scratch = results.arms("scratch")
     compared = list(dict.fromkeys([*scratch, vit, results.best()]))
     drawn = {
-        "pictures": pictures or b"",
+        "pictures": preview.read_bytes() if preview.is_file() else b"",
         "vit_curves": plots.curves(results, [vit]),
         "vit_confusion": plots.confusion(results.of(vit)[0].figures),
         "roc": plots.roc(results, compared),
@@ -66,10 +68,33 @@ def _html(results: Results, pictures: bytes | None) -> str:
         student=STUDENT,
         vit_runs=results.of(vit),
         vit_recipe=_settings(results, vit),
+        drawn_with=_drawn_with(dataset),
+        moves=_told(results.recipes[scratch[0]].get("moves", {})),
         named=listed(scratch),
         tables=_tables(results, compared),
         picture={name: base64.b64encode(png).decode() for name, png in drawn.items()},
     )
+
+
+def _drawn_with(dataset: Path) -> list[tuple[str, str]]:
+    """What a set of ours was drawn with, key by key; nothing of any other set."""
+    made = dataset / "made.json"
+    if not made.is_file():
+        return []
+    said = json.loads(made.read_text(encoding="utf-8"))
+    rows = {**said.get("set", {}), **said.get("config", {})}
+    return [(key, _told(value)) for key, value in rows.items()]
+
+
+def _told(value: Any) -> str:
+    """A setting as it is read, not as Python writes it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_told(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return " to ".join(_told(one) for one in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _tables(results: Results, compared: Sequence[str]) -> dict[str, tables.Table]:
