@@ -16,6 +16,7 @@ from anomalyst.training.distributed.hosts import DEFAULT_PORT, SSH
 
 if TYPE_CHECKING:
     from anomalyst.training.distributed.cluster_check import CheckConfig, Checked
+    from anomalyst.training.distributed.hosts import RemoteShell
 
 app = typer.Typer(no_args_is_help=True, help="Several machines: look at them, then start on all.")
 HostFile = Annotated[
@@ -35,6 +36,10 @@ class Machines:
         str, Option(metavar="HOST", help="The first one's address.", show_default="its name")
     ] = ""
     port: Annotated[int, Option(help="Of the first machine: where all meet.")] = DEFAULT_PORT
+    interface: Annotated[
+        str,
+        Option(metavar="CARD", help="Network card of each, as eth0.", show_default="its name's"),
+    ] = ""
     shared: Annotated[
         Path | None,
         Option(metavar="DIR", help="One folder on all machines.", show_default="this one"),
@@ -97,7 +102,7 @@ def start(
     Example: anomalyst cluster start hosts recipes/anomalygpt.yaml --shared /mnt/anomalyst
     """
     from anomalyst.training.distributed.cluster_start import start_on_all
-    from anomalyst.training.distributed.hosts import RemoteShell, read_hosts
+    from anomalyst.training.distributed.hosts import read_hosts
 
     config = _config(machines, bandwidth=False)
     if not unchecked:
@@ -108,7 +113,7 @@ def start(
     words = ["train", str(recipe), *(override or []), "--engine", engine]
     status = start_on_all(
         hosts,
-        RemoteShell(template=machines.shell),
+        _shell(machines),
         [*words, "--out", str(out or Path("runs") / recipe.stem)],
         folder=config.shared,
         python=config.python,
@@ -135,10 +140,16 @@ def _config(machines: Machines, *, bandwidth: bool) -> "CheckConfig":
 
 def _check(hostfile: Path, machines: Machines, *, bandwidth: bool) -> "Checked":
     from anomalyst.training.distributed.cluster_check import check_cluster
-    from anomalyst.training.distributed.hosts import RemoteShell, read_hosts
+    from anomalyst.training.distributed.hosts import read_hosts
 
     config = _config(machines, bandwidth=bandwidth)
-    return check_cluster(read_hosts(hostfile), RemoteShell(template=machines.shell), config, say)
+    return check_cluster(read_hosts(hostfile), _shell(machines), config, say)
+
+
+def _shell(machines: Machines) -> "RemoteShell":
+    from anomalyst.training.distributed.hosts import RemoteShell
+
+    return RemoteShell(template=machines.shell, interface=machines.interface)
 
 
 def _show(checked: "Checked") -> None:

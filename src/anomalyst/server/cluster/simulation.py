@@ -156,7 +156,7 @@ class _Events:
             replica = self.replicas[index]
             if ended:
                 replica.doing = 0
-                self._pull(index, now)
+                self._pull(index)
                 if replica.waiting:
                     self._begin_or_wait(index, now)
             elif replica.timer == now and not replica.doing:
@@ -214,7 +214,7 @@ class _Events:
         shape = 1 / variation**2
         return self.drawn.gammavariate(shape, mean / shape)
 
-    def _pull(self, index: int, now: float) -> None:
+    def _pull(self, index: int) -> None:
         """A replica has room: those at the front first."""
         replica = self.replicas[index]
         while self.front and self._held(index) < self.serving.ongoing:
@@ -222,7 +222,6 @@ class _Events:
         if self._held(index) < self.serving.ongoing and replica.place < 0:
             replica.place = len(self.roomy)
             self.roomy.append(index)
-        assert now >= 0
 
     def _close(self, index: int) -> None:
         """Full: out of those with room, the last one taking its place."""
@@ -245,7 +244,7 @@ def _figures(times: np.ndarray, events: _Events, site: Site, serving: Serving) -
         raise AnomalystError("no picture came after the first fifth of the time; simulate longer.")
     order = np.argsort(came[kept])
     waits, spent = (began - came)[kept][order], (ended - came)[kept]
-    half, last = len(waits) // 2, len(waits) - len(waits) // 4
+    half, last = max(1, len(waits) // 2), min(len(waits) - 1, 3 * len(waits) // 4)
     # A queue that is stable waits as long in the end as before, but for chance.
     grows = waits[last:].mean() > TOO_LATE * waits[:half].mean() + events.speed.seconds(1)
     whole = max(float(ended.max()), site.seconds)

@@ -22,6 +22,7 @@ class RemoteShell:
     """
 
     template: str = SSH
+    interface: str = ""  # network card of each machine for gloo and NCCL; empty: the name's
 
     def __post_init__(self) -> None:
         if ("{host}" in self.template) != ("{command}" in self.template):
@@ -33,7 +34,9 @@ class RemoteShell:
         "subprocess.Popen[str]"
     ):  # fmt: skip
         """The words as a command on the host, in a folder there; its streams are pipes."""
-        command = shlex.join(words)
+        # Debian's own name of a machine leads to 127.0.1.1, where no other machine finds it.
+        cards = [f"{one}_SOCKET_IFNAME={self.interface}" for one in ("GLOO", "NCCL")]
+        command = shlex.join(["env", *cards, *words] if self.interface else words)
         if folder is not None:
             command = f"cd {shlex.quote(str(folder))} && exec {command}"
         try:
