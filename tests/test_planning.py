@@ -100,6 +100,17 @@ def test_activations_and_flops_of_a_case_by_hand():
     assert flops(shape, again) == 15 * (6 * 100 + 2 * 50 + 4 * attention)
 
 
+def test_split_weights_send_half_as_much_again():
+    """Rajbhandari et al. 2020, section 7: 2 N and 3 N numbers; on two machines over adapters."""
+    shape, inside = shape_of(7e9), read_cluster("8xA100-80")
+    seconds = {name: speed_of(shape, inside, spread_of(name), Work()).travel for name in ENGINES}
+    assert seconds["ddp"] == pytest.approx(7 / 8 * 2 * 2 * 7e9 / 300e9)
+    assert seconds["zero3"] == pytest.approx(1.5 * seconds["zero2"])
+    apart = read_cluster("2x8xA100-80", between_gb=1.0)
+    slower = speed_of(shape, apart, spread_of("ddp"), Work()).travel
+    assert slower == pytest.approx(15 / 16 * 2 * 2 * 7e9 / 8e9)
+
+
 def test_a_frozen_model_with_adapters_fits_where_its_authors_trained_it():
     """AnomalyGPT: Vicuna-7B frozen, LoRA and projector trained by ZeRO-2 on two RTX 3090."""
     shape, cluster = shape_of(6.7e9, trained=40e6), read_cluster("2xRTX3090-24")

@@ -158,7 +158,7 @@ def _show(checked: "Checked") -> None:
             node.host,
             str(node.slots),
             *(str(node.report.get(name, "-")) for name in ("anomalyst", "torch", "python")),
-            f"{1000 * node.clock:+.0f} ± {1000 * node.doubt:.0f}" if node.report else "-",
+            f"{1000 * node.clock:+.1f} ± {1000 * node.doubt:.1f}" if node.report else "-",
             str(node.report.get("cores", "-")),
             str(len(node.report.get("gpus", []))),
         )

@@ -41,8 +41,8 @@ def start_on_all(
     for reader in readers:
         reader.start()
     try:
-        while any(one.poll() is None for one in started):
-            if any(one.returncode for one in started):
+        while None in (statuses := [one.poll() for one in started]):
+            if any(statuses):
                 _end(started)
             time.sleep(0.2)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ A remote shell without a terminal leaves its command running when it is cut; her
 as long as standard input is open. It is asked to end first, so that a training saves.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ def run(words: list[str]) -> int:
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
 
     def watch() -> None:
-        while sys.stdin.readline():
+        # Not sys.stdin, whose lock a thread that waits would keep beyond the end.
+        while os.read(0, 1024):
             pass
         process.send_signal(signal.SIGTERM)
         try:

@@ -60,9 +60,10 @@ class Cluster:
 
     @property
     def link_bytes(self) -> float:
-        """Bytes a second of the slowest link that a ring over all GPUs passes."""
+        """Bytes a second that each GPU of a ring sends; between machines over all their adapters."""
         within = self.gpu.link_gb * 1e9
-        return min(within, self.between_gb * 1e9) if self.nodes > 1 else within
+        between = self.gpus_per_node * self.between_gb * 1e9  # a ring for each adapter
+        return min(within, between) if self.nodes > 1 else within
 
     def __str__(self) -> str:
         machines = f"{self.nodes} x " if self.nodes > 1 else ""

@@ -34,7 +34,6 @@ class Spread:
     host: frozenset[str] = frozenset()  # which of them are in the machine's memory
     gathered: float = 0  # bytes of each parameter of what is put together for a moment
     blocks: bool = False  # a block is put together, and the next one; else the largest matrix
-    passes: int = 2  # times that the weights travel in a step, in parts of 1/GPUs
     command: str  # how Anomalyst is told
 
 
@@ -49,14 +48,14 @@ ENGINES: Mapping[str, Spread] = {
         Spread(name="zero1", split=_STATES, command="--engine deepspeed engine.zero_stage=1"),
         Spread(name="zero2", split=_STATES | {"gradients"},
                command="--engine deepspeed engine.zero_stage=2"),
-        Spread(name="fsdp", **_FLOAT32, split=_ALL, gathered=4, blocks=True, passes=3,
+        Spread(name="fsdp", **_FLOAT32, split=_ALL, gathered=4, blocks=True,
                command="--engine fsdp"),
         # Its estimator has no float16 gradient beside the float32 one: 18 bytes again.
-        Spread(name="zero3", gradients=0, split=_ALL, gathered=4, passes=3,
+        Spread(name="zero3", gradients=0, split=_ALL, gathered=4,
                command="--engine deepspeed engine.zero_stage=3"),
         Spread(name="zero2-offload", gradients=0, split=_STATES, host=_STATES,
                command="--engine deepspeed engine.zero_stage=2 engine.offload_optimizer=true"),
-        Spread(name="zero3-offload", gradients=0, split=_ALL, host=_STATES, gathered=4, passes=3,
+        Spread(name="zero3-offload", gradients=0, split=_ALL, host=_STATES, gathered=4,
                command="--engine deepspeed engine.zero_stage=3 engine.offload_optimizer=true"),
     )
 }  # fmt: skip

@@ -2,9 +2,9 @@
 
 FLOPs of a token (Narayanan et al. 2021, arXiv 2104.04473, section 5.1, counted by parameters): 2 N
 forward, 2 N back through the activations, 2 for each trained parameter, 2 N again with
-recomputation; attention 4 layers width tokens a pass. A ring sends (G - 1) / G of the trained
-weights' bytes twice a step (gradients), with split weights three times (Rajbhandari et al. 2020,
-section 7); with split frozen weights these twice.
+recomputation; attention 4 layers width tokens a pass. What travels (Rajbhandari et al. 2020,
+section 7), in parts of (G - 1) / G: gradients twice a step where weights are whole; where they are
+split, gradients once and all weights twice a micro-batch.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def speed_of(shape: ModelShape, cluster: Cluster, spread: Spread, work: Work) ->
     peak = cluster.gpu.tflops * 1e12
     return Speed(
         compute=flops(shape, work) / (peak * used),
-        travel=_travelled(shape, cluster, spread) / cluster.link_bytes,
+        travel=_travelled(shape, cluster, spread, work) / cluster.link_bytes,
         offload=_offloaded(shape, cluster) if spread.host else 0.0,
         used=used,
         source=source,
@@ -113,11 +113,12 @@ def published() -> tuple[str, tuple[Published, ...]]:
     return read["source"], tuple(from_mapping(Published, one) for one in read["runs"])
 
 
-def _travelled(shape: ModelShape, cluster: Cluster, spread: Spread) -> float:
+def _travelled(shape: ModelShape, cluster: Cluster, spread: Spread, work: Work) -> float:
     """Bytes that each GPU sends in a step."""
     ring = (cluster.gpus - 1) / cluster.gpus
-    frozen = shape.parameters - shape.trained if spread.gathered else 0.0
-    return ring * SENT * (spread.passes * shape.trained + 2 * frozen)
+    if "weights" not in spread.split:
+        return ring * SENT * 2 * shape.trained
+    return ring * SENT * (shape.trained + 2 * work.accumulation * shape.parameters)
 
 
 def _offloaded(shape: ModelShape, cluster: Cluster) -> float:
