@@ -60,7 +60,7 @@ class Cluster:
 
     @property
     def link_bytes(self) -> float:
-        """Bytes a second that each GPU of a ring sends; between machines over all their adapters."""
+        """Bytes a second that each GPU of a ring sends; between machines over all adapters."""
         within = self.gpu.link_gb * 1e9
         between = self.gpus_per_node * self.between_gb * 1e9  # a ring for each adapter
         return min(within, between) if self.nodes > 1 else within
