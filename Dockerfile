@@ -35,6 +35,27 @@ RUN pip install -c constraints.txt ".[$EXTRAS]"
 COPY deploy/image/slim.sh ./
 RUN bash slim.sh /opt/anomalyst
 
+# A product that was exported (`anomalyst export --format onnx`), and no more than its runner needs.
+#   docker build -t anomalyst-runner --target runner .
+#   docker run --rm --read-only -v "$PWD/line3/bolt:/product:ro" -v "$PWD/new:/new:ro" anomalyst-runner /new/1.jpg
+FROM python AS runner-build
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /source
+COPY constraints.txt ./
+RUN python3 -m venv /opt/runner \
+    && /opt/runner/bin/pip install --no-cache-dir -c constraints.txt numpy opencv-python-headless onnxruntime \
+    && /opt/runner/bin/python -c "import cv2, numpy, onnxruntime" \
+    && rm -rf /opt/runner/lib/python3*/site-packages/pip /opt/runner/lib/python3*/site-packages/pip-*
+
+FROM python AS runner
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp anomalyst
+COPY --from=runner-build /opt/runner /opt/runner
+USER 10001:10001
+ENTRYPOINT ["/opt/runner/bin/python", "/product/runner.py"]
+
 FROM python AS image
 LABEL org.opencontainers.image.title="Anomalyst" \
       org.opencontainers.image.licenses="Apache-2.0" \

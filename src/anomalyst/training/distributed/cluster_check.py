@@ -219,7 +219,12 @@ def _measured(
     words = [config.python, "-m", f"{MODULES}.bandwidth", "--world", str(len(nodes))]
     words += ["--master", master]
     started = [shell.start(one.host, [*words, "--rank", str(i)]) for i, one in enumerate(nodes)]
-    late = threading.Timer(config.patience, lambda: [one.kill() for one in started])
+
+    def give_up() -> None:
+        for one in started:
+            one.kill()
+
+    late = threading.Timer(config.patience, give_up)
     late.start()
     told = [one.communicate() for one in started]
     late.cancel()

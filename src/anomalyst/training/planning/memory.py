@@ -39,17 +39,17 @@ class Spread:
 
 _ALL = frozenset({"weights", "gradients", "float32_gradients", "optimizer"})
 _STATES = frozenset({"float32_gradients", "optimizer"})
-_FLOAT32 = {"weights": 4.0, "gradients": 4.0, "float32_gradients": 0.0, "optimizer": 8.0}
 # From the fewest bytes that travel to the most.
 ENGINES: Mapping[str, Spread] = {
     one.name: one
     for one in (
-        Spread(name="ddp", **_FLOAT32, command="--engine ddp"),
+        Spread(name="ddp", weights=4, gradients=4, float32_gradients=0, optimizer=8,
+               command="--engine ddp"),
         Spread(name="zero1", split=_STATES, command="--engine deepspeed engine.zero_stage=1"),
         Spread(name="zero2", split=_STATES | {"gradients"},
                command="--engine deepspeed engine.zero_stage=2"),
-        Spread(name="fsdp", **_FLOAT32, split=_ALL, gathered=4, blocks=True,
-               command="--engine fsdp"),
+        Spread(name="fsdp", weights=4, gradients=4, float32_gradients=0, optimizer=8, split=_ALL,
+               gathered=4, blocks=True, command="--engine fsdp"),
         # Its estimator has no float16 gradient beside the float32 one: 18 bytes again.
         Spread(name="zero3", gradients=0, split=_ALL, gathered=4,
                command="--engine deepspeed engine.zero_stage=3"),
