@@ -3,7 +3,8 @@
 # symbols, the installer itself. Usage: slim.sh VENV
 set -euo pipefail
 packages=$(echo "$1"/lib/python3*/site-packages)
-rm -rf "$packages"/torch/{bin,include,test,share} "$packages"/torch/lib/*test*.so "$packages"/torch/lib/*.a
+rm -rf "$packages"/torch/{include,test,share} "$packages"/torch/lib/*test*.so "$packages"/torch/lib/*.a
+find "$packages"/torch/bin -type f ! -name torch_shm_manager -delete  # torch asks for this one
 rm -rf "$packages"/pyarrow/{include,tests,src} "$packages"/pyarrow/*.pyx
 rm -rf "$packages"/{numpy,scipy,pandas,sklearn,matplotlib}/tests "$packages"/pandas/_testing/data
 find "$packages"/scipy "$packages"/numpy "$packages"/sympy "$packages"/networkx "$packages"/sklearn \
