@@ -73,7 +73,7 @@ USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 7860
-HEALTHCHECK --interval=30s --timeout=5s --start-period=90s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=5s --start-period=180s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:7860/api/v1/ready', timeout=4)"]
 ENTRYPOINT ["anomalyst"]
 CMD ["serve", "--host", "0.0.0.0", "--keys", "--home", "/data/home", "--products", "/data/products", "--runs", "/data/runs"]
