@@ -56,7 +56,7 @@ from anomalyst.cli.study import (
     texts,
     variants,
 )
-from anomalyst.cli.training import align, compare, predict, search, train
+from anomalyst.cli.training import align, cluster, compare, plan, predict, search, train
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.allocator import keep_freed_memory
 
@@ -85,6 +85,7 @@ COMMANDS = (
         compare.compare,
         search.search,
         search.crossval,
+        plan.plan,
     ),
 )
 MANY_FILES = {
@@ -126,6 +127,7 @@ for command in STUDIES:
     study.command()(command)
 app.add_typer(data.app, name="data")
 app.add_typer(store.app, name="store")
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(report.app, name="report")
 app.add_typer(inspection.app, name="bench")
 app.add_typer(convert.app, name="convert")

@@ -14,11 +14,11 @@ from typing import Any
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import find_checkpoint
+from anomalyst.training.distributed.hosts import DEFAULT_PORT, read_hosts
 from anomalyst.training.engines import check_engine
 from anomalyst.training.monitor.trackers import check_trackers
 from anomalyst.training.recipe import EngineName, Recipe
 
-DEFAULT_PORT = 29500
 SAVED = 128 + signal.SIGTERM  # exit status of a process that was asked to end, and saved first
 
 
@@ -163,17 +163,8 @@ def _share_cores(launch: Launch) -> None:
 
 
 def _with_hosts(launch: Launch) -> Launch:
-    """A hostfile as DeepSpeed and MPI write it: `host slots=N` a line."""
-    path = Path(launch.hostfile)
-    try:
-        lines = [x.partition("#")[0].split() for x in path.read_text(encoding="utf-8").splitlines()]
-        hosts = {words[0]: int(words[1].removeprefix("slots=")) for words in lines if words}
-    except (OSError, UnicodeDecodeError, IndexError, ValueError) as error:
-        raise AnomalystError(
-            f"{path}: cannot be read as a hostfile ({error}); a line is `host slots=N`."
-        ) from error
-    if not hosts or len(set(hosts.values())) > 1:
-        raise AnomalystError(f"{path}: the machines need equally many slots each, one at least.")
+    """Where this machine stands in its hostfile."""
+    hosts = read_hosts(Path(launch.hostfile))
     names, own = list(hosts), {socket.gethostname(), *socket.gethostname().split(".")[:1]}
     here = [i for i, name in enumerate(names) if name in own]
     port = launch.master.rpartition(":")[2] or str(DEFAULT_PORT)
