@@ -94,7 +94,7 @@ MANY_FILES = {
     measuring.scale: measuring.ManyBoards,
 }
 BENCHES = (
-    *(baselines.peers, training.engines, training.loop, training.allreduce),
+    *(baselines.peers, training.engines, training.pipeline, training.loop, training.allreduce),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
     *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
     measuring.measuring,

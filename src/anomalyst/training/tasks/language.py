@@ -19,12 +19,15 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
 from anomalyst.io.files import folder_written_whole
+from anomalyst.training.chain import Chain
 from anomalyst.training.data.dialogues.scenes import Scene, draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import INTENTS, messages_of, write_dialogue
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.procedural_calibration import HELD_OUT
+from anomalyst.training.recipe import Divisible
 from anomalyst.training.task import ProbeAnswer, Share, Task, prefetched
+from anomalyst.training.tasks.language_chain import divisible_model, model_chain, said_loss
 from anomalyst.vlm.dialogue import messages_for
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.configuration import OWN_VISION
@@ -58,6 +61,10 @@ class LanguageRecipe(FeatureCacheRecipe):
     compiled: bool = False  # torch.compile: 1.7 times as fast on a CPU with a C++ compiler
     imagined: float = 0.5  # share of dialogues about regions that never were
     model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+
+    def divisible(self) -> Divisible:
+        """What engines can deal out of the model."""
+        return divisible_model(self)
 
 
 class DialogueTask(Task):
@@ -173,6 +180,10 @@ class LanguageTask(DialogueTask):
         moved = {name: values.to(device) for name, values in batch.items()}
         return answer_loss(self.model, moved, self.read), {}
 
+    def chain(self) -> Chain:
+        """Embeddings, decoder layers, and the loss of what the assistant says."""
+        return model_chain(self.model, self.blocks())
+
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A folder as `AnomalystModel.from_pretrained` reads it, in half precision."""
         shipped = AnomalystModel(self.model.config)
@@ -220,10 +231,9 @@ def answer_loss(
     """
     read = read or model.language_model.get_decoder()
     shown = {name: value for name, value in batch.items() if name != "labels"}
-    labels = batch["labels"][:, 1:]
-    hidden = read(inputs_embeds=model.embedded(**shown)).last_hidden_state[:, :-1]
-    logits = model.get_output_embeddings()(hidden[labels >= 0])
-    return nn.functional.cross_entropy(logits.float(), labels[labels >= 0])
+    return said_loss(
+        model, read(inputs_embeds=model.embedded(**shown)).last_hidden_state, batch["labels"]
+    )
 
 
 def dialogue_sample(
