@@ -1,6 +1,6 @@
 """A model as a chain of like blocks: what an engine must know to deal it to several processes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,8 +18,12 @@ class Chain:
     width: int  # D
     after: tuple[str, ...]  # parts that only `finish` uses; what is in no block else, `begin` does
     linear: Mapping[str, Cut]  # of a block: its linear layers by name, and how each is dealt out
-    aligned: Callable[[Sequence[Any]], list[Any]]  # micro-batches of a step, made equally long
+    aligned: Callable[..., list[Any]]  # micro-batches made equally long; and of a multiple of n
     places: Callable[[Any], tuple[int, int]]  # a micro-batch -> (B, T)
     begin: Callable[[Any], Tensor]  # a micro-batch -> what the first block reads, (B, T, D)
-    run: Callable[[nn.Module, Tensor], Tensor]  # a block on what it reads
+    run: Callable[..., Tensor]  # a block, what it reads, and its first place in the text
     finish: Callable[[Tensor, Any], tuple[Tensor, Figures]]  # what the last gave -> loss, figures
+    finish_part: Callable[
+        [Tensor, Any, int], Tensor
+    ]  # of a stretch of tokens: its part of the loss
+    share_tokens: Callable[[nn.Module, Any], None]  # tell a block which group shares its tokens

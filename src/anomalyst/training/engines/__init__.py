@@ -38,6 +38,14 @@ def open_engine(config: EngineConfig, context: RankContext) -> Engine:
         from anomalyst.training.engines.pipeline import PipelineEngine
 
         return PipelineEngine(context, config)
+    if name == "expert":
+        from anomalyst.training.engines.expert import ExpertEngine
+
+        return ExpertEngine(context)
+    if name == "sequence":
+        from anomalyst.training.engines.sequence import SequenceEngine
+
+        return SequenceEngine(context)
     return Engine(context)
 
 

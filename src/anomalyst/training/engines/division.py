@@ -32,6 +32,9 @@ def check_division(recipe: Recipe, world: int) -> None:
             f"{engine.tensor_size}; take {engine.tensor_size} times the number of stages."
         )
     _check_tensor(model, engine.name, engine.tensor_processes(world))
+    if engine.name == "sequence":
+        for what in ("heads", "kv_heads"):
+            _divides(what, getattr(model, what), world, "--engine sequence")
     _check_stages(recipe, model, world)
     if engine.name == "expert":
         if not model.experts:
@@ -40,7 +43,7 @@ def check_division(recipe: Recipe, world: int) -> None:
                 "take recipes/parallel/experts.yaml."
             )
         _divides("experts", model.experts, world, "--engine expert")
-    elif model.experts and engine.name != "sequence":
+    elif model.experts:
         raise AnomalystError(
             f"--engine {engine.name}: a mixture of experts is dealt out by --engine expert only; "
             "take that, or model.experts=0."

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -36,3 +37,14 @@ def held_bytes(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer)
     kept = [local(v) for one in states for v in one.values() if isinstance(v, Tensor)]
     kept += [local(p) for p in parameters for _ in ("weight", "gradient")]
     return sum(value.numel() * value.element_size() for value in kept)
+
+
+def sum_gradients(parameters: list[nn.Parameter], group: object) -> None:
+    """Add up the processes' gradients in one message; a missing one counts as zeros."""
+    flat = torch.cat(
+        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters]
+    )
+    dist.all_reduce(flat, group=group)  # type: ignore[arg-type]
+    parts = flat.split([p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter).clone()

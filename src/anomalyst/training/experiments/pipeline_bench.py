@@ -148,6 +148,7 @@ def _chain(blocks: int, seconds: float) -> tuple[nn.Module, Chain]:
         blocks=dict(held.items()), width=8, after=(), linear={}, aligned=list,
         places=lambda batch: (batch["x"].shape[0], batch["x"].shape[1]),
         begin=begin, run=lambda block, x: block(x), finish=finish,
+        finish_part=lambda *_: torch.zeros(()), share_tokens=lambda *_: None,
     )  # fmt: skip
     return task, chain
 

@@ -19,6 +19,7 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
 from anomalyst.io.files import folder_written_whole
+from anomalyst.layers.experts import Experts
 from anomalyst.training.chain import Chain
 from anomalyst.training.data.dialogues.scenes import Scene, draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
@@ -59,6 +60,9 @@ class LanguageRecipe(FeatureCacheRecipe):
     task: Literal["language"] = "language"
     turns: int = 4  # of each dialogue
     compiled: bool = False  # torch.compile: 1.7 times as fast on a CPU with a C++ compiler
+    balance_weight: float = (
+        0.01  # of the loss that spreads tokens over experts, where there are any
+    )
     imagined: float = 0.5  # share of dialogues about regions that never were
     model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
 
@@ -176,9 +180,17 @@ class LanguageTask(DialogueTask):
     def loss(
         self, batch: dict[str, Tensor], device: torch.device
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of what the assistant says."""
+        """Cross-entropy of what the assistant says, and how unevenly experts are used."""
         moved = {name: values.to(device) for name, values in batch.items()}
-        return answer_loss(self.model, moved, self.read), {}
+        loss = answer_loss(self.model, moved, self.read)
+        mixtures = [part for part in self.model.modules() if isinstance(part, Experts)]
+        if not mixtures:
+            return loss, {}
+        balance = torch.stack([mixture.balance for mixture in mixtures]).mean()
+        shares = torch.stack([mixture.shares for mixture in mixtures]).mean(0)
+        figures = {"said": loss, "balance": balance}
+        figures |= {f"expert_{number}": share for number, share in enumerate(shares)}
+        return loss + self.recipe.balance_weight * balance, figures
 
     def chain(self) -> Chain:
         """Embeddings, decoder layers, and the loss of what the assistant says."""

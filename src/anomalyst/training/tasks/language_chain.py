@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from anomalyst.training.chain import Chain, Cut, Figures
 from anomalyst.training.recipe import Divisible
 from anomalyst.vlm.huggingface import AnomalystModel
+from anomalyst.vlm.huggingface.windowed_attention import WindowedAttention, with_window
 
 # By columns what each head and each hidden number is made from, by rows what joins them again.
 LINEAR: dict[str, Cut] = {
@@ -34,12 +35,12 @@ def divisible_model(recipe: Any) -> Divisible:
         obstacles.append("torch.compile would join again; say compiled=false")
     if recipe.watch.probe_every and spread != "expert":
         obstacles.append("no process can then ask anything; say watch.probe_every=0")
-    if model.positions == "relative" and spread in ("tensor", "tensor_pipeline"):
+    if model.positions == "relative" and spread in ("tensor", "tensor_pipeline", "sequence"):
         obstacles.append("has one bias for each head in one table; take model.positions=rotary")
     sizes = {name: getattr(model, name) for name in SIZES}
     if recipe.initial:
         sizes = _sizes_of(Path(recipe.initial), sizes)
-    return Divisible(obstacles=tuple(obstacles), **sizes)
+    return Divisible(obstacles=tuple(obstacles), experts=model.experts, **sizes)
 
 
 def _sizes_of(folder: Path, otherwise: dict[str, int]) -> dict[str, int]:
@@ -58,14 +59,23 @@ def model_chain(model: AnomalystModel, blocks: Mapping[str, nn.Module]) -> Chain
     def begin(batch: Mapping[str, Tensor]) -> Tensor:
         return model.embedded(**{k: v for k, v in batch.items() if k != "labels"})
 
-    def run(block: nn.Module, x: Tensor) -> Tensor:
-        places = torch.arange(x.shape[1], device=x.device)[None]
+    def run(block: nn.Module, x: Tensor, first: int = 0) -> Tensor:
+        places = torch.arange(first, first + x.shape[1], device=x.device)[None]
         turned = decoder.rotary_emb(x, position_ids=places)
         out: Tensor = block(x, attention_mask=None, position_ids=places, position_embeddings=turned)
         return out
 
     def finish(x: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, Figures]:
         return said_loss(model, decoder.norm(x), batch["labels"]), {}
+
+    def finish_part(x: Tensor, batch: Mapping[str, Tensor], first: int) -> Tensor:
+        # The word that follows a stretch is the first of the next one.
+        labels = nn.functional.pad(batch["labels"], (0, 1), value=-100)
+        own = labels[:, first : first + x.shape[1] + 1].clone()
+        share = (own[:, 1:] >= 0).sum() / (labels[:, 1:] >= 0).sum()
+        if not share:
+            return x.sum() * 0
+        return said_loss(model, nn.functional.pad(decoder.norm(x), (0, 0, 0, 1)), own) * share
 
     return Chain(
         blocks=blocks,
@@ -77,6 +87,8 @@ def model_chain(model: AnomalystModel, blocks: Mapping[str, nn.Module]) -> Chain
         begin=begin,
         run=run,
         finish=finish,
+        finish_part=finish_part,
+        share_tokens=share_tokens,
     )
 
 
@@ -87,9 +99,20 @@ def said_loss(model: AnomalystModel, hidden: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits.float(), labels[labels >= 0])
 
 
-def equally_long(batches: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
+def share_tokens(block: nn.Module, group: Any) -> None:
+    """Let a block's attention exchange heads for tokens with the processes of a group."""
+    attention: Any = block.self_attn
+    if not isinstance(attention, WindowedAttention):
+        with_window(attention, 0)
+    attention.group = group
+
+
+def equally_long(
+    batches: Sequence[Mapping[str, Tensor]], multiple: int = 1
+) -> list[dict[str, Tensor]]:
     """Micro-batches filled up on the right to the longest, where a causal model does not look."""
     longest = max(batch["input_ids"].shape[1] for batch in batches)
+    longest += -longest % multiple
     filled = []
     for batch in batches:
         left = longest - batch["input_ids"].shape[1]
