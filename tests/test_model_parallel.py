@@ -14,7 +14,6 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training.engines.division import check_division
 from anomalyst.training.experiments.pipeline_bench import bubble
 from anomalyst.training.experiments.tiny import make_tiny_language
-from anomalyst.training.loop import train
 from anomalyst.training.tasks import load_recipe
 from spreading import finish, start, train_spread
 
@@ -96,9 +95,33 @@ def test_a_pipelines_checkpoint_goes_on_as_tensor_parallel(recipe, curve, tmp_pa
     check(tmp_path, curve)
 
 
+# (the model's blocks, the engine that deals them out)
+DEALT = [
+    (["model.experts=4", "initial=''"], "expert"),
+    (["model.window=16", "initial=''"], "sequence"),
+]
+
+
+@pytest.mark.parametrize(("blocks", "engine"), DEALT)
+def test_experts_and_tokens_dealt_out_go_down_the_curve_of_one(blocks, engine, recipe, tmp_path):
+    alone, spread = tmp_path / "alone", tmp_path / "spread"
+    words = [*WORDS, *SIZES, *blocks]
+    assert finish(start(1, train_spread, recipe, alone, words)) == [0]
+    words = [*words, f"engine.name={engine}"]
+    assert finish(start(2, train_spread, recipe, spread, words)) == [0, 0]
+    check(spread, losses(alone))
+    shutil.rmtree(spread / "checkpoints" / "step-00000004")  # and from the one before, once more
+    assert finish(start(2, train_spread, recipe, spread, words)) == [0, 0]
+    check(spread, losses(alone))
+
+
 @pytest.mark.parametrize(
     ("world", "words", "said"),
     [
+        (2, ["engine.name=expert"], "no experts to deal out; say model.experts=4"),
+        (3, ["engine.name=expert", "model.experts=4", "batch=12"], "the model's 4 experts"),
+        (2, ["engine.name=tensor", "model.experts=4"], "by --engine expert only"),
+        (3, ["engine.name=sequence"], "3 processes do not divide the model's 4 heads"),
         (3, ["engine.name=tensor"], "3 processes do not divide the model's 4 heads; take 1, 2, 4"),
         (2, ["engine.name=tensor", "model.kv_heads=1"], "divide the model's 1 kv_heads"),
         (2, ["engine.name=tensor", "model.hidden=191"], "divide the model's 191 hidden"),

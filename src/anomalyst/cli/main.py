@@ -94,7 +94,8 @@ MANY_FILES = {
     measuring.scale: measuring.ManyBoards,
 }
 BENCHES = (
-    *(baselines.peers, training.engines, training.pipeline, training.loop, training.allreduce),
+    *(baselines.peers, training.engines, training.loop, training.allreduce),
+    *(training.pipeline, training.context),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
     *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
     measuring.measuring,

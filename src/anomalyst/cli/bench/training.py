@@ -1,4 +1,4 @@
-"""`anomalyst bench engines|pipeline|loop|allreduce`: what spreading a run costs on this machine."""
+"""`anomalyst bench engines|pipeline|context|loop|allreduce`: what spreading a run costs on this machine."""
 
 import json
 from pathlib import Path
@@ -74,6 +74,9 @@ def pipeline(
         list[int] | None,
         Option(metavar="N", min=2, help="Stages; may be repeated.", show_default="2 4"),
     ] = None,
+    block_ms: Annotated[
+        float, Option(min=1, help="What a stage takes forward; backward takes twice as long.")
+    ] = 200,
     out: opt.Results = Path("out/pipeline"),
 ) -> None:
     """Measure the bubble of pipelines (GPipe, 1F1B, interleaved) beside its formula.
@@ -85,7 +88,39 @@ def pipeline(
     needs("train", "matplotlib", "psutil")
     from anomalyst.training.experiments.pipeline_bench import bench_pipeline, bubble_table
 
-    typer.echo(bubble_table(bench_pipeline(out, nproc or [2, 4], say)))
+    found = bench_pipeline(out, nproc or [2, 4], block_ms / 1000, say)
+    typer.echo(bubble_table(found))
+    typer.echo(f"Written to {out}")
+
+
+def context(
+    tokens: Annotated[
+        list[int] | None,
+        Option(metavar="N", min=64, help="May be repeated.", show_default="512 1024 2048 4096"),
+    ] = None,
+    window: Annotated[int, Option(min=1, help="Tokens that each looks back to.")] = 128,
+    nproc: Annotated[
+        list[int] | None,
+        Option(metavar="N", help="Processes; may be repeated.", show_default="1 2"),
+    ] = None,
+    out: opt.Results = Path("out/context"),
+) -> None:
+    """Measure long texts: a window beside full attention, tokens shared by processes.
+
+    Example: anomalyst bench context --tokens 1024 --tokens 4096 --window 128
+    """
+    needs("train", "matplotlib", "psutil")
+    from anomalyst.errors import AnomalystError
+    from anomalyst.training.experiments.context_bench import HEADS, bench_context, context_table
+
+    lengths, worlds = tokens or [512, 1024, 2048, 4096], nproc or [1, 2]
+    for world in worlds:
+        if HEADS % world or any(length % world for length in lengths):
+            raise AnomalystError(
+                f"--nproc {world}: does not divide {HEADS} heads and all of "
+                f"{', '.join(map(str, lengths))} tokens; take 1, 2 or 4."
+            )
+    typer.echo(context_table(bench_context(out, lengths, window, worlds, say)))
     typer.echo(f"Written to {out}")
 
 

@@ -30,11 +30,10 @@ from anomalyst.training.experiments.plots import as_png
 from anomalyst.training.recipe import EngineConfig, PipelineOrder, Recipe
 from anomalyst.training.task import Share
 
-BLOCK_SECONDS = 0.04  # of all of a process's blocks, forward; backward takes twice as long
 CHUNKS = 2  # parts of the layers in a process, interleaved
 COUNTS = (2, 4, 8, 16)  # micro-batches
 ORDERS: tuple[PipelineOrder, ...] = ("gpipe", "1f1b", "interleaved")
-STEPS = 3  # after one that warms up
+STEPS = 2  # after one that warms up
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +53,20 @@ def bubble(stages: int, micro_batches: int, chunks: int = 1) -> float:
 
 
 def bench_pipeline(
-    folder: Path, worlds: Sequence[int], say: Callable[[str], None] = lambda _: None
+    folder: Path,
+    worlds: Sequence[int],
+    seconds: float,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[BubbleRow]:
-    """Measure every order; writes pipeline.json, .md and .png into `folder`."""
+    """Measure every order; writes pipeline.json, .md and .png into `folder`.
+
+    `seconds`: what all of a process's blocks take forward; backward takes twice as long.
+    """
     found: list[BubbleRow] = []
     for world in worlds:
         out = folder / f"stages-{world}.json"
-        run_module(Launch(nproc=world), ["anomalyst.training.experiments.pipeline_bench", str(out)])
+        words = ["anomalyst.training.experiments.pipeline_bench", str(out), str(seconds)]
+        run_module(Launch(nproc=world), words)
         read = json.loads(out.read_text(encoding="utf-8"))
         found += [from_mapping(BubbleRow, one) for one in read]
         say(f"{world} stages are done.")
@@ -153,11 +159,12 @@ def _chain(blocks: int, seconds: float) -> tuple[nn.Module, Chain]:
     return task, chain
 
 
-def _measure(world: int, rank: int, order: PipelineOrder, count: int) -> BubbleRow:
+def _measure(context: RankContext, order: PipelineOrder, count: int, seconds: float) -> BubbleRow:
     config = EngineConfig(name="pipeline", order=order, chunks=CHUNKS)
     chunks = CHUNKS if order == "interleaved" else 1
-    engine = PipelineEngine(RankContext(rank=rank, world=world), config)
-    task, chain = _chain(world * chunks, BLOCK_SECONDS / chunks)
+    world = context.world
+    engine = PipelineEngine(context, config)
+    task, chain = _chain(world * chunks, seconds / chunks)
     setup = EngineSetup(
         recipe=Recipe(engine=config), share=Share(0, count, count), precision="float32",
         blocks={}, leaves_out=False, chain=chain,
@@ -172,12 +179,12 @@ def _measure(world: int, rank: int, order: PipelineOrder, count: int) -> BubbleR
     return BubbleRow(order, world, count, measured, bubble(world, count, chunks))
 
 
-def _work(out: Path) -> None:
+def _work(out: Path, seconds: float) -> None:
     """One of the processes that torchrun started."""
     context = read_context(os.environ)
     assert context is not None
     rows = [
-        _measure(context.world, context.rank, order, count)
+        _measure(context, order, count, seconds)
         for count in COUNTS
         for order in ORDERS
         if count >= context.world or order == "gpipe"
@@ -189,4 +196,4 @@ def _work(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    _work(Path(sys.argv[1]))
+    _work(Path(sys.argv[1]), float(sys.argv[2]))
