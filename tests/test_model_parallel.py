@@ -20,7 +20,8 @@ from spreading import finish, start, train_spread
 RECIPES = Path(__file__).parents[1] / "recipes"
 TOLERANCE = 1e-5  # of the loss, float32
 SIZES = ["model.layers=2", "model.width=32", "model.hidden=48", "model.vocabulary=300"]
-WORDS = ["steps=4", "batch=4", "micro_batch=1", "checkpoint_every=2", "watch.every=2"]
+WORDS = ["steps=4", "batch=4", "micro_batch=1", "checkpoint_every=2", "watch.every=2",
+         "validate_every=4", "validation_batches=1"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,9 @@ def curve(recipe, tmp_path_factory) -> list[float]:
 
 
 def losses(out: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
+    """Of every step, and of what is held out."""
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines] + [lines[-1]["validation_loss"]]
 
 
 def check(out: Path, curve: list[float]) -> None:

@@ -1,4 +1,4 @@
-"""`anomalyst bench engines|pipeline|context|loop|allreduce`: what spreading a run costs on this machine."""
+"""`anomalyst bench engines|pipeline|context|loop|allreduce`: what spreading a run costs here."""
 
 import json
 from pathlib import Path

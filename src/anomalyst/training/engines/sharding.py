@@ -33,7 +33,7 @@ def dealt(whole: Tensor, like: Tensor) -> Tensor:
 
 def held_bytes(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
     """What a process keeps of what it trains: weights, their gradients, the optimizer's state."""
-    states: list[Mapping[str, object]] = [optimizer.state[p] for p in parameters]
+    states: list[Mapping[str, object]] = [optimizer.state.get(p, {}) for p in parameters]
     kept = [local(v) for one in states for v in one.values() if isinstance(v, Tensor)]
     kept += [local(p) for p in parameters for _ in ("weight", "gradient")]
     return sum(value.numel() * value.element_size() for value in kept)

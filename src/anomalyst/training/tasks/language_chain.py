@@ -37,17 +37,18 @@ def divisible_model(recipe: Any) -> Divisible:
         obstacles.append("no process can then ask anything; say watch.probe_every=0")
     if model.positions == "relative" and spread in ("tensor", "tensor_pipeline", "sequence"):
         obstacles.append("has one bias for each head in one table; take model.positions=rotary")
-    sizes = {name: getattr(model, name) for name in SIZES}
+    sizes = {name: getattr(model, name) for name in SIZES} | {"experts": model.experts}
     if recipe.initial:
         sizes = _sizes_of(Path(recipe.initial), sizes)
-    return Divisible(obstacles=tuple(obstacles), experts=model.experts, **sizes)
+    return Divisible(obstacles=tuple(obstacles), **sizes)
 
 
 def _sizes_of(folder: Path, otherwise: dict[str, int]) -> dict[str, int]:
     """Those of a model on disk; one that cannot be read says so when it is loaded."""
     try:
-        text = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_config"]
-        return {name: int(text[key]) for name, key in SIZES.items()}
+        read = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        sizes = {name: int(read["text_config"][key]) for name, key in SIZES.items()}
+        return sizes | {"experts": int(read.get("blocks", {}).get("experts", 0))}
     except (OSError, ValueError, KeyError):
         return otherwise
 
