@@ -161,3 +161,28 @@ def test_the_bubble_of_four_stages_and_eight_micro_batches():
     assert bubble(4, 8) == pytest.approx(3 / 11)
     assert bubble(4, 8, 2) == pytest.approx(3 / 19)
     assert bubble(1, 8) == 0
+
+
+def test_the_bench_of_contexts_refuses_what_does_not_divide(refused, tmp_path):
+    said = refused("bench", "context", "--tokens", 128, "--nproc", 3, "--out", tmp_path)
+    assert "--nproc 3: does not divide 4 heads and all of 128 tokens; take 1, 2 or 4" in said
+
+
+@pytest.mark.slow
+def test_the_benches_print_their_tables(tmp_path):
+    from typer.testing import CliRunner
+
+    from anomalyst.cli.main import app
+
+    words = ["bench", "pipeline", "--nproc", "2", "--block-ms", "5", "--out", str(tmp_path / "p")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "p" / "pipeline.json").read_text())
+    assert len(rows) == 12 and all(row["formula"] <= row["measured"] + 0.02 < 1 for row in rows)
+    assert (tmp_path / "p" / "pipeline.png").read_bytes().startswith(b"\x89PNG")
+    words = ["bench", "context", "--tokens", "256", "--window", "32", "--out", str(tmp_path / "c")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "c" / "context.json").read_text())
+    alone, shared = (next(r for r in rows if r["processes"] == n and r["window"]) for n in (1, 2))
+    assert shared["kept_mb"] < 0.8 * alone["kept_mb"]

@@ -8,12 +8,13 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from anomalyst.layers.experts import Experts
 from anomalyst.training.engines.fsdp import FSDPEngine
 from anomalyst.training.engines.sharding import sum_gradients
+from anomalyst.training.recipe import EngineName
 
 
 class ExpertEngine(FSDPEngine):
     """All but the experts is whole in every process (Lepikhin et al. 2020, GShard, section 3)."""
 
-    name = "expert"
+    name: EngineName = "expert"
 
     def _wrap(self, task: nn.Module) -> nn.Module:
         mesh = init_device_mesh(self.device.type, (self.world,))

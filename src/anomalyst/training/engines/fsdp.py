@@ -13,12 +13,13 @@ from torch.distributed.tensor import DTensor
 from anomalyst.training.engines.base import GroupEngine, with_plain_strides
 from anomalyst.training.engines.base import trained_state as spread_state
 from anomalyst.training.engines.sharding import dealt, gathered, local
+from anomalyst.training.recipe import EngineName
 
 
 class FSDPEngine(GroupEngine):
     """Every block is whole only while it is computed (Zhao et al. 2023; `fully_shard`)."""
 
-    name = "fsdp"
+    name: EngineName = "fsdp"
 
     def _wrap(self, task: nn.Module) -> nn.Module:
         mesh = init_device_mesh(self.device.type, (self.world,))

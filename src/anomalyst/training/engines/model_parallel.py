@@ -105,7 +105,7 @@ class TensorEngine(GroupEngine):
     def _trained_groups(self) -> list[dict[str, list[nn.Parameter]]]:
         """Dealt out parameters and whole ones apart: no optimizer steps both at once."""
         trained = [p for p in self._held(self.task).values() if p.requires_grad]
-        split = [p for p in trained if isinstance(p, DTensor)]
+        split: list[nn.Parameter] = [p for p in trained if isinstance(p, DTensor)]
         whole = [p for p in trained if not isinstance(p, DTensor)]
         return [{"params": group} for group in (split, whole) if group]
 

@@ -1,6 +1,7 @@
 """Tensors of which processes hold shards: whole -> shard, shard -> whole, squared norms."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -39,12 +40,12 @@ def held_bytes(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer)
     return sum(value.numel() * value.element_size() for value in kept)
 
 
-def sum_gradients(parameters: list[nn.Parameter], group: object) -> None:
+def sum_gradients(parameters: list[nn.Parameter], group: Any) -> None:
     """Add up the processes' gradients in one message; a missing one counts as zeros."""
     flat = torch.cat(
         [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters]
     )
-    dist.all_reduce(flat, group=group)  # type: ignore[arg-type]
+    dist.all_reduce(flat, group=group)
     parts = flat.split([p.numel() for p in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter).clone()

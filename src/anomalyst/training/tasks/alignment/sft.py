@@ -51,7 +51,7 @@ class SFTRecipe(LanguageRecipe):
 
     def divisible(self) -> None:
         """Nothing: the model is the shipped one or `initial`, not the recipe's own."""
-        return None
+        return
 
 
 class SFTTask(LanguageTask):
