@@ -7,6 +7,7 @@ order of the passes and what sending costs, whatever cores there are for the pro
 
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ from anomalyst.training.task import Share
 CHUNKS = 2  # parts of the layers in a process, interleaved
 COUNTS = (2, 4, 8, 16)  # micro-batches
 ORDERS: tuple[PipelineOrder, ...] = ("gpipe", "1f1b", "interleaved")
-STEPS = 2  # after one that warms up
+STEPS = 3  # after one that warms up; their median counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def draw_bubbles(rows: Sequence[BubbleRow]) -> bytes:
                       label=f"{order}, measured")  # fmt: skip
         axes.set(xlabel="micro-batches of a step", ylabel="bubble, % of the time", ylim=(0, None))
         axes.set_xscale("log", base=2)
-        axes.set_xticks(counts, [str(n) for n in counts])
+        axes.set_xticks(COUNTS, [str(n) for n in COUNTS])
         axes.set_title(f"{stages} stages")
         axes.legend(fontsize="small")
     return as_png(figure)
@@ -171,11 +172,11 @@ def _measure(context: RankContext, order: PipelineOrder, count: int, seconds: fl
     )  # fmt: skip
     engine.prepare(task, setup)
     batches = [{"x": torch.ones(1, 4, 8)} for _ in range(count)]
-    engine.all_passes(batches)
-    engine.busy = engine.passed = 0.0
-    for _ in range(STEPS):
+    shares = []
+    for _ in range(STEPS + 1):
         engine.all_passes(batches)
-    measured = engine.figures()["bubble_share"]
+        shares.append(engine.figures()["bubble_share"])
+    measured = statistics.median(shares[1:])
     return BubbleRow(order, world, count, measured, bubble(world, count, chunks))
 
 

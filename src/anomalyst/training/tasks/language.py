@@ -66,7 +66,7 @@ class LanguageRecipe(FeatureCacheRecipe):
     imagined: float = 0.5  # share of dialogues about regions that never were
     model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
 
-    def divisible(self) -> Divisible:
+    def divisible(self) -> Divisible | None:
         """What engines can deal out of the model."""
         return divisible_model(self)
 
