@@ -51,14 +51,16 @@ def check(out: Path, curve: list[float]) -> None:
 
 
 ENGINES = [
-    pytest.param("tensor", 2, [], marks=pytest.mark.slow),
+    ("tensor", 2, []),
     ("pipeline", 2, ["engine.order=gpipe"]),
-    pytest.param("pipeline", 2, ["engine.order=1f1b"], marks=pytest.mark.slow),
-    pytest.param("pipeline", 2, ["engine.order=interleaved"], marks=pytest.mark.slow),
+    ("pipeline", 2, ["engine.order=1f1b"]),
+    ("pipeline", 2, ["engine.order=interleaved"]),
     ("tensor_pipeline", 4, []),
 ]
 
 
+# Without the loop around them the engines are in test_dealt_engines.py.
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "world", "more"), ENGINES)
 def test_an_engine_goes_down_the_curve_of_one_process(engine, world, more, recipe, curve, tmp_path):
     words = [*WORDS, f"engine.name={engine}", *more]
@@ -105,6 +107,7 @@ DEALT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("blocks", "engine"), DEALT)
 def test_experts_and_tokens_dealt_out_go_down_the_curve_of_one(blocks, engine, recipe, tmp_path):
     alone, spread = tmp_path / "alone", tmp_path / "spread"
