@@ -189,3 +189,18 @@ def test_the_benches_print_their_tables(tmp_path):
     rows = json.loads((tmp_path / "c" / "context.json").read_text())
     alone, shared = (next(r for r in rows if r["processes"] == n and r["window"]) for n in (1, 2))
     assert shared["kept_mb"] < 0.8 * alone["kept_mb"]
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "world"),
+    [
+        ("language", "tensor", 4),
+        ("language", "pipeline", 4),
+        ("language", "tensor_pipeline", 4),
+        ("experts", "expert", 2),
+        ("long", "sequence", 2),
+    ],
+)
+def test_the_recipes_fit_the_engines_that_their_heads_name(name, engine, world):
+    recipe = load_recipe(RECIPES / "parallel" / f"{name}.yaml", [f"engine.name={engine}"])
+    check_division(recipe, world)
