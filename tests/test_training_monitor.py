@@ -16,6 +16,7 @@ from anomalyst.training.monitor.training_monitor import (
     TrainingMonitor,
     TrainingStopped,
 )
+from anomalyst.training.recipe import EngineConfig
 from anomalyst.training.setup import prepare_run
 from anomalyst.training.tasks import load_recipe
 
@@ -110,7 +111,7 @@ def test_what_breaks_first_is_named(tiny, tmp_path, monkeypatch, break_it, told)
 
 def test_blocks_that_die_or_explode_are_named_after_some_looks(tiny, tmp_path):
     recipe = load_recipe(tiny / "tiny.yaml", [])
-    engine = open_engine("single", RankContext())
+    engine = open_engine(EngineConfig(), RankContext())
     found, _ = prepare_run(recipe, tmp_path, engine, resume=False, on_log=lambda _: None)
     monitor = TrainingMonitor(recipe, found.task, engine, tmp_path)
     first, *_, last = monitor.blocks

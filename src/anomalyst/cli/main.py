@@ -96,6 +96,7 @@ MANY_FILES = {
 }
 BENCHES = (
     *(baselines.peers, training.engines, training.loop, training.allreduce),
+    *(training.pipeline, training.context),
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
     *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
     measuring.measuring,

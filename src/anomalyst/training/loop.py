@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from anomalyst.config import to_mapping
 from anomalyst.io.files import write_text
 from anomalyst.training.averaging import AveragedWeights
+from anomalyst.training.chain import Figures
 from anomalyst.training.checkpoint import save_checkpoint, whole_state
 from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines import Engine, StepResult, open_engine
@@ -45,7 +47,7 @@ def train(
     `out/log.jsonl`. Raises AnomalystError when the checkpoint belongs to another recipe or the disk
     is full, TrainingStopped when the training monitor ends the run, Interrupted after SIGTERM.
     """
-    engine = open_engine(recipe.engine.name, context or RankContext())
+    engine = open_engine(recipe.engine, context or RankContext())
     run, found = prepare_run(recipe, out, engine, resume=resume, on_log=on_log)
     average = AveragedWeights(recipe.ema_decay, engine, found)
     if engine.rank == 0:
@@ -111,6 +113,20 @@ def _step(
 def _pass(run: Run, step: int, batches: list[Any], log: Log | None) -> float:
     """Forward and backward of a step's micro-batches; their mean loss over all processes."""
     losses = []
+    for batch, (loss, parts) in zip(batches, _passes(run, step, batches), strict=True):
+        losses.append(loss.detach().float().cpu())
+        if log:
+            log.add({"loss": loss, **parts})
+            log.stopwatch.counts.update(run.task.amount(batch))
+    return float(run.engine.reduce(torch.stack(losses).mean()))
+
+
+def _passes(run: Run, step: int, batches: list[Any]) -> Iterator[tuple[Tensor, Figures]]:
+    """One micro-batch after the other, or as the engine orders them: each one's loss."""
+    if run.engine.own_order:
+        with trace_range("passes"):
+            yield from run.engine.all_passes(batches)
+        return
     for part, batch in zip(run.share.parts, batches, strict=True):
         # Dropout is a function of step and part, not of who computes it or what came before.
         _seed((run.recipe.seed * 1_000_003 + step) * 4096 + part, run.engine.device)
@@ -119,11 +135,7 @@ def _pass(run: Run, step: int, batches: list[Any], log: Log | None) -> float:
             loss, parts = run.engine.forward(batch, last=last)
         with trace_range("backward"):
             run.engine.backward(loss, last=last)
-        losses.append(loss.detach().float().cpu())
-        if log:
-            log.add({"loss": loss, **parts})
-            log.stopwatch.counts.update(run.task.amount(batch))
-    return float(run.engine.reduce(torch.stack(losses).mean()))
+        yield loss, parts
 
 
 def _seed(number: int, device: torch.device) -> None:

@@ -9,11 +9,23 @@ from anomalyst.detection.pair_decoder import DecoderConfig
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
 
-EngineName = Literal["single", "ddp", "fsdp", "deepspeed", "horovod"]
+EngineName = Literal[
+    "single",
+    "ddp",
+    "fsdp",
+    "deepspeed",
+    "horovod",
+    "tensor",
+    "pipeline",
+    "tensor_pipeline",
+    "expert",
+    "sequence",
+]
 OptimizerName = Literal[
     "adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop", "gradient_descent"
 ]
 Schedule = Literal["cosine", "linear", "constant"]
+PipelineOrder = Literal["gpipe", "1f1b", "interleaved"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 TrainingPrecision = Literal["auto", "bfloat16", "float32", "float16"]
 
@@ -26,6 +38,31 @@ class EngineConfig:
     zero_stage: Literal[0, 1, 2, 3] = 2  # DeepSpeed: what is split; optimizer, gradients, weights
     offload_optimizer: bool = False  # DeepSpeed: its state lives in the host's memory
     deepspeed_json: str = ""  # DeepSpeed: your own configuration; what it lacks is filled in
+    order: PipelineOrder = "1f1b"  # pipelines: of a step's forward and backward passes
+    chunks: int = 2  # `interleaved`: stages that each process has
+    tensor_size: int = 2  # `tensor_pipeline`: processes that share every layer
+
+    def __post_init__(self) -> None:
+        if self.chunks < 2 or self.tensor_size < 1:
+            raise ValueError("chunks is 2 or more, tensor_size 1 or more")
+
+    def copies(self, world: int) -> int:
+        """How many copies of the model `world` processes train; each sees its own share."""
+        return 1 if self.name in ("tensor", "pipeline", "tensor_pipeline", "sequence") else world
+
+    def tensor_processes(self, world: int) -> int:
+        """How many processes share every layer."""
+        return {"tensor": world, "tensor_pipeline": self.tensor_size}.get(self.name, 1)
+
+    def stages(self, world: int) -> int:
+        """How many processes the layers are dealt to, in order."""
+        pipeline = self.name in ("pipeline", "tensor_pipeline")
+        return world // self.tensor_processes(world) if pipeline else 1
+
+    def parts_of_layers(self, world: int) -> int:
+        """Into how many parts the layers are cut; `interleaved` deals several to each process."""
+        several = self.chunks if self.order == "interleaved" else 1
+        return self.stages(world) * several if self.stages(world) > 1 else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +75,18 @@ class WatchConfig:
     vanishing: float = 5e-3  # a block's gradient, as a share of the largest block's
     exploding: float = 1e4  # a block's output, against its first look
     dead: float = 0.99  # share of a block's output that is exactly zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divisible:
+    """How often a model has what processes can share out."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    hidden: int  # of the MLPs
+    experts: int = 0  # of each mixture of experts; 0: there is none
+    obstacles: tuple[str, ...] = ()  # settings that need the whole model in one process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +142,10 @@ class Recipe:
                 f"{world * max(1, self.micro_batch)}."
             )
         return self.batch // micro
+
+    def divisible(self) -> "Divisible | None":
+        """What of the model can be dealt to processes; None: nothing, so each needs all of it."""
+        return None
 
     def resolved(self) -> "Recipe":
         """The recipe with what its data decides filled in; AnomalystError when data are missing."""

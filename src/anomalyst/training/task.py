@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from anomalyst.training.chain import Chain
 from anomalyst.training.recipe import Recipe
 
 AHEAD = 4  # micro-batches that each worker makes before they are needed
@@ -84,6 +85,10 @@ class Task(ABC):
     def blocks(self) -> dict[str, nn.Module]:
         """Parts that repeat and are only called by forward: split, recomputed and watched."""
         return {}
+
+    def chain(self) -> Chain:
+        """How the loss is computed block by block, of tasks whose recipe says `divisible`."""
+        raise NotImplementedError
 
     @abstractmethod
     def amount(self, batch: Any) -> dict[str, int]:

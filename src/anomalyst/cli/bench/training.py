@@ -1,9 +1,9 @@
-"""`anomalyst bench engines|loop|allreduce`: what spreading a run costs on this machine."""
+"""`anomalyst bench engines|pipeline|context|loop|allreduce`: what spreading a run costs here."""
 
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer import Option
@@ -16,11 +16,15 @@ def engines(
     engine: Annotated[
         list[str] | None,
         Option(
-            metavar="ddp|fsdp|deepspeed|horovod",
-            help="May be repeated.",
+            metavar="NAME[:ORDER]",
+            help="ddp, fsdp, deepspeed, horovod; tensor, pipeline, ...; may be repeated.",
             show_default="all that are installed",
         ),
     ] = None,
+    task: Annotated[
+        Literal["anomalygpt", "language"],
+        Option(help="What is trained; tensor and pipeline parallel engines need language."),
+    ] = "anomalygpt",
     nproc: Annotated[
         list[int] | None,
         Option(metavar="N", help="Processes; may be repeated.", show_default="1 2 4"),
@@ -31,13 +35,19 @@ def engines(
     """Run one tiny recipe on every engine: same loss curve, time, memory, bytes sent.
 
     Example: anomalyst bench engines --engine ddp --engine fsdp --nproc 2
+
+    With those that deal out the model: anomalyst bench engines --task language --nproc 2 --nproc 4
     """
     needs("train", "matplotlib", "psutil")
     from anomalyst.training.experiments.engine_bench import bench_engines
     from anomalyst.training.experiments.tables import engine_table
 
     names = engine or ["ddp", "fsdp", "deepspeed", "horovod"]
-    rows, left_out = bench_engines(out, names, nproc or [1, 2, 4], steps=steps, say=say)
+    if task == "language" and not engine:
+        names += ["tensor", "pipeline:gpipe", "pipeline:1f1b", "pipeline:interleaved",
+                  "tensor_pipeline"]  # fmt: skip
+    worlds = nproc or [1, 2, 4]
+    rows, left_out = bench_engines(out, names, worlds, task=task, steps=steps, say=say)
     typer.echo(engine_table(rows))
     for sentence in left_out:
         typer.echo(f"Left out: {sentence}")
@@ -57,6 +67,61 @@ def loop(
 
     with TemporaryDirectory() as folder:
         typer.echo(json.dumps(bench_loop(Path(folder), rounds=rounds, width=width)))
+
+
+def pipeline(
+    nproc: Annotated[
+        list[int] | None,
+        Option(metavar="N", min=2, help="Stages; may be repeated.", show_default="2 4"),
+    ] = None,
+    block_ms: Annotated[
+        float, Option(min=1, help="What a stage takes forward; backward takes twice as long.")
+    ] = 200,
+    out: opt.Results = Path("out/pipeline"),
+) -> None:
+    """Measure the bubble of pipelines (GPipe, 1F1B, interleaved) beside its formula.
+
+    Blocks take a fixed time, so that few cores do not matter.
+
+    Example: anomalyst bench pipeline --nproc 4
+    """
+    needs("train", "matplotlib", "psutil")
+    from anomalyst.training.experiments.pipeline_bench import bench_pipeline, bubble_table
+
+    found = bench_pipeline(out, nproc or [2, 4], block_ms / 1000, say)
+    typer.echo(bubble_table(found))
+    typer.echo(f"Written to {out}")
+
+
+def context(
+    tokens: Annotated[
+        list[int] | None,
+        Option(metavar="N", min=64, help="May be repeated.", show_default="512 1024 2048 4096"),
+    ] = None,
+    window: Annotated[int, Option(min=1, help="Tokens that each looks back to.")] = 128,
+    nproc: Annotated[
+        list[int] | None,
+        Option(metavar="N", help="Processes; may be repeated.", show_default="1 2"),
+    ] = None,
+    out: opt.Results = Path("out/context"),
+) -> None:
+    """Measure long texts: a window beside full attention, tokens shared by processes.
+
+    Example: anomalyst bench context --tokens 1024 --tokens 4096 --window 128
+    """
+    needs("train", "matplotlib", "psutil")
+    from anomalyst.errors import AnomalystError
+    from anomalyst.training.experiments.context_bench import HEADS, bench_context, context_table
+
+    lengths, worlds = tokens or [512, 1024, 2048, 4096], nproc or [1, 2]
+    for world in worlds:
+        if HEADS % world or any(length % world for length in lengths):
+            raise AnomalystError(
+                f"--nproc {world}: does not divide {HEADS} heads and all of "
+                f"{', '.join(map(str, lengths))} tokens; take 1, 2 or 4."
+            )
+    typer.echo(context_table(bench_context(out, lengths, window, worlds, say)))
+    typer.echo(f"Written to {out}")
 
 
 def allreduce(

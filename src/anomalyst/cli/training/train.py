@@ -51,7 +51,19 @@ def train(
     ] = None,
     fresh: Annotated[bool, Option("--fresh/--resume", help="Start over, or continue.")] = False,
     engine: Annotated[
-        Literal["single", "ddp", "fsdp", "deepspeed", "horovod"] | None,
+        Literal[
+            "single",
+            "ddp",
+            "fsdp",
+            "deepspeed",
+            "horovod",
+            "tensor",
+            "pipeline",
+            "tensor_pipeline",
+            "expert",
+            "sequence",
+        ]
+        | None,  # fmt: skip
         Option(help="How it is spread.", show_default="the recipe's, or single"),
     ] = None,
     processes: Processes,
@@ -65,6 +77,8 @@ def train(
     Example: anomalyst train recipes/embedded.yaml steps=200 --out runs/short
 
     On two processes: anomalyst train recipes/anomalygpt.yaml --engine ddp --nproc 2
+
+    Layers dealt to two: anomalyst train recipes/parallel/language.yaml --engine pipeline --nproc 2
     """
     needs("train", "matplotlib", "peft", "psutil")
     from anomalyst.training.distributed.ranks import read_context

@@ -16,6 +16,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import find_checkpoint
 from anomalyst.training.distributed.hosts import DEFAULT_PORT, read_hosts
 from anomalyst.training.engines import check_engine
+from anomalyst.training.engines.division import check_division
 from anomalyst.training.monitor.trackers import check_trackers
 from anomalyst.training.recipe import EngineName, Recipe
 
@@ -72,7 +73,8 @@ def checked_recipe(recipe: Recipe, out: Path, *, world: int, here: int, resume: 
     """
     check_engine(recipe.engine, recipe.precision, here=here, world=world)
     check_trackers(recipe.trackers)
-    recipe.parts(world)
+    recipe.parts(recipe.engine.copies(world))
+    check_division(recipe, world)
     resolved = recipe.resolved()
     if resume:
         find_checkpoint(out, resolved, engine=recipe.engine.name, world=world)

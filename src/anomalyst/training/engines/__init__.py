@@ -5,13 +5,14 @@ import torch
 from anomalyst.errors import AnomalystError
 from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines.base import Engine, EngineSetup, StepResult, trained_state
-from anomalyst.training.recipe import EngineConfig, EngineName
+from anomalyst.training.recipe import EngineConfig
 
 __all__ = ["Engine", "EngineSetup", "StepResult", "check_engine", "open_engine", "trained_state"]
 
 
-def open_engine(name: EngineName, context: RankContext) -> Engine:
+def open_engine(config: EngineConfig, context: RankContext) -> Engine:
     """The engine of that name, joined with the other processes."""
+    name = config.name
     assert name != "single" or context.world == 1, "one process cannot be several"
     if name == "ddp":
         from anomalyst.training.engines.ddp import DDPEngine
@@ -29,6 +30,22 @@ def open_engine(name: EngineName, context: RankContext) -> Engine:
         from anomalyst.training.engines.horovod import HorovodEngine
 
         return HorovodEngine(context)
+    if name == "tensor":
+        from anomalyst.training.engines.model_parallel import TensorEngine
+
+        return TensorEngine(context, config)
+    if name in ("pipeline", "tensor_pipeline"):
+        from anomalyst.training.engines.pipeline import PipelineEngine
+
+        return PipelineEngine(context, config)
+    if name == "expert":
+        from anomalyst.training.engines.expert import ExpertEngine
+
+        return ExpertEngine(context)
+    if name == "sequence":
+        from anomalyst.training.engines.sequence import SequenceEngine
+
+        return SequenceEngine(context)
     return Engine(context)
 
 
@@ -39,8 +56,8 @@ def check_engine(config: EngineConfig, precision: str, *, here: int, world: int)
     """
     if config.name == "single" and world > 1:
         raise AnomalystError(
-            f"{world} processes need an engine that spreads; add --engine ddp, fsdp, deepspeed or "
-            "horovod."
+            f"{world} processes need an engine that spreads; add --engine ddp, fsdp, deepspeed, "
+            "horovod, tensor or pipeline."
         )
     devices = torch.cuda.device_count()
     if devices and here > devices:

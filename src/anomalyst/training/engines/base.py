@@ -5,7 +5,7 @@ An engine knows no model. It is given a module whose forward is a loss, and spea
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from anomalyst.training.chain import Chain, Figures
 from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines.optimizer_state import load_optimizer, save_optimizer
+from anomalyst.training.engines.sharding import held_bytes
 from anomalyst.training.optimization import LossScale, make_optimizer
 from anomalyst.training.recipe import EngineName, Recipe
 from anomalyst.training.task import Share
@@ -31,6 +33,7 @@ class EngineSetup:
     share: Share  # this process's micro-batches of a step
     precision: Precision  # what the recipe's `auto` came to
     blocks: Mapping[str, nn.Module]  # parts that repeat and are only ever called by forward
+    chain: Chain | None = None  # how the loss is computed block by block, where it can be told
     leaves_out: bool  # a step may leave trained parameters without a gradient
 
 
@@ -49,12 +52,16 @@ class Engine:
 
     name: EngineName = "single"
     in_group = False  # whether torch.distributed connects the processes
+    own_order = False  # whether it runs a step's passes itself, by `all_passes`
+    copies: int  # of the model: each trains on its share of the micro-batches
+    copy: int  # which of them this process is part of
     wrapped: Any  # what is called with a batch: the task, or what a library made of it
     optimizer: Any
     trained: list[nn.Parameter]  # found once: walking a model costs a millisecond
 
     def __init__(self, context: RankContext):
         self.rank, self.world = context.rank, context.world
+        self.copies, self.copy = context.world, context.rank
         cuda = torch.cuda.is_available()
         self.device = torch.device("cuda", context.local_rank) if cuda else torch.device("cpu")
         if cuda:
@@ -79,6 +86,22 @@ class Engine:
         """Add the gradient of one micro-batch's loss, each an equal share of the step's."""
         scale = self.scale.scale if self.scale else 1.0
         (loss * (scale / self.setup.share.count)).backward()
+
+    def all_passes(self, batches: Sequence[Any]) -> list[tuple[Tensor, Figures]]:
+        """Forward and backward of a step's micro-batches in an order of its own; their losses."""
+        raise NotImplementedError
+
+    def figures(self) -> dict[str, float]:
+        """What else a line of the log tells of the steps since the last; every process calls.
+
+        `held_mb`: megabytes of weights, gradients and optimizer in the process that has most.
+        """
+        held = torch.tensor(held_bytes(self.trained, self.optimizer) / 1e6)
+        return {"held_mb": round(float(self.reduce(held, "max")), 3)}
+
+    def held_parameters(self) -> dict[str, nn.Parameter]:
+        """By name, those whose optimizer's state this process keeps, or a part of it."""
+        return dict(self.task.named_parameters())
 
     def step(self, learning_rate: float) -> StepResult:
         """Clip the gradient, change the weights, clear the gradient."""
@@ -146,12 +169,13 @@ class Engine:
     def save(self, folder: Path) -> None:
         """Write the optimizer's state into a folder; every process calls."""
         if self.in_group or self.rank == 0:
-            save_optimizer(folder, self.task, self.optimizer, spread=self.in_group)
+            held = self.held_parameters()
+            save_optimizer(folder, held, self.optimizer, spread=self.in_group)
         self.barrier()
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote, at this or at another number of processes."""
-        load_optimizer(folder, self.task, self.optimizer, spread=self.in_group)
+        load_optimizer(folder, self.held_parameters(), self.optimizer, spread=self.in_group)
 
     def note(self) -> dict[str, Any]:
         """What else a checkpoint must keep."""

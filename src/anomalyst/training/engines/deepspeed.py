@@ -145,6 +145,10 @@ class DeepSpeedEngine(GroupEngine):
             shared[name] = padded[self.rank * size : (self.rank + 1) * size].to(self.device)
         return shared
 
+    def figures(self) -> dict[str, float]:
+        """None: DeepSpeed keeps parts of flat buffers, of which parameters do not tell."""
+        return {}
+
     def optimizer_bytes(self) -> int:
         """Two moments and the weights themselves, in float32."""
         return 12 * sum(getattr(p, "ds_numel", p.numel()) for p in self.trained)

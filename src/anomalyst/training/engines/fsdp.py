@@ -8,16 +8,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from anomalyst.training.engines.base import GroupEngine, with_plain_strides
 from anomalyst.training.engines.base import trained_state as spread_state
+from anomalyst.training.engines.sharding import dealt, gathered, local
+from anomalyst.training.recipe import EngineName
 
 
 class FSDPEngine(GroupEngine):
     """Every block is whole only while it is computed (Zhao et al. 2023; `fully_shard`)."""
 
-    name = "fsdp"
+    name: EngineName = "fsdp"
 
     def _wrap(self, task: nn.Module) -> nn.Module:
         mesh = init_device_mesh(self.device.type, (self.world,))
@@ -46,34 +48,19 @@ class FSDPEngine(GroupEngine):
 
     def state(self) -> dict[str, Tensor]:
         """This process's shards, as plain tensors."""
-        return {
-            name: value.to_local() if isinstance(value, DTensor) else value
-            for name, value in spread_state(self.task).items()
-        }
+        return {name: local(value) for name, value in spread_state(self.task).items()}
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gather the shards; every process calls."""
         held = spread_state(self.task)
-        found = {}
-        for name, value in tensors.items():
-            like = held[name]
-            if isinstance(like, DTensor):
-                value = DTensor.from_local(
-                    value, like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
-                ).full_tensor()
-            found[name] = value.detach().to("cpu")
-        return found
+        return {
+            name: gathered(value, held[name]).detach().to("cpu") for name, value in tensors.items()
+        }
 
     def share(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Whole tensors -> this process's shards."""
         held = spread_state(self.task)
-        shared = {}
-        for name, value in tensors.items():
-            like, value = held[name], value.to(self.device)
-            if isinstance(like, DTensor):
-                value = distribute_tensor(value, like.device_mesh, like.placements).to_local()
-            shared[name] = value.clone()
-        return shared
+        return {name: dealt(value.to(self.device), held[name]) for name, value in tensors.items()}
 
     def squared_norms(self, groups: Mapping[str, list[str]]) -> dict[str, float]:
         """Shards first, then one sum over the processes."""

@@ -4,7 +4,7 @@ Its index is a pickle, so go on only with runs whose folder you trust.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +17,14 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 
 def save_optimizer(
-    folder: Path, task: nn.Module, optimizer: torch.optim.Optimizer, *, spread: bool
+    folder: Path,
+    held: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    *,
+    spread: bool,
 ) -> None:
     """Write the state of every parameter; in all processes where `spread`."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in task.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in held.items()}
     tensors = {
         f"{names[parameter]}/{key}": torch.as_tensor(value)
         for parameter, state in optimizer.state.items()
@@ -32,15 +36,20 @@ def save_optimizer(
 
 
 def load_optimizer(
-    folder: Path, task: nn.Module, optimizer: torch.optim.Optimizer, *, spread: bool
+    folder: Path,
+    held: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    *,
+    spread: bool,
 ) -> None:
-    """Fill the state of every parameter that the folder knows."""
+    """Fill the state of every parameter that is held here; the folder may know more."""
     reader = FileSystemReader(folder)
-    parameters = dict(task.named_parameters())
     tensors: dict[str, Tensor] = {}
     for key, kept in reader.read_metadata().state_dict_metadata.items():
         assert isinstance(kept, TensorStorageMetadata)
-        parameter = parameters[key.rpartition("/")[0]]
+        parameter = held.get(key.rpartition("/")[0])
+        if parameter is None:
+            continue
         if kept.size == parameter.shape:
             tensors[key] = torch.zeros_like(parameter)  # spread as the parameter is
         else:
@@ -49,7 +58,7 @@ def load_optimizer(
         load(tensors, storage_reader=reader, no_dist=not spread)
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
-        optimizer.state[parameters[name]][what] = value.detach()
+        optimizer.state[held[name]][what] = value.detach()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -17,13 +17,14 @@ from torch import nn
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.engines import check_engine
+from anomalyst.training.engines.division import check_division
 from anomalyst.training.experiments.plots import draw_engines
 from anomalyst.training.experiments.tables import EngineRow, engine_table
-from anomalyst.training.experiments.tiny import make_tiny
+from anomalyst.training.experiments.tiny import make_tiny, make_tiny_language
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import read_log
 from anomalyst.training.optimization import learning_rate, make_optimizer
-from anomalyst.training.recipe import EngineConfig, Recipe
+from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share
 from anomalyst.training.tasks import load_recipe, task_of
 
@@ -35,27 +36,33 @@ def bench_engines(
     engines: Sequence[str],
     worlds: Sequence[int],
     *,
+    task: Literal["anomalygpt", "language"] = "anomalygpt",
     steps: int = 50,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[EngineRow], list[str]]:
-    """Run the tiny recipe on each engine and number of processes; rows, and what was left out.
+    """Run a tiny recipe on each engine and number of processes; rows, and what was left out.
 
+    An engine may name its order, as pipeline:gpipe. Model parallel engines need `task` language.
     Writes engines.json, engines.md and engines.png into `folder`.
     """
-    recipe = make_tiny(folder / "made", steps=steps, batch=8, micro_batch=2)
+    if task == "language":
+        recipe = make_tiny_language(folder / "made", steps=steps)
+    else:
+        recipe = make_tiny(folder / "made", steps=steps, batch=8, micro_batch=2)
     first = _run(recipe, folder / "runs" / "single-1", "single", 1)
     base = _losses(folder / "runs" / "single-1")
     rows, left_out = [first], []
     say(_line(first))
     for engine in engines:
         for world in worlds:
-            config = EngineConfig(name=engine)  # type: ignore[arg-type]
             try:
-                check_engine(config, "float32", here=world, world=world)
+                read = load_recipe(recipe, _engine_words(engine))
+                check_engine(read.engine, "float32", here=world, world=world)
+                check_division(read, world)
             except AnomalystError as error:
                 left_out.append(str(error))
                 say(str(error))
-                break
+                continue
             row = _run(recipe, folder / "runs" / f"{engine}-{world}", engine, world, base)
             rows.append(row)
             say(_line(row))
@@ -92,9 +99,8 @@ def _run(
 ) -> EngineRow:
     before, begun = psutil.net_io_counters(pernic=True)["lo"].bytes_sent, time.perf_counter()
     words = [sys.executable, "-m", "anomalyst", "train", str(recipe), "--out", str(out), "--fresh"]
-    done = subprocess.run(
-        [*words, "--engine", engine, "--nproc", str(world)], capture_output=True, text=True
-    )
+    words += [*_engine_words(engine), "--nproc", str(world)]
+    done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise AnomalystError(f"{engine} with {world} processes: {done.stderr.strip()[-400:]}")
     wall = time.perf_counter() - begun
@@ -102,6 +108,7 @@ def _run(
     lines = read_log(out / "log.jsonl")
     losses = [line["loss"] for line in lines]
     share = [x["communication_share"] for x in lines if "communication_share" in x]
+    bubbles = [x["bubble_share"] for x in lines[SKIPPED:] if "bubble_share" in x]
     return EngineRow(
         engine,
         world,
@@ -112,7 +119,15 @@ def _run(
         100 * share[-1] if share else None,
         100 * statistics.mean(line["waiting_share"] for line in lines[SKIPPED:]),
         wall,
+        lines[-1].get("held_mb"),
+        100 * statistics.median(bubbles) if bubbles else None,
     )
+
+
+def _engine_words(engine: str) -> list[str]:
+    """Of `pipeline` or `pipeline:gpipe`, as `key=value`."""
+    name, _, order = engine.partition(":")
+    return [f"engine.name={name}", *([f"engine.order={order}"] if order else [])]
 
 
 def _bare_seconds(recipe: Recipe, out: Path) -> float:

@@ -61,6 +61,8 @@ class EngineRow:
     communication_percent: float | None
     waiting_percent: float
     wall_seconds: float  # start and end included
+    held_mb: float | None = None  # weights, gradients, optimizer of the process that has most
+    bubble_percent: float | None = None  # of a step's passes in which a stage computes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +163,13 @@ def short_value(value: Any) -> str:
 def engine_table(rows: Sequence[EngineRow]) -> str:
     """Engines down, costs across."""
     heads = ("engine", "processes", "largest difference of loss", "ms per step", "MB",
-             "KB sent per step", "communication %", "waiting %")  # fmt: skip
+             "KB sent per step", "communication %", "waiting %", "weights and optimizer, MB",
+             "bubble %")  # fmt: skip
     cells = [
         (r.engine, r.processes, f"{r.apart:.1e}", f"{1000 * r.seconds_per_step:.0f}",
          f"{r.memory_mb:.0f}", f"{r.sent_kb_per_step:.0f}", _text(r.communication_percent, ".1f"),
-         f"{r.waiting_percent:.1f}") for r in rows
+         f"{r.waiting_percent:.1f}", _text(r.held_mb, ".2f"), _text(r.bubble_percent, ".0f"))
+        for r in rows
     ]  # fmt: skip
     return markdown_table(heads, cells) + "\n"
 

@@ -9,11 +9,12 @@ import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from anomalyst.backbones.huggingface import quiet
+from anomalyst.config import from_mapping
 from anomalyst.synthetic.procedural.dataset import SetConfig, write_dataset
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import write_dialogue
 from anomalyst.training.tasks.inspection_data import INTENTS, facts_about
-from anomalyst.training.tasks.language import collated
+from anomalyst.training.tasks.language import LanguageRecipe, LanguageTask, collated
 from anomalyst.vlm.dialogue import IMAGE_TOKEN, messages_for
 from anomalyst.vlm.huggingface import AnomalystProcessor
 
@@ -52,6 +53,41 @@ def make_tiny(folder: Path, *, schooling: int = 0, width: int = 64, **changes: A
     }
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(recipe | changes), encoding="utf-8")
+    return path
+
+
+def make_tiny_language(folder: Path, **changes: Any) -> Path:
+    """Write FOLDER/language.yaml: a language model of 0.3 M parameters that processes can share.
+
+    Its first weights and tokenizer are in the folder, so that no process makes them anew. Batches
+    of 8 in micro-batches of 2; `changes`: keys of the recipe. Nothing is made twice.
+    """
+    model = {"width": 64, "layers": 4, "heads": 4, "kv_heads": 4, "hidden": 192, "vocabulary": 480}
+    recipe = {
+        "task": "language",
+        "looks": str(folder / "looks"),
+        "initial": "",
+        "steps": 50,
+        "batch": 8,
+        "micro_batch": 2,
+        "learning_rate": 0.002,
+        "warmup_steps": 5,
+        "precision": "float32",
+        "episodes": 8,
+        "turns": 1,
+        "workers": 0,
+        "log_every": 1,
+        "checkpoint_every": 1000,
+        "model": model,
+        "watch": {"every": 25},
+    }
+    path = folder / "language.yaml"
+    begun = folder / "made" / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not begun.exists():
+        task = LanguageTask(from_mapping(LanguageRecipe, recipe), folder / "made")
+        task.write_model(task.model)
+    path.write_text(yaml.safe_dump(recipe | {"initial": str(begun)} | changes), encoding="utf-8")
     return path
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -203,19 +204,27 @@ class TrainingMonitor:
 
     def _gathered(self) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
         """Root mean squares, zeros and gradients of the blocks that were called, over all."""
-        names = [name for name in self.blocks if name in self._outputs]
+        own = {
+            name: (*map(float, outputs), self._output_gradients.get(name))
+            for name, outputs in self._outputs.items()
+        }
+        each = self.engine.gather(own)  # of a pipeline every process has blocks of its own
+        names = [name for name in self.blocks if any(name in one for one in each)]
         if not names:
             return {}, {}, {}
-        rows = torch.zeros(3, len(names), dtype=torch.float64)
-        for place, name in enumerate(names):
-            rows[:2, place] = torch.stack(self._outputs[name]).cpu()
-            rows[2, place] = self._output_gradients.get(name, torch.zeros(())).cpu()
-        squares, zeros, flowing = self.engine.reduce(rows)  # (blocks,) each
+        held = [[one[name] for one in each if name in one] for name in names]
+        means = [np.mean([[a, b, float(c or 0)] for a, b, c in values], 0) for values in held]
+        squares, zeros, flowing = torch.tensor(np.stack(means)).T  # (blocks,) each
         seen, dead, arrived = (
             dict(zip(names, row.tolist(), strict=True))
             for row in (squares.sqrt(), zeros, flowing.sqrt())
         )
-        return seen, dead, {n: v for n, v in arrived.items() if v or n in self._output_gradients}
+        reached = {
+            n
+            for n, values in zip(names, held, strict=True)
+            if any(c is not None for *_, c in values)
+        }
+        return seen, dead, {n: v for n, v in arrived.items() if n in reached}
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def see(module: nn.Module, args: Any, output: Any) -> None:

@@ -19,12 +19,16 @@ from anomalyst.backbones.huggingface import quiet
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.language import QUESTION, strictly_yes_or_no
 from anomalyst.io.files import folder_written_whole
+from anomalyst.layers.experts import Experts
+from anomalyst.training.chain import Chain
 from anomalyst.training.data.dialogues.scenes import Scene, draw_scene
 from anomalyst.training.data.dialogues.tokenizer import learn_tokenizer
 from anomalyst.training.data.dialogues.writer import INTENTS, messages_of, write_dialogue
 from anomalyst.training.data.feature_cache import FeatureCacheRecipe, read_features
 from anomalyst.training.data.procedural_calibration import HELD_OUT
+from anomalyst.training.recipe import Divisible
 from anomalyst.training.task import ProbeAnswer, Share, Task, prefetched
+from anomalyst.training.tasks.language_chain import divisible_model, model_chain, said_loss
 from anomalyst.vlm.dialogue import messages_for
 from anomalyst.vlm.huggingface import AnomalystConfig, AnomalystModel, AnomalystProcessor
 from anomalyst.vlm.huggingface.configuration import OWN_VISION
@@ -56,8 +60,15 @@ class LanguageRecipe(FeatureCacheRecipe):
     task: Literal["language"] = "language"
     turns: int = 4  # of each dialogue
     compiled: bool = False  # torch.compile: 1.7 times as fast on a CPU with a C++ compiler
+    balance_weight: float = (
+        0.01  # of the loss that spreads tokens over experts, where there are any
+    )
     imagined: float = 0.5  # share of dialogues about regions that never were
     model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+
+    def divisible(self) -> Divisible | None:
+        """What engines can deal out of the model."""
+        return divisible_model(self)
 
 
 class DialogueTask(Task):
@@ -169,9 +180,21 @@ class LanguageTask(DialogueTask):
     def loss(
         self, batch: dict[str, Tensor], device: torch.device
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of what the assistant says."""
+        """Cross-entropy of what the assistant says, and how unevenly experts are used."""
         moved = {name: values.to(device) for name, values in batch.items()}
-        return answer_loss(self.model, moved, self.read), {}
+        loss = answer_loss(self.model, moved, self.read)
+        mixtures = [part for part in self.model.modules() if isinstance(part, Experts)]
+        if not mixtures:
+            return loss, {}
+        balance = torch.stack([mixture.balance for mixture in mixtures]).mean()
+        shares = torch.stack([mixture.shares for mixture in mixtures]).mean(0)
+        figures = {"said": loss, "balance": balance}
+        figures |= {f"expert_{number}": share for number, share in enumerate(shares)}
+        return loss + self.recipe.balance_weight * balance, figures
+
+    def chain(self) -> Chain:
+        """Embeddings, decoder layers, and the loss of what the assistant says."""
+        return model_chain(self.model, self.blocks())
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:
         """A folder as `AnomalystModel.from_pretrained` reads it, in half precision."""
@@ -220,10 +243,9 @@ def answer_loss(
     """
     read = read or model.language_model.get_decoder()
     shown = {name: value for name, value in batch.items() if name != "labels"}
-    labels = batch["labels"][:, 1:]
-    hidden = read(inputs_embeds=model.embedded(**shown)).last_hidden_state[:, :-1]
-    logits = model.get_output_embeddings()(hidden[labels >= 0])
-    return nn.functional.cross_entropy(logits.float(), labels[labels >= 0])
+    return said_loss(
+        model, read(inputs_embeds=model.embedded(**shown)).last_hidden_state, batch["labels"]
+    )
 
 
 def dialogue_sample(

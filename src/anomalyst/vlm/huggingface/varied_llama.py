@@ -12,8 +12,10 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from anomalyst.errors import AnomalystError
 from anomalyst.layers.activations import ActivationName, NamedActivation
+from anomalyst.layers.experts import Experts
 from anomalyst.layers.norms import NormName, NormPlace, make_norm
 from anomalyst.layers.positions import PositionName, RelativeBias, sinusoids
+from anomalyst.vlm.huggingface.windowed_attention import with_window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,25 @@ class BlockConfig:
     norm_place: NormPlace = "pre"  # x + f(N(x)), or N(x + f(x)) and no norm at the end
     positions: PositionName = "rotary"
     activation: ActivationName = "silu"  # of the gate of the MLP
+    window: int = 0  # tokens that each looks back to, itself included; 0: all
+    experts: int = 0  # MLPs of which every token uses some; 0: one for all
+    experts_per_token: int = 2
 
-    def blocks(self) -> dict[str, str]:
+    def __post_init__(self) -> None:
+        if self.window < 0 or self.window and self.positions == "relative":
+            raise ValueError(
+                f"window is {self.window}; 0 (all) or more is needed, and with a window positions "
+                "other than relative"
+            )
+        if self.experts and not 1 <= self.experts_per_token <= self.experts:
+            raise ValueError(
+                f"experts_per_token is {self.experts_per_token}; 1 to experts, {self.experts}, is "
+                "needed"
+            )
+        if self.experts and self.activation != "silu":
+            raise ValueError("experts have silu gates; leave activation at silu")
+
+    def blocks(self) -> dict[str, Any]:
         """What `vary` takes: what is not LLaMA's own."""
         named = {field.name: getattr(self, field.name) for field in fields(BlockConfig)}
         own = asdict(BlockConfig())
@@ -79,6 +98,13 @@ def vary(language_model: Any, values: dict[str, Any]) -> None:
     if blocks.activation != "silu":
         for layer in decoder.layers:
             layer.mlp.act_fn = NamedActivation(blocks.activation)
+    for layer in decoder.layers if blocks.window else ():
+        with_window(layer.self_attn, blocks.window)
+    for layer in decoder.layers if blocks.experts else ():
+        layer.mlp = Experts(
+            config.hidden_size, config.intermediate_size, blocks.experts,
+            blocks.experts_per_token, config.initializer_range,
+        )  # fmt: skip
     if blocks.positions != "rotary":
         _replace_positions(decoder, blocks.positions, config)
 

@@ -49,6 +49,10 @@ class SFTRecipe(LanguageRecipe):
     blend: BlendConfig = field(default_factory=BlendConfig)
     held_out: float = HELD_OUT  # share of the pictures that is not learnt from
 
+    def divisible(self) -> None:
+        """Nothing: the model is the shipped one or `initial`, not the recipe's own."""
+        return
+
 
 class SFTTask(LanguageTask):
     """Corrected answers among the grammar's dialogues."""
