@@ -73,6 +73,7 @@ class MessageCost:
 
     messages: int  # by all processes together
     most_bytes: int  # by the busiest process
+    all_bytes: int  # by all processes together
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,25 @@ def engine_table(rows: Sequence[EngineRow]) -> str:
          f"{r.memory_mb:.0f}", f"{r.sent_kb_per_step:.0f}", _text(r.communication_percent, ".1f"),
          f"{r.waiting_percent:.1f}") for r in rows
     ]  # fmt: skip
+    return markdown_table(heads, cells) + "\n"
+
+
+def allreduce_table(found: Sequence[AllReduceRow]) -> str:
+    """Ways down; time at the smallest and the largest size, what the largest sends, across."""
+    small, large = (end(one.numbers for one in found) for end in (min, max))
+    heads = ("way", "processes", f"{4 * small >> 10} KiB ms", f"{4 * large >> 10:,} KiB ms",
+             "messages", "portions by the busiest", "by all")  # fmt: skip
+    seconds = {(one.way, one.processes, one.numbers): one.seconds for one in found}
+    cells = []
+    for one in (row for row in found if row.numbers == large):
+        portion = 4 * large / one.processes  # bytes
+        sent = one.sent and (
+            str(one.sent.messages), f"{one.sent.most_bytes / portion:g}",
+            f"{one.sent.all_bytes / portion:g}",
+        )  # fmt: skip
+        first = seconds[one.way, one.processes, small]
+        cells.append((one.way, one.processes, f"{1000 * first:.2f}", f"{1000 * one.seconds:.1f}",
+                      *(sent or ("", "", ""))))  # fmt: skip
     return markdown_table(heads, cells) + "\n"
 
 
