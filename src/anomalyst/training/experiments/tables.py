@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.training.experiments.allreduce.cost import MessageCost
 from anomalyst.training.experiments.runs import RunRecord
 
 Rows = list[tuple[str, list[str]]]  # what it is, a value per run
@@ -65,15 +66,6 @@ class MethodRow:
     auroc: float  # of pixels
     ap: float
     aupro_30: float
-
-
-@dataclass(frozen=True, slots=True)
-class MessageCost:
-    """What an all-reduce algorithm sends."""
-
-    messages: int  # by all processes together
-    most_bytes: int  # by the busiest process
-    all_bytes: int  # by all processes together
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,10 @@ from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.distributed.launching import Launch, run_module
 from anomalyst.training.distributed.wire import Sent, Wire, gloo_group
 from anomalyst.training.experiments.allreduce.animation import draw_animation
+from anomalyst.training.experiments.allreduce.cost import MessageCost
 from anomalyst.training.experiments.allreduce.ways import OPERATIONS, WAYS, theory
 from anomalyst.training.experiments.plots import draw_allreduce
-from anomalyst.training.experiments.tables import AllReduceRow, MessageCost
+from anomalyst.training.experiments.tables import AllReduceRow
 
 SMALLEST, LARGEST = 4**4, 4**11  # numbers of four bytes: 1 KiB and 16 MiB
 REPEATS = 15

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from anomalyst.training.distributed.wire import Wire
-from anomalyst.training.experiments.tables import MessageCost
+from anomalyst.training.experiments.allreduce.cost import MessageCost
 
 Combine = Callable[[Tensor, Tensor], Tensor]
 OPERATIONS: dict[str, Combine] = {
