@@ -9,10 +9,16 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
+from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
@@ -264,6 +270,48 @@ def test_bench_of_real_processes_writes_its_page_and_goes_on(tmp_path):
     words[words.index("8")] = "16"
     other = CliRunner().invoke(app, ["bench", "staleness", *words, "--out", str(tmp_path)])
     assert isinstance(other.exception, AnomalystError) and "holds a study" in str(other.exception)
+
+
+def torch_itself(rank, store_file, every, digits, pipe):
+    """A process of two: weights by DDP, and by torch's own averager of local SGD."""
+    torch.set_num_threads(1)
+    store = dist.FileStore(store_file, 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    found = []
+    for averager in (None, PeriodicModelAverager(period=every, warmup_steps=every - 1)):
+        task = DigitTask(digits, WORK)
+        vector_to_parameters(task.start(), task.network.parameters())
+        model = task.network if averager else DistributedDataParallel(task.network)
+        optimizer = torch.optim.SGD(model.parameters(), WORK.learning_rate)
+        for clock in range(WORK.batches // 2):
+            rows = task.rows(rank, 2, clock)
+            optimizer.zero_grad()
+            F.cross_entropy(model(task.seen[rows]), task.labels[rows]).backward()
+            optimizer.step()
+            if averager:
+                averager.average_parameters(model.parameters())
+        found.append(parameters_to_vector(model.parameters()).detach().numpy())
+    pipe.send(found)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_torchs_own_ddp_and_averager_come_to_the_same_weights(digits, tmp_path):
+    context, every = get_context("spawn"), 4
+    ours, theirs = context.Pipe()
+    given = (str(tmp_path / "store"), every, digits, theirs)
+    processes = [context.Process(target=torch_itself, args=(rank, *given)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    ddp, averaged = ours.recv()
+    for process in processes:
+        process.join()
+    at_server = in_threads(Case(workers=2), digits)[-1].snapshots[-1].weights
+    rounds = in_threads(Case(topology="local", workers=2, every=every), digits)
+    assert np.allclose(at_server, ddp, atol=1e-5)
+    assert np.allclose(rounds[0].snapshots[-1].weights, averaged, atol=1e-5)
+    assert not np.allclose(ddp, averaged, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from anomalyst.training.distributed.wire import Wire, gloo_group
 from anomalyst.training.experiments.allreduce.ways import ring
-from anomalyst.training.experiments.staleness.config import Case, Work
-from anomalyst.training.experiments.staleness.digits import Digits, DigitTask
+from anomalyst.training.experiments.staleness.config import Case
+from anomalyst.training.experiments.staleness.digits import DigitTask
 from anomalyst.training.experiments.staleness.gossip import (
     Mailbox,
     average,
@@ -47,12 +47,13 @@ class Order:
     step_s: float  # of a worker that is no straggler
 
 
-def serve_orders(pipe: Connection, rank: int, port: int, digits: Digits, work: Work) -> None:
-    """The life of a process: measure a step on request (None), do orders, end with the pipe.
+def serve_orders(pipe: Connection, rank: int, port: int) -> None:
+    """The life of a process: hear the set and the work, then do orders; None: measure a step.
 
     A process of a run that others have left may still be held by gloo; so it ends at once.
     """
     torch.set_num_threads(1)
+    digits, work = pipe.recv()
     store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=300))
     task = DigitTask(digits, work)
     try:
