@@ -78,7 +78,6 @@ def staleness(
     from anomalyst.config import from_mapping
     from anomalyst.training.experiments.staleness.bench import bench_staleness
     from anomalyst.training.experiments.staleness.config import StalenessBench, read_bound
-    from anomalyst.training.experiments.staleness.page import write_staleness_page
 
     lists = {
         "topologies": topology, "workers": workers, "stragglers": straggler, "every": every,
@@ -95,5 +94,7 @@ def staleness(
             bar.show(done, total)
 
         found = bench_staleness(bench, out, port=port, told=told)
+    from anomalyst.training.experiments.staleness.page import write_staleness_page  # imports much
+
     typer.echo(write_staleness_page(found, out))
     typer.echo(f"Written to {out}: staleness.html, staleness.md, staleness.json")

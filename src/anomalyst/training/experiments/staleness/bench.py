@@ -19,7 +19,7 @@ from anomalyst.training.experiments.staleness.failures import (
 )
 from anomalyst.training.experiments.staleness.pool import Harm, Pool
 from anomalyst.training.experiments.staleness.results import Result, result_of
-from anomalyst.training.studies.resuming import begin_study
+from anomalyst.training.studies.folder import begin_study
 
 T = TypeVar("T")
 
