@@ -38,7 +38,7 @@ from anomalyst.training.experiments.staleness.gossip import partners
 from anomalyst.training.experiments.staleness.links import Clock, Report, open_link
 from anomalyst.training.experiments.staleness.pool import meeting_store
 from anomalyst.training.experiments.staleness.process import Order, do_order
-from anomalyst.training.experiments.staleness.results import Result, result_of
+from anomalyst.training.experiments.staleness.results import Result, path_of, result_of
 from anomalyst.training.experiments.staleness.server import ParameterServer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -161,6 +161,11 @@ def test_a_result_has_a_curve_and_survives_json(digits):
     assert 1.9 < result.server_mb / result.worker_mb < 2.6  # busier by as many as there are workers
     again = from_mapping(Result, json.loads(json.dumps(to_mapping(result))))
     assert again == result
+
+
+def test_a_model_whose_server_died_is_lost():
+    lonely = Report(rank=0, role="worker", steps=3, ended="stopped: closed")
+    assert path_of([lonely]) == []
 
 
 def test_a_worker_that_never_sends_is_given_up():

@@ -91,7 +91,9 @@ def _path_of_servers(servers: Sequence[Report]) -> list[Snapshot]:
 def _path_of_workers(workers: Sequence[Report]) -> list[Snapshot]:
     """The mean of what the workers had at the same moment, at POINTS moments."""
     held = [one.snapshots for one in workers if one.snapshots]
-    end = max((path[-1].second for path in held), default=0.0)
+    if not held:
+        return []  # a killed server's workers keep nothing
+    end = max(path[-1].second for path in held)
     found = []
     for moment in np.linspace(0, end, POINTS + 1)[1:]:
         now = [[one for one in path if one.second <= moment + 1e-9] for path in held]
