@@ -2,15 +2,32 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, Store
 
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from torch.distributed import Work
+
+
+class Group(Protocol):
+    """What is used of a process group; gloo's own has it, though torch's stubs do not say so."""
+
+    def rank(self) -> int:
+        """Of this process among the members."""
+
+    def size(self) -> int:
+        """How many members there are."""
+
+    def send(self, tensors: list[Tensor], to: int, tag: int, /) -> "Work":
+        """Begin to send one tensor."""
+
+    def recv(self, tensors: list[Tensor], source: int, tag: int, /) -> "Work":
+        """Begin to receive into one tensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +44,7 @@ class Sent:
 class Wire:
     """The messages that one process of a group sends."""
 
-    def __init__(self, group: dist.ProcessGroup, *, traced: bool = False) -> None:
+    def __init__(self, group: Group, *, traced: bool = False) -> None:
         self.group, self.rank, self.world = group, group.rank(), group.size()
         self.messages = self.bytes = 0
         self.turn = 0  # set by the algorithm; kept with what is traced
@@ -54,19 +71,19 @@ class Wire:
         work.wait()
 
 
-def gloo_group(
-    store: dist.Store, name: str, rank: int, world: int, patience_s: float
-) -> dist.ProcessGroup:
+def gloo_group(store: Store, name: str, rank: int, world: int, patience_s: float) -> Group:
     """A gloo group that stands by itself: another's dead member does not disturb it.
 
     All members meet in `store` under `name`; what takes longer than `patience_s` raises
     RuntimeError. Raises AnomalystError where a member counts another number of them.
     """
-    kept = dist.PrefixStore(name, store)
+    kept = PrefixStore(name, store)
     said = kept.compare_set("world", "", str(world)).decode()
     if said != str(world):
         raise AnomalystError(
             f"Process {rank} of {name} was started for {world} processes, another for {said}; "
             "start all of them with the same number."
         )
-    return dist.ProcessGroupGloo(kept, rank, world, timedelta(seconds=patience_s))
+    group: Any = dist.ProcessGroupGloo(kept, rank, world, timedelta(seconds=patience_s))
+    found: Group = group
+    return found

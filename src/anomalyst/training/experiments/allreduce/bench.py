@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from shutil import which
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import HashStore
 
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
@@ -27,7 +27,7 @@ from anomalyst.training.distributed.launching import Launch, run_module
 from anomalyst.training.distributed.wire import Sent, Wire, gloo_group
 from anomalyst.training.experiments.allreduce.animation import draw_animation
 from anomalyst.training.experiments.allreduce.cost import MessageCost
-from anomalyst.training.experiments.allreduce.ways import OPERATIONS, WAYS, theory
+from anomalyst.training.experiments.allreduce.ways import OPERATIONS, WAYS, Combine, Way, theory
 from anomalyst.training.experiments.plots import draw_allreduce
 from anomalyst.training.experiments.tables import AllReduceRow
 
@@ -89,7 +89,7 @@ def messages_of(way: str, world: int) -> list[Sent]:
 
     Each gives 2^rank in every portion, so that a sum says whose numbers are in it.
     """
-    store = dist.HashStore()
+    store = HashStore()
 
     def member(rank: int) -> list[Sent]:
         wire = Wire(gloo_group(store, way, rank, world, PATIENCE_S), traced=True)
@@ -127,6 +127,10 @@ def measure(
     return rows
 
 
+def _on(run: Way, wire: Wire, combine: Combine) -> Callable[[Tensor], Tensor]:
+    return lambda values: run(values, wire, combine)
+
+
 def _counted(wire: Wire) -> MessageCost:
     """Of one all-reduce, over the processes."""
     counts = torch.tensor([wire.messages // REPEATS, wire.bytes // REPEATS])
@@ -148,7 +152,7 @@ def _in_torch(out: Path, operation: str, largest: int) -> None:
         dist.all_reduce(expected, REDUCE[operation])
         assert torch.equal(run(few, Wire(group), combine), expected), way
         wire = Wire(group)
-        rows += measure(way, partial(run, wire=wire, combine=combine), world, wire, largest)
+        rows += measure(way, _on(run, wire, combine), world, wire, largest)
     rows += measure("gloo", lambda x: dist.all_reduce(x, REDUCE[operation]), world, None, largest)
     if torch.cuda.is_available() and torch.cuda.device_count() >= world:
         rows += _in_nccl(world, operation, largest)

@@ -162,7 +162,8 @@ def _shares(values: Tensor, count: int) -> tuple[list[Tensor], list[int]]:
     return shares, [sum(len(s) for s in shares[:k]) for k in range(count)]
 
 
-WAYS: dict[str, Callable[[Tensor, Wire, Combine], Tensor]] = {
+Way = Callable[[Tensor, Wire, Combine], Tensor]
+WAYS: dict[str, Way] = {
     "naive": naive, "driver": driver, "tree": tree, "ring": ring, "round-robin": round_robin,
     "butterfly": butterfly,
 }  # fmt: skip

@@ -10,7 +10,7 @@ from anomalyst.training.experiments.staleness.digits import DigitTask
 from anomalyst.training.experiments.staleness.pool import KILL, STOP, Harm, Pool
 from anomalyst.training.experiments.staleness.results import path_of
 
-HOW = {KILL: "killed", STOP: "never returns"}
+HOW: dict[int, str] = {KILL: "killed", STOP: "never returns"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

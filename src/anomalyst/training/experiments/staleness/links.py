@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import Store
 
-from anomalyst.training.distributed.wire import Wire, gloo_group
+from anomalyst.training.distributed.wire import Group, Wire, gloo_group
 
 LEFT = -1  # a clock that says: no more will come
 HEADER = 3  # clock, numbers that follow, microseconds
@@ -21,7 +21,7 @@ HEADER = 3  # clock, numbers that follow, microseconds
 class Link:
     """Messages to and from one other process: a clock, and perhaps numbers."""
 
-    def __init__(self, group: dist.ProcessGroup) -> None:
+    def __init__(self, group: Group) -> None:
         self.wire, self.peer = Wire(group), 1 - group.rank()
         self.taken_bytes = 0
 
@@ -60,7 +60,7 @@ class Link:
         return clock, body, microseconds / 1e6
 
 
-def open_link(store: dist.Store, own: int, other: int, patience_s: float) -> Link:
+def open_link(store: Store, own: int, other: int, patience_s: float) -> Link:
     """The link of two processes, by their ranks; both call this."""
     low, high = sorted((own, other))
     return Link(gloo_group(store, f"link-{low}-{high}", int(own == high), 2, patience_s))

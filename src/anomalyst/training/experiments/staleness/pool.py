@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from anomalyst.errors import AnomalystError
 from anomalyst.training.experiments.staleness.config import Case, Work
@@ -34,13 +34,13 @@ class Harm:
     longest_pause_s: float = 0.0  # in which no batch was taken, after the harm
 
 
-def meeting_store(port: int) -> dist.TCPStore:
+def meeting_store(port: int) -> TCPStore:
     """Where processes of this machine meet; port 0 is any that is free.
 
     Raises AnomalystError for a port in use.
     """
     try:
-        return dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+        return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
     except RuntimeError as error:
         raise AnomalystError(
             f"--port {port}: cannot be listened at ({str(error).splitlines()[0][:120]}); take "
@@ -127,7 +127,7 @@ class Pool:
 
     def _harm(self, harm: Harm, batches: int) -> None:
         """Wait for half the batches, do it, and watch until all is taken or all pipes spoke."""
-        counter = dist.PrefixStore(f"run-{self.number}", self.store)
+        counter = PrefixStore(f"run-{self.number}", self.store)
         while counter.add("taken", 0) < batches // 2 and not wait(self.pipes, POLL_S):
             pass
         pid = self.processes[harm.rank].pid

@@ -9,8 +9,8 @@ from datetime import timedelta
 from multiprocessing.connection import Connection
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from anomalyst.training.distributed.wire import Wire, gloo_group
 from anomalyst.training.experiments.allreduce.ways import ring
@@ -54,7 +54,7 @@ def serve_orders(pipe: Connection, rank: int, port: int) -> None:
     """
     torch.set_num_threads(1)
     digits, work = pipe.recv()
-    store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=300))
+    store = TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=300))
     task = DigitTask(digits, work)
     try:
         while True:
@@ -77,10 +77,10 @@ def measured_step(task: DigitTask) -> float:
 class Run:
     """What a process needs in one run."""
 
-    def __init__(self, order: Order, rank: int, store: dist.Store, task: DigitTask) -> None:
+    def __init__(self, order: Order, rank: int, store: Store, task: DigitTask) -> None:
         self.case, self.rank, self.task = order.case, rank, task
         self.work = task.work
-        self.store = dist.PrefixStore(f"run-{order.number}", store)
+        self.store = PrefixStore(f"run-{order.number}", store)
         role = "worker" if rank < self.case.workers else "server"
         self.report = Report(rank=rank, role=role)
         slow = self.case.straggler if rank == self.case.workers - 1 else 1.0
@@ -119,7 +119,7 @@ class Run:
             self.report.snapshots.append(kept)
 
 
-def do_order(order: Order, rank: int, store: dist.Store, task: DigitTask) -> Report:
+def do_order(order: Order, rank: int, store: Store, task: DigitTask) -> Report:
     """Take part in a run, as worker or as server."""
     run = Run(order, rank, store, task)
     if run.report.role == "server":
