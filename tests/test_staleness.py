@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from anomalyst.cli.main import app
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.training.experiments.staleness.bench import bench_staleness
+from anomalyst.training.experiments.staleness.bench import bench_staleness, refuse_losses
 from anomalyst.training.experiments.staleness.claims import answers
 from anomalyst.training.experiments.staleness.config import (
     Case,
@@ -166,6 +166,15 @@ def test_a_result_has_a_curve_and_survives_json(digits):
 def test_a_model_whose_server_died_is_lost():
     lonely = Report(rank=0, role="worker", steps=3, ended="stopped: closed")
     assert path_of([lonely]) == []
+
+
+def test_a_run_that_lost_a_worker_by_itself_does_not_count():
+    server = Report(rank=2, role="server", lost=[1])
+    with pytest.raises(
+        AnomalystError, match="process 1 was silent for --patience-s 5 and given up"
+    ):
+        refuse_losses(Case(), [server], 5)
+    refuse_losses(Case(), [replace(server, lost=[])], 5)
 
 
 def test_a_worker_that_never_sends_is_given_up():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from anomalyst.config import from_mapping, to_mapping
+from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 from anomalyst.training.experiments.staleness.config import Case, StalenessBench
 from anomalyst.training.experiments.staleness.digits import DigitTask, draw_set
@@ -17,6 +18,7 @@ from anomalyst.training.experiments.staleness.failures import (
     failure_cases,
     name_of,
 )
+from anomalyst.training.experiments.staleness.links import Report
 from anomalyst.training.experiments.staleness.pool import Harm, Pool
 from anomalyst.training.experiments.staleness.results import Result, result_of
 from anomalyst.training.studies.folder import begin_study
@@ -73,12 +75,25 @@ def _run_all(
         for done, case in enumerate(cases):
             if not _file(out, case.name).exists():
                 told(case.name, done, total)
-                result = result_of(case, work, pool.run(case, step_s, work.batches), task)
-                _write(out, case.name, result)
+                reports = pool.run(case, step_s, work.batches)
+                refuse_losses(case, reports, work.patience_s)
+                _write(out, case.name, result_of(case, work, reports, task))
         for done, (case, harm) in enumerate(harms, len(cases)):
             if not _file(out, name_of(case, harm)).exists():
                 told(name_of(case, harm), done, total)
                 _write(out, name_of(case, harm), fail_once(case, harm, pool, task, step_s))
+
+
+def refuse_losses(case: Case, reports: Sequence[Report], patience_s: float) -> None:
+    """Raises AnomalystError where a run lost somebody whom nobody harmed: its figures mislead."""
+    lost = {rank for one in reports for rank in one.lost}
+    lost |= {one.rank for one in reports if one.ended != "finished"}
+    if lost:
+        raise AnomalystError(
+            f"{case.name}: process {min(lost)} was silent for --patience-s {patience_s:g} and given "
+            "up, so the run does not count; is the machine busy? Give more patience in another "
+            "folder, or run the same command again: it goes on after the runs that are done."
+        )
 
 
 def _step_seconds(bench: StalenessBench, out: Path, pool: Pool) -> float:
