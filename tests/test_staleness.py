@@ -170,9 +170,7 @@ def test_a_model_whose_server_died_is_lost():
 
 def test_a_run_that_lost_a_worker_by_itself_does_not_count():
     server = Report(rank=2, role="server", lost=[1])
-    with pytest.raises(
-        AnomalystError, match="process 1 was silent for --patience-s 5 and given up"
-    ):
+    with pytest.raises(AnomalystError, match="process 1 was silent for --patience-s 5 and"):
         refuse_losses(Case(), [server], 5)
     refuse_losses(Case(), [replace(server, lost=[])], 5)
 

@@ -90,9 +90,9 @@ def refuse_losses(case: Case, reports: Sequence[Report], patience_s: float) -> N
     lost |= {one.rank for one in reports if one.ended != "finished"}
     if lost:
         raise AnomalystError(
-            f"{case.name}: process {min(lost)} was silent for --patience-s {patience_s:g} and given "
-            "up, so the run does not count; is the machine busy? Give more patience in another "
-            "folder, or run the same command again: it goes on after the runs that are done."
+            f"{case.name}: process {min(lost)} was silent for --patience-s {patience_s:g} and "
+            "given up, so the run does not count; is the machine busy? Give more patience in "
+            "another folder, or run the command again: it goes on after the runs that are done."
         )
 
 

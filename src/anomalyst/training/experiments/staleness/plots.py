@@ -44,7 +44,7 @@ def draw_shares(results: Sequence[Result]) -> bytes:
         _draw_bars(axes, [one for one in results if one.case.straggler == slow])
         axes.set_title("no straggler" if slow == 1 else f"one worker {slow:g} times slower")
     panels[-1].set_xlabel("% of the workers' time")
-    panels[0].legend(loc="lower left", fontsize="small")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return as_png(figure)
 
 

@@ -41,6 +41,8 @@ class ParameterServer:
         for thread in threads:
             thread.join()
         self.report.seconds = clock.now()
+        if self.report.steps % every:
+            self._keep(clock)  # the end, which is no multiple
         self.report.bytes = sum(link.bytes for link in self.links.values())
         return self.report
 
@@ -68,8 +70,7 @@ class ParameterServer:
             report.delay[report.steps - self.read_at[worker]] += 1
             report.steps += 1
             if report.steps % every == 0:
-                kept = self.weights.numpy().copy()
-                report.snapshots.append(Snapshot(report.steps, clock.now(), kept))
+                self._keep(clock)
             self.clocks[worker] = done
             self.changed.notify_all()
             begun = clock.now()
@@ -77,6 +78,10 @@ class ParameterServer:
             report.lag[self._lag(worker)] += 1
             self.read_at[worker] = report.steps
             return self.weights.clone(), clock.now() - begun
+
+    def _keep(self, clock: Clock) -> None:
+        kept = self.weights.numpy().copy()
+        self.report.snapshots.append(Snapshot(self.report.steps, clock.now(), kept))
 
     def _lag(self, worker: int) -> int:
         return self.clocks[worker] - min(self.clocks.values())
