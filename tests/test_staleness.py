@@ -154,11 +154,12 @@ def test_averages_every_h_steps_equal_local_sgd_and_a_nesterov_step_of_torch(dig
 def test_a_result_has_a_curve_and_survives_json(digits):
     case = Case(workers=2, straggler=2, bound=1)
     task = DigitTask(digits, WORK)
-    result = result_of(case, WORK, in_threads(case, digits, step_s=0.002), task)
+    reports = in_threads(case, digits, step_s=0.002)
+    result = result_of(case, WORK, reports, task)
     assert result.curve[0][:2] == (0, 0.0) and result.curve[-1][0] == WORK.batches
     assert [done for done, _, _ in result.curve] == list(range(25))
     assert result.samples_per_second == pytest.approx(4 * 24 / result.seconds)
-    assert 1.9 < result.server_mb / result.worker_mb < 2.6  # busier by as many as there are workers
+    assert reports[2].bytes == reports[0].bytes + reports[1].bytes  # all goes through the server
     again = from_mapping(Result, json.loads(json.dumps(to_mapping(result))))
     assert again == result
 
