@@ -304,7 +304,8 @@ def torch_itself(rank, store_file, every, digits, pipe):
             if averager:
                 averager.average_parameters(model.parameters())
         found.append(parameters_to_vector(model.parameters()).detach().numpy())
-    pipe.send(found)
+    if rank == 0:  # one reader, one message
+        pipe.send(found)
     dist.barrier()
     dist.destroy_process_group()
 
