@@ -17,8 +17,6 @@ from anomalyst.detection.detector import Detector
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError
 from anomalyst.training import checkpoint
-from anomalyst.training.distributed.launching import Launch, run_module
-from anomalyst.training.experiments.allreduce_bench import SIZES, WAYS, Wire, theory
 from anomalyst.training.experiments.runs import read_run
 from anomalyst.training.experiments.search_space import read_space
 from anomalyst.training.experiments.summary import compare_runs
@@ -244,17 +242,3 @@ def test_ranges_and_values_of_a_space_are_read():
     ):
         with pytest.raises(AnomalystError, match=said):
             read_space([wrong])
-
-
-def test_every_way_to_add_up_sends_what_the_theory_says(tmp_path):
-    run_module(
-        Launch(nproc=2),
-        ["anomalyst.training.experiments.allreduce_bench", "torch", str(tmp_path / "two.json")],
-    )
-    rows = json.loads((tmp_path / "two.json").read_text())
-    for row in (r for r in rows if r["way"] in WAYS):
-        expected = theory(row["way"], 2, row["numbers"])
-        assert (row["sent"]["messages"], row["sent"]["most_bytes"]) == (
-            expected.messages, expected.most_bytes,
-        )  # fmt: skip
-    assert {r["numbers"] for r in rows} == set(SIZES) and Wire().bytes == 0

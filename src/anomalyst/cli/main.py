@@ -29,6 +29,7 @@ from anomalyst.cli.bench import (
     series,
     server,
     shifts,
+    staleness,
     training,
     voice,
 )
@@ -101,6 +102,7 @@ BENCHES = (
     *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
     measuring.measuring,
     shifts.shifts,
+    staleness.staleness,
 )
 STUDIES = (
     few_shot.few_shot,

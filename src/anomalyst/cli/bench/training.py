@@ -129,25 +129,26 @@ def allreduce(
         list[int] | None,
         Option(metavar="N", help="Processes; may be repeated.", show_default="2 4"),
     ] = None,
+    operation: Annotated[
+        str, Option(metavar="sum|product|min|max", help="What is made of the numbers.")
+    ] = "sum",
+    largest_kib: Annotated[int, Option(min=1, help="The largest message, KiB.")] = 16384,
     out: opt.Results = Path("out/allreduce"),
 ) -> None:
-    """Measure all-reduce (gloo; MPI and NCCL where there) beside naive, driver and ring.
+    """Measure all-reduce: six ways of ours beside gloo (MPI and NCCL where there).
+
+    Ours are naive, driver, tree, ring, round-robin and butterfly; their messages are counted, in
+    portions of which a message has as many as there are processes. Writes allreduce.json,
+    allreduce.png and allreduce-WAY.svg: each way drawn turn by turn for four processes.
 
     Example: anomalyst bench allreduce --nproc 2
+
+    Example: anomalyst bench allreduce --nproc 4 --operation max
     """
     needs("train", "matplotlib", "psutil")
-    from anomalyst.training.experiments.allreduce_bench import bench_allreduce
+    from anomalyst.training.experiments.allreduce.bench import bench_allreduce
+    from anomalyst.training.experiments.tables import allreduce_table
 
-    found = bench_allreduce(out, nproc or [2, 4], say)
-    largest = max(one.numbers for one in found)
-    typer.echo(f"{'':8} processes   1 KiB ms   {4 * largest >> 20} MiB ms   messages   bytes sent")
-    for small in (one for one in found if one.numbers == min(x.numbers for x in found)):
-        large = next(x for x in found if (x.way, x.processes, x.numbers)
-                     == (small.way, small.processes, largest))  # fmt: skip
-        sent = large.sent
-        counted = f"{sent.messages:8}   {sent.most_bytes:11,}" if sent else "       -             -"
-        typer.echo(
-            f"{small.way:8} {small.processes:9} {1000 * small.seconds:10.2f} "
-            f"{1000 * large.seconds:11.1f}   {counted}"
-        )
+    found = bench_allreduce(out, nproc or [2, 4], operation, largest=256 * largest_kib, say=say)
+    typer.echo(allreduce_table(found))
     typer.echo(f"Written to {out}")

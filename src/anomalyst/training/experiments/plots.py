@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from anomalyst.training.experiments.allreduce.cost import MessageCost
 from anomalyst.training.experiments.runs import RunRecord
-from anomalyst.training.experiments.tables import AllReduceRow, EngineRow, MessageCost, PeftRow
+from anomalyst.training.experiments.tables import AllReduceRow, EngineRow, PeftRow
 
 PANELS = (
     ("loss", "loss", False),

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from anomalyst.evaluation.reports.tables import markdown_table
+from anomalyst.training.experiments.allreduce.cost import MessageCost
 from anomalyst.training.experiments.runs import RunRecord
 
 Rows = list[tuple[str, list[str]]]  # what it is, a value per run
@@ -75,14 +76,6 @@ class MethodRow:
     auroc: float  # of pixels
     ap: float
     aupro_30: float
-
-
-@dataclass(frozen=True, slots=True)
-class MessageCost:
-    """What an all-reduce algorithm sends."""
-
-    messages: int  # by all processes together
-    most_bytes: int  # by the busiest process
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +164,25 @@ def engine_table(rows: Sequence[EngineRow]) -> str:
          f"{r.waiting_percent:.1f}", _text(r.held_mb, ".2f"), _text(r.bubble_percent, ".0f"))
         for r in rows
     ]  # fmt: skip
+    return markdown_table(heads, cells) + "\n"
+
+
+def allreduce_table(found: Sequence[AllReduceRow]) -> str:
+    """Ways down; time at the smallest and the largest size, what the largest sends, across."""
+    small, large = (end(one.numbers for one in found) for end in (min, max))
+    heads = ("way", "processes", f"{4 * small >> 10} KiB ms", f"{4 * large >> 10:,} KiB ms",
+             "messages", "portions by the busiest", "by all")  # fmt: skip
+    seconds = {(one.way, one.processes, one.numbers): one.seconds for one in found}
+    cells = []
+    for one in (row for row in found if row.numbers == large):
+        portion = 4 * large / one.processes  # bytes
+        sent = one.sent and (
+            str(one.sent.messages), f"{one.sent.most_bytes / portion:g}",
+            f"{one.sent.all_bytes / portion:g}",
+        )  # fmt: skip
+        first = seconds[one.way, one.processes, small]
+        cells.append((one.way, one.processes, f"{1000 * first:.2f}", f"{1000 * one.seconds:.1f}",
+                      *(sent or ("", "", ""))))  # fmt: skip
     return markdown_table(heads, cells) + "\n"
 
 

@@ -1,37 +1,17 @@
-"""A study's folder: one study only, and no run of it twice."""
+"""A study's folder: no run of it twice."""
 
-import json
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.io.files import write_text
 from anomalyst.training.experiments.runs import RunRecord, read_run
 from anomalyst.training.loop import train
 from anomalyst.training.monitor.log import LogCallback
 from anomalyst.training.monitor.training_monitor import TrainingStopped
 from anomalyst.training.recipe import Recipe
-
-
-def refuse_other_study(out: Path, settings: Mapping[str, Any]) -> None:
-    """Raises AnomalystError where another study was begun."""
-    path = out / "study.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else dict(settings)
-    for key in settings.keys() | before.keys():
-        if before.get(key) != settings.get(key):
-            raise AnomalystError(
-                f"{out}: holds a study with {key} {before.get(key)!r}, not "
-                f"{settings.get(key)!r}; choose another folder with --out."
-            )
-
-
-def begin_study(out: Path, settings: Mapping[str, Any]) -> None:
-    """Note what is studied here, once its recipes can be run."""
-    refuse_other_study(out, settings)
-    write_text(out / "study.json", json.dumps(dict(settings), indent=2) + "\n")
+from anomalyst.training.studies.folder import begin_study as begin_study
+from anomalyst.training.studies.folder import refuse_other_study as refuse_other_study
 
 
 def has_ended(recipe: Recipe, folder: Path) -> bool:

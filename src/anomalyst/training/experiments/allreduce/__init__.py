@@ -1,0 +1,1 @@
+"""All-reduce: algorithms with counted messages, measured and drawn."""
