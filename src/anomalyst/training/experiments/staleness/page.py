@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from anomalyst.report.sections import Section
 from anomalyst.training.experiments.staleness.bench import Found
 from anomalyst.training.experiments.staleness.claims import answers
 from anomalyst.training.experiments.staleness.config import BOUNDED
@@ -13,7 +14,7 @@ from anomalyst.training.experiments.staleness.plots import (
     label_of,
 )
 from anomalyst.training.experiments.staleness.results import Result
-from anomalyst.training.studies.page import Section, write_page
+from anomalyst.training.studies.page import write_page
 
 HEADS = (
     "run", "workers", "straggler", "loss", "accuracy %", "worst worker %", "seconds", "samples/s",
