@@ -23,6 +23,7 @@ from anomalyst.cli import (
 from anomalyst.cli.bench import areas as areas_bench
 from anomalyst.cli.bench import (
     baselines,
+    compression,
     inspection,
     making,
     segmentation,
@@ -99,6 +100,7 @@ BENCHES = (
     *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
     measuring.measuring,
     shifts.shifts,
+    compression.compression,
 )
 STUDIES = (
     few_shot.few_shot,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from anomalyst.backbones import fingerprint
-from anomalyst.backbones.efficientnet_lite import LiteTrunk
+from anomalyst.backbones.efficientnet_lite import CHANNELS, LiteTrunk
 from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.verdict import Decision, decide, posed
@@ -62,9 +62,10 @@ class Pipeline:
         # Defect types were learnt from what the shipped decoder compares; another one compares
         # otherwise.
         self.kinds = load_kinds() if detector.encoder.name == "embedded" else None
-        # What it looks with is the shipped trunk.
+        # What it looks with is the shipped trunk, all of it.
         trunk = detector.encoder.trunk if isinstance(detector.encoder, EmbeddedEncoder) else None
-        self.composition = Composition(trunk) if isinstance(trunk, LiteTrunk) else None
+        whole = isinstance(trunk, LiteTrunk) and trunk.channels == CHANNELS
+        self.composition = Composition(trunk) if whole else None
         self.fingerprint = fingerprint(detector.encoder, detector.decoder, detector.text)
         self.threads = RoomForThreads()
         # Who judged is told with every inspection in which words have a share.
