@@ -26,7 +26,8 @@ MEAN, SCALE = 127 / 255, 128 / 255  # it was trained on (x - 127) / 128
 class LiteTrunk(nn.Module):
     """Pictures (B, 3, H, W) in [0, 1] -> strides 4, 8, 16 with `channels`; sides in 16ths.
 
-    `stages`: how many of STAGES, at least 4; all of them give `CHANNELS`. Frozen: it stays in evaluation mode and takes no gradient.
+    `stages`: how many of STAGES, at least 4; all of them give `CHANNELS`. Frozen: it stays in
+    evaluation mode and takes no gradient.
     """
 
     spreads = (7.5, 7.0)  # standard deviations at strides 4 and 8, for what is trained beside them

@@ -24,6 +24,7 @@ from anomalyst.cli.bench import areas as areas_bench
 from anomalyst.cli.bench import (
     baselines,
     compression,
+    edge,
     inspection,
     making,
     segmentation,
@@ -101,6 +102,7 @@ BENCHES = (
     measuring.measuring,
     shifts.shifts,
     compression.compression,
+    *(edge.edge, edge.offload),
 )
 STUDIES = (
     few_shot.few_shot,

@@ -33,6 +33,7 @@ from anomalyst.inspection.areas import (
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
+from anomalyst.inspection.quality import QUALITIES, QualityName
 from anomalyst.inspection.refining import refined
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.masks import packed
@@ -161,6 +162,7 @@ class Pipeline:
             num_good=product.num_references,
             told=product.description,
             colours=one.colours,
+            quality=product.quality,
             shown=seen,
         )
         found = found if product.companions else measured(found, product.measuring)
@@ -288,13 +290,21 @@ class Pipeline:
             and not self.config.sized
         ):
             return product.frame, product.side_reason
-        return self._sizing().frame_for(good)
+        frame, why = self._sizing().frame_for(good)
+        if self.quality != "default":
+            why = f"quality {self.quality}: {QUALITIES[self.quality].said}"
+        return frame, why
+
+    @property
+    def quality(self) -> QualityName:
+        """What is asked for; a product that was taught keeps its own."""
+        return self.config.quality or "default"
 
     def _sizing(self) -> Sizing:
         encoder, config = self.detector.encoder, self.config
         return Sizing(
             own_px=encoder.side_px,
             multiple_px=encoder.multiple_px,
-            side_px=config.side_px,
+            side_px=config.side_px or QUALITIES[self.quality].side_px,
             smallest_defect_px=config.smallest_defect_px,
         )

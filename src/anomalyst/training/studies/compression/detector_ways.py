@@ -180,9 +180,7 @@ def _eight_bit_parts(detector: Detector) -> list[nn.Module]:
 def _mixed_bytes(encoder: EmbeddedEncoder, decoder: nn.Module) -> int:
     """Bytes as saved of what is 8 bit, as kept of what is not."""
     parts = [getattr(encoder, name) for name in _EIGHT_BIT]
-    return (
-        sum(map(saved_bytes, parts)) + kept_bytes(encoder.projections) + kept_bytes(decoder)
-    )
+    return sum(map(saved_bytes, parts)) + kept_bytes(encoder.projections) + kept_bytes(decoder)
 
 
 def checked_ways(names: list[str], known: dict[str, Any], option: str) -> list[str]:

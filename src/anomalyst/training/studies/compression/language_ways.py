@@ -1,6 +1,6 @@
-"""The ways to make the language model smaller, by name, and what it then says of held-out dialogues.
+"""The ways to make the language model smaller, by name, and how it then reads dialogues.
 
-Dialogues are written about looks at drawn parts that no model was trained on.
+They are written about looks at drawn parts that no model was trained on.
 """
 
 import copy

@@ -15,10 +15,13 @@ HEADS: dict[str, dict[str, str]] = {
         "image_auroc_first": "first half",
         "image_auroc_second": "second half",
         "pixel_ap": "pixel AP",
+        "rank": "rank correlation with float32",
+        "verdicts": "verdicts that differ, %",
     },
     "language": {"nats": "nats a token", "right": "tokens right, %"},
 }
 TITLES = {"detector": "Detector", "language": "Language model"}
+DIGITS = {"nats": 3, "rank": 3}
 MAIN = {"detector": "image_auroc", "language": "right"}
 
 
@@ -57,7 +60,7 @@ def compression_table(rows: Sequence[Row]) -> str:
         whole = next((row.bytes for row in some if row.way == "float32"), None)
         lines = [
             [row.way, _size(row.bytes), _share(row.bytes, whole),
-             *(_cell(row.figures.get(key), 3 if key == "nats" else 1) for key in heads),
+             *(_cell(row.figures.get(key), DIGITS.get(key, 1)) for key in heads),
              _cell(row.times, 2), row.said]
             for row in some
         ]  # fmt: skip

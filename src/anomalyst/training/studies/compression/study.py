@@ -4,17 +4,20 @@ Rows are kept as they come, so a run that stopped goes on. Times are told as mul
 measured in turns with it in the same minute: other programs slow both.
 """
 
+import csv
 import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
+from scipy.stats import spearmanr
 
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
-from anomalyst.evaluation.protocols.protocol import ProtocolConfig, evaluate
+from anomalyst.evaluation.protocols.protocol import ProtocolConfig, Results, evaluate
 from anomalyst.evaluation.reports.tables import summarise
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
 from anomalyst.inspector import Inspector
@@ -67,14 +70,16 @@ def study_compression(
                       "halves": list(study.halves)})  # fmt: skip
     rows = []
     for name in [*study.detector, *([DISTILLED] if study.half else [])]:
-        rows.append(_kept(out, "detector", name, lambda n=name: _detector(n, samples, study, out, on_step)))  # type: ignore[misc]
+        make = partial(_detector, name, samples, study, out, on_step)
+        rows.append(_kept(out, "detector", name, make))
         say(rows[-1].line())
     if study.language:
         known = language_ways.dialogues(
             out / "looks", steps=study.steps, batch=8, held_out=study.dialogues
         )
         for name in study.language:
-            rows.append(_kept(out, "language", name, lambda n=name: _language(n, known, study, on_step)))  # type: ignore[misc]
+            make = partial(_language, name, known, study, on_step)
+            rows.append(_kept(out, "language", name, make))
             say(rows[-1].line())
     write_text(out / "compression.json", json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     write_text(out / "compression.md", compression_table(rows))
@@ -120,19 +125,55 @@ def _detector(
         made = detector_ways.WAYS[name](inspector.detector, shop)
     config = ProtocolConfig(shots=1, seeds=1, max_pictures=study.max_pictures)
     found = evaluate(
-        inspector, samples, config, out=out / "runs" / name.replace(" ", "-").replace(",", ""),
-        progress=lambda _: on_step(),
-    )  # fmt: skip
-    lines, mean = summarise(found)
-    figures = {key: _percent(mean.metrics[key].mean) for key in ("image_auroc", "pixel_ap")}
-    for title, inside in (("first", True), ("second", False)):
-        some = [ln for ln in lines if (ln.title in study.halves) == inside]
-        each = [ln.metrics["image_auroc"].mean for ln in some]
-        values = [100 * v for v in each if v is not None]
-        figures[f"image_auroc_{title}"] = statistics.fmean(values) if values else None
+        inspector, samples, config, out=_run_folder(out, name), progress=lambda _: on_step()
+    )
+    figures = _figures(found, study.halves) | _beside_float32(out, name)
     times = _times_as_long(plain, inspector, samples, study.rounds)
     return Row(network="detector", way=name, bytes=made.bytes, figures=figures, times=times,
                said=made.said)  # fmt: skip
+
+
+def _run_folder(out: Path, name: str) -> Path:
+    return out / "runs" / name.replace(" ", "-").replace(",", "")
+
+
+def _figures(found: Results, halves: Sequence[str]) -> dict[str, float | None]:
+    """In percent: means over the categories, and over each half of them."""
+    lines, mean = summarise(found)
+    figures = {key: _percent(mean.metrics[key].mean) for key in ("image_auroc", "pixel_ap")}
+    for title, inside in (("first", True), ("second", False)):
+        each = [
+            line.metrics["image_auroc"].mean for line in lines if (line.title in halves) == inside
+        ]
+        values = [100 * value for value in each if value is not None]
+        figures[f"image_auroc_{title}"] = statistics.fmean(values) if values else None
+    return figures
+
+
+def _beside_float32(out: Path, name: str) -> dict[str, float | None]:
+    """Mean rank correlation of scores with float32's over the categories; verdicts that differ, %.
+
+    None where float32 was not measured.
+    """
+    plain, other = (_judged(_run_folder(out, one)) for one in ("float32", name))
+    if not plain:
+        return {"rank": None, "verdicts": None}
+    ranks, flips = [], []
+    for category, rows in plain.items():
+        pairs = [(rows[path], other[category][path]) for path in rows]
+        ranks.append(float(spearmanr([a[0] for a, _ in pairs], [b[0] for _, b in pairs]).statistic))
+        flips += [a[1] != b[1] for a, b in pairs]
+    return {"rank": statistics.fmean(ranks), "verdicts": 100 * statistics.fmean(flips)}
+
+
+def _judged(folder: Path) -> dict[str, dict[str, tuple[float, str]]]:
+    """Of each category and picture of an evaluation: score and verdict."""
+    found = {}
+    for path in sorted((folder / "runs").glob("*/seed-0.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            found[path.parent.name] = {r["path"]: (float(r["score"]), r["verdict"]) for r in rows}
+    return found
 
 
 def _percent(share: float | None) -> float | None:
