@@ -126,7 +126,7 @@ def pack_weights(network: nn.Module, format_: Format) -> Share:
             done[id(weight)] = layer
         else:
             del layer.weight
-            layer.__class__ = _shared(type(layer), known)
+            layer.__class__ = _shared(type(layer), known)  # type: ignore[assignment]
     return Share(weights, total, layers)
 
 
