@@ -1,4 +1,4 @@
-"""Networks in fewer bytes: packed weights, pruning, a teacher, quality by name, and their limits."""
+"""Networks in fewer bytes: packed weights, pruning, a teacher; quality by name; held commands."""
 
 import copy
 import json

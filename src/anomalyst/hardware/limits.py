@@ -20,6 +20,7 @@ from anomalyst.errors import AnomalystError
 
 CGROUPS = Path("/sys/fs/cgroup")
 MIB = 1 << 20
+LOOK_S = 0.02  # between looks at a running command
 KILLED = -9  # how a process ends that the kernel takes for want of memory
 
 
@@ -82,22 +83,37 @@ def run_limited(
         started = time.perf_counter()
         with TemporaryFile() as said, TemporaryFile() as told:
             process = subprocess.Popen(
-                list(command), stdout=said, stderr=told, preexec_fn=hold,
+                list(command),
+                stdout=said,
+                stderr=told,
+                preexec_fn=hold,
                 env={**os.environ, **(environment or {})},
-            )  # fmt: skip
-            # wait4 tells this child's own memory; Popen's wait would not.
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+            )
+            resident = 0.0
+            while process.poll() is None:
+                resident = _resident_mb(process.pid) or resident
+                time.sleep(LOOK_S)
             seconds = time.perf_counter() - started
             said.seek(0)
             told.seek(0)
             out, error = (file.read().decode(errors="replace") for file in (said, told))
-        resident = used.ru_maxrss / 1024
         peak = group.peak_mb() if group is not None else resident
     return Finished(
         code=process.returncode, out=out, error=error, seconds=seconds, peak_mb=peak,
         resident_mb=resident, held_by="control group" if group is not None else "RLIMIT_DATA",
     )  # fmt: skip
+
+
+def _resident_mb(process: int) -> float:
+    """Its largest resident set so far, MiB; 0 once it ended.
+
+    Not what wait4 tells: that begins with the size of the process which started it.
+    """
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 @dataclass(frozen=True, slots=True)

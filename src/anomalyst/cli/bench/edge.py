@@ -52,6 +52,7 @@ def edge(
     from anomalyst.evaluation.benchmarks.edge import (
         EdgeWay,
         bench_edge,
+        edge_line,
         edge_table,
         rows_as_dicts,
     )
@@ -74,7 +75,10 @@ def edge(
     asked = [some[i % len(some)] for i in range(pictures)]
     make_folder(out)
     with progress("Running", 2 * rounds * len(ways)) as bar:
-        rows, held = bench_edge(good, asked, ways, limits, out, rounds=rounds, on_run=bar.advance)
+        rows, held = bench_edge(
+            good, asked, ways, limits, out, rounds=rounds, on_run=bar.advance,
+            on_row=lambda row: say(edge_line(row)),
+        )  # fmt: skip
     write_text(out / "edge.json", json.dumps(rows_as_dicts(rows), indent=1) + "\n")
     write_text(out / "edge.md", edge_table(rows))
     typer.echo(edge_table(rows))

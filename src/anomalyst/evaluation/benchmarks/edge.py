@@ -56,6 +56,7 @@ def bench_edge(
     *,
     rounds: int = 2,
     on_run: Callable[[], None] = lambda: None,
+    on_row: Callable[[EdgeRow], None] = lambda _: None,
 ) -> tuple[list[EdgeRow], str]:
     """Rows, and what held the commands. Products and exports are made in `out`, without limits.
 
@@ -74,6 +75,7 @@ def bench_edge(
                 break
         held = within[0].held_by
         rows.append(_row(way, within, free, len(pictures), limits))
+        on_row(rows[-1])
     return rows, held
 
 
@@ -135,6 +137,14 @@ def _seconds(way: EdgeWay, found: Finished, count: int) -> float:
         return found.seconds / count
     told = [json.loads(line)["seconds"] for line in found.out.splitlines() if line.startswith("{")]
     return statistics.median(sum(one.values()) for one in told[WARM_UP:] or told)
+
+
+def edge_line(row: EdgeRow) -> str:
+    """A row in a sentence, for the terminal."""
+    if row.peak_mb is None:
+        return f"{row.way}: {row.said}"
+    seconds, times = _cell(row.seconds, 2), _cell(row.times, 2)
+    return f"{row.way}: peak {row.peak_mb:.0f} MiB, {seconds} s a picture, {times} times as long"
 
 
 def edge_table(rows: Sequence[EdgeRow]) -> str:

@@ -6,6 +6,7 @@ measured in turns with it in the same minute: other programs slow both.
 
 import csv
 import json
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,8 +33,8 @@ from anomalyst.training.studies.resuming import begin_study
 from anomalyst.types import Sample
 from anomalyst.vlm.huggingface.loading import load_model
 
+DISTILLED = "distilled"
 EXAMPLES_SEED = 1 << 45  # drawn pictures that fix the ranges of 8 bit
-DISTILLED = "distilled, half size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +67,15 @@ def study_compression(
     detector_ways.checked_ways(list(study.detector), detector_ways.WAYS, "--detector")
     detector_ways.checked_ways(list(study.language), language_ways.WAYS, "--language")
     make_folder(out)
-    begin_study(out, {"max_pictures": study.max_pictures, "steps": study.steps,
-                      "halves": list(study.halves)})  # fmt: skip
-    rows = []
-    for name in [*study.detector, *([DISTILLED] if study.half else [])]:
+    settings = {
+        "max_pictures": study.max_pictures,
+        "steps": study.steps,
+        "halves": list(study.halves),
+        "categories": sorted({sample.category for sample in samples}),
+    }
+    begin_study(out, settings)
+    rows: list[Row] = []
+    for name in [*study.detector, *([f"{DISTILLED} ({study.half})"] if study.half else [])]:
         make = partial(_detector, name, samples, study, out, on_step)
         rows.append(_kept(out, "detector", name, make))
         say(rows[-1].line())
@@ -89,15 +95,16 @@ def study_compression(
 
 def _kept(out: Path, network: str, name: str, make: Callable[[], Row]) -> Row:
     """The row of a way, measured unless it was."""
-    path = out / "rows" / f"{network}-{name.replace(' ', '-').replace(',', '')}.json"
+    path = out / "rows" / f"{network}-{_as_file(name)}.json"
     if path.is_file():
         return from_mapping(Row, json.loads(path.read_text(encoding="utf-8")), where=str(path))
-    try:
-        row = make()
-    except AnomalystError as error:
-        row = Row(network=network, way=name, bytes=None, figures={}, times=None, said=str(error))
+    row = make()
     write_text(path, json.dumps(asdict(row), indent=1) + "\n")
     return row
+
+
+def _refused(network: str, name: str, why: AnomalystError) -> Row:
+    return Row(network=network, way=name, bytes=None, figures={}, times=None, said=str(why))
 
 
 def _inspector(spec: str = "embedded") -> Inspector:
@@ -110,11 +117,11 @@ def _detector(
     on_step: Callable[[], None],
 ) -> Row:  # fmt: skip
     plain = _inspector()
-    if name == DISTILLED:
+    if name.startswith(DISTILLED):
         inspector = _inspector(study.half)
         networks = (inspector.detector.encoder, inspector.detector.decoder)
         size = sum(kept_bytes(one) for one in networks if one is not None)
-        made = Made(size, f"recipes/half.yaml, {study.half}")
+        made = Made(size, "a detector of another run, as it ships")
     else:
         inspector = _inspector()
         shop = Workshop(
@@ -122,7 +129,10 @@ def _detector(
             imitation=Imitation(steps=study.steps),
             on_step=on_step,
         )
-        made = detector_ways.WAYS[name](inspector.detector, shop)
+        try:
+            made = detector_ways.WAYS[name](inspector.detector, shop)
+        except AnomalystError as error:
+            return _refused("detector", name, error)
     config = ProtocolConfig(shots=1, seeds=1, max_pictures=study.max_pictures)
     found = evaluate(
         inspector, samples, config, out=_run_folder(out, name), progress=lambda _: on_step()
@@ -134,7 +144,11 @@ def _detector(
 
 
 def _run_folder(out: Path, name: str) -> Path:
-    return out / "runs" / name.replace(" ", "-").replace(",", "")
+    return out / "runs" / _as_file(name)
+
+
+def _as_file(name: str) -> str:
+    return re.sub(r"[^0-9A-Za-z-]+", "-", name).strip("-")
 
 
 def _figures(found: Results, halves: Sequence[str]) -> dict[str, float | None]:
@@ -207,7 +221,10 @@ def _language(
     name: str, known: language_ways.Dialogues, study: CompressionStudy, on_step: Callable[[], None]
 ) -> Row:
     plain, _ = load_model(EMBEDDED_LANGUAGE)
-    model, made = language_ways.WAYS[name](language_ways.own_copy(plain), known, on_step)
+    try:
+        model, made = language_ways.WAYS[name](language_ways.own_copy(plain), known, on_step)
+    except AnomalystError as error:
+        return _refused("language", name, error)
     figures: dict[str, float | None] = {}
     with torch.no_grad():
         said = language_ways.judged(model, known.held_out)
