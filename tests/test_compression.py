@@ -212,6 +212,14 @@ def test_a_folder_without_one_weights_file_is_refused(tmp_path):
         by_layers(tmp_path)
 
 
+def test_an_unknown_way_is_refused_with_the_nearest(tmp_path):
+    from anomalyst.training.studies.compression.study import CompressionStudy, study_compression
+
+    with pytest.raises(AnomalystError, match="the nearest is 'int8 static'"):
+        study_compression([], CompressionStudy(detector=("int9 static",)), tmp_path)
+
+
+@pytest.mark.slow
 def test_the_bench_measures_refuses_and_goes_on_where_it_stopped(tmp_path):
     from anomalyst.synthetic.procedural.dataset import SetConfig, write_dataset
 
@@ -230,8 +238,6 @@ def test_the_bench_measures_refuses_and_goes_on_where_it_stopped(tmp_path):
     assert rows["int8 dynamic"]["bytes"] is None and "no dense layer" in first.output
     kept = (out / "compression.json").read_bytes()
     assert said(*words).exit_code == 0 and (out / "compression.json").read_bytes() == kept
-    wrong = said(*words, "--detector", "int9 static")
-    assert "the nearest is 'int8 static'" in str(wrong.exception)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ class Made:
 class Workshop:
     """What ways need: pictures that fix ranges, and how long is fine-tuned."""
 
-    examples: Tensor  # (N, 3, S, S) in [0, 1], drawn
+    examples: Callable[[], Tensor]  # (N, 3, S, S) in [0, 1], drawn when they are needed
     imitation: Imitation = field(default_factory=Imitation)
     on_step: Callable[[], None] = lambda: None
 
@@ -74,9 +74,9 @@ def int8_dynamic(detector: Detector, _: Workshop) -> Made:
 def int8_static(detector: Detector, shop: Workshop) -> Made:
     """Trunk and detail in 8 bit with fixed ranges; projections and pair decoder stay float32."""
     encoder, decoder = _parts(detector)
-    said = []
+    said, examples = [], shop.examples()
     for name in _EIGHT_BIT:
-        made = quantised.static(getattr(encoder, name), shop.examples)
+        made = quantised.static(getattr(encoder, name), examples)
         setattr(encoder, name, Answering(made.network, getattr(encoder, name)))
         said.append(f"{name}: {made.said}")
     return Made(_mixed_bytes(encoder, decoder), "; ".join(said))
@@ -90,10 +90,11 @@ def int8_aware(detector: Detector, shop: Workshop) -> Made:
     encoder, decoder = _parts(detector)
     mapping = get_default_qat_qconfig_mapping(torch.backends.quantized.engine)
     whole = {name: getattr(encoder, name) for name in _EIGHT_BIT}
+    examples = shop.examples()[:1]
     with quantised.quiet():
         for name, part in whole.items():
             nn.Module.train(part, True)  # the trunk itself never leaves evaluation mode
-            made = prepare_qat_fx(part, mapping, (shop.examples[:1],))
+            made = prepare_qat_fx(part, mapping, (examples,))
             setattr(encoder, name, Answering(made, part))
         imitate(detector, shop.imitation, _eight_bit_parts, shop.on_step)
         for name, part in whole.items():

@@ -125,7 +125,7 @@ def _detector(
     else:
         inspector = _inspector()
         shop = Workshop(
-            examples=_examples(study.examples),
+            examples=partial(_examples, study.examples),
             imitation=Imitation(steps=study.steps),
             on_step=on_step,
         )
