@@ -65,8 +65,9 @@ class Pipeline:
         self.kinds = load_kinds() if detector.encoder.name == "embedded" else None
         # What it looks with is the shipped trunk, all of it.
         trunk = detector.encoder.trunk if isinstance(detector.encoder, EmbeddedEncoder) else None
-        whole = isinstance(trunk, LiteTrunk) and trunk.channels == CHANNELS
-        self.composition = Composition(trunk) if whole else None
+        self.composition: Composition | None = None
+        if isinstance(trunk, LiteTrunk) and trunk.channels == CHANNELS:
+            self.composition = Composition(trunk)
         self.fingerprint = fingerprint(detector.encoder, detector.decoder, detector.text)
         self.threads = RoomForThreads()
         # Who judged is told with every inspection in which words have a share.
