@@ -131,7 +131,7 @@ class Size:
     def asked(self) -> str | None:
         """The size asked for as one word; None: the encoder's own."""
         defect = self.smallest_defect_px
-        named = None if self.quality in (None, "default") else f"quality {self.quality}"
+        named = None if self.quality in (None, "default") else f"quality-{self.quality}"
         return self.side or named or (None if defect is None else f"defect{defect:g}")
 
 
