@@ -307,6 +307,7 @@ class Inspector:
             features=[],
             calibration=Calibration(scores=(), method="leave-one-out"),
             notes=(self.pipeline.without_pictures,),
+            quality=self.pipeline.quality,
         )
 
     def named(self, category: str) -> "Inspector":

@@ -75,6 +75,7 @@ class Product:
     head: dict[str, Tensor] = field(default_factory=dict)  # the decoder's own, if adapted to it
     notes: tuple[str, ...] = ()
     side_reason: str = ""  # why its frame has the size it has, where that was decided
+    quality: str = "default"  # how closely it is looked at (inspection/quality.py)
     description: str = ""  # what to know of it, in a person's words: "the print should read 500"
     chosen: list[int] = field(default_factory=list)  # the references that queries are compared with
     accepted: tuple[Accepted, ...] = ()  # corrections of false alarms, in the order given
@@ -179,6 +180,7 @@ class Product:
             "rule": to_mapping(self.rule) if self.rule else None,
             "notes": list(self.notes),
             "side": self.side_reason,
+            "quality": self.quality,
             "description": self.description,
             "sense": sense_as_dict(self.sense) if self.sense else None,
             "reading": to_mapping(self.reading),
@@ -216,6 +218,7 @@ class Product:
                 calibration=Calibration.from_dict(record["calibration"]),
                 notes=tuple(record["notes"]),
                 side_reason=str(record.get("side", "")),
+                quality=str(record.get("quality", "default")),  # products of before have none
                 description=str(record.get("description", "")),
                 chosen=list(record.get("chosen", [])),
                 accepted=_accepted(folder, record.get("accepted", [])),

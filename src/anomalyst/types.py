@@ -251,6 +251,7 @@ class Inspection:
     # uint8 (H, W, 3): what map and regions lie on, where the file is no picture to be shown.
     view: np.ndarray | None = field(default=None, repr=False, compare=False)
     ignored: Mask | None = None  # what does not count (product.areas), moved with the part
+    quality: str = "default"  # how closely it was looked at (inspection/quality.py)
     taken: datetime | None = None  # when, if the file tells; not kept on disk
     verdict_before_rules: Verdict | None = None  # the conformal one, where acceptance rules judged
     ruled: tuple[str, ...] = ()  # what they say: "within tolerance: scratch of 1.4 mm (limit 2 mm)"
@@ -273,6 +274,7 @@ class Inspection:
             "senses": [one.as_dict() for one in self.senses],
             "product": self.product,
             "num_good": self.num_good,
+            "quality": self.quality,
             "told": self.told,
             "colours": list(self.colours),
             "notes": list(self.notes),
@@ -307,6 +309,7 @@ class Inspection:
             ignored=Mask.from_dict(ignored) if (ignored := values.get("ignored")) else None,
             verdict_before_rules=values.get("verdict_before_rules"),
             ruled=tuple(values.get("ruled", ())),
+            quality=values.get("quality", "default"),
             **{name: values[name] for name in plain},
         )
 

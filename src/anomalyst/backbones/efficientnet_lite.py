@@ -18,25 +18,27 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3))
 STEM = 32
 CHANNELS = (24, 40, 112)  # of the last block before strides 8, 16 and 32
+SHORT_STAGES = 4  # without the widest stage at stride 16: 0.25 of 0.69 million weights are left
 EPSILON = 1e-3  # of its batch norms
 MEAN, SCALE = 127 / 255, 128 / 255  # it was trained on (x - 127) / 128
 
 
 class LiteTrunk(nn.Module):
-    """Pictures (B, 3, H, W) in [0, 1] -> strides 4, 8, 16 with `CHANNELS`; sides in 16ths.
+    """Pictures (B, 3, H, W) in [0, 1] -> strides 4, 8, 16 with `channels`; sides in 16ths.
 
-    Frozen: it stays in evaluation mode and takes no gradient.
+    `stages`: how many of STAGES, at least 4; all of them give `CHANNELS`. Frozen: it stays in
+    evaluation mode and takes no gradient.
     """
 
-    channels = CHANNELS
     spreads = (7.5, 7.0)  # standard deviations at strides 4 and 8, for what is trained beside them
 
-    def __init__(self) -> None:
+    def __init__(self, stages: int = len(STAGES)) -> None:
         super().__init__()
         self.stem = conv(3, STEM, 3, stride=2)
         levels: list[list[nn.Module]] = [[]]  # the blocks up to each of CHANNELS
         before = STEM
-        for expansion, kernel, stride, width, repeats in STAGES:
+        self.channels = (*CHANNELS[:2], STAGES[stages - 1][3])
+        for expansion, kernel, stride, width, repeats in STAGES[:stages]:
             if stride == 2 and before in CHANNELS:
                 levels.append([])
             for repeat in range(repeats):

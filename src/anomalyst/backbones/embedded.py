@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from anomalyst.backbones.base import Encoder, neighbourhood_mean
-from anomalyst.backbones.efficientnet_lite import LiteTrunk
+from anomalyst.backbones.efficientnet_lite import SHORT_STAGES, LiteTrunk
 from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import precision_of
@@ -34,8 +34,8 @@ EMBEDDED_WEIGHTS = Path(__file__).parent.parent / "weights" / "embedded.safetens
 class EmbeddedConfig:
     """What the embedded encoder is made of."""
 
-    # Frozen, seen the real world: lite0, ImageNet's EfficientNet-Lite0, or hf:DIR, any backbone
-    # that backbones/huggingface.py reads.
+    # Frozen, seen the real world: lite0, ImageNet's EfficientNet-Lite0; lite0-short, the same
+    # without its widest stage; or hf:DIR, any backbone that backbones/huggingface.py reads.
     trunk: str = "lite0"
     # Channels at strides 4 and 8 of a small trained network beside the trunk, which at these
     # strides sees fine print and hair cracks badly; none: the trunk alone.
@@ -43,8 +43,10 @@ class EmbeddedConfig:
     levels: tuple[int, int, int] = (48, 96, 128)  # feature width D of each level handed out
 
     def __post_init__(self) -> None:
-        if self.trunk != "lite0" and not self.trunk.startswith("hf:"):
-            raise ValueError(f"trunk is {self.trunk!r}; lite0, or hf: and a model's folder")
+        if self.trunk not in ("lite0", "lite0-short") and not self.trunk.startswith("hf:"):
+            raise ValueError(
+                f"trunk is {self.trunk!r}; lite0, lite0-short, or hf: and a model's folder"
+            )
         if len(self.detail) not in (0, 2):
             raise ValueError(f"detail is {list(self.detail)}; two widths are needed, or none")
 
@@ -99,6 +101,8 @@ def trunk_of(name: str) -> "LiteTrunk | HubTrunk":
     """The frozen network of a configuration; ImageNet's weights are filled in by who trains it."""
     if name == "lite0":
         return LiteTrunk()
+    if name == "lite0-short":
+        return LiteTrunk(SHORT_STAGES)
     from anomalyst.backbones.huggingface_trunk import HubTrunk
 
     return HubTrunk(name)

@@ -57,6 +57,7 @@ def inspect(
 
     Example: anomalyst inspect new/*.jpg --reference good.jpg --out out/new
     Example: anomalyst inspect new/ --reference good.jpg --smallest-defect-px 12
+    Example: anomalyst inspect new/ --reference good.jpg --quality fast
     Example: anomalyst inspect part.png --reference good.png --ask "Is there a defect, and where?"
     Example: anomalyst inspect cap.png --zero-shot --text-tower models/clip-vit-b16 --name "bottle
     cap"
@@ -79,7 +80,7 @@ def inspect(
         raise typer.BadParameter("--panoptic writes pictures; give --out DIR beside --json.")
     photographs = image or []
     name, target = comparison.product, out or Path("out/inspect")
-    if name is not None and size != opt.OWN_SIZE:
+    if name is not None and (size.side or size.smallest_defect_px):
         raise typer.BadParameter(
             "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
             "the size it was taught at. Give them to `anomalyst teach`."
@@ -88,9 +89,9 @@ def inspect(
     alone = comparison.reference or comparison.zero_shot or text.text_tower
     sensed = _sensed(None if alone else name, judging.products, photographs, files)
     if sensed is not None:
-        if ray or ask or masks != opt.NO_MASKS:
+        if ray or ask or size.quality or masks != opt.NO_MASKS:
             raise typer.BadParameter(
-                "--ask, --ray, --refine and --panoptic are for photographs alone."
+                "--ask, --ray, --quality, --refine and --panoptic are for photographs alone."
             )
         _inspect_senses(sensed, comparison, judging, compute, out, as_json, rate, fail_on_anomaly)
         return

@@ -35,6 +35,7 @@ def inspector_and_product(
 ) -> "tuple[Inspector, Product]":
     """The inspector and the product that the options name; exactly one of them must be given."""
     from anomalyst.inspection.file_reading import FileReading
+    from anomalyst.inspection.quality import checked_quality, refuse_other_quality
     from anomalyst.product import UNNAMED, find_product
 
     product, references = comparison.product, comparison.reference or []
@@ -63,6 +64,8 @@ def inspector_and_product(
         )
     known = find_product(product, judging.products) if product is not None else None
     encoder = judging.encoder or (picture_encoder(known) if known else "embedded")
+    if known is not None:
+        refuse_other_quality(checked_quality(size.quality), known.quality, known.name)
     words = text.asked(called or "object")
     inspector = load_inspector(encoder, compute, size, language, words, masks)
     if comparison.zero_shot:
@@ -94,6 +97,7 @@ def load_inspector(
 ) -> "Inspector":
     """The inspector of an encoder, with another language model than the shipped one if asked."""
     from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
+    from anomalyst.inspection.quality import checked_quality
     from anomalyst.inspector import Inspector
     from anomalyst.io.working_side import checked_side
 
@@ -103,6 +107,7 @@ def load_inspector(
         engine=compute.engine,  # type: ignore[arg-type]
         side_px=checked_side(size.side, size.smallest_defect_px),
         smallest_defect_px=size.smallest_defect_px,
+        quality=checked_quality(size.quality),
         language=language or EMBEDDED_LANGUAGE,
         words=words,
         refine=masks.refine or masks.panoptic,

@@ -23,6 +23,8 @@ from anomalyst.cli import (
 from anomalyst.cli.bench import areas as areas_bench
 from anomalyst.cli.bench import (
     baselines,
+    compression,
+    edge,
     inspection,
     making,
     segmentation,
@@ -103,6 +105,8 @@ BENCHES = (
     measuring.measuring,
     shifts.shifts,
     staleness.staleness,
+    compression.compression,
+    *(edge.edge, edge.offload),
 )
 STUDIES = (
     few_shot.few_shot,

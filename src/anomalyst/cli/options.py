@@ -105,8 +105,16 @@ class Compute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How large pictures are looked at: by the side, or by what must be seen."""
+    """How large pictures are looked at: by need, by the side, or by what must be seen."""
 
+    quality: Annotated[
+        str | None,
+        Option(
+            metavar="fast|default|high",
+            help="fast: side 192, about half the work. high: side 384, finer maps, 2.8 times.",
+            show_default="the product's, or default",
+        ),
+    ] = None
     side: Annotated[
         str | None,
         Option(
@@ -123,7 +131,8 @@ class Size:
     def asked(self) -> str | None:
         """The size asked for as one word; None: the encoder's own."""
         defect = self.smallest_defect_px
-        return self.side or (None if defect is None else f"defect{defect:g}")
+        named = None if self.quality in (None, "default") else f"quality-{self.quality}"
+        return self.side or named or (None if defect is None else f"defect{defect:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

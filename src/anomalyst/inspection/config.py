@@ -5,7 +5,9 @@ from pathlib import Path
 
 from anomalyst.calibration.conformal import REFERENCES_MOST
 from anomalyst.detection.detector import DetectorConfig
+from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import DeviceName, Engine, Precision
+from anomalyst.inspection.quality import QualityName
 from anomalyst.io.working_side import Side, checked_side
 from anomalyst.vlm.text_tower import States
 from anomalyst.vlm.version import EMBEDDED_LANGUAGE as EMBEDDED_LANGUAGE
@@ -26,6 +28,7 @@ class InspectorConfig:
 
     side_px: Side | None = None  # working side of a square picture, or "auto"; None: encoder's own
     smallest_defect_px: float | None = None  # pixels of the pictures; decides the side by itself
+    quality: QualityName | None = None  # a side by its name (quality.py); None: the product's
     device: DeviceName = "auto"  # auto: a GPU if torch sees one
     engine: Engine = "auto"  # auto: one built for the product (`anomalyst export`), else torch
     precision: Precision = "auto"  # of the networks' sums; auto: as the processor is quickest
@@ -38,8 +41,14 @@ class InspectorConfig:
 
     def __post_init__(self) -> None:
         checked_side(self.side_px, self.smallest_defect_px)
+        if self.quality is not None and (self.side_px or self.smallest_defect_px):
+            raise AnomalystError(
+                f"--quality {self.quality} names a working side; leave --side and "
+                "--smallest-defect-px out, or leave --quality out."
+            )
 
     @property
     def sized(self) -> bool:
         """Whether a size is asked for, and not left to the encoder or the product."""
-        return self.side_px is not None or self.smallest_defect_px is not None
+        asked = (self.side_px, self.smallest_defect_px, self.quality)
+        return any(one is not None for one in asked)

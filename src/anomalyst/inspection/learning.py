@@ -19,6 +19,7 @@ from anomalyst.inspection.seen import look_at
 from anomalyst.io.areas import Areas
 from anomalyst.io.deep_pictures import AS_FILES_SAY, PictureReading
 from anomalyst.io.files import write_bytes
+from anomalyst.io.geometry import Frame
 from anomalyst.io.pictures import open_picture, reading_of
 from anomalyst.measuring.settings import Measuring
 from anomalyst.product import Accepted, Product
@@ -120,9 +121,17 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         rule=rule,
         notes=tuple(notes),
         side_reason=why,
+        quality=_quality(pipeline, product, frame),
         description=product.description if product else "",
         measuring=product.measuring if product else Measuring(),
     )
+
+
+def _quality(pipeline: Pipeline, before: Product | None, frame: Frame) -> str:
+    """That of a product that keeps its frame; else what is asked for now."""
+    if before is not None and frame is before.frame:
+        return before.quality
+    return pipeline.quality
 
 
 def accept(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from anomalyst.backbones import fingerprint
-from anomalyst.backbones.efficientnet_lite import LiteTrunk
+from anomalyst.backbones.efficientnet_lite import CHANNELS, LiteTrunk
 from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.verdict import Decision, decide, posed
@@ -33,6 +33,7 @@ from anomalyst.inspection.areas import (
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
+from anomalyst.inspection.quality import QUALITIES, QualityName
 from anomalyst.inspection.refining import refined
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.io.masks import packed
@@ -62,9 +63,11 @@ class Pipeline:
         # Defect types were learnt from what the shipped decoder compares; another one compares
         # otherwise.
         self.kinds = load_kinds() if detector.encoder.name == "embedded" else None
-        # What it looks with is the shipped trunk.
+        # What it looks with is the shipped trunk, all of it.
         trunk = detector.encoder.trunk if isinstance(detector.encoder, EmbeddedEncoder) else None
-        self.composition = Composition(trunk) if isinstance(trunk, LiteTrunk) else None
+        self.composition: Composition | None = None
+        if isinstance(trunk, LiteTrunk) and trunk.channels == CHANNELS:
+            self.composition = Composition(trunk)
         self.fingerprint = fingerprint(detector.encoder, detector.decoder, detector.text)
         self.threads = RoomForThreads()
         # Who judged is told with every inspection in which words have a share.
@@ -160,6 +163,7 @@ class Pipeline:
             num_good=product.num_references,
             told=product.description,
             colours=one.colours,
+            quality=product.quality,
             shown=seen,
         )
         found = found if product.companions else measured(found, product.measuring)
@@ -287,13 +291,21 @@ class Pipeline:
             and not self.config.sized
         ):
             return product.frame, product.side_reason
-        return self._sizing().frame_for(good)
+        frame, why = self._sizing().frame_for(good)
+        if self.quality != "default":
+            why = f"quality {self.quality}: {QUALITIES[self.quality].said}"
+        return frame, why
+
+    @property
+    def quality(self) -> QualityName:
+        """What is asked for; a product that was taught keeps its own."""
+        return self.config.quality or "default"
 
     def _sizing(self) -> Sizing:
         encoder, config = self.detector.encoder, self.config
         return Sizing(
             own_px=encoder.side_px,
             multiple_px=encoder.multiple_px,
-            side_px=config.side_px,
+            side_px=config.side_px or QUALITIES[self.quality].side_px,
             smallest_defect_px=config.smallest_defect_px,
         )

@@ -172,6 +172,8 @@ class DetectorRecipe(Recipe):
     both_share: float = 0.3  # of the steps in which it has all of the episode's good pictures
     photograph_share: float = 0.0  # of the episodes, on real photographs: synthetic/photographs.py
     calibration_episodes: int = 1000  # normal products whose scores ship as the calibration
+    teacher: str = ""  # a detector whose maps are learnt, too: `embedded` or `run:DIR`; none
+    teacher_weight: float = 2.0  # of that loss beside the others
     world: WorldConfig = field(default_factory=lambda: WorldConfig(references=(2, 2)))
     encoder: EmbeddedConfig = field(default_factory=EmbeddedConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)

@@ -149,7 +149,7 @@ def _format_cost(
     return FormatCost(
         format=name,
         milliseconds=times[id(one.network)],
-        bytes=_bytes(one.network),
+        bytes=saved_bytes(one.network),
         agreement=float(same),
         farthest=float((answers - sure).abs().max()),
         said=one.said,
@@ -189,7 +189,8 @@ def _probabilities(network: nn.Module, pictures: Tensor) -> Tensor:
     return _logits(network, pictures).softmax(-1)
 
 
-def _bytes(network: nn.Module) -> int:
+def saved_bytes(network: nn.Module) -> int:
+    """Bytes of the file that torch.save makes of a network's weights."""
     file = io.BytesIO()
     torch.save(network.state_dict(), file)
     return file.tell()

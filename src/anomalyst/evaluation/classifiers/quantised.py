@@ -37,7 +37,7 @@ def dynamic(network: nn.Module) -> Quantised:
     if not dense:
         raise AnomalystError("has no dense layer; only those can be 8 bit without examples.")
     ao = _torch_quantization()
-    with _quiet():
+    with quiet():
         try:
             made = ao.quantize_dynamic(copy.deepcopy(network).eval(), {nn.Linear}, torch.qint8)
         except (RuntimeError, AttributeError, NotImplementedError, TypeError) as error:
@@ -56,7 +56,7 @@ def static(network: nn.Module, examples: Tensor) -> Quantised:
     heavy = _count(network, *HEAVY)
     if not heavy:
         raise AnomalystError("has neither a convolution nor a dense layer to be made 8 bit.")
-    with _quiet(), torch.inference_mode():
+    with quiet(), torch.inference_mode():
         # Tracing fails in as many ways as there are networks.
         with suppress(Exception):
             return Quantised(
@@ -107,7 +107,7 @@ def _count(network: nn.Module, *kinds: type[nn.Module]) -> int:
 
 def _torch_quantization() -> Any:
     try:
-        with _quiet():
+        with quiet():
             from torch.ao import quantization
     except ImportError as error:
         raise AnomalystError(
@@ -118,7 +118,7 @@ def _torch_quantization() -> Any:
     return quantization
 
 
-def _quiet() -> warnings.catch_warnings:
+def quiet() -> warnings.catch_warnings:
     """torch announces that this interface will go some day; the user can do nothing about it."""
     return warnings.catch_warnings(action="ignore")
 

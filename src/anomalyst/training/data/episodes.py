@@ -30,6 +30,7 @@ class Batch:
     query: Tensor  # (B, 3, S, S)
     mask: Tensor  # (B, 1, S, S)
     shown: int  # good pictures a query is compared with; 0: only with itself
+    taught: Tensor | None = None  # a teacher's logits (Q, 1, S/4, S/4), where there is one
 
 
 def drawn(recipe: DetectorRecipe, parts: int, step: int, part: int) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalyst.backbones import detector_weights
 from anomalyst.backbones.efficientnet_lite import LiteTrunk, imagenet_weights
-from anomalyst.backbones.embedded import EmbeddedEncoder, fill, read_weights
+from anomalyst.backbones.embedded import EmbeddedEncoder, fill, load_embedded, read_weights
 from anomalyst.config import to_mapping
-from anomalyst.detection.pair_decoder import PairDecoder
+from anomalyst.detection.pair_decoder import PairDecoder, load_decoder
 from anomalyst.detection.scoring import expected_share
 from anomalyst.errors import AnomalystError
 from anomalyst.teaching.losses import dice_loss, focal_loss, image_loss, rank_loss
@@ -29,7 +30,7 @@ class DetectorModel(nn.Module):
         super().__init__()
         self.encoder = EmbeddedEncoder(recipe.encoder)
         self.decoder = PairDecoder(recipe.decoder)
-        self.rank_weight = recipe.rank_weight
+        self.rank_weight, self.teacher_weight = recipe.rank_weight, recipe.teacher_weight
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """-> (loss, its parts by name)."""
@@ -48,31 +49,13 @@ class DetectorModel(nn.Module):
             # The scores that an inspection would give.
             scores = expected_share(self.decoder.with_nearest(logits, distances).flatten(1))
             parts["rank"] = rank_loss(scores, batch.mask) * self.rank_weight
+        if batch.taught is not None:
+            parts["teacher"] = teacher_loss(logits, batch.taught) * self.teacher_weight
         return torch.stack(list(parts.values())).sum(), parts
 
     def predict(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Logits (Q, 1, S/4, S/4) float32 and each level's nearest distance (Q, 1, h, w).
-
-        Q = 2 B unless every good picture is shown: a good picture that is not shown serves as a
-        second, normal query of the same product.
-        """
-        count, good = batch.references.shape[:2]
-        pixels = torch.cat([batch.query, batch.references.transpose(0, 1).flatten(0, 1)])
-        features = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
-        rows = torch.arange(len(pixels)).reshape(1 + good, count)  # query, then good pictures
-        if batch.shown == good:
-            queries, shown = rows[0], rows[1:].T.flatten()
-        elif batch.shown == 0:
-            queries = shown = rows[:2].flatten()
-        else:
-            queries = rows[[0, 1 + batch.shown]].flatten()
-            shown = rows[1 : 1 + batch.shown].T.repeat(2, 1).flatten()
-        query = features.rows(queries.tolist())
-        references = self.decoder.remember(
-            features.rows(shown.tolist()), max(1, batch.shown), alone=batch.shown == 0
-        )
-        logits, distances = self.decoder(query, references)
-        return logits.float(), distances
+        """Logits and distances of `predicted`."""
+        return predicted(self.encoder, self.decoder, batch)
 
     def nearest_loss(self, distances: list[Tensor], mask: Tensor) -> Tensor:
         """Makes plain nearest-patch distance tell good from bad, so the bank is worth having."""
@@ -86,6 +69,63 @@ class DetectorModel(nn.Module):
             weight = torch.where(target > 0.25, 3.0, 1.0) * clear
             losses.append((loss * weight).sum() / weight.sum())
         return torch.stack(losses).mean()
+
+
+def predicted(
+    encoder: EmbeddedEncoder, decoder: PairDecoder, batch: Batch
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits (Q, 1, S/4, S/4) float32 and each level's nearest distance (Q, 1, h, w).
+
+    Q = 2 B unless every good picture is shown: a good picture that is not shown serves as a
+    second, normal query of the same product.
+    """
+    count, good = batch.references.shape[:2]
+    pixels = torch.cat([batch.query, batch.references.transpose(0, 1).flatten(0, 1)])
+    features = encoder(pixels.contiguous(memory_format=torch.channels_last))
+    rows = torch.arange(len(pixels)).reshape(1 + good, count)  # query, then good pictures
+    if batch.shown == good:
+        queries, shown = rows[0], rows[1:].T.flatten()
+    elif batch.shown == 0:
+        queries = shown = rows[:2].flatten()
+    else:
+        queries = rows[[0, 1 + batch.shown]].flatten()
+        shown = rows[1 : 1 + batch.shown].T.repeat(2, 1).flatten()
+    query = features.rows(queries.tolist())
+    references = decoder.remember(
+        features.rows(shown.tolist()), max(1, batch.shown), alone=batch.shown == 0
+    )
+    logits, distances = decoder(query, references)
+    return logits.float(), distances
+
+
+def teacher_loss(logits: Tensor, taught: Tensor) -> Tensor:
+    """Cross-entropy of each cell with the teacher's probability, less the teacher's own entropy.
+
+    Both (Q, 1, h, w) logits; zero where they agree (Hinton et al. 2015, arXiv:1503.02531, T = 1).
+    """
+    target = taught.sigmoid()
+    own = F.binary_cross_entropy_with_logits(taught, target)
+    return F.binary_cross_entropy_with_logits(logits, target) - own
+
+
+class Teacher:
+    """A detector of another run, frozen: what it says of a batch."""
+
+    def __init__(self, spec: str):
+        weights = detector_weights(spec)
+        if weights is None:
+            raise AnomalystError(
+                f"teacher {spec!r}: has no pair decoder to learn maps from; write embedded, or "
+                "run: and the folder of a detector's run."
+            )
+        self.encoder = load_embedded(weights, torch.float32)
+        self.decoder = load_decoder(weights)
+
+    @torch.no_grad()
+    def logits(self, batch: Batch) -> Tensor:
+        """Its logits (Q, 1, S/4, S/4), on the batch's device."""
+        device = batch.query.device
+        return predicted(self.encoder.to(device), self.decoder.to(device), batch)[0]
 
 
 class DetectorTask(Task):
@@ -108,6 +148,7 @@ class DetectorTask(Task):
             if not parameter.requires_grad and not name.startswith("encoder.trunk.hub.")
         )
         self.frozen = {name: parameter.detach().clone() for name, parameter in still}
+        self.teacher = Teacher(recipe.teacher) if recipe.teacher else None
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module: nn.Module = self.model
 
@@ -132,6 +173,8 @@ class DetectorTask(Task):
             query=batch.query.to(device),
             mask=batch.mask.to(device),
         )
+        if self.teacher is not None:
+            moved = replace(moved, taught=self.teacher.logits(moved))
         return self.model(moved)
 
     def ship(self, average: Mapping[str, Tensor]) -> Path:

@@ -1,0 +1,1 @@
+"""The detector and the language model in fewer bytes: what each way costs and keeps."""
