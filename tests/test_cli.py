@@ -4,27 +4,27 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from anomalyst.cli import batch as batch_command
 from anomalyst.cli.main import app, main
 from anomalyst.inspector import Inspector
 
-COMMANDS = (
-    ["demo"], ["teach"], ["inspect"], ["evaluate"], ["train"], ["data", "check"],
-    ["data", "world"], ["data", "gallery"], ["bench", "inspect"], ["bench", "peers"],
-    ["chat"], ["mmad"], ["bench", "words"], ["bench", "ask"], ["compare"], ["search"],
-    ["crossval"], ["bench", "engines"], ["bench", "loop"], ["bench", "allreduce"],
-    ["data", "convert"], ["data", "augment"], ["data", "poisson"], ["data", "synthesize"],
-    ["bench", "making"], ["bench", "defects"], ["serve"], ["watch"], ["store", "backup"],
-    ["store", "restore"], ["store", "prune"], ["store", "key"], ["store", "keys"],
-    ["store", "revoke"], ["store", "preferences"], ["bench", "serve"], ["bench", "corrections"],
-    ["study", "few-shot"], ["study", "abilities"], ["scale"], ["rules"], ["bench", "measuring"],
-)  # fmt: skip
+
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every command with its words and its help."""
+    if not hasattr(command, "commands"):
+        yield words, " ".join((command.help or "").split())
+        return
+    for name, below in command.commands.items():
+        yield from leaves(below, (*words, name))
 
 
 def run(*words: object):
@@ -37,10 +37,14 @@ def shipped(inspector, monkeypatch):
     monkeypatch.setattr(Inspector, "load", classmethod(lambda *_: inspector))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command):
-    result = run(*command, "--help")
-    assert result.exit_code == 0 and "Example: anomalyst " + command[0] in result.output
+def test_every_command_has_help_with_an_example():
+    without = [
+        " ".join(words)
+        for words, told in leaves(get_command(app))
+        if f"Example: anomalyst {' '.join(words)}" not in told
+    ]
+    assert not without
+    assert run("inspect", "--help").exit_code == 0
 
 
 def test_help_imports_nothing_heavy():

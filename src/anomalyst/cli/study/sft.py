@@ -21,7 +21,7 @@ def sft(
     and goes on with turns of its own. All three tunings have equally many steps. Writes sft.html
     and sft.md; goes on where it stopped.
 
-    Example: anomalyst --threads 1 study sft --out out/sft-sets
+    Example: anomalyst study sft --out out/sft-sets
     """
     needs("train", "matplotlib", "peft", "psutil")
     from anomalyst.training.studies.sft.page import write_sft_page
