@@ -85,6 +85,8 @@ def draw_compression(rows: Sequence[Row]) -> bytes:
             axes.annotate(way, (size, value), fontsize=8, textcoords="offset points",
                           xytext=(6, 5 if index % 2 else -10))  # fmt: skip
         axes.set(xscale="log", xlabel="MB", ylabel=HEADS[network][key], title=TITLES[network])
+        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            which(lambda value, _: f"{value:g}")
         axes.margins(x=0.35, y=0.12)
         axes.grid(alpha=0.3)
     target = BytesIO()
