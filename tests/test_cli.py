@@ -192,7 +192,7 @@ def test_wrong_use_is_one_sentence(refused, tmp_path):
 
 
 def test_an_internal_error_is_one_sentence_with_the_place_of_its_traceback(capsys, monkeypatch):
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("boom")
 
     monkeypatch.setattr("anomalyst.cli.senses.pictures_in", broken)
