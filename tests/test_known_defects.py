@@ -28,6 +28,7 @@ from anomalyst.detection.scoring import (
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.protocols.plans import plan_runs
 from anomalyst.inspector import Inspector
+from anomalyst.io.deep_pictures import AS_FILES_SAY
 from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product
 from anomalyst.teaching.duplicates import product_groups, remarks
@@ -258,7 +259,9 @@ def saved(path: Path, value: int) -> Path:
 def test_what_cannot_be_learnt_from_is_refused_by_name(tmp_path):
     def opened(good, bad):
         pictures = {p: np.array(Image.open(p).convert("RGB")) for p in good}
-        return open_defects(KnownDefects(pictures=tuple(bad)), pictures, lambda _: None)
+        return open_defects(
+            KnownDefects(pictures=tuple(bad)), pictures, AS_FILES_SAY, lambda _: None
+        )
 
     good = [saved(tmp_path / "good" / f"{i}.png", i) for i in range(4)]
     bad = [saved(tmp_path / "bad" / f"{i}.bmp", 100 + i) for i in range(3)]
