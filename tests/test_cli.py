@@ -246,3 +246,18 @@ def test_calling_false_alarms_fine_is_measured_on_real_parts(cookie):
     result = run("bench", "corrections", cookie, "--good", 3, "--count", 1, "--most", 4)
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[2].startswith("| cookie | ")
+
+
+def test_a_module_of_an_extra_that_is_missing_is_told_with_the_extra(capsys, monkeypatch):
+    def bare(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'sqlalchemy'", name="sqlalchemy")
+
+    monkeypatch.setattr("anomalyst.cli.senses.pictures_in", bare)
+    monkeypatch.setattr(sys, "argv", ["anomalyst", "teach", "x", "a.png"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert (
+        "needs sqlalchemy; install it with `pip install 'anomalyst[serve]'`"
+        in capsys.readouterr().err
+    )

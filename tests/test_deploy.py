@@ -85,7 +85,9 @@ def test_scripts_are_read_by_bash_and_stop_at_errors(path):
 
 def test_slurm_starts_what_the_command_line_knows():
     text = (DEPLOY / "slurm" / "train.sh").read_text()
-    for line in re.findall(r"anomalyst (train|cluster) (.+)$", text, re.M):
+    lines = re.findall(r"anomalyst (train|cluster) (.+)$", text, re.M)
+    assert lines
+    for line in lines:
         words = shlex.split(" ".join(line).replace("$engine", "ddp"))
         command = typer.main.get_command(app).commands[words[0]]
         rest = words[1:]

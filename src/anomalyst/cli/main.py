@@ -41,6 +41,7 @@ from anomalyst.cli.bench import (
 from anomalyst.cli.datasets import data
 from anomalyst.cli.evaluation import evaluate, mmad
 from anomalyst.cli.looking import look
+from anomalyst.cli.screen import told_missing
 from anomalyst.cli.senses import ManyFiles
 from anomalyst.cli.server import report, serve, store, watch
 from anomalyst.cli.study import (
@@ -184,6 +185,10 @@ def main() -> None:
         typer.echo("Stopped.", err=True)
         sys.exit(130)
     except Exception as error:
+        missing = told_missing(error) if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None:
+            typer.echo(f"Error: {missing}", err=True)
+            sys.exit(2)
         _tell_internal(error)
         sys.exit(3)
 

@@ -1,6 +1,7 @@
 """What the terminal shows: progress on stderr, results on stdout."""
 
 import getpass
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,9 +88,26 @@ def needs(extra: str, *modules: str) -> None:
 
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        raise AnomalystError(
-            f"this needs {', '.join(missing)}; install it with `pip install 'anomalyst[{extra}]'`."
-        )
+        raise AnomalystError(_install(", ".join(missing), extra))
+
+
+def told_missing(error: ModuleNotFoundError) -> str | None:
+    """What to install for a module that a command imported; None for one of no extra of ours.
+
+    For commands that import before they ask `needs`.
+    """
+    from importlib.metadata import requires
+
+    module = (error.name or "").partition(".")[0]
+    for line in requires("anomalyst") or ():
+        found = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", line)
+        if found and found[2] != "dev" and found[1].lower().replace("-", "_") == module.lower():
+            return _install(module, found[2])
+    return None
+
+
+def _install(modules: str, extra: str) -> str:
+    return f"this needs {modules}; install it with `pip install 'anomalyst[{extra}]'`."
 
 
 def say(text: str) -> None:
