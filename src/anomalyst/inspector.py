@@ -189,8 +189,8 @@ class Inspector:
         taught = {
             sense: self.teach(
                 name, [part[sense] for part in parts], product=before.get(sense),
-                sense=senses.get(sense), reading=reading.pictures(before.get("image")), pose=pose,
-                on_picture=on_file, on_step=on_step,
+                sense=senses.get(sense), pose=pose, on_picture=on_file, on_step=on_step,
+                reading=reading.pictures(before.get("image")) if sense == "image" else None,
             )
             for sense in kinds
         }  # fmt: skip

@@ -15,6 +15,7 @@ from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.io.areas import Area, Areas
+    from anomalyst.io.deep_pictures import PictureReading
     from anomalyst.product import Product
 
 
@@ -47,8 +48,8 @@ class AreaFiles:
         """Whether anything is asked for."""
         return bool(self.roi or self.ignore) or self.on_product is not None
 
-    def on(self, first: Path, before: "Areas | None") -> "Areas":
-        """These with those of before, on the first good picture.
+    def on(self, first: Path, before: "Areas | None", reading: "PictureReading") -> "Areas":
+        """These with those of before, on the first good picture, which is read so.
 
         Raises AnomalystError for a file or a name that is no area, PictureError for a mask of
         another size or a picture that cannot be read.
@@ -57,7 +58,7 @@ class AreaFiles:
         from anomalyst.io.areas import Areas
         from anomalyst.io.pictures import open_picture
 
-        picture = open_picture(first)
+        picture = open_picture(first, reading)
         size_hw = (picture.shape[0], picture.shape[1])
         product = before.product if before else None
         if self.on_product is not None:
@@ -120,7 +121,7 @@ def areas(
             if left is None:
                 raise AnomalystError(f"product {product!r} has no areas; there is no {name!r}.")
             left = left.without(name)
-        wanted = files.on(known.references[0], left)
+        wanted = files.on(known.references[0], left, known.reading)
         inspector = load_inspector(
             picture_encoder(known), opt.Compute(precision=precision, device=device)
         )

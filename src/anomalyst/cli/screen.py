@@ -133,19 +133,19 @@ def files_in(
     paths: Sequence[Path], suffixes: frozenset[str], what: str, needed: str, *, below: bool
 ) -> list[Path]:
     """The same of files with these endings."""
-    from anomalyst.io.listing import list_below
+    from anomalyst.io.listing import list_below, list_files
 
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = list_below(path, suffixes)
-        own = inside.pop(path, [])
-        if below:
-            own += [file for files in inside.values() for file in files]
+        own = [] if below else list_files(path, suffixes)
         if not own:
-            raise AnomalystError(_none_in(path, inside, what, needed))
+            inside = list_below(path, suffixes)
+            own = [file for files in inside.values() for file in files] if below else []
+            if not own:
+                raise AnomalystError(_none_in(path, inside, what, needed))
         found += own
     return found
 

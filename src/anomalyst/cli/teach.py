@@ -88,6 +88,8 @@ def teach(
     Example: anomalyst teach bolt pictures/good/ --bad pictures/bad/ --cost-missed 20 --cost-alarm 1
     """
     from anomalyst.inspection.parts import paired, ways_taught
+    from anomalyst.io.deep_pictures import AS_FILES_SAY
+    from anomalyst.io.pictures import reading_of
     from anomalyst.product_index import check_name
 
     check_name(name)
@@ -111,7 +113,10 @@ def teach(
     inspector = load_inspector(encoder, opt.Compute(precision=precision, device=device), size)
     pictures = given.get("image", [])
     known = [*(before.references if before else ()), *pictures]
-    drawn = areas.on(known[0], before.areas if before else None) if areas.given else None
+    drawn = None
+    if areas.given:
+        asked = how.pictures(before) or (before.reading if before else AS_FILES_SAY)
+        drawn = areas.on(known[0], before.areas if before else None, reading_of(known, asked))
     total = sum(map(len, given.values())) + (before.num_references if before else 0)
     total += len(bad.pictures) if bad else 0
     with progress("Looking at pictures" if pictures else "Reading files", total) as bar:

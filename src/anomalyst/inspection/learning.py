@@ -54,16 +54,15 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
     if not paths:
         raise AnomalystError(f"product {name!r}: at least one good picture is needed.")
+    asked = reading or (product.reading if product else AS_FILES_SAY)
     if sense is not None:
         sense, pictures, left_out = _opened_fields(paths, sense, on_picture)
     else:
-        asked = reading or (product.reading if product else AS_FILES_SAY)
-        reading = reading_of(paths, asked)
-        pictures, left_out = _opened(paths, on_picture, partial(open_picture, reading=reading))
+        asked = reading_of(paths, asked)
+        pictures, left_out = _opened(paths, on_picture, partial(open_picture, reading=asked))
     notes = [*pipeline.beside_pictures, *left_out]
     bad = bad or (product.bad if product else None)
-    read = reading or AS_FILES_SAY
-    defects = open_defects(bad, pictures, read, on_picture) if bad else None
+    defects = open_defects(bad, pictures, asked, on_picture) if bad else None
     accepted = product.accepted if product else ()
     areas = areas or (product.areas if product else None)
     refuse_areas(areas, name, first=paths[0] in pictures, bad=bad is not None)
@@ -108,7 +107,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         calibration=calibration,
         calibrated_by=rows,
         sense=sense,
-        reading=read,
+        reading=asked,
         companions=product.companions if product else {},
         kinds=product.kinds if product else None,
         head={} if studied.decoder is None else dict(studied.decoder.head()),

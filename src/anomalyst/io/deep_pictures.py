@@ -60,8 +60,21 @@ class PictureReading:
             said.append(f"grey files are read as mosaics of colours ({self.bayer})")
         return " and ".join(said) + (f": {self.why}" if said and self.why else "")
 
+    def decides(self, image: Image.Image) -> bool:
+        """Whether nothing is left to find out of a deep picture of this kind."""
+        return (self.white if image.mode == "F" else self.bits) is not None
+
 
 AS_FILES_SAY = PictureReading()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What is asked of a good picture to find out which value is white."""
+
+    whole: bool  # it holds whole numbers
+    high: float  # the highest of them
+    bits: int | None  # as Deep.bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +84,17 @@ class Deep:
     values: np.ndarray  # uint16 or float64, (H, W) or RGB (H, W, 3)
     bits: int | None  # what its file says; None: nothing, or it holds decimal numbers
 
+    @property
+    def range(self) -> Range:
+        """Of these values."""
+        return Range(self.values.dtype.kind == "u", float(self.values.max()), self.bits)
+
 
 def is_deep(path: Path, image: Image.Image) -> bool:
-    """Whether a file that Pillow opened holds more than 8 bits a value."""
-    return image.mode in GREY_MODES or _stored_bits(path, image) > 8
+    """Whether a file that Pillow opened holds more than 8 bits a value; with alpha it is not."""
+    if image.mode in GREY_MODES:
+        return True
+    return image.mode == "RGB" and _stored_bits(path, image) > 8
 
 
 def deep_values(path: Path, image: Image.Image) -> Deep:
@@ -129,10 +149,10 @@ def demosaiced(path: Path, grey: np.ndarray, bayer: str) -> np.ndarray:
     return cv2.cvtColor(grey, MOSAICS[bayer])
 
 
-def fitted(asked: PictureReading, good: Sequence[Deep]) -> PictureReading:
+def fitted(asked: PictureReading, good: Sequence[Range]) -> PictureReading:
     """The reading with what is white decided of good pictures; `asked` where it says so."""
-    whole = [one for one in good if one.values.dtype.kind == "u"]
-    decimal = [float(one.values.max()) for one in good if one.values.dtype.kind == "f"]
+    whole = [one for one in good if one.whole]
+    decimal = [one.high for one in good if not one.whole]
     found = asked
     if decimal and asked.white is None:
         white = next(one for one in WHITES if max(decimal) <= one)
@@ -142,7 +162,7 @@ def fitted(asked: PictureReading, good: Sequence[Deep]) -> PictureReading:
     said = {one.bits for one in whole}
     if len(said) == 1 and (bits := said.pop()) is not None:
         return replace(found, bits=bits, why="as the files say")
-    high = max(int(one.values.max()) for one in whole)
+    high = max(int(one.high) for one in whole)
     bits = next(one for one in DEPTHS if high < 2**one)
     return replace(found, bits=bits, why=f"good ones end at {high}; --bit-depth says otherwise")
 

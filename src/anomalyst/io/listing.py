@@ -49,7 +49,7 @@ def list_below(folder: Path, suffixes: frozenset[str]) -> dict[Path, list[Path]]
 def _folders(top: Path) -> Iterator[Path]:
     """`top` and what lies below it, by name."""
     seen: set[str] = set()
-    for place, below, _ in os.walk(top, followlinks=True):
+    for place, below, _ in os.walk(top, followlinks=True, onerror=_refuse):
         real = os.path.realpath(place)
         if real in seen:
             below.clear()  # a link back: it would never end
@@ -57,6 +57,10 @@ def _folders(top: Path) -> Iterator[Path]:
         seen.add(real)
         below[:] = sorted(name for name in below if not _is_systems(name))
         yield Path(place)
+
+
+def _refuse(error: OSError) -> None:
+    raise AnomalystError(f"{error.filename}: this folder may not be read; check its rights.")
 
 
 def _is_systems(name: str) -> bool:

@@ -66,11 +66,13 @@ def open_picture(path: Path, reading: PictureReading = AS_FILES_SAY) -> np.ndarr
 def reading_of(paths: Sequence[Path], asked: PictureReading = AS_FILES_SAY) -> PictureReading:
     """How good pictures are read, and with them all others; what cannot be opened is left out."""
     found = []
+    if asked.bits is not None and asked.white is not None:
+        return asked
     for path in paths:
         with suppress(PictureError), _opened(path) as image:
-            if is_deep(path, image):
+            if is_deep(path, image) and not asked.decides(image):
                 _refuse_odd_sizes(path, image)
-                found.append(deep_values(path, image))
+                found.append(deep_values(path, image).range)
     return fitted(asked, found)
 
 
@@ -165,8 +167,7 @@ def _refuse_odd_sizes(path: Path, image: Image.Image) -> None:
 
 
 def _as_rgb(path: Path, image: Image.Image, reading: PictureReading) -> np.ndarray:
-    deep = is_deep(path, image)
-    if deep and (image.mode in GREY_MODES or reading.bits is not None):
+    if image.mode in GREY_MODES or (reading.bits is not None and is_deep(path, image)):
         grey = to_8_bit(path, deep_values(path, image), reading)
         turned = Image.fromarray(grey)
         turned.getexif().update(image.getexif())

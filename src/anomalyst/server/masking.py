@@ -9,7 +9,7 @@ from anomalyst.io.pictures import encoded
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import NotFound
 from anomalyst.server.jobs.tasks import Segment
-from anomalyst.server.records.documents import shown_picture
+from anomalyst.server.records.documents import shown_name, shown_picture
 from anomalyst.server.records.drawn import Drawn, drawn_masks
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
@@ -54,7 +54,7 @@ class Masking:
         if mask is not None:
             _check_size(mask, row)
         task = Segment(
-            image=self.service.pictures.existing(row.picture), view=self._view(row, view),
+            image=self.service.pictures.existing(shown_name(row)), view=self._view(row, view),
             points_xy=points_xy, positive=positive, box_xyxy=box_xyxy, mask=mask, text=text.strip(),
             ahead=ahead,
         )  # fmt: skip

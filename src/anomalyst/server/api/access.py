@@ -53,14 +53,13 @@ def caller(
     if not service.config.keys:
         rate.take(address)
         return LOCAL
-    without = f"without a key, from {address}"
-    rate.refuse_beyond(without)
     try:
         found = _signed(request, service) or caller_of(
             service.store, key or (token.credentials if token else None)
         )
     except Unauthorized:
-        rate.take(without)  # guessing is not free, whoever's turn it is
+        # Guessing is not free; who shares the address and has a key is not held up by it.
+        rate.take(f"without a key, from {address}")
         raise
     rate.take(found.name)
     return found
@@ -103,25 +102,13 @@ class Rate:
         """One request. Raises TooMany."""
         now = time.monotonic()
         with self._lock:
-            left = self._left(who, now)
-            self._buckets.pop(who, None)
-            self._buckets[who] = (left - (left >= 1), now)
+            left, then = self._buckets.pop(who, (float(self.per_minute), now))
+            left = min(self.per_minute, left + (now - then) * self.per_minute / 60)
+            allowed = left >= 1
+            self._buckets[who] = (left - allowed, now)
             if len(self._buckets) > CALLERS_KEPT:
                 self._buckets.popitem(last=False)
-        self._refuse(left)
-
-    def refuse_beyond(self, who: str) -> None:
-        """Raises TooMany for who has no request left, and takes none."""
-        with self._lock:
-            left = self._left(who, time.monotonic())
-        self._refuse(left)
-
-    def _left(self, who: str, now: float) -> float:
-        left, then = self._buckets.get(who, (float(self.per_minute), now))
-        return min(self.per_minute, left + (now - then) * self.per_minute / 60)
-
-    def _refuse(self, left: float) -> None:
-        if left < 1:
+        if not allowed:
             raise TooMany(f"more than {self.per_minute} requests in a minute; wait a little.")
 
 

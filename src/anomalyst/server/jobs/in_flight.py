@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitedTooLong
+from itertools import count
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +15,7 @@ from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.server.jobs.queue import JobQueue
 from anomalyst.server.jobs.tasks import Inspect
 from anomalyst.server.metrics import Metrics
+from anomalyst.server.pauses import pause_after
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.storage.database import is_outage
 from anomalyst.server.storage.store import Store
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 Done = Callable[[InspectionRow], None]
 Kept = TypeVar("Kept")
 Written = tuple[list[Table], dict[str, Any]]  # rows beside an inspection, and its own values
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries to write: doubled each time
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries to write
 DELIVERED = (
     "sense", "verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions",
     "notes", "verdict_before_rules", "ruled",
@@ -122,8 +124,8 @@ class InFlight:
             log.exception("a result could not be written", extra={"inspection": row.id})
             finished.set_exception(error)
         finally:
-            self._forget(row.id)
             _tell(on_done, row)  # always: a watch counts its places by it
+            self._forget(row.id)
 
     def _written(self, row: InspectionRow, result: "Future[dict[str, Any]]") -> InspectionRow:
         """The row as written; while the database is away it is tried again, those behind it wait.
@@ -143,17 +145,17 @@ class InFlight:
 
     def _patiently(self, work: Callable[[], Kept]) -> Kept:
         """What it gives, once the database takes it."""
-        pause = FIRST_PAUSE
-        while True:
+        for tries in count(1):
             try:
                 return work()
             except SQLAlchemyError as error:
                 if not is_outage(error):
                     raise
+                pause = pause_after(tries, FIRST_PAUSE, LONGEST_PAUSE)
                 log.error("the database takes nothing (%s); tried again in %g s", error, pause)
                 if self._closing.wait(pause):
                     raise
-                pause = min(2 * pause, LONGEST_PAUSE)
+        raise AssertionError("the tries never end")
 
     def _failed(self, row: InspectionRow, error: BaseException) -> Written:
         reason = error.reason if isinstance(error, PictureError) else str(error)

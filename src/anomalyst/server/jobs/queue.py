@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import count, takewhile
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import CLOSING, Busy
 from anomalyst.server.jobs.tasks import Inspect, Segment, Task
+from anomalyst.server.pauses import pause_after
 
 Say = Callable[[str], None]
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ CRASHED_TWICE = (
     "the model process ended while it worked on this, twice; the picture may need more memory "
     "than there is. Send it smaller."
 )
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries to read the model: doubled each time
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries to read the model
 TRIES = 2  # a task during which the model process dies is tried once more, alone
 
 
@@ -226,15 +227,17 @@ class ProcessQueue:
 
         A cause may pass, as a lack of memory does, and nothing acknowledged may be lost by it.
         """
-        pause = FIRST_PAUSE
-        while (unread := self._first_word()) is not None:
+        for tries in count(1):
+            unread = self._first_word()
+            if unread is None:
+                break
+            pause = pause_after(tries, FIRST_PAUSE, LONGEST_PAUSE)
             log.error("the model cannot be used: %s; tried again in %g s", unread, pause)
             with self._changed:
                 self._unread = unread
                 self._fail_what_is_awaited(unread)
                 if self._changed.wait_for(lambda: self._closing, pause):
                     return
-            pause = min(2 * pause, LONGEST_PAUSE)
             self._stop()
             self._start()
         self._unread, self.ready = None, True

@@ -139,10 +139,11 @@ def good_views(name: str, products: Path, most: int) -> list[tuple[np.ndarray | 
     """
     folder = product_folder(name, products)
     read_by = senses_taught(name, products)
-    read = {sense: reading_in(read_record(place)) for sense, place in sense_folders(folder).items()}
+    records = {sense: (place, read_record(place)) for sense, place in sense_folders(folder).items()}
+    read = {sense: reading_in(record) for sense, (_, record) in records.items()}
     rows = [
-        [(sense, place, one) for one in read_record(place)["references"]]
-        for sense, place in sense_folders(folder).items()
+        [(sense, place, one) for one in record["references"]]
+        for sense, (place, record) in records.items()
     ]
     shown: list[tuple[np.ndarray | Path, str]] = []
     for sense, place, one in (file for part in zip(*rows, strict=False) for file in part):

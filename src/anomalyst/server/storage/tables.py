@@ -186,7 +186,10 @@ class DeliveryRow(Numbered):
     """A message that must reach somebody; sent again until that has taken it."""
 
     __tablename__ = "deliveries"
-    __table_args__ = (Index("deliveries_waiting", "sent_at", "next_at"),)
+    __table_args__ = (
+        Index("deliveries_waiting", "sent_at", "next_at"),
+        Index("deliveries_refused", "refused_at"),
+    )
 
     sink: Mapped[str]  # mqtt://... or http(s)://...
     payload: Mapped[dict[str, Any]]

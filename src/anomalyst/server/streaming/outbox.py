@@ -8,13 +8,16 @@ import logging
 import threading
 from datetime import timedelta
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from anomalyst.server.pauses import pause_after
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import DeliveryRow, now
 from anomalyst.server.streaming.sinks import RefusedForGood, Sink
 
 log = logging.getLogger(__name__)
-FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # between tries: doubled each time
+FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # between tries
 AT_ONCE = 50
 IDLE_SECONDS = 0.2
 
@@ -35,6 +38,8 @@ class Outbox:
         try:
             while self._waiting() and now() < deadline and not self._failing:
                 self._ended.wait(0.05)
+        except SQLAlchemyError as error:
+            log.warning("messages to %s stay where they are (%s)", self.sink.label, error)
         finally:
             self._ended.set()
         self._thread.join(seconds)
@@ -94,5 +99,4 @@ class Outbox:
 
 
 def _pause(tries: int) -> float:
-    """Seconds from a try, counted from 1, to the next."""
-    return min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(tries - 1, 10))
+    return pause_after(tries, FIRST_SECONDS, LONGEST_SECONDS)

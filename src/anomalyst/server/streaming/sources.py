@@ -67,8 +67,11 @@ class Folder(Source):
 
     def new(self) -> Iterator[Taken]:
         """Files that have come and are no longer written to."""
-        found = []
-        for path in self._listed():
+        found, listed = [], self._listed()
+        names = {path.name for path in listed}
+        # What has gone, as on a share that is away, comes anew when it is back.
+        self._seen = {name: mark for name, mark in self._seen.items() if name in names}
+        for path in listed:
             try:
                 state = path.stat()
             except OSError:  # gone, or the share is: it is looked at again

@@ -19,6 +19,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.product_index import product_folder, product_senses
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy
+from anomalyst.server.pauses import pause_after
 from anomalyst.server.service import Service
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.database import is_outage
@@ -29,7 +30,7 @@ from anomalyst.server.streaming.sinks import Sink
 from anomalyst.server.streaming.sources import Camera, Source, Taken
 
 log = logging.getLogger(__name__)
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries: doubled each time
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries
 TRIES_ONCE = 4  # of a file with --once, which has an end
 OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM}  # no fault of one file
 AT_ONCE, CAMERA_AT_ONCE = 32, 2  # pictures under way; further ones wait where they are
@@ -60,9 +61,8 @@ class Later:
     due: float  # of time.monotonic()
 
 
-def pause_after(tries: int) -> float:
-    """Seconds from a try, counted from 1, to the next."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries - 1, 10))
+def _pause(tries: int) -> float:
+    return pause_after(tries, FIRST_PAUSE, LONGEST_PAUSE)
 
 
 class Watch:
@@ -122,13 +122,15 @@ class Watch:
         deadline = time.monotonic() + 20
         while self.service.in_flight and time.monotonic() < deadline:
             time.sleep(0.05)
-        self.source.close()
-        if self.reports is not None:
-            self.reports.close()
-        for outbox in self.outboxes:
-            outbox.close()
         try:
+            self.source.close()
+            if self.reports is not None:
+                self.reports.close()
+            for outbox in self.outboxes:
+                outbox.close()
             self.left = messages.count_waiting(self.service.store) if self.outboxes else 0
+        except SQLAlchemyError as error:
+            log.warning("the database is away (%s); what waits is in it", error)
         finally:
             self.service.close()
 
@@ -149,7 +151,7 @@ class Watch:
                 tries += 1
                 if tries == 1:
                     log.warning("%s waits (%s); it is tried again", taken.name, error)
-                self.ended.wait(pause_after(tries))
+                self.ended.wait(_pause(tries))
             except AnomalystError as error:
                 return self._refuse(taken, error)
         return 0
@@ -175,16 +177,19 @@ class Watch:
         return 1
 
     def _put_off(self, taken: Taken, error: Exception) -> int:
-        """Try it again later. A file that is gone is not: if it comes back, it comes anew."""
+        """Try it again later. One that is gone is let go: if it comes back, it is listed anew."""
         if isinstance(error, SQLAlchemyError):
             raise error
         tries = self._later[taken.mark].tries + 1 if taken.mark in self._later else 1
-        gone = isinstance(error, FileNotFoundError)
-        if gone or (self._once and tries == TRIES_ONCE):
+        if self._once and tries == TRIES_ONCE:
             return self._refuse(taken, error)
+        if isinstance(error, FileNotFoundError) and not self._once:
+            self._later.pop(taken.mark, None)
+            log.warning("%s is gone; it is taken if it comes back", taken.name)
+            return 0
         if tries == 1:
             log.warning("%s cannot be read now (%s); it is tried again", taken.name, error)
-        self._later[taken.mark] = Later(taken, tries, time.monotonic() + pause_after(tries))
+        self._later[taken.mark] = Later(taken, tries, time.monotonic() + _pause(tries))
         return 0
 
     def _refuse(self, taken: Taken, error: Exception) -> int:

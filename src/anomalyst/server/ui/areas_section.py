@@ -6,8 +6,10 @@ from typing import Any
 import gradio as gr
 
 from anomalyst.errors import AnomalystError
+from anomalyst.inspection.product_scale import good_picture
 from anomalyst.io.geometry import resize
-from anomalyst.io.pictures import data_uri, open_picture
+from anomalyst.io.pictures import data_uri
+from anomalyst.product_index import product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
@@ -50,7 +52,7 @@ def editor(bench: Bench, name: str) -> str:
         found = bench.service.areas(name)
     except AnomalystError as error:
         return pieces.render("note.html.j2", text=str(error))
-    picture = open_picture(bench.service.reference(name, 1))
+    picture = good_picture(product_folder(name, bench.service.config.products))
     shown = resize(picture, shown_size(picture.shape[:2], DRAWN_PX))
     drawn: dict[str, Any] = {key: found[key] for key in ("width_px", "height_px", "areas")}
     return pieces.render(

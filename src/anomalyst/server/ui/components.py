@@ -11,10 +11,12 @@ import gradio as gr
 import numpy as np
 
 from anomalyst.errors import PictureError
+from anomalyst.io.deep_pictures import reading_in
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import data_uri, open_picture
 from anomalyst.io.templates import template
 from anomalyst.measuring.words import shortly
+from anomalyst.product_index import product_folder, read_record
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.auth import Caller
 from anomalyst.server.records import documents
@@ -163,7 +165,8 @@ def likeness(service: Service, row: InspectionRow, number: int) -> str:
     """Region `number` beside the place of a good picture that it resembles most."""
     box = (row.record or {})["regions"][number - 1]["box_xyxy"]
     found = service.resemblance(row.id, (box[0], box[1], box[2], box[3]))
-    there = open_picture(Path(found["image"]))
+    record = read_record(product_folder(row.product, service.config.products))
+    there = open_picture(Path(found["image"]), reading_in(record))
     here = open_picture(service.pictures.existing(documents.shown_name(row)))
     return render(
         "likeness.html.j2",
