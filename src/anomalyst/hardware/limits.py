@@ -7,6 +7,7 @@ cores take cannot be told from here.
 
 import os
 import resource
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from tempfile import TemporaryFile
 from typing import Literal
 
 from anomalyst.errors import AnomalystError
+from anomalyst.hardware.processor import usable_cores
 
 CGROUPS = Path("/sys/fs/cgroup")
 MIB = 1 << 20
@@ -32,7 +34,7 @@ class Limits:
     memory_mb: int | None = None  # MiB
 
     def __post_init__(self) -> None:
-        there = len(os.sched_getaffinity(0))
+        there = usable_cores()
         if self.cores is not None and not 1 <= self.cores <= there:
             raise AnomalystError(
                 f"--cores {self.cores}: this process may use {there}; give a number from 1 to "
@@ -63,7 +65,8 @@ class Finished:
     @property
     def out_of_memory(self) -> bool:
         """Whether it ended because memory did."""
-        return self.code == KILLED or "MemoryError" in self.error or "allocate" in self.error
+        told = "MemoryError" in self.error or "allocate" in self.error
+        return self.code == KILLED or (self.code != 0 and told)
 
 
 def run_limited(
@@ -127,11 +130,16 @@ class _Group:
         return int((self.folder / self.peak).read_text()) / MIB
 
 
+def _own_name() -> str:
+    """An earlier group of this process may linger."""
+    return f"anomalyst-{os.getpid()}-{secrets.token_hex(4)}"
+
+
 @contextmanager
 def _group(limits: Limits) -> Iterator[_Group | None]:
     """A memory group of its own, version 1 or 2; None where none may be made."""
     first = (CGROUPS / "memory").is_dir()
-    folder = (CGROUPS / "memory" if first else CGROUPS) / f"anomalyst-{os.getpid()}"
+    folder = (CGROUPS / "memory" if first else CGROUPS) / _own_name()
     try:
         folder.mkdir()
     except OSError:

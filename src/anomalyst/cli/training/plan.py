@@ -37,9 +37,13 @@ class Training:
     recompute: Annotated[bool, Option("--recompute", help="Activations are computed again.")] = (
         False
     )
-    layers: Annotated[int | None, Option(help="Of the model.", show_default="by its size")] = None
-    width: Annotated[int | None, Option(help="Of a layer.", show_default="by its size")] = None
-    vocabulary: Annotated[int, Option(help="Words that it knows.")] = 32_000
+    layers: Annotated[
+        int | None, Option(min=1, help="Of the model.", show_default="by its size")
+    ] = None
+    width: Annotated[int | None, Option(min=1, help="Of a layer.", show_default="by its size")] = (
+        None
+    )
+    vocabulary: Annotated[int, Option(min=1, help="Words that it knows.")] = 32_000
     between: Annotated[
         float | None,
         Option(metavar="GB/S", help="Of a GPU to another machine; see `cluster check`.",
@@ -159,6 +163,8 @@ def _plan_cameras(asked: Cameras, cameras: int, as_json: bool) -> None:
     from anomalyst.server.cluster.replica_timing import replica_speed
     from anomalyst.server.cluster.simulation import Serving, Site, fewest_replicas, simulate
 
+    if as_json and asked.check:
+        raise AnomalystError("--check: cannot be told as --json; leave one of the two out.")
     site = Site(cameras=cameras, rate=asked.rate, arrivals=asked.arrivals)
     speed = replica_speed(asked.replica, asked.together, say)
     if asked.replicas is None:

@@ -4,11 +4,12 @@ Every command runs in a process of its own, once within the limits and once with
 that other programs slow both.
 """
 
+import hashlib
 import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
@@ -83,7 +84,8 @@ def _prepared(way: EdgeWay, good: Sequence[Path], out: Path) -> list[str]:
     """The command that inspects; its product, and where needed its export, made first."""
     anomalyst = [sys.executable, "-m", "anomalyst"]
     products = ["--products", str(out / "products")]
-    name = way.quality
+    pictures = hashlib.sha256(b"".join(path.read_bytes() for path in good)).hexdigest()
+    name = f"{way.quality}-{pictures[:8]}"  # other good pictures make another product
     if not (out / "products" / name).is_dir():
         _run([*anomalyst, "teach", name, *map(str, good), "--quality", way.quality, *products,
               "--precision", "float32"], Limits())  # fmt: skip
@@ -165,9 +167,4 @@ def _cell(value: float | None, digits: int) -> str:
 
 def rows_as_dicts(rows: Sequence[EdgeRow]) -> list[dict[str, object]]:
     """The rows as plain JSON values."""
-    names = ("peak_mb", "resident_mb", "free_mb", "seconds", "times", "said")
-    return [
-        {"quality": row.way.quality, "engine": row.way.engine}
-        | {name: getattr(row, name) for name in names}
-        for row in rows
-    ]
+    return [{**(told := asdict(row)).pop("way"), **told} for row in rows]

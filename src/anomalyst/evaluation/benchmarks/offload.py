@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ import torch
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.hardware.limits import MIB, Limits, run_limited
+from anomalyst.hardware.processor import checked_choice
 from anomalyst.io.files import folder_written_whole
 from anomalyst.vlm import larger_than_memory as serving
 
@@ -55,11 +55,7 @@ def bench_offload(
     one that writes other tokens than the others.
     """
     for way in ways or ():
-        if way not in WAYS:
-            near = get_close_matches(way, WAYS, n=1, cutoff=0.0)[0]
-            raise AnomalystError(
-                f"--way {way!r}: is none of {', '.join(WAYS)}; the nearest is {near!r}."
-            )
+        checked_choice("--way", way, WAYS)
     folder = make_model(out / f"model-{megabytes}", megabytes)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / MIB
     rows = []

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,7 @@ def _timed(inspector: "Inspector", product: "Product", some: Sequence[Path]) -> 
     return time.perf_counter() - begun
 
 
+@cache
 def _opened() -> tuple["Inspector", "Product", list[Path]]:
     """As a new home opens with it: twenty good pictures."""
     from anomalyst.inspector import Inspector

@@ -282,9 +282,11 @@ def fewest_replicas(
             "allow more, or take a faster machine."
         )
 
+    times = arrivals_of(site)
+
     def tried(replicas: int) -> tuple[Serving, Waits]:
         serving = Serving(replicas=replicas, together=together, ongoing=2 * together)
-        waits = simulate(site, speed, serving)
+        waits = run_events(times, speed, serving, seed=site.seed, site=site)
         told(serving, waits)
         return serving, waits
 

@@ -218,11 +218,18 @@ def _measured(
     master = f"{config.master or nodes[0].host}:{config.port}"
     words = [config.python, "-m", f"{MODULES}.bandwidth", "--world", str(len(nodes))]
     words += ["--master", master]
-    started = [shell.start(one.host, [*words, "--rank", str(i)]) for i, one in enumerate(nodes)]
+    started: list[subprocess.Popen[str]] = []
 
     def give_up() -> None:
         for one in started:
             one.kill()
+
+    try:
+        for i, node in enumerate(nodes):
+            started.append(shell.start(node.host, [*words, "--rank", str(i)]))
+    except AnomalystError:
+        give_up()
+        raise
 
     late = threading.Timer(config.patience, give_up)
     late.start()
@@ -231,7 +238,8 @@ def _measured(
     line = next((x for x in told[0][0].splitlines() if x.startswith("[")), "")
     if line and not any(one.returncode for one in started):
         return json.loads(line), ""
-    worst = next(i for i, one in enumerate(started) if one.returncode or not line)
+    # The first, where all meet, waits in vain for the one that does not come.
+    worst = next(i for i in reversed(range(len(started))) if started[i].returncode or not line)
     last = (told[worst][1].strip().splitlines() or ["nothing"])[-1]
     return [], (
         f"{nodes[worst].host}: did not meet the others at {master} (status "

@@ -47,6 +47,8 @@ class RemoteShell:
                 stderr=subprocess.PIPE,
                 text=True,
                 bufsize=1,
+                # Ctrl-C is ours to pass on: the terminal would end the connection before they save.
+                start_new_session=True,
             )
         except OSError as error:
             raise AnomalystError(

@@ -73,7 +73,8 @@ class Cluster:
 def read_cluster(text: str, *, between_gb: float | None = None) -> Cluster:
     """`8xA100-80`: one machine's GPUs; `2x8xA100-80`: those of two; `H100`: one.
 
-    Raises AnomalystError for an unknown GPU, naming the nearest, and for less than one.
+    Raises AnomalystError for an unknown GPU, naming the nearest, for less than one, and for a speed
+    between machines that is none.
     """
     found = re.fullmatch(r"(?:(\d+)x)?(?:(\d+)x)?([A-Za-z][\w-]*)", text.replace(" ", ""))
     if not found:
@@ -82,6 +83,8 @@ def read_cluster(text: str, *, between_gb: float | None = None) -> Cluster:
     nodes, each = (int(first), int(second)) if second else (1, int(first or 1))
     if nodes < 1 or each < 1:
         raise AnomalystError(f"--gpus {text}: at least one GPU is needed.")
+    if between_gb is not None and between_gb <= 0:
+        raise AnomalystError(f"--between {between_gb:g}: GB/s above 0 are needed.")
     cluster = Cluster(gpu=_gpu(name), nodes=nodes, gpus_per_node=each)
     return cluster if between_gb is None else replace(cluster, between_gb=between_gb)
 

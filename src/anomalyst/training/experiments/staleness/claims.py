@@ -141,7 +141,7 @@ def _of_failures(failures: Sequence[Failure]) -> list[Answer]:
     if without:
         on = sum(one.goes_on == "goes on to the end" for one in without)
         told = f"the others go on in {on} of {len(without)} runs in which a worker fails"
-        claim = "Without a server there is no single point of failure"
+        claim = "Without a server (a ring, random partners) there is no single point of failure"
         found.append(Answer(claim, on == len(without), told))
     return found
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.detection.detector import Detector
-from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.classifiers import quantised
 from anomalyst.evaluation.classifiers.costs import saved_bytes
 from anomalyst.layers.packed import Format, kept_bytes, pack_weights
@@ -182,16 +181,3 @@ def _mixed_bytes(encoder: EmbeddedEncoder, decoder: nn.Module) -> int:
     """Bytes as saved of what is 8 bit, as kept of what is not."""
     parts = [getattr(encoder, name) for name in _EIGHT_BIT]
     return sum(map(saved_bytes, parts)) + kept_bytes(encoder.projections) + kept_bytes(decoder)
-
-
-def checked_ways(names: list[str], known: dict[str, Any], option: str) -> list[str]:
-    """The names, each known. Raises AnomalystError; it names the nearest."""
-    from difflib import get_close_matches
-
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise AnomalystError(
-                f"{option} {name!r}: is none of {', '.join(known)}; the nearest is {near!r}."
-            )
-    return names

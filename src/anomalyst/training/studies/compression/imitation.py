@@ -1,6 +1,5 @@
 """Fine-tuning what was made smaller, to say again what the whole network says."""
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -89,10 +88,3 @@ def _apart(
     pairs = zip([*ours.levels, *ours.frozen], [*theirs.levels, *theirs.frozen], strict=True)
     turned = [(1 - F.cosine_similarity(a, b, dim=1)).mean() for a, b in pairs]
     return torch.stack(turned).mean() + teacher_loss(logits, taught)
-
-
-def untouched(detector: Detector) -> Detector:
-    """A detector with networks of its own, to be changed."""
-    made = copy.copy(detector)
-    made.encoder, made.decoder = copy.deepcopy((detector.encoder, detector.decoder))
-    return made

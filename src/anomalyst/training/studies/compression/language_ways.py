@@ -3,7 +3,6 @@
 They are written about looks at drawn parts that no model was trained on.
 """
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -260,8 +259,3 @@ def seconds_to_write(model: AnomalystModel, batch: dict[str, Tensor]) -> float:
         min_new_tokens=TOKENS, do_sample=False, pad_token_id=0,
     )  # fmt: skip
     return time.perf_counter() - started
-
-
-def own_copy(model: AnomalystModel) -> AnomalystModel:
-    """A model to be changed; its embedding and its head stay one weight."""
-    return copy.deepcopy(model)

@@ -53,10 +53,13 @@ def make_permanent(*networks: nn.Module) -> None:
 
 
 def sparse_bytes(*networks: nn.Module) -> int:
-    """Bytes if a weight that is zero took one bit: a bit of each weight, and what is not zero."""
+    """Bytes if a weight that is zero took one bit: a bit of each weight, and what is not zero.
+
+    Weights that two parts share count once, as in `kept_bytes`.
+    """
     total = 0
     for network in networks:
-        for weight in network.state_dict().values():
+        for weight in {one.data_ptr(): one for one in network.state_dict().values()}.values():
             filled = int(torch.count_nonzero(weight))
             full = weight.numel() * weight.element_size()
             total += min(full, (weight.numel() + 7) // 8 + filled * weight.element_size())

@@ -4,13 +4,14 @@ Rows are kept as they come, so a run that stopped goes on. Times are told as mul
 measured in turns with it in the same minute: other programs slow both.
 """
 
+import copy
 import csv
 import json
 import re
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.evaluation.protocols.protocol import ProtocolConfig, Results, evaluate
 from anomalyst.evaluation.reports.tables import summarise
+from anomalyst.hardware.processor import checked_choice
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
 from anomalyst.inspector import Inspector
 from anomalyst.io.files import make_folder, write_bytes, write_text
@@ -64,8 +66,12 @@ def study_compression(
 
     Raises AnomalystError for an unknown way and for a folder that holds another study.
     """
-    detector_ways.checked_ways(list(study.detector), detector_ways.WAYS, "--detector")
-    detector_ways.checked_ways(list(study.language), language_ways.WAYS, "--language")
+    for option, names, known_ways in (
+        ("--detector", study.detector, detector_ways.WAYS),
+        ("--language", study.language, language_ways.WAYS),
+    ):
+        for name in names:
+            checked_choice(option, name, tuple(known_ways))
     make_folder(out)
     settings = {
         "max_pictures": study.max_pictures,
@@ -79,14 +85,20 @@ def study_compression(
         make = partial(_detector, name, samples, study, out, on_step)
         rows.append(_kept(out, "detector", name, make))
         say(rows[-1].line())
-    if study.language:
-        known = language_ways.dialogues(
-            out / "looks", steps=study.steps, batch=8, held_out=study.dialogues
+    # Of the evaluations that are kept, so that it does not matter which way was measured first.
+    rows = [
+        replace(row, figures={**row.figures, **_beside_float32(out, row.way)}) if row.bytes else row
+        for row in rows
+    ]
+    known = cache(
+        partial(
+            language_ways.dialogues, out / "looks", steps=study.steps, batch=8,
+            held_out=study.dialogues,
         )
-        for name in study.language:
-            make = partial(_language, name, known, study, on_step)
-            rows.append(_kept(out, "language", name, make))
-            say(rows[-1].line())
+    )  # fmt: skip
+    for name in study.language:
+        rows.append(_kept(out, "language", name, partial(_language, name, known, study, on_step)))
+        say(rows[-1].line())
     write_text(out / "compression.json", json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     write_text(out / "compression.md", compression_table(rows))
     write_bytes(out / "compression.png", draw_compression(rows))
@@ -137,7 +149,7 @@ def _detector(
     found = evaluate(
         inspector, samples, config, out=_run_folder(out, name), progress=lambda _: on_step()
     )
-    figures = _figures(found, study.halves) | _beside_float32(out, name)
+    figures = _figures(found, study.halves)
     times = _times_as_long(plain, inspector, samples, study.rounds)
     return Row(network="detector", way=name, bytes=made.bytes, figures=figures, times=times,
                said=made.said)  # fmt: skip
@@ -207,34 +219,41 @@ def _times_as_long(
     """Median time of encoding and comparing one picture, of float32's; in turns."""
     good = next(s.image for s in samples if s.split == "train")
     query = next(s.image for s in samples if s.split == "test")
-    pairs = [(one, one.teach("timed", [good])) for one in (plain, other)]
-    taken: list[list[float]] = [[], []]
-    for turn in range(rounds + 1):
-        for seconds, (inspector, product) in zip(taken, pairs, strict=True):
-            found = inspector.inspect(query, product).seconds
-            if turn:
-                seconds.append(found["encode"] + found["decode"])
-    return statistics.median(taken[1]) / statistics.median(taken[0])
+
+    def measured(inspector: Inspector) -> Callable[[], float]:
+        product = inspector.teach("timed", [good])
+
+        def once() -> float:
+            seconds = inspector.inspect(query, product).seconds
+            return seconds["encode"] + seconds["decode"]
+
+        return once
+
+    return _times(measured(plain), measured(other), rounds)
+
+
+def _times(plain: Callable[[], float], other: Callable[[], float], rounds: int) -> float:
+    """Median seconds of the one as a multiple of the other's; in turns, the first left out."""
+    taken = [(plain(), other()) for _ in range(rounds + 1)][1:]
+    alone, beside = (statistics.median(seconds) for seconds in zip(*taken, strict=True))
+    return beside / alone
 
 
 def _language(
-    name: str, known: language_ways.Dialogues, study: CompressionStudy, on_step: Callable[[], None]
-) -> Row:
+    name: str, drawn: Callable[[], language_ways.Dialogues], study: CompressionStudy,
+    on_step: Callable[[], None],
+) -> Row:  # fmt: skip
     plain, _ = load_model(EMBEDDED_LANGUAGE)
+    known = drawn()
     try:
-        model, made = language_ways.WAYS[name](language_ways.own_copy(plain), known, on_step)
+        model, made = language_ways.WAYS[name](copy.deepcopy(plain), known, on_step)
     except AnomalystError as error:
         return _refused("language", name, error)
     figures: dict[str, float | None] = {}
     with torch.no_grad():
         said = language_ways.judged(model, known.held_out)
     figures |= {"nats": said["nats"], "right": 100 * said["right"]}
-    taken: list[list[float]] = [[], []]
-    for turn in range(study.rounds + 1):
-        for seconds, one in zip(taken, (plain, model), strict=True):
-            spent = language_ways.seconds_to_write(one, known.held_out[0])
-            if turn:
-                seconds.append(spent)
-    times = statistics.median(taken[1]) / statistics.median(taken[0])
+    write = partial(language_ways.seconds_to_write, batch=known.held_out[0])
+    times = _times(partial(write, plain), partial(write, model), study.rounds)
     return Row(network="language", way=name, bytes=made.bytes, figures=figures, times=times,
                said=made.said)  # fmt: skip

@@ -97,8 +97,8 @@ def _other(results: Results) -> Iterator[str]:
     quick = min(times, key=times.__getitem__)
     slow = max(times, key=times.__getitem__)
     yield (
-        f"At float32 a picture takes {times[quick]:.2f} ms with {quick} and {times[slow]:.2f} ms "
-        f"with {slow}, at about the same number of parameters."
+        f"On {results.machine}, at float32 a picture takes {times[quick]:.2f} ms with {quick} "
+        f"and {times[slow]:.2f} ms with {slow}, at about the same number of parameters."
     )
 
 
