@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
@@ -16,13 +15,12 @@ from fastapi import FastAPI
 from anomalyst.errors import AnomalystError
 from anomalyst.server.api.app import build_app
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.demonstration import DEMO, TAUGHT_FIRST, inspect_first
 from anomalyst.server.gradio_startup import import_gradio_quickly
 from anomalyst.server.service import Service
 from anomalyst.server.storage.retention import prune
 
 log = logging.getLogger(__name__)
-DEMO = Path(__file__).parent.parent / "demo"
-TAUGHT_FIRST = "flange"  # the bundled product that a new installation knows
 PRUNE_SECONDS = 6 * 3600.0
 THREADS = 128
 
@@ -89,6 +87,7 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
             log.info("took up %d unfinished tasks", resumed)
         if not service.product_names():
             teach_first(service)
+        inspect_first(service)
     except Exception:
         log.exception("the server's beginning failed")
     while not ended.wait(PRUNE_SECONDS if service.config.keep_days else None):

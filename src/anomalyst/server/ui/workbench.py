@@ -11,6 +11,7 @@ from anomalyst.server.auth import caller_of
 from anomalyst.server.gradio_startup import no_apps_in_between
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.service import Service
+from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui import mask_editor
 from anomalyst.server.ui.context import Bench
 from anomalyst.server.ui.history_page import HistoryPage
@@ -19,18 +20,20 @@ from anomalyst.server.ui.live_page import LivePage
 from anomalyst.server.ui.products_page import ProductsPage
 from anomalyst.server.ui.review_page import ReviewPage
 from anomalyst.server.ui.training_page import TrainingPage
+from anomalyst.server.ui.wording import LANGUAGES, Translated, t
 
-SCRIPTS = ("behave.js", "areas_editor.js", *mask_editor.SCRIPTS)
-SIGN_IN = "Name and key, as `anomalyst store key` gave them."
+SCRIPTS = ("behave.js", "viewer.js", "areas_editor.js", *mask_editor.SCRIPTS)
 PAGES = Path(__file__).parent
 # A system's own: nothing is fetched, and text looks as it does elsewhere on the machine.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 COLOURS = {"primary_hue": "cyan", "secondary_hue": "cyan", "neutral_hue": "slate"}
 MONO = ("ui-monospace", "Consolas", "monospace")
-TOP = (
-    "<div class='an-top'><h1>Anomalyst</h1><span class='an-sub'>{0}</span>"
-    "<button type='button' data-theme-turn aria-label='light or dark'>light / dark</button></div>"
-)
+ROUTES = ("products", "review", "history", "live", "training", "help")
+# Whom the server answered in which language, the page tells by itself.
+TOP_JS = """
+const language = document.documentElement.lang.slice(0, 2);
+element.querySelector('select').value = language;
+"""
 
 
 def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
@@ -47,7 +50,8 @@ def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
 
     with no_apps_in_between():
         pages = build_pages(bench)
-    lock = {"auth": opens, "auth_message": SIGN_IN} if service.config.keys else {}
+    lock = {"auth": opens, "auth_message": t("sign_in")} if service.config.keys else {}
+    app.add_middleware(Translated, paths=frozenset(("", "config", *ROUTES)))
     return gr.mount_gradio_app(
         app,
         pages,
@@ -74,19 +78,21 @@ def build_pages(bench: Bench) -> gr.Blocks:
         fill_width=True,
         delete_cache=(3600, 86400),  # seconds: each hour, uploads of a day ago
     ) as pages:
-        _top("inspect, question, correct")
+        _top("inspect")
         InspectPage(bench)
-    for page in (ProductsPage, ReviewPage, HistoryPage, LivePage, TrainingPage):
-        title = page.__name__.removesuffix("Page")
-        with pages.route(title, title.lower()):
-            _top(title.lower())
+    parts = (ProductsPage, ReviewPage, HistoryPage, LivePage, TrainingPage, _help)
+    for name, page in zip(ROUTES, parts, strict=True):
+        with pages.route(t(f"page.{name}"), name):
+            _top(name)
             page(bench)
-    with pages.route("Help", "help"):
-        _top("help")
-        gr.Markdown((PAGES / "help.md").read_text(encoding="utf-8"), elem_id="help")
     return pages
 
 
-def _top(words: str) -> None:
-    gr.Navbar(main_page_name="Inspect")  # type: ignore[attr-defined]
-    gr.HTML(TOP.format(words))
+def _help(_: Bench) -> None:
+    gr.Markdown(t("help"), elem_id="help")
+
+
+def _top(page: str) -> None:
+    gr.Navbar(main_page_name=t("page.inspect"))  # type: ignore[attr-defined]
+    words = pieces.render("top.html.j2", page=page, languages=LANGUAGES)
+    gr.HTML(words, js_on_load=TOP_JS)
