@@ -9,11 +9,12 @@ from anomalyst.server.storage import messages
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import limit_of, trend_chart
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, inform, shows_errors
+from anomalyst.server.ui.wording import t
 
 REFRESH_SECONDS = 3
 NEWEST = 12
-COLUMNS = ["watch", "source", "product", "state"]
+COLUMNS = ("live.name", "live.of", "live.product", "live.state")
 
 
 class LivePage:
@@ -26,20 +27,27 @@ class LivePage:
                 figures = gr.HTML(elem_id="live-figures")
                 self.page = [figures, gr.HTML(), gr.HTML(elem_id="live-newest")]
             with gr.Column(scale=3, min_width=300):
-                gr.Markdown("### Watch")
+                gr.Markdown(t("live.watch"))
                 self.source = gr.Textbox(
-                    label="Folder, growing CSV, mqtt://…, rtsp://… or a camera's number",
+                    label=t("live.source"),
                     elem_id="live-source",
                 )
-                self.product = gr.Dropdown(label="Product", elem_id="live-product")
-                self.mqtt = gr.Textbox(label="MQTT broker", placeholder="host:1883 (none)")
-                self.webhook = gr.Textbox(label="Webhook", placeholder="https://… (none)")
-                self.start = gr.Button("Start watching", variant="primary", elem_id="live-start")
+                self.product = gr.Dropdown(label=t("product"), elem_id="live-product")
+                self.mqtt = gr.Textbox(label=t("live.mqtt"), placeholder=t("live.mqtt_none"))
+                self.webhook = gr.Textbox(
+                    label=t("live.webhook"), placeholder=t("live.webhook_none")
+                )
+                self.start = gr.Button(t("live.start"), variant="primary", elem_id="live-start")
                 self.watches = gr.Dataframe(
-                    headers=COLUMNS, interactive=False, label="Watches", wrap=True
+                    headers=[t(key) for key in COLUMNS],
+                    interactive=False,
+                    label=t("live.watches"),
+                    wrap=True,
                 )
                 self.console = pieces.console(lines=6)
-                self.stop = gr.Button("Stop it", size="sm", variant="stop", elem_id="live-stop")
+                self.stop = gr.Button(
+                    t("live.stop"), size="sm", variant="stop", elem_id="live-stop"
+                )
         self._connect()
 
     def _connect(self) -> None:
@@ -58,7 +66,7 @@ class LivePage:
 
     def listed(self) -> list[list[str]]:
         return [
-            [one["name"], one["source"], one["product"], one["state"]]
+            [one["name"], one["source"], one["product"], state_words(one["state"])]
             for one in self.bench.watches.all()
         ]
 
@@ -78,13 +86,13 @@ class LivePage:
     def end(self, name: str | None, request: gr.Request) -> None:
         self.bench.who(request, "admin")
         self.bench.watches.stop(str(name))
-        gr.Info("It finishes what it has, and ends.")
+        inform(t("live.ends"))
 
     def now(self, product: str | None) -> tuple[str, str, str]:
         """The last hour of a product in figures, the trend of its scores, the newest pictures."""
         service = self.bench.service
         if not product or product not in service.product_names():
-            return "", "", "<p class='an-hint'>Teach a product first.</p>"
+            return "", "", pieces.hint(t("live.teach"))
         store, hour = service.store, datetime.now(UTC) - timedelta(hours=1)
         found = service.statistics(product)
         counts = {
@@ -92,16 +100,21 @@ class LivePage:
             for verdict in ("normal", "unsure", "anomalous")
         }
         total, drift = sum(counts.values()), found["drift"]
-        strength = "DRIFT" if drift["alarm"] else f"{drift['strength']:.2g}"
+        strength = t("live.drifting") if drift["alarm"] else f"{drift['strength']:.2g}"
         tiles = [
-            (str(total), "in the last hour"),
-            (f"{counts['anomalous'] / total:.1%}" if total else "-", "anomalous"),
-            (f"{counts['unsure'] / total:.1%}" if total else "-", "unsure"),
-            (strength, "evidence of drift (100: alarm)"),
-            (str(messages.count_waiting(store)), "messages waiting"),
-            (str(messages.count_refused(store)), "messages refused"),
+            (str(total), t("live.hour")),
+            (f"{counts['anomalous'] / total:.1%}" if total else "-", t("verdict.anomalous")),
+            (f"{counts['unsure'] / total:.1%}" if total else "-", t("verdict.unsure")),
+            (strength, t("live.drift")),
+            (str(messages.count_waiting(store)), t("live.waiting")),
+            (str(messages.count_refused(store)), t("live.refused")),
         ]
         limit = limit_of(found["calibration"]["scores"], found["false_alarm_rate"])
         rows = store.history(Filter(product=product), limit=NEWEST)
         trend = trend_chart(found["recent"], limit)
         return pieces.tiles(tiles), trend, pieces.rows_of(service, rows)
+
+
+def state_words(state: str) -> str:
+    """A watch's state in the page's words."""
+    return t(f"state.{state}") if state in ("running", "ended") else state
