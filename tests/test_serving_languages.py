@@ -14,7 +14,9 @@ UI = Path(wording.__file__).parent
 
 def spoken() -> dict[str, str]:
     """Words without examples of programs, which are the same in every language."""
-    return {key: re.sub(r"```.*?```", "", text, flags=re.S) for key, text in wording.words("en").items()}
+    return {
+        key: re.sub(r"```.*?```", "", text, flags=re.S) for key, text in wording.words("en").items()
+    }
 
 
 @pytest.mark.parametrize("language", sorted(set(wording.LANGUAGES) - {"en"}))
