@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from anomalyst.io.pictures import encoded
+from anomalyst.server.client import Client
 from serving import CHROMIUM, DEFECT, drop, open_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -98,8 +99,12 @@ def test_the_language_is_chosen_on_the_page_and_stays(browser, server):
 
 
 def test_the_first_page_opens_with_a_lit_answer_and_tries_another(browser, server):
-    page = opened(browser, server, "")
-    assert page.text_content("#inspect-view .an-name") == DEFECT.name
+    page = opened(browser, server, "")  # with the newest: not by us, if other tests came before
+    page.click(f"[data-thumb='{DEFECT.name}']")
+    page.wait_for_selector(f"#inspect-view .an-name:has-text('{DEFECT.name}')")
+    with Client(server.address) as client:
+        demo = [one.whole for one in client.history(source="demo")]
+    assert (demo[-1]["name"], demo[-1]["by"]) == (DEFECT.name, "anomalyst")  # before anybody asked
     assert page.locator("rect.an-lit").count() == 1
     assert page.locator(".an-phrase.an-lit").count() >= 1
     first = page.get_attribute(".an-viewer", "data-id")

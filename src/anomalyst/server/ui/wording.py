@@ -7,7 +7,9 @@ everybody, is a mark; `Translated` puts the words in its place as a page is sent
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,17 @@ MARK = re.compile(f"{OPEN}([a-z0-9_.]+){CLOSE}".encode())
 # Gradio's own words follow the browser's language: it is told the page's.
 AS_PAGE = '<script>for (const [key, value] of [["language", "{0}"], ["languages", ["{0}"]]]) '
 AS_PAGE += "Object.defineProperty(navigator, key, {{ get: () => value }});</script>"
+_marking = ContextVar("marking", default=False)
+
+
+@contextmanager
+def marks() -> Iterator[None]:
+    """While pages are built: `t` gives marks."""
+    before = _marking.set(True)
+    try:
+        yield
+    finally:
+        _marking.reset(before)
 
 
 @functools.cache
@@ -38,15 +51,16 @@ def words(language: str) -> dict[str, str]:
 
 
 def t(key: str, **values: Any) -> str:
-    """The words called `key`, with `values` in their places. While pages are built: a mark.
+    """The words called `key`, with `values` in their places; English where nobody asks.
 
-    Raises KeyError for words that there are not.
+    While pages are built: a mark, which takes no values. Raises KeyError for words that there are
+    not.
     """
-    request = LocalContext.request.get(None)
-    if request is None:
+    if _marking.get():
         assert key in words(FIRST) and not values, key
         return f"{OPEN}{key}{CLOSE}"
-    said = words(language_of(request.headers))[key]
+    request = LocalContext.request.get(None)
+    said = words(language_of(request.headers) if request else FIRST)[key]
     return said.format(**values) if values else said
 
 
