@@ -158,7 +158,7 @@ class LikeBox:
             gr.Markdown(t("like.help"))
             with gr.Row():
                 self.words = gr.Textbox(
-                    label=t("like.sentence"), placeholder="a metal disc", elem_id="history-words"
+                    label=t("like.sentence"), placeholder=t("like.example"), elem_id="history-words"
                 )
                 self.file = gr.File(label=t("like.file"), height=110, elem_id="history-file")
             self.go = gr.Button(t("like.go"), size="sm", elem_id="history-find")
