@@ -8,6 +8,8 @@ import pytest
 
 from anomalyst.io.pictures import encoded
 from anomalyst.server.client import Client
+from anomalyst.server.records.judged import opinion
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
 from serving import CHROMIUM, DEFECT, drop, open_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -199,3 +201,10 @@ def test_products_are_cards_that_say_their_state(browser, server):
     assert "steady" in card and "inspected" in card and "drift" in card
     assert page.get_attribute("[data-product=flange]", "aria-pressed") == "true"
     page.context.close()
+
+
+@pytest.mark.parametrize("verdict", ["normal", "unsure", "anomalous"])
+def test_defect_calls_a_part_spoiled_whatever_the_verdict_was(verdict):
+    said = CorrectionRow(kind="wrong", detail={"verdict": "anomalous", "called": "anomalous"})
+    assert opinion(said, InspectionRow(verdict=verdict)) is True
+    assert opinion(CorrectionRow(kind="wrong", detail={}), InspectionRow(verdict="unsure")) is None
