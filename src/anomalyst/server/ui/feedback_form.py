@@ -21,7 +21,7 @@ class FeedbackForm:
         self.last = gr.State(None)  # id of the last correction
         with gr.Row():
             self.right, self.wrong, self.fine, self.defect, self.undo = (
-                gr.Button(t(f"judge.{what}"), size="sm", elem_id=f"{name}-{what}", min_width=90)
+                gr.Button(t(f"judge.{what}"), size="sm", elem_id=f"{name}-{what}", min_width=60)
                 for what in ("right", "wrong", "fine", "defect", "undo")
             )
         with gr.Row():

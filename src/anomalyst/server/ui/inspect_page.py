@@ -63,7 +63,7 @@ class InspectPage:
         with gr.Row():
             self.product = gr.Dropdown(label=t("product"), elem_id="inspect-product", scale=2)
             self.drop = gr.File(
-                label=t("inspect.drop"), file_count="multiple", height=96,
+                label=t("inspect.drop"), file_count="multiple", height=120,
                 elem_id="inspect-drop", scale=3,
             )  # fmt: skip
         self.strip = gr.HTML(elem_id="inspect-strip", js_on_load=strip.THUMB_JS)
