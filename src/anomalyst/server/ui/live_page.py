@@ -64,11 +64,12 @@ class LivePage:
         timer.tick(self.now, self.product, self.page, show_progress="hidden")
         timer.tick(self.listed, None, self.watches, show_progress="hidden")
 
-    def listed(self) -> list[list[str]]:
-        return [
+    def listed(self) -> dict[str, Any]:
+        rows = [
             [one["name"], one["source"], one["product"], state_words(one["state"])]
             for one in self.bench.watches.all()
         ]
+        return pieces.headed(COLUMNS, rows)
 
     @shows_errors
     def begin(self, source: str, product: str, mqtt: str, webhook: str, request: gr.Request) -> Any:
