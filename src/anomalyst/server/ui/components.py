@@ -228,6 +228,11 @@ def tiles(figures: Sequence[tuple[str, str]]) -> str:
     return render("tiles.html.j2", figures=figures)
 
 
+def headed(keys: Sequence[str], rows: list[list[str]]) -> dict[str, Any]:
+    """Rows of a table under headings in the page's words: those it was built with are marks."""
+    return {"headers": [t(key) for key in keys], "data": rows}
+
+
 def result_cells(row: InspectionRow) -> list[str]:
     """Picture, verdict and p-value, as tables show them."""
     p = "" if row.p_value is None else f"{row.p_value:.3g}"

@@ -258,12 +258,13 @@ def shown(bench: Bench, row: InspectionRow, who: Caller, *, lit: bool = False) -
     )
 
 
-def table(bench: Bench, ids: list[str]) -> list[list[str]]:
+def table(bench: Bench, ids: list[str]) -> dict[str, Any]:
     """A batch as rows."""
-    return [
+    rows = [
         [*pieces.result_cells(row), str(len((row.record or {}).get("regions", [])))]
         for row in bench.service.store.inspections(ids)
     ]
+    return pieces.headed(HEADINGS, rows)
 
 
 def answered(bench: Bench, row: InspectionRow | None, text: str, by: str) -> Iterator[Any]:

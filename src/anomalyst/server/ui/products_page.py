@@ -18,6 +18,7 @@ from anomalyst.server.ui.teaching_form import TeachingForm
 from anomalyst.server.ui.wording import t
 
 GALLERY_MOST = 60
+HEADINGS = ("history.when", "history.what", "history.by")
 HAPPENED = (
     "taught", "extended", "described", "imported", "accepted", "withdrawn", "deleted", "drift",
     "areas", "learnt", "not learnt", "unlearnt", "measuring",
@@ -65,7 +66,7 @@ class ProductsPage:
             label=t("products.good"), columns=8, height=220, elem_id="product-references"
         )
         history = gr.Dataframe(
-            headers=[t("history.when"), t("history.what"), t("history.by")],
+            headers=[t(key) for key in HEADINGS],
             label=t("products.happened"),
             interactive=False,
         )
@@ -154,7 +155,8 @@ def described(bench: Bench, name: str) -> list[Any]:
         for one in bench.service.store.changes(name, 30)
     ]
     charts = calibration_chart(scores, limit), trend_chart(recent, limit)
-    return [pieces.tiles(tiles), *charts, rate, pictures, happened]
+    told = pieces.headed(HEADINGS, happened)
+    return [pieces.tiles(tiles), *charts, rate, pictures, told]
 
 
 def happened_words(kind: str) -> str:

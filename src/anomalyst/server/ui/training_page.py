@@ -50,11 +50,12 @@ class TrainingPage:
         timer = gr.Timer(5)
         timer.tick(self.listed, None, self.table).then(self.again, self.chosen, self.page)
 
-    def listed(self) -> list[list[str]]:
-        return [
+    def listed(self) -> dict[str, Any]:
+        rows = [
             [said(one["state"]) if key == "state" else told(one[key]) for key in COLUMNS]
             for one in self.bench.runs.all()
         ]
+        return pieces.headed([f"run.{key}" for key in COLUMNS], rows)
 
     @shows_errors
     def choose(self, picked: gr.SelectData) -> Any:
