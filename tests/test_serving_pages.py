@@ -35,7 +35,10 @@ def opened(browser, server, name: str, *, wide: int = 1280, **kind):
         page.wait_for_selector("#inspect-view .an-viewer")
     if name == "review":
         page.wait_for_selector("#review-view .an-viewer, #review-view .an-hint")
-    page.wait_for_load_state("networkidle") if name not in ("live", "training") else time.sleep(2)
+    if name == "products":
+        page.wait_for_selector("#product-figures .an-tile")
+        page.wait_for_selector("#learn-changed p")
+    time.sleep(1.5)  # what is loading is faded until it is there
     return page
 
 

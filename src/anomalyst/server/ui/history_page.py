@@ -43,9 +43,9 @@ class HistoryPage:
                 [every], value=ANY, label=t("product"), elem_id="history-product"
             )
             named = [(t(f"verdict.{one}"), one) for one in VERDICTS]
-            verdict = gr.Dropdown([every, *named], value=ANY, label=t("history.verdict"))
+            verdict = gr.Dropdown([every, *named], value=ANY, label=t("filter.verdict"))
             judged = [(t(f"history.{one}"), one) for one in MARKED]
-            marked = gr.Dropdown([every, *judged], value=ANY, label=t("history.marked"))
+            marked = gr.Dropdown([every, *judged], value=ANY, label=t("filter.marked"))
             spans = [(t(f"span.{one}"), one) for one in SPANS]
             span = gr.Dropdown(spans, value=ANY, label=t("history.span"))
         self.like = LikeBox(bench)

@@ -29,7 +29,9 @@ class TrainingPage:
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
                 figures = gr.HTML()
-                curve = gr.LinePlot(x="step", y="loss", title=t("run.loss"), height=280)
+                curve = gr.LinePlot(
+                    x="step", y="loss", title=t("run.loss"), height=280, visible=False
+                )
                 self.page = [figures, curve, gr.Markdown(), pieces.console(lines=8)]
                 self.stop = gr.Button(t("run.stop"), size="sm", variant="stop")
             with gr.Column(scale=2, min_width=280):
@@ -87,7 +89,9 @@ def described(bench: Bench, name: str) -> list[Any]:
     lines = [line for line in run["lines"] if "loss" in line]
     curve = pd.DataFrame({key: [line[key] for line in lines] for key in ("step", "loss")})
     warned = "\n\n".join([*run["watchdog"], *([run["why"]] if run["why"] else [])])
-    return [pieces.tiles(figures), curve, warned, run["console"]]
+    # Gradio's plot of nothing is no good to a screen reader.
+    plot = gr.LinePlot(value=curve, visible=bool(lines))
+    return [pieces.tiles(figures), plot, warned, run["console"]]
 
 
 def said(state: str | None) -> str:
