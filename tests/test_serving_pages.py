@@ -26,7 +26,7 @@ scratch length spots at most any area steps batch
 # What Gradio tells screen readers of its own parts, in English alone.
 GRADIO = (
     "Click to upload or drop files All Copy Download File Fullscreen Open Table Thumbnail "
-    "actions cell data menu of table Dataframe"
+    "actions cell data menu of table Dataframe copy"
 )
 
 
