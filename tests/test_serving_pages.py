@@ -142,6 +142,7 @@ def test_the_picture_is_the_largest_thing_on_the_page(browser, server):
 
 def test_zoom_shows_the_pictures_own_pixels(page, tmp_path):
     """A fine grid of a large picture is grey from afar; close by its lines are there."""
+    page.set_default_timeout(90_000)  # 12 megapixels take a while
     drawn = np.full((3000, 4000, 3), 200, np.uint8)
     drawn[:, ::2] = 0  # every other column
     large = tmp_path / "lines.png"
