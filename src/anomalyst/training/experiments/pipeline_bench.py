@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from anomalyst.config import from_mapping
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
-from anomalyst.training.chain import Chain, Figures
+from anomalyst.training.chain import Chain
 from anomalyst.training.distributed.launching import Launch, run_module
 from anomalyst.training.distributed.ranks import RankContext, read_context
 from anomalyst.training.engines.base import EngineSetup
@@ -144,9 +144,9 @@ def _chain(blocks: int, seconds: float) -> tuple[nn.Module, Chain]:
     def begin(batch: dict[str, Tensor]) -> Tensor:
         return batch["x"]
 
-    def finish(x: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Figures]:
+    def finish(x: Tensor, batch: dict[str, Tensor]) -> Tensor:
         del batch
-        return x.mean(), {}
+        return x.mean()
 
     task = nn.Module()
     task.module = nn.ModuleDict({f"block{i}": _Block(seconds) for i in range(blocks)})
