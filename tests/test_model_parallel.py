@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_and_ends_where_the_others_end(engine, world, recip
     ("engine", "world"), [("tensor", 2), ("pipeline", 2), ("tensor_pipeline", 4)]
 )
 def test_the_command_starts_again_and_saves_at_sigterm(engine, world, recipe, tmp_path):
-    words = [sys.executable, "-m", "anomalyst", "train", str(recipe), *WORDS, "steps=30"]
+    words = [sys.executable, "-m", "anomalyst", "train", str(recipe), *WORDS, "steps=20"]
     spread = ["--engine", engine, "--nproc", str(world), "--max-restarts", "1"]
     alone, out = tmp_path / "alone", tmp_path / "spread"
     subprocess.run([*words, "--out", str(alone)], check=True, capture_output=True)
@@ -113,7 +113,7 @@ def test_the_command_starts_again_and_saves_at_sigterm(engine, world, recipe, tm
 
     until(2)
     os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
-    until(10)  # started again
+    until(6)  # started again
     process.terminate()
     _, said = process.communicate(timeout=120)
     assert "Started again (1)." in said and "the same command goes on from there" in said
