@@ -121,7 +121,9 @@ def located(root: Path, layout: str | None = None) -> tuple[str, Path]:
     if layout is not None:
         return layout, root
     if root.is_file():
-        raise AnomalystError(f"{root}: is a file; a folder, a .csv or a .jsonl table is needed.")
+        raise AnomalystError(
+            f"{root}: is a file; a folder, or a .csv, .tsv or .jsonl table is needed."
+        )
     what = "is an empty folder" if not any(root.iterdir()) else "fits no layout we know"
     looked = "; ".join(f"{name}: {one.LOOKS_FOR}" for name, one in LAYOUTS.items())
     raise AnomalystError(f"{root}: {what}. Looked for {looked}.")

@@ -55,7 +55,9 @@ def convert(
         )
     known = layout_of(source) if layout == "auto" else layout
     if known == "aebad" and category:
-        raise AnomalystError("--category: AeBAD-S is one category, which becomes four; leave it out.")
+        raise AnomalystError(
+            "--category: AeBAD-S is one category, which becomes four; leave it out."
+        )
     if known != "aebad" and train_share is not None:
         raise AnomalystError(f"--train-share: the {known} layout has a split; leave it out.")
     with progress("Looking over") as bar:

@@ -148,8 +148,9 @@ def read_originals(
 ) -> Originals:
     """Open every picture and mask of a set once; what cannot be used is a fault and left out.
 
-    `labelled`: pictures without a label are counted only, as those of a hidden test. Raises AnomalystError if the set cannot be read, has no such category, `out` lies within it
-    or it within `out`, or no picture of it can be used.
+    `labelled`: pictures without a label are counted only, as those of a hidden test. Raises
+    AnomalystError if the set cannot be read, has no such category, `out` lies within it or it
+    within `out`, or no picture of it can be used.
     """
     refuse_overlap(root, out)
     root = root.resolve()  # so that the same set is known again, however it is named
@@ -192,9 +193,9 @@ def _told_apart(samples: Sequence[Sample]) -> list[str]:
     parts = [sample.image.parent.parts for sample in samples]
     levels = list(zip_longest(*parts, fillvalue=""))
     differing = [level for level in levels if len(set(level)) > 1]
-    return ["".join(f"{name}_" for name in own if name) for own in zip(*differing, strict=True)] or [
-        "" for _ in samples
-    ]
+    return [
+        "".join(f"{name}_" for name in own if name) for own in zip(*differing, strict=True)
+    ] or ["" for _ in samples]
 
 
 def free_name(wanted: str, taken: set[str]) -> str:

@@ -52,7 +52,7 @@ def _is_category(folder: Path) -> bool:
 def _read_category(category: Path) -> list[Sample]:
     index, notes = category / "index.csv", dict[Path, Row]()
     if index.exists():
-        notes = {category / row.cells["file"]: row for row in read_csv(index, needs=["file"])}
+        notes = {category / row.posix("file"): row for row in read_csv(index, needs=["file"])}
     samples = _read_split(category, "train") + _read_split(category, "test")
     return [_noted(s, category, notes[s.image]) if s.image in notes else s for s in samples]
 
