@@ -89,6 +89,16 @@ def picture_kind(path: Path, name: str = "") -> str:
         raise PictureError(name or path, error.reason) from None
 
 
+def exif_note(path: Path, group: int, tag: int) -> object | None:
+    """What a camera wrote beside the pixels, by the numbers of EXIF; None where it wrote nothing.
+
+    Raises PictureError as `picture_kind` does: some notes lie behind the pixels, which are read.
+    """
+    with _opened(path) as image:
+        _refuse_odd_sizes(path, image)
+        return image.getexif().get_ifd(group).get(tag)
+
+
 def open_mask(path: Path, size_hw: tuple[int, int]) -> np.ndarray:
     """The mask as bool (H, W): every pixel that is not black is anomalous; raises as mask_values.
 

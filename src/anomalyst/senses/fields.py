@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.io.raw_values import stored_values
 
 FieldKind = Literal["depth", "thermal"]
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy"})
@@ -123,8 +124,8 @@ def _raw(path: Path) -> np.ndarray:
         if path.suffix.lower() == ".npy":
             raw = np.load(path, allow_pickle=False)
         else:
-            raw = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError, EOFError, cv2.error) as error:
+            raw = stored_values(path)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise PictureError(path, f"cannot be read ({error}); copy it again.") from error
     if raw is None:
         raise PictureError(path, "is not a 16-bit PNG, a TIFF or a .npy matrix we can read.")
