@@ -39,7 +39,7 @@ class Row:
         """What a cell's word means; AnomalystError, naming what is `needed`, for any other."""
         word = self.cells.get(column, "")
         if word not in meanings:
-            raise self.error(f"the {column} is {word!r}; {needed} is needed.")
+            raise self.error(f"the {column} is {_cut(word)}; {needed} is needed.")
         return meanings[word]
 
     def posix(self, column: str) -> str:
@@ -64,10 +64,10 @@ class Row:
             raise self.error(f"the {column} {_cut(cell)} cannot be read ({why}).") from error
         if DRIVE.match(cell):
             raise self.error(
-                f"the {column} {cell!r} is a path of another machine; write it as it lies below "
+                f"the {column} {_cut(cell)} is a path of another machine; write it as it lies below "
                 f"{base}."
             )
-        raise self.error(f"there is no {column} {cell!r} below {base}.")
+        raise self.error(f"there is no {column} {_cut(cell)} below {base}.")
 
 
 def read_text(file: Path) -> str:
@@ -143,10 +143,11 @@ def _separator(text: str, needs: Sequence[str]) -> str:
 
 
 def _check_heading(file: Path, names: Sequence[str], needs: Sequence[str]) -> None:
+    shown = _on_one_line(", ".join(names))
     for column in needs:
         if column not in names:
             raise AnomalystError(
-                f"{file}: has the columns {', '.join(names) or 'none'}; a column {column!r} is "
+                f"{file}: has the columns {shown or 'none'}; a column {column!r} is "
                 "needed. Write a heading line, with commas between the names."
             )
     twice = [name for name in names if name and names.count(name) > 1]
@@ -156,3 +157,9 @@ def _check_heading(file: Path, names: Sequence[str], needs: Sequence[str]) -> No
 
 def _cut(cell: str) -> str:
     return repr(cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}...")
+
+
+def _on_one_line(text: str) -> str:
+    """As much of it as a sentence can show."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= SHOWN else f"{plain[:SHOWN]}..."
