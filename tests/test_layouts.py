@@ -212,7 +212,6 @@ def test_a_published_set_is_converted_with_its_masks(published, tmp_path):
     samples = read_dataset(out)
     assert layout_of(out) == "mvtec"
     known = {key: n for key, n in counts.items() if not key.endswith("None")}
-    # What the MVTec layout has no place for stays where it is: defective pictures that train.
     assert counted(samples) == known
     before = {s.image.read_bytes(): s for s in read_dataset(root)}
     for sample in samples:

@@ -53,7 +53,8 @@ def check_name(name: str) -> None:
 
 def product_names(folder: Path) -> list[str]:
     """The products taught in a folder, by name."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
+    names = (path.parent.name for path in folder.glob(f"*/{RECORD}"))
+    return sorted(name for name in names if not name.startswith("."))  # what a kill left behind
 
 
 def product_folder(name: str, folder: Path) -> Path:

@@ -64,8 +64,8 @@ class Row:
             raise self.error(f"the {column} {_cut(cell)} cannot be read ({why}).") from error
         if DRIVE.match(cell):
             raise self.error(
-                f"the {column} {_cut(cell)} is a path of another machine; write it as it lies below "
-                f"{base}."
+                f"the {column} {_cut(cell)} is a path of another machine; write it as it lies "
+                f"below {base}."
             )
         raise self.error(f"there is no {column} {_cut(cell)} below {base}.")
 
