@@ -27,6 +27,7 @@ from anomalyst.measuring.settings import KEY, Measuring
 from anomalyst.product_index import (
     BEFORE,
     COMPANIONS,
+    DAMAGED,
     FORMAT,
     RECORD,
     companion_senses,
@@ -237,7 +238,7 @@ class Product:
                 measuring=Measuring.from_dict(record.get(KEY)),
                 folder=folder,
             )
-        except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+        except (*DAMAGED, OSError, SafetensorError) as error:
             raise AnomalystError(
                 f"{folder}: this product is damaged ({error!r}); teach it again."
             ) from error
