@@ -96,29 +96,22 @@ def read_csv(file: Path, needs: Iterable[str]) -> list[Row]:
 
     Raises AnomalystError if it cannot be read, lacks a column, or a row has too many cells.
     """
-    text, needs = read_text(file), list(needs)
-    says = SEPARATOR_LINE.match(text)
-    skipped = text[: says.end()].count("\n") if says else 0
-    text = text[says.end() :] if says else text
-    mark = says[1].replace("\\t", "\t") if says else _separator(text, needs)
+    needs, rows = list(needs), list[Row]()
+    text, skipped, mark = _form(read_text(file), needs)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
-    rows = []
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = names
         _check_heading(file, names, needs)
         for cells in reader:
-            row = Row(
-                file,
-                reader.line_num + skipped,
-                {k: (v or "").strip() for k, v in cells.items() if k},
-            )
+            known = {name: (cell or "").strip() for name, cell in cells.items() if name}
+            row = Row(file, reader.line_num + skipped, known)
             if None in cells:
                 raise row.error(
                     f"has more cells than the heading's {len(names)}; quote cells that hold "
                     f"{MARKS[mark]}."
                 )
-            if any(row.cells.values()):
+            if any(known.values()):
                 rows.append(row)
     except csv.Error as error:
         line = reader.reader.line_num + skipped
@@ -126,6 +119,13 @@ def read_csv(file: Path, needs: Iterable[str]) -> list[Row]:
             f"{file}, line {line}: {error}; mend its quotes, or save the table again."
         ) from error
     return rows
+
+
+def _form(text: str, needs: Sequence[str]) -> tuple[str, int, str]:
+    """(the text from its heading on, how many lines lie before that, what parts the cells)."""
+    if says := SEPARATOR_LINE.match(text):
+        return text[says.end() :], 1, says[1].replace("\\t", "\t")
+    return text, 0, _separator(text, needs)
 
 
 def _separator(text: str, needs: Sequence[str]) -> str:

@@ -50,9 +50,11 @@ def read(root: Path) -> list[Sample]:
 
 
 def masks(root: Path) -> list[Path]:
-    """Every mask of the set, whether a picture belongs to it or not."""
+    """The masks that belong to no picture: a list of one view leaves out those of the others."""
     below = [p for c in _categories(root) for p in pictures_below(c / BAD)]
-    return [p for p in below if p.suffix.lower() == ".png"]
+    pictures = {p.with_suffix("") for p in below if p.suffix.lower() != ".png"}
+    masks = (p for p in below if p.suffix.lower() == ".png")
+    return [p for p in masks if p.with_name(p.stem.removesuffix("_mask")) not in pictures]
 
 
 def _categories(root: Path) -> list[Path]:
