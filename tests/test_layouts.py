@@ -317,16 +317,3 @@ def test_wrong_use_of_the_conversion_is_one_sentence(tmp_path):
         found = CliRunner().invoke(app, ["data", "convert", *words[:1], *places, *words[1:]])
         assert found.exit_code != 0 and said in str(found.exception) + found.output
         assert not (tmp_path / "out").exists()
-
-
-def test_a_published_set_is_evaluated(tmp_path, monkeypatch):
-    """Several masks, unlabelled pictures and conditions, through the command, once."""
-    monkeypatch.chdir(tmp_path)
-    mvtec_ad2(tmp_path / "set")
-    mvtec_loco(tmp_path / "set2")
-    for root, more in (("set", ["--by", "light"]), ("set2", [])):
-        words = ["evaluate", root, "--shots", "1", "--seeds", "1", "--out", f"out/{root}", "--json"]
-        found = CliRunner().invoke(app, [*words, *more])
-        assert found.exit_code == 0, found.output
-    found = json.loads((tmp_path / "out/set2/results.json").read_text())
-    assert "pixel_ap" in json.dumps(found)

@@ -96,13 +96,13 @@ def read_csv(file: Path, needs: Iterable[str]) -> list[Row]:
 
     Raises AnomalystError if it cannot be read, lacks a column, or a row has too many cells.
     """
-    needs, rows = list(needs), list[Row]()
-    text, skipped, mark = _form(read_text(file), needs)
+    needed, rows = list(needs), list[Row]()
+    text, skipped, mark = _form(read_text(file), needed)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
     try:
         names = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = names
-        _check_heading(file, names, needs)
+        _check_heading(file, names, needed)
         for cells in reader:
             known = {name: (cell or "").strip() for name, cell in cells.items() if name}
             row = Row(file, reader.line_num + skipped, known)
