@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from anomalyst.cli.main import app
 from anomalyst.datasets import layout_of, read_dataset
 from anomalyst.datasets.checks import check
+from anomalyst.datasets.splits import by_column
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.evaluation.protocols.plans import plan_runs
 from anomalyst.io.pictures import open_mask
 from anomalyst.senses.fields import read_field
 
@@ -251,6 +253,15 @@ def test_what_names_and_folders_say_is_kept(tmp_path):
     assert {s.extra["view"] for s in iad} == {"C1", "C2"} and iad[0].extra["part"] == "S0001"
     for sample in depth:
         assert Path(sample.extra["xyz"]).stem == sample.image.stem
+
+
+def test_each_light_is_judged_where_labels_are_known(tmp_path):
+    mvtec_ad2(tmp_path)
+    samples = by_column(read_dataset(tmp_path), "light")
+    plans = plan_runs(samples, 1, 1)
+    assert {p.category: (len(p.train), len(p.test)) for p in plans} == {
+        "can, light regular": (6, 6), "can, light shift_1": (6, 6),
+    }  # fmt: skip
 
 
 def test_depth_is_the_third_of_a_position_and_no_position_is_a_hole(tmp_path):
