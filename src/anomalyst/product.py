@@ -21,12 +21,13 @@ from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
 from anomalyst.io.areas import Areas
 from anomalyst.io.deep_pictures import AS_FILES_SAY, PictureReading, reading_in
-from anomalyst.io.files import write_text, written_whole
+from anomalyst.io.files import replace_folder, write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.measuring.settings import KEY, Measuring
 from anomalyst.product_index import (
     BEFORE,
     COMPANIONS,
+    DAMAGED,
     FORMAT,
     RECORD,
     companion_senses,
@@ -148,7 +149,7 @@ class Product:
                 "fine": fine,
             }
             write_text(part / RECORD, json.dumps(record, indent=2) + "\n")
-            _replace(part, folder)
+            replace_folder(part, folder)
         except OSError as error:
             raise AnomalystError(f"{folder}: the product cannot be saved ({error}).") from error
         finally:
@@ -237,7 +238,7 @@ class Product:
                 measuring=Measuring.from_dict(record.get(KEY)),
                 folder=folder,
             )
-        except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+        except (*DAMAGED, OSError, SafetensorError) as error:
             raise AnomalystError(
                 f"{folder}: this product is damaged ({error!r}); teach it again."
             ) from error
@@ -317,22 +318,12 @@ def put_back(folder: Path) -> bool:
     shutil.rmtree(part, ignore_errors=True)
     try:
         shutil.copytree(folder / BEFORE, part)
-        _replace(part, folder)
+        replace_folder(part, folder)
     except OSError as error:
         raise AnomalystError(f"{folder}: the product cannot be put back ({error}).") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return True
-
-
-def _replace(part: Path, folder: Path) -> None:
-    """Put `part` in the place of `folder`; the old one is gone only when the new one is there."""
-    old = folder.with_name(f".old-{folder.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    part.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _tensors(product: Product) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class Sample:
     image: Path
     label: Label | None  # None: not known
     split: Split = "test"
-    mask: Path | None = None  # None for a normal picture, or where the set has no pixel truth
+    mask: Path | None = None  # None if normal, or without pixel truth; a folder: all in it joined
     category: str = ""
     defect: str | None = None
     reference: Path | None = None  # the golden sample this picture is paired with

@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration, bonferroni
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.mosaic import WORDS, mosaic
-from anomalyst.io.pictures import PICTURE_SUFFIXES, open_picture
+from anomalyst.io.pictures import PICTURE_SUFFIXES, exif_note, open_picture
 from anomalyst.product_index import SENSES
 from anomalyst.senses.sense import SUFFIXES, Sense
 from anomalyst.types import Inspection, SenseFinding, Verdict
@@ -21,7 +19,7 @@ if TYPE_CHECKING:  # asked for files alone, a server starts without torch
     from anomalyst.product import Product
 
 MOST_APART_SECONDS = 600.0  # between the times at which senses took what is called one part
-EXIF_TAKEN = 36867
+EXIF_GROUP, EXIF_TAKEN = 0x8769, 36867
 
 
 def paired(files: Mapping[str, Sequence[Path]]) -> list[dict[str, Path]]:
@@ -162,9 +160,8 @@ def taken_at(path: Path) -> datetime | None:
     A wall clock's time, read as UTC as those of a table without a zone are: one place has one.
     """
     try:
-        with Image.open(path) as image:
-            told = image.getexif().get_ifd(0x8769).get(EXIF_TAKEN)
-    except (OSError, ValueError, SyntaxError):
+        told = exif_note(path, EXIF_GROUP, EXIF_TAKEN)
+    except PictureError:
         return None
     try:
         return (

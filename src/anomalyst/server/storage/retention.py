@@ -4,6 +4,7 @@ import json
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -25,6 +26,7 @@ from anomalyst.version import __version__
 
 FORMAT = 1
 ROWS_AT_ONCE = 1000
+BROKEN = (OSError, tarfile.TarError, ValueError, EOFError, LookupError, RecursionError, zlib.error)
 BESIDE = ("language", "gate")  # folders of the home: versions of the language model, their gate
 Told = Callable[[int, int], None]
 
@@ -130,9 +132,10 @@ def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -
             with tarfile.open(source, "r:gz") as packed:
                 packed.extractall(unpacked, filter="data")
             about = json.loads((unpacked / "about.json").read_text(encoding="utf-8"))
-        except (OSError, tarfile.TarError, ValueError, EOFError) as error:
-            raise AnomalystError(f"{source}: is no backup that can be read ({error}).") from error
-        if about.get("format") != FORMAT:
+        except BROKEN as error:
+            why = " ".join(str(error).split())
+            raise AnomalystError(f"{source}: is no backup that can be read ({why}).") from error
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise AnomalystError(f"{source}: is of another format; this version reads {FORMAT}.")
         # A table or column that this version does not know would be lost without a word.
         if str(about.get("schema", "")) > (newest := revisions()[-1]):
@@ -161,8 +164,9 @@ def _fill(store: Store, folder: Path, told: Told) -> int:
                     session.execute(table.insert(), batch)
                 told(number, len(tables))
             return session.scalar(select(func.count(InspectionRow.id))) or 0
-    except (SQLAlchemyError, ValueError, KeyError) as error:
-        raise AnomalystError(f"the backup's tables cannot be read ({error}).") from error
+    except (SQLAlchemyError, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AnomalystError(f"the backup's tables cannot be read ({why}).") from error
 
 
 def _rows(path: Path, table: Table) -> Iterator[dict[str, Any]]:
