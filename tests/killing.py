@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import cv2
 from sqlalchemy import Engine, event
@@ -73,3 +74,9 @@ def _work(step: int, work: Callable[[], object]) -> None:
         print(repr(error), file=sys.stderr)
     finally:
         os._exit(code)
+
+
+def visible(folder: Path) -> list[Path]:
+    """Files in and below a folder but for hidden ones, and those in hidden folders."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [p for p in found if not any(n.startswith(".") for n in p.relative_to(folder).parts)]

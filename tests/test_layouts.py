@@ -12,9 +12,7 @@ from typer.testing import CliRunner
 from anomalyst.cli.main import app
 from anomalyst.datasets import layout_of, read_dataset
 from anomalyst.datasets.checks import check
-from anomalyst.datasets.splits import by_column
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.evaluation.protocols.plans import plan_runs
 from anomalyst.io.pictures import open_mask
 from anomalyst.senses.fields import read_field
 
@@ -255,15 +253,6 @@ def test_what_names_and_folders_say_is_kept(tmp_path):
         assert Path(sample.extra["xyz"]).stem == sample.image.stem
 
 
-def test_each_light_is_judged_where_labels_are_known(tmp_path):
-    mvtec_ad2(tmp_path)
-    samples = by_column(read_dataset(tmp_path), "light")
-    plans = plan_runs(samples, 1, 1)
-    assert {p.category: (len(p.train), len(p.test)) for p in plans} == {
-        "can, light regular": (6, 6), "can, light shift_1": (6, 6),
-    }  # fmt: skip
-
-
 def test_depth_is_the_third_of_a_position_and_no_position_is_a_hole(tmp_path):
     mvtec_3d(tmp_path)
     file = tmp_path / "bagel/train/good/xyz/000.tiff"
@@ -328,3 +317,16 @@ def test_wrong_use_of_the_conversion_is_one_sentence(tmp_path):
         found = CliRunner().invoke(app, ["data", "convert", *words[:1], *places, *words[1:]])
         assert found.exit_code != 0 and said in str(found.exception) + found.output
         assert not (tmp_path / "out").exists()
+
+
+def test_a_published_set_is_evaluated(tmp_path, monkeypatch):
+    """Several masks, unlabelled pictures and conditions, through the command, once."""
+    monkeypatch.chdir(tmp_path)
+    mvtec_ad2(tmp_path / "set")
+    mvtec_loco(tmp_path / "set2")
+    for root, more in (("set", ["--by", "light"]), ("set2", [])):
+        words = ["evaluate", root, "--shots", "1", "--seeds", "1", "--out", f"out/{root}", "--json"]
+        found = CliRunner().invoke(app, [*words, *more])
+        assert found.exit_code == 0, found.output
+    found = json.loads((tmp_path / "out/set2/results.json").read_text())
+    assert "pixel_ap" in json.dumps(found)

@@ -103,7 +103,7 @@ class ReportWriter:
     def __exit__(self, *_: object) -> None:
         assert self._rows is not None
         rows, self._rows = self._rows, None
-        with rows, _told(self.path):
+        with _told(self.path), rows:  # closing writes what is left
             rows.seek(0)
             self.kept = _kept(self.path)
             self._write_page(rows)
