@@ -21,6 +21,7 @@ from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
 from anomalyst.io.areas import Areas
 from anomalyst.io.deep_pictures import AS_FILES_SAY, PictureReading, reading_in
+from anomalyst.io.exchange import exchange
 from anomalyst.io.files import write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.measuring.settings import KEY, Measuring
@@ -327,6 +328,9 @@ def put_back(folder: Path) -> bool:
 
 def _replace(part: Path, folder: Path) -> None:
     """Put `part` in the place of `folder`; the old one is gone only when the new one is there."""
+    if folder.exists() and exchange(part, folder):
+        shutil.rmtree(part, ignore_errors=True)
+        return
     old = folder.with_name(f".old-{folder.name}")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

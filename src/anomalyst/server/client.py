@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from anomalyst.errors import AnomalystError
 TRIES, FIRST_WAIT_SECONDS = 6, 0.5  # of a request that the server was too busy for, or lost
 AGAIN = (429, 502, 503, 504)
 LEARNING_SECONDS = 1800.0  # each judged picture is looked at a few times
+POLL_SECONDS = 0.3  # between two looks at a job
+OnProgress = Callable[[dict[str, Any]], None]
 Good = Sequence[Path | str] | Mapping[str, Sequence[Path | str]]
 FeedbackKind = Literal["right", "wrong", "fine", "answer", "up", "down"]
 
@@ -93,8 +95,11 @@ class Client:
         thermal_unit: str | None = None,
         rate: float | None = None,
         method: str | None = None,
+        on_progress: OnProgress = lambda _: None,
     ) -> dict[str, Any]:
-        """Make a product from good pictures, or add them to one that exists.
+        """Make a product from good pictures, or add them to one that exists; waits for it.
+
+        `on_progress` is told of the job now and then: `done` of `total`, `said`, `state`, `id`.
 
         `good`: pictures, or sense (image, depth, thermal, audio, series) -> files, of which those
         of one part have one name. The rest says how such files are read, as on the command line.
@@ -109,7 +114,46 @@ class Client:
         files = [
             ("pictures" if s == "image" else s, one) for s, own in by_sense.items() for one in own
         ]
-        return dict(self._send(path, files, data))
+        self.wait_for(dict(self._send(path, files, data)), on_progress)
+        return self.product(name)
+
+    def job(self, id: str) -> dict[str, Any]:
+        """How far something is that takes long."""
+        return dict(self.request("GET", f"jobs/{id}"))
+
+    def cancel(self, id: str) -> dict[str, Any]:
+        """Give a job up; its product stays as it was."""
+        return dict(self.request("DELETE", f"jobs/{id}"))
+
+    def wait_for(
+        self, job: Mapping[str, Any], on_progress: OnProgress = lambda _: None
+    ) -> dict[str, Any]:
+        """A job's result, once it is done. Raises ServerError if it failed or was cancelled."""
+        now = dict(job)
+        while now["state"] in ("queued", "running"):
+            time.sleep(POLL_SECONDS)
+            now = self.job(now["id"])
+            on_progress(now)
+        if now["state"] != "done":
+            said = now["problem"] or f"job {now['id']} was cancelled."
+            raise ServerError(422 if now["problem"] else 409, {"detail": said, "job": now})
+        return dict(now["result"])
+
+    def versions(self, product: str) -> list[dict[str, Any]]:
+        """The last versions of a product, the newest first."""
+        return list(self.request("GET", f"products/{product}/versions"))
+
+    def bring_back(self, product: str, number: int) -> dict[str, Any]:
+        """The product as it was; what it is now becomes a version."""
+        return dict(self.request("POST", f"products/{product}/versions/{number}/restore"))
+
+    def compare(
+        self, product: str, before: int, after: int = 0, *, pictures: int = 40
+    ) -> dict[str, Any]:
+        """Two versions on recent pictures of the record (0: the one that serves)."""
+        asked = {"before": before, "after": after, "pictures": pictures}
+        path = f"products/{product}/versions/compare"
+        return self.wait_for(dict(self.request("POST", path, params=asked)))
 
     def areas(self, product: str) -> dict[str, Any]:
         """Which places of a product's pictures count."""

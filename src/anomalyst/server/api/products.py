@@ -11,8 +11,10 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.file_reading import FileReading
 from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
-from anomalyst.server.api.schemas import Areas, Change, Name, Settings, Text
+from anomalyst.server.api.schemas import Areas, Change, Job, Name, Settings, Text
 from anomalyst.server.received import Sent, take_parts
+from anomalyst.server.storage.tables import JobRow
+from anomalyst.server.teaching import COMPARED, COMPARED_MOST
 
 router = APIRouter(prefix="/products", tags=["products"])
 
@@ -84,25 +86,33 @@ def list_products(service: Serving) -> list[dict[str, Any]]:
     return service.products()
 
 
-@router.post("", status_code=201, responses=problems(409))
+@router.post("", status_code=202, responses=problems(409))
 def create_product(
     service: Serving,
     who: Engineer,
+    response: Response,
     name: Annotated[Name, Form()],
     good: Good,
     reading: Reading,
     pose: Annotated[Literal["auto", "fixed", "free"], Form()] = "auto",
     description: Annotated[Text, Form()] = "",
-) -> dict[str, Any]:
-    """Teach a new product from good pictures, or files of other senses, or both.
+) -> Job:
+    """Teach a new product from good pictures, or files of other senses, or both, in the background.
 
-    Of several senses each good part has one file a sense, and its files have one name: `p7.png`,
+    `Location` tells the job: how far it is, and whether it is done. Of several senses each good part has one file a sense, and its files have one name: `p7.png`,
     `p7_depth.png`, `p7.wav`. A part of which a file cannot be read is left out, with a note.
     """
     sent = take_parts(service.pictures, good)
-    return service.teach(
+    row = service.teaching.start(
         name, sent, by=who.name, new=True, pose=pose, describe=description, reading=reading
     )
+    return begun(response, row)
+
+
+def begun(response: Response, row: JobRow) -> Job:
+    """A job as an answer, and where it is told of."""
+    response.headers["Location"] = f"/api/v1/jobs/{row.id}"
+    return Job.of(row)
 
 
 @router.post("/import", status_code=201, responses=problems(409))
@@ -128,25 +138,52 @@ def set_product(service: Serving, who: Engineer, name: str, settings: Settings) 
     if settings.false_alarm_rate is not None:
         service.set_false_alarm_rate(name, settings.false_alarm_rate, who.name)
     if settings.description is not None:
-        service.product(name)
-        service.teach(name, [], by=who.name, describe=settings.description)
+        service.teaching.describe(name, settings.description, by=who.name)
     return service.product(name)
 
 
-@router.post("/{name}/references", responses=problems(404))
+@router.post("/{name}/references", status_code=202, responses=problems(404))
 def add_references(
-    service: Serving, who: Engineer, name: str, good: Good, reading: Reading
-) -> dict[str, Any]:
-    """More good parts of a product, by the senses it was taught with.
+    service: Serving, who: Engineer, response: Response, name: str, good: Good, reading: Reading
+) -> Job:
+    """More good parts of a product, by the senses it was taught with, in the background.
 
-    Parts it knows already change nothing.
+    The product as it is serves until then. `Location` tells the job. Parts it knows already change nothing.
     """
     service.product(name)
     if not good:
         raise AnomalystError(
             f"product {name!r}: no file was sent; it takes {' and '.join(service.senses(name))}."
         )
-    return service.teach(name, take_parts(service.pictures, good), by=who.name, reading=reading)
+    sent = take_parts(service.pictures, good)
+    return begun(response, service.teaching.start(name, sent, by=who.name, reading=reading))
+
+
+@router.get("/{name}/versions", responses=problems(404))
+def get_versions(service: Serving, name: str) -> list[dict[str, Any]]:
+    """The last versions of a product, the newest first; the one that serves is not among them."""
+    return service.teaching.versions(name)
+
+
+@router.post("/{name}/versions/compare", status_code=202, responses=problems(404, 409))
+def compare_versions(
+    service: Serving,
+    who: Engineer,
+    response: Response,
+    name: str,
+    before: Annotated[int, Query(ge=0)],
+    after: Annotated[int, Query(ge=0, description="0: the one that serves")] = 0,
+    pictures: Annotated[int, Query(ge=1, le=COMPARED_MOST)] = COMPARED,
+) -> Job:
+    """Judge recent pictures of the record with two versions: verdicts that differ, AUROC."""
+    row = service.teaching.compare(name, before, after, by=who.name, pictures=pictures)
+    return begun(response, row)
+
+
+@router.post("/{name}/versions/{number}/restore", responses=problems(404, 409))
+def bring_back(service: Serving, who: Engineer, name: str, number: int) -> dict[str, Any]:
+    """The product as it was; what it is now becomes a version."""
+    return service.teaching.bring_back(name, number, by=who.name)
 
 
 @router.get("/{name}/references/{number}", responses=problems(404), response_class=FileResponse)

@@ -173,6 +173,26 @@ class ChangeRow(Numbered):
     by: Mapped[str]
 
 
+class JobRow(Numbered):
+    """Something that takes long, done in the background; taken up again after a crash."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("jobs_by_product", "product", "id"), Index("jobs_by_state", "state"))
+
+    kind: Mapped[str]  # teach, compare
+    product: Mapped[str]
+    by: Mapped[str]
+    owner: Mapped[str]  # who takes it up again
+    asked: Mapped[dict[str, Any]]  # plain values
+    state: Mapped[str] = mapped_column(default="queued")  # running, done, failed, cancelled
+    said: Mapped[str] = mapped_column(default="")  # how far it is, in words
+    done: Mapped[int | None]  # of `total` pictures
+    total: Mapped[int | None]
+    result: Mapped[dict[str, Any] | None]
+    problem: Mapped[str | None]  # why it failed
+    ended_at: Mapped[datetime | None]
+
+
 class SettingRow(Table):
     """What is set for a product."""
 
