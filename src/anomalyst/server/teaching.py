@@ -159,7 +159,8 @@ class Teaching:
             ids=tuple(one.id for one in seen),
             spoiled=tuple(truth.get(one.picture) for one in seen),
         )
-        return do(task) | row.asked
+        asked = row.asked
+        return do(task) | {f"{side}_version": asked[side] for side in ("before", "after")}
 
     def _judged(self, name: str) -> dict[str, bool]:
         """Picture -> whether people call it spoiled."""

@@ -99,8 +99,9 @@ def create_product(
 ) -> Job:
     """Teach a new product from good pictures, or files of other senses, or both, in the background.
 
-    `Location` tells the job: how far it is, and whether it is done. Of several senses each good part has one file a sense, and its files have one name: `p7.png`,
-    `p7_depth.png`, `p7.wav`. A part of which a file cannot be read is left out, with a note.
+    `Location` tells the job: how far it is, and whether it is done. Of several senses each good
+    part has one file a sense, and its files have one name: `p7.png`, `p7_depth.png`, `p7.wav`. A
+    part of which a file cannot be read is left out, with a note.
     """
     sent = take_parts(service.pictures, good)
     row = service.teaching.start(
@@ -148,7 +149,8 @@ def add_references(
 ) -> Job:
     """More good parts of a product, by the senses it was taught with, in the background.
 
-    The product as it is serves until then. `Location` tells the job. Parts it knows already change nothing.
+    The product as it is serves until then. `Location` tells the job. Parts it knows already change
+    nothing.
     """
     service.product(name)
     if not good:
