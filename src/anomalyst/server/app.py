@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -39,6 +40,8 @@ def serve(config: ServingConfig) -> None:
         access_log=False,
         timeout_graceful_shutdown=8,  # an open page never ends its request by itself
         server_header=False,
+        ssl_certfile=config.tls_cert,
+        ssl_keyfile=config.tls_key,
     )
     uvicorn.Server(options).run()
 
@@ -55,6 +58,17 @@ def check_address(host: str, port: int) -> None:
         raise AnomalystError(
             f"{host}:{port} cannot be listened at ({error.strerror}); another server may run "
             "there. Choose another --port."
+        ) from error
+
+
+def check_tls(cert: Path, key: Path) -> None:
+    """Raises AnomalystError for a certificate or key that cannot be used."""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise AnomalystError(
+            f"--tls-cert {cert}, --tls-key {key}: cannot be used ({error}); two PEM files that "
+            "belong together are needed."
         ) from error
 
 

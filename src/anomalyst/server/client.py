@@ -1,6 +1,7 @@
 """A small typed client of the REST API; needs httpx alone."""
 
 import json
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,14 +63,22 @@ class Client:
     """`with Client("http://127.0.0.1:7860", key="any_...") as bench: bench.inspect(...)`.
 
     A request that the server was too busy for, or whose answer was lost, is sent again; an
-    idempotency key keeps an inspection from being made twice. Raises ServerError otherwise.
+    idempotency key keeps anything from being made twice. Raises ServerError otherwise.
     """
 
-    def __init__(self, address: str, key: str | None = None, *, seconds: float = 120.0):
+    def __init__(
+        self,
+        address: str,
+        key: str | None = None,
+        *,
+        seconds: float = 120.0,
+        ca: Path | str | None = None,
+    ):
+        """`ca`: a PEM file that vouches for the server's certificate, where no public one does."""
         headers = {"X-API-Key": key} if key else {}
-        self._http = httpx.Client(
-            base_url=f"{address.rstrip('/')}/api/v1/", headers=headers, timeout=seconds
-        )
+        verify = ssl.create_default_context(cafile=str(ca)) if ca is not None else True
+        url = f"{address.rstrip('/')}/api/v1/"
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=seconds, verify=verify)
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +123,8 @@ class Client:
         files = [
             ("pictures" if s == "image" else s, one) for s, own in by_sense.items() for one in own
         ]
-        self.wait_for(dict(self._send(path, files, data)), on_progress)
+        job = dict(self._send(path, files, data, uuid.uuid4().hex))
+        self.wait_for(job, on_progress)
         return self.product(name)
 
     def job(self, id: str) -> dict[str, Any]:
@@ -145,7 +155,7 @@ class Client:
 
     def bring_back(self, product: str, number: int) -> dict[str, Any]:
         """The product as it was; what it is now becomes a version."""
-        return dict(self.request("POST", f"products/{product}/versions/{number}/restore"))
+        return dict(self._once(f"products/{product}/versions/{number}/restore"))
 
     def compare(
         self, product: str, before: int, after: int = 0, *, pictures: int = 40
@@ -153,7 +163,7 @@ class Client:
         """Two versions on recent pictures of the record (0: the one that serves)."""
         asked = {"before": before, "after": after, "pictures": pictures}
         path = f"products/{product}/versions/compare"
-        return self.wait_for(dict(self.request("POST", path, params=asked)))
+        return self.wait_for(dict(self._once(path, params=asked)))
 
     def areas(self, product: str) -> dict[str, Any]:
         """Which places of a product's pictures count."""
@@ -245,7 +255,7 @@ class Client:
 
     def feedback(self, id: str, kind: FeedbackKind, **said: Any) -> dict[str, Any]:
         """Say that a verdict is right or wrong, that places are fine, what an answer should be."""
-        return dict(self.request("POST", f"inspections/{id}/feedback", json={"kind": kind, **said}))
+        return dict(self._once(f"inspections/{id}/feedback", json={"kind": kind, **said}))
 
     def segment(self, id: str, **asked: Any) -> list[dict[str, Any]]:
         """Up to three masks that are meant, the best first: each `mask` (COCO RLE) and `iou`.
@@ -258,7 +268,7 @@ class Client:
     def keep_mask(self, id: str, mask: Mapping[str, Any], **said: Any) -> dict[str, Any]:
         """Keep a mask (COCO RLE): `what="defect"` or `"part"`, `label=`; `undo` takes it back."""
         body = {"mask": dict(mask), **said}
-        return dict(self.request("POST", f"inspections/{id}/masks", json=body))
+        return dict(self._once(f"inspections/{id}/masks", json=body))
 
     def masks(self, id: str) -> list[dict[str, Any]]:
         """The masks that people drew and did not undo, the oldest first."""
@@ -267,26 +277,26 @@ class Client:
     def candidates(self, id: str, question: str, count: int = 3) -> dict[str, Any]:
         """2 to `count` different answers to a question, to be ranked."""
         body = {"question": question, "count": count}
-        return dict(self.request("POST", f"inspections/{id}/candidates", json=body))
+        return dict(self._once(f"inspections/{id}/candidates", json=body))
 
     def rank(self, candidates: str, ranks: Sequence[int]) -> dict[str, Any]:
         """Rank the answers of a set in the order shown: 1 is the best, ties are allowed."""
         body = {"ranks": list(ranks)}
-        return dict(self.request("POST", f"candidates/{candidates}/ranking", json=body))
+        return dict(self._once(f"candidates/{candidates}/ranking", json=body))
 
     def undo(self, correction: str) -> dict[str, Any]:
         """Take feedback back."""
-        return dict(self.request("POST", f"feedback/{correction}/undo"))
+        return dict(self._once(f"feedback/{correction}/undo"))
 
     def learn(self, product: str, *, dry_run: bool = False) -> dict[str, Any]:
         """Learn threshold and head from what people judged; figures before and after."""
         path, asked = f"products/{product}/learn", {"dry_run": dry_run}
-        return dict(self.request("POST", path, params=asked, timeout=LEARNING_SECONDS))
+        return dict(self._once(path, params=asked, timeout=LEARNING_SECONDS))
 
     def unlearn(self, product: str) -> dict[str, Any]:
         """The product as it was before `learn`."""
         path = f"products/{product}/unlearn"
-        return dict(self.request("POST", path, timeout=LEARNING_SECONDS))
+        return dict(self._once(path, timeout=LEARNING_SECONDS))
 
     def measuring(self, product: str) -> dict[str, Any]:
         """Scale and acceptance rules of a product."""
@@ -310,6 +320,11 @@ class Client:
                 for field, one in files
             ]
             return self.request("POST", path, data=data, files=sent, headers=headers)
+
+    def _once(self, path: str, **request: Any) -> Any:
+        """A POST that makes one thing, however often it has to be sent."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self.request("POST", path, headers=headers, **request)
 
     def request(self, method: str, path: str, **request: Any) -> Any:
         """Any endpoint under /api/v1, by its path; what it answers, as JSON."""

@@ -19,7 +19,7 @@ from anomalyst.product_index import (
 )
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import MB, ServingConfig
-from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
+from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, Stale, TooLarge
 from anomalyst.server.jobs.background import Background
 from anomalyst.server.jobs.in_flight import Done, InFlight
 from anomalyst.server.jobs.lanes import Lanes
@@ -115,7 +115,20 @@ class Service:
     def product(self, name: str) -> dict[str, Any]:
         """What is known of a product. Raises UnknownProduct with the nearest names."""
         found = products.summary(name, self.config.products)
-        return found | {"false_alarm_rate": self.store.false_alarm_rate(name)}
+        version = f"{self.store.version(name)}-{found['revision']}"
+        return found | {
+            "false_alarm_rate": self.store.false_alarm_rate(name), "version": version,
+        }  # fmt: skip
+
+    def claim(self, name: str, version: str) -> None:
+        """Nobody has changed a product since this version. Raises Stale if somebody has."""
+        now = str(self.product(name)["version"])
+        number = version.partition("-")[0]
+        if version != now or not self.store.claim(name, int(number)):
+            raise Stale(
+                f"product {name!r} was changed since you read it (version {version[:60]}, now "
+                f"{now}); read it again, and then change it."
+            )
 
     def product_names(self) -> list[str]:
         """The products taught."""

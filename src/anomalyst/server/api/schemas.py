@@ -316,4 +316,4 @@ class NewKey(Shape):
     """A key to make."""
 
     name: Name
-    role: Literal["operator", "engineer", "admin"]
+    role: Literal["operator", "inspector", "engineer", "admin"]

@@ -17,6 +17,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder, written_whole
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
+from anomalyst.server.records.versions import VERSIONS
 from anomalyst.server.storage.database import revisions
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, RequestRow, now
@@ -183,5 +184,5 @@ def _files(folder: Path, called: str) -> list[tuple[Path, str]]:
     return [
         (path, f"{called}/{inside.as_posix()}")
         for path, inside in files
-        if path.is_file() and not any(part.startswith(".") for part in inside.parts)
+        if path.is_file() and not any(p[0] == "." and p != VERSIONS for p in inside.parts)
     ]
