@@ -1,4 +1,4 @@
-"""Where a webhook may lead: not into the network that this machine is in, unless that is allowed."""
+"""Where a webhook may lead: not into this machine's own network, unless that is allowed."""
 
 import ipaddress
 import socket
@@ -17,8 +17,8 @@ class InternalAddress(AnomalystError):
 def outside(host: str, port: int) -> str:
     """The IP address to connect to, once all that a host's name stands for lie outside.
 
-    It is connected to as it is, so that the name cannot stand for another one a moment later. Raises
-    InternalAddress, and OSError for a name that is not known.
+    It is connected to as it is, so that the name cannot stand for another one a moment later.
+    Raises InternalAddress, and OSError for a name that is not known.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(one[4][0]).partition("%")[0] for one in found]
