@@ -43,6 +43,7 @@ class ServingConfig:
     keys: bool = False  # every request needs an API key
     tls_cert: Path | None = None  # PEM, with those that vouch for it; None: plain HTTP
     tls_key: Path | None = None
+    otlp: str | None = None  # a collector of traces, as http://localhost:4318
     internal_webhooks: bool = False  # webhooks may lie in this machine's own network
     keep_days: int | None = None  # inspections older than this are forgotten; None: none
     limits: Limits = field(default_factory=Limits)

@@ -43,6 +43,7 @@ from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import InspectionRow, TurnRow
 from anomalyst.server.teaching import Teaching, ended
+from anomalyst.server.telemetry import tracing
 from anomalyst.vlm.dialogue import checked_question
 
 if TYPE_CHECKING:
@@ -71,8 +72,11 @@ class Service:
         self.pictures = self.store.pictures
         self.queue = queue or Lanes(config, self.metrics.batch)
         self.drift = DriftAlarms(self.store, config.products, self.metrics)
-        self.in_flight = InFlight(self.store, self.queue, self.metrics, self.drift, sinks)
-        self.background = Background(self.store, self.queue, owner)
+        self.tracing = tracing(config.otlp)
+        self.in_flight = InFlight(
+            self.store, self.queue, self.metrics, self.drift, sinks, self.tracing
+        )
+        self.background = Background(self.store, self.queue, owner, self.tracing)
         self.teaching = Teaching(self)
         self.tickets = Tickets()
         self.closing = False
@@ -95,6 +99,7 @@ class Service:
         self.queue.close(seconds)
         self.background.close()
         self.in_flight.close()
+        self.tracing.close()
         self.store.engine.dispose()
 
     # Products

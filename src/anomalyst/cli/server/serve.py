@@ -46,6 +46,9 @@ def serve(
     tls_key: Annotated[
         Path | None, Option(metavar="FILE", help="PEM: the certificate's key.")
     ] = None,
+    otlp: Annotated[
+        str | None, Option(metavar="URL", help="Send traces there, by OpenTelemetry.")
+    ] = None,
     allow_internal_webhooks: Annotated[
         bool,
         Option("--allow-internal-webhooks", help="Webhooks of Live may lie in your own network."),
@@ -66,6 +69,7 @@ def serve(
     Example: anomalyst serve --refine --segmenter sam:models/sam-vit-base
     Example: anomalyst store key "line 3" --role operator && anomalyst serve --host 0.0.0.0 --keys
     Example: anomalyst serve --host 0.0.0.0 --keys --tls-cert cert.pem --tls-key key.pem
+    Example: anomalyst serve --otlp http://localhost:4318
     """
     needs("serve", "fastapi", "gradio", "sqlalchemy")
     from anomalyst.server.config import Limits, ServingConfig
@@ -86,6 +90,7 @@ def serve(
         keys=keys,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        otlp=otlp,
         internal_webhooks=allow_internal_webhooks,
         keep_days=keep_days,
         limits=Limits(upload_mb=upload_mb),

@@ -11,6 +11,7 @@ from anomalyst.server.api.problems import problem, problems
 from anomalyst.server.api.schemas import NewKey, NewRun
 from anomalyst.server.auth import list_keys, make_key, revoke_key
 from anomalyst.server.storage import messages
+from anomalyst.server.storage.jobs import jobs
 from anomalyst.version import __version__
 
 runs = APIRouter(tags=["runs"])
@@ -39,6 +40,7 @@ async def ready(service: Serving) -> Any:
 def metrics(service: Serving) -> Response:
     """Figures for Prometheus; they name products, so a key is needed where keys are."""
     service.metrics.waiting.set(service.queue.waiting)
+    service.metrics.jobs.set(len(jobs(service.store, active=True, limit=1000)))
     service.metrics.undelivered.set(messages.count_waiting(service.store))
     service.metrics.refused.set(messages.count_refused(service.store))
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")

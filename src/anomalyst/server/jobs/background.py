@@ -18,6 +18,7 @@ from anomalyst.server.jobs.tasks import Task
 from anomalyst.server.storage.jobs import ACTIVE, job, jobs, set_job
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import JobRow, now
+from anomalyst.server.telemetry import Tracing
 
 log = logging.getLogger(__name__)
 Say = Callable[[str], None]
@@ -38,13 +39,14 @@ class Doing:
     task: "Future[dict[str, Any]] | None" = None
     stopped: bool = False
     written: float = 0.0
+    within: Any = None  # the trace of the request that began it
 
 
 class Background:
     """One job after another, beside everything else; each is a row of the store."""
 
-    def __init__(self, store: Store, queue: JobQueue, owner: str):
-        self.store, self.queue, self.owner = store, queue, owner
+    def __init__(self, store: Store, queue: JobQueue, owner: str, tracing: Tracing):
+        self.store, self.queue, self.owner, self.tracing = store, queue, owner, tracing
         self.handlers: dict[str, Handler] = {}
         self._doing: dict[str, Doing] = {}
         self._lock = threading.Lock()
@@ -119,7 +121,7 @@ class Background:
             doing.ended.set()
 
     def _submit(self, row: JobRow, say: Say = lambda _: None) -> None:
-        self._doing[row.id] = Doing(say)
+        self._doing[row.id] = Doing(say, within=self.tracing.context())
         try:
             self._pool.submit(self._run, row)
         except RuntimeError:  # the server closes: the next one takes it up
@@ -133,6 +135,8 @@ class Background:
                     return  # it stays in the store, and is taken up at the next start
             if ending:
                 self._written(lambda: set_job(self.store, row.id, ended_at=now(), **ending))
+                about = {"product": row.product, "state": ending["state"], "id": row.id}
+                self.tracing.ended(row.kind, row.created_at, doing.within, **about)
         finally:
             doing.ended.set()
             self._doing.pop(row.id, None)
