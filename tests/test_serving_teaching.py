@@ -11,10 +11,14 @@ import pytest
 from anomalyst.errors import AnomalystError
 from anomalyst.io.exchange import exchange
 from anomalyst.server.app import _begin
+from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import NotFound
 from anomalyst.server.jobs.lanes import Lanes
 from anomalyst.server.records import versions
+from anomalyst.server.storage import audit
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.jobs import jobs
+from anomalyst.server.storage.retention import back_up, restore
 from serving import (
     DEFECT,
     FLANGE,
@@ -140,6 +144,36 @@ def test_versions_are_compared_and_one_is_brought_back(client):
     assert odd.status_code == 404 and "has no version 99; kept: " in odd.json()["detail"]
     same = client.post(f"{path}/compare", params={"before": 1, "after": 1})
     assert same.status_code == 422 and "compared with itself" in same.text
+
+
+def test_a_backup_of_a_bench_that_serves_works_on_another_machine(client, service, tmp_path):
+    sent = send(client, DEFECT.read_bytes()).json()
+    ended, seen = threading.Event(), []
+
+    def go_on() -> None:
+        while not ended.is_set():
+            seen.append(send(client, GOOD.read_bytes()).status_code)
+
+    serving = threading.Thread(target=go_on)
+    serving.start()
+    back_up(service.config, tmp_path / "all.tar.gz")
+    ended.set()
+    serving.join()
+    assert seen and set(seen) == {201}
+    home = tmp_path / "elsewhere"
+    count = restore(ServingConfig(home=home, products=home / "products"), tmp_path / "all.tar.gz")
+    assert count >= service.store.count(Filter()) - len(seen)
+    with service_over(home) as other, client_of(other) as there:
+        assert there.get(f"{API}/inspections/{sent['id']}").json()["record"] == sent["record"]
+        again = send(there, DEFECT.read_bytes()).json()
+        assert again["score"] == pytest.approx(sent["score"], abs=1e-6)
+        kept = there.get(f"{API}/products/flange/versions").json()
+        assert [one["number"] for one in kept] == [
+            one["number"] for one in client.get(f"{API}/products/flange/versions").json()
+        ]
+        with other.store.session() as session:
+            found = audit.verify(session)
+        assert found.broken is None and found.entries >= 5
 
 
 def test_teaching_has_a_process_of_its_own_that_steps_back(service):
