@@ -73,7 +73,7 @@ def send(
 def job_of(client, answer, state: str = "done") -> dict:
     """The job that a teaching began, once it has ended; `state` is how it must."""
     assert answer.status_code == 202, answer.text
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while (job := client.get(answer.headers["Location"]).json())["state"] in ("queued", "running"):
         assert time.monotonic() < end, job
         time.sleep(0.05)

@@ -13,7 +13,6 @@ from anomalyst.io.exchange import exchange
 from anomalyst.server.app import _begin
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import NotFound
-from anomalyst.server.jobs.lanes import Lanes
 from anomalyst.server.records import versions
 from anomalyst.server.storage import audit
 from anomalyst.server.storage.filters import Filter
@@ -72,11 +71,11 @@ def test_a_server_stopped_during_its_first_teaching_says_so_calmly_and_goes_on_n
     with service_over(tmp_path) as second:
         [job] = jobs(second.store)
         assert job.state in ("queued", "running") and second.resume() == 1
-        assert second.background.wait(job.id, 120).state == "done"
+        assert second.background.wait(job.id, 300).state == "done"
         assert second.product_names() == ["flange"]
 
 
-def test_inspections_go_on_while_a_product_is_taught_and_the_old_one_serves(client):
+def test_inspections_go_on_while_a_product_is_taught_and_the_old_one_serves(client, service):
     before = send(client, DEFECT.read_bytes()).json()
     fine = f"{API}/inspections/{before['id']}/feedback"
     began = begin(client, GOODS[2:7])
@@ -85,19 +84,23 @@ def test_inspections_go_on_while_a_product_is_taught_and_the_old_one_serves(clie
     assert client.get(place).json()["state"] in ("queued", "running"), "it was too quick to tell"
     assert during.status_code == 201 and during.json()["revision"] == before["revision"]
     assert during.json()["score"] == before["score"]
-    refused = client.post(f"{API}/products/flange/versions/1/restore")
-    assert refused.status_code in (404, 409)
+    lanes = service.queue  # it has a process of its own, which steps back behind the other
+    first, aside = (os.getpriority(os.PRIO_PROCESS, one.pid) for one in (lanes.first, lanes.aside))
+    assert aside == first + 10
+    assert client.post(f"{API}/products/flange/versions/1/restore").status_code == 409
     assert client.delete(f"{API}/products/flange").status_code == 409  # it is being taught
     # What is said of the same product meanwhile is learnt after it, and is not lost.
-    assert client.post(fine, json={"kind": "fine"}).json()["applied_at"]
-    job = client.get(place).json()
-    assert job["state"] == "done" and job["total"] == 7 and job["result"]["product"] == "flange"
+    said = client.post(fine, json={"kind": "fine"}).json()
+    assert said["applied_at"]
+    job = job_of(client, began)
+    assert job["total"] == 7 and job["result"]["product"] == "flange"
     now = client.get(f"{API}/products/flange").json()
     assert len(now["references"]) == 7 and len(now["corrections"]) == 1
     after = send(client, DEFECT.read_bytes()).json()
     assert after["revision"] != before["revision"] and after["score"] != before["score"]
     kinds = [one["kind"] for one in client.get(f"{API}/products/flange/changes").json()]
     assert kinds[:2] == ["accepted", "extended"]
+    assert client.post(f"{API}/feedback/{said['id']}/undo").json()["undone_at"]
 
 
 def test_a_teaching_is_cancelled_and_leaves_nothing(client, service):
@@ -123,9 +126,10 @@ def test_a_bad_picture_fails_the_job_with_its_name(client):
 
 def test_versions_are_compared_and_one_is_brought_back(client):
     first = send(client, GOOD.read_bytes()).json()
-    for picture, kind in ((DEFECT, "right"), (GOOD, None)):
+    for picture, is_it in ((DEFECT, "anomalous"), (GOOD, "normal")):
         found = send(client, picture.read_bytes()).json()
-        kind = kind or ("right" if found["verdict"] == "normal" else "wrong")
+        assert found["verdict"] != "unsure"  # else right and wrong do not say which
+        kind = "right" if found["verdict"] == is_it else "wrong"
         client.post(f"{API}/inspections/{found['id']}/feedback", json={"kind": kind})
     taught(client, begin(client, GOODS[7:8]))
     kept = client.get(f"{API}/products/flange/versions").json()
@@ -134,7 +138,7 @@ def test_versions_are_compared_and_one_is_brought_back(client):
     answer = client.post(f"{path}/compare", params={"before": kept[-1]["number"]})
     told = job_of(client, answer)["result"]
     assert told["pictures"] == 2 == told["judged"] and told["before_version"] == 1
-    assert sum(told["after"]["verdicts"].values()) == 2 and told["after"]["auroc"] in (0, 0.5, 1)
+    assert sum(told["after"]["verdicts"].values()) == 2 and told["after"]["auroc"] == 1.0
     back = client.post(f"{path}/{kept[0]['number']}/restore").json()
     assert len(back["references"]) == 7 and back["revision"] == kept[0]["revision"]
     assert send(client, GOOD.read_bytes()).json()["score"] == pytest.approx(first["score"])
@@ -174,13 +178,6 @@ def test_a_backup_of_a_bench_that_serves_works_on_another_machine(client, servic
         with other.store.session() as session:
             found = audit.verify(session)
         assert found.broken is None and found.entries >= 5
-
-
-def test_teaching_has_a_process_of_its_own_that_steps_back(service):
-    lanes = service.queue
-    assert isinstance(lanes, Lanes) and lanes.aside.pid not in (None, lanes.first.pid)
-    priority = os.getpriority(os.PRIO_PROCESS, lanes.aside.pid)
-    assert priority == os.getpriority(os.PRIO_PROCESS, lanes.first.pid) + 10
 
 
 def product_of(folder, words: str) -> None:

@@ -2,11 +2,12 @@
 
 import json
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import text, update
 
 from anomalyst.errors import AnomalystError
@@ -68,6 +69,8 @@ def test_feedback_with_a_key_is_said_once_however_often_it_is_sent(service, clie
 
 
 def test_a_form_is_the_same_however_its_parts_are_bounded(service, client):
+    teaching: Future = Future()  # nothing is taught here
+    service.queue.submit = lambda *_: teaching
     files = {"pictures": ("a.jpg", DEFECT.read_bytes())}
     key = {"Idempotency-Key": "t1"}
     one, two = (
@@ -80,7 +83,8 @@ def test_a_form_is_the_same_however_its_parts_are_bounded(service, client):
     files = {"pictures": ("b.jpg", DEFECT.read_bytes())}
     other = client.post(f"{API}/products", data={"name": "nut"}, files=files, headers=key)
     assert other.status_code == 409
-    service.background.cancel(one.json()["id"])
+    service.background.begin_closing()
+    teaching.cancel()
 
 
 def test_a_request_that_is_being_done_is_waited_for_and_one_whose_doer_is_gone_done_anew(store):  # noqa: F811 - the fixture
@@ -185,7 +189,7 @@ def test_pages_of_other_sites_change_nothing_and_sign_ins_cannot_be_tried_in_has
     service = Service(ServingConfig(home=tmp_path, products=tmp_path / "p", keys=True))
     key = make_key(service.store, "anna", "operator")
     # As the pages' own server answers; its client runs no beginning, so no model is read.
-    client = httpx.Client(transport=_asgi(build_server(service)), base_url="http://127.0.0.1:7860")
+    client = TestClient(build_server(service), base_url="http://127.0.0.1:7860")
     login = {"username": "anna", "password": key}
     for site in ("cross-site", "same-site"):
         foreign = client.post("/login", data=login, headers={"Sec-Fetch-Site": site})
@@ -195,17 +199,10 @@ def test_pages_of_other_sites_change_nothing_and_sign_ins_cannot_be_tried_in_has
     own = client.post("/login", data=login, headers={"Origin": "http://127.0.0.1:7860"})
     cookies = own.headers.get_list("set-cookie")
     assert own.status_code == 200 and cookies
-    assert not [one for one in cookies if "samesite=none" in one.lower()]
-    wrong = [client.post("/login", data=login | {"password": "x"}) for _ in range(12)]
-    assert [one.status_code for one in wrong] == [400] * 10 + [429] * 2
-    assert client.post("/login", data=login).status_code == 429
+    assert all("samesite=lax" in one.lower() for one in cookies)
+    wrong = [client.post("/login", data=login | {"password": "x"}).status_code for _ in range(40)]
+    assert wrong[:10] == [400] * 10 and set(wrong[10:]) >= {429}  # slowly more are let through
     service.close()
-
-
-def _asgi(app):
-    from starlette.testclient import TestClient
-
-    return TestClient(app)._transport
 
 
 @dataclass

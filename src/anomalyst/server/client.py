@@ -76,7 +76,9 @@ class Client:
     ):
         """`ca`: a PEM file that vouches for the server's certificate, where no public one does."""
         headers = {"X-API-Key": key} if key else {}
-        verify = ssl.create_default_context(cafile=str(ca)) if ca is not None else True
+        verify: ssl.SSLContext | bool = True
+        if ca is not None:
+            verify = ssl.create_default_context(cafile=str(ca))
         url = f"{address.rstrip('/')}/api/v1/"
         self._http = httpx.Client(base_url=url, headers=headers, timeout=seconds, verify=verify)
 

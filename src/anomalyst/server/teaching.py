@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomalyst.errors import AnomalystError, PictureError
@@ -177,11 +178,11 @@ class Teaching:
         first = sorted(found.values(), key=lambda row: row.picture not in judged)  # stable
         return first[:count]
 
-    def _folder(self, name: str, number: int) -> Any:
-        products_ = self.config.products
+    def _folder(self, name: str, number: int) -> Path:
+        folder = product_folder(name, self.config.products)
         if number == 0:
-            return product_folder(name, products_)
-        return versions.version_folder(name, products_, number)
+            return folder
+        return versions.version_folder(name, self.config.products, number)
 
     def _revision(self, name: str) -> str | None:
         """What tells this state of a product from another; None: it is not known."""

@@ -29,7 +29,7 @@ CALLERS_KEPT = 10_000
 SAFE = ("GET", "HEAD", "OPTIONS")
 LOGIN = "/login"  # of the pages
 FAILED_LOGINS_PER_MINUTE = 10  # from one address
-NONE = re.compile(rb"samesite=none", re.IGNORECASE)
+SAME_SITE = re.compile(rb";\s*samesite=\w+", re.IGNORECASE)
 
 
 def of_app(name: str) -> Any:
@@ -195,7 +195,7 @@ class RequestGuard:
                     with suppress(TooMany):
                         self.failed_logins.take(address)
                 message["headers"] = [
-                    (name, NONE.sub(b"SameSite=lax", value) if name == b"set-cookie" else value)
+                    (name, _own_site(value) if name == b"set-cookie" else value)
                     for name, value in message["headers"]
                 ]
             await send(message)
@@ -211,3 +211,8 @@ class RequestGuard:
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return True
         return bool(origin) and urlsplit(origin).netloc != host
+
+
+def _own_site(cookie: bytes) -> bytes:
+    """A cookie that a browser sends along with no form of another site."""
+    return SAME_SITE.sub(b"", cookie) + b"; SameSite=lax"

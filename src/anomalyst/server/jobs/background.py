@@ -27,6 +27,7 @@ Handler = Callable[[JobRow, Do], dict[str, Any]]  # a job's result
 HOW_FAR = re.compile(r"(\d+) of (\d+) ")
 WRITTEN_SECONDS = 0.5  # between two writes of how far a job is
 AGAIN_SECONDS = 5.0  # until a job is tried again while the model cannot be used, or the database
+STOPPING_SECONDS = 15.0  # until what was being done is given up
 OUR_FAULT = "our fault; it is in the server's log."
 
 
@@ -95,12 +96,10 @@ class Background:
         with self._lock:
             doing.stopped = True
             task = doing.task
-        if task is not None:
-            if not task.done() and not self.queue.cancel(task):
-                raise Conflict(f"job {id} cannot be stopped where it is being done now.")
-            doing.ended.wait(10)
-        else:
-            set_job(self.store, id, only=("queued",), state="cancelled", ended_at=now())
+        if task is not None and not task.done() and not self.queue.cancel(task):
+            raise Conflict(f"job {id} cannot be stopped where it is being done now.")
+        if not set_job(self.store, id, only=("queued",), state="cancelled", ended_at=now()):
+            doing.ended.wait(STOPPING_SECONDS)
         return job(self.store, id)
 
     def wait(self, id: str, seconds: float | None = None) -> JobRow:

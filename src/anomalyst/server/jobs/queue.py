@@ -127,7 +127,8 @@ class ProcessQueue:
     @property
     def pid(self) -> int | None:
         """Of the model process that works now."""
-        return self._process.pid if self._process is not None else None
+        running = self._process is not None and self._pipe is not None
+        return self._process.pid if running and self._process else None
 
     def submit(self, task: Task, say: Say = lambda _: None) -> "Future[dict[str, Any]]":
         """Put a task at the end of the queue; a click, which takes little, after other clicks.
@@ -280,6 +281,8 @@ class ProcessQueue:
         """
         for tries in count(1):
             unread = self._first_word()
+            if self._closing:
+                return
             if unread is None:
                 break
             pause = pause_after(tries, FIRST_PAUSE, LONGEST_PAUSE)
