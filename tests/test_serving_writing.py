@@ -155,7 +155,7 @@ def tampered(own: Store, statement: str) -> str | None:
             connection.execute(text(f"DROP TRIGGER IF EXISTS audit_no_{verb}"))
         if not sqlite:
             connection.execute(text("ALTER TABLE audit DISABLE TRIGGER USER"))
-        connection.execute(text(statement))
+        connection.exec_driver_sql(statement)
     with own.session() as session:
         return audit.verify(session).broken
 
