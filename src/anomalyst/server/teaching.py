@@ -3,23 +3,24 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.product_index import check_name, product_folder, refuse_other_senses
+from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy, Conflict
-from anomalyst.server.jobs.background import Do
+from anomalyst.server.jobs.background import Background, Do
 from anomalyst.server.jobs.queue import Stopped
-from anomalyst.server.jobs.tasks import Compare, Inspect, Teach
+from anomalyst.server.jobs.tasks import Compare, Inspect, Task, Teach
 from anomalyst.server.received import ReceivedPicture
 from anomalyst.server.records import products, versions
+from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.judged import judgements
 from anomalyst.server.storage.filters import Filter
+from anomalyst.server.storage.pictures import Pictures
+from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow, JobRow
-
-if TYPE_CHECKING:
-    from anomalyst.server.service import Service
 
 Say = Callable[[str], None]
 TEACH, COMPARE = "teach", "compare"  # kinds of jobs
@@ -27,10 +28,32 @@ POSES = ("auto", "fixed", "free")
 COMPARED, COMPARED_MOST = 40, 200  # pictures
 
 
+class Bench(Protocol):
+    """What teaching needs of the service that it belongs to."""
+
+    config: ServingConfig
+    store: Store
+    pictures: Pictures
+    background: Background
+    drift: DriftAlarms
+
+    def product(self, name: str) -> dict[str, Any]:
+        """What is known of a product."""
+
+    def product_names(self) -> list[str]:
+        """The products taught."""
+
+    def senses(self, product: str) -> list[str]:
+        """The senses a product was taught with."""
+
+    def run_task(self, task: Task) -> dict[str, Any]:
+        """A task's result."""
+
+
 class Teaching:
     """Products learn from good parts while they, and all others, go on being inspected."""
 
-    def __init__(self, service: "Service"):
+    def __init__(self, service: Bench):
         self.service, self.store, self.config = service, service.store, service.config
         self.jobs = service.background
         self.jobs.handlers |= {TEACH: self._teach, COMPARE: self._compare}
