@@ -27,7 +27,7 @@ def outside(host: str, port: int) -> str:
             is_it = "" if address == host else f"{host} is "
             raise InternalAddress(
                 f"{is_it}{address}, an address of this machine or of its own network; if messages "
-                f"may go there, start with {SETTING}."
+                f"may go there, give `watch`, or `serve` for watches of its page Live, {SETTING}."
             )
     return addresses[0]
 

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -119,8 +118,12 @@ class Webhook:
         """Raise AnomalystError if it lies in our own network and may not; not if it is away."""
         if self.internal:
             return
-        with suppress(OSError):
+        try:
             self._outside()
+        except InternalAddress as error:
+            raise AnomalystError(f"--webhook {self.label}: {error}") from None
+        except OSError:  # its name is not known for now: looked at again with each message
+            return
 
     def send(self, id: str, payload: dict[str, Any]) -> None:
         """Post it; the header Idempotency-Key tells a message that comes twice."""
