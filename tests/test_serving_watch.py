@@ -88,10 +88,10 @@ def test_each_picture_is_inspected_once_over_restarts(config, pictures):
 def test_a_webhook_gets_everything_after_an_outage_and_a_restart(config, pictures, hook):
     address = f"http://127.0.0.1:{hook.server.server_port}/in?token=secret"
     hook.broken = True
-    run_once(watched(config, pictures, Webhook(address)))
+    run_once(watched(config, pictures, Webhook(address, internal=True)))
     assert hook.taken == []
     hook.broken = False
-    second = watched(config, pictures, Webhook(address))
+    second = watched(config, pictures, Webhook(address, internal=True))
     deadline = time.monotonic() + 20
     while messages.count_waiting(second.service.store) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -109,7 +109,7 @@ def test_a_shift_report_reaches_the_webhook_once_over_restarts(config, pictures,
     soon = (now() + timedelta(minutes=1)).time().replace(second=0, microsecond=0)
     shifts = ShiftEnds(ends=(soon,), zone=ZoneInfo("UTC"), folder=config.home / "shifts")
     for _ in range(2):
-        sinks = [Webhook(address)]
+        sinks = [Webhook(address, internal=True)]
         watch = Watch(config, "flange", Folder(pictures), str(pictures), sinks, shifts=shifts)
         watch.run(once=True)  # which ends when nothing is in flight any more
         watch.reports.clock = lambda: now() + timedelta(hours=23)
@@ -128,7 +128,7 @@ def test_sigkill_in_the_middle_loses_nothing(config, pictures, hook):
     address = f"http://127.0.0.1:{hook.server.server_port}/"
     command = [sys.executable, "-m", "anomalyst", "watch", str(pictures), "--product", "flange"]
     command += ["--products", str(config.products), "--home", str(config.home), "--json"]
-    command += ["--webhook", address]
+    command += ["--webhook", address, "--allow-internal-webhooks"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 40
     while len(hook.taken) < 8 and time.monotonic() < deadline:

@@ -66,7 +66,7 @@ def replace_folder(part: Path, path: Path) -> None:
     old = path.with_name(f".old-{path.name}")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
-        if _exchanged(part, path):
+        if exchanged(part, path):
             part.rename(old)
         else:
             path.rename(old)
@@ -76,7 +76,7 @@ def replace_folder(part: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _exchanged(one: Path, other: Path) -> bool:
+def exchanged(one: Path, other: Path) -> bool:
     """Whether the two names now mean each other's folder: Linux, on most of its file systems."""
     try:
         rename = ctypes.CDLL(None).renameat2

@@ -34,6 +34,9 @@ def watch(
     webhook: Annotated[
         list[str] | None, Option(metavar="URL", help="Takes each result by POST.")
     ] = None,
+    allow_internal_webhooks: Annotated[
+        bool, Option("--allow-internal-webhooks", help="Webhooks may lie in your own network.")
+    ] = False,
     window: Annotated[
         float | None,
         Option(metavar="SECONDS", help="Of a table or topic.", show_default="as the good ones"),
@@ -66,12 +69,15 @@ def watch(
     page Live of `anomalyst serve` with the same --home show what came. A changed distribution of
     the scores of accepted parts raises an alarm (a sequential test, 1 % false alarms in all).
 
+    A webhook may not lead into your own network (nor to this machine) unless you allow it.
+
     Example: anomalyst watch /data/line3 --product bolt --mqtt broker.local --webhook http://mes/in
+    --allow-internal-webhooks
 
     --shift-ends sends a report when each shift ends, once, over restarts: its page lies in
     HOME/shifts, its figures and summary go where results go (MQTT: the topic .../shifts).
 
-    Example: anomalyst watch /data/line3 --product bolt --webhook http://mes/in --shift-ends
+    Example: anomalyst watch /data/line3 --product bolt --mqtt broker.local --shift-ends
     06:00,14:00,22:00 --timezone Europe/Berlin
 
     Example: anomalyst watch mqtt://broker.local/line3/pump --product pump --window 60 --stride 10
@@ -91,7 +97,10 @@ def watch(
     shifts = _shifts(shift_ends, timezone, home)
     source, database = kept_in_file(source), kept_in_file(database) if database else None
     brokers, hooks = map(kept_in_file, mqtt or []), map(kept_in_file, webhook or [])
-    sinks: list[Sink] = [*map(Mqtt, brokers), *map(Webhook, hooks)]
+    posts = [Webhook(hook, internal=allow_internal_webhooks) for hook in hooks]
+    for post in posts:
+        post.check()
+    sinks: list[Sink] = [*map(Mqtt, brokers), *posts]
     config = ServingConfig(home=home, products=products, database=database, language=language)
     if once and source.partition("://")[0] in SCHEMES:
         raise AnomalystError("--once: a topic has no end; leave it out, and end with Ctrl-C.")

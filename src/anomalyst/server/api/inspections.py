@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from anomalyst.errors import AnomalystError
@@ -22,6 +22,7 @@ from anomalyst.server.api.schemas import (
     Text,
     Turn,
 )
+from anomalyst.server.api.writing import Key
 from anomalyst.server.received import take_part
 from anomalyst.server.records import documents
 from anomalyst.server.records.products import reference_paths
@@ -32,7 +33,6 @@ from anomalyst.server.storage.tables import TurnRow
 from anomalyst.types import Answer
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])
-Key = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 Verdict = Literal["normal", "anomalous", "unsure"]
 Beside = Annotated[UploadFile | None, File(description="the same part by this sense")]
 PNG = {"content": {"image/png": {}}, "description": "A picture."}

@@ -120,6 +120,23 @@ class Change(OfRow):
     created_at: datetime
 
 
+class Job(OfRow):
+    """Something that takes long: queued, running, done, failed or cancelled."""
+
+    id: str
+    kind: str = Field(description="teach, compare")
+    product: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    said: str = Field(description="how far it is, in words")
+    done: int | None = Field(description="of `total` pictures or files")
+    total: int | None
+    by: str
+    created_at: datetime
+    ended_at: datetime | None
+    problem: str | None = Field(description="why it failed")
+    result: dict[str, Any] | None
+
+
 class Page(BaseModel):
     """Some inspections, the newest first, and where the next ones begin."""
 
@@ -299,4 +316,4 @@ class NewKey(Shape):
     """A key to make."""
 
     name: Name
-    role: Literal["operator", "engineer", "admin"]
+    role: Literal["operator", "inspector", "engineer", "admin"]

@@ -26,6 +26,7 @@ from anomalyst.server.storage.tables import (
     Table,
     TurnRow,
 )
+from anomalyst.server.telemetry import Tracing, Untraced
 
 log = logging.getLogger(__name__)
 Done = Callable[[InspectionRow], None]
@@ -48,9 +49,10 @@ class InFlight:
         metrics: Metrics,
         drift: DriftAlarms,
         sinks: Sequence[str] = (),
+        tracing: Tracing | None = None,
     ):
         self.store, self.queue, self.metrics, self.drift = store, queue, metrics, drift
-        self.sinks = tuple(sinks)
+        self.sinks, self.tracing = tuple(sinks), tracing or Untraced()
         self._waited_for: dict[str, Future[InspectionRow]] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -82,8 +84,15 @@ class InFlight:
         except AnomalystError:
             self._forget(row.id)
             raise
+        within = self.tracing.context()
+
+        def tell(done: InspectionRow) -> None:
+            about = {"product": done.product, "verdict": done.verdict, "state": done.state}
+            self.tracing.ended("inspection", row.created_at, within, id=row.id, **about)
+            on_done(done)
+
         doing.add_done_callback(
-            lambda result: self._writer.submit(self._finish, row, result, finished, on_done)
+            lambda result: self._writer.submit(self._finish, row, result, finished, tell)
         )
 
     def wait(self, id: str, seconds: float) -> InspectionRow | None:

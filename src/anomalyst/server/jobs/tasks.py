@@ -188,6 +188,19 @@ class SetMeasuring:
     measuring: dict[str, Any]  # Measuring.as_dict
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """Pictures of the record, judged by two versions of a product."""
+
+    product: str
+    before: Path  # folders of the two versions
+    after: Path
+    pictures: tuple[Inspect, ...]
+    names: tuple[str, ...]  # of each: what its sender calls it
+    ids: tuple[str, ...]  # of each: its inspection
+    spoiled: tuple[bool | None, ...]  # of each: what people say; None: nobody has said
+
+
 Task = (
     Inspect
     | Teach
@@ -205,4 +218,5 @@ Task = (
     | Unlearn
     | SetAreas
     | SetMeasuring
+    | Compare
 )

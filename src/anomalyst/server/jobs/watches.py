@@ -11,6 +11,8 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.jobs.processes import is_running, job_of, last_words, start_child, stop_child
 from anomalyst.server.streaming.addresses import keep_in_file, without_password
+from anomalyst.server.streaming.reachable import SETTING
+from anomalyst.server.streaming.sinks import Webhook
 
 
 class Watches:
@@ -45,6 +47,8 @@ class Watches:
         shown = without_password(source)
         name = re.sub(r"[^\w.-]+", "-", f"{product}-{shown}").strip("-.")[-80:]
         folder = self.folder / name
+        for hook in webhook:
+            Webhook(hook, internal=self.config.internal_webhooks).check()
         if is_running(folder):
             raise Conflict(f"{shown} is watched for {product!r} already.")
         config = self.config
@@ -60,6 +64,7 @@ class Watches:
             arguments += ["--database", keep_in_file(config.database, folder / "database")]
         arguments += [word for address in mqtt for word in ("--mqtt", address)]
         arguments += [word for address in webhook for word in ("--webhook", address)]
+        arguments += [SETTING] if config.internal_webhooks else []
         start_child(arguments, folder, source=shown, product=product)
         return name
 

@@ -26,12 +26,14 @@ from anomalyst.product import Product, put_back
 from anomalyst.product_index import BEFORE, RECORD, check_name, product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.jobs.comparing import compare
 from anomalyst.server.jobs.judged_learning import learn_judged, without_judgements
 from anomalyst.server.jobs.kinds_learning import learn_kinds
 from anomalyst.server.jobs.tasks import (
     Accept,
     Ask,
     Candidates,
+    Compare,
     Embed,
     Inspect,
     Learn,
@@ -49,6 +51,7 @@ from anomalyst.server.jobs.tasks import (
     Withdraw,
 )
 from anomalyst.server.language.versions import live_folder
+from anomalyst.server.records import versions
 from anomalyst.server.records.products import taught_already
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
@@ -115,6 +118,7 @@ class Model:
             one.sources |= called
             names = {str(path): name for part in task.good for path, name in part.values()}
             one.notes = tuple(_renamed(note, names) for note in one.notes)
+        versions.keep(task.product, self.config.products)
         return self._saved(product, task.describe)
 
     def _taught(
@@ -130,15 +134,19 @@ class Model:
         def looked(_: Path) -> None:
             say(f"{next(done)} of {files} {'pictures' if pictures else 'files'}")
 
+        def fitted() -> None:
+            say("fitting its network")
+
         pictures = all(set(part) == {"image"} for part in parts)
         if pictures and (known is None or senses_of(known).keys() == {"image"}):
             good = [part["image"] for part in parts]
             return self.inspector.teach(
-                task.product, good, product=known, pose=task.pose, on_picture=looked
+                task.product, good, product=known, pose=task.pose, on_picture=looked, on_step=fitted
             )
         return self.inspector.teach_part(
-            task.product, parts, task.reading, product=known, pose=task.pose, on_file=looked
-        )
+            task.product, parts, task.reading, product=known, pose=task.pose, on_file=looked,
+            on_step=fitted,
+        )  # fmt: skip
 
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:
@@ -251,6 +259,7 @@ class Model:
         product = self._product(task.product)
         learnt = learn_judged(self.inspector, product, task, say)
         if task.keep and learnt.figures["taken"]:
+            versions.keep(product.name, self.config.products)
             with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
                 before = learnt.before
                 if before.folder is None:  # it was taught anew
@@ -264,6 +273,7 @@ class Model:
         product = self._product(task.product)
         kinds, figures = learn_kinds(self.inspector, product, task, say)
         if task.keep and (kinds is not None or not task.named):
+            versions.keep(product.name, self.config.products)
             product.kinds = kinds
             assert product.folder is not None  # it was loaded
             before = product.folder / BEFORE  # what `Unlearn` puts back stays
@@ -274,6 +284,7 @@ class Model:
     @_do.register
     def _(self, task: Unlearn, say: Say) -> dict[str, Any]:  # noqa: ARG002
         folder = product_folder(task.product, self.config.products)
+        versions.keep(task.product, self.config.products)
         exactly = put_back(folder)
         if not exactly:
             before = without_judgements(self.inspector, self._product(task.product))
@@ -291,6 +302,7 @@ class Model:
         after = self.inspector.with_areas(
             product, areas, on_picture=lambda _: say(f"{next(done)} of {total} pictures")
         )
+        versions.keep(task.product, self.config.products)
         return self._saved(after)
 
     @_do.register
@@ -298,6 +310,10 @@ class Model:
         folder = product_folder(task.product, self.config.products)
         write_measuring(folder, Measuring.from_dict(task.measuring))
         return {"product": task.product}
+
+    @_do.register
+    def _(self, task: Compare, say: Say) -> dict[str, Any]:
+        return compare(self.inspector, task, say)
 
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:
@@ -357,10 +373,14 @@ class Model:
     def _product(self, name: str) -> Product:
         """The product as it is on disk, read again when it has changed."""
         folder = product_folder(name, self.config.products)
-        state = (folder / RECORD).stat()
-        mark = (state.st_mtime_ns, state.st_ino)
-        if name not in self._products or self._products[name][0] != mark:
-            self._products[name] = (mark, Product.load(folder))
+        mark = _mark(folder)
+        while name not in self._products or self._products[name][0] != mark:
+            try:
+                self._products[name] = (mark, Product.load(folder))
+            except AnomalystError:
+                if _mark(folder) == mark:
+                    raise
+            mark = _mark(folder)  # another process may have replaced it meanwhile: then once more
         return self._products[name][1]
 
     def _saved(self, product: Product, description: str | None = None) -> dict[str, Any]:
@@ -373,6 +393,12 @@ class Model:
     @staticmethod
     def _told(product: Product) -> dict[str, Any]:
         return {"product": product.name, "notes": list(product.notes)}
+
+
+def _mark(folder: Path) -> tuple[int, int]:
+    """What tells a product's state from another."""
+    state = (folder / RECORD).stat()
+    return state.st_mtime_ns, state.st_ino
 
 
 def _dialogue(task: Ask) -> Dialogue:

@@ -24,6 +24,7 @@ from anomalyst.product_index import (
 )
 from anomalyst.senses.sense import Sense, sense_of
 from anomalyst.server.errors import Conflict
+from anomalyst.server.records.versions import forget
 
 
 def taught_already(part: Mapping[str, tuple[Path, str]], folder: Path) -> bool:
@@ -166,6 +167,7 @@ def delete(name: str, products: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
+    forget(name, products)
 
 
 def digest(path: Path) -> str:

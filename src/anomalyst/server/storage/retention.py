@@ -18,9 +18,12 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder, written_whole
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
+from anomalyst.server.records.versions import VERSIONS
+from anomalyst.server.storage import audit
 from anomalyst.server.storage.database import revisions
+from anomalyst.server.storage.jobs import ACTIVE
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, RequestRow, now
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, JobRow, RequestRow, now
 from anomalyst.server.storage.tables import Table as Base
 from anomalyst.version import __version__
 
@@ -41,6 +44,7 @@ def prune(store: Store, keep_days: int | None) -> int:
         return 0
     oldest = now() - timedelta(days=keep_days)
     with store.session() as session:
+        audit.alone(session)
         corrected = select(CorrectionRow.inspection).where(CorrectionRow.undone_at.is_(None))
         gone = session.execute(
             delete(InspectionRow).where(
@@ -52,8 +56,16 @@ def prune(store: Store, keep_days: int | None) -> int:
         # What a watch took is remembered, or it would take its old files again.
         old = (RequestRow.created_at < oldest, RequestRow.by.not_like("watch %"))
         session.execute(delete(RequestRow).where(*old))
+        session.execute(
+            delete(JobRow).where(JobRow.created_at < oldest, JobRow.state.not_in(ACTIVE))
+        )
+        count = int(getattr(gone, "rowcount", 0))
+        if count:
+            audit.append(
+                session, "retention", "forgotten", "inspections", count=count, days=keep_days
+            )
     forget_pictures(store, before=oldest)
-    return int(getattr(gone, "rowcount", 0))
+    return count
 
 
 def forget_pictures(store: Store, before: datetime) -> None:
@@ -65,6 +77,13 @@ def forget_pictures(store: Store, before: datetime) -> None:
         named = {name for some in kept for name in some}
         named |= {
             name for files in session.scalars(select(row.beside)) for name in (files or {}).values()
+        }
+        waiting = session.scalars(select(JobRow.asked).where(JobRow.state.in_(ACTIVE)))
+        named |= {
+            name
+            for asked in waiting
+            for part in asked.get("parts", ())
+            for name, _ in part.values()
         }
         named |= {detail.get("mask") for detail in session.scalars(select(CorrectionRow.detail))}
     oldest = before.timestamp()
@@ -187,5 +206,5 @@ def _files(folder: Path, called: str) -> list[tuple[Path, str]]:
     return [
         (path, f"{called}/{inside.as_posix()}")
         for path, inside in files
-        if path.is_file() and not any(part.startswith(".") for part in inside.parts)
+        if path.is_file() and not any(p[0] == "." and p != VERSIONS for p in inside.parts)
     ]

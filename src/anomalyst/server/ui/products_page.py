@@ -14,6 +14,7 @@ from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
 from anomalyst.server.ui.measuring_section import MeasuringSection
 from anomalyst.server.ui.teaching_form import TeachingForm
+from anomalyst.server.ui.versions_section import VersionsSection
 
 GALLERY_MOST = 60
 WORDS = {
@@ -22,7 +23,7 @@ WORDS = {
     "deleted": "deleted", "drift": "drift", "areas": "areas that count",
     "learnt": "learnt from judgements",
     "not learnt": "judgements not taken", "unlearnt": "judgements unlearnt",
-    "measuring": "scale or rules set",
+    "measuring": "scale or rules set", "brought back": "an earlier version brought back",
 }  # fmt: skip
 
 
@@ -54,6 +55,7 @@ class ProductsPage:
         self.areas = AreasSection(self.bench, self.chosen)
         self.learning = LearningSection(self.bench, self.chosen)
         self.measuring = MeasuringSection(self.bench, self.chosen)
+        self.versions = VersionsSection(self.bench)
         with gr.Row():
             self.rate = gr.Number(
                 label="False-alarm rate", minimum=0.001, maximum=0.5, step=0.01,
@@ -85,6 +87,13 @@ class ProductsPage:
         chosen.change(self.areas.show, chosen, self.areas.editor)
         taught = self.form.connect(chosen)
         taught.then(self.show, chosen, page)
+        old = self.versions
+        chosen.change(old.show, chosen, old.parts)
+        taught.then(old.show, chosen, old.parts)
+        old.back.click(old.bring_back, [chosen, old.number], old.parts).then(
+            self.show, chosen, page
+        )
+        old.compare.click(old.judge_both, [chosen, old.number], old.said)
         self.packed.upload(self.bring_in, self.packed, chosen)
         self.rate.submit(self.set_rate, [chosen, self.rate], page)
         self.export.click(self.pack_up, chosen, self.export)
