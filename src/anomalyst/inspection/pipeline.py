@@ -12,7 +12,8 @@ from anomalyst.backbones import fingerprint
 from anomalyst.backbones.efficientnet_lite import CHANNELS, LiteTrunk
 from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.calibration.conformal import Calibration
-from anomalyst.calibration.verdict import Decision, decide, posed
+from anomalyst.calibration.severity import severity_of
+from anomalyst.calibration.verdict import REAL_SHIFT, Decision, decide, posed
 from anomalyst.detection.classifiers.composition import Composition
 from anomalyst.detection.classifiers.defect_types import load_kinds, with_kinds
 from anomalyst.detection.detector import Detector, Memory
@@ -165,6 +166,18 @@ class Pipeline:
             colours=one.colours,
             quality=product.quality,
             shown=seen,
+            severity=severity_of(
+                decision.score,
+                product.calibration,
+                regions,
+                one.size_hw,
+                contrast=max(
+                    (e.contrast for e in evidence if e.contrast is not None), default=None
+                ),
+                drawn=self.procedural if product.references else self.procedural_alone,
+                shift=REAL_SHIFT,
+                usual=product.rule is None or product.rule.head is None,
+            ),
         )
         found = found if product.companions else measured(found, product.measuring)
         return replace(found, answer=f"{found.answer} {areas.sentence}") if areas else found

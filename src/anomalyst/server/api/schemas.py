@@ -75,6 +75,9 @@ class Inspection(OfRow):
     verdict: str | None
     score: float | None
     p_value: float | None
+    severity: float | None = Field(
+        description="how far the score is above the good pictures', in their spreads; no guarantee"
+    )
     reviewed: str | None
     revision: str | None
     record: dict[str, Any] | None = Field(description="regions, notes, seconds, answer, ...")
