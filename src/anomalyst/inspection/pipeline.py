@@ -144,6 +144,7 @@ class Pipeline:
             with stopwatch("refine"), self.threads():
                 regions = refined(regions, one.picture, whole, self.segmenter, counted=counted)
         seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
+        contrasts = [one.contrast for one in evidence if one.contrast is not None]
         said, areas = sentence(decision.verdict, regions, decision.p_value), product.areas
         areas_notes = notes_of(one, counted, areas) if areas and counted is not None else ()
         found = Inspection(
@@ -158,7 +159,7 @@ class Pipeline:
             regions=regions,
             answer=said,
             seconds=stopwatch.seconds,
-            notes=(*product.notes, *decision.notes, *unread, *areas_notes),
+            notes=(*product.remarks, *decision.notes, *unread, *areas_notes),
             ignored=None if counted is None else packed(~counted),
             product="" if product.name == UNNAMED else product.name,
             num_good=product.num_references,
@@ -171,9 +172,7 @@ class Pipeline:
                 product.calibration,
                 regions,
                 one.size_hw,
-                contrast=max(
-                    (e.contrast for e in evidence if e.contrast is not None), default=None
-                ),
+                contrast=max(contrasts, default=None),
                 drawn=self.procedural if product.references else self.procedural_alone,
                 shift=REAL_SHIFT,
                 usual=product.rule is None or product.rule.head is None,

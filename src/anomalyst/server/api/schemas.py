@@ -162,6 +162,13 @@ class Areas(Shape):
     on_product: bool = False
 
 
+class OddDecision(Shape):
+    """Good pictures that look odd, by their numbers in the product's `odd`."""
+
+    leave_out: Annotated[list[int], Field(max_length=500)] = Field(default_factory=list)
+    keep: Annotated[list[int], Field(max_length=500)] = Field(default_factory=list)
+
+
 class Question(Shape):
     """A question about an inspection."""
 
