@@ -1,0 +1,109 @@
+"""How bad a part is, where the p-value cannot say."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.severity import middle_and_spread, severest, severity_of
+from anomalyst.io.files import write_bytes
+from anomalyst.io.pictures import encoded
+from anomalyst.report.page import ReportWriter
+from anomalyst.synthetic.procedural.episode import damaged_picture, normal_picture
+from anomalyst.synthetic.procedural.families import draw_product
+from anomalyst.types import Inspection, Region, Severity
+
+SIZE = (10, 20)
+
+
+def calibration(*scores: float) -> Calibration:
+    return Calibration(scores=scores, method="leave-one-out")
+
+
+def region(area_px: int) -> Region:
+    return Region(
+        box_xyxy=(0, 0, 5, 5), area_px=area_px, peak=0.9, centre_xy=(2.0, 2.0), place="upper left"
+    )
+
+
+def test_spreads_are_those_counted_by_hand():
+    good = calibration(
+        1, 2, 3, 4, 100
+    )  # median 3, median absolute deviation 1: no outlier moves it
+    assert middle_and_spread(good.scores) == (3, pytest.approx(1.4826))
+    found = severity_of(3 + 2 * 1.4826, good, [region(20), region(30)], SIZE, contrast=1.5)
+    assert found == Severity(
+        spreads=pytest.approx(2.0), beside="own", area_share=0.25, contrast=1.5
+    )
+    # With what is known of drawn products, four scores' worth of a spread of 0.75.
+    drawn = calibration(*range(9))
+    spread = math.sqrt((4 * 0.75**2 + 5 * 1.4826**2) / 9)
+    assert severity_of(4, good, [], SIZE, drawn=drawn).spreads == pytest.approx(1 / spread)
+
+
+def test_beside_one_good_picture_the_contrast_counts_among_drawn_ones():
+    drawn = calibration(*range(9))  # median 4, spread 2 * 1.4826
+    found = severity_of(5, calibration(), [], SIZE, contrast=10, drawn=drawn, shift=3)
+    assert found.spreads == pytest.approx(3 / 2.9652) and found.beside == "drawn"
+    assert found.text == "~1.0"
+    assert severity_of(5, calibration(), [], SIZE).spreads is None  # nothing to compare with
+    assert severity_of(5, calibration(2, 2, 2), [], SIZE).spreads is None  # and no spread at all
+    assert severity_of(5, calibration(2, 2, 2), [], SIZE).text == "-"
+
+
+def test_what_is_not_known_is_ranked_last_and_several_senses_by_the_worst():
+    some = [Severity(spreads=None, area_share=1.0), Severity(spreads=-2.0), Severity(spreads=3.0)]
+    assert sorted(some, key=lambda one: one.rank) == some
+    assert severest([*some, None], [region(20)], SIZE) == Severity(spreads=3.0, area_share=0.1)
+    assert severest([None], [], SIZE) is None
+
+
+def test_severity_is_kept_in_the_record_and_older_records_are_read():
+    values = Severity(spreads=12.34567, beside="drawn", area_share=0.25, contrast=None)
+    found = Inspection(
+        image="a.png", size_hw=SIZE, map=np.zeros((1, 1)), score=1.0, p_value=0.05,
+        verdict="anomalous", answer="Anomalous.", seconds={}, regions=(), severity=values,
+    )  # fmt: skip
+    record = found.as_dict()
+    again = Inspection.from_dict(record, found.map, {})
+    assert again.severity == Severity(spreads=12.3457, beside="drawn", area_share=0.25)
+    del record["severity"]
+    assert Inspection.from_dict(record, found.map, {}).severity is None
+
+
+def broken_in_half(picture: np.ndarray) -> np.ndarray:
+    """The right half of the part is gone: the picture's border colour lies there."""
+    gone = picture.copy()
+    gone[:, picture.shape[1] // 2 :] = np.median(picture[:, :4].reshape(-1, 3), axis=0)
+    return gone
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_broken_half_ranks_above_a_scratch_of_the_same_p_value(inspector, tmp_path):
+    rng = np.random.default_rng(26)
+    spec = draw_product(rng, only=["biscuit"])
+    good = [normal_picture(spec, rng, 128) for _ in range(20)]
+    scratched, _ = damaged_picture(spec, rng, 128, "scratch", 60)
+    names = {"scratch": scratched, "broken": broken_in_half(normal_picture(spec, rng, 128))}
+    paths = [tmp_path / f"{i}.png" for i in range(len(good))]
+    for path, picture in zip(paths, good, strict=True):
+        write_bytes(path, encoded(picture, ".png"))
+    product = inspector.teach("bolt", paths)
+    found = {}
+    for name, picture in names.items():
+        write_bytes(tmp_path / f"{name}.png", encoded(picture, ".png"))
+        found[name] = inspector.inspect(tmp_path / f"{name}.png", product)
+    scratch, broken = found["scratch"], found["broken"]
+    assert scratch.p_value == broken.p_value == pytest.approx(1 / 21)
+    assert broken.severity.rank > scratch.severity.rank
+    assert broken.severity.spreads > 3 and broken.severity.beside == "own"
+    with ReportWriter(
+        tmp_path / "report.html", product="bolt", references=[], encoder="embedded"
+    ) as report:
+        for name, one in found.items():
+            report.add(one, names[name])
+    page = (tmp_path / "report.html").read_text()
+    assert f"<strong>{broken.severity.text}</strong>" in page
+    assert cv2.imread(str(paths[0])) is not None
