@@ -19,8 +19,9 @@ GROUPS_MOST = 8
 NEVER_CLOSER = 1e-3  # distance below which pictures are as good as the same
 MOST_NAMED = 5  # files of a group
 THUMB_PX = 64
-COPY_MOST = 2e-3  # 1 - correlation of two thumbnails: below it they may be copies (decisions.md)
-COPY_GAP = 0.1  # and are, if so much closer than pictures of the set usually are to their nearest
+COPY_MOST = 0.02  # 1 - correlation of two thumbnails: below it they may be copies (decisions.md)
+COPY_GAP = 0.02  # and are, if so much closer to each other than two pictures of the set usually are
+FEWEST_COMPARED = 3  # pictures among which copies are looked for: two have no usual distance
 
 
 def refuse_the_same(good: Mapping[Path, np.ndarray], bad: Mapping[Path, np.ndarray]) -> None:
@@ -74,17 +75,20 @@ def distinct(
 def near_copies(pictures: Sequence[np.ndarray]) -> list[list[int]]:
     """Groups of pictures that are copies of each other but for compression, size and light.
 
-    Compared as grey thumbnails of `THUMB_PX`, mean and spread taken out: two photographs of a part
-    that lies still are copies, two parts in a fixture are none (decisions.md).
+    Compared as grey thumbnails of `THUMB_PX`, mean and spread taken out, beside how far apart
+    pictures of the set usually are: a part photographed twice as it lies is a copy, two parts in a
+    fixture are none. Where all pictures are nearly alike copies cannot be told (decisions.md).
     """
+    count = len(pictures)
+    if count < FEWEST_COMPARED:
+        return []
     rows = np.stack([_thumbnail(picture) for picture in pictures])  # (N, T * T)
-    count = len(rows)
     unlike = 1 - np.clip(rows @ rows.T, -1, 1)
-    np.fill_diagonal(unlike, np.inf)
-    close = np.argwhere(np.triu(unlike <= COPY_MOST, 1))
-    usual = float(np.median(unlike.min(1))) if count > 2 else np.inf
-    edges = [(int(a), int(b)) for a, b in close if unlike[a, b] <= COPY_GAP * usual]
-    return [group for group in _connected(count, edges) if len(group) > 1]
+    first, second = np.triu_indices(count, 1)
+    pairs = unlike[first, second]
+    close = pairs <= min(COPY_MOST, COPY_GAP * float(np.median(pairs)))
+    edges = zip(first[close].tolist(), second[close].tolist(), strict=True)
+    return [group for group in _connected(count, list(edges)) if len(group) > 1]
 
 
 def _thumbnail(picture: np.ndarray) -> np.ndarray:
