@@ -110,6 +110,11 @@ def teach(
     if not given and before is not None and before.undecided:
         _decide(before, products / name, odd, opt.Compute(precision=precision, device=device))
         return
+    if not given and odd.decided and before is not None:
+        raise AnomalystError(
+            f"product {name!r}: no good picture that looks odd waits to be decided on; give good "
+            "pictures to teach it more."
+        )
     if not given:
         raise AnomalystError(
             f"product {name!r}: give good pictures, or files with --depth, --thermal, --audio or "
@@ -156,6 +161,9 @@ def teach(
                 pose=pose,  # type: ignore[arg-type]
                 on_file=bar.advance,
             )
+    learnt = [product, *product.companions.values()]
+    wanted = len(next(iter(given.values()))) + (before.num_references if before else 0)
+    short = any(one.num_references < wanted for one in learnt)
     product = odd.settle(product, partial(inspector.without, adapted=adapt))
     product.description = describe or product.description
     product.save(products / name)
@@ -163,9 +171,7 @@ def teach(
     # were read.
     incomplete = bool(product.remarks)
     if set(given) != {"image"}:
-        learnt = [product, *product.companions.values()]
-        wanted = len(next(iter(given.values()))) + (before.num_references if before else 0)
-        incomplete = any(one.num_references < wanted or one.undecided for one in learnt)
+        incomplete = short or bool(product.undecided)
     _tell(product, "added to" if before else "taught", products / name, incomplete)
 
 
@@ -176,8 +182,9 @@ def _decide(product: "Product", folder: Path, odd: OddOnes, compute: opt.Compute
         inspector = load_inspector(picture_encoder(product), compute)
         return inspector.without(product, images)
 
-    product = odd.settle(product, without)
-    product.save(folder)
+    before, product = product, odd.settle(product, without)
+    if product is not before:
+        product.save(folder)
     _tell(product, "decided on", folder, bool(product.undecided))
 
 
