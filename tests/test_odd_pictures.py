@@ -1,5 +1,7 @@
 """Good pictures that look odd beside the others, and copies among them."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -155,8 +157,9 @@ def test_copies_are_told_from_other_parts():
     assert near_copies(pictures) == [] and near_copies(pictures[:1]) == []
     flat = [np.full((8, 8, 3), 9, np.uint8), np.full((8, 8, 3), 99, np.uint8)]
     assert near_copies(flat) == []  # nothing is on them that could be the same
-    kept, told = distinct({"a": pictures[0], "b": pictures[1], "c": pictures[0]}, {"a": "first"})
-    assert list(kept) == ["a", "b"] and "c (as first)" in told[0]
+    named = {Path("a"): pictures[0], Path("b"): pictures[1], Path("c"): pictures[0]}
+    kept, told = distinct(named, {Path("a"): "first"})
+    assert list(kept) == [Path("a"), Path("b")] and "c (as first)" in told[0]
 
 
 @pytest.mark.usefixtures("one_thread")
