@@ -1,6 +1,8 @@
 """How bad a part is, where the p-value cannot say."""
 
+import csv
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.severity import middle_and_spread, severest, severity_of
 from anomalyst.io.files import write_bytes
 from anomalyst.io.pictures import encoded
+from anomalyst.report.listing import write_listing
 from anomalyst.report.page import ReportWriter
 from anomalyst.synthetic.procedural.episode import damaged_picture, normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
@@ -71,6 +74,21 @@ def test_severity_is_kept_in_the_record_and_older_records_are_read():
     assert again.severity == Severity(spreads=12.3457, beside="drawn", area_share=0.25)
     del record["severity"]
     assert Inspection.from_dict(record, found.map, {}).severity is None
+
+
+def test_the_table_of_a_batch_has_the_most_severe_first_and_keeps_an_earlier_one(tmp_path):
+    mild, bad = Severity(spreads=1.5), Severity(spreads=20.0, beside="drawn", contrast=2.0)
+    row = (0.05, 1.25, None, "=cmd()")
+    rows = [(Path(name), "anomalous", *row[:2], one, row[3]) for name, one in
+            (("a.png", None), ("b.png", mild), ("c.png", bad))]  # fmt: skip
+    write_listing(tmp_path, rows[:1])
+    target = write_listing(tmp_path, rows)
+    with target.open() as file:
+        found = list(csv.DictReader(file))
+    assert [one["picture"] for one in found] == ["c.png", "b.png", "a.png"]
+    assert found[0]["severity"] == "20.0000" and found[0]["beside"] == "drawn"
+    assert found[2]["severity"] == "" and found[2]["answer"] == "'=cmd()"
+    assert len(list(tmp_path.glob("inspections-*.csv"))) == 1
 
 
 def broken_in_half(picture: np.ndarray) -> np.ndarray:

@@ -87,6 +87,7 @@ def run(
         except KeyboardInterrupt:
             outcome.stopped = True
     outcome.kept = writers[0].kept if writers else None
+    _list(outcome, out)
     return outcome
 
 
@@ -120,7 +121,20 @@ def run_parts(
         except KeyboardInterrupt:
             outcome.stopped = True
     outcome.kept = writers[0].kept if writers else None
+    _list(outcome, out)
     return outcome
+
+
+def _list(outcome: Outcome, out: Path | None) -> None:
+    """All results as a table, where there are any and a place for it."""
+    from anomalyst.report.listing import write_listing
+
+    if out is not None and outcome.rows:
+        rows = [
+            (one.image, one.verdict, one.p_value, one.score, one.severity, one.answer)
+            for one in outcome.rows
+        ]
+        write_listing(out, rows)
 
 
 def _writers(
