@@ -60,9 +60,9 @@ class OddPicture:
 def odd_ones(groups: Sequence[Mapping[int, float]], *, usual: bool) -> dict[int, float]:
     """Which pictures are odd among their group, by number: the p-value of each, the oddest first.
 
-    At most one set of good pictures in `1 / SET_RATE` has any, if scores are as normal as those of
-    drawn products (`anomalyst bench odd` counts). `usual`: scores are of the scale whose spread is
-    known from drawn products.
+    At most one set of good pictures in `1 / SET_RATE` has any, if its scores are normal, whatever
+    their spread; how often in fact, `anomalyst bench odd` counts. `usual`: scores are of the scale
+    whose spread is known from drawn products; a picture must be odd by that, too.
     """
     large = [one for one in groups if len(one) >= FEWEST]
     found = {}
@@ -76,15 +76,16 @@ def _odd_of(scores: Mapping[int, float], rate: float, *, usual: bool) -> dict[in
 
     Generalised extreme Studentized deviate (Rosner 1983), one-sided: the k-th highest score is
     judged among those below it, for each k from the most there may be, so that two defective
-    pictures do not hide each other by the spread they make. The p-value of one among n is n times
-    (Bonferroni) that of `Calibration.estimated_p_value`.
+    pictures do not hide each other by the spread they make. p-values are multiplied by how many
+    pictures one was picked from, and by how many k there are (Bonferroni).
     """
     ordered = sorted(scores, key=lambda i: -scores[i])
-    for count in range(max(1, int(MOST_SHARE * len(ordered))), 0, -1):
+    most = max(1, int(MOST_SHARE * len(ordered)))
+    for count in range(most, 0, -1):
         below = Calibration(scores=tuple(scores[i] for i in ordered[count:]), method="split")
-        among = len(ordered) - count + 1
+        tries = most * (len(ordered) - count + 1)
         p_values = {
-            i: min(1.0, among * _chance(scores[i], below, usual=usual)) for i in ordered[:count]
+            i: min(1.0, tries * _chance(scores[i], below, usual=usual)) for i in ordered[:count]
         }
         if max(p_values.values()) <= rate:
             return p_values
@@ -92,7 +93,9 @@ def _odd_of(scores: Mapping[int, float], rate: float, *, usual: bool) -> dict[in
 
 
 def _chance(score: float, others: Calibration, *, usual: bool) -> float:
-    return others.estimated_p_value(score, usual=usual)
+    """How seldom a good picture is as odd: by the others' spread, and not by a chance small one."""
+    by_others = others.estimated_p_value(score, usual=False)
+    return max(by_others, others.estimated_p_value(score)) if usual else by_others
 
 
 def odd_note(undecided: Sequence[tuple[str, str]], total: int, *, kept: bool = True) -> str:
