@@ -52,7 +52,7 @@ def found_odd(
         others = Calibration(
             scores=tuple(s for i, s in scores.items() if i not in found), method="split"
         )
-        size_hw = pictures[image].shape[:2]
+        size_hw = pictures[image].shape[0], pictures[image].shape[1]
         severity = severity_of(
             scores[number], others, (), size_hw, drawn=pipeline.procedural, usual=usual
         )

@@ -133,7 +133,9 @@ def judge_signal(path: Path, product: Product, rate: float) -> Inspection:
         told=product.description,
         sense=sense.kind,
         view=view.picture,
-        severity=severity_of(decision.score, product.calibration, regions, whole.shape[:2]),
+        severity=severity_of(
+            decision.score, product.calibration, regions, (whole.shape[0], whole.shape[1])
+        ),
         taken=recording.began,
     )
 
