@@ -121,7 +121,8 @@ def test_a_script_is_told_and_decides_then_or_later(good, tmp_path, monkeypatch)
     picture, plain = cv2.imread(str(drawn)), cv2.imread(str(good / "defective.png"))
     assert picture.shape == plain.shape and (picture != plain).any()
     assert run("teach", "bolt").exit_code == 2  # still undecided, and nobody can be asked
-    assert run("teach", "bolt", "--keep-odd", "--leave-odd-out").exit_code == 2
+    both = run("teach", "bolt", "--keep-odd", "--leave-odd-out")
+    assert "give one of the two" in str(both.exception)
     kept = run("teach", "bolt", "--keep-odd")
     assert kept.exit_code == 0 and "Kept as good: defective.png" in kept.output
     assert Product.load(tmp_path / "products/bolt").remarks == ()
