@@ -11,6 +11,7 @@ import numpy as np
 
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.severity import severity_of
+from anomalyst.calibration.verdict import chance_of_defect
 from anomalyst.detection.detector import Detector
 from anomalyst.detection.regions import level_below, regions_for
 from anomalyst.errors import AnomalystError
@@ -21,7 +22,7 @@ from anomalyst.measuring.settings import Measuring
 from anomalyst.product import Product
 from anomalyst.teaching.odd import FEWEST, OddPicture, odd_ones
 from anomalyst.teaching.references import Studied, left_out_memories, left_out_scores
-from anomalyst.types import Region
+from anomalyst.types import Inspection, Region
 
 PLACES_MOST = 3  # of an odd picture that are kept
 
@@ -56,11 +57,14 @@ def found_odd(
         severity = severity_of(
             scores[number], others, (), size_hw, drawn=pipeline.procedural, usual=usual
         )
+        seen = _beside_the_others(pipeline, product, studied, number, pictures[image])
+        if not _stands_out(seen):
+            continue
         one = OddPicture(
             image=image,
             spreads=severity.spreads or 0.0,
             p_value=p_value,
-            regions=_places(pipeline, product, studied, number, pictures[image]),
+            regions=_places(seen.map),
             kept=image in kept,
         )
         odd.append(one)
@@ -87,10 +91,20 @@ def compared_scores(
     return [{i: s for i, s in one.items() if math.isfinite(s)} for one in groups]
 
 
-def _places(
+def _stands_out(seen: Inspection) -> bool:
+    """Whether a place is more likely defective than not, where contrasts can say.
+
+    A good part that differs from the others a little everywhere has a high score, too, and nobody
+    could say what is odd on it (decisions.md).
+    """
+    contrast = seen.severity.contrast if seen.severity else None
+    return contrast is None or chance_of_defect(contrast) >= 0.5
+
+
+def _beside_the_others(
     pipeline: Pipeline, product: Product, studied: Studied, number: int, picture: np.ndarray
-) -> tuple[Region, ...]:
-    """Where a good picture is odd: it is inspected beside the others."""
+) -> Inspection:
+    """What inspecting a good picture beside the others finds."""
     # By torch, whatever engine serves: an engine would first be built for this one picture.
     apart = copy.copy(pipeline)
     apart.config = replace(pipeline.config, engine="torch", refine=False)
@@ -101,8 +115,11 @@ def _places(
         rule=None,
         kinds=None,
     )
-    image = product.references[number]
-    whole = apart.run(image, picture, beside, 0.05, Stopwatch()).map
+    return apart.run(product.references[number], picture, beside, 0.05, Stopwatch())
+
+
+def _places(whole: np.ndarray) -> tuple[Region, ...]:
+    """Where a good picture is odd, the oddest place first."""
     level = level_below(float(whole.max()))
     found = regions_for(whole, "anomalous")[:PLACES_MOST]
     return tuple(_outlined(region, whole, level) for region in found)
