@@ -21,10 +21,8 @@ from anomalyst.teaching.odd import SET_RATE, odd_note, odd_ones
 SPOT = (20, 24, 44, 44)  # x0, y0, x1, y1 of what is planted, in pictures of 96 px
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
+def write_good(folder: Path) -> Path:
     """Eight pictures of a drawn part, and one of it with a black spot: defective.png."""
-    folder = tmp_path_factory.mktemp("good")
     rng = np.random.default_rng(7)
     spec = draw_product(rng, only=["biscuit"])
     for number in range(9):
@@ -32,12 +30,16 @@ def good(tmp_path_factory):
         name = f"g{number}"
         if number == 8:
             x0, y0, x1, y1 = SPOT
-            cv2.ellipse(
-                picture, ((x0 + x1) // 2, (y0 + y1) // 2), (12, 10), 0, 0, 360, (0, 0, 0), -1
-            )
+            middle = (x0 + x1) // 2, (y0 + y1) // 2
+            cv2.ellipse(picture, middle, (12, 10), 0, 0, 360, (0, 0, 0), -1)
             name = "defective"
         write_bytes(folder / f"{name}.png", encoded(picture, ".png"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> Path:
+    return write_good(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture
