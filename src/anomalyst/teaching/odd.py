@@ -65,7 +65,7 @@ def odd_ones(groups: Sequence[Mapping[int, float]], *, usual: bool) -> dict[int,
     whose spread is known from drawn products; a picture must be odd by that, too.
     """
     large = [one for one in groups if len(one) >= FEWEST]
-    found = {}
+    found: dict[int, float] = {}
     for one in large:
         found |= _odd_of(one, SET_RATE / len(large), usual=usual)
     return dict(sorted(found.items(), key=lambda item: item[1]))
