@@ -22,7 +22,11 @@ class OddSection:
         with gr.Group(visible=False, elem_id="odd") as self.group:
             self.said = gr.Markdown(elem_id="odd-said")
             self.pictures = gr.Gallery(
-                label="What is odd is outlined", columns=2, height=320, elem_id="odd-pictures"
+                label="What is odd is outlined",
+                columns=2,
+                height=320,
+                object_fit="contain",
+                elem_id="odd-pictures",
             )
             self.ticked = gr.CheckboxGroup(label="No good part", elem_id="odd-ticked")
             with gr.Row():

@@ -88,7 +88,7 @@ class ProductsPage:
         taught = self.form.connect(chosen)
         taught.then(self.show, chosen, page).then(self.odd.show, chosen, self.odd.parts)
         for decided in self.odd.connect(chosen):
-            decided.then(self.show, chosen, page)
+            decided.then(self.show, chosen, page).then(lambda: "", None, self.form.progress)
         self.packed.upload(self.bring_in, self.packed, chosen)
         self.rate.submit(self.set_rate, [chosen, self.rate], page)
         self.export.click(self.pack_up, chosen, self.export)
