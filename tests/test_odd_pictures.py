@@ -22,7 +22,7 @@ SPOT = (20, 24, 44, 44)  # x0, y0, x1, y1 of what is planted, in pictures of 96 
 
 
 def write_good(folder: Path) -> Path:
-    """Eight pictures of a drawn part, and one of it with a black spot: defective.png."""
+    """Eight pictures of a drawn part, and one of it with a red spot: defective.png."""
     rng = np.random.default_rng(7)
     spec = draw_product(rng, only=["biscuit"])
     for number in range(9):
@@ -31,7 +31,7 @@ def write_good(folder: Path) -> Path:
         if number == 8:
             x0, y0, x1, y1 = SPOT
             middle = (x0 + x1) // 2, (y0 + y1) // 2
-            cv2.ellipse(picture, middle, (12, 10), 0, 0, 360, (0, 0, 0), -1)
+            cv2.ellipse(picture, middle, (12, 10), 0, 0, 360, (220, 40, 40), -1)
             name = "defective"
         write_bytes(folder / f"{name}.png", encoded(picture, ".png"))
     return folder
