@@ -10,7 +10,7 @@ branch_labels = depends_on = None
 
 def upgrade() -> None:
     """Bring the schema here."""
-    op.add_column("inspections", sa.Column("severity", sa.Float(), nullable=True))
+    op.add_column("inspections", sa.Column("severity", sa.Double(), nullable=True))
     op.create_index("inspections_by_severity", "inspections", ["severity"])
 
 
