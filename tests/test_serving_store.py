@@ -279,3 +279,11 @@ def test_a_whole_server_works_on_postgresql(postgres, tmp_path):
     finally:
         server.stop()
     assert not (tmp_path / "anomalyst.db").exists()
+
+
+def test_the_most_severe_come_first_and_rows_of_before_last(store):
+    ids = {s: done(store, severity=s) for s in (None, 2.0, 30.0, -1.0)}
+    order = [ids[s] for s in (30.0, 2.0, -1.0, None)]
+    assert [one.id for one in store.severest(Filter())] == order
+    assert [one.id for one in store.severest(Filter(), skip=1, limit=2)] == order[1:3]
+    assert [one.id for one in store.to_review(None, severest=True)] == order

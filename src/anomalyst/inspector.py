@@ -25,6 +25,7 @@ from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.inspection.learning import accept, learn, with_areas, withdraw
 from anomalyst.inspection.mosaic import PICTURES
+from anomalyst.inspection.odd_pictures import fitted_again, left_rows
 from anomalyst.inspection.panoptic import Panoptic, panoptic
 from anomalyst.inspection.parts import (
     fused,
@@ -119,13 +120,15 @@ class Inspector:
         areas: Areas | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
+        once: bool = True,
         adapted: bool | None | Literal["kept"] = None,
         on_picture: Callable[[Path], None] = lambda _: None,
         on_step: Callable[[], None] = lambda: None,
     ) -> Product:
         """A product learnt from good pictures (added to those of `product`); not saved yet.
 
-        A picture that cannot be read is left out and named in the product's notes. `adapted`: fit
+        A picture that cannot be read, or is there already (`once`), is left out and named in the
+        product's notes; those that look odd beside the others are in `Product.odd`. `adapted`: fit
         the decoder to the product, if that helps (fine_tuning.py): None, where it costs no score
         that calibrates; True, from four pictures on; False, never; "kept", as `product` is.
         `bad`: a few known defects, which replace those of `product`; they set its threshold, and
@@ -155,6 +158,7 @@ class Inspector:
             areas=areas,
             pose=pose,
             calibrated=calibrated,
+            once=once,
             adapted=adapted,
             on_picture=on_picture,
             on_step=on_step,
@@ -191,14 +195,54 @@ class Inspector:
                 name, [part[sense] for part in parts], product=before.get(sense),
                 sense=senses.get(sense), pose=pose, on_picture=on_file, on_step=on_step,
                 reading=reading.pictures(before.get("image")) if sense == "image" else None,
+                once=len(kinds) == 1,
             )
             for sense in kinds
         }  # fmt: skip
         lead, *others = taught
+        for sense in others:
+            taught[sense].odd = ()  # places of one picture: a part is decided on by the first sense
         taught[lead].companions = {sense: taught[sense] for sense in others}
         taught[lead].joint = joint_calibration(taught)
         taught[lead].notes = (*left_out, *taught[lead].notes)
         return taught[lead]
+
+    def without(
+        self,
+        product: Product,
+        images: Sequence[Path],
+        *,
+        adapted: bool | None = None,
+        on_picture: Callable[[Path], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> Product:
+        """The product learnt anew without some of its good pictures; not saved yet.
+
+        Of several senses the parts go whole. `adapted` as for `teach`. Raises AnomalystError as
+        `left_rows` does.
+        """
+        gone = left_rows(product, images)
+        left = [
+            {sense: one.references[row] for sense, one in senses_of(product).items()}
+            for row in range(product.num_references)
+            if row not in gone
+        ]
+        if product.companions:
+            forgot = {s: replace(one, references=[]) for s, one in senses_of(product).items()}
+            lead, *others = forgot
+            forgot[lead].companions = {sense: forgot[sense] for sense in others}
+            return self.teach_part(
+                product.name, left, product=forgot[lead], on_file=on_picture, on_step=on_step
+            )
+        return self.teach(
+            product.name,
+            [part[product.sense_kind] for part in left],
+            product=replace(product, references=[]),
+            pose=product.pose,
+            adapted=fitted_again(product) if adapted is None else adapted,
+            on_picture=on_picture,
+            on_step=on_step,
+        )
 
     def inspect_part(
         self, files: Mapping[str, Path], product: Product, *, false_alarm_rate: float = 0.05

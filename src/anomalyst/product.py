@@ -37,6 +37,7 @@ from anomalyst.product_index import (
 from anomalyst.senses.fields import FieldView
 from anomalyst.senses.sense import Sense, SignalSense, sense_as_dict, sense_of
 from anomalyst.teaching.known_defects.defects import KnownDefects
+from anomalyst.teaching.odd import OddPicture, odd_note
 from anomalyst.types import Features
 
 Pose = Literal["fixed", "free"]
@@ -75,6 +76,7 @@ class Product:
     sources: dict[Path, str] = field(default_factory=dict)  # what a reference was called, if known
     head: dict[str, Tensor] = field(default_factory=dict)  # the decoder's own, if adapted to it
     notes: tuple[str, ...] = ()
+    odd: tuple[OddPicture, ...] = ()  # references that look odd beside the others
     side_reason: str = ""  # why its frame has the size it has, where that was decided
     quality: str = "default"  # how closely it is looked at (inspection/quality.py)
     description: str = ""  # what to know of it, in a person's words: "the print should read 500"
@@ -104,6 +106,24 @@ class Product:
         return len(self.references)
 
     @property
+    def undecided(self) -> list[OddPicture]:
+        """Its odd good pictures of which nobody has said that they are good."""
+        return [one for one in self.odd if not one.kept]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Its notes, and which of its good pictures wait for somebody to decide on them."""
+        waiting = [(self.called(one.image), one.place) for one in self.undecided]
+        if not waiting:
+            return self.notes
+        told = odd_note(waiting, len(self.references), kept=self.name != UNNAMED)
+        return (*self.notes, told)
+
+    def called(self, reference: Path) -> str:
+        """The name that a person knows a reference by."""
+        return self.sources.get(reference, reference.name)
+
+    @property
     def sense_kind(self) -> str:
         """What its files are: image, depth, thermal, audio or series."""
         return "image" if self.sense is None else self.sense.kind
@@ -127,8 +147,7 @@ class Product:
             for index, source in enumerate(self.references, start=1):
                 target = Path("references") / f"{index:04d}{source.suffix.lower()}"
                 shutil.copyfile(source, part / target)
-                called = self.sources.get(source, source.name)
-                kept.append({"file": str(target), "source": called})
+                kept.append({"file": str(target), "source": self.called(source)})
             accepted = []
             for one in self.accepted:
                 file = Path("accepted") / f"{one.name}.png"
@@ -142,11 +161,13 @@ class Product:
                 shutil.copytree(before, part / BEFORE)
             with written_whole(part / "bank.safetensors") as bank:
                 save_file(_tensors(self), bank)
+            file_of = dict(zip(self.references, (str(one["file"]) for one in kept), strict=True))
             record = self._record(kept) | {
                 "areas": self.areas.save(part) if self.areas else None,
                 "accepted": accepted,
                 "defective": defective,
                 "fine": fine,
+                "odd": [one.as_dict(file_of[one.image]) for one in self.odd],
             }
             write_text(part / RECORD, json.dumps(record, indent=2) + "\n")
             replace_folder(part, folder)
@@ -158,6 +179,7 @@ class Product:
         self.references = [folder / str(k["file"]) for k in kept]
         self.sources = _sources(folder, kept)
         self.accepted = _accepted(folder, accepted)
+        self.odd = _odd(folder, record["odd"])
         self.bad = _defective(folder, defective, fine, self.rule)
         self.companions = _companions(folder)
 
@@ -223,6 +245,7 @@ class Product:
                 description=str(record.get("description", "")),
                 chosen=list(record.get("chosen", [])),
                 accepted=_accepted(folder, record.get("accepted", [])),
+                odd=_odd(folder, record.get("odd", [])),
                 bad=_defective(folder, record.get("defective", []), record.get("fine", []), rule),
                 rule=rule,
                 sense=(sense := sense_of(sensed, f"{folder}: sense") if sensed else None),
@@ -256,6 +279,10 @@ def _companions(folder: Path) -> dict[str, Product]:
 
 def _sources(folder: Path, records: list[dict[str, str]]) -> dict[Path, str]:
     return {folder / one["file"]: one["source"] for one in records}
+
+
+def _odd(folder: Path, records: list[dict[str, Any]]) -> tuple[OddPicture, ...]:
+    return tuple(OddPicture.from_dict(one, folder / one["file"]) for one in records)
 
 
 def _accepted(folder: Path, records: list[dict[str, Any]]) -> tuple[Accepted, ...]:

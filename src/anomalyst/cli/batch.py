@@ -1,6 +1,7 @@
 """A batch of inspections on the terminal: run, shown, ended with its exit code."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from anomalyst.product import Product
     from anomalyst.report.page import ReportWriter
     from anomalyst.report.record import Records
-    from anomalyst.types import Inspection
+    from anomalyst.types import Inspection, Severity
 
 COLOURS = {"anomalous": "red", "unsure": "yellow", "normal": "green"}
 
@@ -36,6 +37,7 @@ class Row:
     verdict: str
     score: float
     p_value: float
+    severity: "Severity | None"
     answer: str
     measures: str = ""  # of its regions, one a line
 
@@ -85,6 +87,7 @@ def run(
         except KeyboardInterrupt:
             outcome.stopped = True
     outcome.kept = writers[0].kept if writers else None
+    _list(outcome, out)
     return outcome
 
 
@@ -118,7 +121,20 @@ def run_parts(
         except KeyboardInterrupt:
             outcome.stopped = True
     outcome.kept = writers[0].kept if writers else None
+    _list(outcome, out)
     return outcome
+
+
+def _list(outcome: Outcome, out: Path | None) -> None:
+    """All results as a table, where there are any and a place for it."""
+    from anomalyst.report.listing import write_listing
+
+    if out is not None and outcome.rows:
+        rows = [
+            (one.image, one.verdict, one.p_value, one.score, one.severity, one.answer)
+            for one in outcome.rows
+        ]
+        write_listing(out, rows)
 
 
 def _writers(
@@ -181,30 +197,39 @@ def _take(
     measured = enumerate((region.measures for region in result.regions), start=1)
     measures = "\n".join(f"{number}: {shortly(one)}" for number, one in measured if one)
     outcome.rows.append(
-        Row(result.image, result.verdict, result.score, result.p_value, answer, measures)
+        Row(
+            result.image,
+            result.verdict,
+            result.score,
+            result.p_value,
+            result.severity,
+            answer,
+            measures,
+        )  # fmt: skip
     )
     if as_json:
         typer.echo(json.dumps(result.as_dict()))
 
 
 def show(outcome: Outcome, out: Path | None, most: int = 40, heading: str = "picture") -> None:
-    """A table of the worst pictures first, the notes, and where the report is."""
+    """A table of the most severe first, the notes, and where the report is."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for head in (heading, "verdict", "score", "p", "answer"):
+    for head in (heading, "verdict", "p", "severity", "area", "answer"):
         table.add_column(head, overflow="fold")
     names = _names([row.image for row in outcome.rows])
     # Names are broken last: they are what is copied from a terminal.
     table.columns[0].min_width = min(30, max(map(len, names.values()), default=0))
-    for row in sorted(outcome.rows, key=lambda row: -row.score)[:most]:
+    for row in sorted(outcome.rows, key=_rank, reverse=True)[:most]:
         table.add_row(
             escape(names[row.image]),
             f"[{COLOURS[row.verdict]}]{row.verdict}[/]",
-            f"{row.score:.3f}",
             f"{row.p_value:.3g}",
+            row.severity.text if row.severity else "-",
+            f"{100 * row.severity.area_share:.2g} %" if row.severity else "-",
             escape("\n".join(filter(None, (row.answer, row.measures)))),
         )
     console = Console()
@@ -217,6 +242,11 @@ def show(outcome: Outcome, out: Path | None, most: int = 40, heading: str = "pic
         console.print(f"Report: {escape(str(out / 'report.html'))}", soft_wrap=True)
     if outcome.kept is not None:
         console.print(f"The earlier report: {escape(str(outcome.kept))}", soft_wrap=True)
+
+
+def _rank(row: Row) -> tuple[float, ...]:
+    """By severity; the score where that is not known."""
+    return (*(row.severity.rank if row.severity else (-math.inf, 0.0)), row.score)
 
 
 def _names(images: Sequence[Path]) -> dict[Path, str]:

@@ -35,6 +35,7 @@ from anomalyst.cli.bench import (
     training,
     voice,
 )
+from anomalyst.cli.bench import odd as odd_bench
 from anomalyst.cli.bench import (
     senses as senses_bench,
 )
@@ -108,6 +109,7 @@ BENCHES = (
     staleness.staleness,
     compression.compression,
     *(edge.edge, edge.offload),
+    odd_bench.odd,
 )
 STUDIES = (
     few_shot.few_shot,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration, bonferroni
+from anomalyst.calibration.severity import severest, severity_of
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.mosaic import WORDS, mosaic
 from anomalyst.io.pictures import PICTURE_SUFFIXES, exif_note, open_picture
@@ -196,13 +197,19 @@ def fused(
         notes.append(f"{len(found)} senses together: p is {len(found)} times the smallest.")
     picture, whole, regions = mosaic(found)
     shown = regions if verdict != "normal" else ()
+    size_hw = whole.shape[0], whole.shape[1]
+    severity = severest([one.severity for one in found.values()], shown, size_hw)
+    if joint is not None and enough:
+        together = Calibration(scores=tuple(joint.good_scores()), method="split")
+        severity = severity_of(score, together, shown, size_hw)
     chance = 1 - p_value if verdict != "normal" else (1 - p_value) / 2
     return replace(
         lead,
         map=whole,
         view=picture,
-        size_hw=(whole.shape[0], whole.shape[1]),
+        size_hw=size_hw,
         score=score,
+        severity=severity,
         p_value=p_value,
         verdict=verdict,
         confidence=1 - chance if verdict == "normal" else chance,

@@ -300,6 +300,13 @@ class Client:
         path = f"products/{product}/unlearn"
         return dict(self._once(path, timeout=LEARNING_SECONDS))
 
+    def decide_odd(
+        self, product: str, *, leave_out: Sequence[int] = (), keep: Sequence[int] = ()
+    ) -> dict[str, Any]:
+        """Leave good pictures out that look odd, or keep them; numbers of the product's `odd`."""
+        said = {"leave_out": list(leave_out), "keep": list(keep)}
+        return dict(self.request("POST", f"products/{product}/odd", json=said))
+
     def measuring(self, product: str) -> dict[str, Any]:
         """Scale and acceptance rules of a product."""
         return dict(self.request("GET", f"products/{product}/measuring"))

@@ -26,6 +26,7 @@ from anomalyst.server.jobs.lanes import Lanes
 from anomalyst.server.jobs.queue import JobQueue
 from anomalyst.server.jobs.tasks import (
     Ask,
+    DecideOdd,
     LookBack,
     Resemble,
     SetAreas,
@@ -47,6 +48,8 @@ from anomalyst.server.telemetry import tracing
 from anomalyst.vlm.dialogue import checked_question
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from anomalyst.voice.transcriber import Transcript
 
 Say = Callable[[str], None]
@@ -149,6 +152,49 @@ class Service:
         if not 1 <= number <= len(paths):
             raise NotFound(f"product {name!r} has {len(paths)} good pictures, numbered from 1.")
         return paths[number - 1]
+
+    def odd_drawings(self, name: str) -> dict[int, "np.ndarray"]:
+        """Good pictures that look odd and wait to be decided on, by number, drawn (records)."""
+        return products.odd_drawings(name, self.config.products)
+
+    def decide_odd(
+        self,
+        name: str,
+        *,
+        leave_out: Sequence[int] = (),
+        keep: Sequence[int] = (),
+        by: str,
+        say: Say = lambda _: None,
+    ) -> dict[str, Any]:
+        """Leave good pictures out that look odd, or keep them; by their numbers, from 1.
+
+        The product is learnt anew without those left out. Raises AnomalystError for a number that
+        is no odd picture's, or is both left out and kept.
+        """
+        odd = {one["number"]: one["name"] for one in self.product(name)["odd"]}
+        for number in (*leave_out, *keep):
+            if number not in odd:
+                raise AnomalystError(
+                    f"product {name!r}: good picture {number} is none of those that look odd "
+                    f"({', '.join(map(str, sorted(odd))) or 'there are none'})."
+                )
+        both = set(leave_out) & set(keep)
+        if both or not (leave_out or keep):
+            raise AnomalystError("say of each odd picture once whether it is left out or kept.")
+        paths = products.reference_paths(name, self.config.products)
+        folder = product_folder(name, self.config.products)
+        out, kept = (
+            tuple(paths[number - 1].relative_to(folder).as_posix() for number in some)
+            for some in (leave_out, keep)
+        )
+        self.run_task(DecideOdd(product=name, leave_out=out, keep=kept), say)
+        told = {
+            "left_out": [odd[number] for number in leave_out],
+            "kept": [odd[number] for number in keep],
+        }
+        self.store.note(name, "odd", by, **told)
+        self.drift.forget(name)
+        return self.product(name)
 
     def set_false_alarm_rate(self, name: str, rate: float, by: str) -> dict[str, Any]:
         """The share of good parts that may be called anomalous, from now on."""

@@ -11,9 +11,11 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.file_reading import FileReading
 from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
-from anomalyst.server.api.schemas import Areas, Change, Job, Name, Settings, Text
+from anomalyst.server.api.schemas import Areas, Change, Job, Name, OddDecision, Settings, Text
 from anomalyst.server.api.writing import Unchanged, Writing, with_tag
+from anomalyst.server.errors import NotFound
 from anomalyst.server.received import Sent, take_parts
+from anomalyst.server.records import documents
 from anomalyst.server.storage.tables import JobRow
 from anomalyst.server.teaching import COMPARED, COMPARED_MOST
 
@@ -258,6 +260,22 @@ def set_areas(service: Serving, who: Engineer, name: str, wanted: Areas) -> dict
     """Other areas in place of those there are; the good pictures are judged anew."""
     drawn = [area.values() for area in wanted.areas]
     return service.set_areas(name, drawn, on_product=wanted.on_product, by=who.name)
+
+
+@router.get("/{name}/odd/{number}", responses=problems(404), response_class=Response)
+def get_odd(service: Serving, name: str, number: int) -> Response:
+    """A good picture that looks odd beside the others, as a PNG: what is odd on it is outlined."""
+    service.product(name)
+    drawn = service.odd_drawings(name)
+    if number not in drawn:
+        raise NotFound(f"product {name!r}: good picture {number} waits for no decision.")
+    return Response(documents.png(drawn[number]), media_type="image/png")
+
+
+@router.post("/{name}/odd", responses=problems(404))
+def decide_odd(service: Serving, who: Engineer, name: str, said: OddDecision) -> dict[str, Any]:
+    """Leave out good pictures that look odd beside the others, or keep them."""
+    return service.decide_odd(name, leave_out=said.leave_out, keep=said.keep, by=who.name)
 
 
 @router.get("/{name}/changes", responses=problems(404))

@@ -75,6 +75,9 @@ class Inspection(OfRow):
     verdict: str | None
     score: float | None
     p_value: float | None
+    severity: float | None = Field(
+        description="how far the score is above the good pictures', in their spreads; no guarantee"
+    )
     reviewed: str | None
     revision: str | None
     record: dict[str, Any] | None = Field(description="regions, notes, seconds, answer, ...")
@@ -174,6 +177,13 @@ class Areas(Shape):
 
     areas: Annotated[list[Area], Field(max_length=50)]
     on_product: bool = False
+
+
+class OddDecision(Shape):
+    """Good pictures that look odd, by their numbers in the product's `odd`."""
+
+    leave_out: Annotated[list[int], Field(max_length=500)] = Field(default_factory=list)
+    keep: Annotated[list[int], Field(max_length=500)] = Field(default_factory=list)
 
 
 class Question(Shape):

@@ -35,7 +35,7 @@ Written = tuple[list[Table], dict[str, Any]]  # rows beside an inspection, and i
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries to write
 DELIVERED = (
     "sense", "verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions",
-    "notes", "verdict_before_rules", "ruled",
+    "notes", "verdict_before_rules", "ruled", "severity",
 )  # fmt: skip
 
 
@@ -194,6 +194,7 @@ class InFlight:
             "record": record,
             "alarm": alarm,
             **{name: record[name] for name in ("score", "p_value")},
+            "severity": (record.get("severity") or {}).get("spreads"),
             **{name: found[name] for name in ("heat", "shown", "revision")},
         }
 

@@ -42,6 +42,15 @@ class Teach:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecideOdd:
+    """Good pictures that look odd: those left out, those kept, as files in the product's folder."""
+
+    product: str
+    leave_out: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """A question about an inspection that was done."""
 
@@ -204,6 +213,7 @@ class Compare:
 Task = (
     Inspect
     | Teach
+    | DecideOdd
     | Ask
     | Transcribe
     | Embed

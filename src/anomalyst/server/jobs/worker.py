@@ -17,6 +17,7 @@ from safetensors.torch import save as save_tensors
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.areas import areas_on_first
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
+from anomalyst.inspection.odd_pictures import kept
 from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
@@ -34,6 +35,7 @@ from anomalyst.server.jobs.tasks import (
     Ask,
     Candidates,
     Compare,
+    DecideOdd,
     Embed,
     Inspect,
     Learn,
@@ -117,6 +119,7 @@ class Model:
             called = dict(part[sense] for part in task.good)
             one.sources |= called
             names = {str(path): name for part in task.good for path, name in part.values()}
+            names |= {path.name: called[path] for path in called}
             one.notes = tuple(_renamed(note, names) for note in one.notes)
         versions.keep(task.product, self.config.products)
         return self._saved(product, task.describe)
@@ -147,6 +150,22 @@ class Model:
             task.product, parts, task.reading, product=known, pose=task.pose, on_file=looked,
             on_step=fitted,
         )  # fmt: skip
+
+    @_do.register
+    def _(self, task: DecideOdd, say: Say) -> dict[str, Any]:
+        product = self._product(task.product)
+        assert product.folder is not None  # it was loaded
+        folder = product.folder
+        product = kept(product, [folder / file for file in task.keep])
+        gone = [folder / file for file in task.leave_out]
+        gone = [image for image in gone if image in product.references]
+        if gone:
+            total, done = product.num_references - len(gone), count(1)
+            product = self.inspector.without(
+                product, gone, on_picture=lambda _: say(f"{next(done)} of {total} pictures")
+            )
+        versions.keep(task.product, self.config.products)
+        return self._saved(product)
 
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:
@@ -392,7 +411,7 @@ class Model:
 
     @staticmethod
     def _told(product: Product) -> dict[str, Any]:
-        return {"product": product.name, "notes": list(product.notes)}
+        return {"product": product.name, "notes": list(product.remarks)}
 
 
 def _mark(folder: Path) -> tuple[int, int]:

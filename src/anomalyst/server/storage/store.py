@@ -119,13 +119,24 @@ class Store:
             query = query.where(InspectionRow.id < before)
         return self._all(query.limit(min(limit, PAGE_MOST)))
 
+    def severest(self, wanted: Filter, *, skip: int = 0, limit: int = 50) -> list[InspectionRow]:
+        """The most severe first, after the first `skip`; those without a severity last."""
+        row = InspectionRow
+        order = row.severity.is_(None), row.severity.desc(), row.id.desc()
+        query = select(row).where(*wanted.conditions()).order_by(*order)
+        return self._all(query.offset(skip).limit(min(limit, PAGE_MOST)))
+
     def count(self, wanted: Filter) -> int:
         """How many there are."""
         return self._number(select(func.count(InspectionRow.id)).where(*wanted.conditions()))
 
-    def to_review(self, product: str | None, limit: int = 50) -> list[InspectionRow]:
-        """Inspections that nobody has judged yet, the least certain first."""
+    def to_review(
+        self, product: str | None, limit: int = 50, *, severest: bool = False
+    ) -> list[InspectionRow]:
+        """Inspections that nobody has judged yet, the least certain or the most severe first."""
         wanted = Filter(product=product, state="done", reviewed=False)
+        if severest:
+            return self.severest(wanted, limit=limit)
         query = select(InspectionRow).where(*wanted.conditions())
         doubtful_first = InspectionRow.uncertainty.desc(), InspectionRow.id.desc()
         return self._all(query.order_by(*doubtful_first).limit(limit))

@@ -55,6 +55,7 @@ class InspectionRow(Numbered):
         Index("inspections_by_product", "product", "id"),
         Index("inspections_by_state", "state"),
         Index("inspections_to_review", "reviewed", "uncertainty"),
+        Index("inspections_by_severity", "severity"),
     )
 
     product: Mapped[str]
@@ -72,6 +73,7 @@ class InspectionRow(Numbered):
     verdict: Mapped[str | None]
     score: Mapped[float | None]
     p_value: Mapped[float | None]
+    severity: Mapped[float | None]  # Severity.spreads; rows of before have none
     uncertainty: Mapped[float | None]  # 1: it may be either, 0: certain
     record: Mapped[dict[str, Any] | None]  # Inspection.as_dict
     heat: Mapped[str | None]  # name of the map's picture

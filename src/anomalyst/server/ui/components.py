@@ -23,6 +23,7 @@ from anomalyst.server.records import documents
 from anomalyst.server.records.drawn import drawn_layer
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
+from anomalyst.types import Severity
 
 VIEWER_PX = 1200
 CLOSE_PX = 320
@@ -51,6 +52,7 @@ def viewer(service: Service, row: InspectionRow) -> str:
         row=row,
         record=row.record,
         answer=found.answer,
+        severity=found.severity,
         measured=[shortly(region.measures) for region in found.regions],
         lines=[region.measures.line_xy if region.measures else () for region in found.regions],
         plain=data_uri(documents.shown_picture(row, service.pictures, VIEWER_PX), quality=85),
@@ -210,9 +212,11 @@ def tiles(figures: Sequence[tuple[str, str]]) -> str:
 
 
 def result_cells(row: InspectionRow) -> list[str]:
-    """Picture, verdict and p-value, as tables show them."""
+    """Picture, verdict, p-value and severity, as tables show them."""
     p = "" if row.p_value is None else f"{row.p_value:.3g}"
-    return [row.name, row.verdict or row.state, p]
+    kept = (row.record or {}).get("severity")
+    severity = Severity.from_dict(kept).text if kept else ""
+    return [row.name, row.verdict or row.state, p, severity]
 
 
 def console(lines: int) -> gr.Textbox:

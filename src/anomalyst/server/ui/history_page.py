@@ -19,9 +19,12 @@ from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
 
-HEADINGS = ["when (UTC)", "product", "picture", "verdict", "p", "marked", "source", "by"]
+HEADINGS = [
+    "when (UTC)", "product", "picture", "verdict", "p", "severity", "marked", "source", "by",
+]  # fmt: skip
 SPANS = {"any time": None, "last hour": 1 / 24, "today": 1.0, "last week": 7.0, "last month": 30.0}
 VERDICTS = ("anomalous", "unsure", "normal")
+ORDERS = ("newest first", "most severe first")
 PAGE = 50
 LIKE_HELP = (
     "Reliable within one sense: pictures by a picture, sounds by a sound. Across senses the "
@@ -44,13 +47,17 @@ class HistoryPage:
             verdict = gr.Dropdown([ANY, *VERDICTS], value=ANY, label="Verdict")
             marked = gr.Dropdown([ANY, "marked", "not marked"], value=ANY, label="Marked")
             span = gr.Dropdown(list(SPANS), value="any time", label="When")
+            order = gr.Dropdown(
+                list(ORDERS), value=ORDERS[0], label="Order", elem_id="history-order"
+            )
         self.like = LikeBox(bench)
         self.filters: list[Any] = [text, self.product, verdict, marked, span]
+        self.asked = [*self.filters, order]
         self.table = gr.Dataframe(
             headers=HEADINGS, interactive=False, elem_id="history-table", wrap=True
         )
         with gr.Row():
-            self.more = gr.Button("Older", size="sm", elem_id="history-more")
+            self.more = gr.Button("More", size="sm", elem_id="history-more")
             self.csv = gr.DownloadButton("CSV", size="sm", elem_id="history-csv")
             self.parquet = gr.DownloadButton("Parquet", size="sm", elem_id="history-parquet")
             self.total = gr.Markdown(elem_id="history-total")
@@ -65,9 +72,9 @@ class HistoryPage:
     def _connect(self) -> None:
         result = [self.table, self.ids, self.total, self.more]
         self.like.connect(self.filters, result)
-        gr.on(None, self.products, None, self.product).then(self.search, self.filters, result)
-        gr.on([one.change for one in self.filters], self.search, self.filters, result)
-        self.more.click(self.older, [self.ids, *self.filters], result)
+        gr.on(None, self.products, None, self.product).then(self.search, self.asked, result)
+        gr.on([one.change for one in self.asked], self.search, self.asked, result)
+        self.more.click(self.older, [self.ids, *self.asked], result)
         self.table.select(self.choose, self.ids, [self.view, self.talk, self.paper])
         self.csv.click(self.exported("csv"), self.filters, self.csv)
         self.parquet.click(self.exported("parquet"), self.filters, self.parquet)
@@ -78,14 +85,14 @@ class HistoryPage:
         return gr.Dropdown(choices=[ANY, *sorted(known | set(self.bench.service.product_names()))])
 
     @shows_errors
-    def search(self, request: gr.Request, *filters: str) -> Any:
+    def search(self, request: gr.Request, *asked: str) -> Any:
         self.bench.who(request)
-        return found(self.bench, filter_of(*filters), [])
+        return found(self.bench, filter_of(*asked[:-1]), [], asked[-1])
 
     @shows_errors
-    def older(self, request: gr.Request, before: list[str], *filters: str) -> Any:
+    def older(self, request: gr.Request, before: list[str], *asked: str) -> Any:
         self.bench.who(request)
-        return found(self.bench, filter_of(*filters), before)
+        return found(self.bench, filter_of(*asked[:-1]), before, asked[-1])
 
     @shows_errors
     def choose(self, shown: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
@@ -122,11 +129,16 @@ def filter_of(text: str, product: str, verdict: str, marked: str, span: str) -> 
     )
 
 
-def found(bench: Bench, wanted: Filter, before: list[str]) -> tuple[Any, ...]:
+def found(
+    bench: Bench, wanted: Filter, before: list[str], order: str = ORDERS[0]
+) -> tuple[Any, ...]:
     """Rows of the table, with those that were shown before, their ids, and how many there are."""
     store = bench.service.store
     rows = store.inspections(before)
-    rows += store.history(wanted, before=before[-1] if before else None, limit=PAGE)
+    if order == ORDERS[0]:
+        rows += store.history(wanted, before=before[-1] if before else None, limit=PAGE)
+    else:
+        rows += store.severest(wanted, skip=len(before), limit=PAGE)
     table = {"headers": HEADINGS, "data": [cells_of(row) for row in rows]}
     count = f"{len(rows)} of {store.count(wanted)}"
     return table, [row.id for row in rows], count, gr.Button(interactive=True)

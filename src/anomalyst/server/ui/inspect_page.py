@@ -16,7 +16,7 @@ from anomalyst.server.ui.dropped import parts_of
 from anomalyst.server.ui.feedback_form import FeedbackForm
 
 QUESTIONS = ("Is there a defect, and where?", "How large is it?", "How sure are you?")
-HEADINGS = ["picture", "verdict", "p", "regions"]
+HEADINGS = ["picture", "verdict", "p", "severity", "regions"]
 VOICE_HINT = "The sound stays on this machine: it is turned into words here and not kept."
 START = (
     "<p class='an-hint'>Choose a product and drop parts, by all its senses: one, or a hundred.</p>"

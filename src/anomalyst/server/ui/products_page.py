@@ -13,6 +13,7 @@ from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
 from anomalyst.server.ui.measuring_section import MeasuringSection
+from anomalyst.server.ui.odd_section import OddSection
 from anomalyst.server.ui.teaching_form import TeachingForm
 from anomalyst.server.ui.versions_section import VersionsSection
 
@@ -24,6 +25,7 @@ WORDS = {
     "learnt": "learnt from judgements",
     "not learnt": "judgements not taken", "unlearnt": "judgements unlearnt",
     "measuring": "scale or rules set", "brought back": "an earlier version brought back",
+    "odd": "odd good pictures decided on",
 }  # fmt: skip
 
 
@@ -41,6 +43,7 @@ class ProductsPage:
 
     def _add_teaching(self) -> None:
         self.form = TeachingForm(self.bench)
+        self.odd = OddSection(self.bench)
         with gr.Accordion("From another installation", open=False):
             self.packed = gr.File(label="A product file (.zip)", file_types=[".zip"], height=110)
 
@@ -86,7 +89,7 @@ class ProductsPage:
         )
         chosen.change(self.areas.show, chosen, self.areas.editor)
         taught = self.form.connect(chosen)
-        taught.then(self.show, chosen, page)
+        taught.then(self.show, chosen, page).then(self.odd.show, chosen, self.odd.parts)
         old = self.versions
         chosen.change(old.show, chosen, old.parts)
         taught.then(old.show, chosen, old.parts)
@@ -94,6 +97,8 @@ class ProductsPage:
             self.show, chosen, page
         )
         old.compare.click(old.judge_both, [chosen, old.number], old.said)
+        for decided in self.odd.connect(chosen):
+            decided.then(self.show, chosen, page).then(lambda: "", None, self.form.progress)
         self.packed.upload(self.bring_in, self.packed, chosen)
         self.rate.submit(self.set_rate, [chosen, self.rate], page)
         self.export.click(self.pack_up, chosen, self.export)

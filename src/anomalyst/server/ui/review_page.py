@@ -1,4 +1,4 @@
-"""Review queue: what nobody has judged, the least certain first; keys for right and wrong."""
+"""Review queue: what nobody has judged, uncertain or severe first; keys for right and wrong."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ KEYS = (
     "<p class='an-hint an-keys'><kbd>R</kbd> right &nbsp; <kbd>W</kbd> wrong &nbsp; "
     "<kbd>F</kbd> this is fine &nbsp; <kbd>S</kbd> skip</p>"
 )
+ORDERS = ("least certain first", "most severe first")
 EMPTY = "<p class='an-hint'>Nothing waits to be reviewed.</p>"
 
 
@@ -23,6 +24,9 @@ class ReviewPage:
         self.current, self.skipped = gr.State(None), gr.State([])
         with gr.Row():
             self.product = gr.Dropdown(label="Product", elem_id="review-product", scale=2)
+            self.order = gr.Dropdown(
+                list(ORDERS), value=ORDERS[0], label="Order", elem_id="review-order", scale=2
+            )
             left = gr.Markdown(elem_id="review-left")
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
@@ -36,9 +40,9 @@ class ReviewPage:
         self._connect()
 
     def _connect(self) -> None:
-        given, page = [self.product, self.skipped], self.page
+        given, page = [self.product, self.order, self.skipped], self.page
         gr.on(None, self.products, None, self.product).then(self.following, given, page)
-        self.product.input(self.following, given, page)
+        gr.on([self.product.input, self.order.input], self.following, given, page)
         skipped = self.skip.click(self.pass_over, [self.current, self.skipped], self.skipped)
         skipped.then(self.following, given, page)
         self.judging.last.change(self.after, [self.judging.last, *given], page)
@@ -47,12 +51,15 @@ class ReviewPage:
         return gr.Dropdown(choices=["any", *self.bench.service.product_names()], value="any")
 
     @shows_errors
-    def following(self, name: str | None, passed: list[str], request: gr.Request) -> Any:
-        """The least certain inspection that was neither judged nor skipped."""
+    def following(
+        self, name: str | None, order: str, passed: list[str], request: gr.Request
+    ) -> Any:
+        """The first inspection, by the order wanted, that was neither judged nor skipped."""
         self.bench.who(request)
         service = self.bench.service
         wanted = None if name in (None, "any") else name
-        rows = service.store.to_review(wanted, limit=200 + len(passed))
+        severe = order == ORDERS[1]
+        rows = service.store.to_review(wanted, limit=200 + len(passed), severest=severe)
         rows = [row for row in rows if row.id not in passed]
         if not rows:
             return EMPTY, "", None, "Nothing waits."
@@ -64,6 +71,10 @@ class ReviewPage:
         return [*passed, id] if id else passed
 
     @shows_errors
-    def after(self, last: str | None, name: str, passed: list[str], request: gr.Request) -> Any:
+    def after(
+        self, last: str | None, name: str, order: str, passed: list[str], request: gr.Request
+    ) -> Any:
         """The next one, once this one was judged."""
-        return self.following(name, passed, request) if last else [gr.skip()] * len(self.page)
+        if not last:
+            return [gr.skip()] * len(self.page)
+        return self.following(name, order, passed, request)
