@@ -22,6 +22,7 @@ Label = Literal["normal", "anomalous"]
 Split = Literal["train", "test"]
 Verdict = Literal["normal", "anomalous", "unsure"]
 Part = Literal["missing", "extra"]
+Cause = Literal["dark", "over-exposed", "blurred", "empty", "product"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +226,24 @@ class SenseFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """Why a picture cannot be judged: that is no pass, and no defect. Its verdict is unsure."""
+
+    cause: Cause  # product: it shows something else
+    said: str  # in words
+    like: str = ""  # the taught product that it looks like, where there is one
+
+    def as_dict(self) -> dict[str, str]:
+        """The reason as plain JSON values."""
+        return {"cause": self.cause, "said": self.said, "like": self.like}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Unfit:
+        """The reason of which `as_dict` gave the values."""
+        return cls(cause=values["cause"], said=values["said"], like=values["like"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """The answer about one picture."""
 
@@ -255,6 +274,8 @@ class Inspection:
     taken: datetime | None = None  # when, if the file tells; not kept on disk
     verdict_before_rules: Verdict | None = None  # the conformal one, where acceptance rules judged
     ruled: tuple[str, ...] = ()  # what they say: "within tolerance: scratch of 1.4 mm (limit 2 mm)"
+    unfit: Unfit | None = None  # why it cannot be judged; None: it can
+    conditions: Mapping[str, float] = field(default_factory=dict)  # light, focus, position, likeness
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the map, as plain JSON values."""
@@ -265,6 +286,7 @@ class Inspection:
             "score": round(self.score, 6),
             "p_value": round(self.p_value, 6),
             "verdict": self.verdict,
+            "unfit": self.unfit.as_dict() if self.unfit else None,
             "confidence": round(self.confidence, 4),
             "guaranteed": self.guaranteed,
             "answer": self.answer,
@@ -281,6 +303,7 @@ class Inspection:
             "ignored": self.ignored.as_dict() if self.ignored else None,
             "verdict_before_rules": self.verdict_before_rules,
             "ruled": list(self.ruled),
+            "conditions": dict(self.conditions),
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
         }
 
@@ -309,6 +332,8 @@ class Inspection:
             ignored=Mask.from_dict(ignored) if (ignored := values.get("ignored")) else None,
             verdict_before_rules=values.get("verdict_before_rules"),
             ruled=tuple(values.get("ruled", ())),
+            unfit=Unfit.from_dict(unfit) if (unfit := values.get("unfit")) else None,
+            conditions=values.get("conditions", {}),
             quality=values.get("quality", "default"),
             **{name: values[name] for name in plain},
         )

@@ -13,6 +13,7 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.detection.pose import laid
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.areas import refuse_areas
+from anomalyst.inspection.fitness import conditions_of
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Stopwatch
 from anomalyst.inspection.seen import look_at
@@ -94,7 +95,7 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         calibration, rows = Calibration(scores=scores, method=method), scores
     else:
         calibration = Calibration(scores=(), method="leave-one-out")
-    return Product(
+    learnt = Product(
         name=name,
         encoder=pipeline.detector.encoder.name,
         fingerprint=pipeline.fingerprint,
@@ -124,6 +125,9 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         description=product.description if product else "",
         measuring=product.measuring if product else Measuring(),
     )
+    if sense is None:
+        learnt.conditions = conditions_of(frame, list(pictures.values()), learnt)
+    return learnt
 
 
 def _quality(pipeline: Pipeline, before: Product | None, frame: Frame) -> str:
@@ -195,7 +199,7 @@ def _relearnt(
         pipeline, product.name, [], product=before, sense=before.field_view, pose=product.pose,
         adapted="kept", on_picture=on_picture,
     )  # fmt: skip
-    return replace(after, notes=product.notes)
+    return replace(after, notes=product.notes, tolerance=product.tolerance)
 
 
 def _opened_fields(

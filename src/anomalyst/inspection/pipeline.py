@@ -31,6 +31,7 @@ from anomalyst.inspection.areas import (
     on_query,
 )
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.fitness import fit_to_judge
 from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.inspection.quality import QUALITIES, QualityName
@@ -166,8 +167,11 @@ class Pipeline:
             quality=product.quality,
             shown=seen,
         )
+        with stopwatch("fitness"):
+            found = fit_to_judge(found, one, product)
         found = found if product.companions else measured(found, product.measuring)
-        return replace(found, answer=f"{found.answer} {areas.sentence}") if areas else found
+        told = areas and found.unfit is None
+        return replace(found, answer=f"{found.answer} {areas.sentence}") if told else found
 
     def match(self, one: Prepared, product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""
