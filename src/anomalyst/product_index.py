@@ -16,6 +16,7 @@ import difflib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,16 @@ def check_name(name: str) -> None:
 def product_names(folder: Path) -> list[str]:
     """The products taught in a folder, by name."""
     return sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
+
+
+def photograph_products(folder: Path) -> list[str]:
+    """The products of photographs alone, by name; one that is damaged is passed over."""
+    found = []
+    for name in product_names(folder):
+        with suppress(AnomalystError, KeyError, TypeError):
+            if product_senses(folder / name) == ["image"]:
+                found.append(name)
+    return found
 
 
 def product_folder(name: str, folder: Path) -> Path:

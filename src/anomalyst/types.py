@@ -275,7 +275,9 @@ class Inspection:
     verdict_before_rules: Verdict | None = None  # the conformal one, where acceptance rules judged
     ruled: tuple[str, ...] = ()  # what they say: "within tolerance: scratch of 1.4 mm (limit 2 mm)"
     unfit: Unfit | None = None  # why it cannot be judged; None: it can
-    conditions: Mapping[str, float] = field(default_factory=dict)  # light, focus, position, likeness
+    conditions: Mapping[str, float] = field(
+        default_factory=dict
+    )  # light, focus, position, likeness
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the map, as plain JSON values."""

@@ -18,9 +18,13 @@ from anomalyst.cli.screen import pictures_in, progress
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anomalyst.inspection.config import Words
+    from anomalyst.inspection.lineup import Lineup
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
+    from anomalyst.types import Inspection
 
 
 def inspector_and_product(
@@ -77,6 +81,55 @@ def inspector_and_product(
             known = inspector.teach(UNNAMED, pictures, reading=reading, on_picture=bar.advance)
     known.description = judging.about or known.description
     return inspector, known
+
+
+AUTO = "auto"  # in a product's place: the one that each picture shows
+
+
+def asks_which(name: str | None, products: Path) -> bool:
+    """Whether the product is to be found by each picture; one that is called so is itself."""
+    return name == AUTO and not (products / AUTO).exists()
+
+
+def inspector_and_lineup(
+    judging: Judging, compute: Compute, language: Path | None, masks: Masks
+) -> "tuple[Inspector, Lineup]":
+    """The inspector, and all taught products that it can tell apart by a picture."""
+    from anomalyst.product import find_product
+    from anomalyst.product_index import photograph_products
+
+    names = photograph_products(judging.products)
+    if not names:
+        raise AnomalystError(
+            f"--product auto: {judging.products} holds no product of photographs; teach one first: "
+            "`anomalyst teach NAME GOOD...`, or give --products DIR."
+        )
+    taught = [find_product(name, judging.products) for name in names]
+    encoder = judging.encoder or taught[0].encoder
+    inspector = load_inspector(encoder, compute, language=language, masks=masks)
+    return inspector, inspector.lineup(taught)
+
+
+def suggesting(inspector: "Inspector", products: Path) -> "Callable[[Inspection], Inspection]":
+    """Names the taught product that a picture of another one looks like; they are read when one
+    is first met."""
+    from functools import cache
+
+    from anomalyst.inspection.lineup import Lineup, with_suggestion
+    from anomalyst.product import find_product
+    from anomalyst.product_index import photograph_products
+
+    @cache
+    def lineup() -> Lineup:
+        return inspector.lineup(
+            [find_product(name, products) for name in photograph_products(products)]
+        )
+
+    def named(found: "Inspection") -> "Inspection":
+        other = found.unfit is not None and found.unfit.cause == "product"
+        return with_suggestion(found, lineup()) if other else found
+
+    return named
 
 
 def picture_encoder(product: "Product") -> str:

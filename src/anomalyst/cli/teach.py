@@ -64,6 +64,10 @@ def teach(
     defects: Defects,
     areas: AreaFiles,
     replace: Annotated[bool, Option("--replace", help="Forget what it was taught before.")] = False,
+    tolerance: Annotated[
+        bool,
+        Option(help="Find out how far light, place, turn and focus may differ (a second)."),
+    ] = True,
 ) -> None:
     """Make a product from good pictures, or add them to one that exists.
 
@@ -143,6 +147,8 @@ def teach(
                 pose=pose,  # type: ignore[arg-type]
                 on_file=bar.advance,
             )
+    if tolerance:
+        product.tolerance = inspector.tolerance(product)
     product.description = describe or product.description
     product.save(products / name)
     # Of photographs every note is about one that is bad or odd; of recordings most say how they
@@ -197,6 +203,8 @@ def _tell(product: "Product", how: str, folder: Path, incomplete: bool) -> None:
     if product.reading.told:
         typer.echo(f"{product.name}: {product.reading.told}.")
     typer.echo(f"{product.name}: {how}, {_what(product)}. Saved in {folder}.")
+    if product.tolerance:
+        typer.echo(f"{product.name}: good pictures stay good with {product.tolerance.told}.")
     if product.rule:
         from anomalyst.teaching.known_defects.summary import told
 

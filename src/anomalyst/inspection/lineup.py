@@ -72,7 +72,8 @@ class Lineup:
         if pick.strangeness <= 0:
             return found
         if found.unfit is None or found.unfit.cause == "product":
-            found = unjudged(found, none_of([one.name for one in self.products], product.name))
+            names = [one.name for one in self.products]
+            found = unjudged(found, none_of(names, product.name))
         return replace(found, product="")
 
     def _look(self, image: Path, product: Product) -> Prepared:

@@ -58,7 +58,9 @@ def measured_tolerance(
         brighter=most(LIGHT, lambda picture, share: _lit(picture, 1 + share)),
         shift_px=round(side * most(SHIFT, _shifted), 1),
         turn_degrees=most(turns, _turned),
-        blur_px=round(most(BLUR, lambda picture, sigma: _blurred(picture, sigma / scale)) / scale, 2),
+        blur_px=round(
+            most(BLUR, lambda picture, sigma: _blurred(picture, sigma / scale)) / scale, 2
+        ),
         pictures=len(tried),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomalyst.calibration.fusion import JointCalibration
+from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.seen import look_by
 from anomalyst.io.deep_pictures import reading_in
@@ -69,6 +70,8 @@ def summary(name: str, products: Path) -> dict[str, Any]:
         "corrections": [one["name"] for one in record.get("accepted", [])],
         "calibration": _calibration(record, len(senses)),
         "rule": _rule(record),
+        "conditions": record.get("conditions"),
+        "tolerance": _tolerance(record),
         "notes": [*record["notes"], *_companions_notes(folder, senses[1:])],
         "revision": f"{(folder / RECORD).stat().st_mtime_ns:x}",
     }
@@ -95,6 +98,12 @@ def _calibration(record: dict[str, Any], num_senses: int) -> dict[str, Any]:
     together = JointCalibration.from_dict(joint).good_scores() if joint else []
     scores = own["scores"] if num_senses == 1 else together
     return {"method": own["method"], "scores": scores}
+
+
+def _tolerance(record: dict[str, Any]) -> str | None:
+    """How far good pictures may differ and stay good, in words; None where it was not measured."""
+    said = record.get("tolerance")
+    return Tolerance.from_dict(said).told if said else None
 
 
 def _companions_notes(folder: Path, senses: Sequence[str]) -> list[str]:
