@@ -274,7 +274,7 @@ def _names(images: Sequence[Path]) -> dict[Path, str]:
 
 
 def exit_if_incomplete(outcome: Outcome) -> None:
-    """End with the code that a stopped batch or a picture without a verdict asks for; else go on."""
+    """End with the code that a stopped batch, or a picture not judged, asks for; else go on."""
     if outcome.stopped:
         done = len(outcome.rows)
         say(f"Stopped after {done} of {outcome.total} pictures; what was done is complete.")

@@ -4,8 +4,8 @@ What cannot be judged is no pass and no defect. Its verdict is unsure, without r
 says why; score, p-value and map stay as they were found.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,31 +13,42 @@ from anomalyst.calibration.conditions import Conditions, GoodConditions
 from anomalyst.inspection.likeness import likeness_of
 from anomalyst.inspection.preprocessing import Prepared
 from anomalyst.io.geometry import Frame
-from anomalyst.product import Product
+from anomalyst.product import UNNAMED, Product
 from anomalyst.types import Inspection, Unfit
 
 
-def fit_to_judge(found: Inspection, one: Prepared, product: Product) -> Inspection:
-    """The inspection with how its picture was taken; unsure, and why, where it is unfit.
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """How a picture was taken, and why it cannot be judged, if so."""
+
+    conditions: Mapping[str, float]
+    unfit: Unfit | None = None
+
+    def of(self, found: Inspection) -> Inspection:
+        """The inspection with it."""
+        found = replace(found, conditions=self.conditions)
+        return found if self.unfit is None else unjudged(found, self.unfit)
+
+
+def fitness(one: Prepared, product: Product) -> Fitness:
+    """That of an encoded picture.
 
     A product of before, which keeps no figures of its good pictures, is only asked whether the
     picture shows it. Without a good picture, and for senses but photographs, all are fit.
     """
     if product.sense is not None or not product.references or one.features is None:
-        return found
+        return Fitness({})
     good, unfit = product.conditions, None
     seen = Conditions.of(one.views.canvases, good.first if good else None)
     if good is not None:
         unfit = good.unfit(seen)
-    likeness = likeness_of(product)
     figures = seen.as_dict()
-    if likeness is not None:
+    if (likeness := likeness_of(product)) is not None:
         strangeness = likeness.strangeness(one.features)
         figures["strangeness"] = round(strangeness, 4)
         if unfit is None and strangeness > 0:
-            unfit = other_product(found.product)
-    found = replace(found, conditions=figures)
-    return found if unfit is None else unjudged(found, unfit)
+            unfit = other_product(product.name)
+    return Fitness(figures, unfit)
 
 
 def conditions_of(frame: Frame, pictures: Sequence[np.ndarray], product: Product) -> GoodConditions:
@@ -52,7 +63,7 @@ def conditions_of(frame: Frame, pictures: Sequence[np.ndarray], product: Product
 
 def other_product(name: str, like: str = "") -> Unfit:
     """The reason of a picture that does not show the product of this name."""
-    said = f"This does not look like {name or 'the good pictures'}"
+    said = f"This does not look like {'the good pictures' if name == UNNAMED else name}"
     said += f"; it looks like {like}." if like else "."
     return Unfit(cause="product", said=said, like=like)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
-from anomalyst.inspection.fitness import other_product, unjudged
+from anomalyst.inspection.fitness import none_of, other_product, unjudged
 from anomalyst.inspection.likeness import likeness_of
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch

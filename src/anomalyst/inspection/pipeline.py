@@ -31,7 +31,7 @@ from anomalyst.inspection.areas import (
     on_query,
 )
 from anomalyst.inspection.config import InspectorConfig
-from anomalyst.inspection.fitness import fit_to_judge
+from anomalyst.inspection.fitness import fitness
 from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.inspection.quality import QUALITIES, QualityName
@@ -136,6 +136,7 @@ class Pipeline:
                 check_counted(one, evidence)
                 whole *= counted
             decision = self.decide(evidence, pose, product, rate)
+            fit = fitness(one, product)
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None and product.sense is None:  # learnt from photographs
                 regions = with_kinds(self.kinds, regions, views, evidence, product.kinds)
@@ -167,8 +168,7 @@ class Pipeline:
             quality=product.quality,
             shown=seen,
         )
-        with stopwatch("fitness"):
-            found = fit_to_judge(found, one, product)
+        found = fit.of(found)
         found = found if product.companions else measured(found, product.measuring)
         told = areas and found.unfit is None
         return replace(found, answer=f"{found.answer} {areas.sentence}") if told else found
