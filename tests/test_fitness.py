@@ -13,7 +13,6 @@ from anomalyst.calibration.drift import causes
 from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
-from anomalyst.inspection.likeness import likeness_of
 from anomalyst.product import Product
 from anomalyst.synthetic.procedural.episode import WorldConfig, defective_picture, normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
@@ -81,7 +80,7 @@ def spoiled(picture, how):
     if how == "over-exposed":
         return np.clip(picture * 6.0 + 90, 0, 255).astype(np.uint8)
     if how == "blurred":
-        return cv2.GaussianBlur(picture, (0, 0), 4)
+        return cv2.GaussianBlur(picture, (0, 0), 2.5)
     return np.full_like(picture, np.median(picture[:4], axis=(0, 1)).astype(np.uint8))
 
 
@@ -94,16 +93,14 @@ def test_what_is_wrong_with_the_picture_is_named(inspector, line, biscuit, tmp_p
     assert found.verdict == "unsure" and not found.regions
 
 
-def test_a_product_of_before_still_knows_another_product(inspector, line, biscuit, tmp_path):
+def test_a_product_of_before_still_knows_another_product(inspector, line, biscuit):
     old = replace(biscuit, conditions=None, likeness=None, memories=[])
     other, own = line[1]["machined"][0], line[1]["biscuit"][0]
     assert inspector.inspect(other, old).unfit is not None
-    [dark] = written(tmp_path, [np.zeros((SIDE, SIDE, 3), np.uint8)])
-    assert inspector.inspect(dark, biscuit).unfit.cause == "dark"
     assert inspector.inspect(own, old).unfit is None
 
 
-def test_figures_and_tolerance_survive_save_and_load(line, biscuit, tmp_path):
+def test_figures_and_tolerance_survive_save_and_load(biscuit, tmp_path):
     told = Tolerance(
         darker=0.2, brighter=0.3, shift_px=5.0, turn_degrees=3.0, blur_px=0.7, pictures=1
     )
@@ -155,7 +152,7 @@ def test_tolerance_grows_with_the_good_pictures_and_bounds_what_stays_good(inspe
     found = inspector.tolerance(product)
     if found is None:
         pytest.skip("no good picture is normal as it is")
-    assert 0 <= found.darker <= 0.4 and 0 <= found.turn_degrees and found.pictures == 1
+    assert 0 <= found.darker <= 0.4 and found.turn_degrees >= 0 and found.pictures == 1
 
 
 def test_figures_say_what_was_done_to_a_picture():
@@ -173,22 +170,16 @@ def test_figures_say_what_was_done_to_a_picture():
 
 
 def figures(rng, count, **changed):
-    usual = {
-        "brightness": 0.5,
-        "sharpness": 0.3,
-        "shift_x": 0.0,
-        "shift_y": 0.0,
-        "strangeness": -2.0,
-    }
-    noise = {
-        "brightness": 0.01,
-        "sharpness": 0.01,
-        "shift_x": 0.004,
-        "shift_y": 0.004,
-        "strangeness": 0.1,
-    }
-    middle = usual | changed
-    return [{k: middle[k] + noise[k] * rng.standard_normal() for k in usual} for _ in range(count)]
+    usual = {"brightness": 0.5, "sharpness": 0.3, "shift_x": 0.0, "shift_y": 0.0}
+    middle = usual | {"strangeness": -2.0} | changed
+    noise = {"shift_x": 0.004, "shift_y": 0.004, "strangeness": 0.1}
+    return [
+        {
+            name: value + noise.get(name, 0.01) * rng.standard_normal()
+            for name, value in middle.items()
+        }
+        for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ FLAT = 0.15  # of the structure
 COVERED = 0.15  # of the share that differs from what lies behind the product
 SHARP = 0.5  # of the sharpness
 COVERED_LEAST = 0.05  # of a good picture: less, and the product does not lie on a background
+SAME_GROUND = 0.1  # how much lighter or darker the ground of an empty picture may be, [0, 1]
 LIKE_BORDER = 30  # grey levels from the border's colour, beyond which something covers it
 WHITE = 250
 THUMB_PX = 64  # side of the picture that positions are found on
@@ -34,9 +35,10 @@ class Conditions:
 
     brightness: float  # mean of the grey values, [0, 1]
     unburnt: float  # share of pixels that are not white, [0, 1]
-    structure: float  # mean change of the grey values over a few pixels, [0, 1]
+    structure: float  # standard deviation of the grey values, [0, 1]
     sharpness: float  # change over one pixel, in units of that over a few: light has no say
-    covered: float  # share of pixels that differ from the border's colour, [0, 1]
+    behind: float  # mean of the border's median colour, [0, 1]
+    covered: float  # share of pixels that differ from that, [0, 1]
     shift_x: float = 0.0  # beside the first good picture, as shares of the sides
     shift_y: float = 0.0
 
@@ -107,7 +109,9 @@ class GoodConditions:
         if seen.structure < FLAT * least["structure"]:
             return True
         lies_on_ground = least["covered"] > COVERED_LEAST
-        return lies_on_ground and seen.covered < COVERED * least["covered"]
+        behind = self.column("behind")
+        same_ground = behind.min() - SAME_GROUND < seen.behind < behind.max() + SAME_GROUND
+        return lies_on_ground and same_ground and seen.covered < COVERED * least["covered"]
 
     def as_list(self) -> list[dict[str, float]]:
         """Plain JSON values, a picture each; those of strangeness with the first ones."""
@@ -151,18 +155,19 @@ def _figures(canvas: np.ndarray) -> dict[str, float]:
     return {
         "brightness": float(grey.mean()) / 255,
         "unburnt": float((grey < WHITE).mean()),
-        "structure": middle / 255,
+        "structure": float(grey.std()) / 255,
         # One grey level is added for what rounding leaves of a flat picture.
         "sharpness": fine / (middle + 1.0),
-        "covered": _covered(canvas),
+        **_ground(canvas),
     }
 
 
-def _covered(canvas: np.ndarray) -> float:
-    """Share of the inside that differs clearly from the border's median colour."""
+def _ground(canvas: np.ndarray) -> dict[str, float]:
+    """The border's median colour, and the share of the inside that differs clearly from it."""
     small = cv2.resize(canvas, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA).astype(np.int16)
     edge = THUMB_PX // 16
     inside = np.zeros(small.shape[:2], bool)
     inside[edge:-edge, edge:-edge] = True
     behind = np.median(small[~inside], axis=0)
-    return float((np.abs(small - behind).max(axis=2) > LIKE_BORDER)[inside].mean())
+    covered = (np.abs(small - behind).max(axis=2) > LIKE_BORDER)[inside].mean()
+    return {"behind": float(behind.mean()) / 255, "covered": float(covered)}

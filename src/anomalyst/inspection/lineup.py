@@ -40,7 +40,11 @@ class Lineup:
         self.pipeline, self.products = pipeline, fitting
 
     def pick(self, image: Path) -> Pick:
-        """The product that the picture looks most like. Raises PictureError.
+        """The product that the picture looks most like. Raises PictureError."""
+        return min(self.looks(image), key=lambda one: one.strangeness)
+
+    def looks(self, image: Path) -> list[Pick]:
+        """How much the picture looks like each product. Raises PictureError.
 
         Products whose pictures are cut alike share one look at it.
         """
@@ -53,7 +57,7 @@ class Lineup:
             seen, likeness = looks[way], likeness_of(product)
             assert seen.features is not None and likeness is not None  # encoded; it was taught
             found.append(Pick(product, likeness.strangeness(seen.features), seen))
-        return min(found, key=lambda one: one.strangeness)
+        return found
 
     def inspect(self, image: Path, rate: float) -> Inspection:
         """The picture judged as the product it looks like; unfit where that is none of them.
