@@ -121,7 +121,8 @@ def test_each_picture_of_a_mixed_folder_is_given_to_its_product(line, tmp_path):
     asked = [*pictures["biscuit"][:2], *pictures["machined"][:2], none]
     result = CliRunner().invoke(
         app,
-        ["inspect", *map(str, asked), "--product", "auto", "--products", str(home / "products"), "--json"],
+        ["inspect", *map(str, asked), "--product", "auto", "--products", str(home / "products"),
+         "--json"],
     )  # fmt: skip
     found = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     assert [one["product"] for one in found] == ["biscuit"] * 2 + ["machined"] * 2 + [""]
