@@ -1,11 +1,13 @@
 """Pictures that cannot be judged are named as such: no pass, and no defect."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from anomalyst.calibration.conditions import Conditions, GoodConditions
@@ -14,10 +16,15 @@ from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
 from anomalyst.product import Product
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.service import Service
+from anomalyst.server.storage.tables import DeliveryRow
 from anomalyst.synthetic.procedural.episode import WorldConfig, defective_picture, normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
 from anomalyst.types import Inspection
 from anomalyst.vlm.facts import facts_of
+from conftest import DEMO
+from serving import teach_flange
 
 SIDE = 96
 
@@ -139,6 +146,21 @@ def test_the_taught_product_that_it_looks_like_is_suggested(line):
     )  # fmt: skip
     assert json.loads(result.stdout.splitlines()[-1])["unfit"]["like"] == "machined"
     assert result.exit_code == 2
+
+
+def test_the_server_keeps_the_reason_and_tells_it(tmp_path):
+    config = ServingConfig(home=tmp_path, products=tmp_path / "products")
+    with closing(Service(config, sinks=["hook"])) as service:
+        teach_flange(service, pictures=2)
+        other = next((DEMO / "circuit-module" / "good").glob("*.jpg"))
+        sent = [service.take_file(other)]
+        [id] = service.acknowledge(sent, "flange", by="test", source="test")
+        row = service.wait(id)
+        assert row.verdict == "unsure" and row.record["unfit"]["cause"] == "product"
+        with service.store.session() as session:
+            [told] = session.scalars(select(DeliveryRow))
+        assert told.payload["unfit"]["said"] == "This does not look like flange."
+        assert service.product("flange")["tolerance"].startswith("light ")
 
 
 def test_auto_without_a_product_says_what_to_do(tmp_path):

@@ -8,7 +8,7 @@ from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
 
 RECENT = 200  # inspections that a product's page shows
-COMPARED = 50  # newest of them that tell what has moved
+COMPARED = 12  # newest of them that tell what has moved: an alarm comes soon after a change
 
 
 def accepted_scores(
