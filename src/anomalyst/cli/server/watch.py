@@ -141,7 +141,9 @@ def _tell(row: "InspectionRow", tally: "Tally") -> None:
     if row.verdict is None:
         say(f"{row.name}: {row.problem}")
         return
-    typer.echo(f"{tally.done:>6}  {row.verdict:<9}  p = {row.p_value:<8.3g}  {row.name}")
+    unfit = (row.record or {}).get("unfit")
+    why = f"  {unfit['said']}" if unfit else ""
+    typer.echo(f"{tally.done:>6}  {row.verdict:<9}  p = {row.p_value:<8.3g}  {row.name}{why}")
     if row.alarm:
         say(f"DRIFT: {row.alarm}")
 
