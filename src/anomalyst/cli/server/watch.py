@@ -150,4 +150,5 @@ def _tell(row: "InspectionRow", tally: "Tally") -> None:
 
 def _tell_json(row: "InspectionRow", tally: "Tally") -> None:  # noqa: ARG001
     told = {"id": row.id, "picture": row.name, "verdict": row.verdict, "p_value": row.p_value}
+    told["unfit"] = (row.record or {}).get("unfit")
     typer.echo(json.dumps(told | {"problem": row.problem, "drift_alarm": row.alarm}))
