@@ -25,6 +25,7 @@ COVERED_LEAST = 0.05  # of a good picture: less, and the product does not lie on
 SAME_GROUND = 0.1  # how much lighter or darker the ground of an empty picture may be, [0, 1]
 LIKE_BORDER = 30  # grey levels from the border's colour, beyond which something covers it
 WHITE = 250
+ROUNDING = 0.25  # grey levels: mean of what rounding changes
 THUMB_PX = 64  # side of the picture that positions are found on
 ALIGNED = 0.1  # of a correlation, below which no position was found
 
@@ -143,21 +144,23 @@ def shift_of(canvas: np.ndarray, first: np.ndarray) -> tuple[float, float]:
     Phase correlation; (0, 0) where nothing correlates, as of a texture without places.
     """
     window = cv2.createHanningWindow((THUMB_PX, THUMB_PX), cv2.CV_32F)
-    (x, y), response = cv2.phaseCorrelate(first, thumbnail(canvas), window)
+    (x, y), response = cv2.phaseCorrelate(first.astype(np.float32), thumbnail(canvas), window)
     return (x / THUMB_PX, y / THUMB_PX) if response > ALIGNED else (0.0, 0.0)
 
 
 def _figures(canvas: np.ndarray) -> dict[str, float]:
-    grey = cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    once = cv2.GaussianBlur(grey, (0, 0), 1.0)
-    fine = float(np.abs(grey - once).mean())
-    middle = float(np.abs(once - cv2.GaussianBlur(once, (0, 0), 3.0)).mean())
+    grey = cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY)
+    real = grey.astype(np.float32)
+    once = cv2.GaussianBlur(real, (5, 5), 1.0)
+    fine = cv2.norm(real, once, cv2.NORM_L1) / grey.size
+    middle = cv2.norm(once, cv2.blur(once, (9, 9)), cv2.NORM_L1) / grey.size
+    mean, spread = (float(one[0, 0]) for one in cv2.meanStdDev(grey))
     return {
-        "brightness": float(grey.mean()) / 255,
-        "unburnt": float((grey < WHITE).mean()),
-        "structure": float(grey.std()) / 255,
-        # One grey level is added for what rounding leaves of a flat picture.
-        "sharpness": fine / (middle + 1.0),
+        "brightness": mean / 255,
+        "unburnt": cv2.countNonZero(cv2.inRange(grey, 0, WHITE - 1)) / grey.size,
+        "structure": spread / 255,
+        # Less what rounding to whole grey levels alone changes from pixel to pixel.
+        "sharpness": max(0.0, fine - ROUNDING) / (middle + 1.0),
         **_ground(canvas),
     }
 
