@@ -123,7 +123,7 @@ def test_figures_and_tolerance_survive_save_and_load(biscuit, tmp_path):
 def test_each_picture_of_a_mixed_folder_is_given_to_its_product(line, tmp_path):
     home, pictures = line
     rng = np.random.default_rng(1)
-    stranger = draw_product(rng, only=("textile",))
+    stranger = draw_product(rng, only=("screw",))
     [none] = written(tmp_path / "none", [normal_picture(stranger, rng, SIDE)])
     asked = [*pictures["biscuit"][:2], *pictures["machined"][:2], none]
     result = CliRunner().invoke(
@@ -187,6 +187,7 @@ def test_figures_say_what_was_done_to_a_picture():
     assert moved.shift_x == pytest.approx(6 / 64, abs=0.01) and abs(moved.shift_y) < 0.01
     dim = Conditions.of([(picture * 0.5).astype(np.uint8)], good.first)
     assert dim.brightness == pytest.approx(0.5 * good.each[0].brightness, rel=0.05)
+    assert dim.sharpness == pytest.approx(good.each[0].sharpness, rel=0.05)
     soft = Conditions.of([cv2.GaussianBlur(picture, (0, 0), 2)], good.first)
     assert soft.sharpness < 0.5 * good.each[0].sharpness
     assert good.unfit(good.each[1]) is None and good.unfit(dim) is None

@@ -21,10 +21,12 @@ UNBURNT = 0.5  # of the share of pixels that are not white
 FLAT = 0.15  # of the structure
 COVERED = 0.15  # of the share that differs from what lies behind the product
 SHARP = 0.5  # of the sharpness
+CLEARLY = 0.3  # of these limits, for a picture that does not look like the product
 COVERED_LEAST = 0.05  # of a good picture: less, and the product does not lie on a background
 SAME_GROUND = 0.1  # how much lighter or darker the ground of an empty picture may be, [0, 1]
 LIKE_BORDER = 30  # grey levels from the border's colour, beyond which something covers it
 WHITE = 250
+LIT = 100.0  # mean grey level at which sharpness is measured
 ROUNDING = 0.25  # grey levels: mean of what rounding changes
 THUMB_PX = 64  # side of the picture that positions are found on
 ALIGNED = 0.1  # of a correlation, below which no position was found
@@ -74,8 +76,13 @@ class GoodConditions:
         """One figure of all, float64 (N,)."""
         return np.array([getattr(one, name) for one in self.each])
 
-    def unfit(self, seen: Conditions) -> Unfit | None:
-        """Why a picture with these figures cannot be judged; None where it can."""
+    def unfit(self, seen: Conditions, *, strange: bool = False) -> Unfit | None:
+        """Why a picture with these figures cannot be judged; None where it can.
+
+        `strange`: it does not look like the product. Another product may be lighter or smoother, so
+        only what no product could be is then called over-exposed or out of focus.
+        """
+        clearly = CLEARLY if strange else 1.0
         least = {f.name: float(self.column(f.name).min()) for f in fields(Conditions)}
         usual = float(np.median(self.column("brightness")))
         if seen.brightness < DARK * least["brightness"]:
@@ -85,7 +92,7 @@ class GoodConditions:
                 said=f"The picture is too dark to judge: it has {light} of the good pictures' "
                 "light. Look at lens cap, lamp and exposure.",
             )
-        if seen.unburnt < UNBURNT * least["unburnt"] and seen.brightness > usual:
+        if seen.unburnt < clearly * UNBURNT * least["unburnt"] and seen.brightness > usual:
             return Unfit(
                 cause="over-exposed",
                 said=f"The picture is over-exposed: {1 - seen.unburnt:.0%} of it is white, of the "
@@ -97,7 +104,7 @@ class GoodConditions:
                 said="The picture shows no part: nothing of it stands out as the good pictures' "
                 "does. Is the place empty, or something before the lens?",
             )
-        if seen.sharpness < SHARP * least["sharpness"]:
+        if seen.sharpness < clearly * SHARP * least["sharpness"]:
             sharp = seen.sharpness / float(np.median(self.column("sharpness")))
             return Unfit(
                 cause="blurred",
@@ -150,17 +157,18 @@ def shift_of(canvas: np.ndarray, first: np.ndarray) -> tuple[float, float]:
 
 def _figures(canvas: np.ndarray) -> dict[str, float]:
     grey = cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY)
-    real = grey.astype(np.float32)
+    mean, spread = (float(one[0, 0]) for one in cv2.meanStdDev(grey))
+    gain = LIT / max(mean, 1.0)  # at one light, so that a lamp does not look like a lens
+    real = grey.astype(np.float32) * gain
     once = cv2.GaussianBlur(real, (5, 5), 1.0)
     fine = cv2.norm(real, once, cv2.NORM_L1) / grey.size
     middle = cv2.norm(once, cv2.blur(once, (9, 9)), cv2.NORM_L1) / grey.size
-    mean, spread = (float(one[0, 0]) for one in cv2.meanStdDev(grey))
     return {
         "brightness": mean / 255,
         "unburnt": cv2.countNonZero(cv2.inRange(grey, 0, WHITE - 1)) / grey.size,
         "structure": spread / 255,
         # Less what rounding to whole grey levels alone changes from pixel to pixel.
-        "sharpness": max(0.0, fine - ROUNDING) / (middle + 1.0),
+        "sharpness": max(0.0, fine - ROUNDING * gain) / (middle + 1.0),
         **_ground(canvas),
     }
 

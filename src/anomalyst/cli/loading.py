@@ -126,8 +126,7 @@ def suggesting(inspector: "Inspector", products: Path) -> "Callable[[Inspection]
         )
 
     def named(found: "Inspection") -> "Inspection":
-        other = found.unfit is not None and found.unfit.cause == "product"
-        return with_suggestion(found, lineup()) if other else found
+        return with_suggestion(found, lineup()) if found.unfit is not None else found
 
     return named
 

@@ -38,16 +38,16 @@ def fitness(one: Prepared, product: Product) -> Fitness:
     """
     if product.sense is not None or not product.references or one.features is None:
         return Fitness({})
-    good, unfit = product.conditions, None
+    good, strange = product.conditions, False
     seen = Conditions.of(one.views.canvases, good.first if good else None)
-    if good is not None:
-        unfit = good.unfit(seen)
     figures = seen.as_dict()
     if (likeness := likeness_of(product)) is not None:
         strangeness = likeness.strangeness(one.features)
         figures["strangeness"] = round(strangeness, 4)
-        if unfit is None and strangeness > 0:
-            unfit = other_product(product.name)
+        strange = strangeness > 0
+    unfit = good.unfit(seen, strange=strange) if good else None
+    if unfit is None and strange:
+        unfit = other_product(product.name)
     return Fitness(figures, unfit)
 
 

@@ -99,8 +99,11 @@ def picked_from(pipeline: Pipeline, product: Product) -> bool:
 
 
 def with_suggestion(found: Inspection, lineup: Lineup) -> Inspection:
-    """An inspection of another product with the taught one that its picture looks like, if any."""
-    if found.unfit is None or found.unfit.cause != "product":
+    """An inspection that is unfit, with the taught product that its picture looks like, if any.
+
+    What seems dim or smooth beside one product may be another one.
+    """
+    if found.unfit is None:
         return found
     pick = lineup.pick(found.image)
     if pick.strangeness > 0 or pick.product.name == found.product:

@@ -327,7 +327,7 @@ class Model:
 
     def _named(self, found: Inspection) -> Inspection:
         """The inspection; of a picture of another product, with the taught one it looks like."""
-        if found.unfit is None or found.unfit.cause != "product":
+        if found.unfit is None:
             return found
         others = [self._product(name) for name in photograph_products(self.config.products)]
         return with_suggestion(found, self.inspector.lineup(others))
