@@ -163,6 +163,18 @@ def test_the_server_keeps_the_reason_and_tells_it(tmp_path):
         assert service.product("flange")["tolerance"].startswith("light ")
 
 
+def test_beside_a_reference_and_no_taught_product_the_reason_is_said(line, tmp_path):
+    home, pictures = line
+    result = CliRunner().invoke(
+        app,
+        ["inspect", str(pictures["machined"][0]), "--reference", str(home / "good-biscuit" /
+         "good-biscuit0.png"), "--products", str(tmp_path), "--json"],
+    )  # fmt: skip
+    assert result.exit_code == 2
+    said = json.loads(result.stdout.splitlines()[-1])["unfit"]["said"]
+    assert said == "This does not look like the good pictures."
+
+
 def test_auto_without_a_product_says_what_to_do(tmp_path):
     result = CliRunner().invoke(
         app, ["inspect", str(tmp_path), "--product", "auto", "--products", str(tmp_path)]

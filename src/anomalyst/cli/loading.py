@@ -1,5 +1,6 @@
 """What a command inspects with: the inspector, and the product that is named or taught at once."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,40 +96,43 @@ def inspector_and_lineup(
     judging: Judging, compute: Compute, language: Path | None, masks: Masks
 ) -> "tuple[Inspector, Lineup]":
     """The inspector, and all taught products that it can tell apart by a picture."""
-    from anomalyst.product import find_product
-    from anomalyst.product_index import photograph_products
-
-    names = photograph_products(judging.products)
-    if not names:
+    taught = _taught(judging.products)
+    if not taught:
         raise AnomalystError(
             f"--product auto: {judging.products} holds no product of photographs; teach one first: "
             "`anomalyst teach NAME GOOD...`, or give --products DIR."
         )
-    taught = [find_product(name, judging.products) for name in names]
     encoder = judging.encoder or taught[0].encoder
     inspector = load_inspector(encoder, compute, language=language, masks=masks)
     return inspector, inspector.lineup(taught)
 
 
 def suggesting(inspector: "Inspector", products: Path) -> "Callable[[Inspection], Inspection]":
-    """Names the taught product that a picture of another one looks like; they are read when one
-    is first met."""
+    """Names the taught product that an unfit picture looks like; they are read when one is met."""
     from functools import cache
 
-    from anomalyst.inspection.lineup import Lineup, with_suggestion
+    from anomalyst.inspection.lineup import with_suggestion
+
+    taught = cache(lambda: _taught(products))
+
+    def named(found: "Inspection") -> "Inspection":
+        if found.unfit is None:
+            return found
+        return with_suggestion(found, inspector.pipeline, taught())
+
+    return named
+
+
+def _taught(products: Path) -> "list[Product]":
+    """The products of photographs; one that is damaged is passed over."""
     from anomalyst.product import find_product
     from anomalyst.product_index import photograph_products
 
-    @cache
-    def lineup() -> Lineup:
-        return inspector.lineup(
-            [find_product(name, products) for name in photograph_products(products)]
-        )
-
-    def named(found: "Inspection") -> "Inspection":
-        return with_suggestion(found, lineup()) if found.unfit is not None else found
-
-    return named
+    found = []
+    for name in photograph_products(products):
+        with suppress(AnomalystError):
+            found.append(find_product(name, products))
+    return found
 
 
 def picture_encoder(product: "Product") -> str:

@@ -12,7 +12,7 @@ from anomalyst.inspection.preprocessing import Prepared, Stopwatch
 from anomalyst.inspection.seen import open_for
 from anomalyst.io.deep_pictures import PictureReading
 from anomalyst.io.geometry import Frame
-from anomalyst.product import Product
+from anomalyst.product import UNNAMED, Product
 from anomalyst.types import Inspection
 
 Way = tuple[Frame | None, PictureReading]  # how a product's pictures are read and cut
@@ -95,17 +95,22 @@ class Lineup:
 def picked_from(pipeline: Pipeline, product: Product) -> bool:
     """Whether pictures can be told to show the product."""
     plain = product.sense is None and not product.companions and product.signal is None
-    return plain and product.fingerprint == pipeline.fingerprint and bool(product.features)
+    ours = plain and product.fingerprint == pipeline.fingerprint
+    return ours and likeness_of(product) is not None
 
 
-def with_suggestion(found: Inspection, lineup: Lineup) -> Inspection:
+def with_suggestion(
+    found: Inspection, pipeline: Pipeline, products: Sequence[Product]
+) -> Inspection:
     """An inspection that is unfit, with the taught product that its picture looks like, if any.
 
-    What seems dim or smooth beside one product may be another one.
+    What seems dim or smooth beside one product may be another one. Where none of the products can
+    be told by a picture, the inspection as it is.
     """
-    if found.unfit is None:
+    others = [one for one in products if one.name != found.product and picked_from(pipeline, one)]
+    if found.unfit is None or found.sense != "image" or not others:
         return found
-    pick = lineup.pick(found.image)
-    if pick.strangeness > 0 or pick.product.name == found.product:
+    pick = Lineup(pipeline, others).pick(found.image)
+    if pick.strangeness > 0:
         return found
-    return unjudged(found, other_product(found.product, pick.product.name))
+    return unjudged(found, other_product(found.product or UNNAMED, pick.product.name))

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property, singledispatchmethod
 from itertools import count
@@ -329,8 +330,11 @@ class Model:
         """The inspection; of a picture of another product, with the taught one it looks like."""
         if found.unfit is None:
             return found
-        others = [self._product(name) for name in photograph_products(self.config.products)]
-        return with_suggestion(found, self.inspector.lineup(others))
+        others = []
+        for name in photograph_products(self.config.products):
+            with suppress(AnomalystError):  # a damaged one is no reason to fail
+                others.append(self._product(name))
+        return with_suggestion(found, self.inspector.pipeline, others)
 
     def _part(self, task: Inspect, product: Product) -> Inspection | PictureError:
         files = {product.sense_kind: task.image, **dict(task.beside)}
