@@ -275,3 +275,4 @@ def test_a_changed_camera_raises_a_drift_alarm(config, tmp_path):
     tally = run_once(watch)
     assert tally.done == 110
     assert tally.alarms and "have changed" in tally.alarms[0]
+    assert "what has moved: light" in tally.alarms[0] and "darker" in tally.alarms[0]

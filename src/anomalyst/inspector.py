@@ -16,6 +16,7 @@ from anomalyst.calibration.conformal import (
     Calibration,
     procedural_calibration,
 )
+from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError, PictureError, RecordingError
@@ -24,6 +25,7 @@ from anomalyst.inspection.areas import first_size
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.inspection.learning import accept, learn, with_areas, withdraw
+from anomalyst.inspection.lineup import Lineup
 from anomalyst.inspection.mosaic import PICTURES
 from anomalyst.inspection.odd_pictures import fitted_again, left_rows
 from anomalyst.inspection.panoptic import Panoptic, panoptic
@@ -41,6 +43,7 @@ from anomalyst.inspection.preprocessing import Prepared, Stopwatch
 from anomalyst.inspection.resemblance import Resemblance, resembling
 from anomalyst.inspection.seen import Seen, open_for
 from anomalyst.inspection.signals import judge_signal, learn_signals
+from anomalyst.inspection.tolerance import measured_tolerance
 from anomalyst.io.areas import Areas
 from anomalyst.io.deep_pictures import PictureReading
 from anomalyst.product import UNNAMED, Product
@@ -330,6 +333,20 @@ class Inspector:
                 "are compared."
             )
         return resembling(self.pipeline, image, product, box)
+
+    def tolerance(self, product: Product) -> Tolerance | None:
+        """How far its good pictures may differ and stay good, tried on some of them.
+
+        None where none of these is called normal as it is, and for senses but photographs.
+        """
+        return measured_tolerance(self.pipeline, product)
+
+    def lineup(self, products: Sequence[Product]) -> Lineup:
+        """Products among which each picture is given to the one that it shows, or to none.
+
+        Raises AnomalystError where none of them is of photographs and of this encoder.
+        """
+        return Lineup(self.pipeline, products)
 
     def untaught(self) -> Product:
         """A product of which no good picture is known: each picture is judged by itself (0-shot).

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from anomalyst.calibration.conditions import GoodConditions
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration
 from anomalyst.calibration.operating_rule import Rule
+from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.detection.classifiers.own_kinds import OwnKinds
 from anomalyst.detection.counted import Counting
@@ -95,6 +98,9 @@ class Product:
     areas: Areas | None = None  # what of a picture counts; None: all of it
     counting: Counting | None = field(default=None, repr=False)  # them on `first`, lazily
     measuring: Measuring = Measuring()  # its scale and acceptance rules
+    conditions: GoodConditions | None = None  # how the good pictures were taken; None: of before
+    tolerance: Tolerance | None = None  # how far good pictures may differ; None: not measured
+    likeness: Any = field(default=None, repr=False)  # inspection/likeness.py, lazily
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     first: Views | None = field(default=None, repr=False)  # the first good picture, lazily
     folder: Path | None = None  # where it is saved
@@ -211,6 +217,8 @@ class Product:
             "joint": self.joint.as_dict() if self.joint else None,
             "kinds": self.kinds.as_dict() if self.kinds else None,
             KEY: self.measuring.as_dict(),
+            "conditions": self.conditions.as_list() if self.conditions else None,
+            "tolerance": self.tolerance.as_dict() if self.tolerance else None,
         }
 
     @classmethod
@@ -259,6 +267,8 @@ class Product:
                 if (own := record.get("kinds"))
                 else None,
                 measuring=Measuring.from_dict(record.get(KEY)),
+                conditions=_conditions(record.get("conditions"), tensors),
+                tolerance=Tolerance.from_dict(told) if (told := record.get("tolerance")) else None,
                 folder=folder,
             )
         except (*DAMAGED, OSError, SafetensorError) as error:
@@ -359,6 +369,8 @@ def _tensors(product: Product) -> dict[str, Tensor]:
         tensors |= {f"signal.{name}": one for name, one in product.signal.state().items()}
     if product.kinds is not None:
         tensors |= {f"kinds.{name}": one for name, one in product.kinds.state().items()}
+    if product.conditions is not None:
+        tensors["first"] = torch.from_numpy(product.conditions.first).half()
     if product.circle is not None:
         tensors["circle"] = product.circle.features.half().contiguous()
     for tile, one in enumerate(product.features):
@@ -390,6 +402,14 @@ def _numbered(tensors: dict[str, Tensor], prefix: str) -> list[str]:
 
 def _tile_of(name: str) -> int:
     return int(name.split(".")[0].removeprefix("tile"))
+
+
+def _conditions(
+    each: list[dict[str, float]] | None, tensors: dict[str, Tensor]
+) -> GoodConditions | None:
+    if not each or "first" not in tensors:
+        return None
+    return GoodConditions.from_list(each, tensors["first"].float().numpy())
 
 
 def _head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import difflib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ def product_names(folder: Path) -> list[str]:
     """The products taught in a folder, by name."""
     names = (path.parent.name for path in folder.glob(f"*/{RECORD}"))
     return sorted(name for name in names if not name.startswith("."))  # what a kill left behind
+
+
+def photograph_products(folder: Path) -> list[str]:
+    """The products of photographs alone, by name; one that is damaged is passed over."""
+    found = []
+    for name in product_names(folder):
+        with suppress(AnomalystError, KeyError, TypeError):
+            if product_senses(folder / name) == ["image"]:
+                found.append(name)
+    return found
 
 
 def product_folder(name: str, folder: Path) -> Path:

@@ -23,6 +23,7 @@ Label = Literal["normal", "anomalous"]
 Split = Literal["train", "test"]
 Verdict = Literal["normal", "anomalous", "unsure"]
 Part = Literal["missing", "extra"]
+Cause = Literal["dark", "over-exposed", "blurred", "empty", "product"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +269,24 @@ class Severity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """Why a picture cannot be judged: that is no pass, and no defect. Its verdict is unsure."""
+
+    cause: Cause  # product: it shows something else
+    said: str  # in words
+    like: str = ""  # the taught product that it looks like, where there is one
+
+    def as_dict(self) -> dict[str, str]:
+        """The reason as plain JSON values."""
+        return {"cause": self.cause, "said": self.said, "like": self.like}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Unfit:
+        """The reason of which `as_dict` gave the values."""
+        return cls(cause=values["cause"], said=values["said"], like=values["like"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """The answer about one picture."""
 
@@ -299,6 +318,10 @@ class Inspection:
     verdict_before_rules: Verdict | None = None  # the conformal one, where acceptance rules judged
     ruled: tuple[str, ...] = ()  # what they say: "within tolerance: scratch of 1.4 mm (limit 2 mm)"
     severity: Severity | None = None  # how bad it is; records of before have none
+    unfit: Unfit | None = None  # why it cannot be judged; None: it can
+    conditions: Mapping[str, float] = field(
+        default_factory=dict
+    )  # light, focus, position, likeness
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the map, as plain JSON values."""
@@ -310,6 +333,7 @@ class Inspection:
             "p_value": round(self.p_value, 6),
             "severity": self.severity.as_dict() if self.severity else None,
             "verdict": self.verdict,
+            "unfit": self.unfit.as_dict() if self.unfit else None,
             "confidence": round(self.confidence, 4),
             "guaranteed": self.guaranteed,
             "answer": self.answer,
@@ -326,6 +350,7 @@ class Inspection:
             "ignored": self.ignored.as_dict() if self.ignored else None,
             "verdict_before_rules": self.verdict_before_rules,
             "ruled": list(self.ruled),
+            "conditions": dict(self.conditions),
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
         }
 
@@ -354,6 +379,8 @@ class Inspection:
             ignored=Mask.from_dict(ignored) if (ignored := values.get("ignored")) else None,
             verdict_before_rules=values.get("verdict_before_rules"),
             ruled=tuple(values.get("ruled", ())),
+            unfit=Unfit.from_dict(unfit) if (unfit := values.get("unfit")) else None,
+            conditions=values.get("conditions", {}),
             quality=values.get("quality", "default"),
             severity=Severity.from_dict(bad) if (bad := values.get("severity")) else None,
             **{name: values[name] for name in plain},

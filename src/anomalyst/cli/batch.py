@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from anomalyst.errors import PictureError
+    from anomalyst.inspection.lineup import Lineup
     from anomalyst.inspection.panoptic import Panoptic
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
@@ -40,6 +41,7 @@ class Row:
     severity: "Severity | None"
     answer: str
     measures: str = ""  # of its regions, one a line
+    unfit: str = ""  # why it cannot be judged, in a word
 
 
 @dataclass(slots=True)
@@ -63,10 +65,12 @@ def run(
     ask: str | None = None,
     *,
     panoptic: bool = False,
+    among: "Callable[[Inspection], Inspection]" = lambda found: found,
 ) -> Outcome:
     """Inspect batches, writing each result as it comes; Ctrl-C ends it with what is done.
 
-    `ask`: a question about each picture. `panoptic`: label each pixel of it, too.
+    `ask`: a question about each picture. `panoptic`: label each pixel of it, too. `among`: names
+    the product that a picture of another one looks like.
     """
     from anomalyst.types import Dialogue, Inspection
 
@@ -79,6 +83,8 @@ def run(
                 for result in inspector.inspect_many(
                     pictures, product, false_alarm_rate=false_alarm_rate
                 ):
+                    if isinstance(result, Inspection):
+                        result = among(result)
                     if ask is not None and isinstance(result, Inspection):
                         result = replace(result, words=inspector.ask(ask, Dialogue(result)))
                     label = inspector.panoptic if panoptic else None
@@ -88,6 +94,42 @@ def run(
             outcome.stopped = True
     outcome.kept = writers[0].kept if writers else None
     _list(outcome, out)
+    return outcome
+
+
+def run_lineup(
+    inspector: "Inspector",
+    lineup: "Lineup",
+    pictures: "Sequence[Path]",
+    out: Path | None,
+    as_json: bool = False,
+    false_alarm_rate: float = 0.05,
+    ask: str | None = None,
+) -> Outcome:
+    """As `run`, for pictures each of which is given to the product that it shows."""
+    from anomalyst.errors import PictureError
+    from anomalyst.types import Dialogue
+
+    outcome = Outcome(total=len(pictures))
+    first, *others = lineup.products
+    batches = [(first, pictures), *((product, []) for product in others)]
+    with ExitStack() as stack:
+        writers = _writers(inspector, batches, out, stack) if out is not None else None
+        bar = stack.enter_context(progress("Inspecting", outcome.total))
+        try:
+            for picture in pictures:
+                result: Inspection | PictureError
+                try:
+                    result = lineup.inspect(picture, false_alarm_rate)
+                    if ask is not None:
+                        result = replace(result, words=inspector.ask(ask, Dialogue(result)))
+                except PictureError as error:
+                    result = error
+                _take(result, outcome, writers, as_json)
+                bar.advance()
+        except KeyboardInterrupt:
+            outcome.stopped = True
+    outcome.kept = writers[0].kept if writers else None
     return outcome
 
 
@@ -196,6 +238,7 @@ def _take(
     answer = result.words.text if result.words else result.answer
     measured = enumerate((region.measures for region in result.regions), start=1)
     measures = "\n".join(f"{number}: {shortly(one)}" for number, one in measured if one)
+    unfit = result.unfit.cause if result.unfit else ""
     outcome.rows.append(
         Row(
             result.image,
@@ -205,7 +248,8 @@ def _take(
             result.severity,
             answer,
             measures,
-        )  # fmt: skip
+            unfit,
+        )
     )
     if as_json:
         typer.echo(json.dumps(result.as_dict()))
@@ -236,6 +280,9 @@ def show(outcome: Outcome, out: Path | None, most: int = 40, heading: str = "pic
     console.print(table)
     if len(outcome.rows) > most:
         console.print(f"... and {len(outcome.rows) - most} more in the report")
+    if unjudged := [row.unfit for row in outcome.rows if row.unfit]:
+        told = ", ".join(f"{unjudged.count(cause)} {cause}" for cause in dict.fromkeys(unjudged))
+        console.print(f"[yellow]Cannot be judged, and neither good nor defective:[/] {told}")
     for note in outcome.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")
     if out is not None:
@@ -258,10 +305,10 @@ def _names(images: Sequence[Path]) -> dict[Path, str]:
 
 
 def exit_if_incomplete(outcome: Outcome) -> None:
-    """End with the code that a stopped batch or a skipped picture asks for; else go on."""
+    """End with the code that a stopped batch, or a picture not judged, asks for; else go on."""
     if outcome.stopped:
         done = len(outcome.rows)
         say(f"Stopped after {done} of {outcome.total} pictures; what was done is complete.")
         raise typer.Exit(130)
-    if outcome.skipped:
+    if outcome.skipped or any(row.unfit for row in outcome.rows):
         raise typer.Exit(2)

@@ -67,6 +67,10 @@ def teach(
     areas: AreaFiles,
     odd: OddOnes,
     replace: Annotated[bool, Option("--replace", help="Forget what it was taught before.")] = False,
+    tolerance: Annotated[
+        bool,
+        Option(help="Find out how far light, place, turn and focus may differ (a second)."),
+    ] = True,
 ) -> None:
     """Make a product from good pictures, or add them to one that exists.
 
@@ -110,16 +114,8 @@ def teach(
     if not given and before is not None and before.undecided:
         _decide(before, products / name, odd, opt.Compute(precision=precision, device=device))
         return
-    if not given and odd.decided and before is not None:
-        raise AnomalystError(
-            f"product {name!r}: no good picture that looks odd waits to be decided on; give good "
-            "pictures to teach it more."
-        )
     if not given:
-        raise AnomalystError(
-            f"product {name!r}: give good pictures, or files with --depth, --thermal, --audio or "
-            "--series."
-        )
+        raise AnomalystError(_nothing_given(name, odd.decided and before is not None))
     bad = _known_defects(defects, before.bad if before else None)
     if set(given) != {"image"} and (defects.bad or adapt is not None):
         raise AnomalystError("--bad and --adapt are for photographs alone; leave them out.")
@@ -165,6 +161,8 @@ def teach(
     wanted = len(next(iter(given.values()))) + (before.num_references if before else 0)
     short = any(one.num_references < wanted for one in learnt)
     product = odd.settle(product, partial(inspector.without, adapted=adapt))
+    if tolerance:
+        product.tolerance = inspector.tolerance(product)
     product.description = describe or product.description
     product.save(products / name)
     # Of photographs every note is about one that is bad or odd; of recordings most say how they
@@ -173,6 +171,18 @@ def teach(
     if set(given) != {"image"}:
         incomplete = short or bool(product.undecided)
     _tell(product, "added to" if before else "taught", products / name, incomplete)
+
+
+def _nothing_given(name: str, to_decide: bool) -> str:
+    if to_decide:
+        return (
+            f"product {name!r}: no good picture that looks odd waits to be decided on; give good "
+            "pictures to teach it more."
+        )
+    return (
+        f"product {name!r}: give good pictures, or files with --depth, --thermal, --audio or "
+        "--series."
+    )
 
 
 def _decide(product: "Product", folder: Path, odd: OddOnes, compute: opt.Compute) -> None:
@@ -230,6 +240,8 @@ def _tell(product: "Product", how: str, folder: Path, incomplete: bool) -> None:
     if product.reading.told:
         typer.echo(f"{product.name}: {product.reading.told}.")
     typer.echo(f"{product.name}: {how}, {_what(product)}. Saved in {folder}.")
+    if product.tolerance:
+        typer.echo(f"{product.name}: good pictures stay good with {product.tolerance.told}.")
     if product.rule:
         from anomalyst.teaching.known_defects.summary import told
 

@@ -14,6 +14,7 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.detection.pose import laid
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.areas import refuse_areas
+from anomalyst.inspection.fitness import conditions_of
 from anomalyst.inspection.odd_pictures import found_odd
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Stopwatch
@@ -137,6 +138,8 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     before = product.odd if product else ()
     if calibrated and adapted != "kept":
         learnt.odd = found_odd(pipeline, learnt, studied, pictures, scores, before)
+    if sense is None:
+        learnt.conditions = conditions_of(frame, list(pictures.values()), learnt)
     return learnt
 
 
@@ -209,7 +212,7 @@ def _relearnt(
         pipeline, product.name, [], product=before, sense=before.field_view, pose=product.pose,
         adapted="kept", on_picture=on_picture,
     )  # fmt: skip
-    return replace(after, notes=product.notes, odd=product.odd)
+    return replace(after, notes=product.notes, odd=product.odd, tolerance=product.tolerance)
 
 
 def _opened_fields(

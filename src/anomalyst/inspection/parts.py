@@ -195,6 +195,9 @@ def fused(
         verdict = _most_careful(found, p_value, rate)
         score = max(scores.values())
         notes.append(f"{len(found)} senses together: p is {len(found)} times the smallest.")
+    unfit = next((one.unfit for one in found.values() if one.unfit), None)
+    if unfit is not None and verdict == "normal":  # one sense saw nothing: that is no pass
+        verdict, guaranteed = "unsure", False
     picture, whole, regions = mosaic(found)
     shown = regions if verdict != "normal" else ()
     size_hw = whole.shape[0], whole.shape[1]
@@ -215,7 +218,8 @@ def fused(
         confidence=1 - chance if verdict == "normal" else chance,
         guaranteed=guaranteed,
         regions=shown,
-        answer=_sentence(verdict, found, p_value, rate),
+        answer=_sentence(verdict, found, p_value, rate) + (f" {unfit.said}" if unfit else ""),
+        unfit=unfit,
         notes=tuple(notes),
         seconds={f"{sense} {k}": v for sense, o in found.items() for k, v in o.seconds.items()},
         sense="+".join(found),

@@ -32,6 +32,7 @@ from anomalyst.inspection.areas import (
     on_query,
 )
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.fitness import fitness
 from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.inspection.quality import QUALITIES, QualityName
@@ -136,6 +137,7 @@ class Pipeline:
                 check_counted(one, evidence)
                 whole *= counted
             decision = self.decide(evidence, pose, product, rate)
+            fit = fitness(one, product)
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None and product.sense is None:  # learnt from photographs
                 regions = with_kinds(self.kinds, regions, views, evidence, product.kinds)
@@ -178,8 +180,11 @@ class Pipeline:
                 usual=product.rule is None or product.rule.head is None,
             ),
         )
+        found = fit.of(found)
         found = found if product.companions else measured(found, product.measuring)
-        return replace(found, answer=f"{found.answer} {areas.sentence}") if areas else found
+        if areas is None or found.unfit is not None:
+            return found
+        return replace(found, answer=f"{found.answer} {areas.sentence}")
 
     def match(self, one: Prepared, product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""

@@ -150,11 +150,14 @@ def _tell(row: "InspectionRow", tally: "Tally") -> None:
     if row.verdict is None:
         say(f"{row.name}: {row.problem}")
         return
-    typer.echo(f"{tally.done:>6}  {row.verdict:<9}  p = {row.p_value:<8.3g}  {row.name}")
+    unfit = (row.record or {}).get("unfit")
+    why = f"  {unfit['said']}" if unfit else ""
+    typer.echo(f"{tally.done:>6}  {row.verdict:<9}  p = {row.p_value:<8.3g}  {row.name}{why}")
     if row.alarm:
         say(f"DRIFT: {row.alarm}")
 
 
 def _tell_json(row: "InspectionRow", tally: "Tally") -> None:  # noqa: ARG001
     told = {"id": row.id, "picture": row.name, "verdict": row.verdict, "p_value": row.p_value}
+    told["unfit"] = (row.record or {}).get("unfit")
     typer.echo(json.dumps(told | {"problem": row.problem, "drift_alarm": row.alarm}))

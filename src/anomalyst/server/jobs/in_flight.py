@@ -34,8 +34,8 @@ Kept = TypeVar("Kept")
 Written = tuple[list[Table], dict[str, Any]]  # rows beside an inspection, and its own values
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries to write
 DELIVERED = (
-    "sense", "verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions",
-    "notes", "verdict_before_rules", "ruled", "severity",
+    "sense", "verdict", "unfit", "score", "p_value", "confidence", "guaranteed", "answer",
+    "regions", "notes", "verdict_before_rules", "ruled", "severity",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property, singledispatchmethod
 from itertools import count
@@ -17,6 +18,7 @@ from safetensors.torch import save as save_tensors
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.areas import areas_on_first
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
+from anomalyst.inspection.lineup import with_suggestion
 from anomalyst.inspection.odd_pictures import kept
 from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
@@ -24,7 +26,13 @@ from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import encoded
 from anomalyst.measuring.settings import Measuring, write_measuring
 from anomalyst.product import Product, put_back
-from anomalyst.product_index import BEFORE, RECORD, check_name, product_folder
+from anomalyst.product_index import (
+    BEFORE,
+    RECORD,
+    check_name,
+    photograph_products,
+    product_folder,
+)
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.jobs.comparing import compare
@@ -115,6 +123,7 @@ class Model:
         if known is not None and not new:
             return self._saved(known, task.describe)
         product = self._taught(task, new, known, say)
+        product.tolerance = self.inspector.tolerance(product)
         for sense, one in senses_of(product).items():
             called = dict(part[sense] for part in task.good)
             one.sources |= called
@@ -345,11 +354,22 @@ class Model:
                 found = self.inspector.inspect_together(images, product, false_alarm_rate=rate)
         except AnomalystError as error:
             return [error] * len(tasks)
+        found = [self._named(one) if isinstance(one, Inspection) else one for one in found]
         revision = self._products[tasks[0].product][0]
         return [
             self._kept(one, task, f"{revision[0]:x}") if isinstance(one, Inspection) else one
             for one, task in zip(found, tasks, strict=True)
         ]
+
+    def _named(self, found: Inspection) -> Inspection:
+        """The inspection; of a picture of another product, with the taught one it looks like."""
+        if found.unfit is None:
+            return found
+        others = []
+        for name in photograph_products(self.config.products):
+            with suppress(AnomalystError):  # a damaged one is no reason to fail
+                others.append(self._product(name))
+        return with_suggestion(found, self.inspector.pipeline, others)
 
     def _part(self, task: Inspect, product: Product) -> Inspection | PictureError:
         files = {product.sense_kind: task.image, **dict(task.beside)}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomalyst.calibration.fusion import JointCalibration
+from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.seen import look_by
 from anomalyst.io.deep_pictures import reading_in
@@ -79,6 +80,8 @@ def summary(name: str, products: Path) -> dict[str, Any]:
             *_odd_notes(odd, len(record["references"])),
             *_companions_notes(folder, senses[1:]),
         ],
+        "conditions": record.get("conditions"),
+        "tolerance": _tolerance(record),
         "revision": f"{(folder / RECORD).stat().st_mtime_ns:x}",
     }
 
@@ -127,6 +130,12 @@ def odd_told(record: dict[str, Any]) -> list[dict[str, Any]]:
 def _odd_notes(odd: Sequence[dict[str, Any]], total: int) -> list[str]:
     waiting = [(one["name"], one["place"]) for one in odd if not one["kept"]]
     return [odd_note(waiting, total)] if waiting else []
+
+
+def _tolerance(record: dict[str, Any]) -> str | None:
+    """How far good pictures may differ and stay good, in words; None where it was not measured."""
+    said = record.get("tolerance")
+    return Tolerance.from_dict(said).told if said else None
 
 
 def _companions_notes(folder: Path, senses: Sequence[str]) -> list[str]:

@@ -160,6 +160,10 @@ def described(bench: Bench, name: str) -> list[Any]:
         (str(counts.get("unsure", 0)), "unsure"),
         (strength, f"drift (alarm at {drift['alarm_at']:.0f})"),
     ]
+    if drift["moved"]:
+        tiles.append(("; ".join(drift["moved"]), "moved, beside the good pictures"))
+    if known["tolerance"]:
+        tiles.append((known["tolerance"], "good pictures stay good"))
     pictures = good_views(name, bench.service.config.products, GALLERY_MOST)
     happened = [
         [f"{one.created_at:%Y-%m-%d %H:%M}", WORDS.get(one.kind, one.kind), one.by]
