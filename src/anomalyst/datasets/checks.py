@@ -110,7 +110,7 @@ def _measure(sample: Sample) -> Measured:
     return Measured(
         sample=sample,
         size_hw=(height, width),
-        grey=bool((picture[..., :1] == picture[..., 1:]).all()),
+        grey=all(np.array_equal(picture[..., 0], picture[..., k]) for k in (1, 2)),
         pixels=hashlib.blake2b(picture.data, person=f"{height}x{width}".encode()).hexdigest(),
         statistics=tuple(
             float(v) for v in (*statistics, sample.image.stat().st_size, width, height)
