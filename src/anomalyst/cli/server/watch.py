@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, say
+from anomalyst.cli.server.line_options import LineOptions, line_of
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from anomalyst.server.streaming.watch import Tally, Watch
 
 
+@opt.grouped
 def watch(
+    *,
     source: Annotated[
         str,
         Argument(
@@ -49,6 +52,7 @@ def watch(
     timezone: Annotated[
         str, Option(metavar="ZONE", help="Of --shift-ends, as Europe/Berlin.")
     ] = "UTC",
+    at_line: LineOptions,
     once: Annotated[bool, Option("--once", help="Only what is there now, then end.")] = False,
     home: opt.Home = Path("workbench"),
     products: opt.Products = Path("products"),
@@ -76,8 +80,17 @@ def watch(
 
     Example: anomalyst watch mqtt://broker.local/line3/pump --product pump --window 60 --stride 10
 
+    --budget-ms is a part's deadline, from its picture (when a folder showed it, when a camera gave
+    it) to its reject signal. A part without a verdict by then never passes in silence: it is told
+    (log, Live, /metrics, sinks: the topic .../late) and, by --late, rejected in time, or the signal
+    stays and the watch ends with code 3. A verdict that comes later gives no signal: that would hit
+    another part. Pictures that lay in a folder before the watch began have none, either.
+
+    Example: anomalyst watch /data/line3 --product bolt --line 3 --budget-ms 500 --late reject
+    --modbus plc.local/coil/12 --alive plc.local/coil/13
+
     An address with a password may lie in a file, where the list of processes does not show it:
-    SOURCE, --mqtt, --webhook and --database take @FILE.
+    SOURCE, --mqtt, --webhook, --opcua and --database take @FILE.
 
     Example: anomalyst watch /data/line3 --product bolt --mqtt @broker.txt
     """
@@ -93,13 +106,16 @@ def watch(
     brokers, hooks = map(kept_in_file, mqtt or []), map(kept_in_file, webhook or [])
     sinks: list[Sink] = [*map(Mqtt, brokers), *map(Webhook, hooks)]
     config = ServingConfig(home=home, products=products, database=database, language=language)
+    line = line_of(at_line)
     if once and source.partition("://")[0] in SCHEMES:
         raise AnomalystError("--once: a topic has no end; leave it out, and end with Ctrl-C.")
-    found = open_for(source, product, config, window=window, stride=stride)
+    found = open_for(
+        source, product, config, window=window, stride=stride, prompt=line.gate is not None
+    )
     shown = without_password(source)
     place = str(Path(source).resolve()) if Path(source).exists() else shown
     tell = _tell_json if as_json else _tell
-    watching = Watch(config, product, found, place, sinks, tell, shifts)
+    watching = Watch(config, product, found, place, sinks, tell, shifts, line)
     how = f" {found.how}" if found.how else ""
     say(f"Watching {shown} for {product!r}{how}; Ctrl-C ends it.")
     _run(watching, once)
@@ -131,6 +147,12 @@ def _run(watching: "Watch", once: bool) -> None:
         f"read, {tally.dropped} {watching.source.dropped_are} passed over, {watching.left} "
         "messages still wait."
     )
+    gate = watching.line.gate
+    if gate is not None:
+        say(f"{tally.late} parts without a signal in time.")
+    if gate is not None and gate.stopped:
+        say(f"LINE STOPPED: {gate.stopped}")
+        raise typer.Exit(3)
     if waiting := watching.source.waiting:
         say(f"{waiting} samples wait for the rest of their window.")
     if tally.failed or tally.refused:

@@ -24,10 +24,12 @@ def open_for(
     *,
     window: float | None = None,
     stride: float | None = None,
+    prompt: bool = False,
 ) -> Source:
     """The folder, camera, growing table or topic that a product's files come from.
 
-    `window` and `stride` in seconds, of tables and topics alone. Raises AnomalystError.
+    `window` and `stride` in seconds, of tables and topics alone; `prompt`: its line has a deadline.
+    Raises AnomalystError.
     """
     folder = product_folder(product, config.products)
     [sense, *others] = product_senses(folder)
@@ -43,7 +45,7 @@ def open_for(
                 f"{without_password(text)}: --window and --stride are for growing tables and "
                 "topics; leave them out."
             )
-        return open_source(text, SUFFIXES.get(sense, PICTURE_SUFFIXES))
+        return open_source(text, SUFFIXES.get(sense, PICTURE_SUFFIXES), prompt=prompt)
     signal = series_sense(folder)
     if signal is None:
         raise AnomalystError(

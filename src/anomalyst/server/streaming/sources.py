@@ -9,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,12 @@ import numpy as np
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.listing import list_files
+from anomalyst.io.whole_files import ends_whole
 from anomalyst.io.pictures import PICTURE_SUFFIXES
 
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
+PROMPT_SECONDS = 0.05  # between looks at a folder of a line with a deadline
 REOPEN_SECONDS = 5.0  # between tries to reach a camera that is gone
 
 
@@ -34,6 +36,7 @@ class Taken:
     name: str
     mark: str  # of the same picture again: the same
     open: Callable[[], Any]  # its bytes, as a file
+    came_at: float | None = field(default_factory=time.monotonic)  # None: before the watch began
 
 
 class Source(ABC):
@@ -55,33 +58,78 @@ class Source(ABC):
 
 
 class Folder(Source):
-    """Every whole file of a sense in a folder, the oldest first; a changed one counts anew."""
+    """Every whole file of a sense in a folder, the oldest first; a changed one counts anew.
+
+    `prompt`: for lines with a deadline. It is looked at twenty times a second, and a file that ends
+    as its kind ends is whole at once; others when they were not written to for half a second.
+    """
 
     poll_seconds = 0.3
 
-    def __init__(self, folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES):
-        self.folder, self.suffixes = folder, suffixes
+    def __init__(
+        self, folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES, *, prompt: bool = False
+    ):
+        self.folder, self.suffixes, self.prompt = folder, suffixes, prompt
         self._seen: dict[str, str] = {}  # name -> mark of what was given
+        self._came: dict[str, float | None] | None = None  # name -> when it was first there
+        self._anew: dict[str, float] = {}  # name -> when it was first seen to have changed
+        self._looked = 0, 0.0  # the folder's time when it was listed, and when that was
         self._away = False
+        if prompt:
+            self.poll_seconds = PROMPT_SECONDS
         list_files(folder, suffixes)  # AnomalystError if there is no such folder
 
     def new(self) -> Iterator[Taken]:
         """Files that have come and are no longer written to."""
+        if self.prompt and self._nothing_new():
+            return
         found, listed = [], self._listed()
         names = {path.name for path in listed}
         # What has gone, as on a share that is away, comes anew when it is back.
         self._seen = {name: mark for name, mark in self._seen.items() if name in names}
+        self._note(names)
+        open_ = False
         for path in listed:
             try:
                 state = path.stat()
             except OSError:  # gone, or the share is: it is looked at again
                 continue
             mark = f"{path.name}|{state.st_size}|{state.st_mtime_ns}"
-            if self._seen.get(path.name) != mark and time.time() - state.st_mtime > QUIET_SECONDS:
+            if self._seen.get(path.name) == mark:
+                continue
+            if path.name in self._seen:
+                self._anew.setdefault(path.name, time.monotonic())
+            quiet = time.time() - state.st_mtime > QUIET_SECONDS
+            if quiet or (self.prompt and ends_whole(path)):
                 found.append((state.st_mtime_ns, path, mark))
+            else:
+                open_ = True
+        if open_:
+            self._looked = 0, 0.0
         for _, path, mark in sorted(found):
-            yield Taken(name=path.name, mark=mark, open=partial(path.open, "rb"))
+            came_at = self._anew.pop(path.name, None) or (self._came or {}).get(path.name)
+            yield Taken(name=path.name, mark=mark, open=partial(path.open, "rb"), came_at=came_at)
             self._seen[path.name] = mark
+
+    def _nothing_new(self) -> bool:
+        """Whether no file came or went since it was listed; all are looked at twice a second."""
+        now = time.monotonic()
+        try:
+            changed = self.folder.stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        if changed == self._looked[0] and now - self._looked[1] < QUIET_SECONDS:
+            return True
+        self._looked = changed, now
+        return False
+
+    def _note(self, names: set[str]) -> None:
+        """When each file was first there; those of the first look came before."""
+        if self._came is None:
+            self._came = dict.fromkeys(names)
+            return
+        now = time.monotonic()
+        self._came = {name: self._came.get(name, now) for name in names}
 
     def _listed(self) -> list[Path]:
         """Its files; none while the folder is away, as a network share may be."""
@@ -154,11 +202,15 @@ class Camera(Source):
         capture.release()
 
 
-def open_source(text: str, suffixes: frozenset[str] = PICTURE_SUFFIXES) -> Source:
+def open_source(
+    text: str, suffixes: frozenset[str] = PICTURE_SUFFIXES, *, prompt: bool = False
+) -> Source:
     """A folder, a camera's number, or a stream's address. Raises AnomalystError for none.
 
-    `suffixes`: the files of a folder that are taken.
+    `suffixes`: the files of a folder that are taken; `prompt`: as soon as they are whole.
     """
     if text.isdigit():
         return Camera(int(text))
-    return Camera(text) if "://" in text or Path(text).is_file() else Folder(Path(text), suffixes)
+    if "://" in text or Path(text).is_file():
+        return Camera(text)
+    return Folder(Path(text), suffixes, prompt=prompt)
