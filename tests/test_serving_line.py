@@ -11,7 +11,9 @@ pytest.importorskip("pymodbus")
 
 from controllers import ModbusController
 
-from anomalyst.cli.main import main
+from typer.testing import CliRunner
+
+from anomalyst.cli.main import app
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.load_test import free_port
 from anomalyst.server.records.lines import late_parts, line_names
@@ -129,7 +131,7 @@ def test_a_late_part_is_rejected_told_and_kept(taught, tmp_path, plc, hook):
         assert late_parts(service.store) == {("flange", "north"): 1}
 
 
-def test_options_that_do_not_fit_are_refused(taught, tmp_path, capsys):
+def test_options_that_do_not_fit_are_refused(taught, tmp_path):
     start = ["watch", str(tmp_path), "--product", "flange", "--products", str(taught)]
     for given, said in (
         (["--modbus", "plc/coil/1"], "--budget-ms: is needed"),
@@ -138,5 +140,5 @@ def test_options_that_do_not_fit_are_refused(taught, tmp_path, capsys):
         (["--budget-ms", "0"], "--budget-ms 0"),
         (["--line", " "], "--line: 1 to 60 letters"),
     ):
-        assert main([*start, "--home", str(tmp_path / "home"), *given]) == 2
-        assert said in " ".join(capsys.readouterr().err.split())
+        ended = CliRunner().invoke(app, [*start, "--home", str(tmp_path / "home"), *given])
+        assert said in str(ended.exception)

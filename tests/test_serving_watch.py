@@ -22,9 +22,10 @@ from anomalyst.server.load_test import free_port
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.tables import now
+from anomalyst.server.streaming.cameras import Camera
 from anomalyst.server.streaming.shift_ends import ShiftEnds
 from anomalyst.server.streaming.sinks import Mqtt, Webhook
-from anomalyst.server.streaming.sources import Camera, Folder, open_source
+from anomalyst.server.streaming.sources import Folder
 from anomalyst.server.streaming.watch import Watch
 from serving import FLANGE, MOSQUITTO, Hook, broker_at, service_over, teach_flange
 
@@ -223,8 +224,7 @@ def test_a_film_gives_its_newest_frames_and_counts_the_others(tmp_path):
     for i in range(40):
         writer.write(np.full((240, 320, 3), i, np.uint8))
     writer.release()
-    camera = open_source(film)
-    assert isinstance(camera, Camera)
+    camera = Camera(film)
     time.sleep(0.5)
     [taken] = camera.new()
     with taken.open() as stream:
@@ -245,8 +245,8 @@ def test_a_file_that_is_still_written_waits(tmp_path):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: open_source("/no/such/folder"), "there is no such folder"),
-        (lambda: open_source("63"), "camera 63: cannot be opened"),
+        (lambda: Folder(Path("/no/such/folder")), "there is no such folder"),
+        (lambda: Camera("usb:63"), "camera usb:63: cannot be opened"),
         (lambda: Mqtt("ftp://x"), "mqtt://USER:PASSWORD"),
         (lambda: Webhook("example.org"), "http://"),
     ],

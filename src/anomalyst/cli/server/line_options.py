@@ -10,6 +10,7 @@ from anomalyst.cli.screen import needs
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
+    from anomalyst.server.streaming.cameras import CameraRule
     from anomalyst.server.streaming.line import Line
     from anomalyst.server.streaming.signals.outputs import Output
 
@@ -84,12 +85,41 @@ class LineOptions:
     reject_unsure: Annotated[
         bool, Option("--reject-unsure", help="Reject unsure parts, too.", rich_help_panel=PANEL)
     ] = False
+    each_frame: Annotated[
+        bool,
+        Option(
+            "--each-frame",
+            help="Of a camera every frame is a part, as of one with a trigger.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    silent_s: Annotated[
+        float,
+        Option(
+            metavar="S", help="No frame for so long is an alarm; 0: never.", rich_help_panel=PANEL
+        ),
+    ] = 10.0
+    frozen_frames: Annotated[
+        int,
+        Option(
+            metavar="N", help="So many equal frames are an alarm; 0: never.", rich_help_panel=PANEL
+        ),
+    ] = 25
     at_start: Annotated[
         Then, Option(help="The signal until it can judge.", rich_help_panel=PANEL)
     ] = Then.reject
     at_stop: Annotated[
         Then, Option(help="The signal when the watch has ended.", rich_help_panel=PANEL)
     ] = Then.reject
+
+
+def camera_of(given: LineOptions) -> "CameraRule":
+    """When a camera is blind. Raises AnomalystError."""
+    from anomalyst.server.streaming.cameras import CameraRule
+
+    return CameraRule(
+        silent_seconds=given.silent_s, frozen_frames=given.frozen_frames, each=given.each_frame
+    )
 
 
 def line_of(given: LineOptions) -> "Line":

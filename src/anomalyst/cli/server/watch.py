@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, say
-from anomalyst.cli.server.line_options import LineOptions, line_of
+from anomalyst.cli.server.line_options import LineOptions, camera_of, line_of
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def watch(
     source: Annotated[
         str,
         Argument(
-            metavar="DIR|CSV|mqtt://...|rtsp://...|0",
-            help="A folder, a growing table, a topic, a stream, or a camera's number.",
+            metavar="DIR|CSV|mqtt://...|rtsp://...|usb:0|genicam:0",
+            help="A folder, a growing table, a topic, a stream, or a camera.",
         ),
     ],
     product: Annotated[str, Option(metavar="NAME", help="Made with `anomalyst teach`.")],
@@ -80,10 +80,14 @@ def watch(
 
     Example: anomalyst watch mqtt://broker.local/line3/pump --product pump --window 60 --stride 10
 
+    Cameras: rtsp://... and other streams, usb:0, genicam:SERIAL?cti=FILE (GigE Vision, USB3 Vision
+    through the maker's GenTL producer). A lost one is opened again; one that gives no frame, or the
+    same again and again, is an alarm, and its frames are not inspected until it sees again.
+
     --budget-ms is a part's deadline, from its picture (when a folder showed it, when a camera gave
     it) to its reject signal. A part without a verdict by then never passes in silence: it is told
     (log, Live, /metrics, sinks: the topic .../late) and, by --late, rejected in time, or the signal
-    stays and the watch ends with code 3. A verdict that comes later gives no signal: that would hit
+    stays and the watch ends with code 4. A verdict that comes later gives no signal: that would hit
     another part. Pictures that lay in a folder before the watch began have none, either.
 
     Example: anomalyst watch /data/line3 --product bolt --line 3 --budget-ms 500 --late reject
@@ -95,6 +99,8 @@ def watch(
     Example: anomalyst watch /data/line3 --product bolt --mqtt @broker.txt
     """
     needs("serve", "sqlalchemy", "paho", "httpx")
+    if source.startswith("genicam:"):
+        needs("cameras", "harvesters", "genicam")
     from anomalyst.server.config import ServingConfig
     from anomalyst.server.streaming.addresses import SCHEMES, kept_in_file, without_password
     from anomalyst.server.streaming.opening import open_for
@@ -110,8 +116,9 @@ def watch(
     if once and source.partition("://")[0] in SCHEMES:
         raise AnomalystError("--once: a topic has no end; leave it out, and end with Ctrl-C.")
     found = open_for(
-        source, product, config, window=window, stride=stride, prompt=line.gate is not None
-    )
+        source, product, config, window=window, stride=stride, prompt=line.gate is not None,
+        camera=camera_of(at_line),
+    )  # fmt: skip
     shown = without_password(source)
     place = str(Path(source).resolve()) if Path(source).exists() else shown
     tell = _tell_json if as_json else _tell
@@ -152,7 +159,7 @@ def _run(watching: "Watch", once: bool) -> None:
         say(f"{tally.late} parts without a signal in time.")
     if gate is not None and gate.stopped:
         say(f"LINE STOPPED: {gate.stopped}")
-        raise typer.Exit(3)
+        raise typer.Exit(4)
     if waiting := watching.source.waiting:
         say(f"{waiting} samples wait for the rest of their window.")
     if tally.failed or tally.refused:

@@ -13,11 +13,11 @@ from anomalyst.server.jobs.in_flight import Done, Follower
 from anomalyst.server.jobs.tasks import Inspect
 from anomalyst.server.service import Service
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import DeliveryRow, InspectionRow, now
+from anomalyst.server.storage.tables import ChangeRow, DeliveryRow, InspectionRow, now
 from anomalyst.server.streaming.signals.gate import TAKEN_UP, Gate, LatePart
 
 log = logging.getLogger(__name__)
-KIND = "late part"  # of a message
+LATE, BLIND = "late part", "blind camera"  # kinds of messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def tell_of_late(
 ) -> None:
     """Leave a message for each sink; the part's own message says it again when it is judged."""
     payload = {
-        "kind": KIND,
+        "kind": LATE,
         "product": product,
         "line": line,
         "picture": part.name,
@@ -83,11 +83,33 @@ def tell_of_late(
         "line_stopped": part.stops,
         "at": now().isoformat(),
     }
+    _leave(store, sinks, payload)
+
+
+def tell_of_blind(
+    store: Store,
+    product: str,
+    line: str | None,
+    sinks: Sequence[str],
+    camera: str,
+    why: str | None,
+) -> None:
+    """Keep that a camera is blind, or sees again (no `why`), and leave a message for each sink."""
+    about = {"line": line, "camera": camera, "why": why, "sees": why is None}
+    payload = {"kind": BLIND, "product": product, **about, "at": now().isoformat()}
+    change = ChangeRow(product=product, kind="camera", detail=about, by="anomalyst")
+    _leave(store, sinks, payload, change)
+
+
+def _leave(
+    store: Store, sinks: Sequence[str], payload: dict[str, Any], *beside: ChangeRow
+) -> None:
+    messages = [DeliveryRow(sink=one, payload=payload) for one in sinks]
     try:
         with store.session() as session:
-            session.add_all(DeliveryRow(sink=sink, payload=payload) for sink in sinks)
+            session.add_all([*beside, *messages])
     except SQLAlchemyError as error:
-        log.warning("the message of a late part could not be kept (%s)", error)
+        log.warning("the message of a %s could not be kept (%s)", payload["kind"], error)
 
 
 def warm_up(service: Service, product: str, ended: Callable[[], bool]) -> None:

@@ -13,7 +13,7 @@ from anomalyst.server.streaming.broker import Broker
 
 TAKEN_SECONDS = 10.0
 TOPIC = "anomalyst"
-OWN_TOPICS = {"shift report": "shifts", "late part": "late"}  # by kind of message
+OWN_TOPICS = {"shift report": "shifts", "late part": "late", "blind camera": "camera"}  # by kind of message
 # Of the message itself. A missing key or page (401, 403, 404) is mended over there, and then it is
 # taken: those wait.
 FOR_GOOD = {400, 405, 406, 409, 410, 411, 413, 414, 415, 422}
@@ -42,7 +42,8 @@ class Mqtt:
     """A broker, by MQTT 3.1.1 with quality of service 1: it acknowledges each message.
 
     Topics: PREFIX/PRODUCT/inspections, PREFIX/PRODUCT/drift when scores have changed, and
-    PREFIX/PRODUCT/shifts for shift reports, PREFIX/PRODUCT/late for parts without a signal in time.
+    PREFIX/PRODUCT/shifts for shift reports, .../late for parts without a signal in time,
+    .../camera for one that is blind or sees again.
     """
 
     def __init__(self, address: str):

@@ -1,22 +1,16 @@
-"""Where pictures come from: a folder that fills, a camera or a stream through OpenCV.
+"""Where pictures come from: what all sources do, and a folder that fills.
 
-Growing tables are in growing.py, MQTT topics in topics.py.
+Cameras are in cameras.py, growing tables in growing.py, MQTT topics in topics.py.
 """
 
-import io
 import logging
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import cv2
-import numpy as np
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.listing import list_files
@@ -26,7 +20,6 @@ from anomalyst.io.pictures import PICTURE_SUFFIXES
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
 PROMPT_SECONDS = 0.05  # between looks at a folder of a line with a deadline
-REOPEN_SECONDS = 5.0  # between tries to reach a camera that is gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,70 +140,3 @@ class Folder(Source):
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-class Camera(Source):
-    """The newest frame of a camera or stream; older ones that nobody took are passed over."""
-
-    dropped_are = "frames"
-
-    def __init__(self, place: int | str):
-        self.place = place
-        self.dropped = 0
-        self._frame: np.ndarray | None = None
-        self._fresh = threading.Condition()
-        self._ended = False
-        self._capture = cv2.VideoCapture(place)
-        if not self._capture.isOpened():
-            raise AnomalystError(
-                f"camera {place}: cannot be opened; check its number or address, and that no other "
-                "program uses it."
-            )
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def new(self) -> Iterator[Taken]:
-        """The frame that came since the last one was taken; waits a little for one."""
-        with self._fresh:
-            if self._frame is None:
-                self._fresh.wait(0.5)
-            frame, self._frame = self._frame, None
-        if frame is not None:
-            when = datetime.now().astimezone()
-            name = f"frame-{when:%Y%m%d-%H%M%S-%f}.png"
-            encoded = cv2.imencode(".png", frame, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-            yield Taken(name=name, mark=name, open=partial(io.BytesIO, encoded.tobytes()))
-
-    def close(self) -> None:
-        """Let go of the camera."""
-        self._ended = True
-        self._thread.join(2)
-
-    def _read(self) -> None:
-        capture = self._capture
-        while not self._ended:
-            good, frame = capture.read()
-            if not good:
-                capture.release()
-                time.sleep(0.05 if self._ended else REOPEN_SECONDS)
-                capture = cv2.VideoCapture(self.place)
-                continue
-            with self._fresh:
-                self.dropped += self._frame is not None
-                self._frame = frame
-                self._fresh.notify()
-        capture.release()
-
-
-def open_source(
-    text: str, suffixes: frozenset[str] = PICTURE_SUFFIXES, *, prompt: bool = False
-) -> Source:
-    """A folder, a camera's number, or a stream's address. Raises AnomalystError for none.
-
-    `suffixes`: the files of a folder that are taken; `prompt`: as soon as they are whole.
-    """
-    if text.isdigit():
-        return Camera(int(text))
-    if "://" in text or Path(text).is_file():
-        return Camera(text)
-    return Folder(Path(text), suffixes, prompt=prompt)

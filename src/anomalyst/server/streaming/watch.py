@@ -24,12 +24,20 @@ from anomalyst.server.service import Service
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.database import is_outage
 from anomalyst.server.storage.tables import InspectionRow
-from anomalyst.server.streaming.line import Gated, Line, TakenUp, tell_of_late, warm_up
+from anomalyst.server.streaming.cameras import Camera
+from anomalyst.server.streaming.line import (
+    Gated,
+    Line,
+    TakenUp,
+    tell_of_blind,
+    tell_of_late,
+    warm_up,
+)
 from anomalyst.server.streaming.outbox import Outbox
 from anomalyst.server.streaming.shift_ends import ShiftEnds, ShiftReports
 from anomalyst.server.streaming.signals.gate import LatePart
 from anomalyst.server.streaming.sinks import Sink
-from anomalyst.server.streaming.sources import Camera, Source, Taken
+from anomalyst.server.streaming.sources import Source, Taken
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries
@@ -95,7 +103,10 @@ class Watch:
         store = self.service.store
         self.reports = ShiftReports(store, product, shifts, labels) if shifts else None
         self.outboxes = [Outbox(self.service.store, sink) for sink in sinks]
-        most = CAMERA_AT_ONCE if isinstance(source, Camera) else AT_ONCE
+        most = AT_ONCE
+        if isinstance(source, Camera):
+            source.on_blind, source.on_lost = self._blind, self._passed_over
+            most = AT_ONCE if source.rule.each else CAMERA_AT_ONCE
         self._places = threading.BoundedSemaphore(most)
         self._refused: set[str] = set()
         self._later: dict[str, Later] = {}  # by mark
@@ -225,6 +236,27 @@ class Watch:
         if (gate := self.line.gate) is not None:
             gate.found(taken.mark, None, why)
             gate.forget(taken.mark)
+
+    def _passed_over(self, name: str, came_at: float) -> None:
+        """A camera's frame for which there was no room, where each is a part."""
+        if (gate := self.line.gate) is not None:
+            gate.expect(name, name, came_at)
+            gate.found(name, None, "too many frames waited")
+            gate.forget(name)
+
+    def _blind(self, why: str | None) -> None:
+        """A camera that sees nothing, or sees again: nothing is judged meanwhile."""
+        assert isinstance(self.source, Camera)
+        label = self.source.label
+        if why is not None:
+            self.tally.alarms.append(f"{label}: {why}")
+        (log.info if why is None else log.error)("%s: %s", label, why or "it sees again")
+        if (gate := self.line.gate) is not None:
+            gate.blind(f"{label}: {why}" if why else None)
+            if gate.stopped:
+                self.ended.set()
+        store = self.service.store
+        tell_of_blind(store, self.product, self.line.name, self._labels, label, why)
 
     def _late(self, part: LatePart) -> None:
         self.tally.late += 1

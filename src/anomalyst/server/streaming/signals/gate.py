@@ -82,6 +82,7 @@ class Gate:
         self._changed = threading.Condition(threading.RLock())
         self._ended = False
         self.stopped: str | None = None  # why the line was stopped
+        self._opened = self._blind = False
         # Alarms may wait for a database; the clock may not.
         self._telling = ThreadPoolExecutor(1, thread_name_prefix="late parts")
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
@@ -94,10 +95,25 @@ class Gate:
 
     def open(self) -> None:
         """From now on parts are judged."""
-        for signal in self.signals:
-            signal.stand(False)
+        self._opened = True
+        self._stand()
         if self.alive is not None:
             self.alive.start()
+
+    def blind(self, why: str | None) -> None:
+        """The camera sees nothing, or sees again (None): no part may pass as if it were judged."""
+        self._blind = why is not None
+        if why is not None and self.budget.late == "stop":
+            self.stopped = self.stopped or why
+        if self._opened:
+            self._stand()
+        if self.alive is not None:
+            self.alive.paused = why is not None
+
+    def _stand(self) -> None:
+        stands = self.stopped is not None or (self._blind and self.budget.late != "alarm")
+        for signal in self.signals:
+            signal.stand(stands)
 
     def shut(self) -> None:
         """Nothing that comes now is judged; what is under way still has its signal."""

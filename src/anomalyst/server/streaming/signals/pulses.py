@@ -177,6 +177,7 @@ class Alive:
 
     def __init__(self, output: Output):
         self.output = output
+        self.paused = False  # it cannot judge now
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alive", daemon=True)
 
@@ -194,6 +195,8 @@ class Alive:
     def _run(self) -> None:
         on, failing = True, False
         while not self._ended.wait(0.5):
+            if self.paused:
+                continue
             try:
                 self.output.write(on)
                 on, failing = not on, False
