@@ -13,6 +13,7 @@ from anomalyst.server.api import (
     masks,
     measuring,
     models,
+    production,
     products,
     search,
     system,
@@ -42,7 +43,7 @@ def build_app(service: Service) -> FastAPI:
     app.include_router(system.open_router, prefix="/api/v1")
     parts = (
         *(feedback.router, products.router, measuring.router, inspections.router, masks.router),
-        *(search.router, models.router, system.runs, system.keys, system.figures),
+        *(search.router, models.router, production.router, system.runs, system.keys, system.figures),
     )
     for part in parts:
         app.include_router(part, prefix="/api/v1", dependencies=[operator], responses=problems())
