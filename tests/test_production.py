@@ -22,7 +22,9 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
 
-DAY = Period(datetime(2026, 11, 27, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC), ZoneInfo("UTC"))
+DAY = Period(
+    datetime(2026, 11, 27, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC), ZoneInfo("UTC")
+)
 
 # Montgomery, Introduction to Statistical Quality Control: frozen orange juice concentrate cans,
 # 30 samples of 50; and purchase orders, 25 weeks of varying size.
@@ -125,7 +127,7 @@ def test_a_day_adds_up_and_the_change_is_found():
     first = made.alarms[0]  # eight hours below what is usual for the whole day
     assert first["at"].hour == 7 and first["direction"] == "fewer defects"
     late = [one for one in made.alarms if one["at"].hour >= 18]
-    assert any(one["rule"] == "2 of 3 beyond 2 sigma" and one["at"].hour == 19 for one in late)
+    assert any(one["rule"] == "4 of 5 beyond 1 sigma" and one["at"].hour == 21 for one in late)
     assert made.signal_at(0.5) == 290.0 and made.heat.max() == 42
     assert made.heat[12, 24] == 42 and made.heat[11, 24] == made.heat[12, 23] == 0
     known = production_of(DAY, made_parts(), width=timedelta(hours=1), centre=0.1)
@@ -146,7 +148,7 @@ def test_page_pdf_and_tables_show_the_same():
     made = production_of(DAY, made_parts(), product="=bolt", line="3", width=timedelta(hours=1))
     good = np.full((80, 120, 3), 90, np.uint8)
     page = production_page(made, good)
-    assert "82.1 %" in page and "2 of 3 beyond 2 sigma" in page and "://" not in page
+    assert "82.1 %" in page and "4 of 5 beyond 1 sigma" in page and "://" not in page
     assert len(re.findall(r'class="(?:dot|out)"', page)) == 2 * 24
     picture = heat_picture(made, good).astype(int)
     assert picture.shape == (80, 120, 3)

@@ -25,7 +25,9 @@ class Metrics:
         self.waiting = Gauge("waiting", "Tasks that wait or are being done", **own)
         self.drift = Gauge("drift_strength", "Evidence that scores changed", ["product"], **own)
         self.undelivered = Gauge("undelivered", "Messages not taken yet", **own)
-        self.late = Gauge("late_parts", "Parts without a signal in time", ["product", "line"], **own)
+        self.late = Gauge(
+            "late_parts", "Parts without a signal in time", ["product", "line"], **own
+        )
         self.signal = Gauge(
             "signal_milliseconds", "From picture to signal, of parts of the last hour",
             ["product", "line", "quantile"], **own,

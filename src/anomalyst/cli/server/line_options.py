@@ -42,9 +42,7 @@ class LineOptions:
     ] = None
     budget_ms: Annotated[
         float | None,
-        Option(
-            metavar="MS", help="A part's time, from picture to signal.", rich_help_panel=PANEL
-        ),
+        Option(metavar="MS", help="A part's time, from picture to signal.", rich_help_panel=PANEL),
     ] = None
     late: Annotated[
         Late, Option(help="What a part without a verdict in time means.", rich_help_panel=PANEL)

@@ -18,7 +18,9 @@ RULES: dict[Rule, tuple[int, int, float]] = {
     "4 of 5 beyond 1 sigma": (4, 5, 1.0),
     "8 on one side": (8, 8, 0.0),
 }
-ENOUGH = 5.0  # defectives that a sample should be expected to hold, for limits by sigma to mean much
+ENOUGH = (
+    5.0  # defectives that a sample should be expected to hold, for limits by sigma to mean much
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,5 +88,7 @@ def western_electric(z: np.ndarray) -> tuple[Signalled, ...]:
             out = side * z[taken] > beyond
             so_far = np.cumsum(np.concatenate([np.zeros(window, int), out]))
             enough = so_far[window:] - so_far[:-window] >= least
-            found += [Signalled(int(taken[i]), rule, side > 0) for i in np.flatnonzero(out & enough)]
+            found += [
+                Signalled(int(taken[i]), rule, side > 0) for i in np.flatnonzero(out & enough)
+            ]
     return tuple(sorted(found, key=lambda one: (one.sample, list(RULES).index(one.rule))))

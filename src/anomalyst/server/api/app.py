@@ -43,7 +43,14 @@ def build_app(service: Service) -> FastAPI:
     app.include_router(system.open_router, prefix="/api/v1")
     parts = (
         *(feedback.router, products.router, measuring.router, inspections.router, masks.router),
-        *(search.router, models.router, production.router, system.runs, system.keys, system.figures),
+        *(
+            search.router,
+            models.router,
+            production.router,
+            system.runs,
+            system.keys,
+            system.figures,
+        ),
     )
     for part in parts:
         app.include_router(part, prefix="/api/v1", dependencies=[operator], responses=problems())

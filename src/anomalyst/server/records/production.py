@@ -51,9 +51,7 @@ def production_of_record(
         found = session.execute(select(*columns).where(*wanted.conditions()).order_by(row.id)).all()
         records = _anomalous_records(session.execute, wanted)
         parts = [_part(one, records.get(one.id, {})) for one in found]
-    return production_of(
-        period, parts, product=product, line=line, width=width, centre=centre
-    )
+    return production_of(period, parts, product=product, line=line, width=width, centre=centre)
 
 
 def papers_of(made: Production, form: Form, products: Path) -> bytes:
@@ -80,9 +78,7 @@ def good_picture(product: str | None, products: Path) -> np.ndarray | None:
     return resize(picture, shown_size(picture.shape[:2], HEAT_PX))
 
 
-def _anomalous_records(
-    execute: Callable[..., Any], wanted: Filter
-) -> dict[str, dict[str, Any]]:
+def _anomalous_records(execute: Callable[..., Any], wanted: Filter) -> dict[str, dict[str, Any]]:
     """id -> record, of the parts called anomalous."""
     row, found, last = InspectionRow, {}, ""
     query = select(row.id, row.record).where(*wanted.conditions(), row.verdict == "anomalous")
@@ -104,9 +100,7 @@ def _part(row: Any, record: dict[str, Any]) -> Part:
         p_value=row.p_value,
         defects=defects_of(record),
     )
-    return Part(
-        seen=seen, boxes=_boxes(record), late=row.late is not None, signal_ms=row.signal_ms
-    )
+    return Part(seen=seen, boxes=_boxes(record), late=row.late is not None, signal_ms=row.signal_ms)
 
 
 def _boxes(record: dict[str, Any]) -> tuple[RelativeBox, ...]:

@@ -101,9 +101,7 @@ def tell_of_blind(
     _leave(store, sinks, payload, change)
 
 
-def _leave(
-    store: Store, sinks: Sequence[str], payload: dict[str, Any], *beside: ChangeRow
-) -> None:
+def _leave(store: Store, sinks: Sequence[str], payload: dict[str, Any], *beside: ChangeRow) -> None:
     messages = [DeliveryRow(sink=one, payload=payload) for one in sinks]
     try:
         with store.session() as session:

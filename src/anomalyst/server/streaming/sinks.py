@@ -13,7 +13,11 @@ from anomalyst.server.streaming.broker import Broker
 
 TAKEN_SECONDS = 10.0
 TOPIC = "anomalyst"
-OWN_TOPICS = {"shift report": "shifts", "late part": "late", "blind camera": "camera"}  # by kind of message
+OWN_TOPICS = {
+    "shift report": "shifts",
+    "late part": "late",
+    "blind camera": "camera",
+}  # by kind of message
 # Of the message itself. A missing key or page (401, 403, 404) is mended over there, and then it is
 # taken: those wait.
 FOR_GOOD = {400, 405, 406, 409, 410, 411, 413, 414, 415, 422}

@@ -37,9 +37,7 @@ class Budget:
         if not 1 <= self.ms <= LONGEST_MS:
             raise AnomalystError(f"--budget-ms {self.ms:g}: 1 to {LONGEST_MS:g} is needed.")
         if self.late not in get_args(WhenLate):
-            raise AnomalystError(
-                f"--late {self.late}: is none of {', '.join(get_args(WhenLate))}."
-            )
+            raise AnomalystError(f"--late {self.late}: is none of {', '.join(get_args(WhenLate))}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +201,7 @@ class Gate:
             return
         self._settle(part, None)
 
-    def _ask(
-        self, part: _Part, signals: Sequence[Signal], *, on: bool, not_after: float
-    ) -> None:
+    def _ask(self, part: _Part, signals: Sequence[Signal], *, on: bool, not_after: float) -> None:
         part.asked = len(signals)
 
         def told(taken_at: float | None, problem: str) -> None:

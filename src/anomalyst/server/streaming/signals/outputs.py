@@ -108,9 +108,7 @@ class OpcUa:
         parts = urlsplit(url)
         known = NODE.fullmatch(node)
         if parts.scheme != "opc.tcp" or not parts.hostname or not mark or not known:
-            raise AnomalystError(
-                f"--opcua {without_password(address)!r}: {OPC_UA_FORM} is needed."
-            )
+            raise AnomalystError(f"--opcua {without_password(address)!r}: {OPC_UA_FORM} is needed.")
         self.label = f"{without_password(url)}#{node}"
         self._url, self._node_id, self._seconds = without_password(url), node, seconds
         self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
