@@ -6,13 +6,12 @@ import pytest
 
 pytest.importorskip("pymodbus")
 
-from controllers import ModbusController, OpcUaController
-
 from anomalyst.errors import AnomalystError
 from anomalyst.server.load_test import free_port
 from anomalyst.server.streaming.signals.gate import Budget, Gate, LatePart
 from anomalyst.server.streaming.signals.outputs import Modbus, ModbusPlace, OpcUa
 from anomalyst.server.streaming.signals.pulses import Alive, Signal, SignalRule
+from controllers import ModbusController, OpcUaController
 
 COIL = 12
 SLACK = 0.06  # seconds that two busy cores may take for a thread's turn
@@ -77,7 +76,7 @@ def test_a_part_without_a_verdict_in_time_is_rejected_in_time_and_only_once(plc,
         kept = gate.kept("a")
     else:
         kept = part(gate, "a", "anomalous", after)
-    (up, _), (down, _) = [one for one in plc.edges(COIL, came)]
+    (up, _), (down, _) = plc.edges(COIL, came)
     assert 0.2 < up - came <= 0.3 and 0.15 <= down - up <= 0.15 + SLACK
     assert "no verdict within 300 ms" in kept["late"] and kept["signal_ms"] <= 300
     gate.close()

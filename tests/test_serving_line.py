@@ -9,8 +9,6 @@ import pytest
 
 pytest.importorskip("pymodbus")
 
-from controllers import ModbusController
-
 from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
@@ -25,6 +23,7 @@ from anomalyst.server.streaming.signals.pulses import Signal, SignalRule
 from anomalyst.server.streaming.sinks import Webhook
 from anomalyst.server.streaming.sources import Folder
 from anomalyst.server.streaming.watch import Watch
+from controllers import ModbusController
 from serving import DEFECT, GOOD, Hook, client_of, service_over, teach_flange
 
 
@@ -126,9 +125,11 @@ def test_a_late_part_is_rejected_told_and_kept(taught, tmp_path, plc, hook):
     assert late["good.jpg"]["rejected"] and "no verdict within 25 ms" in late["good.jpg"]["why"]
     assert late["broken.jpg"]["line"] == "north"
     with service_over(config.home) as service:
-        [row] = service.store.history(Filter(late=True))
-        assert row.name == "good.jpg" and "no verdict within 25 ms" in row.late
-        assert late_parts(service.store) == {("flange", "north"): 1}
+        rows = {row.name: row for row in service.store.history(Filter(late=True))}
+        assert "no verdict within 25 ms" in rows["good.jpg"].late
+        assert rows["good.jpg"].verdict == "normal"  # it came, too late
+        assert rows["broken.jpg"].state == "failed"
+        assert late_parts(service.store) == {("flange", "north"): 2}
 
 
 def test_options_that_do_not_fit_are_refused(taught, tmp_path):

@@ -26,7 +26,7 @@ ON_PAPER = (
 def production_page(
     made: Production, good: np.ndarray | None = None, *, on_paper: bool = False
 ) -> str:
-    """The page. `good`: a good picture of the product, uint8 RGB, to show on it where defects fall."""
+    """The page. `good`: a good picture of the product, uint8 RGB, on which defects are shown."""
     drawn = charts_of(made)
     if on_paper:
         drawn = {name: charts.styled(one, ON_PAPER) for name, one in drawn.items() if one}

@@ -13,7 +13,8 @@ from anomalyst.report.production.facts import Production, Sample
 
 OVER_TIME = (
     "from", "inspected", "normal", "unsure", "anomalous", "not inspected", "late",
-    "first-pass yield", "share anomalous", "lower limit", "centre", "upper limit", "sigma", "alarms",
+    "first-pass yield", "share anomalous", "lower limit", "centre", "upper limit", "sigma",
+    "alarms",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -1,4 +1,4 @@
-"""What the record tells of a line's production: parts in the order they came, and a good picture."""
+"""What the record tells of a line's production: its parts in their order, and a good picture."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -55,7 +55,7 @@ def production_of_record(
 
 
 def papers_of(made: Production, form: Form, products: Path) -> bytes:
-    """The production as a file of this form. Raises AnomalystError for one that is not installed."""
+    """The production as a file. Raises AnomalystError for a form that is not installed."""
     if form == "csv":
         return csv_of(made)
     if form == "xlsx":

@@ -14,8 +14,8 @@ from typing import Any
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.listing import list_files
-from anomalyst.io.whole_files import ends_whole
 from anomalyst.io.pictures import PICTURE_SUFFIXES
+from anomalyst.io.whole_files import ends_whole
 
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole

@@ -11,7 +11,7 @@ branch_labels = depends_on = None
 def upgrade() -> None:
     """Bring the schema here."""
     op.add_column("inspections", sa.Column("line", sa.String(), nullable=True))
-    op.add_column("inspections", sa.Column("signal_ms", sa.Float(), nullable=True))
+    op.add_column("inspections", sa.Column("signal_ms", sa.Double(), nullable=True))
     op.add_column("inspections", sa.Column("late", sa.String(), nullable=True))
     op.create_index("inspections_by_line", "inspections", ["line", "id"])
 
