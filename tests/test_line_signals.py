@@ -184,3 +184,17 @@ def test_a_controller_that_never_answers_stops_the_start(monkeypatch):
     with pytest.raises(AnomalystError, match="check that the controller runs"):
         signal.start()
     assert ModbusPlace.of("plc:1502/coil/9?unit=7").unit == 7
+
+
+@pytest.mark.parametrize(("late", "values"), [("alarm", []), ("reject", [1, 0]), ("stop", [1])])
+def test_no_part_passes_before_a_blind_camera_as_if_it_were_judged(plc, late, values):
+    rule = SignalRule(pulse_ms=100, at_start=False, at_stop=late == "stop")
+    gate = gate_of(plc, [], rule, late=late)
+    begun = time.monotonic()
+    gate.blind("camera 0: no picture for 10 s")
+    time.sleep(0.2)
+    gate.blind(None)
+    time.sleep(0.2)
+    gate.close()
+    assert [value for _, value in plc.edges(COIL, begun)] == values
+    assert gate.stopped == ("camera 0: no picture for 10 s" if late == "stop" else None)

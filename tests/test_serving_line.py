@@ -12,7 +12,9 @@ pytest.importorskip("pymodbus")
 from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
+from anomalyst.errors import AnomalystError
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.jobs.watches import LineGiven
 from anomalyst.server.load_test import free_port
 from anomalyst.server.records.lines import late_parts, line_names
 from anomalyst.server.storage.filters import Filter
@@ -132,8 +134,38 @@ def test_a_late_part_is_rejected_told_and_kept(taught, tmp_path, plc, hook):
         assert late_parts(service.store) == {("flange", "north"): 2}
 
 
-def test_options_that_do_not_fit_are_refused(taught, tmp_path):
-    start = ["watch", str(tmp_path), "--product", "flange", "--products", str(taught)]
+def test_stop_ends_the_watch_and_the_signal_stays(taught, tmp_path, plc, hook):
+    config, folder = ServingConfig(home=tmp_path / "home", products=taught), tmp_path / "in"
+    folder.mkdir()
+    watch = line_watch(config, folder, plc, hook, ms=25, late="stop")
+
+    def parts() -> None:
+        put(folder, GOOD, "good.jpg")
+        assert watch.ended.wait(60)
+
+    run_with(watch, plc, parts)
+    assert plc.edges(3)[-1][1] == 1 and watch.tally.done == 1  # what was under way is finished
+    assert watch.line.gate.stopped == "good.jpg: there was no verdict within 25 ms"
+    [told] = [body for _, body in hook.taken if body.get("kind") == "late part"]
+    assert told["line_stopped"] and not told["rejected"]
+
+
+def test_a_line_of_the_workbench_goes_on_the_command_line(tmp_path):
+    opc_ua = "opc.tcp://u:secret@plc:4840/#ns=2;s=Reject"
+    given = LineGiven(name="3", budget_ms=250, late="reject", signal=opc_ua)
+    given.check()
+    words = given.arguments(tmp_path)
+    assert words[:6] == ["--line", "3", "--budget-ms", "250", "--late", "reject"]
+    assert words[6:] == ["--opcua", f"@{tmp_path / 'signal'}"]
+    assert (tmp_path / "signal").read_text().strip() == opc_ua
+    with pytest.raises(AnomalystError, match="need the milliseconds"):
+        LineGiven(signal="plc/coil/1").check()
+    with pytest.raises(AnomalystError, match="begin with no dash"):
+        LineGiven(name="--help").check()
+
+
+def test_options_that_do_not_fit_are_refused(tmp_path):
+    start = ["watch", str(tmp_path), "--product", "flange", "--products", str(tmp_path)]
     for given, said in (
         (["--modbus", "plc/coil/1"], "--budget-ms: is needed"),
         (["--budget-ms", "100", "--late", "reject"], "--late reject: needs a signal"),

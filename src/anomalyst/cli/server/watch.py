@@ -170,11 +170,15 @@ def _tell(row: "InspectionRow", tally: "Tally") -> None:
     if row.verdict is None:
         say(f"{row.name}: {row.problem}")
         return
-    typer.echo(f"{tally.done:>6}  {row.verdict:<9}  p = {row.p_value:<8.3g}  {row.name}")
+    took = f"  {row.signal_ms:.0f} ms" if row.signal_ms is not None else ""
+    late = "  LATE" if row.late else ""
+    verdict = f"{row.verdict:<9}  p = {row.p_value:<8.3g}"
+    typer.echo(f"{tally.done:>6}  {verdict}  {row.name}{took}{late}")
     if row.alarm:
         say(f"DRIFT: {row.alarm}")
 
 
 def _tell_json(row: "InspectionRow", tally: "Tally") -> None:  # noqa: ARG001
     told = {"id": row.id, "picture": row.name, "verdict": row.verdict, "p_value": row.p_value}
+    told |= {"line": row.line, "signal_ms": row.signal_ms, "late": row.late}
     typer.echo(json.dumps(told | {"problem": row.problem, "drift_alarm": row.alarm}))

@@ -72,6 +72,7 @@ def summary_rows(made: Production) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = [
         ("from", made.period.start),
         ("to", made.period.end),
+        ("times are of", "UTC"),
         ("product", made.product or "all"),
         ("line", made.line or "all"),
         ("inspected", made.inspected),

@@ -83,10 +83,8 @@ class Camera(Source):
                 self._fresh.wait(0.5)
             frames, self._frames = list(self._frames), deque()
         for one in frames:
-            name, colours = _name(one), one.picture
-            if colours.ndim == 3:
-                colours = cv2.cvtColor(colours, cv2.COLOR_RGB2BGR)
-            encoded = cv2.imencode(".png", colours, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+            name = _name(one)
+            encoded = cv2.imencode(".png", one.picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
             opens = partial(io.BytesIO, encoded.tobytes())
             yield Taken(name=name, mark=name, open=opens, came_at=one.came_at)
 

@@ -1,6 +1,6 @@
 """What gives frames: cameras and streams through OpenCV, GenICam cameras through harvesters.
 
-A frame is uint8 or uint16, grey (H, W) or RGB (H, W, 3).
+A frame is uint8 or uint16, grey (H, W) or BGR (H, W, 3), as OpenCV has colours.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ class OpenCvFeed:
         good, frame = self._capture.read()
         if not good:
             raise OSError("gives no frame")
-        return np.ascontiguousarray(frame[..., ::-1]) if frame.ndim == 3 else frame
+        return frame
 
     def close(self) -> None:
         """Let go of it."""
@@ -126,10 +126,11 @@ def frame_of(data: np.ndarray, kind: str, size_hw: tuple[int, int]) -> np.ndarra
     if re.fullmatch(r"Mono(8|10|12|14|16)", kind):
         return data.reshape(high, wide).copy()
     if found := re.fullmatch(r"Bayer(RG|GR|GB|BG)(8|10|12|16)", kind):
-        return cv2.cvtColor(data.reshape(high, wide), MOSAICS[PFNC_MOSAICS[found[1]]])
+        rgb = cv2.cvtColor(data.reshape(high, wide), MOSAICS[PFNC_MOSAICS[found[1]]])
+        return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     if found := re.fullmatch(r"(RGB|BGR)(a?)(8|10|12|16)", kind):
         colours = data.reshape(high, wide, 4 if found[2] else 3)[..., :3]
-        return np.ascontiguousarray(colours if found[1] == "RGB" else colours[..., ::-1])
+        return np.ascontiguousarray(colours if found[1] == "BGR" else colours[..., ::-1])
     raise AnomalystError(f"the camera's PixelFormat is {kind}, which is not read; set {READ}.")
 
 

@@ -106,6 +106,8 @@ class Watch:
         most = AT_ONCE
         if isinstance(source, Camera):
             source.on_blind, source.on_lost = self._blind, self._passed_over
+            if source.blind is not None:  # before anybody listened
+                self._blind(source.blind)
             most = AT_ONCE if source.rule.each else CAMERA_AT_ONCE
         self._places = threading.BoundedSemaphore(most)
         self._refused: set[str] = set()

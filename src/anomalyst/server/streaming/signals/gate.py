@@ -5,6 +5,7 @@ starts anew, a picture that cannot be read, a controller that does not answer) i
 what the line does then was said beforehand.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -235,7 +236,8 @@ class Gate:
                     signal.stand(True)
             late = LatePart(name=part.name, why=part.why, rejected=rejected, stops=stops)
             log.error("LATE: %s: %s%s", part.name, part.why, "; rejected" if rejected else "")
-            self._telling.submit(self._tell, late)
+            with contextlib.suppress(RuntimeError):  # it is closed: the log has it, and the record
+                self._telling.submit(self._tell, late)
         part.settled.set()
 
     def _tell(self, late: LatePart) -> None:
