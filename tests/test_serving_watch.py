@@ -242,6 +242,20 @@ def test_a_file_that_is_still_written_waits(tmp_path):
     assert list(folder.new()) == []
 
 
+def test_a_whole_picture_is_taken_at_once_and_came_when_it_was_written(tmp_path):
+    shutil.copyfile(FLANGE / "test" / "good-000.jpg", tmp_path / "old.jpg")
+    folder = Folder(tmp_path, prompt=True)
+    assert [(one.name, one.came_at) for one in folder.new()] == [("old.jpg", None)]
+    time.sleep(0.3)  # as while the watch waits for a place
+    wrote = time.monotonic()
+    shutil.copyfile(FLANGE / "test" / "good-001.jpg", tmp_path / "new.jpg")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "new.jpg").read_bytes()[:-9])
+    time.sleep(0.3)
+    [new] = folder.new()
+    assert new.name == "new.jpg" and abs(new.came_at - wrote) < 0.1
+    assert list(folder.new()) == []  # the half one is not
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

@@ -67,7 +67,7 @@ class Folder(Source):
         self._came: dict[str, float | None] | None = None  # name -> when it was first there
         self._anew: dict[str, float] = {}  # name -> when it was first seen to have changed
         self._looked = 0, 0.0  # the folder's time when it was listed, and when that was
-        self._away = False
+        self._away, self._noted_at = False, time.monotonic()
         if prompt:
             self.poll_seconds = PROMPT_SECONDS
         list_files(folder, suffixes)  # AnomalystError if there is no such folder
@@ -80,7 +80,7 @@ class Folder(Source):
         names = {path.name for path in listed}
         # What has gone, as on a share that is away, comes anew when it is back.
         self._seen = {name: mark for name, mark in self._seen.items() if name in names}
-        self._note(names)
+        self._note(listed)
         open_ = False
         for path in listed:
             try:
@@ -116,13 +116,17 @@ class Folder(Source):
         self._looked = changed, now
         return False
 
-    def _note(self, names: set[str]) -> None:
+    def _note(self, listed: list[Path]) -> None:
         """When each file was first there; those of the first look came before."""
-        if self._came is None:
-            self._came = dict.fromkeys(names)
+        now, before, known = time.monotonic(), self._noted_at, self._came
+        self._noted_at = now
+        if known is None:
+            self._came = {path.name: None for path in listed}
             return
-        now = time.monotonic()
-        self._came = {name: self._came.get(name, now) for name in names}
+        self._came = {
+            path.name: known[path.name] if path.name in known else _came_at(path, before, now)
+            for path in listed
+        }
 
     def _listed(self) -> list[Path]:
         """Its files; none while the folder is away, as a network share may be."""
@@ -140,3 +144,15 @@ class Folder(Source):
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _came_at(path: Path, before: float, now: float) -> float:
+    """When a file came that was not there `before`: by its own time, which may be another clock's.
+
+    While a watch waits for a place or a database nobody looks, and the part goes on all the same.
+    """
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        age = 0.0
+    return min(now, max(before, now - age))
