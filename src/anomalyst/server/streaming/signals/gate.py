@@ -197,8 +197,7 @@ class Gate:
         """A part of which nothing is known in time: an alarm, and what was said beforehand."""
         part.why = why
         if self.budget.late == "reject" and self.signals:
-            after = max(part.deadline, time.monotonic() + self._reserve)
-            self._ask(part, self.signals, on=True, not_after=after)
+            self._ask(part, self.signals, on=True, not_after=part.deadline)
             return
         self._settle(part, None)
 
