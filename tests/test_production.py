@@ -170,6 +170,22 @@ def test_the_paper_is_a_pdf():
     assert production_pdf(production_of(DAY, made_parts())).startswith(b"%PDF")
 
 
+def test_rest_gives_the_same_and_refuses_odd_times(tmp_path):
+    from serving import client_of, service_over
+
+    with service_over(tmp_path) as service, client_of(service) as client:
+        path = "/api/v1/production"
+        page = client.get(path, params={"product": "none", "form": "html"})
+        assert page.status_code == 200 and "first-pass yield" in page.text
+        table = client.get(path, params={"form": "csv", "since": "2026-11-27T00:00:00Z",
+                                         "until": "2026-11-28T00:00:00"})  # fmt: skip
+        assert table.text.count("\n") == 25
+        for odd in ({"until": "0001-01-01T00:00:00"}, {"since": "2026-11-28T00:00:00"} |
+                    {"until": "2026-11-27T00:00:00"}, {"minutes": 10**12}):  # fmt: skip
+            assert 400 <= client.get(path, params=odd).status_code < 500
+        assert client.get("/api/v1/lines").json() == []
+
+
 def test_the_command_reads_the_record_by_product_and_line(tmp_path):
     store = Store.open(ServingConfig(home=tmp_path))
     region = {"box_xyxy": [10, 10, 20, 20], "kind": "scratch or crack", "place": "centre"}

@@ -21,6 +21,7 @@ from anomalyst.server.records.production import (
 
 router = APIRouter(tags=["production"])
 DAY = timedelta(days=1)
+YEARS = range(2000, 2201)
 
 
 @router.get("/lines")
@@ -36,18 +37,14 @@ def production(
     line: Annotated[Name | None, Query()] = None,
     since: Annotated[datetime | None, Query(description="else a day before `until`")] = None,
     until: Annotated[datetime | None, Query(description="else now")] = None,
-    minutes: Annotated[int | None, Query(ge=1, description="of a sample")] = None,
+    minutes: Annotated[int | None, Query(ge=1, le=525_600, description="of a sample")] = None,
     share: Annotated[float | None, Query(gt=0, lt=1, description="anomalous, of old")] = None,
     form: Annotated[Form, Query()] = "html",
 ) -> Response:
     """Yield, control chart with the Western Electric rules, Pareto, where defects fall."""
-    end = _utc(until) if until else datetime.now(UTC)
-    start = _utc(since) if since else end - DAY
-    if not timedelta(0) < end - start <= LONGEST:
-        raise AnomalystError(f"since must be before until, by at most {LONGEST.days} days.")
     made = production_of_record(
         service.store,
-        Period(start, end, ZoneInfo("UTC")),
+        _period(since, until),
         product=product,
         line=line,
         width=timedelta(minutes=minutes) if minutes else None,
@@ -56,6 +53,17 @@ def production(
     data = papers_of(made, form, service.config.products)
     name = f'inline; filename="production.{form}"'
     return Response(data, media_type=MEDIA_TYPES[form], headers={"Content-Disposition": name})
+
+
+def _period(since: datetime | None, until: datetime | None) -> Period:
+    """The time asked for. Raises AnomalystError for one that no line has lived through."""
+    end = _utc(until) if until else datetime.now(UTC)
+    if end.year not in YEARS or (since is not None and since.year not in YEARS):
+        raise AnomalystError(f"times from {YEARS[0]} to {YEARS[-1]} are needed.")
+    start = _utc(since) if since else end - DAY
+    if not timedelta(0) < end - start <= LONGEST:
+        raise AnomalystError(f"since must be before until, by at most {LONGEST.days} days.")
+    return Period(start, end, ZoneInfo("UTC"))
 
 
 def _utc(moment: datetime) -> datetime:
