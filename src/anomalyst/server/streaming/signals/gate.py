@@ -116,6 +116,7 @@ class Gate:
 
     def shut(self) -> None:
         """Nothing that comes now is judged; what is under way still has its signal."""
+        self._opened = False
         for signal in self.signals:
             signal.stand(signal.rule.at_stop or self.stopped is not None)
 
