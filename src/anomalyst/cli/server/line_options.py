@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from typer import Option
 
@@ -12,6 +12,7 @@ from anomalyst.errors import AnomalystError
 if TYPE_CHECKING:
     from anomalyst.server.streaming.cameras import CameraRule
     from anomalyst.server.streaming.line import Line
+    from anomalyst.server.streaming.signals.gate import WhenLate
     from anomalyst.server.streaming.signals.outputs import Output
 
 PANEL = "Line"
@@ -134,7 +135,8 @@ def line_of(given: LineOptions) -> "Line":
                 "its picture to the reject station."
             )
         return Line(name=given.line)
-    budget = Budget(ms=given.budget_ms, late=given.late.value, unsure_too=given.reject_unsure)
+    late = cast("WhenLate", given.late.value)
+    budget = Budget(ms=given.budget_ms, late=late, unsure_too=given.reject_unsure)
     rule = SignalRule(
         pulse_ms=given.pulse_ms,
         active_low=given.active_low,

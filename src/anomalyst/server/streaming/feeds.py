@@ -66,7 +66,8 @@ class GenicamFeed:
     def __init__(self, wanted: str, producers: Sequence[Path]):
         from harvesters.core import Harvester
 
-        self._harvester, self._camera = Harvester(), None
+        self._harvester = Harvester()
+        self._camera: Any = None
         try:
             for producer in producers:
                 self._harvester.add_file(str(producer))
@@ -84,7 +85,6 @@ class GenicamFeed:
         """The next frame, copied out of the driver's buffer."""
         from genicam.gentl import TimeoutException
 
-        assert self._camera is not None
         try:
             with self._camera.fetch(timeout=FETCH_SECONDS) as buffer:
                 part = buffer.payload.components[0]

@@ -155,7 +155,7 @@ class LivePage:
         store = self.bench.service.store
         found = []
         for name in line_names(store, product):
-            of = {"product": product, "line": name, "since": since}
+            of: dict[str, Any] = {"product": product, "line": name, "since": since}
             done = store.count(Filter(**of, state="done"))
             bad = store.count(Filter(**of, verdict="anomalous"))
             found.append((name, done, f"{bad / done:.1%}" if done else "-",
