@@ -143,11 +143,10 @@ def line_of(given: LineOptions) -> "Line":
         at_start=given.at_start is Then.reject,
         at_stop=given.at_stop is Then.reject,
     )
-    seconds = min(1.0, budget.ms / 1000)
-    addresses = [*(given.modbus or ()), *(given.opcua or ())]
+    seconds = min(1.0, max(0.2, budget.ms / 1000))  # for an answer; a network needs some
     outputs = [*(_modbus(one, seconds) for one in given.modbus or ())]
     outputs += [_opc_ua(one, seconds) for one in given.opcua or ()]
-    if budget.late == "reject" and not addresses:
+    if budget.late == "reject" and not outputs:
         raise AnomalystError("--late reject: needs a signal; give --modbus or --opcua, too.")
     alive = None
     if given.alive is not None:
