@@ -198,7 +198,7 @@ def test_a_backup_brings_everything_back_even_into_another_database(
     with pytest.raises(AnomalystError, match="is no backup"):
         restore(empty, tmp_path / "none.tar.gz")
     monkeypatch.setattr(retention, "revisions", lambda: ["0001"])  # of a version before this one
-    with pytest.raises(AnomalystError, match="made by a newer version .schema 0006; .* up to 0001"):
+    with pytest.raises(AnomalystError, match="made by a newer version .schema 00..; .* up to 0001"):
         restore(empty, tmp_path / "all.tar.gz")
     assert not list(Store.open(empty).pictures.names()) and not empty.products.exists()
 

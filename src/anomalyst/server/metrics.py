@@ -26,6 +26,13 @@ class Metrics:
         self.jobs = Gauge("jobs", "Jobs that wait or are being done, as teaching", **own)
         self.drift = Gauge("drift_strength", "Evidence that scores changed", ["product"], **own)
         self.undelivered = Gauge("undelivered", "Messages not taken yet", **own)
+        self.late = Gauge(
+            "late_parts", "Parts without a signal in time", ["product", "line"], **own
+        )
+        self.signal = Gauge(
+            "signal_milliseconds", "From picture to signal, of parts of the last hour",
+            ["product", "line", "quantile"], **own,
+        )  # fmt: skip
         self.refused = Gauge("refused_messages", "Messages set aside, refused for good", **own)
 
     def batch(self, size: int, seconds: float) -> None:

@@ -67,9 +67,10 @@ class Service:
         *,
         owner: str = "server",
         sinks: Sequence[str] = (),
+        line: str | None = None,
     ):
         self.config = config
-        self.owner = owner
+        self.owner, self.line = owner, line
         self.metrics = Metrics()
         self.store = Store.open(config)
         self.pictures = self.store.pictures
@@ -295,7 +296,8 @@ class Service:
             InspectionRow(
                 product=product, picture=one.picture, name=one.name, source=source, by=by,
                 beside={sense: file.picture for sense, file in one.beside.items()} or None,
-                owner=self.owner, question=asked, false_alarm_rate=rate, state="queued",
+                owner=self.owner, line=self.line, question=asked, false_alarm_rate=rate,
+                state="queued",
             )
             for one in sent
         ]  # fmt: skip

@@ -14,6 +14,7 @@ from anomalyst.server.api import (
     masks,
     measuring,
     models,
+    production,
     products,
     search,
     system,
@@ -43,7 +44,8 @@ def build_app(service: Service) -> FastAPI:
     app.include_router(system.open_router, prefix="/api/v1")
     parts = (
         *(feedback.router, products.router, measuring.router, inspections.router, masks.router),
-        *(jobs.router, search.router, models.router, system.runs, system.keys, system.figures),
+        *(jobs.router, search.router, models.router, production.router),
+        *(system.runs, system.keys, system.figures),
     )
     for part in parts:
         app.include_router(part, prefix="/api/v1", dependencies=[operator], responses=problems())

@@ -107,6 +107,8 @@ def wanted(
     verdict: Annotated[Verdict | None, Query()] = None,
     state: Annotated[Literal["queued", "done", "failed"] | None, Query()] = None,
     source: Annotated[Name | None, Query()] = None,
+    line: Annotated[Name | None, Query(description="of `watch --line`")] = None,
+    late: Annotated[bool | None, Query(description="had no signal in time")] = None,
     reviewed: Annotated[bool | None, Query()] = None,
     text: Annotated[Text | None, Query(description="in the picture's name or the question")] = None,
     since: Annotated[datetime | None, Query()] = None,
@@ -114,8 +116,8 @@ def wanted(
 ) -> Filter:
     """Which inspections."""
     return Filter(
-        product=product, verdict=verdict, state=state, source=source, reviewed=reviewed, text=text,
-        since=since, until=until,
+        product=product, verdict=verdict, state=state, source=source, line=line, late=late,
+        reviewed=reviewed, text=text, since=since, until=until,
     )  # fmt: skip
 
 

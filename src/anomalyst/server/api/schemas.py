@@ -80,6 +80,9 @@ class Inspection(OfRow):
     )
     reviewed: str | None
     revision: str | None
+    line: str | None = Field(description="which it came from")
+    signal_ms: float | None = Field(description="from its picture to its signal, on a line")
+    late: str | None = Field(description="why it had no signal in time")
     record: dict[str, Any] | None = Field(description="regions, notes, seconds, answer, ...")
 
 

@@ -10,6 +10,7 @@ from anomalyst.server.api.access import Admin, Serving, Training, admin, enginee
 from anomalyst.server.api.problems import problem, problems
 from anomalyst.server.api.schemas import NewKey, NewRun
 from anomalyst.server.auth import list_keys, make_key, revoke_key
+from anomalyst.server.records.lines import measure_lines
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.jobs import jobs
 from anomalyst.version import __version__
@@ -43,6 +44,7 @@ def metrics(service: Serving) -> Response:
     service.metrics.jobs.set(len(jobs(service.store, active=True, limit=1000)))
     service.metrics.undelivered.set(messages.count_waiting(service.store))
     service.metrics.refused.set(messages.count_refused(service.store))
+    measure_lines(service.store, service.metrics)
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 

@@ -11,7 +11,7 @@ from anomalyst.server.storage.tables import InspectionRow
 COLUMNS = (
     "id", "created_at", "done_at", "product", "name", "source", "by", "state", "verdict", "score",
     "p_value", "severity", "area_share", "contrast", "confidence", "regions", "kinds",
-    "reviewed", "question", "answer", "problem",
+    "reviewed", "question", "answer", "problem", "line", "signal_ms", "late",
 )  # fmt: skip
 MEDIA_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
@@ -65,7 +65,7 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
     kinds = {
         "created_at": moment, "done_at": moment, "score": number, "p_value": number,
         "severity": number, "area_share": number, "contrast": number,
-        "confidence": number, "regions": pa.int64(),
+        "confidence": number, "regions": pa.int64(), "signal_ms": number,
     }  # fmt: skip
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     target = io.BytesIO()

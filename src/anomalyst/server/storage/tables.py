@@ -56,6 +56,7 @@ class InspectionRow(Numbered):
         Index("inspections_by_state", "state"),
         Index("inspections_to_review", "reviewed", "uncertainty"),
         Index("inspections_by_severity", "severity"),
+        Index("inspections_by_line", "line", "id"),
     )
 
     product: Mapped[str]
@@ -81,6 +82,9 @@ class InspectionRow(Numbered):
     revision: Mapped[str | None]  # of the product, as it was
     reviewed: Mapped[str | None]  # right, wrong
     alarm: Mapped[str | None]  # the drift that this inspection revealed
+    line: Mapped[str | None]  # which it came from
+    signal_ms: Mapped[float | None]  # from its picture to its signal, where a line has a budget
+    late: Mapped[str | None]  # why it had no signal in time
 
     @property
     def sense(self) -> str:

@@ -14,6 +14,11 @@ from anomalyst.server.streaming.reachable import InternalAddress, outside
 
 TAKEN_SECONDS = 10.0
 TOPIC = "anomalyst"
+OWN_TOPICS = {
+    "shift report": "shifts",
+    "late part": "late",
+    "blind camera": "camera",
+}  # by kind of message
 # Of the message itself. A missing key or page (401, 403, 404) is mended over there, and then it is
 # taken: those wait.
 FOR_GOOD = {400, 405, 406, 409, 410, 411, 413, 414, 415, 422}
@@ -42,7 +47,8 @@ class Mqtt:
     """A broker, by MQTT 3.1.1 with quality of service 1: it acknowledges each message.
 
     Topics: PREFIX/PRODUCT/inspections, PREFIX/PRODUCT/drift when scores have changed, and
-    PREFIX/PRODUCT/shifts for shift reports.
+    PREFIX/PRODUCT/shifts for shift reports, .../late for parts without a signal in time,
+    .../camera for one that is blind or sees again.
     """
 
     def __init__(self, address: str):
@@ -63,8 +69,8 @@ class Mqtt:
         self._connected()
         product = "".join("-" if c in "/+#" else c for c in payload["product"])
         topics = ["inspections", *(["drift"] if payload.get("drift_alarm") else [])]
-        if payload.get("kind") == "shift report":
-            topics = ["shifts"]
+        if own := OWN_TOPICS.get(payload.get("kind", "")):
+            topics = [own]
         for topic in topics:
             sent = self._client.publish(f"{self.prefix}/{product}/{topic}", said, qos=1)
             self._await(sent)

@@ -13,6 +13,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.finding.items import Readings, sense_of_ending
 from anomalyst.server.finding.search import Found
 from anomalyst.server.finding.served import Sent, find_in_record
+from anomalyst.server.records.lines import line_names
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.history_export import listing
 from anomalyst.server.storage.tables import InspectionRow
@@ -20,7 +21,8 @@ from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
 
 HEADINGS = [
-    "when (UTC)", "product", "picture", "verdict", "p", "severity", "marked", "source", "by",
+    "when (UTC)", "product", "picture", "verdict", "p", "severity", "marked", "source", "line",
+    "by",
 ]  # fmt: skip
 SPANS = {"any time": None, "last hour": 1 / 24, "today": 1.0, "last week": 7.0, "last month": 30.0}
 VERDICTS = ("anomalous", "unsure", "normal")
@@ -47,11 +49,12 @@ class HistoryPage:
             verdict = gr.Dropdown([ANY, *VERDICTS], value=ANY, label="Verdict")
             marked = gr.Dropdown([ANY, "marked", "not marked"], value=ANY, label="Marked")
             span = gr.Dropdown(list(SPANS), value="any time", label="When")
+            self.line = gr.Dropdown([ANY], value=ANY, label="Line", elem_id="history-line")
             order = gr.Dropdown(
                 list(ORDERS), value=ORDERS[0], label="Order", elem_id="history-order"
             )
         self.like = LikeBox(bench)
-        self.filters: list[Any] = [text, self.product, verdict, marked, span]
+        self.filters: list[Any] = [text, self.product, verdict, marked, span, self.line]
         self.asked = [*self.filters, order]
         self.table = gr.Dataframe(
             headers=HEADINGS, interactive=False, elem_id="history-table", wrap=True
@@ -72,6 +75,7 @@ class HistoryPage:
     def _connect(self) -> None:
         result = [self.table, self.ids, self.total, self.more]
         self.like.connect(self.filters, result)
+        gr.on(None, self.lines, None, self.line)
         gr.on(None, self.products, None, self.product).then(self.search, self.asked, result)
         gr.on([one.change for one in self.asked], self.search, self.asked, result)
         self.more.click(self.older, [self.ids, *self.asked], result)
@@ -83,6 +87,10 @@ class HistoryPage:
         """Those taught, and those of which inspections are kept."""
         known = {name for name, _ in self.bench.service.store.verdicts()}
         return gr.Dropdown(choices=[ANY, *sorted(known | set(self.bench.service.product_names()))])
+
+    def lines(self) -> Any:
+        """Those that parts came from."""
+        return gr.Dropdown(choices=[ANY, *line_names(self.bench.service.store)])
 
     @shows_errors
     def search(self, request: gr.Request, *asked: str) -> Any:
@@ -117,13 +125,16 @@ class HistoryPage:
         return export
 
 
-def filter_of(text: str, product: str, verdict: str, marked: str, span: str) -> Filter:
+def filter_of(
+    text: str, product: str, verdict: str, marked: str, span: str, line: str = ANY
+) -> Filter:
     """What the filters of the page say."""
     days = SPANS[span]
     return Filter(
         text=text.strip() or None,
         product=None if product in (ANY, None) else product,
         verdict=None if verdict in (ANY, None) else verdict,
+        line=None if line in (ANY, None) else line,
         reviewed=None if marked in (ANY, None) else marked == "marked",
         since=datetime.now(UTC) - timedelta(days=days) if days else None,
     )
@@ -147,7 +158,8 @@ def found(
 def cells_of(row: InspectionRow) -> list[str]:
     """An inspection under `HEADINGS`."""
     when = f"{row.created_at:%Y-%m-%d %H:%M:%S}"
-    return [when, row.product, *pieces.result_cells(row), row.reviewed or "", row.source, row.by]
+    return [when, row.product, *pieces.result_cells(row), row.reviewed or "", row.source,
+            row.line or "", row.by]  # fmt: skip
 
 
 class LikeBox:
