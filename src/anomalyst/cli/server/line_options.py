@@ -134,8 +134,7 @@ def line_of(given: LineOptions) -> "Line":
                 "its picture to the reject station."
             )
         return Line(name=given.line)
-    late = given.late.value
-    budget = Budget(ms=given.budget_ms, late=late, unsure_too=given.reject_unsure)
+    budget = Budget(ms=given.budget_ms, late=given.late.value, unsure_too=given.reject_unsure)
     rule = SignalRule(
         pulse_ms=given.pulse_ms,
         active_low=given.active_low,

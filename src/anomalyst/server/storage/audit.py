@@ -32,7 +32,7 @@ class Verified:
     seen: bool = True  # whether the digest that was looked for is among them
 
 
-def append(session: Session, by: str, what: str, about: str, **detail: Any) -> None:
+def append(session: Session, by: str, what: str, about: str, /, **detail: Any) -> None:
     """Add an entry, in the transaction of what it tells of."""
     alone(session)
     query = select(AuditRow.number, AuditRow.digest).order_by(AuditRow.number.desc()).limit(1)
