@@ -40,11 +40,11 @@ check: dev
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # With Horovod, too, where scripts/build-horovod.sh has built it.
 test-all: check
-	$(BIN)/pytest -m ''
+	$(BIN)/pytest -n 2 --dist loadfile -m ''
 
 # Pages of the docs, with search, to read offline: out/docs/index.html. The commands' page is written anew.
 docs: dev

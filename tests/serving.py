@@ -70,6 +70,22 @@ def send(
     )
 
 
+def job_of(client, answer, state: str = "done") -> dict:
+    """The job that a teaching began, once it has ended; `state` is how it must."""
+    assert answer.status_code == 202, answer.text
+    end = time.monotonic() + 300
+    while (job := client.get(answer.headers["Location"]).json())["state"] in ("queued", "running"):
+        assert time.monotonic() < end, job
+        time.sleep(0.05)
+    assert job["state"] == state, job
+    return job
+
+
+def taught(client, answer) -> dict:
+    """The product that was taught, once it is."""
+    return client.get(f"/api/v1/products/{job_of(client, answer)['product']}").json()
+
+
 def png_claiming(width: int, height: int) -> bytes:
     """A PNG whose head claims a size and whose data ends at once."""
 

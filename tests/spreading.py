@@ -15,6 +15,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def workers_of(launcher: int) -> list[int]:
+    """The training processes that a launcher started."""
+    import psutil
+
+    inside = psutil.Process(launcher).children(recursive=True)
+    return [p.pid for p in inside if "RANK" in p.environ() and "train" in p.cmdline()]
+
+
 def start(world: int, work: Callable[..., None], *arguments: Any) -> Sequence[Any]:
     """Begin `work(context, *arguments)` in so many processes."""
     fork, master = multiprocessing.get_context("fork"), f"localhost:{free_port()}"

@@ -86,6 +86,7 @@ def test_teach_then_inspect_by_name(cookie, tmp_path):
         f"{picture.stem}.png",
         f"{picture.stem}.json",
         "report.html",
+        "inspections.csv",
     }
     record = json.loads((out / f"{picture.stem}.json").read_text())
     assert {"score", "p_value", "verdict", "regions", "overlay"} <= record.keys()

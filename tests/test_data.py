@@ -231,7 +231,7 @@ def test_what_fits_no_layout_is_told_what_was_looked_for(tmp_path):
         read_dataset(tmp_path, layout="coco")
     with pytest.raises(AnomalystError, match="there is no such folder or table"):
         read_dataset(tmp_path / "none")
-    with pytest.raises(AnomalystError, match="is a file; a folder, a .csv or a .jsonl table"):
+    with pytest.raises(AnomalystError, match="is a file; a folder, or a .csv, .tsv or .jsonl"):
         read_dataset(tmp_path / "bent" / "0.png")
 
 
@@ -281,9 +281,9 @@ def test_a_csv_and_a_jsonl_manifest_read_alike(tmp_path):
         ("s.csv", "image\na.png,b.png", "line 2: has more cells than the heading's 1"),
         ("s.csv", "image,label\n,normal", "line 2: names no image"),
         ("s.csv", 'image\n"a.png', "line 2: unexpected end of data"),
-        ("s.csv", "picture;label\na.png;", "has the columns picture;label; a column 'image' is"),
+        ("s.csv", "picture;label\na.png;", "has the columns picture, label; a column 'image' is"),
         ("s.csv", "", "has the columns none; a column 'image' is needed"),
-        ("s.csv", "image\n" + "x" * 5000, "line 2: the image 'x+' cannot be read"),
+        ("s.csv", "image\n" + "x" * 5000, "line 2: the image 'x+...' cannot be read"),
         ("s.jsonl", '{"image": "a.png"}\n{"image": ', "line 2: is not JSON"),
         ("s.jsonl", "[1]", "line 1: holds no object"),
         ("s.jsonl", '{"image": ["a.png"]}', "line 1: image is nested; write text or a number"),

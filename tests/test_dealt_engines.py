@@ -62,8 +62,9 @@ def run(context: RankContext, config: EngineConfig, blocks: dict[str, Any], step
         folder: Path) -> None:  # fmt: skip
     """Steps from where `folder` left off; writes losses, weights and the optimizer there."""
     engine = open_engine(config, context)
-    count = PARTS // engine.copies
-    share = Share(engine.copy * count, count, PARTS)
+    copies = config.copies(engine.world)
+    count = PARTS // copies
+    share = Share(engine.rank * count if copies > 1 else 0, count, PARTS)
     task = Task(blocks)
     if steps.start:
         task.load_state_dict(torch.load(folder / "weights.pt"), strict=False)

@@ -16,6 +16,7 @@ from anomalyst.training.engines import check_engine
 from anomalyst.training.loop import train
 from anomalyst.training.recipe import EngineConfig
 from anomalyst.training.tasks import load_recipe
+from spreading import workers_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -98,14 +99,6 @@ def test_a_killed_worker_is_started_again_and_ends_where_the_others_end(tiny, cu
     assert apart(curve, out) <= TOLERANCE
     kept = sorted(p.name for p in (out / "checkpoints").iterdir())
     assert kept == ["step-00000040", "step-00000050"]
-
-
-def workers_of(launcher: int) -> list[int]:
-    """The training processes that a launcher started."""
-    import psutil
-
-    inside = psutil.Process(launcher).children(recursive=True)
-    return [p.pid for p in inside if "RANK" in p.environ() and "train" in p.cmdline()]
 
 
 def test_sigterm_saves_first_and_another_engine_goes_on(tiny, curve, tmp_path):

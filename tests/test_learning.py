@@ -294,7 +294,7 @@ def test_learning_is_whole_or_not_at_all_and_keeps_what_was_changed_since(servic
     with ThreadPoolExecutor(1) as aside:
         learning = aside.submit(client.post, f"{path}/learn")
         time.sleep(2)
-        os.kill(service.queue.pid, signal.SIGKILL)
+        os.kill(service.queue.aside.pid, signal.SIGKILL)
         assert contents(folder) == was
         assert learning.result().json() == tried and tried["taken"]  # another process did it
     product, learnt = Product.load(folder), contents(folder)

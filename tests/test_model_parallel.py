@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from anomalyst.training.engines.division import check_division
 from anomalyst.training.experiments.pipeline_bench import bubble
 from anomalyst.training.experiments.tiny import make_tiny_language
 from anomalyst.training.tasks import load_recipe
-from spreading import finish, start, train_spread
+from spreading import finish, start, train_spread, workers_of
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TOLERANCE = 1e-5  # of the loss, float32
@@ -88,6 +90,37 @@ def test_a_killed_run_goes_on_and_ends_where_the_others_end(engine, world, recip
     shutil.rmtree(tmp_path / "checkpoints" / "step-00000004", ignore_errors=True)
     assert finish(start(world, train_spread, recipe, tmp_path, words)) == [0] * world
     check(tmp_path, curve)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "world"), [("tensor", 2), ("pipeline", 2), ("tensor_pipeline", 4)]
+)
+def test_the_command_starts_again_and_saves_at_sigterm(engine, world, recipe, tmp_path):
+    words = [sys.executable, "-m", "anomalyst", "train", str(recipe), *WORDS, "steps=20"]
+    spread = ["--engine", engine, "--nproc", str(world), "--max-restarts", "1"]
+    alone, out = tmp_path / "alone", tmp_path / "spread"
+    subprocess.run([*words, "--out", str(alone)], check=True, capture_output=True)
+    process = subprocess.Popen(
+        [*words, "--out", str(out), *spread], stderr=subprocess.PIPE, text=True
+    )
+    saved = out / "checkpoints"
+
+    def until(step: int) -> None:
+        while max([0, *(int(p.name[5:]) for p in saved.glob("step-*"))]) < step:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+
+    until(2)
+    os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
+    until(6)  # started again
+    process.terminate()
+    _, said = process.communicate(timeout=120)
+    assert "Started again (1)." in said and "the same command goes on from there" in said
+    assert process.returncode == 128 + signal.SIGTERM
+    done = subprocess.run([*words, "--out", str(out), *spread], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    check(out, losses(alone))
 
 
 @pytest.mark.slow

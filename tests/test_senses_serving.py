@@ -14,7 +14,7 @@ from anomalyst.senses.sense import SignalSense
 from anomalyst.server.received import take_paths
 from anomalyst.server.records.products import good_views, summary
 from sensed import curve, depth, sound
-from serving import client_of, service_over
+from serving import client_of, job_of, service_over, taught
 
 API = "/api/v1"
 
@@ -51,25 +51,23 @@ def post(client, path, parts, numbers, *senses, **data):
 @pytest.fixture(scope="module")
 def fan(client, parts):
     answer = post(client, "products", parts, range(3), "audio", name="fan")
-    assert answer.status_code == 201, answer.text
-    return answer.json()
+    return taught(client, answer)
 
 
 @pytest.fixture(scope="module")
 def seal(client, parts):
     """A product of two senses."""
     answer = post(client, "products", parts, range(3), "depth", "series", name="seal")
-    assert answer.status_code == 201, answer.text
-    return answer.json()
+    return taught(client, answer)
 
 
 def test_a_sound_product_is_taught_and_added_to_over_rest(client, parts, fan):
     assert fan["senses"] == ["audio"] and fan["references"] == ["p0.wav", "p1.wav", "p2.wav"]
     assert "resampled from 8 to 16 kHz" in fan["notes"][0]
-    known = post(client, "products/fan/references", parts, [0], "audio").json()
+    known = taught(client, post(client, "products/fan/references", parts, [0], "audio"))
     assert known["references"] == fan["references"]
     assert known["calibration"] == fan["calibration"]
-    more = post(client, "products/fan/references", parts, [0, 3], "audio").json()
+    more = taught(client, post(client, "products/fan/references", parts, [0, 3], "audio"))
     assert more["references"] == ["p0.wav", "p1.wav", "p2.wav", "p3.wav"]
     with parts["audio"][4].open("rb") as file:
         found = client.post(
@@ -90,7 +88,8 @@ def test_a_product_of_two_senses_is_taught_over_rest(client, service, parts, sea
     assert product.joint is not None and product.joint.senses == ("depth", "series")
     # What the page compares new scores with is of both together, and so is a new part's.
     assert seal["calibration"]["scores"] == pytest.approx(product.joint.good_scores())
-    more = post(client, "products/seal/references", parts, [2, 3], "depth", "series").json()
+    answer = post(client, "products/seal/references", parts, [2, 3], "depth", "series")
+    more = taught(client, answer)
     assert len(more["references"]) == 4
     found = post(client, "inspections", parts, [4], "depth", "series", product="seal").json()
     assert [one["sense"] for one in found["record"]["senses"]] == ["depth", "series"]
@@ -134,8 +133,8 @@ def test_what_does_not_fit_a_product_is_refused_in_a_sentence(client, parts):
         ("depth", ("p0_depth.png", parts["depth"][0].read_bytes())),
         ("series", ("p0.csv", parts["series"][4].read_bytes())),
     ]
-    mixed = client.post(f"{API}/products/seal/references", files=half)
-    assert mixed.status_code == 409 and "with another series file than p0.csv" in mixed.text
+    mixed = job_of(client, client.post(f"{API}/products/seal/references", files=half), "failed")
+    assert "with another series file than p0.csv" in mixed["problem"]
 
 
 @pytest.mark.usefixtures("seal")
@@ -154,7 +153,7 @@ def test_teaching_goes_on_when_the_model_process_is_killed(service, parts):
     def kill(_: str) -> None:
         if not killed.is_set():
             killed.set()
-            os.kill(service.queue.pid, signal.SIGKILL)
+            os.kill(service.queue.aside.pid, signal.SIGKILL)
 
     both = [{s: parts[s][i] for s in ("audio", "series")} for i in range(3)]
     sent = [one for one in take_paths(service.pictures, both) if not isinstance(one, str)]

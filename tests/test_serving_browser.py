@@ -1,12 +1,16 @@
 """The pages in a real browser: teach, inspect, ask, click, correct, find again; two at once."""
 
 import time
+from datetime import timedelta
 
 import cv2
 import numpy as np
 import pytest
 
 from anomalyst.server.client import Client
+from anomalyst.server.config import ServingConfig
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import InspectionRow, now
 from sensed import sound
 from serving import CHROMIUM, DEFECT, FLANGE, GOOD, drop, open_page
 
@@ -250,3 +254,30 @@ def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
         page.context.close()
     finally:
         server.stop()
+
+
+def test_live_shows_each_line_and_what_it_makes(page, server):
+    store = Store.open(ServingConfig(home=server.home))
+    region = {"box_xyxy": [10, 10, 40, 40], "kind": "scratch or crack", "place": "centre"}
+    record = {"regions": [region], "width_px": 80, "height_px": 80}
+    for n in range(60):
+        bad = n % 10 == 0
+        store.keep(InspectionRow(
+            product="flange", picture="x", name=f"{n}.png", source="watch", by="w", owner="w",
+            false_alarm_rate=0.05, state="done", verdict="anomalous" if bad else "normal",
+            score=1.0, p_value=0.5, record=record if bad else {}, revision="r", signal_ms=80.0,
+            line="north" if n < 40 else "south", late="there was no verdict" if n == 5 else None,
+            created_at=now() - timedelta(minutes=n),
+        ))  # fmt: skip
+    store.engine.dispose()
+    open_page(page, server, "live")
+    page.wait_for_selector("#live-production svg >> nth=3")  # yield, chart, kinds, places
+    page.wait_for_selector("#live-production img.an-heat")
+    cells = page.locator(".an-lines tr:has-text('north') td").all_text_contents()
+    assert cells == ["40", "10.0%", "1"]  # of the last hour, 4 bad, one late
+    page.click("#live-line input")
+    page.click("[role=option]:has-text('south')")
+    page.wait_for_selector("#live-production :text('of 20')")
+    page.wait_for_selector(".an-lines", state="detached")  # one line's figures are the tiles
+    with Client(server.address) as client:
+        assert client.request("GET", "lines", params={"product": "flange"}) == ["north", "south"]

@@ -34,7 +34,9 @@ def test_the_client_does_what_the_server_does(server, tmp_path):
         assert client.picture(found.id).startswith(b"\x89PNG")
         assert client.report(found.id).startswith(b"%PDF")
         assert client.undo(client.feedback(found.id, "right")["id"])["undone_at"]
-        assert client.teach("one", [GOOD])["name"] == "one"
+        told: list[dict] = []
+        assert client.teach("one", [GOOD], on_progress=told.append)["name"] == "one"
+        assert told[-1]["state"] == "done" and told[-1]["product"] == "one"
         assert client.teach("one", [GOOD])["references"] == [GOOD.name]  # known already
         assert client.statistics(PRODUCT)["counts"]["anomalous"] >= 1
         client.delete_product("one")

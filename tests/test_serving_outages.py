@@ -156,7 +156,7 @@ def test_one_message_refused_for_good_holds_up_no_other(tmp_path, hook, monkeypa
     store.keep(DeliveryRow(sink=address, payload={"picture": "4", "score": float("nan")}))
     hook.refused = {"2"}
     monkeypatch.setattr(messages, "waiting", failing(messages.waiting, LOCKED))
-    outbox = Outbox(store, Webhook(address))
+    outbox = Outbox(store, Webhook(address, internal=True))
     until(lambda: messages.count_waiting(store) == 0)
     assert [body["picture"] for _, body in hook.taken] == ["1", "3"]
     ours = ["--home", str(tmp_path)]
@@ -174,9 +174,9 @@ def test_one_message_refused_for_good_holds_up_no_other(tmp_path, hook, monkeypa
 def test_what_no_address_can_be_is_refused_at_once(hook):
     for address in ("http://[::1", "http://a:b/", "ftp://mes/in", "http://"):
         with pytest.raises(AnomalystError, match="http"):
-            Webhook(address)
+            Webhook(address, internal=True)
     hook.refused = {"1"}
-    sink = Webhook(f"http://127.0.0.1:{hook.server.server_port}/")
+    sink = Webhook(f"http://127.0.0.1:{hook.server.server_port}/", internal=True)
     with pytest.raises(RefusedForGood, match="422"):
         sink.send("id", {"picture": "1"})
     hook.broken = True

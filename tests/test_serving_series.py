@@ -261,14 +261,14 @@ def test_sigkill_loses_no_window_and_each_is_told_with_sense_and_time(config, tm
     address = f"http://127.0.0.1:{hook.server.server_port}/"
     command = [sys.executable, "-m", "anomalyst", "watch", str(path), "--product", "pump"]
     command += ["--products", str(config.products), "--home", str(config.home)]
-    command += ["--webhook", address]
+    command += ["--webhook", address, "--allow-internal-webhooks"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert b"sensors 0.0.csv" in process.stdout.readline()  # the others are under way
     process.kill()
     process.wait()
     with path.open("a") as file:
         file.write("\n".join([*lines[960:], ""]))
-    again = watched(config, path, Webhook(address))
+    again = watched(config, path, Webhook(address, internal=True))
     assert again.source.how == "in windows of 160 samples (16 s)"
     tally = run_once(again)
     assert tally.failed == 2 and again.source.waiting == 40

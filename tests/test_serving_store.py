@@ -18,14 +18,15 @@ from anomalyst.server.client import Client
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
 from anomalyst.server.load_test import PRODUCT, Server, free_port
-from anomalyst.server.storage import retention
+from anomalyst.server.storage import audit, retention
 from anomalyst.server.storage.database import migrate, open_database
 from anomalyst.server.storage.filters import Filter
+from anomalyst.server.storage.jobs import jobs
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.preferences import preference_pairs
 from anomalyst.server.storage.retention import back_up, prune, restore
 from anomalyst.server.storage.store import IdempotentRequest, Store
-from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, Table, now
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, JobRow, Table, now
 from anomalyst.types import Inspection, Region
 from serving import DEFECT
 
@@ -61,10 +62,10 @@ def config(request, tmp_path) -> ServingConfig:
     database = None
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres")
-        engine = open_database(database)
+        engine = create_engine(database)
         with engine.begin() as connection:
-            for table in reversed(Table.metadata.sorted_tables):
-                connection.execute(table.delete())
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
         engine.dispose()
     return ServingConfig(home=tmp_path, products=tmp_path / "products", database=database)
 
@@ -140,6 +141,12 @@ def test_old_inspections_are_forgotten_and_corrected_ones_are_not(store):
         "wrong",
     )
     lonely = store.pictures.keep(b"nobody names this", ".bin")
+    taught = store.pictures.keep(b"a job that waits does", ".bin")
+    for state in ("queued", "done"):
+        part = {"image": [taught, "a.png"]}
+        job = JobRow(kind="teach", product="bolt", by="me", owner="server", state=state,
+                     asked={"parts": [part]}, created_at=now() - timedelta(days=40))  # fmt: skip
+        store.keep(job)
     past = now() - timedelta(days=40)
     with store.session() as session:
         session.execute(
@@ -147,10 +154,15 @@ def test_old_inspections_are_forgotten_and_corrected_ones_are_not(store):
             .where(InspectionRow.id.in_([old, corrected]))
             .values(created_at=past)
         )
-    os.utime(store.pictures.path(lonely), (past.timestamp(), past.timestamp()))
+    for name in (lonely, taught):
+        os.utime(store.pictures.path(name), (past.timestamp(), past.timestamp()))
     assert prune(store, None) == 0
     assert prune(store, 30) == 1
     assert {one.id for one in store.history(Filter())} == {corrected, new}
+    assert [one.state for one in jobs(store)] == ["queued"] and taught in store.pictures
+    with store.session() as session:
+        *_, last = audit.entries(session)
+        assert (last.what, last.detail) == ("forgotten", {"count": 1, "days": 30})
     assert lonely not in store.pictures and store.inspection(new).picture in store.pictures
 
 
@@ -186,7 +198,7 @@ def test_a_backup_brings_everything_back_even_into_another_database(
     with pytest.raises(AnomalystError, match="is no backup"):
         restore(empty, tmp_path / "none.tar.gz")
     monkeypatch.setattr(retention, "revisions", lambda: ["0001"])  # of a version before this one
-    with pytest.raises(AnomalystError, match="made by a newer version .schema 0004; .* up to 0001"):
+    with pytest.raises(AnomalystError, match="made by a newer version .schema 00..; .* up to 0001"):
         restore(empty, tmp_path / "all.tar.gz")
     assert not list(Store.open(empty).pictures.names()) and not empty.products.exists()
 
@@ -267,3 +279,11 @@ def test_a_whole_server_works_on_postgresql(postgres, tmp_path):
     finally:
         server.stop()
     assert not (tmp_path / "anomalyst.db").exists()
+
+
+def test_the_most_severe_come_first_and_rows_of_before_last(store):
+    ids = {s: done(store, severity=s) for s in (None, 2.0, 30.0, -1.0)}
+    order = [ids[s] for s in (30.0, 2.0, -1.0, None)]
+    assert [one.id for one in store.severest(Filter())] == order
+    assert [one.id for one in store.severest(Filter(), skip=1, limit=2)] == order[1:3]
+    assert [one.id for one in store.to_review(None, severest=True)] == order

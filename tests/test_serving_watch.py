@@ -22,9 +22,10 @@ from anomalyst.server.load_test import free_port
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.tables import now
+from anomalyst.server.streaming.cameras import Camera
 from anomalyst.server.streaming.shift_ends import ShiftEnds
 from anomalyst.server.streaming.sinks import Mqtt, Webhook
-from anomalyst.server.streaming.sources import Camera, Folder, open_source
+from anomalyst.server.streaming.sources import Folder
 from anomalyst.server.streaming.watch import Watch
 from serving import FLANGE, MOSQUITTO, Hook, broker_at, service_over, teach_flange
 
@@ -88,10 +89,10 @@ def test_each_picture_is_inspected_once_over_restarts(config, pictures):
 def test_a_webhook_gets_everything_after_an_outage_and_a_restart(config, pictures, hook):
     address = f"http://127.0.0.1:{hook.server.server_port}/in?token=secret"
     hook.broken = True
-    run_once(watched(config, pictures, Webhook(address)))
+    run_once(watched(config, pictures, Webhook(address, internal=True)))
     assert hook.taken == []
     hook.broken = False
-    second = watched(config, pictures, Webhook(address))
+    second = watched(config, pictures, Webhook(address, internal=True))
     deadline = time.monotonic() + 20
     while messages.count_waiting(second.service.store) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -109,7 +110,7 @@ def test_a_shift_report_reaches_the_webhook_once_over_restarts(config, pictures,
     soon = (now() + timedelta(minutes=1)).time().replace(second=0, microsecond=0)
     shifts = ShiftEnds(ends=(soon,), zone=ZoneInfo("UTC"), folder=config.home / "shifts")
     for _ in range(2):
-        sinks = [Webhook(address)]
+        sinks = [Webhook(address, internal=True)]
         watch = Watch(config, "flange", Folder(pictures), str(pictures), sinks, shifts=shifts)
         watch.run(once=True)  # which ends when nothing is in flight any more
         watch.reports.clock = lambda: now() + timedelta(hours=23)
@@ -128,7 +129,7 @@ def test_sigkill_in_the_middle_loses_nothing(config, pictures, hook):
     address = f"http://127.0.0.1:{hook.server.server_port}/"
     command = [sys.executable, "-m", "anomalyst", "watch", str(pictures), "--product", "flange"]
     command += ["--products", str(config.products), "--home", str(config.home), "--json"]
-    command += ["--webhook", address]
+    command += ["--webhook", address, "--allow-internal-webhooks"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 40
     while len(hook.taken) < 8 and time.monotonic() < deadline:
@@ -223,8 +224,7 @@ def test_a_film_gives_its_newest_frames_and_counts_the_others(tmp_path):
     for i in range(40):
         writer.write(np.full((240, 320, 3), i, np.uint8))
     writer.release()
-    camera = open_source(film)
-    assert isinstance(camera, Camera)
+    camera = Camera(film)
     time.sleep(0.5)
     [taken] = camera.new()
     with taken.open() as stream:
@@ -242,11 +242,25 @@ def test_a_file_that_is_still_written_waits(tmp_path):
     assert list(folder.new()) == []
 
 
+def test_a_whole_picture_is_taken_at_once_and_came_when_it_was_written(tmp_path):
+    shutil.copyfile(FLANGE / "test" / "good-000.jpg", tmp_path / "old.jpg")
+    folder = Folder(tmp_path, prompt=True)
+    assert [(one.name, one.came_at) for one in folder.new()] == [("old.jpg", None)]
+    time.sleep(0.3)  # as while the watch waits for a place
+    wrote = time.monotonic()
+    shutil.copyfile(FLANGE / "test" / "good-001.jpg", tmp_path / "new.jpg")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "new.jpg").read_bytes()[:-9])
+    time.sleep(0.3)
+    [new] = folder.new()
+    assert new.name == "new.jpg" and abs(new.came_at - wrote) < 0.1
+    assert list(folder.new()) == []  # the half one is not
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: open_source("/no/such/folder"), "there is no such folder"),
-        (lambda: open_source("63"), "camera 63: cannot be opened"),
+        (lambda: Folder(Path("/no/such/folder")), "there is no such folder"),
+        (lambda: Camera("usb:63"), "camera usb:63: cannot be opened"),
         (lambda: Mqtt("ftp://x"), "mqtt://USER:PASSWORD"),
         (lambda: Webhook("example.org"), "http://"),
     ],
@@ -275,3 +289,4 @@ def test_a_changed_camera_raises_a_drift_alarm(config, tmp_path):
     tally = run_once(watch)
     assert tally.done == 110
     assert tally.alarms and "have changed" in tally.alarms[0]
+    assert "what has moved: light" in tally.alarms[0] and "darker" in tally.alarms[0]

@@ -344,3 +344,21 @@ def test_killed_workers_and_servers(tmp_path):
     assert found["local-3-x1-h2-worker-killed"].goes_on == "all stop"
     pause = found["server-3-x1-s0-worker-never-returns"].longest_pause_s
     assert 3 < pause < 20  # the others wait for the silent one as long as their patience
+
+
+@pytest.mark.slow
+def test_rays_parameter_server_comes_to_the_same_loss(tmp_path):
+    pytest.importorskip("ray", reason="Ray is the extra 'scale'")
+    bench = StalenessBench(
+        topologies=("server",), workers=(2,), stragglers=(1.0, 4.0), bounds=(0, None), servers=1,
+        failures=False, ray=True, work=Work(batches=40, pictures=200, step_ms=20),
+    )  # fmt: skip
+    found = bench_staleness(bench, tmp_path)
+    ours = {one.case: one for one in found.results}
+    for one in found.ray:
+        if one.case.bound == 0:  # asynchronous runs take gradients in the order they come
+            assert one.loss == pytest.approx(ours[one.case].loss, abs=1e-5)
+        assert sum(one.steps) == 40
+    slow = next(r for r in found.ray if r.case.bound is None and r.case.straggler == 4)
+    assert slow.steps[0] > slow.steps[1]  # by how much depends on how busy the machine is
+    assert bench_staleness(bench, tmp_path) == found  # read back, nothing is run again

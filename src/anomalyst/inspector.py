@@ -16,6 +16,7 @@ from anomalyst.calibration.conformal import (
     Calibration,
     procedural_calibration,
 )
+from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.detection.detector import Detector, Memory
 from anomalyst.detection.pair_decoder import load_decoder
 from anomalyst.errors import AnomalystError, PictureError, RecordingError
@@ -24,7 +25,9 @@ from anomalyst.inspection.areas import first_size
 from anomalyst.inspection.config import InspectorConfig
 from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.inspection.learning import accept, learn, with_areas, withdraw
+from anomalyst.inspection.lineup import Lineup
 from anomalyst.inspection.mosaic import PICTURES
+from anomalyst.inspection.odd_pictures import fitted_again, left_rows
 from anomalyst.inspection.panoptic import Panoptic, panoptic
 from anomalyst.inspection.parts import (
     fused,
@@ -40,6 +43,7 @@ from anomalyst.inspection.preprocessing import Prepared, Stopwatch
 from anomalyst.inspection.resemblance import Resemblance, resembling
 from anomalyst.inspection.seen import Seen, open_for
 from anomalyst.inspection.signals import judge_signal, learn_signals
+from anomalyst.inspection.tolerance import measured_tolerance
 from anomalyst.io.areas import Areas
 from anomalyst.io.deep_pictures import PictureReading
 from anomalyst.product import UNNAMED, Product
@@ -119,13 +123,15 @@ class Inspector:
         areas: Areas | None = None,
         pose: Literal["auto", "fixed", "free"] = "auto",
         calibrated: bool = True,
+        once: bool = True,
         adapted: bool | None | Literal["kept"] = None,
         on_picture: Callable[[Path], None] = lambda _: None,
         on_step: Callable[[], None] = lambda: None,
     ) -> Product:
         """A product learnt from good pictures (added to those of `product`); not saved yet.
 
-        A picture that cannot be read is left out and named in the product's notes. `adapted`: fit
+        A picture that cannot be read, or is there already (`once`), is left out and named in the
+        product's notes; those that look odd beside the others are in `Product.odd`. `adapted`: fit
         the decoder to the product, if that helps (fine_tuning.py): None, where it costs no score
         that calibrates; True, from four pictures on; False, never; "kept", as `product` is.
         `bad`: a few known defects, which replace those of `product`; they set its threshold, and
@@ -155,6 +161,7 @@ class Inspector:
             areas=areas,
             pose=pose,
             calibrated=calibrated,
+            once=once,
             adapted=adapted,
             on_picture=on_picture,
             on_step=on_step,
@@ -191,14 +198,54 @@ class Inspector:
                 name, [part[sense] for part in parts], product=before.get(sense),
                 sense=senses.get(sense), pose=pose, on_picture=on_file, on_step=on_step,
                 reading=reading.pictures(before.get("image")) if sense == "image" else None,
+                once=len(kinds) == 1,
             )
             for sense in kinds
         }  # fmt: skip
         lead, *others = taught
+        for sense in others:
+            taught[sense].odd = ()  # places of one picture: a part is decided on by the first sense
         taught[lead].companions = {sense: taught[sense] for sense in others}
         taught[lead].joint = joint_calibration(taught)
         taught[lead].notes = (*left_out, *taught[lead].notes)
         return taught[lead]
+
+    def without(
+        self,
+        product: Product,
+        images: Sequence[Path],
+        *,
+        adapted: bool | None = None,
+        on_picture: Callable[[Path], None] = lambda _: None,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> Product:
+        """The product learnt anew without some of its good pictures; not saved yet.
+
+        Of several senses the parts go whole. `adapted` as for `teach`. Raises AnomalystError as
+        `left_rows` does.
+        """
+        gone = left_rows(product, images)
+        left = [
+            {sense: one.references[row] for sense, one in senses_of(product).items()}
+            for row in range(product.num_references)
+            if row not in gone
+        ]
+        if product.companions:
+            forgot = {s: replace(one, references=[]) for s, one in senses_of(product).items()}
+            lead, *others = forgot
+            forgot[lead].companions = {sense: forgot[sense] for sense in others}
+            return self.teach_part(
+                product.name, left, product=forgot[lead], on_file=on_picture, on_step=on_step
+            )
+        return self.teach(
+            product.name,
+            [part[product.sense_kind] for part in left],
+            product=replace(product, references=[]),
+            pose=product.pose,
+            adapted=fitted_again(product) if adapted is None else adapted,
+            on_picture=on_picture,
+            on_step=on_step,
+        )
 
     def inspect_part(
         self, files: Mapping[str, Path], product: Product, *, false_alarm_rate: float = 0.05
@@ -286,6 +333,20 @@ class Inspector:
                 "are compared."
             )
         return resembling(self.pipeline, image, product, box)
+
+    def tolerance(self, product: Product) -> Tolerance | None:
+        """How far its good pictures may differ and stay good, tried on some of them.
+
+        None where none of these is called normal as it is, and for senses but photographs.
+        """
+        return measured_tolerance(self.pipeline, product)
+
+    def lineup(self, products: Sequence[Product]) -> Lineup:
+        """Products among which each picture is given to the one that it shows, or to none.
+
+        Raises AnomalystError where none of them is of photographs and of this encoder.
+        """
+        return Lineup(self.pipeline, products)
 
     def untaught(self) -> Product:
         """A product of which no good picture is known: each picture is judged by itself (0-shot).

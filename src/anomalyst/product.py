@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from anomalyst.calibration.conditions import GoodConditions
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration
 from anomalyst.calibration.operating_rule import Rule
+from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.detection.classifiers.own_kinds import OwnKinds
 from anomalyst.detection.counted import Counting
@@ -21,12 +24,13 @@ from anomalyst.detection.signals.judges import Judge, read_judge
 from anomalyst.errors import AnomalystError
 from anomalyst.io.areas import Areas
 from anomalyst.io.deep_pictures import AS_FILES_SAY, PictureReading, reading_in
-from anomalyst.io.files import write_text, written_whole
+from anomalyst.io.files import replace_folder, write_text, written_whole
 from anomalyst.io.geometry import Frame, Views
 from anomalyst.measuring.settings import KEY, Measuring
 from anomalyst.product_index import (
     BEFORE,
     COMPANIONS,
+    DAMAGED,
     FORMAT,
     RECORD,
     companion_senses,
@@ -36,6 +40,7 @@ from anomalyst.product_index import (
 from anomalyst.senses.fields import FieldView
 from anomalyst.senses.sense import Sense, SignalSense, sense_as_dict, sense_of
 from anomalyst.teaching.known_defects.defects import KnownDefects
+from anomalyst.teaching.odd import OddPicture, odd_note
 from anomalyst.types import Features
 
 Pose = Literal["fixed", "free"]
@@ -74,6 +79,7 @@ class Product:
     sources: dict[Path, str] = field(default_factory=dict)  # what a reference was called, if known
     head: dict[str, Tensor] = field(default_factory=dict)  # the decoder's own, if adapted to it
     notes: tuple[str, ...] = ()
+    odd: tuple[OddPicture, ...] = ()  # references that look odd beside the others
     side_reason: str = ""  # why its frame has the size it has, where that was decided
     quality: str = "default"  # how closely it is looked at (inspection/quality.py)
     description: str = ""  # what to know of it, in a person's words: "the print should read 500"
@@ -92,6 +98,9 @@ class Product:
     areas: Areas | None = None  # what of a picture counts; None: all of it
     counting: Counting | None = field(default=None, repr=False)  # them on `first`, lazily
     measuring: Measuring = Measuring()  # its scale and acceptance rules
+    conditions: GoodConditions | None = None  # how the good pictures were taken; None: of before
+    tolerance: Tolerance | None = None  # how far good pictures may differ; None: not measured
+    likeness: Any = field(default=None, repr=False)  # inspection/likeness.py, lazily
     memories: list[Any] = field(default_factory=list, repr=False)  # made by the detector, lazily
     first: Views | None = field(default=None, repr=False)  # the first good picture, lazily
     folder: Path | None = None  # where it is saved
@@ -101,6 +110,24 @@ class Product:
     def num_references(self) -> int:
         """How many good pictures it was taught from."""
         return len(self.references)
+
+    @property
+    def undecided(self) -> list[OddPicture]:
+        """Its odd good pictures of which nobody has said that they are good."""
+        return [one for one in self.odd if not one.kept]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Its notes, and which of its good pictures wait for somebody to decide on them."""
+        waiting = [(self.called(one.image), one.place) for one in self.undecided]
+        if not waiting:
+            return self.notes
+        told = odd_note(waiting, len(self.references), kept=self.name != UNNAMED)
+        return (*self.notes, told)
+
+    def called(self, reference: Path) -> str:
+        """The name that a person knows a reference by."""
+        return self.sources.get(reference, reference.name)
 
     @property
     def sense_kind(self) -> str:
@@ -126,8 +153,7 @@ class Product:
             for index, source in enumerate(self.references, start=1):
                 target = Path("references") / f"{index:04d}{source.suffix.lower()}"
                 shutil.copyfile(source, part / target)
-                called = self.sources.get(source, source.name)
-                kept.append({"file": str(target), "source": called})
+                kept.append({"file": str(target), "source": self.called(source)})
             accepted = []
             for one in self.accepted:
                 file = Path("accepted") / f"{one.name}.png"
@@ -141,14 +167,16 @@ class Product:
                 shutil.copytree(before, part / BEFORE)
             with written_whole(part / "bank.safetensors") as bank:
                 save_file(_tensors(self), bank)
+            file_of = dict(zip(self.references, (str(one["file"]) for one in kept), strict=True))
             record = self._record(kept) | {
                 "areas": self.areas.save(part) if self.areas else None,
                 "accepted": accepted,
                 "defective": defective,
                 "fine": fine,
+                "odd": [one.as_dict(file_of[one.image]) for one in self.odd],
             }
             write_text(part / RECORD, json.dumps(record, indent=2) + "\n")
-            _replace(part, folder)
+            replace_folder(part, folder)
         except OSError as error:
             raise AnomalystError(f"{folder}: the product cannot be saved ({error}).") from error
         finally:
@@ -157,6 +185,7 @@ class Product:
         self.references = [folder / str(k["file"]) for k in kept]
         self.sources = _sources(folder, kept)
         self.accepted = _accepted(folder, accepted)
+        self.odd = _odd(folder, record["odd"])
         self.bad = _defective(folder, defective, fine, self.rule)
         self.companions = _companions(folder)
 
@@ -188,6 +217,8 @@ class Product:
             "joint": self.joint.as_dict() if self.joint else None,
             "kinds": self.kinds.as_dict() if self.kinds else None,
             KEY: self.measuring.as_dict(),
+            "conditions": self.conditions.as_list() if self.conditions else None,
+            "tolerance": self.tolerance.as_dict() if self.tolerance else None,
         }
 
     @classmethod
@@ -222,6 +253,7 @@ class Product:
                 description=str(record.get("description", "")),
                 chosen=list(record.get("chosen", [])),
                 accepted=_accepted(folder, record.get("accepted", [])),
+                odd=_odd(folder, record.get("odd", [])),
                 bad=_defective(folder, record.get("defective", []), record.get("fine", []), rule),
                 rule=rule,
                 sense=(sense := sense_of(sensed, f"{folder}: sense") if sensed else None),
@@ -235,9 +267,11 @@ class Product:
                 if (own := record.get("kinds"))
                 else None,
                 measuring=Measuring.from_dict(record.get(KEY)),
+                conditions=_conditions(record.get("conditions"), tensors),
+                tolerance=Tolerance.from_dict(told) if (told := record.get("tolerance")) else None,
                 folder=folder,
             )
-        except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+        except (*DAMAGED, OSError, SafetensorError) as error:
             raise AnomalystError(
                 f"{folder}: this product is damaged ({error!r}); teach it again."
             ) from error
@@ -255,6 +289,10 @@ def _companions(folder: Path) -> dict[str, Product]:
 
 def _sources(folder: Path, records: list[dict[str, str]]) -> dict[Path, str]:
     return {folder / one["file"]: one["source"] for one in records}
+
+
+def _odd(folder: Path, records: list[dict[str, Any]]) -> tuple[OddPicture, ...]:
+    return tuple(OddPicture.from_dict(one, folder / one["file"]) for one in records)
 
 
 def _accepted(folder: Path, records: list[dict[str, Any]]) -> tuple[Accepted, ...]:
@@ -317,22 +355,12 @@ def put_back(folder: Path) -> bool:
     shutil.rmtree(part, ignore_errors=True)
     try:
         shutil.copytree(folder / BEFORE, part)
-        _replace(part, folder)
+        replace_folder(part, folder)
     except OSError as error:
         raise AnomalystError(f"{folder}: the product cannot be put back ({error}).") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return True
-
-
-def _replace(part: Path, folder: Path) -> None:
-    """Put `part` in the place of `folder`; the old one is gone only when the new one is there."""
-    old = folder.with_name(f".old-{folder.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    part.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _tensors(product: Product) -> dict[str, Tensor]:
@@ -341,6 +369,8 @@ def _tensors(product: Product) -> dict[str, Tensor]:
         tensors |= {f"signal.{name}": one for name, one in product.signal.state().items()}
     if product.kinds is not None:
         tensors |= {f"kinds.{name}": one for name, one in product.kinds.state().items()}
+    if product.conditions is not None:
+        tensors["first"] = torch.from_numpy(product.conditions.first).half()
     if product.circle is not None:
         tensors["circle"] = product.circle.features.half().contiguous()
     for tile, one in enumerate(product.features):
@@ -372,6 +402,14 @@ def _numbered(tensors: dict[str, Tensor], prefix: str) -> list[str]:
 
 def _tile_of(name: str) -> int:
     return int(name.split(".")[0].removeprefix("tile"))
+
+
+def _conditions(
+    each: list[dict[str, float]] | None, tensors: dict[str, Tensor]
+) -> GoodConditions | None:
+    if not each or "first" not in tensors:
+        return None
+    return GoodConditions.from_list(each, tensors["first"].float().numpy())
 
 
 def _head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,12 +16,15 @@ import difflib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from anomalyst.errors import AnomalystError
 
 FORMAT = 2
+# What reading a value of the wrong kind raises, wherever in product.json it stands.
+DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 RECORD = "product.json"
 BEFORE = "before_learning"
 COMPANIONS = "senses"
@@ -53,7 +56,18 @@ def check_name(name: str) -> None:
 
 def product_names(folder: Path) -> list[str]:
     """The products taught in a folder, by name."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
+    names = (path.parent.name for path in folder.glob(f"*/{RECORD}"))
+    return sorted(name for name in names if not name.startswith("."))  # what a kill left behind
+
+
+def photograph_products(folder: Path) -> list[str]:
+    """The products of photographs alone, by name; one that is damaged is passed over."""
+    found = []
+    for name in product_names(folder):
+        with suppress(AnomalystError, KeyError, TypeError):
+            if product_senses(folder / name) == ["image"]:
+                found.append(name)
+    return found
 
 
 def product_folder(name: str, folder: Path) -> Path:
@@ -87,6 +101,8 @@ def refuse_other_senses(
 def sense_folders(folder: Path) -> dict[str, Path]:
     """Sense -> the folder of what the product knows by it, the leading one first."""
     sense = read_record(folder).get("sense")
+    if sense and (not isinstance(sense, dict) or sense.get("kind") not in SENSES):
+        raise AnomalystError(f"{folder}: this product is damaged (sense); teach it again.")
     further = {one: folder / COMPANIONS / one for one in companion_senses(folder)}
     return {sense["kind"] if sense else "image": folder} | further
 
@@ -102,7 +118,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise AnomalystError(f"{folder}: holds no product.json; it is not a product.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AnomalystError(f"{folder}: product.json cannot be read ({error}).") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise AnomalystError(

@@ -7,6 +7,7 @@ M memory bank rows, P prompt tokens, E language width, T tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,7 @@ Label = Literal["normal", "anomalous"]
 Split = Literal["train", "test"]
 Verdict = Literal["normal", "anomalous", "unsure"]
 Part = Literal["missing", "extra"]
+Cause = Literal["dark", "over-exposed", "blurred", "empty", "product"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class Sample:
     image: Path
     label: Label | None  # None: not known
     split: Split = "test"
-    mask: Path | None = None  # None for a normal picture, or where the set has no pixel truth
+    mask: Path | None = None  # None if normal, or without pixel truth; a folder: all in it joined
     category: str = ""
     defect: str | None = None
     reference: Path | None = None  # the golden sample this picture is paired with
@@ -225,6 +227,66 @@ class SenseFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Severity:
+    """How bad a part is, beside the p-value, which ends at one in the number of good pictures.
+
+    Made by `calibration/severity.py` alone.
+    """
+
+    spreads: float | None  # score over the good pictures' middle, in their spreads; None: not known
+    beside: Literal["own", "drawn"] = "own"  # whose spread: the product's, or that of drawn ones
+    area_share: float = 0.0  # of the picture that its regions cover, [0, 1]
+    contrast: float | None = None  # the most anomalous place, comparable between products
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What is sorted by, ascending: spreads, then area; what is not known comes first."""
+        return (-math.inf if self.spreads is None else self.spreads, self.area_share)
+
+    @property
+    def text(self) -> str:
+        """The spreads in a cell of a table: "12.3", "~12.3" beside drawn products, "-"."""
+        if self.spreads is None:
+            return "-"
+        return f"{'~' if self.beside == 'drawn' else ''}{self.spreads:.1f}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The severity as plain JSON values."""
+        spreads, contrast = (
+            None if one is None else round(one, 4) for one in (self.spreads, self.contrast)
+        )
+        return {
+            "spreads": spreads,
+            "beside": self.beside,
+            "area_share": round(self.area_share, 6),
+            "contrast": contrast,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Severity:
+        """The severity of which `as_dict` gave the values."""
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """Why a picture cannot be judged: that is no pass, and no defect. Its verdict is unsure."""
+
+    cause: Cause  # product: it shows something else
+    said: str  # in words
+    like: str = ""  # the taught product that it looks like, where there is one
+
+    def as_dict(self) -> dict[str, str]:
+        """The reason as plain JSON values."""
+        return {"cause": self.cause, "said": self.said, "like": self.like}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Unfit:
+        """The reason of which `as_dict` gave the values."""
+        return cls(cause=values["cause"], said=values["said"], like=values["like"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """The answer about one picture."""
 
@@ -255,6 +317,11 @@ class Inspection:
     taken: datetime | None = None  # when, if the file tells; not kept on disk
     verdict_before_rules: Verdict | None = None  # the conformal one, where acceptance rules judged
     ruled: tuple[str, ...] = ()  # what they say: "within tolerance: scratch of 1.4 mm (limit 2 mm)"
+    severity: Severity | None = None  # how bad it is; records of before have none
+    unfit: Unfit | None = None  # why it cannot be judged; None: it can
+    conditions: Mapping[str, float] = field(
+        default_factory=dict
+    )  # light, focus, position, likeness
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the map, as plain JSON values."""
@@ -264,7 +331,9 @@ class Inspection:
             "width_px": self.size_hw[1],
             "score": round(self.score, 6),
             "p_value": round(self.p_value, 6),
+            "severity": self.severity.as_dict() if self.severity else None,
             "verdict": self.verdict,
+            "unfit": self.unfit.as_dict() if self.unfit else None,
             "confidence": round(self.confidence, 4),
             "guaranteed": self.guaranteed,
             "answer": self.answer,
@@ -281,6 +350,7 @@ class Inspection:
             "ignored": self.ignored.as_dict() if self.ignored else None,
             "verdict_before_rules": self.verdict_before_rules,
             "ruled": list(self.ruled),
+            "conditions": dict(self.conditions),
             "seconds": {k: round(v, 4) for k, v in self.seconds.items()},
         }
 
@@ -309,7 +379,10 @@ class Inspection:
             ignored=Mask.from_dict(ignored) if (ignored := values.get("ignored")) else None,
             verdict_before_rules=values.get("verdict_before_rules"),
             ruled=tuple(values.get("ruled", ())),
+            unfit=Unfit.from_dict(unfit) if (unfit := values.get("unfit")) else None,
+            conditions=values.get("conditions", {}),
             quality=values.get("quality", "default"),
+            severity=Severity.from_dict(bad) if (bad := values.get("severity")) else None,
             **{name: values[name] for name in plain},
         )
 

@@ -66,19 +66,23 @@ class Calibration:
         at_least = len(self.scores) - bisect_left(self.scores, score)
         return (1 + at_least) / (len(self.scores) + 1)
 
-    def estimated_p_value(self, score: float) -> float:
+    def estimated_p_value(self, score: float, *, usual: bool = True) -> float:
         """How seldom a good picture would score this high, guessed from a few scores; in (0, 1].
 
         For two scores or more, too few to count ranks. They are taken as normal, with the spread
         of drawn products as prior knowledge: Student's t (Gelman et al., Bayesian Data Analysis,
-        3.3). A guess, and no guarantee.
+        3.3). A guess, and no guarantee. Not `usual`: of scores of another scale than those of drawn
+        products, whose spread then is no knowledge.
         """
         from scipy.special import stdtr
 
         count, mean = len(self.scores), statistics.fmean(self.scores)
-        freedom = USUAL_WORTH + count - 1
+        worth = USUAL_WORTH if usual else 0
+        freedom = worth + count - 1
         around = sum((s - mean) ** 2 for s in self.scores)
-        variance = (USUAL_WORTH * USUAL_SPREAD**2 + around) / freedom * (1 + 1 / count)
+        variance = (worth * USUAL_SPREAD**2 + around) / freedom * (1 + 1 / count)
+        if variance == 0:  # all are equal
+            return 1e-6 if score > mean else 1.0
         return max(1e-6, float(stdtr(freedom, (mean - score) / math.sqrt(variance))))
 
     def verdict(self, p_value: float, false_alarm_rate: float) -> Verdict:

@@ -1,6 +1,7 @@
 """A batch of inspections on the terminal: run, shown, ended with its exit code."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from anomalyst.errors import PictureError
+    from anomalyst.inspection.lineup import Lineup
     from anomalyst.inspection.panoptic import Panoptic
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
     from anomalyst.report.page import ReportWriter
     from anomalyst.report.record import Records
-    from anomalyst.types import Inspection
+    from anomalyst.types import Inspection, Severity
 
 COLOURS = {"anomalous": "red", "unsure": "yellow", "normal": "green"}
 
@@ -36,8 +38,10 @@ class Row:
     verdict: str
     score: float
     p_value: float
+    severity: "Severity | None"
     answer: str
     measures: str = ""  # of its regions, one a line
+    unfit: str = ""  # why it cannot be judged, in a word
 
 
 @dataclass(slots=True)
@@ -61,10 +65,12 @@ def run(
     ask: str | None = None,
     *,
     panoptic: bool = False,
+    among: "Callable[[Inspection], Inspection]" = lambda found: found,
 ) -> Outcome:
     """Inspect batches, writing each result as it comes; Ctrl-C ends it with what is done.
 
-    `ask`: a question about each picture. `panoptic`: label each pixel of it, too.
+    `ask`: a question about each picture. `panoptic`: label each pixel of it, too. `among`: names
+    the product that a picture of another one looks like.
     """
     from anomalyst.types import Dialogue, Inspection
 
@@ -77,11 +83,50 @@ def run(
                 for result in inspector.inspect_many(
                     pictures, product, false_alarm_rate=false_alarm_rate
                 ):
+                    if isinstance(result, Inspection):
+                        result = among(result)
                     if ask is not None and isinstance(result, Inspection):
                         result = replace(result, words=inspector.ask(ask, Dialogue(result)))
                     label = inspector.panoptic if panoptic else None
                     _take(result, outcome, writers, as_json, label)
                     bar.advance()
+        except KeyboardInterrupt:
+            outcome.stopped = True
+    outcome.kept = writers[0].kept if writers else None
+    _list(outcome, out)
+    return outcome
+
+
+def run_lineup(
+    inspector: "Inspector",
+    lineup: "Lineup",
+    pictures: "Sequence[Path]",
+    out: Path | None,
+    as_json: bool = False,
+    false_alarm_rate: float = 0.05,
+    ask: str | None = None,
+) -> Outcome:
+    """As `run`, for pictures each of which is given to the product that it shows."""
+    from anomalyst.errors import PictureError
+    from anomalyst.types import Dialogue
+
+    outcome = Outcome(total=len(pictures))
+    first, *others = lineup.products
+    batches = [(first, pictures), *((product, []) for product in others)]
+    with ExitStack() as stack:
+        writers = _writers(inspector, batches, out, stack) if out is not None else None
+        bar = stack.enter_context(progress("Inspecting", outcome.total))
+        try:
+            for picture in pictures:
+                result: Inspection | PictureError
+                try:
+                    result = lineup.inspect(picture, false_alarm_rate)
+                    if ask is not None:
+                        result = replace(result, words=inspector.ask(ask, Dialogue(result)))
+                except PictureError as error:
+                    result = error
+                _take(result, outcome, writers, as_json)
+                bar.advance()
         except KeyboardInterrupt:
             outcome.stopped = True
     outcome.kept = writers[0].kept if writers else None
@@ -118,7 +163,20 @@ def run_parts(
         except KeyboardInterrupt:
             outcome.stopped = True
     outcome.kept = writers[0].kept if writers else None
+    _list(outcome, out)
     return outcome
+
+
+def _list(outcome: Outcome, out: Path | None) -> None:
+    """All results as a table, where there are any and a place for it."""
+    from anomalyst.report.listing import write_listing
+
+    if out is not None and outcome.rows:
+        rows = [
+            (one.image, one.verdict, one.p_value, one.score, one.severity, one.answer)
+            for one in outcome.rows
+        ]
+        write_listing(out, rows)
 
 
 def _writers(
@@ -180,43 +238,62 @@ def _take(
     answer = result.words.text if result.words else result.answer
     measured = enumerate((region.measures for region in result.regions), start=1)
     measures = "\n".join(f"{number}: {shortly(one)}" for number, one in measured if one)
+    unfit = result.unfit.cause if result.unfit else ""
     outcome.rows.append(
-        Row(result.image, result.verdict, result.score, result.p_value, answer, measures)
+        Row(
+            result.image,
+            result.verdict,
+            result.score,
+            result.p_value,
+            result.severity,
+            answer,
+            measures,
+            unfit,
+        )
     )
     if as_json:
         typer.echo(json.dumps(result.as_dict()))
 
 
 def show(outcome: Outcome, out: Path | None, most: int = 40, heading: str = "picture") -> None:
-    """A table of the worst pictures first, the notes, and where the report is."""
+    """A table of the most severe first, the notes, and where the report is."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for head in (heading, "verdict", "score", "p", "answer"):
+    for head in (heading, "verdict", "p", "severity", "area", "answer"):
         table.add_column(head, overflow="fold")
     names = _names([row.image for row in outcome.rows])
     # Names are broken last: they are what is copied from a terminal.
     table.columns[0].min_width = min(30, max(map(len, names.values()), default=0))
-    for row in sorted(outcome.rows, key=lambda row: -row.score)[:most]:
+    for row in sorted(outcome.rows, key=_rank, reverse=True)[:most]:
         table.add_row(
             escape(names[row.image]),
             f"[{COLOURS[row.verdict]}]{row.verdict}[/]",
-            f"{row.score:.3f}",
             f"{row.p_value:.3g}",
+            row.severity.text if row.severity else "-",
+            f"{100 * row.severity.area_share:.2g} %" if row.severity else "-",
             escape("\n".join(filter(None, (row.answer, row.measures)))),
         )
     console = Console()
     console.print(table)
     if len(outcome.rows) > most:
         console.print(f"... and {len(outcome.rows) - most} more in the report")
+    if unjudged := [row.unfit for row in outcome.rows if row.unfit]:
+        told = ", ".join(f"{unjudged.count(cause)} {cause}" for cause in dict.fromkeys(unjudged))
+        console.print(f"[yellow]Cannot be judged, and neither good nor defective:[/] {told}")
     for note in outcome.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")
     if out is not None:
         console.print(f"Report: {escape(str(out / 'report.html'))}", soft_wrap=True)
     if outcome.kept is not None:
         console.print(f"The earlier report: {escape(str(outcome.kept))}", soft_wrap=True)
+
+
+def _rank(row: Row) -> tuple[float, ...]:
+    """By severity; the score where that is not known."""
+    return (*(row.severity.rank if row.severity else (-math.inf, 0.0)), row.score)
 
 
 def _names(images: Sequence[Path]) -> dict[Path, str]:
@@ -228,10 +305,10 @@ def _names(images: Sequence[Path]) -> dict[Path, str]:
 
 
 def exit_if_incomplete(outcome: Outcome) -> None:
-    """End with the code that a stopped batch or a skipped picture asks for; else go on."""
+    """End with the code that a stopped batch, or a picture not judged, asks for; else go on."""
     if outcome.stopped:
         done = len(outcome.rows)
         say(f"Stopped after {done} of {outcome.total} pictures; what was done is complete.")
         raise typer.Exit(130)
-    if outcome.skipped:
+    if outcome.skipped or any(row.unfit for row in outcome.rows):
         raise typer.Exit(2)

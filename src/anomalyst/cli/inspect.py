@@ -8,8 +8,20 @@ import typer
 from typer import Argument, Option
 
 from anomalyst.cli import options as opt
-from anomalyst.cli.batch import Outcome, exit_if_incomplete, run, run_parts, show
-from anomalyst.cli.loading import inspector_and_product
+from anomalyst.cli.batch import (
+    Outcome,
+    exit_if_incomplete,
+    run,
+    run_lineup,
+    run_parts,
+    show,
+)
+from anomalyst.cli.loading import (
+    asks_which,
+    inspector_and_lineup,
+    inspector_and_product,
+    suggesting,
+)
 from anomalyst.cli.screen import needs, pictures_in, progress, say
 from anomalyst.cli.senses import NO_FILES, SenseFiles, files_of, parts_of
 from anomalyst.errors import AnomalystError
@@ -65,10 +77,16 @@ def inspect(
     Example: anomalyst inspect new/ --product bolt --refine --panoptic
     Example: anomalyst inspect new/ --product weld --audio sounds/ --thermal heat/
     Example: anomalyst inspect --product pump --series new/*.csv
+    Example: anomalyst inspect new/ --product auto
+
+    With --product auto each picture is given to the taught product that it looks like, or to none.
+
+    A picture that is too dark, over-exposed, out of focus or empty, or that shows another product,
+    cannot be judged: its verdict is unsure, and why is said ("unfit" in the JSON).
 
     Exit code 0: done.
     1: an anomaly was found and --fail-on-anomaly was given.
-    2: wrong use, or a picture could not be read (the others were inspected).
+    2: wrong use, or a picture could not be read or judged (the others were inspected).
     130: stopped by Ctrl-C (what was done is complete).
     """
     from anomalyst.calibration.conformal import checked_rate
@@ -85,6 +103,21 @@ def inspect(
             "--side and --smallest-defect-px go with --reference or --zero-shot; a product keeps "
             "the size it was taught at. Give them to `anomalyst teach`."
         )
+    if asks_which(name, judging.products):
+        alone = comparison.reference or comparison.zero_shot or text.text_tower or size.quality
+        if alone or ray or masks.panoptic or files != NO_FILES:
+            raise typer.BadParameter(
+                "--product auto takes pictures alone, without --reference, --zero-shot, "
+                "--text-tower, --quality, --ray, --panoptic and files of other senses."
+            )
+        pictures = pictures_in(photographs)
+        if not pictures:
+            raise typer.BadParameter("give pictures, or folders of them.")
+        inspector, lineup = inspector_and_lineup(judging, compute, language, masks)
+        written = None if as_json and out is None else target
+        outcome = run_lineup(inspector, lineup, pictures, written, as_json, rate, asked)
+        _end(outcome, target, as_json, fail_on_anomaly)
+        return
     # These are refused beside a product later, in words of their own.
     alone = comparison.reference or comparison.zero_shot or text.text_tower
     sensed = _sensed(None if alone else name, judging.products, photographs, files)
@@ -114,8 +147,9 @@ def inspect(
         say(told)
     written = None if as_json and out is None else target
     outcome = run(
-        inspector, [(product, pictures)], written, as_json, rate, asked, panoptic=masks.panoptic
-    )
+        inspector, [(product, pictures)], written, as_json, rate, asked, panoptic=masks.panoptic,
+        among=suggesting(inspector, judging.products),
+    )  # fmt: skip
     _end(outcome, target, as_json, fail_on_anomaly)
 
 

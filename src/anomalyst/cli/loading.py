@@ -1,5 +1,6 @@
 """What a command inspects with: the inspector, and the product that is named or taught at once."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,13 @@ from anomalyst.cli.screen import pictures_in, progress
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anomalyst.inspection.config import Words
+    from anomalyst.inspection.lineup import Lineup
     from anomalyst.inspector import Inspector
     from anomalyst.product import Product
+    from anomalyst.types import Inspection
 
 
 def inspector_and_product(
@@ -77,6 +82,57 @@ def inspector_and_product(
             known = inspector.teach(UNNAMED, pictures, reading=reading, on_picture=bar.advance)
     known.description = judging.about or known.description
     return inspector, known
+
+
+AUTO = "auto"  # in a product's place: the one that each picture shows
+
+
+def asks_which(name: str | None, products: Path) -> bool:
+    """Whether the product is to be found by each picture; one that is called so is itself."""
+    return name == AUTO and not (products / AUTO).exists()
+
+
+def inspector_and_lineup(
+    judging: Judging, compute: Compute, language: Path | None, masks: Masks
+) -> "tuple[Inspector, Lineup]":
+    """The inspector, and all taught products that it can tell apart by a picture."""
+    taught = _taught(judging.products)
+    if not taught:
+        raise AnomalystError(
+            f"--product auto: {judging.products} holds no product of photographs; teach one first: "
+            "`anomalyst teach NAME GOOD...`, or give --products DIR."
+        )
+    encoder = judging.encoder or taught[0].encoder
+    inspector = load_inspector(encoder, compute, language=language, masks=masks)
+    return inspector, inspector.lineup(taught)
+
+
+def suggesting(inspector: "Inspector", products: Path) -> "Callable[[Inspection], Inspection]":
+    """Names the taught product that an unfit picture looks like; they are read when one is met."""
+    from functools import cache
+
+    from anomalyst.inspection.lineup import with_suggestion
+
+    taught = cache(lambda: _taught(products))
+
+    def named(found: "Inspection") -> "Inspection":
+        if found.unfit is None:
+            return found
+        return with_suggestion(found, inspector.pipeline, taught())
+
+    return named
+
+
+def _taught(products: Path) -> "list[Product]":
+    """The products of photographs; one that is damaged is passed over."""
+    from anomalyst.product import find_product
+    from anomalyst.product_index import photograph_products
+
+    found = []
+    for name in photograph_products(products):
+        with suppress(AnomalystError):
+            found.append(find_product(name, products))
+    return found
 
 
 def picture_encoder(product: "Product") -> str:

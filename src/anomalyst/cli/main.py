@@ -27,6 +27,7 @@ from anomalyst.cli.bench import (
     edge,
     inspection,
     making,
+    products,
     segmentation,
     series,
     server,
@@ -35,6 +36,7 @@ from anomalyst.cli.bench import (
     training,
     voice,
 )
+from anomalyst.cli.bench import odd as odd_bench
 from anomalyst.cli.bench import (
     senses as senses_bench,
 )
@@ -104,10 +106,12 @@ BENCHES = (
     *(making.making, making.defects, server.serve, server.watch, server.corrections),
     *(senses_bench.senses, series.series, voice.voice, segmentation.segment, areas_bench.areas),
     measuring.measuring,
+    products.products,
     shifts.shifts,
     staleness.staleness,
     compression.compression,
     *(edge.edge, edge.offload),
+    odd_bench.odd,
 )
 STUDIES = (
     few_shot.few_shot,

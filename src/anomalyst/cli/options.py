@@ -18,7 +18,7 @@ Dataset = Annotated[
     Path,
     Argument(
         metavar="DATASET",
-        help="The set: a folder (MVTec-AD, VisA, AeBAD-S or plain), or a .csv/.jsonl table.",
+        help="The set: a folder as it was published, or a plain one, or a .csv/.jsonl table.",
     ),
 ]
 Categories = Annotated[

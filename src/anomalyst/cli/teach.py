@@ -1,6 +1,7 @@
 """`anomalyst teach`: learn a product from good pictures."""
 
 import dataclasses
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from typer import Argument, Option
 from anomalyst.cli import options as opt
 from anomalyst.cli.areas import AreaFiles
 from anomalyst.cli.loading import load_inspector, picture_encoder
+from anomalyst.cli.odd import OddOnes
 from anomalyst.cli.screen import Bar, pictures_in, progress, say
 from anomalyst.cli.senses import SenseFiles, SenseReading
 from anomalyst.errors import AnomalystError
@@ -63,7 +65,12 @@ def teach(
     reading: SenseReading,
     defects: Defects,
     areas: AreaFiles,
+    odd: OddOnes,
     replace: Annotated[bool, Option("--replace", help="Forget what it was taught before.")] = False,
+    tolerance: Annotated[
+        bool,
+        Option(help="Find out how far light, place, turn and focus may differ (a second)."),
+    ] = True,
 ) -> None:
     """Make a product from good pictures, or add them to one that exists.
 
@@ -76,6 +83,11 @@ def teach(
     With --roi and --ignore only some places count, drawn on the first good picture; `anomalyst
     areas` shows and changes them.
 
+    A good picture that looks odd beside the others may show a defect, which would be missed from
+    then on: it is named with its place and drawn. A terminal is asked; a script says --keep-odd or
+    --leave-odd-out, now or in a later call without pictures. Until then the product is taught with
+    it, every inspection says so, and this ends with code 2.
+
     Other senses are taught alike, alone or with pictures of the same parts: files of one part have
     one name. From 19 good parts on, one verdict of all senses keeps the false-alarm rate.
 
@@ -85,6 +97,8 @@ def teach(
     cK
     Example: anomalyst teach bolt pictures/good/ --smallest-defect-px 12 --replace
     Example: anomalyst teach bolt pictures/good/ --ignore cable=cable.json --on-product
+    Example: anomalyst teach bolt pictures/good/ --leave-odd-out
+    Example: anomalyst teach bolt --keep-odd
     Example: anomalyst teach bolt pictures/good/ --bad pictures/bad/ --cost-missed 20 --cost-alarm 1
     """
     from anomalyst.inspection.parts import paired, ways_taught
@@ -96,12 +110,12 @@ def teach(
     if pose not in ("auto", "fixed", "free"):
         raise AnomalystError(f"--pose {pose!r}: is none of auto, fixed, free.")
     given = files.found(good or [], below=False)
-    if not given:
-        raise AnomalystError(
-            f"product {name!r}: give good pictures, or files with --depth, --thermal, --audio or "
-            "--series."
-        )
     before = _taught_before(products / name, replace)
+    if not given and before is not None and before.undecided:
+        _decide(before, products / name, odd, opt.Compute(precision=precision, device=device))
+        return
+    if not given:
+        raise AnomalystError(_nothing_given(name, odd.decided and before is not None))
     bad = _known_defects(defects, before.bad if before else None)
     if set(given) != {"image"} and (defects.bad or adapt is not None):
         raise AnomalystError("--bad and --adapt are for photographs alone; leave them out.")
@@ -143,16 +157,45 @@ def teach(
                 pose=pose,  # type: ignore[arg-type]
                 on_file=bar.advance,
             )
+    learnt = [product, *product.companions.values()]
+    wanted = len(next(iter(given.values()))) + (before.num_references if before else 0)
+    short = any(one.num_references < wanted for one in learnt)
+    product = odd.settle(product, partial(inspector.without, adapted=adapt))
+    if tolerance:
+        product.tolerance = inspector.tolerance(product)
     product.description = describe or product.description
     product.save(products / name)
     # Of photographs every note is about one that is bad or odd; of recordings most say how they
     # were read.
-    incomplete = bool(product.notes)
+    incomplete = bool(product.remarks)
     if set(given) != {"image"}:
-        learnt = [product, *product.companions.values()]
-        wanted = len(next(iter(given.values()))) + (before.num_references if before else 0)
-        incomplete = any(one.num_references < wanted for one in learnt)
+        incomplete = short or bool(product.undecided)
     _tell(product, "added to" if before else "taught", products / name, incomplete)
+
+
+def _nothing_given(name: str, to_decide: bool) -> str:
+    if to_decide:
+        return (
+            f"product {name!r}: no good picture that looks odd waits to be decided on; give good "
+            "pictures to teach it more."
+        )
+    return (
+        f"product {name!r}: give good pictures, or files with --depth, --thermal, --audio or "
+        "--series."
+    )
+
+
+def _decide(product: "Product", folder: Path, odd: OddOnes, compute: opt.Compute) -> None:
+    """Decide on the odd pictures of a product that was taught before."""
+
+    def without(product: "Product", images: list[Path]) -> "Product":
+        inspector = load_inspector(picture_encoder(product), compute)
+        return inspector.without(product, images)
+
+    before, product = product, odd.settle(product, without)
+    if product is not before:
+        product.save(folder)
+    _tell(product, "decided on", folder, bool(product.undecided))
 
 
 def _taught_before(folder: Path, replace: bool) -> "Product | None":
@@ -187,7 +230,7 @@ class _Steps:
 
 def _tell(product: "Product", how: str, folder: Path, incomplete: bool) -> None:
     """What was taught, and its rule; ends with code 2 if something was left out."""
-    notes = [*product.notes, *(n for one in product.companions.values() for n in one.notes)]
+    notes = [*product.remarks, *(n for one in product.companions.values() for n in one.remarks)]
     for note in notes:
         say(note)
     if product.areas:
@@ -197,6 +240,8 @@ def _tell(product: "Product", how: str, folder: Path, incomplete: bool) -> None:
     if product.reading.told:
         typer.echo(f"{product.name}: {product.reading.told}.")
     typer.echo(f"{product.name}: {how}, {_what(product)}. Saved in {folder}.")
+    if product.tolerance:
+        typer.echo(f"{product.name}: good pictures stay good with {product.tolerance.told}.")
     if product.rule:
         from anomalyst.teaching.known_defects.summary import told
 

@@ -26,7 +26,7 @@ from anomalyst.datasets.findings import (
     Fault,
     Shortcut,
 )
-from anomalyst.datasets.reading import LAYOUTS, layout_of, read_dataset
+from anomalyst.datasets.reading import LAYOUTS, located, read_dataset
 from anomalyst.errors import PictureError
 from anomalyst.io.pictures import mask_values, open_picture
 from anomalyst.types import Sample
@@ -71,14 +71,14 @@ def check(
     (done, total) after each picture. Raises AnomalystError if the set itself cannot be read.
     """
     root = Path(root)
-    layout = layout or layout_of(root)
-    samples = read_dataset(root, layout=layout)
+    layout, place = located(root, layout)
+    samples = read_dataset(place, layout=layout)
     measured = defaultdict(list)
     for one in measure(samples, on_progress):
         measured[one.sample.category].append(one)
     base = root.parent if root.is_file() else root
     paired = {s.mask for s in samples}
-    orphans = [relative_name(p, base) for p in LAYOUTS[layout].masks(root) if p not in paired]
+    orphans = [relative_name(p, base) for p in LAYOUTS[layout].masks(place) if p not in paired]
     return DataReport(
         root=str(root),
         layout=layout,
@@ -110,7 +110,7 @@ def _measure(sample: Sample) -> Measured:
     return Measured(
         sample=sample,
         size_hw=(height, width),
-        grey=bool((picture[..., :1] == picture[..., 1:]).all()),
+        grey=all(np.array_equal(picture[..., 0], picture[..., k]) for k in (1, 2)),
         pixels=hashlib.blake2b(picture.data, person=f"{height}x{width}".encode()).hexdigest(),
         statistics=tuple(
             float(v) for v in (*statistics, sample.image.stat().st_size, width, height)

@@ -53,10 +53,11 @@ def samples_in(
 ) -> list[Sample]:
     """The pictures directly in `folder`; normal ones unless `defect` names what is wrong.
 
-    In the folder `truth` the mask of a picture NAME is NAME_mask or NAME, whatever the suffixes.
-    Never by sort order: one missing mask would shift every pair after it.
+    In the folder `truth` the mask of a picture NAME is NAME_mask or NAME, whatever the suffixes,
+    or a folder NAME of several. Never by sort order: one missing mask would shift every pair after
+    it.
     """
-    masks = {p.stem: p for p in pictures_in(truth)} if defect and truth else {}
+    masks = {p.stem: p for p in masks_in(truth)} if defect and truth else {}
     return [
         Sample(
             image=image,
@@ -68,6 +69,20 @@ def samples_in(
         )
         for image in pictures_in(folder)
     ]
+
+
+def masks_in(folder: Path) -> list[Path]:
+    """The masks directly in `folder`: files, and folders whose files together are one mask."""
+    return pictures_in(folder) + [f for f in subfolders(folder) if pictures_in(f)]
+
+
+def kinds_in(folder: Path, category: str, *, split: Split, truth: Path) -> list[Sample]:
+    """The pictures of folder/KIND: normal where KIND says so, else with masks in truth/KIND."""
+    found = []
+    for kind in subfolders(folder):
+        defect = "" if says_normal(kind) else kind.name
+        found += samples_in(kind, category, split=split, defect=defect, truth=truth / kind.name)
+    return found
 
 
 def normals_in(folder: Path, category: str) -> list[Sample]:

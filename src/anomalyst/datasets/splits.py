@@ -79,6 +79,7 @@ def by_column(samples: Sequence[Sample], column: str) -> list[Sample]:
     for category in sorted({s.category for s in samples}):
         mine = [s for s in samples if s.category == category]
         tests = [s for s in mine if s.split == "test"]
+        tests = [s for s in tests if s.label is not None] or tests  # the others cannot be judged
         lacking = [s for s in tests if column not in s.extra]
         if lacking:
             known = sorted({name for s in mine for name in s.extra})

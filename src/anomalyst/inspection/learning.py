@@ -1,5 +1,6 @@
 """A product learnt from good pictures, and what people say of inspections learnt into it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,8 @@ from anomalyst.calibration.conformal import Calibration
 from anomalyst.detection.pose import laid
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.areas import refuse_areas
+from anomalyst.inspection.fitness import conditions_of
+from anomalyst.inspection.odd_pictures import found_odd
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Stopwatch
 from anomalyst.inspection.seen import look_at
@@ -24,10 +27,10 @@ from anomalyst.io.pictures import open_picture, reading_of
 from anomalyst.measuring.settings import Measuring
 from anomalyst.product import Accepted, Product
 from anomalyst.senses.fields import FieldView
-from anomalyst.teaching.duplicates import all_the_same, remarks
+from anomalyst.teaching.duplicates import all_the_same, distinct, remarks
 from anomalyst.teaching.feedback import covered, kept_mask, most_similar_picture
 from anomalyst.teaching.known_defects.defects import KnownDefects, open_defects, teach_defects
-from anomalyst.teaching.references import calibration_scores, circle_of, pose_of, study
+from anomalyst.teaching.references import circle_of, good_scores, pose_of, study
 
 T = TypeVar("T")
 
@@ -44,11 +47,15 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     areas: Areas | None = None,
     pose: Literal["auto", "fixed", "free"] = "auto",
     calibrated: bool = True,
+    once: bool = True,
     adapted: bool | None | Literal["kept"] = None,
     on_picture: Callable[[Path], None] = lambda _: None,
     on_step: Callable[[], None] = lambda: None,
 ) -> Product:
-    """A product learnt from good pictures; what `Inspector.teach` does, and raises."""
+    """A product learnt from good pictures; what `Inspector.teach` does, and raises.
+
+    `once`: a picture that is given twice is taken once, which no part of several senses can be.
+    """
     if bad is not None and sense is not None:
         raise AnomalystError(f"--bad: known defects are for photographs, not for {sense.kind}.")
     paths = list(dict.fromkeys([*(product.references if product else ()), *good]))
@@ -63,6 +70,10 @@ def learn(  # noqa: PLR0913 - each is one independent wish
     notes = [*pipeline.beside_pictures, *left_out]
     bad = bad or (product.bad if product else None)
     defects = open_defects(bad, pictures, asked, on_picture) if bad else None
+    sources = dict(product.sources) if product else {}
+    if once:
+        pictures, twins = distinct(pictures, sources)
+        notes += twins
     accepted = product.accepted if product else ()
     areas = areas or (product.areas if product else None)
     refuse_areas(areas, name, first=paths[0] in pictures, bad=bad is not None)
@@ -78,10 +89,9 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         areas=areas,
         on_step=on_step,
     )
-    sources = dict(product.sources) if product else {}
     named = [(sources.get(path, path.name), picture) for path, picture in pictures.items()]
     notes += remarks(named, studied.features[0].embedding)
-    rule, rows = None, cast(tuple[float, ...], ())
+    rule, rows, scores = None, cast(tuple[float, ...], ()), dict[int, float]()
     if bad is not None and defects is not None:
         bad = bad.only([*defects.fine, *defects.pictures])
         notes = [*notes, *defects.notes]
@@ -90,11 +100,12 @@ def learn(  # noqa: PLR0913 - each is one independent wish
             pipeline.detector, frame, studied, named, defects, bad, lambda: on_picture(next(looked))
         )
     elif calibrated and len(pictures) > 1 and not all_the_same(list(pictures.values())):
-        scores, method = calibration_scores(pipeline.detector, studied)
-        calibration, rows = Calibration(scores=scores, method=method), scores
+        scores, method = good_scores(pipeline.detector, studied)
+        rows = tuple(filter(math.isfinite, scores.values()))
+        calibration = Calibration(scores=rows, method=method)
     else:
         calibration = Calibration(scores=(), method="leave-one-out")
-    return Product(
+    learnt = Product(
         name=name,
         encoder=pipeline.detector.encoder.name,
         fingerprint=pipeline.fingerprint,
@@ -124,6 +135,12 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         description=product.description if product else "",
         measuring=product.measuring if product else Measuring(),
     )
+    before = product.odd if product else ()
+    if calibrated and adapted != "kept":
+        learnt.odd = found_odd(pipeline, learnt, studied, pictures, scores, before)
+    if sense is None:
+        learnt.conditions = conditions_of(frame, list(pictures.values()), learnt)
+    return learnt
 
 
 def _quality(pipeline: Pipeline, before: Product | None, frame: Frame) -> str:
@@ -195,7 +212,7 @@ def _relearnt(
         pipeline, product.name, [], product=before, sense=before.field_view, pose=product.pose,
         adapted="kept", on_picture=on_picture,
     )  # fmt: skip
-    return replace(after, notes=product.notes)
+    return replace(after, notes=product.notes, odd=product.odd, tolerance=product.tolerance)
 
 
 def _opened_fields(

@@ -39,7 +39,7 @@ def measured(found: Inspection, measuring: Measuring) -> Inspection:
 
     The same for one that was measured before. Score, p-value and conformal verdict stay in it.
     """
-    if not measuring:
+    if not measuring or found.unfit:  # what cannot be judged has nothing to be measured
         return found
     before = found.verdict_before_rules or found.verdict
     scale, notes = _scale_for(found, measuring)

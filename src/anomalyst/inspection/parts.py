@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from anomalyst.calibration.conformal import Calibration
 from anomalyst.calibration.fusion import JointCalibration, bonferroni
+from anomalyst.calibration.severity import severest, severity_of
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.mosaic import WORDS, mosaic
-from anomalyst.io.pictures import PICTURE_SUFFIXES, open_picture
+from anomalyst.io.pictures import PICTURE_SUFFIXES, exif_note, open_picture
 from anomalyst.product_index import SENSES
 from anomalyst.senses.sense import SUFFIXES, Sense
 from anomalyst.types import Inspection, SenseFinding, Verdict
@@ -21,7 +20,7 @@ if TYPE_CHECKING:  # asked for files alone, a server starts without torch
     from anomalyst.product import Product
 
 MOST_APART_SECONDS = 600.0  # between the times at which senses took what is called one part
-EXIF_TAKEN = 36867
+EXIF_GROUP, EXIF_TAKEN = 0x8769, 36867
 
 
 def paired(files: Mapping[str, Sequence[Path]]) -> list[dict[str, Path]]:
@@ -162,9 +161,8 @@ def taken_at(path: Path) -> datetime | None:
     A wall clock's time, read as UTC as those of a table without a zone are: one place has one.
     """
     try:
-        with Image.open(path) as image:
-            told = image.getexif().get_ifd(0x8769).get(EXIF_TAKEN)
-    except (OSError, ValueError, SyntaxError):
+        told = exif_note(path, EXIF_GROUP, EXIF_TAKEN)
+    except PictureError:
         return None
     try:
         return (
@@ -197,21 +195,31 @@ def fused(
         verdict = _most_careful(found, p_value, rate)
         score = max(scores.values())
         notes.append(f"{len(found)} senses together: p is {len(found)} times the smallest.")
+    unfit = next((one.unfit for one in found.values() if one.unfit), None)
+    if unfit is not None and verdict == "normal":  # one sense saw nothing: that is no pass
+        verdict, guaranteed = "unsure", False
     picture, whole, regions = mosaic(found)
     shown = regions if verdict != "normal" else ()
+    size_hw = whole.shape[0], whole.shape[1]
+    severity = severest([one.severity for one in found.values()], shown, size_hw)
+    if joint is not None and enough:
+        together = Calibration(scores=tuple(joint.good_scores()), method="split")
+        severity = severity_of(score, together, shown, size_hw)
     chance = 1 - p_value if verdict != "normal" else (1 - p_value) / 2
     return replace(
         lead,
         map=whole,
         view=picture,
-        size_hw=(whole.shape[0], whole.shape[1]),
+        size_hw=size_hw,
         score=score,
+        severity=severity,
         p_value=p_value,
         verdict=verdict,
         confidence=1 - chance if verdict == "normal" else chance,
         guaranteed=guaranteed,
         regions=shown,
-        answer=_sentence(verdict, found, p_value, rate),
+        answer=_sentence(verdict, found, p_value, rate) + (f" {unfit.said}" if unfit else ""),
+        unfit=unfit,
         notes=tuple(notes),
         seconds={f"{sense} {k}": v for sense, o in found.items() for k, v in o.seconds.items()},
         sense="+".join(found),

@@ -12,7 +12,8 @@ from anomalyst.backbones import fingerprint
 from anomalyst.backbones.efficientnet_lite import CHANNELS, LiteTrunk
 from anomalyst.backbones.embedded import EmbeddedEncoder
 from anomalyst.calibration.conformal import Calibration
-from anomalyst.calibration.verdict import Decision, decide, posed
+from anomalyst.calibration.severity import severity_of
+from anomalyst.calibration.verdict import REAL_SHIFT, Decision, decide, posed
 from anomalyst.detection.classifiers.composition import Composition
 from anomalyst.detection.classifiers.defect_types import load_kinds, with_kinds
 from anomalyst.detection.detector import Detector, Memory
@@ -31,6 +32,7 @@ from anomalyst.inspection.areas import (
     on_query,
 )
 from anomalyst.inspection.config import InspectorConfig
+from anomalyst.inspection.fitness import fitness
 from anomalyst.inspection.measured import measured
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch, encode
 from anomalyst.inspection.quality import QUALITIES, QualityName
@@ -135,6 +137,7 @@ class Pipeline:
                 check_counted(one, evidence)
                 whole *= counted
             decision = self.decide(evidence, pose, product, rate)
+            fit = fitness(one, product)
             regions = regions_for(whole, decision.verdict)
             if self.kinds is not None and product.sense is None:  # learnt from photographs
                 regions = with_kinds(self.kinds, regions, views, evidence, product.kinds)
@@ -143,6 +146,7 @@ class Pipeline:
             with stopwatch("refine"), self.threads():
                 regions = refined(regions, one.picture, whole, self.segmenter, counted=counted)
         seen = shown(torch.from_numpy(whole), regions, one.size_hw, features, most=MOST_NAMED)
+        contrasts = [one.contrast for one in evidence if one.contrast is not None]
         said, areas = sentence(decision.verdict, regions, decision.p_value), product.areas
         areas_notes = notes_of(one, counted, areas) if areas and counted is not None else ()
         found = Inspection(
@@ -157,7 +161,7 @@ class Pipeline:
             regions=regions,
             answer=said,
             seconds=stopwatch.seconds,
-            notes=(*product.notes, *decision.notes, *unread, *areas_notes),
+            notes=(*product.remarks, *decision.notes, *unread, *areas_notes),
             ignored=None if counted is None else packed(~counted),
             product="" if product.name == UNNAMED else product.name,
             num_good=product.num_references,
@@ -165,9 +169,22 @@ class Pipeline:
             colours=one.colours,
             quality=product.quality,
             shown=seen,
+            severity=severity_of(
+                decision.score,
+                product.calibration,
+                regions,
+                one.size_hw,
+                contrast=max(contrasts, default=None),
+                drawn=self.procedural if product.references else self.procedural_alone,
+                shift=REAL_SHIFT,
+                usual=product.rule is None or product.rule.head is None,
+            ),
         )
+        found = fit.of(found)
         found = found if product.companions else measured(found, product.measuring)
-        return replace(found, answer=f"{found.answer} {areas.sentence}") if areas else found
+        if areas is None or found.unfit is not None:
+            return found
+        return replace(found, answer=f"{found.answer} {areas.sentence}")
 
     def match(self, one: Prepared, product: Product) -> tuple[list[Evidence], Pose]:
         """What each tile shows, and how the product lies; laid straight where it lies turned."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from anomalyst.calibration.conformal import Calibration
+from anomalyst.calibration.severity import severity_of
 from anomalyst.calibration.verdict import decide_alone
 from anomalyst.detection.regions import regions_for
 from anomalyst.detection.signals.judges import Judge, SeriesJudge, series_config
@@ -132,6 +133,9 @@ def judge_signal(path: Path, product: Product, rate: float) -> Inspection:
         told=product.description,
         sense=sense.kind,
         view=view.picture,
+        severity=severity_of(
+            decision.score, product.calibration, regions, (whole.shape[0], whole.shape[1])
+        ),
         taken=recording.began,
     )
 

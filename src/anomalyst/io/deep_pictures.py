@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.io.raw_values import stored_values
 
 DEPTHS = (10, 12, 14, 16)  # bits of a value that cameras put into a file of 16
 WHITES = (1.0, 255.0, *(2.0**bits - 1 for bits in DEPTHS))  # of files of decimal numbers
@@ -116,7 +117,7 @@ def deep_values(path: Path, image: Image.Image) -> Deep:
 
 def _colours(path: Path) -> np.ndarray:
     """RGB (H, W, 3) of 16 bits, of which Pillow keeps the upper byte only."""
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    values = stored_values(path)
     if values is None or values.ndim != 3:
         raise PictureError(path, "has 16-bit colours that cannot be read; save it as a PNG.")
     return cv2.cvtColor(values[..., :3], cv2.COLOR_BGR2RGB)

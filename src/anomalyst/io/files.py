@@ -1,6 +1,7 @@
 """Files are written whole or not at all."""
 
 import csv
+import ctypes
 import errno
 import io
 import os
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from anomalyst.errors import AnomalystError
+
+AT_CURRENT_FOLDER, EXCHANGE = -100, 2  # <fcntl.h> and <linux/fs.h>
 
 
 @contextmanager
@@ -49,10 +52,39 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             yield part
-            shutil.rmtree(path, ignore_errors=True)
-            part.replace(path)
+            replace_folder(part, path)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def replace_folder(part: Path, path: Path) -> None:
+    """Put the folder `part` in the place of `path`, whatever ends the process meanwhile.
+
+    Where the system can exchange two names in one step, there is a whole folder at every moment;
+    elsewhere the old one lies beside it, as `.old-NAME`, for the moment between two renames.
+    """
+    old = path.with_name(f".old-{path.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        if exchanged(part, path):
+            part.rename(old)
+        else:
+            path.rename(old)
+            part.rename(path)
+    else:
+        part.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Whether the two names now mean each other's folder: Linux, on most of its file systems."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here = ctypes.c_int(AT_CURRENT_FOLDER)
+    names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
+    return bool(rename(here, names[0], here, names[1], ctypes.c_uint(EXCHANGE)) == 0)
 
 
 def make_folder(path: Path) -> Path:

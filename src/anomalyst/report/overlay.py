@@ -38,6 +38,8 @@ def overlay(
     scale_xy = (size_hw[1] / inspection.size_hw[1], size_hw[0] / inspection.size_hw[0])
     if inspection.ignored is not None:
         shown = hatched(shown, inspection.ignored)
+    if inspection.unfit is not None:  # nothing was judged
+        return shown
     return outlined(tint(shown, heat), heat, inspection.regions, scale_xy)
 
 

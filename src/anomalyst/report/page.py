@@ -103,9 +103,9 @@ class ReportWriter:
     def __exit__(self, *_: object) -> None:
         assert self._rows is not None
         rows, self._rows = self._rows, None
-        with rows, _told(self.path):
+        with _told(self.path), rows:  # closing writes what is left
             rows.seek(0)
-            self.kept = _kept(self.path)
+            self.kept = kept_beside(self.path)
             self._write_page(rows)
 
     def _write_page(self, rows: IO[str]) -> None:
@@ -132,8 +132,8 @@ class ReportWriter:
             page.write(tail)
 
 
-def _kept(page: Path) -> Path | None:
-    """A copy of an earlier page beside it: a second run must not lose what the first one found."""
+def kept_beside(page: Path) -> Path | None:
+    """A copy of an earlier page or table beside it: a second run must not lose what one found."""
     if not page.exists():
         return None
     when = datetime.fromtimestamp(page.stat().st_mtime).strftime("%Y%m%d-%H%M%S")

@@ -11,7 +11,7 @@ import numpy as np
 
 from anomalyst.measuring.words import rows as figures_of
 from anomalyst.report.overlay import overlay
-from anomalyst.types import Answer, Inspection
+from anomalyst.types import Answer, Inspection, Severity
 from anomalyst.version import __version__
 
 COLOURS = {"anomalous": "#b3261e", "unsure": "#9a6700", "normal": "#1a7f37"}
@@ -103,10 +103,21 @@ def _figures(inspection: Inspection) -> Any:
         ("taught from", f"{inspection.num_good} good pictures"),
         ("score", f"{inspection.score:.3f}"),
         ("p-value", f"{inspection.p_value:.3g}"),
+        *_severity(inspection.severity),
         ("calibrated by", guaranteed),
         ("sure of the verdict", f"{min(0.999, inspection.confidence):.1%}"),
     ]
     return _table(rows)
+
+
+def _severity(bad: Severity | None) -> list[tuple[str, str]]:
+    """Rows of the figures; none of a record of before."""
+    if bad is None:
+        return []
+    whose = {"own": "the good pictures", "drawn": "drawn products'"}[bad.beside]
+    rows = [("severity", f"{bad.text} spreads above {whose}")]
+    rows.append(("area of the regions", f"{100 * bad.area_share:.2g} % of the picture"))
+    return rows + ([] if bad.contrast is None else [("contrast", f"{bad.contrast:.2f}")])
 
 
 def _regions(inspection: Inspection) -> Any:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from anomalyst.errors import AnomalystError, PictureError
+from anomalyst.io.raw_values import stored_values
 
 FieldKind = Literal["depth", "thermal"]
 SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy"})
@@ -86,10 +87,14 @@ def checked_unit(kind: FieldKind, unit: str) -> str:
 def read_field(path: Path, kind: FieldKind, unit: str) -> Field:
     """The values of a 16-bit PNG or TIFF, a float TIFF, or a .npy matrix, holes filled.
 
-    Zero in a depth file of whole numbers is a hole, and so is NaN anywhere. Raises PictureError
-    for another file, colours, more than half holes, or values that cannot be of that unit.
+    Zero in a depth file of whole numbers is a hole, and so is NaN anywhere. Of a depth file of
+    decimal positions (x, y, z) z is taken; 0, 0, 0 is a hole. Raises PictureError for another file,
+    colours, more than half holes, or values that cannot be of that unit.
     """
     raw = _raw(path)
+    if kind == "depth":
+        raw = _depth_of_positions(raw)
+    _refuse_no_matrix(path, raw)
     holes = ~np.isfinite(raw)
     if kind == "depth" and np.issubdtype(raw.dtype, np.integer):
         holes |= raw == 0
@@ -110,7 +115,7 @@ def read_field(path: Path, kind: FieldKind, unit: str) -> Field:
 
 
 def _raw(path: Path) -> np.ndarray:
-    """The numbers as they are, (H, W)."""
+    """The numbers as they are, (H, W) or (H, W, C)."""
     if path.is_dir():
         raise PictureError(path, "is a folder; a file is needed.")
     if not path.is_file():
@@ -119,13 +124,24 @@ def _raw(path: Path) -> np.ndarray:
         if path.suffix.lower() == ".npy":
             raw = np.load(path, allow_pickle=False)
         else:
-            raw = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError, EOFError, cv2.error) as error:
+            raw = stored_values(path)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise PictureError(path, f"cannot be read ({error}); copy it again.") from error
     if raw is None:
         raise PictureError(path, "is not a 16-bit PNG, a TIFF or a .npy matrix we can read.")
-    if raw.ndim == 3 and raw.shape[2] == 1:
-        raw = raw[..., 0]
+    if raw.ndim == 3 and path.suffix.lower() != ".npy":
+        raw = raw[..., ::-1]  # blue, green, red: a file's channels in their own order
+    return raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
+
+
+def _depth_of_positions(raw: np.ndarray) -> np.ndarray:
+    """Of x, y and z, (H, W, 3), as MVTec 3D-AD has them: z (H, W), NaN where nothing was seen."""
+    if raw.ndim != 3 or raw.shape[2] != 3 or not np.issubdtype(raw.dtype, np.floating):
+        return raw
+    return np.where((raw == 0).all(axis=2), np.nan, raw[..., 2])
+
+
+def _refuse_no_matrix(path: Path, raw: np.ndarray) -> None:
     if raw.ndim != 2 or min(raw.shape) < 16:
         shape = "x".join(str(n) for n in raw.shape)
         raise PictureError(
@@ -134,7 +150,6 @@ def _raw(path: Path) -> np.ndarray:
         )  # fmt: skip
     if raw.dtype == bool or not np.issubdtype(raw.dtype, np.number):
         raise PictureError(path, f"holds {raw.dtype} values; numbers are needed.")
-    return raw
 
 
 def _refuse_impossible_heat(path: Path, values: np.ndarray, unit: str) -> None:

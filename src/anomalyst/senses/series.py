@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomalyst.errors import AnomalystError, RecordingError
+from anomalyst.io.text_encodings import MARK_BYTES, encoding_of
 from anomalyst.senses.recording import Recording
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".npy"})
 TIME_NAMES = frozenset({"time", "timestamp", "datetime", "date", "t", "time_s", "seconds"})
+SEPARATOR_LINE = re.compile(r"sep=([,;\t|])\s*$", re.IGNORECASE)  # as spreadsheets write it
 LEAST_SAMPLES = 8
 FILLED_MOST = 10  # samples in a row that are missing and may be filled by a line
 UNEVEN = 0.1  # of a step that time stamps may stray before they are moved onto even ones
@@ -90,7 +92,10 @@ def _table(path: Path) -> "pd.DataFrame":
             return pandas.read_parquet(path)
         if path.suffix.lower() == ".npy":
             return _matrix(path, pandas)
-        return pandas.read_csv(path, sep=_separator(path), skipinitialspace=True)
+        encoding, mark, skipped = _form(path)
+        return pandas.read_csv(
+            path, sep=mark, skiprows=skipped, skipinitialspace=True, encoding=encoding
+        )
     except RecordingError:
         raise
     except (ValueError, OSError, UnicodeError, pandas.errors.ParserError, ImportError) as error:
@@ -110,9 +115,14 @@ def _matrix(path: Path, pandas: Any) -> "pd.DataFrame":
     return pandas.DataFrame(values, columns=[f"channel {i + 1}" for i in range(values.shape[1])])
 
 
-def _separator(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return separator_of(file.readline())
+def _form(path: Path) -> tuple[str, str, int]:
+    """(encoding, what parts the cells, lines before the heading: `sep=;`)."""
+    with path.open("rb") as file:
+        encoding = encoding_of(file.read(MARK_BYTES))
+    with path.open(encoding=encoding, errors="replace") as text:
+        line = text.readline()
+    says = SEPARATOR_LINE.match(line)
+    return (encoding, says[1], 1) if says else (encoding, separator_of(line), 0)
 
 
 def separator_of(line: str) -> str:

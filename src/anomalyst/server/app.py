@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
@@ -18,7 +20,9 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.demonstration import DEMO, TAUGHT_FIRST, inspect_first
 from anomalyst.server.gradio_startup import import_gradio_quickly
 from anomalyst.server.service import Service
+from anomalyst.server.storage.jobs import jobs
 from anomalyst.server.storage.retention import prune
+from anomalyst.server.teaching import ended
 
 log = logging.getLogger(__name__)
 PRUNE_SECONDS = 6 * 3600.0
@@ -35,6 +39,8 @@ def serve(config: ServingConfig) -> None:
         access_log=False,
         timeout_graceful_shutdown=8,  # an open page never ends its request by itself
         server_header=False,
+        ssl_certfile=config.tls_cert,
+        ssl_keyfile=config.tls_key,
     )
     uvicorn.Server(options).run()
 
@@ -51,6 +57,17 @@ def check_address(host: str, port: int) -> None:
         raise AnomalystError(
             f"{host}:{port} cannot be listened at ({error.strerror}); another server may run "
             "there. Choose another --port."
+        ) from error
+
+
+def check_tls(cert: Path, key: Path) -> None:
+    """Raises AnomalystError for a certificate or key that cannot be used."""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise AnomalystError(
+            f"--tls-cert {cert}, --tls-key {key}: cannot be used ({error}); two PEM files that "
+            "belong together are needed."
         ) from error
 
 
@@ -88,8 +105,11 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
         if not service.product_names():
             teach_first(service)
         inspect_first(service)
-    except Exception:
-        log.exception("the server's beginning failed")
+    except Exception as error:
+        if service.closing:  # what was begun waits in the store
+            log.info("the server closed before its beginning was done: %s", error)
+        else:
+            log.exception("the server's beginning failed")
     while not ended.wait(PRUNE_SECONDS if service.config.keep_days else None):
         prune(service.store, service.config.keep_days)
 
@@ -97,7 +117,11 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
 def teach_first(service: Service) -> None:
     """A new installation opens with a product already taught: a bundled, drawn one."""
     good = sorted((DEMO / TAUGHT_FIRST / "good").glob("*.*"))
-    sent = [service.take_file(path) for path in good]
     started = time.perf_counter()
-    service.teach(TAUGHT_FIRST, sent, by="anomalyst", describe="", new=True)
+    begun = jobs(service.store, product=TAUGHT_FIRST, active=True)  # by a server that was stopped
+    if begun:
+        ended(service.background.wait(begun[0].id))
+    else:
+        sent = [service.take_file(path) for path in good]
+        service.teach(TAUGHT_FIRST, sent, by="anomalyst", describe="", new=True)
     log.info("taught %s in %.1f s", TAUGHT_FIRST, time.perf_counter() - started)

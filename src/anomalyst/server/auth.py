@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.errors import Conflict, NotFound, Unauthorized
+from anomalyst.server.storage import audit
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import KeyRow, now
 
@@ -19,6 +20,8 @@ from anomalyst.server.storage.tables import KeyRow, now
 # makes keys and starts trainings.
 Role = Literal["operator", "engineer", "admin"]
 ROLES: tuple[str, ...] = get_args(Role)
+ALSO_CALLED = {"inspector": "operator"}
+COMMAND_LINE = "command line"
 PREFIX = "any_"
 REVOKED = " (revoked "  # and when: what a revoked key is called after its name
 TICKET_SECONDS = 900.0
@@ -40,8 +43,9 @@ class Caller:
 LOCAL = Caller(name="local", role="admin")  # where no key is needed
 
 
-def make_key(store: Store, name: str, role: str) -> str:
+def make_key(store: Store, name: str, role: str, *, by: str = COMMAND_LINE) -> str:
     """A new key, shown this once; only its digest is kept. Raises Conflict for a known name."""
+    role = ALSO_CALLED.get(role, role)
     if role not in ROLES:
         raise AnomalystError(f"role {role!r} is none of {', '.join(ROLES)}.")
     if not name.strip() or len(name) > 80 or not name.isprintable():
@@ -49,6 +53,7 @@ def make_key(store: Store, name: str, role: str) -> str:
     key = PREFIX + secrets.token_urlsafe(32)
     try:
         with store.session() as session:
+            audit.append(session, by, "key made", name, role=role)
             session.add(KeyRow(name=name, role=role, digest=_digest(key)))
     except IntegrityError:
         raise Conflict(
@@ -140,17 +145,19 @@ def had_key_before(store: Store, name: str) -> bool:
     return any(row.revoked_at and row.name.startswith(name + REVOKED) for row in list_keys(store))
 
 
-def revoke_key(store: Store, name: str) -> None:
+def revoke_key(store: Store, name: str, *, by: str = COMMAND_LINE) -> None:
     """From now on the key opens nothing; its name is free again. Raises NotFound.
 
     A new key of that name is the same person's: what was judged under it stays theirs.
     """
     with store.session() as session:
+        audit.alone(session)
         row = session.scalar(select(KeyRow).filter_by(name=name, revoked_at=None))
         if row is None:
             raise NotFound(f"there is no key called {name[:80]!r}.")
         row.name = f"{name}{REVOKED}{now():%Y-%m-%d %H:%M:%S})"
         row.revoked_at = now()
+        audit.append(session, by, "key revoked", name, role=row.role)
 
 
 def _digest(key: str) -> str:

@@ -1,9 +1,10 @@
 """A small typed client of the REST API; needs httpx alone."""
 
 import json
+import ssl
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from anomalyst.errors import AnomalystError
 TRIES, FIRST_WAIT_SECONDS = 6, 0.5  # of a request that the server was too busy for, or lost
 AGAIN = (429, 502, 503, 504)
 LEARNING_SECONDS = 1800.0  # each judged picture is looked at a few times
+POLL_SECONDS = 0.3  # between two looks at a job
+OnProgress = Callable[[dict[str, Any]], None]
 Good = Sequence[Path | str] | Mapping[str, Sequence[Path | str]]
 FeedbackKind = Literal["right", "wrong", "fine", "answer", "up", "down"]
 
@@ -60,14 +63,24 @@ class Client:
     """`with Client("http://127.0.0.1:7860", key="any_...") as bench: bench.inspect(...)`.
 
     A request that the server was too busy for, or whose answer was lost, is sent again; an
-    idempotency key keeps an inspection from being made twice. Raises ServerError otherwise.
+    idempotency key keeps anything from being made twice. Raises ServerError otherwise.
     """
 
-    def __init__(self, address: str, key: str | None = None, *, seconds: float = 120.0):
+    def __init__(
+        self,
+        address: str,
+        key: str | None = None,
+        *,
+        seconds: float = 120.0,
+        ca: Path | str | None = None,
+    ):
+        """`ca`: a PEM file that vouches for the server's certificate, where no public one does."""
         headers = {"X-API-Key": key} if key else {}
-        self._http = httpx.Client(
-            base_url=f"{address.rstrip('/')}/api/v1/", headers=headers, timeout=seconds
-        )
+        verify: ssl.SSLContext | bool = True
+        if ca is not None:
+            verify = ssl.create_default_context(cafile=str(ca))
+        url = f"{address.rstrip('/')}/api/v1/"
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=seconds, verify=verify)
 
     def __enter__(self) -> Self:
         return self
@@ -93,8 +106,11 @@ class Client:
         thermal_unit: str | None = None,
         rate: float | None = None,
         method: str | None = None,
+        on_progress: OnProgress = lambda _: None,
     ) -> dict[str, Any]:
-        """Make a product from good pictures, or add them to one that exists.
+        """Make a product from good pictures, or add them to one that exists; waits for it.
+
+        `on_progress` is told of the job now and then: `done` of `total`, `said`, `state`, `id`.
 
         `good`: pictures, or sense (image, depth, thermal, audio, series) -> files, of which those
         of one part have one name. The rest says how such files are read, as on the command line.
@@ -109,7 +125,47 @@ class Client:
         files = [
             ("pictures" if s == "image" else s, one) for s, own in by_sense.items() for one in own
         ]
-        return dict(self._send(path, files, data))
+        job = dict(self._send(path, files, data, uuid.uuid4().hex))
+        self.wait_for(job, on_progress)
+        return self.product(name)
+
+    def job(self, id: str) -> dict[str, Any]:
+        """How far something is that takes long."""
+        return dict(self.request("GET", f"jobs/{id}"))
+
+    def cancel(self, id: str) -> dict[str, Any]:
+        """Give a job up; its product stays as it was."""
+        return dict(self.request("DELETE", f"jobs/{id}"))
+
+    def wait_for(
+        self, job: Mapping[str, Any], on_progress: OnProgress = lambda _: None
+    ) -> dict[str, Any]:
+        """A job's result, once it is done. Raises ServerError if it failed or was cancelled."""
+        now = dict(job)
+        while now["state"] in ("queued", "running"):
+            time.sleep(POLL_SECONDS)
+            now = self.job(now["id"])
+            on_progress(now)
+        if now["state"] != "done":
+            said = now["problem"] or f"job {now['id']} was cancelled."
+            raise ServerError(422 if now["problem"] else 409, {"detail": said, "job": now})
+        return dict(now["result"])
+
+    def versions(self, product: str) -> list[dict[str, Any]]:
+        """The last versions of a product, the newest first."""
+        return list(self.request("GET", f"products/{product}/versions"))
+
+    def bring_back(self, product: str, number: int) -> dict[str, Any]:
+        """The product as it was; what it is now becomes a version."""
+        return dict(self._once(f"products/{product}/versions/{number}/restore"))
+
+    def compare(
+        self, product: str, before: int, after: int = 0, *, pictures: int = 40
+    ) -> dict[str, Any]:
+        """Two versions on recent pictures of the record (0: the one that serves)."""
+        asked = {"before": before, "after": after, "pictures": pictures}
+        path = f"products/{product}/versions/compare"
+        return self.wait_for(dict(self._once(path, params=asked)))
 
     def areas(self, product: str) -> dict[str, Any]:
         """Which places of a product's pictures count."""
@@ -201,7 +257,7 @@ class Client:
 
     def feedback(self, id: str, kind: FeedbackKind, **said: Any) -> dict[str, Any]:
         """Say that a verdict is right or wrong, that places are fine, what an answer should be."""
-        return dict(self.request("POST", f"inspections/{id}/feedback", json={"kind": kind, **said}))
+        return dict(self._once(f"inspections/{id}/feedback", json={"kind": kind, **said}))
 
     def segment(self, id: str, **asked: Any) -> list[dict[str, Any]]:
         """Up to three masks that are meant, the best first: each `mask` (COCO RLE) and `iou`.
@@ -214,7 +270,7 @@ class Client:
     def keep_mask(self, id: str, mask: Mapping[str, Any], **said: Any) -> dict[str, Any]:
         """Keep a mask (COCO RLE): `what="defect"` or `"part"`, `label=`; `undo` takes it back."""
         body = {"mask": dict(mask), **said}
-        return dict(self.request("POST", f"inspections/{id}/masks", json=body))
+        return dict(self._once(f"inspections/{id}/masks", json=body))
 
     def masks(self, id: str) -> list[dict[str, Any]]:
         """The masks that people drew and did not undo, the oldest first."""
@@ -223,26 +279,33 @@ class Client:
     def candidates(self, id: str, question: str, count: int = 3) -> dict[str, Any]:
         """2 to `count` different answers to a question, to be ranked."""
         body = {"question": question, "count": count}
-        return dict(self.request("POST", f"inspections/{id}/candidates", json=body))
+        return dict(self._once(f"inspections/{id}/candidates", json=body))
 
     def rank(self, candidates: str, ranks: Sequence[int]) -> dict[str, Any]:
         """Rank the answers of a set in the order shown: 1 is the best, ties are allowed."""
         body = {"ranks": list(ranks)}
-        return dict(self.request("POST", f"candidates/{candidates}/ranking", json=body))
+        return dict(self._once(f"candidates/{candidates}/ranking", json=body))
 
     def undo(self, correction: str) -> dict[str, Any]:
         """Take feedback back."""
-        return dict(self.request("POST", f"feedback/{correction}/undo"))
+        return dict(self._once(f"feedback/{correction}/undo"))
 
     def learn(self, product: str, *, dry_run: bool = False) -> dict[str, Any]:
         """Learn threshold and head from what people judged; figures before and after."""
         path, asked = f"products/{product}/learn", {"dry_run": dry_run}
-        return dict(self.request("POST", path, params=asked, timeout=LEARNING_SECONDS))
+        return dict(self._once(path, params=asked, timeout=LEARNING_SECONDS))
 
     def unlearn(self, product: str) -> dict[str, Any]:
         """The product as it was before `learn`."""
         path = f"products/{product}/unlearn"
-        return dict(self.request("POST", path, timeout=LEARNING_SECONDS))
+        return dict(self._once(path, timeout=LEARNING_SECONDS))
+
+    def decide_odd(
+        self, product: str, *, leave_out: Sequence[int] = (), keep: Sequence[int] = ()
+    ) -> dict[str, Any]:
+        """Leave good pictures out that look odd, or keep them; numbers of the product's `odd`."""
+        said = {"leave_out": list(leave_out), "keep": list(keep)}
+        return dict(self.request("POST", f"products/{product}/odd", json=said))
 
     def measuring(self, product: str) -> dict[str, Any]:
         """Scale and acceptance rules of a product."""
@@ -266,6 +329,11 @@ class Client:
                 for field, one in files
             ]
             return self.request("POST", path, data=data, files=sent, headers=headers)
+
+    def _once(self, path: str, **request: Any) -> Any:
+        """A POST that makes one thing, however often it has to be sent."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self.request("POST", path, headers=headers, **request)
 
     def request(self, method: str, path: str, **request: Any) -> Any:
         """Any endpoint under /api/v1, by its path; what it answers, as JSON."""

@@ -41,6 +41,10 @@ class ServingConfig:
     host: str = "127.0.0.1"
     port: int = 7860
     keys: bool = False  # every request needs an API key
+    tls_cert: Path | None = None  # PEM, with those that vouch for it; None: plain HTTP
+    tls_key: Path | None = None
+    otlp: str | None = None  # a collector of traces, as http://localhost:4318
+    internal_webhooks: bool = False  # webhooks may lie in this machine's own network
     keep_days: int | None = None  # inspections older than this are forgotten; None: none
     limits: Limits = field(default_factory=Limits)
 
@@ -53,6 +57,8 @@ class ServingConfig:
                 f"--host {self.host}: others could reach this server, so it needs --keys; make "
                 "one with `anomalyst store key NAME --role operator`."
             )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise AnomalystError("--tls-cert and --tls-key: give both, or neither.")
         if self.rival is not None and not (self.rival / "config.json").is_file():
             raise AnomalystError(
                 f"--rival {self.rival}: holds no config.json; give the folder of a saved model."

@@ -193,7 +193,7 @@ class Corrections:
                 self.service.run_task(Withdraw(product=row.product, name=row.id))
                 self.store.note(row.product, "withdrawn", by, correction=row.id)
             # Before it is learnt without it: a judgement that is read meanwhile leaves it out.
-            self.store.mark_correction(row.id, undone_at=now())
+            self.store.undo_correction(row, by)
             self.store.set_reviewed(row.inspection, self._judgement_left(row.inspection))
             try:
                 self.learning.forget(row, by=by)

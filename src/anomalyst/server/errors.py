@@ -13,6 +13,10 @@ class Conflict(AnomalystError):
     """It goes against what is there already."""
 
 
+class Stale(AnomalystError):
+    """It was changed by somebody since it was read."""
+
+
 class TooLarge(AnomalystError):
     """More than the limit."""
 

@@ -23,8 +23,16 @@ class Metrics:
         self.model_seconds = Histogram("model_seconds", "Time of the model for a batch", **timed)
         self.requests = Counter("http_requests", "Requests", ["method", "route", "status"], **own)
         self.waiting = Gauge("waiting", "Tasks that wait or are being done", **own)
+        self.jobs = Gauge("jobs", "Jobs that wait or are being done, as teaching", **own)
         self.drift = Gauge("drift_strength", "Evidence that scores changed", ["product"], **own)
         self.undelivered = Gauge("undelivered", "Messages not taken yet", **own)
+        self.late = Gauge(
+            "late_parts", "Parts without a signal in time", ["product", "line"], **own
+        )
+        self.signal = Gauge(
+            "signal_milliseconds", "From picture to signal, of parts of the last hour",
+            ["product", "line", "quantile"], **own,
+        )  # fmt: skip
         self.refused = Gauge("refused_messages", "Messages set aside, refused for good", **own)
 
     def batch(self, size: int, seconds: float) -> None:

@@ -11,9 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from anomalyst.calibration.conformal import checked_rate
 from anomalyst.errors import AnomalystError, PictureError
-from anomalyst.inspection.file_reading import AS_USUAL, FileReading
 from anomalyst.product_index import (
-    check_name,
     product_folder,
     product_names,
     product_senses,
@@ -21,17 +19,19 @@ from anomalyst.product_index import (
 )
 from anomalyst.server.auth import Tickets
 from anomalyst.server.config import MB, ServingConfig
-from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, TooLarge
+from anomalyst.server.errors import CLOSING, Busy, Conflict, NotFound, Stale, TooLarge
+from anomalyst.server.jobs.background import Background
 from anomalyst.server.jobs.in_flight import Done, InFlight
-from anomalyst.server.jobs.queue import JobQueue, ProcessQueue
+from anomalyst.server.jobs.lanes import Lanes
+from anomalyst.server.jobs.queue import JobQueue
 from anomalyst.server.jobs.tasks import (
     Ask,
+    DecideOdd,
     LookBack,
     Resemble,
     SetAreas,
     SetMeasuring,
     Task,
-    Teach,
     Transcribe,
 )
 from anomalyst.server.metrics import Metrics
@@ -43,13 +43,18 @@ from anomalyst.server.records.figures import statistics
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import InspectionRow, TurnRow
+from anomalyst.server.teaching import Teaching, ended
+from anomalyst.server.telemetry import tracing
 from anomalyst.vlm.dialogue import checked_question
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from anomalyst.voice.transcriber import Transcript
 
 Say = Callable[[str], None]
 WAIT_SECONDS = 300.0
+LONG_SECONDS = 1800.0  # of what looks at all pictures of a product, perhaps behind a teaching
 
 
 class Service:
@@ -62,34 +67,43 @@ class Service:
         *,
         owner: str = "server",
         sinks: Sequence[str] = (),
+        line: str | None = None,
     ):
         self.config = config
-        self.owner = owner
+        self.owner, self.line = owner, line
         self.metrics = Metrics()
         self.store = Store.open(config)
         self.pictures = self.store.pictures
-        self.queue = queue or ProcessQueue(config, self.metrics.batch)
+        self.queue = queue or Lanes(config, self.metrics.batch)
         self.drift = DriftAlarms(self.store, config.products, self.metrics)
-        self.in_flight = InFlight(self.store, self.queue, self.metrics, self.drift, sinks)
+        self.tracing = tracing(config.otlp)
+        self.in_flight = InFlight(
+            self.store, self.queue, self.metrics, self.drift, sinks, self.tracing
+        )
+        self.background = Background(self.store, self.queue, owner, self.tracing)
+        self.teaching = Teaching(self)
         self.tickets = Tickets()
         self.closing = False
 
     def resume(self, on_done: Done = lambda _: None) -> int:
         """Take up what an earlier server acknowledged and did not finish, in the order it came.
 
-        Returns how many inspections that are.
+        Returns how many inspections and jobs that are.
         """
         wanted = Filter(state="queued", owner=self.owner)
         found = list(self.store.every_inspection(wanted))
         for row in reversed(found):
             self.in_flight.start(row, on_done)
-        return len(found)
+        return len(found) + self.background.resume()
 
     def close(self, seconds: float = 30.0) -> None:
-        """Finish the batch in hand and write it down; the rest waits in the store."""
+        """Finish the batch in hand and write it down; the rest, and what is taught, waits."""
         self.closing = True
+        self.background.begin_closing()
         self.queue.close(seconds)
+        self.background.close()
         self.in_flight.close()
+        self.tracing.close()
         self.store.engine.dispose()
 
     # Products
@@ -99,54 +113,31 @@ class Service:
         name: str,
         sent: Sequence[ReceivedPicture],
         *,
-        by: str,
-        new: bool = False,
-        pose: str = "auto",
-        describe: str | None = None,
-        reading: FileReading = AS_USUAL,
         say: Say = lambda _: None,
+        **wanted: Any,
     ) -> dict[str, Any]:
-        """Teach a product from good parts, or add them to one that is known.
-
-        `reading`: how files of other senses are read.
-        """
-        check_name(name)
-        known = name in self.product_names()
-        if new and known:
-            raise Conflict(f"there is a product {name!r} already; add references to it instead.")
-        if not known and not sent:
-            raise AnomalystError(
-                f"product {name!r}: at least one good picture, or file of another sense, is needed."
-            )
-        if pose not in ("auto", "fixed", "free"):
-            raise AnomalystError(f"pose {pose!r} is none of auto, fixed, free.")
-        if sent:
-            self._check_taught(name, sent, reading, known=known)
-        good = tuple(
-            {
-                sense: (self.pictures.path(file.picture), file.name)
-                for sense, file in one.files.items()
-            }
-            for one in sent
-        )
-        task = Teach(
-            product=name,
-            good=good,
-            reading=reading,
-            pose=pose,  # type: ignore[arg-type]
-            describe=describe,
-        )
-        called = {str(path): shown for part in good for path, shown in part.values()}
-        self.run_task(task, say, called)
-        kind = "taught" if not known else "extended" if sent else "described"
-        names = [file.name for one in sent for file in one.files.values()]
-        self.store.note(name, kind, by, pictures=names, describe=describe)
+        """Teach a product from good parts and wait for it; `wanted` as `Teaching.start` takes."""
+        row = self.teaching.start(name, sent, say=say, **wanted)
+        ended(self.background.wait(row.id))
         return self.product(name)
 
     def product(self, name: str) -> dict[str, Any]:
         """What is known of a product. Raises UnknownProduct with the nearest names."""
         found = products.summary(name, self.config.products)
-        return found | {"false_alarm_rate": self.store.false_alarm_rate(name)}
+        version = f"{self.store.version(name)}-{found['revision']}"
+        return found | {
+            "false_alarm_rate": self.store.false_alarm_rate(name), "version": version,
+        }  # fmt: skip
+
+    def claim(self, name: str, version: str) -> None:
+        """Nobody has changed a product since this version. Raises Stale if somebody has."""
+        now = str(self.product(name)["version"])
+        number = version.partition("-")[0]
+        if version != now or not self.store.claim(name, int(number)):
+            raise Stale(
+                f"product {name!r} was changed since you read it (version {version[:60]}, now "
+                f"{now}); read it again, and then change it."
+            )
 
     def product_names(self) -> list[str]:
         """The products taught."""
@@ -162,6 +153,49 @@ class Service:
         if not 1 <= number <= len(paths):
             raise NotFound(f"product {name!r} has {len(paths)} good pictures, numbered from 1.")
         return paths[number - 1]
+
+    def odd_drawings(self, name: str) -> dict[int, "np.ndarray"]:
+        """Good pictures that look odd and wait to be decided on, by number, drawn (records)."""
+        return products.odd_drawings(name, self.config.products)
+
+    def decide_odd(
+        self,
+        name: str,
+        *,
+        leave_out: Sequence[int] = (),
+        keep: Sequence[int] = (),
+        by: str,
+        say: Say = lambda _: None,
+    ) -> dict[str, Any]:
+        """Leave good pictures out that look odd, or keep them; by their numbers, from 1.
+
+        The product is learnt anew without those left out. Raises AnomalystError for a number that
+        is no odd picture's, or is both left out and kept.
+        """
+        odd = {one["number"]: one["name"] for one in self.product(name)["odd"]}
+        for number in (*leave_out, *keep):
+            if number not in odd:
+                raise AnomalystError(
+                    f"product {name!r}: good picture {number} is none of those that look odd "
+                    f"({', '.join(map(str, sorted(odd))) or 'there are none'})."
+                )
+        both = set(leave_out) & set(keep)
+        if both or not (leave_out or keep):
+            raise AnomalystError("say of each odd picture once whether it is left out or kept.")
+        paths = products.reference_paths(name, self.config.products)
+        folder = product_folder(name, self.config.products)
+        out, kept = (
+            tuple(paths[number - 1].relative_to(folder).as_posix() for number in some)
+            for some in (leave_out, keep)
+        )
+        self.run_task(DecideOdd(product=name, leave_out=out, keep=kept), say)
+        told = {
+            "left_out": [odd[number] for number in leave_out],
+            "kept": [odd[number] for number in keep],
+        }
+        self.store.note(name, "odd", by, **told)
+        self.drift.forget(name)
+        return self.product(name)
 
     def set_false_alarm_rate(self, name: str, rate: float, by: str) -> dict[str, Any]:
         """The share of good parts that may be called anomalous, from now on."""
@@ -186,7 +220,8 @@ class Service:
     ) -> dict[str, Any]:
         """Other areas for a product, which is calibrated anew; what counts from now on."""
         names = checked_areas(name, self.config.products, drawn)
-        self.run_task(SetAreas(product=name, areas=tuple(drawn), on_product=on_product), say)
+        task = SetAreas(product=name, areas=tuple(drawn), on_product=on_product)
+        self.run_task(task, say, seconds=LONG_SECONDS)
         self.store.note(name, "areas", by, areas=names, on_product=on_product)
         return self.areas(name)
 
@@ -216,7 +251,8 @@ class Service:
         return target
 
     def delete_product(self, name: str, by: str) -> None:
-        """Delete a product; its inspections stay in the history."""
+        """Delete a product; its inspections stay in the history. Conflict while it is taught."""
+        self.background.refuse_while_active(name)
         products.delete(name, self.config.products)
         self.store.forget_settings(name)
         self.store.note(name, "deleted", by)
@@ -260,7 +296,8 @@ class Service:
             InspectionRow(
                 product=product, picture=one.picture, name=one.name, source=source, by=by,
                 beside={sense: file.picture for sense, file in one.beside.items()} or None,
-                owner=self.owner, question=asked, false_alarm_rate=rate, state="queued",
+                owner=self.owner, line=self.line, question=asked, false_alarm_rate=rate,
+                state="queued",
             )
             for one in sent
         ]  # fmt: skip
@@ -375,22 +412,6 @@ class Service:
                 f"questions are about photographs; product {product!r} was taught with {senses[0]}."
             )
 
-    def _check_taught(
-        self, product: str, sent: Sequence[ReceivedPicture], reading: FileReading, *, known: bool
-    ) -> None:
-        """Raise AnomalystError for good parts of other senses, or a reading that fits none."""
-        wanted = self.senses(product) if known else list(sent[0].files)
-        for one in sent:
-            if known:
-                refuse_other_senses(f"{one.name}: product {product!r}", wanted, list(one.files))
-            elif set(one.files) != set(wanted):
-                raise AnomalystError(
-                    f"{one.name}: the part has {' and '.join(one.files)}, {sent[0].name} has "
-                    f"{' and '.join(wanted)}; all good parts of a product have the same senses."
-                )
-        taught = products.senses_taught(product, self.config.products) if known else {}
-        reading.senses(wanted, taught)
-
     def _product_there(self, name: str) -> None:
         """UnknownProduct if it is not; while it is saved it is away for an instant."""
         try:
@@ -408,9 +429,12 @@ class Service:
         seconds: float = WAIT_SECONDS,
     ) -> dict[str, Any]:
         """A task's result; pictures in its errors are called as their senders call them."""
+        doing = self.queue.submit(task, say)
         try:
-            return self.queue.submit(task, say).result(seconds)
+            return doing.result(seconds)
         except TimeoutError:
+            if self.queue.cancel(doing):
+                raise Busy(f"it took longer than {seconds:.0f} s and was given up.") from None
             raise Busy("it is still being done; look again in a minute.") from None
         except CancelledError:
             raise Busy(CLOSING) from None

@@ -218,25 +218,41 @@ def calibrate(detector: Detector, studied: Studied) -> Calibration:
 
 
 def calibration_scores(detector: Detector, studied: Studied) -> tuple[tuple[float, ...], Method]:
-    """Scores of good pictures in their order, each against references it is not one of.
+    """The scores of `good_scores` in the pictures' order.
+
+    A picture of which nothing counts has no score, as it has no verdict when it is inspected.
+    """
+    scores, method = good_scores(detector, studied)
+    return tuple(filter(math.isfinite, scores.values())), method
+
+
+def good_scores(detector: Detector, studied: Studied) -> tuple[dict[int, float], Method]:
+    """Scores of good pictures by their numbers, each against references it is not one of.
 
     Those of the pictures set apart, which makes the guarantee exact (split conformal); with too few
     for that, of every one, leave-one-out. Then none at all if the detector was fitted to them: they
-    look better than a new picture will. A picture of which nothing counts has no score, as it has
-    no verdict when it is inspected.
+    look better than a new picture will. Of a picture of which nothing counts it is not finite.
     """
     total = studied.features[0].embedding.shape[0]
     if studied.apart:
-        apart = (_score(detector, studied, i, studied.memories) for i in studied.apart)
-        return tuple(filter(math.isfinite, apart)), "split"
+        apart = {i: score_of(detector, studied, i, studied.memories) for i in studied.apart}
+        return apart, "split"
     if studied.decoder is not None:
-        return (), "leave-one-out"
-    without = (left_out_memories(detector, studied, i) for i in range(total))
-    scores = (_score(detector, studied, i, memories) for i, memories in enumerate(without))
-    return tuple(filter(math.isfinite, scores)), "leave-one-out"
+        return {}, "leave-one-out"
+    return left_out_scores(detector, studied, range(total)), "leave-one-out"
 
 
-def _score(detector: Detector, studied: Studied, i: int, memories: Sequence[Memory]) -> float:
+def left_out_scores(
+    detector: Detector, studied: Studied, pictures: Sequence[int]
+) -> dict[int, float]:
+    """The scores of some good pictures, each against the references without it."""
+    return {
+        i: score_of(detector, studied, i, left_out_memories(detector, studied, i)) for i in pictures
+    }
+
+
+def score_of(detector: Detector, studied: Studied, i: int, memories: Sequence[Memory]) -> float:
+    """The score of good picture i against memories, one a tile."""
     shown = studied.counted[i] if studied.counted else [None] * len(memories)
     judged = zip(studied.features, memories, shown, strict=True)
     return max(detector.judge(tile.rows([i]), memory, one).score for tile, memory, one in judged)

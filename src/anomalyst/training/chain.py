@@ -22,7 +22,7 @@ class Chain:
     places: Callable[[Any], tuple[int, int]]  # a micro-batch -> (B, T)
     begin: Callable[[Any], Tensor]  # a micro-batch -> what the first block reads, (B, T, D)
     run: Callable[..., Tensor]  # a block, what it reads, and its first place in the text
-    finish: Callable[[Tensor, Any], tuple[Tensor, Figures]]  # what the last gave -> loss, figures
+    finish: Callable[[Tensor, Any], Tensor]  # what the last block gave -> loss
     finish_part: Callable[
         [Tensor, Any, int], Tensor
     ]  # of a stretch of tokens: its part of the loss

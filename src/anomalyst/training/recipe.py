@@ -8,19 +8,8 @@ from anomalyst.backbones.embedded import EmbeddedConfig
 from anomalyst.detection.pair_decoder import DecoderConfig
 from anomalyst.errors import AnomalystError
 from anomalyst.synthetic.procedural import WorldConfig
+from anomalyst.training.engine_names import ONE_COPY, EngineName
 
-EngineName = Literal[
-    "single",
-    "ddp",
-    "fsdp",
-    "deepspeed",
-    "horovod",
-    "tensor",
-    "pipeline",
-    "tensor_pipeline",
-    "expert",
-    "sequence",
-]
 OptimizerName = Literal[
     "adamw", "adam", "sgd", "momentum", "adagrad", "rmsprop", "gradient_descent"
 ]
@@ -48,7 +37,7 @@ class EngineConfig:
 
     def copies(self, world: int) -> int:
         """How many copies of the model `world` processes train; each sees its own share."""
-        return 1 if self.name in ("tensor", "pipeline", "tensor_pipeline", "sequence") else world
+        return 1 if self.name in ONE_COPY else world
 
     def tensor_processes(self, world: int) -> int:
         """How many processes share every layer."""

@@ -43,10 +43,11 @@ def prepare_run(
 ) -> tuple[Run, Checkpoint | None]:
     """The task on its engine, as the newest checkpoint left it if there is one."""
     torch.manual_seed(recipe.seed)
-    recipe = whole_set_recipe(recipe, out, engine.copies, on_log)
-    parts = recipe.parts(engine.copies)
-    count = parts // engine.copies
-    share = Share(engine.copy * count, count, parts)
+    copies = recipe.engine.copies(engine.world)
+    recipe = whole_set_recipe(recipe, out, copies, on_log)
+    parts = recipe.parts(copies)
+    count = parts // copies
+    share = Share(engine.rank * count if copies > 1 else 0, count, parts)
     if engine.rank:
         engine.barrier()  # the first process makes what all read
     task = task_of(recipe, out)
@@ -63,8 +64,8 @@ def prepare_run(
         write_text(out / "notes.json", json.dumps(notes, indent=2) + "\n")
         for sentence in notes:
             on_log({"note": sentence})
-        if engine.copies > 1 and not recipe.micro_batch and not task.sees_all:
-            on_log({"note": _other_curve(recipe, engine.copies)})
+        if copies > 1 and not recipe.micro_batch and not task.sees_all:
+            on_log({"note": _other_curve(recipe, copies)})
     found = find_checkpoint(out, recipe, engine=engine.name, world=engine.world)
     if found:
         fill(task.module, found.tensors("model"))

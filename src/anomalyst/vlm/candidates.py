@@ -64,6 +64,8 @@ def _tried(
         speaker.check_width(shown)
     if known := speakers[0].by_facts(question, facts, turns):
         yield Candidate(known, 0.0)
+    if facts.unfit:  # nothing but that can be said
+        return
     for speaker in speakers:
         yield Candidate(speaker.spoken(question, facts, shown, turns), 0.0)
     seed = int.from_bytes(hashlib.sha256(f"{key} {question}".encode()).digest()[:7], "big")

@@ -45,6 +45,7 @@ class Facts:
     told: str = ""  # the user's own words about the product
     ruled: tuple[str, ...] = ()  # what acceptance rules said of the regions
     tolerated: tuple[Region, ...] = ()  # those of a part that they made "normal"
+    unfit: str = ""  # why the picture cannot be judged, in words
 
     @property
     def chance(self) -> str:
@@ -123,9 +124,10 @@ def facts_of(inspection: Inspection) -> Facts:
 
     Of a part that acceptance rules made "normal" the regions are no defects: they are `tolerated`.
     """
-    names = [field.name for field in fields(Facts) if field.name != "tolerated"]
+    names = [field.name for field in fields(Facts) if field.name not in ("tolerated", "unfit")]
     known = {name: getattr(inspection, name) for name in names}
     known |= {"told": inspection.told[:TOLD_CHARACTERS]}
+    known |= {"unfit": inspection.unfit.said if inspection.unfit else ""}
     if inspection.verdict == "normal" and inspection.verdict_before_rules:
         known |= {"regions": (), "tolerated": inspection.regions}
     return Facts(**known)

@@ -90,6 +90,10 @@ class Speaker:
     def by_facts(self, question: str, facts: Facts, turns: Sequence[Turn] = ()) -> Answer | None:
         """The answer that needs no language model; None if it is to speak."""
         started = time.perf_counter()
+        if facts.unfit:  # whatever is asked: nothing can be said of a part
+            text = f"I cannot judge this picture. {facts.unfit}"
+            said = Answer(text=text, raw=text, regions=(), verdict="unsure", confidence=0.5)
+            return replace(said, model=self.version)
         decided = decide(question, facts, turns)
         known = _by_facts(question, facts, turns, decided, time.perf_counter() - started)
         return replace(known, model=self.version) if known else None

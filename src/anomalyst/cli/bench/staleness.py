@@ -61,6 +61,9 @@ def staleness(
     failures: Annotated[
         bool, Option("--failures/--no-failures", help="Kill a worker and a server, too.")
     ] = True,
+    ray: Annotated[
+        bool, Option("--ray", help="Run Ray's parameter-server pattern beside it.")
+    ] = False,
     port: Annotated[int, Option(help="Where processes meet; 0: any that is free.")] = 0,
     out: opt.Results = Path("out/staleness"),
 ) -> None:
@@ -73,8 +76,12 @@ def staleness(
     Example: anomalyst bench staleness
 
     Example: anomalyst bench staleness --topology server --workers 4 --straggler 4 --no-failures
+
+    Beside Ray: anomalyst bench staleness --topology server --bound 0 --bound inf --ray
     """
     needs("train", "matplotlib", "psutil")
+    if ray:
+        needs("scale", "ray")
     from anomalyst.config import from_mapping
     from anomalyst.training.experiments.staleness.bench import bench_staleness
     from anomalyst.training.experiments.staleness.config import StalenessBench, read_bound
@@ -85,7 +92,7 @@ def staleness(
     }  # fmt: skip
     given = {name: values for name, values in lists.items() if values}
     work = {"batches": batches, "step_ms": step_ms, "patience_s": patience_s}
-    rest = {"servers": servers, "failures": failures, "work": work}
+    rest = {"servers": servers, "failures": failures, "ray": ray, "work": work}
     bench = from_mapping(StalenessBench, given | rest, where="bench staleness")
     with progress("Training") as bar:
 

@@ -81,7 +81,8 @@ def pipeline(
 ) -> None:
     """Measure the bubble of pipelines (GPipe, 1F1B, interleaved) beside its formula.
 
-    Blocks take a fixed time, so that few cores do not matter.
+    Blocks take a fixed time, so that few cores do not matter. DeepSpeed's own pipeline stands
+    beside them where it is installed.
 
     Example: anomalyst bench pipeline --nproc 4
     """

@@ -20,29 +20,54 @@ Out = Annotated[Path, Option(metavar="DIR", help="The new set; the same command 
 
 
 def convert(
-    layout: Annotated[str, Argument(metavar="aebad", help="What SOURCE is.")],
+    layout: Annotated[
+        str, Argument(metavar="LAYOUT", help="What SOURCE is: auto, aebad, mvtec-loco, ...")
+    ],
     source: Annotated[Path, Argument(metavar="SOURCE", help="The set as published.")],
     out: Annotated[Path, Argument(metavar="OUT", help="An empty folder.")],
     train_share: Annotated[
-        float, Option(help="Of each domain's good training pictures; the others test.")
-    ] = 0.7,
+        float | None,
+        Option(
+            help="Of AeBAD's good training pictures by domain; the others test.", show_default="0.7"
+        ),
+    ] = None,
+    category: opt.Categories = None,
     seed: opt.Seed = 0,
     dry_run: opt.DryRun = False,
 ) -> None:
-    """Copy AeBAD-S as four categories in MVTec-AD layout, domains kept in index.csv.
+    """Copy a published set in MVTec-AD layout; what its names and tables say goes into index.csv.
 
-    Pairs pictures and masks by name; broken files, orphans and good test pictures that equal a
-    training one are reported and left out. The source is never touched.
+    Pairs pictures and masks by name; several masks of one picture become one. Broken files are
+    reported and left out; the source is never touched. `auto` finds the layout (docs/layouts.md).
+    AeBAD-S becomes four categories, without orphans and good test pictures that equal a training
+    one.
 
+    Example: anomalyst data convert auto mvtec_loco_anomaly_detection out/loco
     Example: anomalyst data convert aebad AeBAD_S out/mvtec --train-share 0.7 --seed 0
     """
     needs("train", "sklearn", "kornia")
-    from anomalyst.datasets.builders.convert import plan_aebad
+    from anomalyst.datasets.builders.convert import plan_aebad, plan_copies
+    from anomalyst.datasets.reading import LAYOUTS, layout_of
 
-    if layout != "aebad":
-        raise AnomalystError(f"There is no conversion from {layout!r}; there is aebad.")
+    if layout not in ("auto", *LAYOUTS):
+        raise AnomalystError(
+            f"There is no conversion from {layout!r}; there are auto, {', '.join(LAYOUTS)}."
+        )
+    known = layout_of(source) if layout == "auto" else layout
+    if known == "aebad" and category:
+        raise AnomalystError(
+            "--category: AeBAD-S is one category, which becomes four; leave it out."
+        )
+    if known != "aebad" and train_share is not None:
+        raise AnomalystError(f"--train-share: the {known} layout has a split; leave it out.")
     with progress("Looking over") as bar:
-        plan = plan_aebad(source, out, train_share=train_share, seed=seed, on_progress=bar.show)
+        if known == "aebad":
+            share = 0.7 if train_share is None else train_share
+            plan = plan_aebad(source, out, train_share=share, seed=seed, on_progress=bar.show)
+        else:
+            plan = plan_copies(
+                source, out, layout=known, categories=category or (), on_progress=bar.show
+            )
     _carry_out(plan, source, out, opt.Making(dry_run=dry_run))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer import Option
@@ -12,9 +12,11 @@ from anomalyst.cli.screen import needs, print_table, say
 from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
+    from anomalyst.server.records.production import Form
     from anomalyst.server.storage.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="Reports from the record of inspections.")
+FORMS = ("html", "pdf", "xlsx", "csv")
 TextModel = Annotated[
     str | None,
     Option(
@@ -79,6 +81,94 @@ def shift(
     for sentence, why in summary.refused:
         say(f"Not said: {sentence} ({why})")
     say(f"Page: {out}")
+
+
+@app.command()
+@opt.grouped
+def production(
+    *,
+    start: Annotated[str, Option("--from", metavar="TIME", help="As in 2026-11-27T06:00.")],
+    end: Annotated[str, Option("--to", metavar="TIME", help="The first moment after it.")],
+    timezone: Annotated[
+        str, Option(metavar="ZONE", help="Whose clocks the times are of, as Europe/Berlin.")
+    ] = "UTC",
+    product: Annotated[str | None, Option(metavar="NAME", help="Only of this one.")] = None,
+    line: Annotated[str | None, Option(metavar="NAME", help="Only of this line.")] = None,
+    minutes: Annotated[
+        float | None, Option(metavar="MIN", help="Of a sample.", show_default="by the time")
+    ] = None,
+    share: Annotated[
+        float | None,
+        Option(
+            metavar="SHARE", help="Of anomalous parts, as of old.", show_default="that of the time"
+        ),
+    ] = None,
+    out: Annotated[
+        list[Path] | None,
+        Option(
+            metavar="FILE",
+            help="A .html, .pdf, .xlsx or .csv; may be repeated.",
+            show_default="production.html",
+        ),
+    ] = None,
+    products: opt.Products = Path("products"),
+    as_json: opt.JsonObject = False,
+    record: opt.Record,
+) -> None:
+    """What a line makes: first-pass yield, a control chart, what is found most, and where.
+
+    The control chart is a p-chart: the share of anomalous parts of each sample, with limits at 3
+    sigma for its own size. The four Western Electric rules say where it is no chance any more: a
+    point beyond 3 sigma, 2 of 3 beyond 2, 4 of 5 beyond 1, 8 on one side. --share gives the share
+    that is normal for the process; else it is that of the whole time. Where defects fall is shown
+    on a good picture of --product.
+
+    Example: anomalyst report production --from 2026-11-27T06:00 --to 2026-11-27T14:00
+    Example: anomalyst report production --from 2026-11-01 --to 2026-12-01 --product bolt --line 3
+    --timezone Europe/Berlin --out november.pdf --out november.xlsx
+    """
+    needs("serve", "sqlalchemy")
+    from datetime import timedelta
+
+    from anomalyst.io.files import write_bytes
+    from anomalyst.report.production.tables import summary_rows
+    from anomalyst.report.shift.period import period_of, zone_of
+    from anomalyst.server.records.production import papers_of, production_of_record
+
+    targets = [(path, _form(path)) for path in out or [Path("production.html")]]
+    if share is not None and not 0 < share < 1:
+        raise AnomalystError(f"--share {share:g}: a share between 0 and 1 is needed, as 0.02.")
+    if minutes is not None and minutes < 1:
+        raise AnomalystError(f"--minutes {minutes:g}: at least 1 is needed.")
+    period = period_of(start, end, zone_of(timezone))
+    store = _opened(record)
+    made = production_of_record(
+        store, period, product=product, line=line, centre=share,
+        width=timedelta(minutes=minutes) if minutes else None,
+    )  # fmt: skip
+    store.engine.dispose()
+    for path, form in targets:
+        write_bytes(path, papers_of(made, form, products))
+    figures = dict(summary_rows(made))
+    alarms = [one | {"at": one["at"].isoformat()} for one in made.alarms]
+    if as_json:
+        told = {"alarms": alarms, "kinds": dict(made.kinds), "places": dict(made.places)}
+        typer.echo(json.dumps(figures | told, indent=2, default=str))
+        return
+    for name, value in figures.items():
+        typer.echo(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+    for one in alarms:
+        typer.echo(f"ALARM {one['at']}: {one['rule']}, {one['direction']}, {one['share']:.3f}")
+    for path, _ in targets:
+        say(f"Written: {path}")
+
+
+def _form(path: Path) -> "Form":
+    """The form that a file's ending says. Raises AnomalystError for another."""
+    form = path.suffix.lower().lstrip(".")
+    if form not in FORMS:
+        raise AnomalystError(f"--out {path}: .html, .pdf, .xlsx or .csv is needed.")
+    return cast("Form", form)
 
 
 @app.command()

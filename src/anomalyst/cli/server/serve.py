@@ -8,6 +8,7 @@ from typer import Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.server.config import ServingConfig
@@ -39,6 +40,19 @@ def serve(
         bool, Option("--refine", help="Draw each found region's crisp edge at once.")
     ] = False,
     keys: Annotated[bool, Option("--keys", help="Requests need a key (`store key`).")] = False,
+    tls_cert: Annotated[
+        Path | None, Option(metavar="FILE", help="PEM: answer by HTTPS; with --tls-key.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, Option(metavar="FILE", help="PEM: the certificate's key.")
+    ] = None,
+    otlp: Annotated[
+        str | None, Option(metavar="URL", help="Send traces there, by OpenTelemetry.")
+    ] = None,
+    allow_internal_webhooks: Annotated[
+        bool,
+        Option("--allow-internal-webhooks", help="Webhooks of Live may lie in your own network."),
+    ] = False,
     keep_days: Annotated[
         int | None, Option(metavar="DAYS", help="Forget older inspections; corrected ones stay.")
     ] = None,
@@ -54,6 +68,8 @@ def serve(
     Example: anomalyst serve --port 8000 --home line3
     Example: anomalyst serve --refine --segmenter sam:models/sam-vit-base
     Example: anomalyst store key "line 3" --role operator && anomalyst serve --host 0.0.0.0 --keys
+    Example: anomalyst serve --host 0.0.0.0 --keys --tls-cert cert.pem --tls-key key.pem
+    Example: anomalyst serve --otlp http://localhost:4318
     """
     needs("serve", "fastapi", "gradio", "sqlalchemy")
     from anomalyst.server.config import Limits, ServingConfig
@@ -72,10 +88,16 @@ def serve(
         host=host,
         port=port,
         keys=keys,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        otlp=otlp,
+        internal_webhooks=allow_internal_webhooks,
         keep_days=keep_days,
         limits=Limits(upload_mb=upload_mb),
     )
     if ray:
+        if tls_cert is not None:
+            raise AnomalystError("--tls-cert: with --ray, put a TLS proxy in front of it.")
         needs("scale", "ray")
         from anomalyst.server.cluster.app import serve_on_ray
 
@@ -85,11 +107,14 @@ def serve(
 
 
 def _serve(config: "ServingConfig") -> None:
-    from anomalyst.server.app import check_address
+    from anomalyst.server.app import check_address, check_tls
     from anomalyst.server.app import serve as run
     from anomalyst.server.logs import write_json_logs
 
     check_address(config.host, config.port)
+    if config.tls_cert is not None and config.tls_key is not None:
+        check_tls(config.tls_cert, config.tls_key)
     write_json_logs()
-    say(f"Anomalyst opens at http://{config.host}:{config.port} (Ctrl-C ends it).")
+    scheme = "http" if config.tls_cert is None else "https"
+    say(f"Anomalyst opens at {scheme}://{config.host}:{config.port} (Ctrl-C ends it).")
     run(config)

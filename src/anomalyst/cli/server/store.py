@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
-from anomalyst.cli.server import evaluate, exchange, learning, models
+from anomalyst.cli.server import auditing, evaluate, exchange, learning, models
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
 
@@ -23,6 +23,8 @@ for command in (models.models, models.propose, models.back):
 app.command()(learning.learn)
 app.command()(learning.unlearn)
 app.command()(evaluate.evaluate)
+app.command()(auditing.audit)
+app.command()(auditing.verify)
 app.command()(exchange.export)
 app.command("import")(exchange.import_masks)
 
@@ -89,8 +91,8 @@ def key(
 ) -> None:
     """Make an API key; it is shown this once.
 
-    operator: inspects, asks, judges. engineer: also teaches and corrects. admin: also deletes,
-    makes keys, starts trainings.
+    operator (or inspector): inspects, asks, judges. engineer: also teaches and corrects. admin:
+    also deletes, makes keys, starts trainings.
 
     Example: anomalyst store key "line 3" --role operator
     """

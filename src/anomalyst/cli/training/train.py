@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -13,6 +13,7 @@ from typer import Option
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
 from anomalyst.errors import AnomalystError
+from anomalyst.training.engine_names import EngineName
 
 if TYPE_CHECKING:
     from anomalyst.training.distributed.ranks import RankContext
@@ -51,19 +52,7 @@ def train(
     ] = None,
     fresh: Annotated[bool, Option("--fresh/--resume", help="Start over, or continue.")] = False,
     engine: Annotated[
-        Literal[
-            "single",
-            "ddp",
-            "fsdp",
-            "deepspeed",
-            "horovod",
-            "tensor",
-            "pipeline",
-            "tensor_pipeline",
-            "expert",
-            "sequence",
-        ]
-        | None,  # fmt: skip
+        EngineName | None,
         Option(help="How it is spread.", show_default="the recipe's, or single"),
     ] = None,
     processes: Processes,

@@ -29,7 +29,7 @@ import numpy as np
 from anomalyst.datasets.findings import Fault
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.io.files import write_bytes, write_csv, write_text
-from anomalyst.io.pictures import encoded
+from anomalyst.io.pictures import encoded, open_mask, open_picture
 from anomalyst.synthetic.anomalies.methods import Made
 from anomalyst.types import Sample
 from anomalyst.version import __version__
@@ -59,7 +59,7 @@ class Job(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A job: a picture and its mask, byte for byte."""
+    """A job: a picture and its mask, byte for byte; a mask in several files becomes one."""
 
     category: str
     file: str
@@ -72,12 +72,17 @@ class Copy:
         """Of a sample and its mask; `columns`: what else its row says."""
         row = {"file": file}
         if sample.mask is not None:
-            row["mask"] = mask_name(file).removesuffix(".png") + sample.mask.suffix.lower()
+            suffix = ".png" if sample.mask.is_dir() else sample.mask.suffix.lower()
+            row["mask"] = mask_name(file).removesuffix(".png") + suffix
         return cls(category, file, sample.image, sample.mask, {**row, **columns})
 
     def make(self, folder: Path) -> Row:
         """Copy both; the mask keeps its own suffix."""
-        if self.mask is not None:
+        if self.mask is not None and self.mask.is_dir():
+            picture = open_picture(self.image)
+            mask = open_mask(self.mask, (picture.shape[0], picture.shape[1]))
+            write_bytes(folder / self.row["mask"], encoded(mask))
+        elif self.mask is not None:
             write_bytes(folder / self.row["mask"], self.mask.read_bytes())
         write_bytes(folder / self.file, self.image.read_bytes())
         return self.row

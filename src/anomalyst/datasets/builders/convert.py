@@ -1,7 +1,7 @@
-"""AeBAD-S as four categories in MVTec-AD layout, one per kind of damage, domains in the index.
+"""Sets as published -> MVTec-AD layout; AeBAD-S as four categories, one per kind of damage.
 
-Pictures and masks are paired by name, not by sort order, and no good test picture equals one that
-trains: the successor of AnomalyGPT that first did this had neither.
+Pictures and masks are paired by name, not by sort order, and of AeBAD-S no good test picture equals
+one that trains: the successor of AnomalyGPT that first did this had neither.
 """
 
 import random
@@ -10,11 +10,40 @@ from pathlib import Path
 
 from anomalyst.datasets.builders.build_job import Copy
 from anomalyst.datasets.builders.plan import MakingPlan
-from anomalyst.datasets.builders.source_set import Originals, refuse_overlap
+from anomalyst.datasets.builders.source_set import Originals, read_originals, refuse_overlap
 from anomalyst.datasets.checks import Measured, Progress, measure
 from anomalyst.datasets.findings import Fault
 from anomalyst.datasets.layouts import aebad
 from anomalyst.errors import AnomalystError
+
+
+def plan_copies(
+    root: Path,
+    out: Path,
+    *,
+    layout: str,
+    categories: Sequence[str] = (),
+    on_progress: Progress | None = None,
+) -> MakingPlan:
+    """Copies of every picture of a set in any layout, what its names and tables say in index.csv.
+
+    Masks in several files become one. Pictures without a label have no place there: they are
+    counted in a note. Raises as `read_originals`.
+    """
+    source = read_originals(
+        root, out, categories=categories, layout=layout, labelled=True, on_progress=on_progress
+    )
+    balance = []
+    for name, pictures in source.categories.items():
+        labels = [(one.sample.split, one.sample.label) for one in pictures]
+        good = labels.count(("train", "normal"))
+        bad = sum(label == "anomalous" for _, label in labels)
+        balance.append((name, good, good, bad, bad))
+    settings = {"method": f"convert {layout}", "layout": layout}
+    notes = []
+    if source.unlabelled:
+        notes.append(f"{source.unlabelled} pictures without a label were left out.")
+    return source.plan(f" ({layout}) in MVTec-AD layout", [], balance, settings, notes)
 
 
 def plan_aebad(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from zlib import crc32
 
@@ -26,6 +27,7 @@ class Originals:
     faults: list[Fault]
     files: dict[Path, str] = field(default_factory=dict)  # picture -> its name in the new set
     copies: list[Copy] = field(default_factory=list)
+    unlabelled: int = 0  # pictures that were left out without a fault, as they were asked to be
 
     def extra(self, sample: Sample) -> dict[str, str]:
         """What the set's own index says about a picture: domain, position, golden sample ..."""
@@ -136,19 +138,28 @@ class Category:
 
 
 def read_originals(
-    root: Path, out: Path, *, categories: Sequence[str] = (), on_progress: Progress | None = None
+    root: Path,
+    out: Path,
+    *,
+    categories: Sequence[str] = (),
+    layout: str | None = None,
+    labelled: bool = False,
+    on_progress: Progress | None = None,
 ) -> Originals:
     """Open every picture and mask of a set once; what cannot be used is a fault and left out.
 
-    Raises AnomalystError if the set cannot be read, has no such category, `out` lies within it
-    or it within `out`, or no picture of it can be used.
+    `labelled`: pictures without a label are counted only, as those of a hidden test. Raises
+    AnomalystError if the set cannot be read, has no such category, `out` lies within it or it
+    within `out`, or no picture of it can be used.
     """
     refuse_overlap(root, out)
     root = root.resolve()  # so that the same set is known again, however it is named
-    samples = read_categories(root, categories)
+    samples = read_categories(root, categories, layout=layout)
+    known = [one for one in samples if one.label is not None] if labelled else samples
     faults, usable = list[Fault](), dict[str, list[Measured]]()
-    found = Originals(root=root, categories=usable, faults=faults)
-    for one in measure(samples, on_progress):
+    unlabelled = len(samples) - len(known)
+    found = Originals(root=root, categories=usable, faults=faults, unlabelled=unlabelled)
+    for one in measure(known, on_progress):
         if not found.refused(one):
             usable.setdefault(_as_folder(one.sample.category or root.stem), []).append(one)
     if not usable:
@@ -164,13 +175,27 @@ def read_originals(
 
 
 def _name(found: Originals, pictures: Sequence[Measured]) -> None:
-    """A place in the new set for each picture: its own name, where that is free."""
-    taken = set[str]()
-    for one in pictures:
-        sample = one.sample
+    """A place in the new set for each picture: its own name, with its folders where they differ."""
+    alike = dict[str, list[Sample]]()
+    for sample in (one.sample for one in pictures):
         kind = "good" if sample.label == "normal" else _as_folder(sample.defect or "anomaly")
-        wanted = f"{sample.split}/{kind}/{sample.image.stem}{sample.image.suffix.lower()}"
-        found.files[sample.image] = free_name(wanted, taken)
+        alike.setdefault(f"{sample.split}/{kind}/{sample.image.stem}", []).append(sample)
+    taken = set[str]()
+    for place, samples in alike.items():
+        for sample, folders in zip(samples, _told_apart(samples), strict=True):
+            folder, _, stem = place.rpartition("/")
+            wanted = f"{folder}/{folders}{stem}{sample.image.suffix.lower()}"
+            found.files[sample.image] = free_name(wanted, taken)
+
+
+def _told_apart(samples: Sequence[Sample]) -> list[str]:
+    """What tells pictures of one name apart, to stand before it: kos01/Part0.jpg -> "kos01_"."""
+    parts = [sample.image.parent.parts for sample in samples]
+    levels = list(zip_longest(*parts, fillvalue=""))
+    differing = [level for level in levels if len(set(level)) > 1]
+    return [
+        "".join(f"{name}_" for name in own if name) for own in zip(*differing, strict=True)
+    ] or ["" for _ in samples]
 
 
 def free_name(wanted: str, taken: set[str]) -> str:

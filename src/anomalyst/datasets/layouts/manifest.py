@@ -1,5 +1,7 @@
 """A table that lists the pictures: CSV with a heading, or one JSON object per line (JSONL).
 
+Cells may be parted by commas, semicolons or tabs, and paths may have backslashes (tables.py).
+
     image       needed; like every path here, relative to the table's folder
     label       normal, anomalous, or empty where it is not known
     split       train or test; empty is test
@@ -19,15 +21,16 @@ from anomalyst.datasets.tables import Row, read_csv, read_text
 from anomalyst.errors import AnomalystError
 from anomalyst.types import Label, Sample, Split
 
-LOOKS_FOR = "a .csv or .jsonl file with a column 'image'"
+LOOKS_FOR = "a .csv, .tsv or .jsonl file with a column 'image'"
+SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl"})
 COLUMNS = ("image", "label", "mask", "split", "category", "defect", "reference")
 LABELS: dict[str, Label | None] = {"normal": "normal", "anomalous": "anomalous", "": None}
 SPLITS: dict[str, Split] = {"train": "train", "test": "test", "": "test"}
 
 
 def matches(root: Path) -> bool:
-    """Whether `root` is a file with one of the two suffixes."""
-    return root.is_file() and root.suffix.lower() in (".csv", ".jsonl")
+    """Whether `root` is a file that is called as a table is."""
+    return root.is_file() and root.suffix.lower() in SUFFIXES
 
 
 def read(root: Path) -> list[Sample]:
@@ -81,8 +84,9 @@ def _read_jsonl(file: Path) -> list[Row]:
             continue
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise AnomalystError(f"{file}, line {line}: is not JSON ({error.msg}).") from None
+        except (ValueError, RecursionError) as error:  # also a number of thousands of digits
+            why = getattr(error, "msg", None) or error
+            raise AnomalystError(f"{file}, line {line}: is not JSON ({why}).") from None
         if not isinstance(values, dict):
             raise AnomalystError(f"{file}, line {line}: holds no object; write {{...}}.")
         rows.append(Row(file, line, {k: _cell(file, line, k, v) for k, v in values.items()}))

@@ -3,6 +3,7 @@
     CATEGORY/train/good/NAME.png
     CATEGORY/test/good/NAME.png        test/DEFECT/NAME.png
     CATEGORY/ground_truth/DEFECT/NAME_mask.png       may be missing: no pixel truth
+    CATEGORY/ground_truth/DEFECT/NAME/...png         several masks of one picture, joined
     CATEGORY/index.csv                               may be missing
 
 The folder may hold categories or be one. `index.csv` has a column `file`, relative to the
@@ -13,7 +14,7 @@ in `Sample.extra`.
 from dataclasses import replace
 from pathlib import Path
 
-from anomalyst.datasets.folders import pictures_below, samples_in, says_normal, subfolders
+from anomalyst.datasets.folders import kinds_in, masks_in, says_normal, subfolders
 from anomalyst.datasets.tables import Row, read_csv
 from anomalyst.types import Sample, Split
 
@@ -35,7 +36,8 @@ def read(root: Path) -> list[Sample]:
 
 def masks(root: Path) -> list[Path]:
     """Every mask file of the set, whether a picture belongs to it or not."""
-    return [p for c in _categories(root) for p in pictures_below(c / "ground_truth")]
+    kinds = [kind for c in _categories(root) for kind in subfolders(c / "ground_truth")]
+    return [mask for kind in kinds for mask in masks_in(kind)]
 
 
 def _categories(root: Path) -> list[Path]:
@@ -50,18 +52,14 @@ def _is_category(folder: Path) -> bool:
 def _read_category(category: Path) -> list[Sample]:
     index, notes = category / "index.csv", dict[Path, Row]()
     if index.exists():
-        notes = {category / row.cells["file"]: row for row in read_csv(index, needs=["file"])}
+        notes = {category / row.posix("file"): row for row in read_csv(index, needs=["file"])}
     samples = _read_split(category, "train") + _read_split(category, "test")
     return [_noted(s, category, notes[s.image]) if s.image in notes else s for s in samples]
 
 
 def _read_split(category: Path, split: Split) -> list[Sample]:
-    name, samples = category.resolve().name, list[Sample]()
-    for folder in subfolders(category / split):
-        defect = "" if says_normal(folder) else folder.name
-        truth = category / "ground_truth" / folder.name
-        samples += samples_in(folder, name, split=split, defect=defect, truth=truth)
-    return samples
+    name, truth = category.resolve().name, category / "ground_truth"
+    return kinds_in(category / split, name, split=split, truth=truth)
 
 
 def _noted(sample: Sample, category: Path, row: Row) -> Sample:

@@ -59,7 +59,7 @@ def _read_split_file(root: Path) -> list[Sample]:
             continue
         label = row.choice("label", LABELS, "'normal' or 'anomaly'")
         # A missing file stays in the list: whoever opens it reports it by name.
-        image, mask = root / row.cells["image"], row.cells["mask"]
+        image, mask = root / row.posix("image"), row.posix("mask")
         anomalous = label == "anomalous"
         samples.append(
             Sample(
@@ -90,7 +90,7 @@ def _defects(category: Path) -> dict[Path, str]:
     kinds = {}
     for row in read_csv(file, needs=["image", "label"]):
         # Paths there begin with the category's own folder, which the user may have renamed.
-        inner = Path(row.cells["image"]).parts[1:]
+        inner = Path(row.posix("image")).parts[1:]
         if row.cells["label"] not in ("", "normal"):
             kinds[category.joinpath(*inner)] = row.cells["label"]
     return kinds

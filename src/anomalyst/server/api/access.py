@@ -1,8 +1,10 @@
 """Who comes in: key and role, where from, how often, how much."""
 
+import re
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -25,6 +27,9 @@ PASS = "X-Page-Pass"  # of a page's own script, whose user signed in
 bearer = HTTPBearer(auto_error=False)
 CALLERS_KEPT = 10_000
 SAFE = ("GET", "HEAD", "OPTIONS")
+LOGIN = "/login"  # of the pages
+FAILED_LOGINS_PER_MINUTE = 10  # from one address
+SAME_SITE = re.compile(rb";\s*samesite=\w+", re.IGNORECASE)
 
 
 def of_app(name: str) -> Any:
@@ -98,6 +103,12 @@ class Rate:
         self._lock = threading.Lock()  # requests come in many threads
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def left(self, who: str) -> bool:
+        """Whether one more would be allowed."""
+        with self._lock:
+            left, then = self._buckets.get(who, (float(self.per_minute), 0.0))
+            return left + (time.monotonic() - then) * self.per_minute / 60 >= 1
+
     def take(self, who: str) -> None:
         """One request. Raises TooMany."""
         now = time.monotonic()
@@ -125,6 +136,7 @@ class RequestGuard:
         self.limit = upload_mb * MB
         self.too_large = problem(413, f"a request may hold {upload_mb} MB; this one holds more.")
         self.local = config.host in LOOPBACK
+        self.failed_logins = Rate(FAILED_LOGINS_PER_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -136,6 +148,8 @@ class RequestGuard:
             await problem(403)(scope, receive, send)
         elif length.isdecimal() and int(length) > self.limit:
             await self.too_large(scope, receive, send)
+        elif scope["method"] == "POST" and scope["path"].rstrip("/") == LOGIN:
+            await self._sign_in(scope, receive, send)
         else:
             await self._counted(scope, receive, send)
 
@@ -167,8 +181,38 @@ class RequestGuard:
         if refused and not answered:
             await self.too_large(scope, receive, send)
 
+    async def _sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Keys cannot be guessed in haste, and the cookie goes to our own pages only."""
+        address = scope["client"][0] if scope.get("client") else ""
+        if not self.failed_logins.left(address):
+            words = f"{FAILED_LOGINS_PER_MINUTE} sign-ins failed in a minute; wait a little."
+            await problem(429, words)(scope, receive, send)
+            return
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] == 400:
+                    with suppress(TooMany):
+                        self.failed_logins.take(address)
+                message["headers"] = [
+                    (name, _own_site(value) if name == b"set-cookie" else value)
+                    for name, value in message["headers"]
+                ]
+            await send(message)
+
+        await self._counted(scope, receive, send_on)
+
     def _foreign(self, method: str, headers: Headers) -> bool:
         host, origin = headers.get("host", ""), headers.get("origin", "")
         if self.local and urlsplit(f"//{host}").hostname not in (*LOOPBACK, None):
             return True
-        return bool(origin) and method not in SAFE and urlsplit(origin).netloc != host
+        if method in SAFE:
+            return False
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            return True
+        return bool(origin) and urlsplit(origin).netloc != host
+
+
+def _own_site(cookie: bytes) -> bytes:
+    """A cookie that a browser sends along with no form of another site."""
+    return SAME_SITE.sub(b"", cookie) + b"; SameSite=lax"

@@ -10,9 +10,11 @@ from starlette.routing import Match
 from anomalyst.server.api import (
     feedback,
     inspections,
+    jobs,
     masks,
     measuring,
     models,
+    production,
     products,
     search,
     system,
@@ -42,7 +44,8 @@ def build_app(service: Service) -> FastAPI:
     app.include_router(system.open_router, prefix="/api/v1")
     parts = (
         *(feedback.router, products.router, measuring.router, inspections.router, masks.router),
-        *(search.router, models.router, system.runs, system.keys, system.figures),
+        *(jobs.router, search.router, models.router, production.router),
+        *(system.runs, system.keys, system.figures),
     )
     for part in parts:
         app.include_router(part, prefix="/api/v1", dependencies=[operator], responses=problems())
@@ -64,11 +67,17 @@ async def _logged(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
     """Each API request as a line of the log and a count."""
-    started = time.perf_counter()
-    response = await call_next(request)
-    if not request.url.path.startswith("/api/"):
-        return response
-    route = getattr(request.scope.get("route"), "path", "unknown")
+    started, path = time.perf_counter(), request.url.path
+    if not path.startswith("/api/"):
+        return await call_next(request)
+    tracing = request.app.state.service.tracing
+    with tracing.request(request.method, path, request.headers) as traced:
+        response = await call_next(request)
+        route = getattr(request.scope.get("route"), "path", "unknown")
+        traced |= {
+            "name": f"{request.method} {route}", "http.route": route,
+            "http.response.status_code": response.status_code,
+        }  # fmt: skip
     metrics = request.app.state.service.metrics
     metrics.requests.labels(request.method, route, str(response.status_code)).inc()
     ms = round(1000 * (time.perf_counter() - started), 1)

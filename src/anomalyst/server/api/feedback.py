@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Query, UploadFile
+from fastapi import APIRouter, File, Query, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from anomalyst.errors import AnomalystError
@@ -18,6 +18,9 @@ from anomalyst.server.api.schemas import (
     Name,
     Ranks,
 )
+from anomalyst.server.api.writing import Writing
+from anomalyst.server.auth import Caller
+from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import Forbidden
 from anomalyst.server.storage.preferences import preference_pairs
 
@@ -26,11 +29,23 @@ Product = Annotated[Name | None, Query()]
 
 
 @router.post("/inspections/{id}/feedback", status_code=201, responses=problems(404, 409))
-def give_feedback(corrections: Correcting, who: Operator, id: str, said: Feedback) -> Correction:
+def give_feedback(
+    corrections: Correcting,
+    who: Operator,
+    response: Response,
+    once: Writing,
+    id: str,
+    said: Feedback,
+) -> Correction:
     """Say what is right and what is not. `fine` teaches the product, so it takes an engineer.
 
     Of words that go against what was found `detail.warning` says so; they are kept all the same.
+    With an Idempotency-Key, sending it again says nothing new.
     """
+    return once(response, lambda: _said(corrections, who, id, said))
+
+
+def _said(corrections: Corrections, who: Caller, id: str, said: Feedback) -> Correction:
     if said.kind == "fine":
         if not who.may("engineer"):
             raise Forbidden("the key's role does not allow this.")
@@ -54,29 +69,48 @@ def give_feedback(corrections: Correcting, who: Operator, id: str, said: Feedbac
 def repaint(
     corrections: Correcting,
     who: Operator,
+    response: Response,
+    once: Writing,
     id: str,
     mask: Annotated[UploadFile, File(description="PNG of the picture's size; white: defect")],
 ) -> Correction:
     """The defect as a person paints it."""
-    return Correction.of(corrections.repaint(id, mask.file.read(), by=who.name))
+    painted = mask.file.read()
+    return once(response, lambda: Correction.of(corrections.repaint(id, painted, by=who.name)))
 
 
 @router.post("/inspections/{id}/candidates", status_code=201, responses=problems(404, 409))
 def candidates(
-    corrections: Correcting, who: Operator, id: str, wanted: CandidatesWanted
+    corrections: Correcting,
+    who: Operator,
+    response: Response,
+    once: Writing,
+    id: str,
+    wanted: CandidatesWanted,
 ) -> Candidates:
     """Two to four different answers to a question, to be ranked."""
-    found = corrections.sample(id, wanted.question, by=who.name, count=wanted.count)
-    return Candidates.of(found)
+
+    def sample() -> Candidates:
+        found = corrections.sample(id, wanted.question, by=who.name, count=wanted.count)
+        return Candidates.of(found)
+
+    return once(response, sample)
 
 
 @router.post("/candidates/{id}/ranking", status_code=201, responses=problems(404, 409))
-def rank(corrections: Correcting, who: Operator, id: str, said: Ranks) -> Correction:
+def rank(
+    corrections: Correcting,
+    who: Operator,
+    response: Response,
+    once: Writing,
+    id: str,
+    said: Ranks,
+) -> Correction:
     """Rank the answers of a set; a later ranking by the same person replaces it.
 
     A best answer that goes against what was found is kept, and `detail.warning` says so.
     """
-    return Correction.of(corrections.rank(id, said.ranks, by=who.name))
+    return once(response, lambda: Correction.of(corrections.rank(id, said.ranks, by=who.name)))
 
 
 @router.get("/inspections/{id}/feedback", responses=problems(404))
@@ -87,9 +121,11 @@ def list_feedback(service: Serving, id: str) -> list[Correction]:
 
 
 @router.post("/feedback/{id}/undo", responses=problems(404))
-def undo(corrections: Correcting, who: Engineer, id: str) -> Correction:
+def undo(
+    corrections: Correcting, who: Engineer, response: Response, once: Writing, id: str
+) -> Correction:
     """Take it back; what was learnt from it is forgotten."""
-    return Correction.of(corrections.undo(id, by=who.name))
+    return once(response, lambda: Correction.of(corrections.undo(id, by=who.name)))
 
 
 @router.get("/feedback/preferences", response_class=StreamingResponse, dependencies=[engineer])

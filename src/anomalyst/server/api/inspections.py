@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, Form, Header, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.responses import StreamingResponse
 
 from anomalyst.errors import AnomalystError
@@ -22,6 +22,7 @@ from anomalyst.server.api.schemas import (
     Text,
     Turn,
 )
+from anomalyst.server.api.writing import Key
 from anomalyst.server.received import take_part
 from anomalyst.server.records import documents
 from anomalyst.server.records.products import reference_paths
@@ -32,7 +33,6 @@ from anomalyst.server.storage.tables import TurnRow
 from anomalyst.types import Answer
 
 router = APIRouter(prefix="/inspections", tags=["inspections"])
-Key = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 Verdict = Literal["normal", "anomalous", "unsure"]
 Beside = Annotated[UploadFile | None, File(description="the same part by this sense")]
 PNG = {"content": {"image/png": {}}, "description": "A picture."}
@@ -107,6 +107,8 @@ def wanted(
     verdict: Annotated[Verdict | None, Query()] = None,
     state: Annotated[Literal["queued", "done", "failed"] | None, Query()] = None,
     source: Annotated[Name | None, Query()] = None,
+    line: Annotated[Name | None, Query(description="of `watch --line`")] = None,
+    late: Annotated[bool | None, Query(description="had no signal in time")] = None,
     reviewed: Annotated[bool | None, Query()] = None,
     text: Annotated[Text | None, Query(description="in the picture's name or the question")] = None,
     since: Annotated[datetime | None, Query()] = None,
@@ -114,8 +116,8 @@ def wanted(
 ) -> Filter:
     """Which inspections."""
     return Filter(
-        product=product, verdict=verdict, state=state, source=source, reviewed=reviewed, text=text,
-        since=since, until=until,
+        product=product, verdict=verdict, state=state, source=source, line=line, late=late,
+        reviewed=reviewed, text=text, since=since, until=until,
     )  # fmt: skip
 
 

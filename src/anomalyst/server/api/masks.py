@@ -8,6 +8,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.api.access import Masks, Operator
 from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import DrawnMask, NewMask, Segmented, ToSegment
+from anomalyst.server.api.writing import Writing
 from anomalyst.server.records.drawn import Drawn
 
 router = APIRouter(prefix="/inspections", tags=["masks"])
@@ -36,7 +37,9 @@ def segment(masking: Masks, who: Operator, id: str, asked: ToSegment) -> Segment
 
 
 @router.post("/{id}/masks", status_code=201, responses=problems(404, 409))
-def keep_mask(masking: Masks, who: Operator, id: str, said: NewMask) -> DrawnMask:
+def keep_mask(
+    masking: Masks, who: Operator, response: Response, once: Writing, id: str, said: NewMask
+) -> DrawnMask:
     """Keep a mask: of a defect, which judges the verdict, or of a part, which does not.
 
     `POST /feedback/{id}/undo` takes it back.
@@ -46,7 +49,7 @@ def keep_mask(masking: Masks, who: Operator, id: str, said: NewMask) -> DrawnMas
         prompts=said.prompts.model_dump(exclude_defaults=True), iou=said.iou,
     )  # fmt: skip
     mask = said.mask.mask()
-    return DrawnMask.of(masking.keep(id, mask, drawn, by=who.name), mask)
+    return once(response, lambda: DrawnMask.of(masking.keep(id, mask, drawn, by=who.name), mask))
 
 
 @router.get("/{id}/masks", responses=problems(404, 409))

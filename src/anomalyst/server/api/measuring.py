@@ -8,6 +8,7 @@ from pydantic import Field
 from anomalyst.server.api.access import Engineer, Serving
 from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import Shape, Text
+from anomalyst.server.api.writing import Unchanged
 
 router = APIRouter(prefix="/products", tags=["products"])
 Positive = Annotated[float, Field(gt=0)]
@@ -35,7 +36,7 @@ def get_measuring(service: Serving, name: str) -> dict[str, Any]:
     return service.measuring(name)
 
 
-@router.put("/{name}/measuring", responses=problems(404))
+@router.put("/{name}/measuring", responses=problems(404, 412), dependencies=[Unchanged])
 def put_measuring(
     service: Serving, who: Engineer, name: str, wanted: WantedMeasuring
 ) -> dict[str, Any]:

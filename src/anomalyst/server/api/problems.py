@@ -19,6 +19,7 @@ STATUS: dict[type[Exception], int] = {
     UnknownProduct: 404,
     refusals.NotFound: 404,
     refusals.Conflict: 409,
+    refusals.Stale: 412,
     refusals.TooLarge: 413,
     refusals.Busy: 503,
     refusals.Unauthorized: 401,
@@ -28,7 +29,8 @@ STATUS: dict[type[Exception], int] = {
 }
 TITLES = {
     400: "Bad request", 401: "Unauthorized", 403: "Forbidden", 404: "Not found",
-    405: "Method not allowed", 409: "Conflict", 413: "Too large", 422: "Cannot be used",
+    405: "Method not allowed", 409: "Conflict", 412: "Changed since", 413: "Too large",
+    422: "Cannot be used",
     429: "Too many requests", 500: "Our fault", 503: "Busy",
 }  # fmt: skip
 SCHEMA = {

@@ -11,8 +11,13 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.file_reading import FileReading
 from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
-from anomalyst.server.api.schemas import Areas, Change, Name, Settings, Text
+from anomalyst.server.api.schemas import Areas, Change, Job, Name, OddDecision, Settings, Text
+from anomalyst.server.api.writing import Unchanged, Writing, with_tag
+from anomalyst.server.errors import NotFound
 from anomalyst.server.received import Sent, take_parts
+from anomalyst.server.records import documents
+from anomalyst.server.storage.tables import JobRow
+from anomalyst.server.teaching import COMPARED, COMPARED_MOST
 
 router = APIRouter(prefix="/products", tags=["products"])
 
@@ -84,69 +89,142 @@ def list_products(service: Serving) -> list[dict[str, Any]]:
     return service.products()
 
 
-@router.post("", status_code=201, responses=problems(409))
+@router.post("", status_code=202, responses=problems(409))
 def create_product(
     service: Serving,
     who: Engineer,
+    response: Response,
+    once: Writing,
     name: Annotated[Name, Form()],
     good: Good,
     reading: Reading,
     pose: Annotated[Literal["auto", "fixed", "free"], Form()] = "auto",
     description: Annotated[Text, Form()] = "",
-) -> dict[str, Any]:
-    """Teach a new product from good pictures, or files of other senses, or both.
+) -> Job:
+    """Teach a new product from good pictures, or files of other senses, or both, in the background.
 
-    Of several senses each good part has one file a sense, and its files have one name: `p7.png`,
-    `p7_depth.png`, `p7.wav`. A part of which a file cannot be read is left out, with a note.
+    `Location` tells the job: how far it is, and whether it is done. Of several senses each good
+    part has one file a sense, and its files have one name: `p7.png`, `p7_depth.png`, `p7.wav`. A
+    part of which a file cannot be read is left out, with a note.
     """
-    sent = take_parts(service.pictures, good)
-    return service.teach(
-        name, sent, by=who.name, new=True, pose=pose, describe=description, reading=reading
-    )
+
+    def begin() -> Job:
+        sent = take_parts(service.pictures, good)
+        row = service.teaching.start(
+            name, sent, by=who.name, new=True, pose=pose, describe=description, reading=reading
+        )
+        return begun(response, row)
+
+    return once(response, begin)
+
+
+def begun(response: Response, row: JobRow) -> Job:
+    """A job as an answer, and where it is told of."""
+    response.headers["Location"] = f"/api/v1/jobs/{row.id}"
+    return Job.of(row)
 
 
 @router.post("/import", status_code=201, responses=problems(409))
 def import_product(
     service: Serving,
     who: Engineer,
+    response: Response,
+    once: Writing,
     file: Annotated[UploadFile, File(description="a product that was exported")],
     name: Annotated[Name | None, Form()] = None,
 ) -> dict[str, Any]:
     """Take in a product from another installation, perhaps under another name."""
-    return service.import_product(file.file, name, who.name)
+    return once(response, lambda: service.import_product(file.file, name, who.name))
 
 
 @router.get("/{name}", responses=problems(404))
-def get_product(service: Serving, name: str) -> dict[str, Any]:
-    """One product."""
-    return service.product(name)
+def get_product(service: Serving, response: Response, name: str) -> dict[str, Any]:
+    """One product; its ETag is its version."""
+    return with_tag(response, service.product(name))
 
 
-@router.patch("/{name}", responses=problems(404))
-def set_product(service: Serving, who: Engineer, name: str, settings: Settings) -> dict[str, Any]:
-    """Describe a product, or set its false-alarm rate."""
+@router.patch("/{name}", responses=problems(404, 412), dependencies=[Unchanged])
+def set_product(
+    service: Serving, who: Engineer, response: Response, name: str, settings: Settings
+) -> dict[str, Any]:
+    """Describe a product, or set its false-alarm rate; with If-Match, of that version only."""
     if settings.false_alarm_rate is not None:
         service.set_false_alarm_rate(name, settings.false_alarm_rate, who.name)
     if settings.description is not None:
-        service.product(name)
-        service.teach(name, [], by=who.name, describe=settings.description)
-    return service.product(name)
+        service.teaching.describe(name, settings.description, by=who.name)
+    return with_tag(response, service.product(name))
 
 
-@router.post("/{name}/references", responses=problems(404))
+@router.post(
+    "/{name}/references",
+    status_code=202,
+    responses=problems(404, 409, 412),
+    dependencies=[Unchanged],
+)
 def add_references(
-    service: Serving, who: Engineer, name: str, good: Good, reading: Reading
-) -> dict[str, Any]:
-    """More good parts of a product, by the senses it was taught with.
+    service: Serving,
+    who: Engineer,
+    response: Response,
+    once: Writing,
+    name: str,
+    good: Good,
+    reading: Reading,
+) -> Job:
+    """More good parts of a product, by the senses it was taught with, in the background.
 
-    Parts it knows already change nothing.
+    The product as it is serves until then. `Location` tells the job. Parts it knows already change
+    nothing.
     """
     service.product(name)
     if not good:
         raise AnomalystError(
             f"product {name!r}: no file was sent; it takes {' and '.join(service.senses(name))}."
         )
-    return service.teach(name, take_parts(service.pictures, good), by=who.name, reading=reading)
+
+    def begin() -> Job:
+        sent = take_parts(service.pictures, good)
+        row = service.teaching.start(name, sent, by=who.name, reading=reading)
+        return begun(response, row)
+
+    return once(response, begin)
+
+
+@router.get("/{name}/versions", responses=problems(404))
+def get_versions(service: Serving, name: str) -> list[dict[str, Any]]:
+    """The last versions of a product, the newest first; the one that serves is not among them."""
+    return service.teaching.versions(name)
+
+
+@router.post("/{name}/versions/compare", status_code=202, responses=problems(404, 409))
+def compare_versions(
+    service: Serving,
+    who: Engineer,
+    response: Response,
+    once: Writing,
+    name: str,
+    before: Annotated[int, Query(ge=0)],
+    after: Annotated[int, Query(ge=0, description="0: the one that serves")] = 0,
+    pictures: Annotated[int, Query(ge=1, le=COMPARED_MOST)] = COMPARED,
+) -> Job:
+    """Judge recent pictures of the record with two versions: verdicts that differ, AUROC."""
+
+    def begin() -> Job:
+        row = service.teaching.compare(name, before, after, by=who.name, pictures=pictures)
+        return begun(response, row)
+
+    return once(response, begin)
+
+
+@router.post(
+    "/{name}/versions/{number}/restore",
+    responses=problems(404, 409, 412),
+    dependencies=[Unchanged],
+)
+def bring_back(
+    service: Serving, who: Engineer, response: Response, once: Writing, name: str, number: int
+) -> dict[str, Any]:
+    """The product as it was; what it is now becomes a version."""
+    return once(response, lambda: service.teaching.bring_back(name, number, by=who.name))
 
 
 @router.get("/{name}/references/{number}", responses=problems(404), response_class=FileResponse)
@@ -177,11 +255,27 @@ def get_areas(service: Serving, name: str) -> dict[str, Any]:
     return service.areas(name)
 
 
-@router.put("/{name}/areas", responses=problems(404))
+@router.put("/{name}/areas", responses=problems(404, 412), dependencies=[Unchanged])
 def set_areas(service: Serving, who: Engineer, name: str, wanted: Areas) -> dict[str, Any]:
     """Other areas in place of those there are; the good pictures are judged anew."""
     drawn = [area.values() for area in wanted.areas]
     return service.set_areas(name, drawn, on_product=wanted.on_product, by=who.name)
+
+
+@router.get("/{name}/odd/{number}", responses=problems(404), response_class=Response)
+def get_odd(service: Serving, name: str, number: int) -> Response:
+    """A good picture that looks odd beside the others, as a PNG: what is odd on it is outlined."""
+    service.product(name)
+    drawn = service.odd_drawings(name)
+    if number not in drawn:
+        raise NotFound(f"product {name!r}: good picture {number} waits for no decision.")
+    return Response(documents.png(drawn[number]), media_type="image/png")
+
+
+@router.post("/{name}/odd", responses=problems(404))
+def decide_odd(service: Serving, who: Engineer, name: str, said: OddDecision) -> dict[str, Any]:
+    """Leave out good pictures that look odd beside the others, or keep them."""
+    return service.decide_odd(name, leave_out=said.leave_out, keep=said.keep, by=who.name)
 
 
 @router.get("/{name}/changes", responses=problems(404))
@@ -195,21 +289,32 @@ def get_changes(
     return [Change.of(row) for row in service.store.changes(name, limit)]
 
 
-@router.post("/{name}/learn", responses=problems(404, 409))
+@router.post("/{name}/learn", responses=problems(404, 409, 412), dependencies=[Unchanged])
 def learn(
-    corrections: Correcting, who: Engineer, name: str, *, dry_run: Annotated[bool, Query()] = False
+    corrections: Correcting,
+    who: Engineer,
+    response: Response,
+    once: Writing,
+    name: str,
+    *,
+    dry_run: Annotated[bool, Query()] = False,
 ) -> dict[str, Any]:
     """Learn threshold and head from what people called right, wrong and fine; figures of it."""
-    return corrections.learning.learn(name, by=who.name, dry_run=dry_run)
+    learning = corrections.learning
+    return once(response, lambda: learning.learn(name, by=who.name, dry_run=dry_run))
 
 
-@router.post("/{name}/unlearn", responses=problems(404, 409))
-def unlearn(corrections: Correcting, who: Engineer, name: str) -> dict[str, Any]:
+@router.post("/{name}/unlearn", responses=problems(404, 409, 412), dependencies=[Unchanged])
+def unlearn(
+    corrections: Correcting, who: Engineer, response: Response, once: Writing, name: str
+) -> dict[str, Any]:
     """The product as it was before it learnt from judgements."""
-    return corrections.learning.unlearn(name, by=who.name)
+    return once(response, lambda: corrections.learning.unlearn(name, by=who.name))
 
 
-@router.delete("/{name}", status_code=204, responses=problems(404))
+@router.delete(
+    "/{name}", status_code=204, responses=problems(404, 409, 412), dependencies=[Unchanged]
+)
 def delete_product(service: Serving, who: Admin, name: str) -> Response:
     """Delete a product; its inspections stay in the history."""
     service.delete_product(name, who.name)

@@ -75,8 +75,14 @@ class Inspection(OfRow):
     verdict: str | None
     score: float | None
     p_value: float | None
+    severity: float | None = Field(
+        description="how far the score is above the good pictures', in their spreads; no guarantee"
+    )
     reviewed: str | None
     revision: str | None
+    line: str | None = Field(description="which it came from")
+    signal_ms: float | None = Field(description="from its picture to its signal, on a line")
+    late: str | None = Field(description="why it had no signal in time")
     record: dict[str, Any] | None = Field(description="regions, notes, seconds, answer, ...")
 
 
@@ -120,6 +126,23 @@ class Change(OfRow):
     created_at: datetime
 
 
+class Job(OfRow):
+    """Something that takes long: queued, running, done, failed or cancelled."""
+
+    id: str
+    kind: str = Field(description="teach, compare")
+    product: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    said: str = Field(description="how far it is, in words")
+    done: int | None = Field(description="of `total` pictures or files")
+    total: int | None
+    by: str
+    created_at: datetime
+    ended_at: datetime | None
+    problem: str | None = Field(description="why it failed")
+    result: dict[str, Any] | None
+
+
 class Page(BaseModel):
     """Some inspections, the newest first, and where the next ones begin."""
 
@@ -157,6 +180,13 @@ class Areas(Shape):
 
     areas: Annotated[list[Area], Field(max_length=50)]
     on_product: bool = False
+
+
+class OddDecision(Shape):
+    """Good pictures that look odd, by their numbers in the product's `odd`."""
+
+    leave_out: Annotated[list[int], Field(max_length=500)] = Field(default_factory=list)
+    keep: Annotated[list[int], Field(max_length=500)] = Field(default_factory=list)
 
 
 class Question(Shape):
@@ -299,4 +329,4 @@ class NewKey(Shape):
     """A key to make."""
 
     name: Name
-    role: Literal["operator", "engineer", "admin"]
+    role: Literal["operator", "inspector", "engineer", "admin"]

@@ -6,11 +6,13 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from anomalyst.hardware.processor import processor
-from anomalyst.server.api.access import Serving, Training, admin, engineer
+from anomalyst.server.api.access import Admin, Serving, Training, admin, engineer
 from anomalyst.server.api.problems import problem, problems
 from anomalyst.server.api.schemas import NewKey, NewRun
 from anomalyst.server.auth import list_keys, make_key, revoke_key
+from anomalyst.server.records.lines import measure_lines
 from anomalyst.server.storage import messages
+from anomalyst.server.storage.jobs import jobs
 from anomalyst.version import __version__
 
 runs = APIRouter(tags=["runs"])
@@ -39,8 +41,10 @@ async def ready(service: Serving) -> Any:
 def metrics(service: Serving) -> Response:
     """Figures for Prometheus; they name products, so a key is needed where keys are."""
     service.metrics.waiting.set(service.queue.waiting)
+    service.metrics.jobs.set(len(jobs(service.store, active=True, limit=1000)))
     service.metrics.undelivered.set(messages.count_waiting(service.store))
     service.metrics.refused.set(messages.count_refused(service.store))
+    measure_lines(service.store, service.metrics)
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
@@ -82,13 +86,14 @@ def get_keys(service: Serving) -> list[dict[str, Any]]:
 
 
 @keys.post("", status_code=201, responses=problems(409))
-def add_key(service: Serving, wanted: NewKey) -> dict[str, str]:
-    """Make a key; it is shown this once."""
-    return {"name": wanted.name, "key": make_key(service.store, wanted.name, wanted.role)}
+def add_key(service: Serving, who: Admin, wanted: NewKey) -> dict[str, str]:
+    """Make a key; it is shown this once. `inspector` is another word for operator."""
+    made = make_key(service.store, wanted.name, wanted.role, by=who.name)
+    return {"name": wanted.name, "key": made}
 
 
 @keys.delete("/{name}", status_code=204, responses=problems(404))
-def remove_key(service: Serving, name: str) -> Response:
+def remove_key(service: Serving, who: Admin, name: str) -> Response:
     """From now on the key opens nothing."""
-    revoke_key(service.store, name)
+    revoke_key(service.store, name, by=who.name)
     return Response(status_code=204)

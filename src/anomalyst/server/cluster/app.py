@@ -144,6 +144,10 @@ class RayQueue:
         except RuntimeError:
             raise Busy(CLOSING) from None
 
+    def cancel(self, future: "Future[dict[str, Any]]") -> bool:
+        """Give a task up that waits; one that a replica does goes on."""
+        return future.cancel()
+
     def close(self, seconds: float) -> None:  # noqa: ARG002
         """Finish what is being done; what waits is given up, and stays in the store."""
         self._pool.shutdown(wait=True, cancel_futures=True)

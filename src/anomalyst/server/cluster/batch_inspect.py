@@ -19,6 +19,7 @@ BATCH_ROWS = 16
 SCHEMA = pa.schema(
     [
         ("image", pa.string()), ("verdict", pa.string()), ("score", pa.float64()),
+        ("severity", pa.float64()), ("area_share", pa.float64()), ("contrast", pa.float64()),
         ("p_value", pa.float64()), ("confidence", pa.float64()), ("guaranteed", pa.bool_()),
         ("regions", pa.string()), ("answer", pa.string()), ("problem", pa.string()),
     ]
@@ -99,7 +100,13 @@ def _row(image: Path, found: Any) -> dict[str, Any]:
     if isinstance(found, AnomalystError):
         return {"image": str(image), "problem": str(found)}
     record = found.as_dict()
-    return record | {"image": str(image), "regions": json.dumps(record["regions"])}
+    severity = found.severity.as_dict() if found.severity else {}
+    return (
+        record
+        | {"severity": severity.get("spreads")}
+        | {name: severity.get(name) for name in ("area_share", "contrast")}
+        | {"image": str(image), "regions": json.dumps(record["regions"])}
+    )
 
 
 def _start_ray() -> None:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitedTooLong
@@ -26,6 +27,7 @@ from anomalyst.server.storage.tables import (
     Table,
     TurnRow,
 )
+from anomalyst.server.telemetry import Tracing, Untraced
 
 log = logging.getLogger(__name__)
 Done = Callable[[InspectionRow], None]
@@ -33,9 +35,28 @@ Kept = TypeVar("Kept")
 Written = tuple[list[Table], dict[str, Any]]  # rows beside an inspection, and its own values
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries to write
 DELIVERED = (
-    "sense", "verdict", "score", "p_value", "confidence", "guaranteed", "answer", "regions",
-    "notes", "verdict_before_rules", "ruled",
+    "sense", "verdict", "unfit", "score", "p_value", "confidence", "guaranteed", "answer",
+    "regions", "notes", "verdict_before_rules", "ruled", "severity",
 )  # fmt: skip
+
+
+class Follower(ABC):
+    """A `Done` that hears of the verdict before it is written down: a line has no time for disks.
+
+    It is called with the row in the end, as any other.
+    """
+
+    @abstractmethod
+    def __call__(self, row: InspectionRow) -> None:
+        """The inspection is written down."""
+
+    @abstractmethod
+    def found(self, verdict: str | None, problem: str) -> None:
+        """What the model has just said, or why it could not; must not wait for anything."""
+
+    @abstractmethod
+    def kept(self) -> dict[str, Any]:
+        """Columns to be written beside the verdict: what became of its signal."""
 
 
 class InFlight:
@@ -48,10 +69,12 @@ class InFlight:
         metrics: Metrics,
         drift: DriftAlarms,
         sinks: Sequence[str] = (),
+        tracing: Tracing | None = None,
     ):
         self.store, self.queue, self.metrics, self.drift = store, queue, metrics, drift
-        self.sinks = tuple(sinks)
+        self.sinks, self.tracing = tuple(sinks), tracing or Untraced()
         self._waited_for: dict[str, Future[InspectionRow]] = {}
+        self._traced: dict[str, Any] = {}  # inspection -> the span that it was asked in
         self._lock = threading.Lock()
         self._closing = threading.Event()
         # One writer: results are written down in the order they come, beside the model's work.
@@ -82,9 +105,8 @@ class InFlight:
         except AnomalystError:
             self._forget(row.id)
             raise
-        doing.add_done_callback(
-            lambda result: self._writer.submit(self._finish, row, result, finished, on_done)
-        )
+        self._traced[row.id] = self.tracing.context()
+        doing.add_done_callback(lambda result: self._hear(row, result, finished, on_done))
 
     def wait(self, id: str, seconds: float) -> InspectionRow | None:
         """An inspection once it is written down; None if it is not in flight, or takes longer."""
@@ -100,6 +122,22 @@ class InFlight:
         """Write down what is done; what no database takes stays queued there."""
         self._closing.set()
         self._writer.shutdown(wait=True)
+
+    def _hear(
+        self,
+        row: InspectionRow,
+        result: "Future[dict[str, Any]]",
+        finished: "Future[InspectionRow]",
+        on_done: Done,
+    ) -> None:
+        """A result: whoever follows it hears it at once, then it is written down in its turn."""
+        if isinstance(on_done, Follower) and not result.cancelled():
+            error = result.exception()
+            if error is None:
+                on_done.found(result.result()["record"]["verdict"], "")
+            else:
+                on_done.found(None, str(error))
+        self._writer.submit(self._finish, row, result, finished, on_done)
 
     def _forget(self, id: str) -> None:
         with self._lock:
@@ -118,16 +156,22 @@ class InFlight:
             self._forget(row.id)
             return
         try:
-            row = self._written(row, result)
+            beside = on_done.kept() if isinstance(on_done, Follower) else {}
+            row = self._written(row, result, beside)
             finished.set_result(row)
         except Exception as error:
             log.exception("a result could not be written", extra={"inspection": row.id})
             finished.set_exception(error)
         finally:
+            about = {"product": row.product, "verdict": row.verdict, "state": row.state}
+            within = self._traced.pop(row.id, None)
+            self.tracing.ended("inspection", row.created_at, within, id=row.id, **about)
             _tell(on_done, row)  # always: a watch counts its places by it
             self._forget(row.id)
 
-    def _written(self, row: InspectionRow, result: "Future[dict[str, Any]]") -> InspectionRow:
+    def _written(
+        self, row: InspectionRow, result: "Future[dict[str, Any]]", signalled: dict[str, Any]
+    ) -> InspectionRow:
         """The row as written; while the database is away it is tried again, those behind it wait.
 
         Raises SQLAlchemyError if the server closes meanwhile; the inspection is then done anew.
@@ -140,6 +184,10 @@ class InFlight:
             beside, values = self._done(row, found, alarm)
         else:
             beside, values = self._failed(row, error)
+        for message in beside:
+            if isinstance(message, DeliveryRow):
+                message.payload = message.payload | {"line": row.line} | signalled
+        values |= signalled
         self._patiently(lambda: self.store.finish(row.id, beside=beside, **values))
         return self._patiently(lambda: self.store.inspection(row.id))
 
@@ -185,6 +233,7 @@ class InFlight:
             "record": record,
             "alarm": alarm,
             **{name: record[name] for name in ("score", "p_value")},
+            "severity": (record.get("severity") or {}).get("spreads"),
             **{name: found[name] for name in ("heat", "shown", "revision")},
         }
 

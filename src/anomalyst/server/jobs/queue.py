@@ -3,6 +3,7 @@
 import gc
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -29,6 +30,9 @@ CRASHED_TWICE = (
     "than there is. Send it smaller."
 )
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries to read the model
+STOPPED = "it was stopped."
+ASIDE_NICE = 10  # how far the work of a second process steps back behind the first one's
+ASIDE_SECONDS = 60.0  # without a task, after which that process ends and its memory is free
 TRIES = 2  # a task during which the model process dies is tried once more, alone
 
 
@@ -53,8 +57,15 @@ class JobQueue(Protocol):
     def waiting(self) -> int:
         """How many tasks wait or are being done."""
 
+    def cancel(self, future: "Future[dict[str, Any]]") -> bool:
+        """Give a task up, even one that is being done where that can be; whether it was."""
+
     def close(self, seconds: float) -> None:
         """Finish what is being done; what waits is given up, and stays in the store."""
+
+
+class Stopped(AnomalystError):
+    """Somebody stopped the task."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,20 +76,28 @@ class Waiting:
     say: Say
     future: "Future[dict[str, Any]]" = field(default_factory=Future)
     tries: int = 0
+    stopped: bool = False
 
 
 class ProcessQueue:
-    """A queue and one model process; if that dies, another takes its place."""
+    """A queue and one model process; if that dies, another takes its place.
+
+    `aside`: its work steps back behind that of other processes, and the process ends while there is
+    nothing to do.
+    """
 
     def __init__(
         self,
         config: ServingConfig,
         on_batch: Callable[[int, float], None] = lambda *_: None,
+        *,
+        aside: bool = False,
     ):
-        self.config, self.on_batch = config, on_batch
+        self.config, self.on_batch, self.aside = config, on_batch, aside
         self._queue: deque[Waiting] = deque()
         self._changed = threading.Condition()
-        self._busy = 0
+        self._in_hand: list[Waiting] = []
+        self._begun = False
         self._closing = False
         self._unread: AnomalystError | None = None  # why the model cannot be read
         self.ready = False
@@ -89,15 +108,16 @@ class ProcessQueue:
     def start(self) -> None:
         """Begin to read the model, in a process of its own; again: nothing."""
         with self._changed:
-            if self._process is not None or self._closing:
+            if self._begun or self._closing:
                 return
+            self._begun = True
             self._start()
         self._thread.start()
 
     @property
     def waiting(self) -> int:
         """How many tasks wait or are being done."""
-        return len(self._queue) + self._busy
+        return len(self._queue) + len(self._in_hand)
 
     @property
     def problem(self) -> str | None:
@@ -107,7 +127,8 @@ class ProcessQueue:
     @property
     def pid(self) -> int | None:
         """Of the model process that works now."""
-        return self._process.pid if self._process is not None else None
+        running = self._process is not None and self._pipe is not None
+        return self._process.pid if running and self._process else None
 
     def submit(self, task: Task, say: Say = lambda _: None) -> "Future[dict[str, Any]]":
         """Put a task at the end of the queue; a click, which takes little, after other clicks.
@@ -129,6 +150,22 @@ class ProcessQueue:
             self._changed.notify()
         return one.future
 
+    def cancel(self, future: "Future[dict[str, Any]]") -> bool:
+        """Give a task up; of one that is being done the process is ended, and another starts."""
+        with self._changed:
+            for one in self._queue:
+                if one.future is future:
+                    self._queue.remove(one)
+                    future.set_exception(Stopped(STOPPED))
+                    return True
+            for one in self._in_hand:
+                if one.future is future and self._process is not None:
+                    one.stopped = True
+                    if self.ready:  # else it is seen before the task is begun
+                        self._process.kill()
+                    return True
+        return False
+
     def close(self, seconds: float = 30.0) -> None:
         """End after the batch in hand; the others are cancelled."""
         with self._changed:
@@ -137,24 +174,28 @@ class ProcessQueue:
             self._changed.notify()
         for one in left:
             one.future.cancel()
-        if self._process is not None:
+        if self._begun:
             self._thread.join(seconds)
         self._stop()
 
     def _run(self) -> None:
         self._await_ready()
         while batch := self._next():
+            if self._pipe is None:  # it had nothing to do, and ended
+                self._start()
+                self._await_ready()
             started = time.perf_counter()
             self._do(batch)
             self.on_batch(len(batch), time.perf_counter() - started)
             with self._changed:
-                self._busy = 0
+                self._in_hand = []
 
     def _next(self) -> list[Waiting]:
         """The next batch: one task, or the inspections that may be done with the first."""
         with self._changed:
             while not self._queue and not self._closing:
-                self._changed.wait()
+                if not self._changed.wait(ASIDE_SECONDS if self.aside else None):
+                    self._stop()
             if self._closing:
                 return []
             batch = [self._queue.popleft()]
@@ -164,10 +205,13 @@ class ProcessQueue:
                 and _together(batch[-1], self._queue[0])
             ):
                 batch.append(self._queue.popleft())
-            self._busy = len(batch)
+            self._in_hand = batch
             return batch
 
     def _do(self, batch: list[Waiting]) -> None:
+        if batch[0].stopped:  # while its process was being started; what can be stopped is alone
+            batch[0].future.set_exception(Stopped(STOPPED))
+            return
         try:
             results = self._asked(batch)
         except (EOFError, OSError):
@@ -183,10 +227,12 @@ class ProcessQueue:
                 log.debug("a result came after its task was cancelled")
 
     def _asked(self, batch: list[Waiting]) -> list[Any]:
-        assert self._pipe is not None
-        self._pipe.send([one.task for one in batch])
+        pipe = self._pipe
+        if pipe is None:  # the server closed while the model was being read
+            raise EOFError
+        pipe.send([one.task for one in batch])
         while True:
-            kind, value = self._pipe.recv()
+            kind, value = pipe.recv()
             if kind == "say":
                 batch[0].say(value)
             else:
@@ -199,25 +245,31 @@ class ProcessQueue:
             for one in batch:
                 one.future.cancel()
             return
-        log.error("the model process ended; another one starts", extra={"tasks": len(batch)})
+        if not any(one.stopped for one in batch):
+            log.error("the model process ended; another one starts", extra={"tasks": len(batch)})
         again = []
         for one in batch:
             one.tries += 1
+            if one.stopped:
+                one.future.set_exception(Stopped(STOPPED))
+                continue
             if one.tries < TRIES or len(batch) > 1:
                 again.append(one)
             else:
                 one.future.set_exception(AnomalystError(CRASHED_TWICE))
         with self._changed:
             self._queue.extendleft(reversed(again))
-        self._start()
-        self._await_ready()
+        if not self.aside:  # else with its next task
+            self._start()
+            self._await_ready()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self._process = context.Process(
-            target=work, args=(self.config, theirs), name="anomalyst-model", daemon=True
-        )
+            target=work_aside if self.aside else work, args=(self.config, theirs),
+            name="anomalyst-teaching" if self.aside else "anomalyst-model", daemon=True,
+        )  # fmt: skip
         self._process.start()
         theirs.close()
         self._pipe = ours
@@ -229,6 +281,8 @@ class ProcessQueue:
         """
         for tries in count(1):
             unread = self._first_word()
+            if self._closing:
+                return
             if unread is None:
                 break
             pause = pause_after(tries, FIRST_PAUSE, LONGEST_PAUSE)
@@ -244,8 +298,9 @@ class ProcessQueue:
 
     def _first_word(self) -> AnomalystError | None:
         """Of a model process: that it has read the model (None), or why it cannot."""
-        assert self._pipe is not None
         try:
+            if self._pipe is None:
+                raise EOFError
             unread: AnomalystError | None = self._pipe.recv()[1]
         except (EOFError, OSError):
             return AnomalystError("the model process ended while it read the model.")
@@ -262,6 +317,7 @@ class ProcessQueue:
         self.ready = False
         if self._pipe is not None:
             self._pipe.close()
+            self._pipe = None
         if self._process is not None:
             self._process.join(1)
             self._process.terminate()  # nothing, if it has ended
@@ -282,6 +338,13 @@ def _together(one: Waiting, following: Waiting) -> bool:
     if not (isinstance(first, Inspect) and isinstance(second, Inspect)):
         return False
     return first.batch == second.batch and not one.tries and not following.tries
+
+
+def work_aside(config: ServingConfig, pipe: Connection) -> None:
+    """A model process that steps back behind others."""
+    if hasattr(os, "nice"):
+        os.nice(ASIDE_NICE)
+    work(config, pipe)
 
 
 def work(config: ServingConfig, pipe: Connection) -> None:

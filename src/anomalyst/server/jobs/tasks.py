@@ -42,6 +42,15 @@ class Teach:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecideOdd:
+    """Good pictures that look odd: those left out, those kept, as files in the product's folder."""
+
+    product: str
+    leave_out: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """A question about an inspection that was done."""
 
@@ -188,9 +197,23 @@ class SetMeasuring:
     measuring: dict[str, Any]  # Measuring.as_dict
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """Pictures of the record, judged by two versions of a product."""
+
+    product: str
+    before: Path  # folders of the two versions
+    after: Path
+    pictures: tuple[Inspect, ...]
+    names: tuple[str, ...]  # of each: what its sender calls it
+    ids: tuple[str, ...]  # of each: its inspection
+    spoiled: tuple[bool | None, ...]  # of each: what people say; None: nobody has said
+
+
 Task = (
     Inspect
     | Teach
+    | DecideOdd
     | Ask
     | Transcribe
     | Embed
@@ -205,4 +228,5 @@ Task = (
     | Unlearn
     | SetAreas
     | SetMeasuring
+    | Compare
 )

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from anomalyst.errors import AnomalystError
@@ -11,6 +13,38 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
 from anomalyst.server.jobs.processes import is_running, job_of, last_words, start_child, stop_child
 from anomalyst.server.streaming.addresses import keep_in_file, without_password
+from anomalyst.server.streaming.reachable import SETTING
+from anomalyst.server.streaming.sinks import Webhook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineGiven:
+    """The line of a watch, as somebody at the workbench describes it."""
+
+    name: str | None = None
+    budget_ms: float | None = None  # from picture to signal
+    late: str = "alarm"  # reject, stop
+    signal: str | None = None  # of --modbus, or of --opcua
+
+    def arguments(self, folder: Path) -> list[str]:
+        """As the command line takes them; a password goes into a file."""
+        words = ["--line", self.name] if self.name else []
+        if self.budget_ms is not None:
+            words += ["--budget-ms", f"{self.budget_ms:g}", "--late", self.late]
+        if self.signal is not None:
+            opc_ua = self.signal.startswith("opc.tcp://")
+            address = keep_in_file(self.signal, folder / "signal") if opc_ua else self.signal
+            words += ["--opcua" if opc_ua else "--modbus", address]
+        return words
+
+    def check(self) -> None:
+        """Raises AnomalystError for what does not fit, before a process is started for it."""
+        if self.budget_ms is None and (self.signal or self.late != "alarm"):
+            raise AnomalystError(
+                "a reject signal, and a rule for late parts, need the milliseconds that a part has."
+            )
+        if any((word or "").startswith("-") for word in (self.name, self.signal)):
+            raise AnomalystError("a line's name and a signal's address begin with no dash.")
 
 
 class Watches:
@@ -24,7 +58,7 @@ class Watches:
         """Every watch that was started here, by name."""
         return [
             {
-                **{key: job_of(folder).get(key) for key in ("source", "product")},
+                **{key: job_of(folder).get(key) for key in ("source", "product", "line")},
                 "name": folder.name,
                 "state": "running" if is_running(folder) else "ended",
                 "console": last_words(folder),
@@ -34,17 +68,27 @@ class Watches:
         ]
 
     def start(
-        self, source: str, product: str, *, mqtt: Sequence[str] = (), webhook: Sequence[str] = ()
+        self,
+        source: str,
+        product: str,
+        *,
+        mqtt: Sequence[str] = (),
+        webhook: Sequence[str] = (),
+        at: LineGiven | None = None,
     ) -> str:
         """Watch a source for a product; returns the watch's name. It outlives the server."""
         product_folder(product, self.config.products)
         if not source.strip() or source.startswith("-"):
             raise AnomalystError(
-                "give a folder, growing CSV, mqtt://..., rtsp://... or a camera's number to watch."
+                "give a folder, growing CSV, mqtt://..., rtsp://..., usb:0 or genicam:ID to watch."
             )
+        at = at or LineGiven()
+        at.check()
         shown = without_password(source)
         name = re.sub(r"[^\w.-]+", "-", f"{product}-{shown}").strip("-.")[-80:]
         folder = self.folder / name
+        for hook in webhook:
+            Webhook(hook, internal=self.config.internal_webhooks).check()
         if is_running(folder):
             raise Conflict(f"{shown} is watched for {product!r} already.")
         config = self.config
@@ -60,7 +104,9 @@ class Watches:
             arguments += ["--database", keep_in_file(config.database, folder / "database")]
         arguments += [word for address in mqtt for word in ("--mqtt", address)]
         arguments += [word for address in webhook for word in ("--webhook", address)]
-        start_child(arguments, folder, source=shown, product=product)
+        arguments += [SETTING] if config.internal_webhooks else []
+        arguments += at.arguments(folder)
+        start_child(arguments, folder, source=shown, product=product, line=at.name)
         return name
 
     def stop(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property, singledispatchmethod
 from itertools import count
@@ -17,21 +18,32 @@ from safetensors.torch import save as save_tensors
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.areas import areas_on_first
 from anomalyst.inspection.config import EMBEDDED_LANGUAGE, InspectorConfig
+from anomalyst.inspection.lineup import with_suggestion
+from anomalyst.inspection.odd_pictures import kept
 from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import encoded
 from anomalyst.measuring.settings import Measuring, write_measuring
 from anomalyst.product import Product, put_back
-from anomalyst.product_index import BEFORE, RECORD, check_name, product_folder
+from anomalyst.product_index import (
+    BEFORE,
+    RECORD,
+    check_name,
+    photograph_products,
+    product_folder,
+)
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.jobs.comparing import compare
 from anomalyst.server.jobs.judged_learning import learn_judged, without_judgements
 from anomalyst.server.jobs.kinds_learning import learn_kinds
 from anomalyst.server.jobs.tasks import (
     Accept,
     Ask,
     Candidates,
+    Compare,
+    DecideOdd,
     Embed,
     Inspect,
     Learn,
@@ -49,6 +61,7 @@ from anomalyst.server.jobs.tasks import (
     Withdraw,
 )
 from anomalyst.server.language.versions import live_folder
+from anomalyst.server.records import versions
 from anomalyst.server.records.products import taught_already
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
@@ -110,11 +123,14 @@ class Model:
         if known is not None and not new:
             return self._saved(known, task.describe)
         product = self._taught(task, new, known, say)
+        product.tolerance = self.inspector.tolerance(product)
         for sense, one in senses_of(product).items():
             called = dict(part[sense] for part in task.good)
             one.sources |= called
             names = {str(path): name for part in task.good for path, name in part.values()}
+            names |= {path.name: called[path] for path in called}
             one.notes = tuple(_renamed(note, names) for note in one.notes)
+        versions.keep(task.product, self.config.products)
         return self._saved(product, task.describe)
 
     def _taught(
@@ -130,15 +146,35 @@ class Model:
         def looked(_: Path) -> None:
             say(f"{next(done)} of {files} {'pictures' if pictures else 'files'}")
 
+        def fitted() -> None:
+            say("fitting its network")
+
         pictures = all(set(part) == {"image"} for part in parts)
         if pictures and (known is None or senses_of(known).keys() == {"image"}):
             good = [part["image"] for part in parts]
             return self.inspector.teach(
-                task.product, good, product=known, pose=task.pose, on_picture=looked
+                task.product, good, product=known, pose=task.pose, on_picture=looked, on_step=fitted
             )
         return self.inspector.teach_part(
-            task.product, parts, task.reading, product=known, pose=task.pose, on_file=looked
-        )
+            task.product, parts, task.reading, product=known, pose=task.pose, on_file=looked,
+            on_step=fitted,
+        )  # fmt: skip
+
+    @_do.register
+    def _(self, task: DecideOdd, say: Say) -> dict[str, Any]:
+        product = self._product(task.product)
+        assert product.folder is not None  # it was loaded
+        folder = product.folder
+        product = kept(product, [folder / file for file in task.keep])
+        gone = [folder / file for file in task.leave_out]
+        gone = [image for image in gone if image in product.references]
+        if gone:
+            total, done = product.num_references - len(gone), count(1)
+            product = self.inspector.without(
+                product, gone, on_picture=lambda _: say(f"{next(done)} of {total} pictures")
+            )
+        versions.keep(task.product, self.config.products)
+        return self._saved(product)
 
     @_do.register
     def _(self, task: Ask, say: Say) -> dict[str, Any]:
@@ -251,6 +287,7 @@ class Model:
         product = self._product(task.product)
         learnt = learn_judged(self.inspector, product, task, say)
         if task.keep and learnt.figures["taken"]:
+            versions.keep(product.name, self.config.products)
             with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
                 before = learnt.before
                 if before.folder is None:  # it was taught anew
@@ -264,6 +301,7 @@ class Model:
         product = self._product(task.product)
         kinds, figures = learn_kinds(self.inspector, product, task, say)
         if task.keep and (kinds is not None or not task.named):
+            versions.keep(product.name, self.config.products)
             product.kinds = kinds
             assert product.folder is not None  # it was loaded
             before = product.folder / BEFORE  # what `Unlearn` puts back stays
@@ -274,6 +312,7 @@ class Model:
     @_do.register
     def _(self, task: Unlearn, say: Say) -> dict[str, Any]:  # noqa: ARG002
         folder = product_folder(task.product, self.config.products)
+        versions.keep(task.product, self.config.products)
         exactly = put_back(folder)
         if not exactly:
             before = without_judgements(self.inspector, self._product(task.product))
@@ -291,6 +330,7 @@ class Model:
         after = self.inspector.with_areas(
             product, areas, on_picture=lambda _: say(f"{next(done)} of {total} pictures")
         )
+        versions.keep(task.product, self.config.products)
         return self._saved(after)
 
     @_do.register
@@ -298,6 +338,10 @@ class Model:
         folder = product_folder(task.product, self.config.products)
         write_measuring(folder, Measuring.from_dict(task.measuring))
         return {"product": task.product}
+
+    @_do.register
+    def _(self, task: Compare, say: Say) -> dict[str, Any]:
+        return compare(self.inspector, task, say)
 
     def _inspect(self, tasks: Sequence[Inspect]) -> list[Result]:
         try:
@@ -310,11 +354,22 @@ class Model:
                 found = self.inspector.inspect_together(images, product, false_alarm_rate=rate)
         except AnomalystError as error:
             return [error] * len(tasks)
+        found = [self._named(one) if isinstance(one, Inspection) else one for one in found]
         revision = self._products[tasks[0].product][0]
         return [
             self._kept(one, task, f"{revision[0]:x}") if isinstance(one, Inspection) else one
             for one, task in zip(found, tasks, strict=True)
         ]
+
+    def _named(self, found: Inspection) -> Inspection:
+        """The inspection; of a picture of another product, with the taught one it looks like."""
+        if found.unfit is None:
+            return found
+        others = []
+        for name in photograph_products(self.config.products):
+            with suppress(AnomalystError):  # a damaged one is no reason to fail
+                others.append(self._product(name))
+        return with_suggestion(found, self.inspector.pipeline, others)
 
     def _part(self, task: Inspect, product: Product) -> Inspection | PictureError:
         files = {product.sense_kind: task.image, **dict(task.beside)}
@@ -357,10 +412,14 @@ class Model:
     def _product(self, name: str) -> Product:
         """The product as it is on disk, read again when it has changed."""
         folder = product_folder(name, self.config.products)
-        state = (folder / RECORD).stat()
-        mark = (state.st_mtime_ns, state.st_ino)
-        if name not in self._products or self._products[name][0] != mark:
-            self._products[name] = (mark, Product.load(folder))
+        mark = _mark(folder)
+        while name not in self._products or self._products[name][0] != mark:
+            try:
+                self._products[name] = (mark, Product.load(folder))
+            except AnomalystError:
+                if _mark(folder) == mark:
+                    raise
+            mark = _mark(folder)  # another process may have replaced it meanwhile: then once more
         return self._products[name][1]
 
     def _saved(self, product: Product, description: str | None = None) -> dict[str, Any]:
@@ -372,7 +431,13 @@ class Model:
 
     @staticmethod
     def _told(product: Product) -> dict[str, Any]:
-        return {"product": product.name, "notes": list(product.notes)}
+        return {"product": product.name, "notes": list(product.remarks)}
+
+
+def _mark(folder: Path) -> tuple[int, int]:
+    """What tells a product's state from another."""
+    state = (folder / RECORD).stat()
+    return state.st_mtime_ns, state.st_ino
 
 
 def _dialogue(task: Ask) -> Dialogue:

@@ -71,7 +71,8 @@ def picture_png(row: InspectionRow, pictures: Pictures, what: PictureKind) -> by
 
 def heat_layer_png(found: Inspection) -> bytes:
     """The map in colour, see-through where it is low: to be laid over the picture."""
-    layer = heat_layer(found.map)
+    judged = found.unfit is None
+    layer = heat_layer(found.map if judged else np.zeros_like(found.map))
     opaque = layer[..., 3:] * (255 / OPACITY)  # a page's slider takes the rest away
     return png(np.concatenate([layer[..., :3], opaque], axis=2).round().astype(np.uint8))
 

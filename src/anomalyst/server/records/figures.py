@@ -3,11 +3,12 @@
 from typing import Any
 
 from anomalyst.calibration.conformal import Calibration
-from anomalyst.calibration.drift import ALARM_AT, DriftTest
+from anomalyst.calibration.drift import ALARM_AT, DriftTest, causes
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
 
 RECENT = 200  # inspections that a product's page shows
+COMPARED = 12  # newest of them that tell what has moved: an alarm comes soon after a change
 
 
 def accepted_scores(
@@ -51,6 +52,10 @@ def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
         else None
         for row in rows
     ]
+    newest = [(row.record or {}).get("conditions", {}) for row in rows if row.revision == revision]
+    moved = causes(
+        summary["conditions"] or [], newest[-COMPARED:], placed=summary["pose"] == "fixed"
+    )
     counts = {verdict: count for (_, verdict), count in store.verdicts(name).items()}
     return {
         "product": name,
@@ -63,6 +68,7 @@ def statistics(store: Store, summary: dict[str, Any]) -> dict[str, Any]:
             "strength": next((s for s in reversed(strength) if s is not None), 1.0),
             "alarm_at": ALARM_AT,
             "alarm": any(s is not None and s >= ALARM_AT for s in strength),
+            "moved": moved,
         },
         "recent": [
             {

@@ -1,10 +1,13 @@
 """A taught product as one file, for another installation; and back."""
 
 import json
+import lzma
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +15,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder
 from anomalyst.product_index import (
     COMPANIONS,
+    DAMAGED,
     RECORD,
     SENSES,
     check_name,
@@ -29,6 +33,9 @@ MEMBERS = (
 )  # folders of pictures in a product's folder
 UNPACKED_MOST = 2_000_000_000  # bytes of a product that is brought in
 FILES_MOST = 5000
+# What reading a damaged ZIP raises, by what packs its members.
+BROKEN_ZIP = (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, LookupError,
+              struct.error, zlib.error, lzma.LZMAError)  # fmt: skip
 
 
 def pack(name: str, products: Path, target: Path) -> None:
@@ -53,14 +60,14 @@ def unpack(source: Path | IO[bytes], products: Path, name: str | None = None) ->
         try:
             with zipfile.ZipFile(source) as packed:
                 _extract(packed, folder)
-        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
+        except BROKEN_ZIP as error:
             raise AnomalystError(f"this is no product file ({error}); export it again.") from error
         record = read_record(folder)
         try:
             for one in _wholes(folder):
                 _check_members(read_record(one), one)
             own = name or str(record["name"])
-        except (KeyError, TypeError, ValueError) as error:
+        except DAMAGED as error:
             reason = f"product.json is damaged ({error!r}); export it again."
             raise AnomalystError(reason) from error
         check_name(own)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anomalyst.calibration.fusion import JointCalibration
+from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.seen import look_by
 from anomalyst.io.deep_pictures import reading_in
@@ -24,6 +25,10 @@ from anomalyst.product_index import (
 )
 from anomalyst.senses.sense import Sense, sense_of
 from anomalyst.server.errors import Conflict
+from anomalyst.server.records.versions import forget
+from anomalyst.teaching.odd import OddPicture, odd_note
+
+ODD_PX = 900  # side at which a good picture that looks odd is shown
 
 
 def taught_already(part: Mapping[str, tuple[Path, str]], folder: Path) -> bool:
@@ -69,7 +74,14 @@ def summary(name: str, products: Path) -> dict[str, Any]:
         "corrections": [one["name"] for one in record.get("accepted", [])],
         "calibration": _calibration(record, len(senses)),
         "rule": _rule(record),
-        "notes": [*record["notes"], *_companions_notes(folder, senses[1:])],
+        "odd": (odd := odd_told(record)),
+        "notes": [
+            *record["notes"],
+            *_odd_notes(odd, len(record["references"])),
+            *_companions_notes(folder, senses[1:]),
+        ],
+        "conditions": record.get("conditions"),
+        "tolerance": _tolerance(record),
         "revision": f"{(folder / RECORD).stat().st_mtime_ns:x}",
     }
 
@@ -97,6 +109,35 @@ def _calibration(record: dict[str, Any], num_senses: int) -> dict[str, Any]:
     return {"method": own["method"], "scores": scores}
 
 
+def odd_told(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Good pictures that look odd beside the others, the oddest first; numbered from 1."""
+    files = [one["file"] for one in record["references"]]
+    return [
+        {
+            "number": files.index(one["file"]) + 1,
+            "name": record["references"][files.index(one["file"])]["source"],
+            "place": OddPicture.from_dict(one, Path(one["file"])).place,
+            "boxes_xyxy": [region["box_xyxy"] for region in one["regions"]],
+            "spreads": one["spreads"],
+            "p_value": one["p_value"],
+            "kept": one["kept"],
+        }
+        for one in record.get("odd", [])
+        if one["file"] in files
+    ]
+
+
+def _odd_notes(odd: Sequence[dict[str, Any]], total: int) -> list[str]:
+    waiting = [(one["name"], one["place"]) for one in odd if not one["kept"]]
+    return [odd_note(waiting, total)] if waiting else []
+
+
+def _tolerance(record: dict[str, Any]) -> str | None:
+    """How far good pictures may differ and stay good, in words; None where it was not measured."""
+    said = record.get("tolerance")
+    return Tolerance.from_dict(said).told if said else None
+
+
 def _companions_notes(folder: Path, senses: Sequence[str]) -> list[str]:
     notes = (read_record(folder / COMPANIONS / sense)["notes"] for sense in senses)
     return [note for own in notes for note in own]
@@ -122,6 +163,31 @@ def reference_paths(name: str, products: Path) -> list[Path]:
     """The good files of a product's leading sense, in the order taught."""
     folder = product_folder(name, products)
     return [folder / one["file"] for one in read_record(folder)["references"]]
+
+
+def odd_drawings(name: str, products: Path) -> dict[int, np.ndarray]:
+    """The good pictures that nobody has decided on, by number from 1, with what is odd on them.
+
+    uint8 (H, W, 3); one that cannot be read is left out.
+    """
+    from anomalyst.report.odd import odd_drawing
+
+    folder = product_folder(name, products)
+    record = read_record(folder)
+    sense = sense_of(said, f"{folder}: sense") if (said := record.get("sense")) else None
+    files = [one["file"] for one in record["references"]]
+    drawn = {}
+    for one in record.get("odd", []):
+        image = folder / one["file"]
+        odd = OddPicture.from_dict(one, image)
+        if odd.kept or one["file"] not in files:
+            continue
+        try:
+            picture = look_by(sense, image, reading_in(record))
+        except PictureError:
+            continue
+        drawn[files.index(one["file"]) + 1] = odd_drawing(picture, odd, max_side_px=ODD_PX)
+    return drawn
 
 
 def senses_taught(name: str, products: Path) -> dict[str, Sense]:
@@ -166,6 +232,7 @@ def delete(name: str, products: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
+    forget(name, products)
 
 
 def digest(path: Path) -> str:

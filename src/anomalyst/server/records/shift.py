@@ -55,15 +55,19 @@ def summary_of(facts: ShiftFacts, writer: Writer | None = None) -> Summary:
     return summarised(facts, writer(as_rows(facts)) if writer and not facts.empty else None)
 
 
+def defects_of(record: dict[str, Any]) -> tuple[Defect, ...]:
+    """The regions of a part's record, by kind and place."""
+    return tuple(_defect(one) for one in record.get("regions", []))
+
+
 def _seen(row: InspectionRow) -> Seen:
-    regions: list[dict[str, Any]] = (row.record or {}).get("regions", [])
     return Seen(
         at=row.created_at,
         product=row.product,
         verdict=row.verdict,
         failed=row.state == "failed",
         p_value=row.p_value,
-        defects=tuple(_defect(one) for one in regions),
+        defects=defects_of(row.record or {}),
         alarm=row.alarm is not None,
     )
 

@@ -18,6 +18,8 @@ class Filter:
     state: str | None = None
     source: str | None = None
     owner: str | None = None
+    line: str | None = None
+    late: bool | None = None
     reviewed: bool | None = None
     text: str | None = None  # in the picture's name, the question or the answer
     since: datetime | None = None
@@ -26,11 +28,13 @@ class Filter:
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         """As SQL."""
         row = InspectionRow
-        for name in ("product", "verdict", "state", "source", "owner"):
+        for name in ("product", "verdict", "state", "source", "owner", "line"):
             if (value := getattr(self, name)) is not None:
                 yield getattr(row, name) == value
         if self.reviewed is not None:
             yield row.reviewed.is_not(None) if self.reviewed else row.reviewed.is_(None)
+        if self.late is not None:
+            yield row.late.is_not(None) if self.late else row.late.is_(None)
         if self.text:
             like = f"%{_escaped(self.text)}%"
             yield or_(row.name.ilike(like, escape="\\"), row.question.ilike(like, escape="\\"))

@@ -10,7 +10,8 @@ from anomalyst.server.storage.tables import InspectionRow
 
 COLUMNS = (
     "id", "created_at", "done_at", "product", "name", "source", "by", "state", "verdict", "score",
-    "p_value", "confidence", "regions", "kinds", "reviewed", "question", "answer", "problem",
+    "p_value", "severity", "area_share", "contrast", "confidence", "regions", "kinds",
+    "reviewed", "question", "answer", "problem", "line", "signal_ms", "late",
 )  # fmt: skip
 MEDIA_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
@@ -26,7 +27,9 @@ def _cells(row: InspectionRow) -> dict[str, Any]:
     words = record.get("words") or {}
     regions = record.get("regions", [])
     own = {name: getattr(row, name, None) for name in COLUMNS}
+    severity = record.get("severity") or {}
     return own | {
+        **{name: severity.get(name) for name in ("area_share", "contrast")},
         "confidence": record.get("confidence"),
         "regions": len(regions),
         "kinds": ", ".join(sorted({kind for one in regions if (kind := _kind(one))})),
@@ -61,7 +64,8 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
     moment, number = pa.timestamp("us", tz="UTC"), pa.float64()
     kinds = {
         "created_at": moment, "done_at": moment, "score": number, "p_value": number,
-        "confidence": number, "regions": pa.int64(),
+        "severity": number, "area_share": number, "contrast": number,
+        "confidence": number, "regions": pa.int64(), "signal_ms": number,
     }  # fmt: skip
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     target = io.BytesIO()

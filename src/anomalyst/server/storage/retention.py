@@ -4,6 +4,7 @@ import json
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
@@ -17,14 +18,18 @@ from anomalyst.errors import AnomalystError
 from anomalyst.io.files import make_folder, written_whole
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
+from anomalyst.server.records.versions import VERSIONS
+from anomalyst.server.storage import audit
 from anomalyst.server.storage.database import revisions
+from anomalyst.server.storage.jobs import ACTIVE
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, RequestRow, now
+from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, JobRow, RequestRow, now
 from anomalyst.server.storage.tables import Table as Base
 from anomalyst.version import __version__
 
 FORMAT = 1
 ROWS_AT_ONCE = 1000
+BROKEN = (OSError, tarfile.TarError, ValueError, EOFError, LookupError, RecursionError, zlib.error)
 BESIDE = ("language", "gate")  # folders of the home: versions of the language model, their gate
 Told = Callable[[int, int], None]
 
@@ -39,6 +44,7 @@ def prune(store: Store, keep_days: int | None) -> int:
         return 0
     oldest = now() - timedelta(days=keep_days)
     with store.session() as session:
+        audit.alone(session)
         corrected = select(CorrectionRow.inspection).where(CorrectionRow.undone_at.is_(None))
         gone = session.execute(
             delete(InspectionRow).where(
@@ -50,8 +56,16 @@ def prune(store: Store, keep_days: int | None) -> int:
         # What a watch took is remembered, or it would take its old files again.
         old = (RequestRow.created_at < oldest, RequestRow.by.not_like("watch %"))
         session.execute(delete(RequestRow).where(*old))
+        session.execute(
+            delete(JobRow).where(JobRow.created_at < oldest, JobRow.state.not_in(ACTIVE))
+        )
+        count = int(getattr(gone, "rowcount", 0))
+        if count:
+            audit.append(
+                session, "retention", "forgotten", "inspections", count=count, days=keep_days
+            )
     forget_pictures(store, before=oldest)
-    return int(getattr(gone, "rowcount", 0))
+    return count
 
 
 def forget_pictures(store: Store, before: datetime) -> None:
@@ -63,6 +77,13 @@ def forget_pictures(store: Store, before: datetime) -> None:
         named = {name for some in kept for name in some}
         named |= {
             name for files in session.scalars(select(row.beside)) for name in (files or {}).values()
+        }
+        waiting = session.scalars(select(JobRow.asked).where(JobRow.state.in_(ACTIVE)))
+        named |= {
+            name
+            for asked in waiting
+            for part in asked.get("parts", ())
+            for name, _ in part.values()
         }
         named |= {detail.get("mask") for detail in session.scalars(select(CorrectionRow.detail))}
     oldest = before.timestamp()
@@ -130,9 +151,10 @@ def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -
             with tarfile.open(source, "r:gz") as packed:
                 packed.extractall(unpacked, filter="data")
             about = json.loads((unpacked / "about.json").read_text(encoding="utf-8"))
-        except (OSError, tarfile.TarError, ValueError, EOFError) as error:
-            raise AnomalystError(f"{source}: is no backup that can be read ({error}).") from error
-        if about.get("format") != FORMAT:
+        except BROKEN as error:
+            why = " ".join(str(error).split())
+            raise AnomalystError(f"{source}: is no backup that can be read ({why}).") from error
+        if not isinstance(about, dict) or about.get("format") != FORMAT:
             raise AnomalystError(f"{source}: is of another format; this version reads {FORMAT}.")
         # A table or column that this version does not know would be lost without a word.
         if str(about.get("schema", "")) > (newest := revisions()[-1]):
@@ -161,8 +183,9 @@ def _fill(store: Store, folder: Path, told: Told) -> int:
                     session.execute(table.insert(), batch)
                 told(number, len(tables))
             return session.scalar(select(func.count(InspectionRow.id))) or 0
-    except (SQLAlchemyError, ValueError, KeyError) as error:
-        raise AnomalystError(f"the backup's tables cannot be read ({error}).") from error
+    except (SQLAlchemyError, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise AnomalystError(f"the backup's tables cannot be read ({why}).") from error
 
 
 def _rows(path: Path, table: Table) -> Iterator[dict[str, Any]]:
@@ -183,5 +206,5 @@ def _files(folder: Path, called: str) -> list[tuple[Path, str]]:
     return [
         (path, f"{called}/{inside.as_posix()}")
         for path, inside in files
-        if path.is_file() and not any(part.startswith(".") for part in inside.parts)
+        if path.is_file() and not any(p[0] == "." and p != VERSIONS for p in inside.parts)
     ]

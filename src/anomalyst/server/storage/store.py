@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict, NotFound
+from anomalyst.server.storage import audit
 from anomalyst.server.storage.database import open_database
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.pictures import Pictures
@@ -118,13 +119,24 @@ class Store:
             query = query.where(InspectionRow.id < before)
         return self._all(query.limit(min(limit, PAGE_MOST)))
 
+    def severest(self, wanted: Filter, *, skip: int = 0, limit: int = 50) -> list[InspectionRow]:
+        """The most severe first, after the first `skip`; those without a severity last."""
+        row = InspectionRow
+        order = row.severity.is_(None), row.severity.desc(), row.id.desc()
+        query = select(row).where(*wanted.conditions()).order_by(*order)
+        return self._all(query.offset(skip).limit(min(limit, PAGE_MOST)))
+
     def count(self, wanted: Filter) -> int:
         """How many there are."""
         return self._number(select(func.count(InspectionRow.id)).where(*wanted.conditions()))
 
-    def to_review(self, product: str | None, limit: int = 50) -> list[InspectionRow]:
-        """Inspections that nobody has judged yet, the least certain first."""
+    def to_review(
+        self, product: str | None, limit: int = 50, *, severest: bool = False
+    ) -> list[InspectionRow]:
+        """Inspections that nobody has judged yet, the least certain or the most severe first."""
         wanted = Filter(product=product, state="done", reviewed=False)
+        if severest:
+            return self.severest(wanted, limit=limit)
         query = select(InspectionRow).where(*wanted.conditions())
         doubtful_first = InspectionRow.uncertainty.desc(), InspectionRow.id.desc()
         return self._all(query.order_by(*doubtful_first).limit(limit))
@@ -155,10 +167,12 @@ class Store:
 
     def add_correction(self, row: CorrectionRow, reviewed: str | None) -> None:
         """Keep what a person said, and that the inspection was looked at."""
-        if reviewed is None:
-            self.keep(row)
-        else:
-            self.set_values(InspectionRow, row.inspection, beside=[row], reviewed=reviewed)
+        with self.session() as session:
+            _audit_correction(session, row)
+            session.add(row)
+            if reviewed is not None:
+                one = InspectionRow.id == row.inspection
+                session.execute(update(InspectionRow).where(one).values(reviewed=reviewed))
 
     def replace_judgement(self, row: CorrectionRow, kinds: Sequence[str]) -> None:
         """Keep what a person said of answers; what they said of the same before is undone.
@@ -170,6 +184,7 @@ class Store:
         before = update(said).where(*same, said.undone_at.is_(None)).values(undone_at=now())
         try:
             with self.session() as session:
+                _audit_correction(session, row)
                 session.execute(before)
                 session.add(row)
         except IntegrityError:
@@ -192,6 +207,13 @@ class Store:
     def mark_correction(self, id: str, **values: Any) -> None:
         """Set when a correction was applied or undone."""
         self.set_values(CorrectionRow, id, **values)
+
+    def undo_correction(self, row: CorrectionRow, by: str) -> None:
+        """A person took a correction back."""
+        with self.session() as session:
+            audit.append(session, by, f"undone: {row.kind}", row.inspection, correction=row.id)
+            same = CorrectionRow.id == row.id
+            session.execute(update(CorrectionRow).where(same).values(undone_at=now()))
 
     def correction(self, id: str) -> CorrectionRow:
         """One correction. Raises NotFound."""
@@ -228,8 +250,28 @@ class Store:
         return self._all(query)
 
     def note(self, product: str, kind: str, by: str, **detail: Any) -> None:
-        """Keep what happened to a product."""
-        self.keep(ChangeRow(product=product, kind=kind, detail=detail, by=by))
+        """Keep what happened to a product, and by whom; its version is another from here on."""
+        with self.session() as session:
+            audit.append(session, by, kind, product, **detail)
+            session.add(ChangeRow(product=product, kind=kind, detail=detail, by=by))
+            if kind != "deleted":
+                _setting(session, product).version += 1
+
+    def version(self, product: str) -> int:
+        """One more with each change of a product, by whomever."""
+        with self.session() as session:
+            row = session.get(SettingRow, product)
+        return row.version if row else 0
+
+    def claim(self, product: str, version: int) -> bool:
+        """Whether this is still the version; if so it is another from here on."""
+        with self.session() as session:
+            audit.alone(session)
+            row = _setting(session, product)
+            if row.version != version:
+                return False
+            row.version += 1
+            return True
 
     def changes(self, product: str, limit: int = 100) -> list[ChangeRow]:
         """What happened to a product, the newest first."""
@@ -245,7 +287,8 @@ class Store:
     def set_false_alarm_rate(self, product: str, rate: float) -> None:
         """Set that share."""
         with self.session() as session:
-            session.merge(SettingRow(product=product, false_alarm_rate=rate))
+            audit.alone(session)
+            _setting(session, product).false_alarm_rate = rate
 
     def forget_settings(self, product: str) -> None:
         """Of a product that is deleted."""
@@ -279,3 +322,18 @@ class Store:
     def _number(self, query: Select[Any]) -> int:
         with self.session() as session:
             return int(session.scalar(query) or 0)
+
+
+def _setting(session: Session, product: str) -> SettingRow:
+    """What is set for a product, to be changed; `audit.alone` comes first."""
+    row = session.get(SettingRow, product)
+    if row is None:
+        row = SettingRow(product=product, false_alarm_rate=0.05, version=0)
+        session.add(row)
+    return row
+
+
+def _audit_correction(session: Session, row: CorrectionRow) -> None:
+    row.id = row.id or new_id()
+    said = {"correction": row.id, "product": row.product} | row.detail
+    audit.append(session, row.by, row.kind, row.inspection, **said)

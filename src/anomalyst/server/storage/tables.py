@@ -55,6 +55,8 @@ class InspectionRow(Numbered):
         Index("inspections_by_product", "product", "id"),
         Index("inspections_by_state", "state"),
         Index("inspections_to_review", "reviewed", "uncertainty"),
+        Index("inspections_by_severity", "severity"),
+        Index("inspections_by_line", "line", "id"),
     )
 
     product: Mapped[str]
@@ -72,6 +74,7 @@ class InspectionRow(Numbered):
     verdict: Mapped[str | None]
     score: Mapped[float | None]
     p_value: Mapped[float | None]
+    severity: Mapped[float | None]  # Severity.spreads; rows of before have none
     uncertainty: Mapped[float | None]  # 1: it may be either, 0: certain
     record: Mapped[dict[str, Any] | None]  # Inspection.as_dict
     heat: Mapped[str | None]  # name of the map's picture
@@ -79,6 +82,9 @@ class InspectionRow(Numbered):
     revision: Mapped[str | None]  # of the product, as it was
     reviewed: Mapped[str | None]  # right, wrong
     alarm: Mapped[str | None]  # the drift that this inspection revealed
+    line: Mapped[str | None]  # which it came from
+    signal_ms: Mapped[float | None]  # from its picture to its signal, where a line has a budget
+    late: Mapped[str | None]  # why it had no signal in time
 
     @property
     def sense(self) -> str:
@@ -144,7 +150,8 @@ class RequestRow(Table):
     by: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]  # of what was asked
-    made: Mapped[list[Any]]  # ids
+    made: Mapped[list[Any]]  # ids of inspections
+    answer: Mapped[dict[str, Any] | None]  # status, body and location of what else was answered
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -173,6 +180,26 @@ class ChangeRow(Numbered):
     by: Mapped[str]
 
 
+class JobRow(Numbered):
+    """Something that takes long, done in the background; taken up again after a crash."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("jobs_by_product", "product", "id"), Index("jobs_by_state", "state"))
+
+    kind: Mapped[str]  # teach, compare
+    product: Mapped[str]
+    by: Mapped[str]
+    owner: Mapped[str]  # who takes it up again
+    asked: Mapped[dict[str, Any]]  # plain values
+    state: Mapped[str] = mapped_column(default="queued")  # running, done, failed, cancelled
+    said: Mapped[str] = mapped_column(default="")  # how far it is, in words
+    done: Mapped[int | None]  # of `total` pictures
+    total: Mapped[int | None]
+    result: Mapped[dict[str, Any] | None]
+    problem: Mapped[str | None]  # why it failed
+    ended_at: Mapped[datetime | None]
+
+
 class SettingRow(Table):
     """What is set for a product."""
 
@@ -180,6 +207,22 @@ class SettingRow(Table):
 
     product: Mapped[str] = mapped_column(primary_key=True)
     false_alarm_rate: Mapped[float] = mapped_column(default=0.05)
+    version: Mapped[int] = mapped_column(default=0)  # one more with each change, by whomever
+
+
+class AuditRow(Table):
+    """Who did what: only added to, each entry sealed with the one before (audit.py)."""
+
+    __tablename__ = "audit"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # from 1
+    at: Mapped[datetime] = mapped_column(default=now)
+    by: Mapped[str]
+    what: Mapped[str]  # a kind of change or correction, key made, key revoked, ...
+    about: Mapped[str]  # a product, an inspection, a key's name
+    detail: Mapped[dict[str, Any]]
+    previous: Mapped[str]  # digest of the entry before
+    digest: Mapped[str]
 
 
 class DeliveryRow(Numbered):

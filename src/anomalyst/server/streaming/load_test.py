@@ -136,7 +136,12 @@ def _measured(
 
     with _webhook(hooked) as address:
         watch = Watch(
-            config, product, open_for(place, product, config), place, [Webhook(address)], done
+            config,
+            product,
+            open_for(place, product, config),
+            place,
+            [Webhook(address, internal=True)],
+            done,
         )
         running = threading.Thread(target=watch.run, name="watch")
         running.start()

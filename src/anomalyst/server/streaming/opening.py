@@ -8,8 +8,10 @@ from anomalyst.product_index import product_folder, product_senses
 from anomalyst.senses.sense import SUFFIXES
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.streaming.addresses import SCHEMES, without_password
+from anomalyst.server.streaming.cameras import Camera, CameraRule
+from anomalyst.server.streaming.feeds import is_camera
 from anomalyst.server.streaming.growing import GrowingTable
-from anomalyst.server.streaming.sources import Source, open_source
+from anomalyst.server.streaming.sources import Folder, Source
 from anomalyst.server.streaming.topics import Topic
 from anomalyst.server.streaming.windows import Cut, series_sense
 
@@ -24,10 +26,13 @@ def open_for(
     *,
     window: float | None = None,
     stride: float | None = None,
+    prompt: bool = False,
+    camera: CameraRule | None = None,
 ) -> Source:
     """The folder, camera, growing table or topic that a product's files come from.
 
-    `window` and `stride` in seconds, of tables and topics alone. Raises AnomalystError.
+    `window` and `stride` in seconds, of tables and topics alone; `prompt`: its line has a deadline;
+    `camera`: when one is blind. Raises AnomalystError.
     """
     folder = product_folder(product, config.products)
     [sense, *others] = product_senses(folder)
@@ -43,7 +48,9 @@ def open_for(
                 f"{without_password(text)}: --window and --stride are for growing tables and "
                 "topics; leave them out."
             )
-        return open_source(text, SUFFIXES.get(sense, PICTURE_SUFFIXES))
+        if is_camera(text):
+            return Camera(text, camera)
+        return Folder(path, SUFFIXES.get(sense, PICTURE_SUFFIXES), prompt=prompt)
     signal = series_sense(folder)
     if signal is None:
         raise AnomalystError(

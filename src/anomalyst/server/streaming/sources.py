@@ -1,30 +1,25 @@
-"""Where pictures come from: a folder that fills, a camera or a stream through OpenCV.
+"""Where pictures come from: what all sources do, and a folder that fills.
 
-Growing tables are in growing.py, MQTT topics in topics.py.
+Cameras are in cameras.py, growing tables in growing.py, MQTT topics in topics.py.
 """
 
-import io
 import logging
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from anomalyst.errors import AnomalystError
 from anomalyst.io.listing import list_files
 from anomalyst.io.pictures import PICTURE_SUFFIXES
+from anomalyst.io.whole_files import ends_whole
 
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.5  # a file that did not change for so long is whole
-REOPEN_SECONDS = 5.0  # between tries to reach a camera that is gone
+PROMPT_SECONDS = 0.05  # between looks at a folder of a line with a deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +29,7 @@ class Taken:
     name: str
     mark: str  # of the same picture again: the same
     open: Callable[[], Any]  # its bytes, as a file
+    came_at: float | None = field(default_factory=time.monotonic)  # None: before the watch began
 
 
 class Source(ABC):
@@ -55,33 +51,82 @@ class Source(ABC):
 
 
 class Folder(Source):
-    """Every whole file of a sense in a folder, the oldest first; a changed one counts anew."""
+    """Every whole file of a sense in a folder, the oldest first; a changed one counts anew.
+
+    `prompt`: for lines with a deadline. It is looked at twenty times a second, and a file that ends
+    as its kind ends is whole at once; others when they were not written to for half a second.
+    """
 
     poll_seconds = 0.3
 
-    def __init__(self, folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES):
-        self.folder, self.suffixes = folder, suffixes
+    def __init__(
+        self, folder: Path, suffixes: frozenset[str] = PICTURE_SUFFIXES, *, prompt: bool = False
+    ):
+        self.folder, self.suffixes, self.prompt = folder, suffixes, prompt
         self._seen: dict[str, str] = {}  # name -> mark of what was given
-        self._away = False
+        self._came: dict[str, float | None] | None = None  # name -> when it was first there
+        self._anew: dict[str, float] = {}  # name -> when it was first seen to have changed
+        self._looked = 0, 0.0  # the folder's time when it was listed, and when that was
+        self._away, self._noted_at = False, time.monotonic()
+        if prompt:
+            self.poll_seconds = PROMPT_SECONDS
         list_files(folder, suffixes)  # AnomalystError if there is no such folder
 
     def new(self) -> Iterator[Taken]:
         """Files that have come and are no longer written to."""
+        if self.prompt and self._nothing_new():
+            return
         found, listed = [], self._listed()
         names = {path.name for path in listed}
         # What has gone, as on a share that is away, comes anew when it is back.
         self._seen = {name: mark for name, mark in self._seen.items() if name in names}
+        self._note(listed)
+        open_ = False
         for path in listed:
             try:
                 state = path.stat()
             except OSError:  # gone, or the share is: it is looked at again
                 continue
             mark = f"{path.name}|{state.st_size}|{state.st_mtime_ns}"
-            if self._seen.get(path.name) != mark and time.time() - state.st_mtime > QUIET_SECONDS:
+            if self._seen.get(path.name) == mark:
+                continue
+            if path.name in self._seen:
+                self._anew.setdefault(path.name, time.monotonic())
+            quiet = time.time() - state.st_mtime > QUIET_SECONDS
+            if quiet or (self.prompt and ends_whole(path)):
                 found.append((state.st_mtime_ns, path, mark))
+            else:
+                open_ = True
+        if open_:
+            self._looked = 0, 0.0
         for _, path, mark in sorted(found):
-            yield Taken(name=path.name, mark=mark, open=partial(path.open, "rb"))
+            came_at = self._anew.pop(path.name, None) or (self._came or {}).get(path.name)
+            yield Taken(name=path.name, mark=mark, open=partial(path.open, "rb"), came_at=came_at)
             self._seen[path.name] = mark
+
+    def _nothing_new(self) -> bool:
+        """Whether no file came or went since it was listed; all are looked at twice a second."""
+        now = time.monotonic()
+        try:
+            changed = self.folder.stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        if changed == self._looked[0] and now - self._looked[1] < QUIET_SECONDS:
+            return True
+        self._looked = changed, now
+        return False
+
+    def _note(self, listed: list[Path]) -> None:
+        """When each file was first there; those of the first look came before."""
+        now, before, known = time.monotonic(), self._noted_at, self._came
+        self._noted_at = now
+        if known is None:
+            self._came = {path.name: None for path in listed}
+            return
+        self._came = {
+            path.name: known[path.name] if path.name in known else _came_at(path, before, now)
+            for path in listed
+        }
 
     def _listed(self) -> list[Path]:
         """Its files; none while the folder is away, as a network share may be."""
@@ -101,64 +146,13 @@ class Folder(Source):
         """Nothing is held."""
 
 
-class Camera(Source):
-    """The newest frame of a camera or stream; older ones that nobody took are passed over."""
+def _came_at(path: Path, before: float, now: float) -> float:
+    """When a file came that was not there `before`: by its own time, which may be another clock's.
 
-    dropped_are = "frames"
-
-    def __init__(self, place: int | str):
-        self.place = place
-        self.dropped = 0
-        self._frame: np.ndarray | None = None
-        self._fresh = threading.Condition()
-        self._ended = False
-        self._capture = cv2.VideoCapture(place)
-        if not self._capture.isOpened():
-            raise AnomalystError(
-                f"camera {place}: cannot be opened; check its number or address, and that no other "
-                "program uses it."
-            )
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def new(self) -> Iterator[Taken]:
-        """The frame that came since the last one was taken; waits a little for one."""
-        with self._fresh:
-            if self._frame is None:
-                self._fresh.wait(0.5)
-            frame, self._frame = self._frame, None
-        if frame is not None:
-            when = datetime.now().astimezone()
-            name = f"frame-{when:%Y%m%d-%H%M%S-%f}.png"
-            encoded = cv2.imencode(".png", frame, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-            yield Taken(name=name, mark=name, open=partial(io.BytesIO, encoded.tobytes()))
-
-    def close(self) -> None:
-        """Let go of the camera."""
-        self._ended = True
-        self._thread.join(2)
-
-    def _read(self) -> None:
-        capture = self._capture
-        while not self._ended:
-            good, frame = capture.read()
-            if not good:
-                capture.release()
-                time.sleep(0.05 if self._ended else REOPEN_SECONDS)
-                capture = cv2.VideoCapture(self.place)
-                continue
-            with self._fresh:
-                self.dropped += self._frame is not None
-                self._frame = frame
-                self._fresh.notify()
-        capture.release()
-
-
-def open_source(text: str, suffixes: frozenset[str] = PICTURE_SUFFIXES) -> Source:
-    """A folder, a camera's number, or a stream's address. Raises AnomalystError for none.
-
-    `suffixes`: the files of a folder that are taken.
+    While a watch waits for a place or a database nobody looks, and the part goes on all the same.
     """
-    if text.isdigit():
-        return Camera(int(text))
-    return Camera(text) if "://" in text or Path(text).is_file() else Folder(Path(text), suffixes)
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        age = 0.0
+    return min(now, max(before, now - age))

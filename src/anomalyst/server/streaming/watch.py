@@ -24,10 +24,20 @@ from anomalyst.server.service import Service
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.database import is_outage
 from anomalyst.server.storage.tables import InspectionRow
+from anomalyst.server.streaming.cameras import Camera
+from anomalyst.server.streaming.line import (
+    Gated,
+    Line,
+    TakenUp,
+    tell_of_blind,
+    tell_of_late,
+    warm_up,
+)
 from anomalyst.server.streaming.outbox import Outbox
 from anomalyst.server.streaming.shift_ends import ShiftEnds, ShiftReports
+from anomalyst.server.streaming.signals.gate import LatePart
 from anomalyst.server.streaming.sinks import Sink
-from anomalyst.server.streaming.sources import Camera, Source, Taken
+from anomalyst.server.streaming.sources import Source, Taken
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries
@@ -45,6 +55,7 @@ class Tally:
     refused: int = 0  # files that are no picture
     alarms: list[str] = field(default_factory=list)
     dropped: int = 0
+    late: int = 0  # parts without a signal in time
 
     @property
     def done(self) -> int:
@@ -77,18 +88,27 @@ class Watch:
         sinks: Sequence[Sink] = (),
         on_done: Callable[[InspectionRow, Tally], None] = lambda *_: None,
         shifts: ShiftEnds | None = None,
+        line: Line | None = None,
     ):
         # UnknownProduct before anything is started.
         self.sense = product_senses(product_folder(product, config.products))[0]
         self.product, self.source, self.on_done = product, source, on_done
         self.by = f"watch {place} {product}"
         self.tally = Tally()
-        labels = [sink.label for sink in sinks]
-        self.service = Service(config, owner=self.by, sinks=labels)
+        labels = self._labels = [sink.label for sink in sinks]
+        self.line = line or Line()
+        self.service = Service(config, owner=self.by, sinks=labels, line=self.line.name)
+        if self.line.gate is not None:
+            self.line.gate.on_late = self._late
         store = self.service.store
         self.reports = ShiftReports(store, product, shifts, labels) if shifts else None
         self.outboxes = [Outbox(self.service.store, sink) for sink in sinks]
-        most = CAMERA_AT_ONCE if isinstance(source, Camera) else AT_ONCE
+        most = AT_ONCE
+        if isinstance(source, Camera):
+            source.on_blind, source.on_lost = self._blind, self._passed_over
+            if source.blind is not None:  # before anybody listened
+                self._blind(source.blind)
+            most = AT_ONCE if source.rule.each else CAMERA_AT_ONCE
         self._places = threading.BoundedSemaphore(most)
         self._refused: set[str] = set()
         self._later: dict[str, Later] = {}  # by mark
@@ -98,10 +118,16 @@ class Watch:
 
     def run(self, *, once: bool = False) -> Tally:
         """Inspect what comes until `ended` is set; `once`: only what is there now."""
-        resumed = self.service.resume(self._finished)
+        gate, done = self.line.gate, self._finished
+        if gate is not None:
+            gate.start()
+        resumed = self.service.resume(done if gate is None else TakenUp(done))
         if resumed:
             log.info("took up %d pictures of an earlier run", resumed)
         self._once = once
+        if gate is not None:
+            warm_up(self.service, self.product, self.ended.is_set)
+            gate.open()
         while not self.ended.is_set():
             count = 0
             for taken in self._due():
@@ -115,6 +141,8 @@ class Watch:
                 break
             if count == 0:
                 self.ended.wait(self.source.poll_seconds)
+        if gate is not None:
+            gate.shut()
         return self.tally
 
     def close(self) -> None:
@@ -132,6 +160,8 @@ class Watch:
         except SQLAlchemyError as error:
             log.warning("the database is away (%s); what waits is in it", error)
         finally:
+            if self.line.gate is not None:
+                self.line.gate.close()
             self.service.close()
 
     def _due(self) -> list[Taken]:
@@ -160,6 +190,8 @@ class Watch:
         if taken.mark in self._refused or self.service.store.request(self.by, taken.mark):
             self._later.pop(taken.mark, None)
             return 0
+        if (gate := self.line.gate) is not None:
+            gate.expect(taken.mark, taken.name, taken.came_at)
         while not self._places.acquire(timeout=0.2):
             if self.ended.is_set():
                 return 0
@@ -168,7 +200,7 @@ class Watch:
                 sent = self.service.take(stream, taken.name, self.sense)
             self.service.acknowledge(
                 [sent], self.product, by=self.by, source="watch", key=taken.mark,
-                on_done=self._done,
+                on_done=Gated(gate, taken.mark, self._done) if gate else self._done,
             )  # fmt: skip
         except BaseException:
             self._places.release()
@@ -185,6 +217,7 @@ class Watch:
             return self._refuse(taken, error)
         if isinstance(error, FileNotFoundError) and not self._once:
             self._later.pop(taken.mark, None)
+            self._unseen(taken, "it is gone")
             log.warning("%s is gone; it is taken if it comes back", taken.name)
             return 0
         if tries == 1:
@@ -195,9 +228,43 @@ class Watch:
     def _refuse(self, taken: Taken, error: Exception) -> int:
         self._later.pop(taken.mark, None)
         self._refused.add(taken.mark)
+        self._unseen(taken, str(error))
         self.tally.refused += 1
         log.warning("passed over: %s", error)
         return 0
+
+    def _unseen(self, taken: Taken, why: str) -> None:
+        """A part of which there is no picture; a line must know."""
+        if (gate := self.line.gate) is not None:
+            gate.found(taken.mark, None, why)
+            gate.forget(taken.mark)
+
+    def _passed_over(self, name: str, came_at: float) -> None:
+        """A camera's frame for which there was no room, where each is a part."""
+        if (gate := self.line.gate) is not None:
+            gate.expect(name, name, came_at)
+            gate.found(name, None, "too many frames waited")
+            gate.forget(name)
+
+    def _blind(self, why: str | None) -> None:
+        """A camera that sees nothing, or sees again: nothing is judged meanwhile."""
+        assert isinstance(self.source, Camera)
+        label = self.source.label
+        if why is not None:
+            self.tally.alarms.append(f"{label}: {why}")
+        (log.info if why is None else log.error)("%s: %s", label, why or "it sees again")
+        if (gate := self.line.gate) is not None:
+            gate.blind(f"{label}: {why}" if why else None)
+            if gate.stopped:
+                self.ended.set()
+        store = self.service.store
+        tell_of_blind(store, self.product, self.line.name, self._labels, label, why)
+
+    def _late(self, part: LatePart) -> None:
+        self.tally.late += 1
+        if part.stops:
+            self.ended.set()
+        tell_of_late(self.service.store, self.product, self.line.name, self._labels, part)
 
     def _done(self, row: InspectionRow) -> None:
         self._places.release()

@@ -24,6 +24,7 @@ from anomalyst.server.records.drawn import drawn_layer
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui.wording import t
+from anomalyst.types import Severity
 
 VIEWER_PX = 1200
 CLOSE_PX = 320
@@ -64,6 +65,7 @@ def viewer(
         closer=row.sense == "image" and row.picture in service.pictures,
         page_pass=service.tickets.page_pass(who) if who and service.config.keys else "",
         answer=found.answer,
+        severity=found.severity,
         measured=[shortly(region.measures) for region in found.regions],
         lines=[region.measures.line_xy if region.measures else () for region in found.regions],
         plain=data_uri(documents.shown_picture(row, service.pictures, VIEWER_PX), quality=85),
@@ -234,9 +236,11 @@ def headed(keys: Sequence[str], rows: list[list[str]]) -> dict[str, Any]:
 
 
 def result_cells(row: InspectionRow) -> list[str]:
-    """Picture, verdict and p-value, as tables show them."""
+    """Picture, verdict, p-value and severity, as tables show them."""
     p = "" if row.p_value is None else f"{row.p_value:.3g}"
-    return [row.name, verdict_of(row), p]
+    kept = (row.record or {}).get("severity")
+    severity = Severity.from_dict(kept).text if kept else ""
+    return [row.name, verdict_of(row), p, severity]
 
 
 def verdict_of(row: InspectionRow) -> str:

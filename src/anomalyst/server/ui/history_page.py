@@ -13,6 +13,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.finding.items import Readings, sense_of_ending
 from anomalyst.server.finding.search import Found
 from anomalyst.server.finding.served import Sent, find_in_record
+from anomalyst.server.records.lines import line_names
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.history_export import listing
 from anomalyst.server.storage.tables import InspectionRow
@@ -20,10 +21,13 @@ from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.wording import t
 
-HEADINGS = ("when_utc", "product", "picture", "verdict", "p", "marked", "source", "by")
+HEADINGS = (
+    "when_utc", "product", "picture", "verdict", "p", "severity", "marked", "source", "line", "by",
+)  # fmt: skip
 SPANS = {"any": None, "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0}  # in days
 MARKED = ("marked", "unmarked")
 VERDICTS = ("anomalous", "unsure", "normal")
+ORDERS = ("newest", "severest")
 PAGE = 50
 SOURCES = ("api", "workbench", "watch", "demo")
 ANY = "any"
@@ -48,8 +52,12 @@ class HistoryPage:
             marked = gr.Dropdown([every, *judged], value=ANY, label=t("filter.marked"))
             spans = [(t(f"span.{one}"), one) for one in SPANS]
             span = gr.Dropdown(spans, value=ANY, label=t("history.span"))
+            self.line = gr.Dropdown([every], value=ANY, label=t("line"), elem_id="history-line")
+            orders = [(t(f"order.{one}"), one) for one in ORDERS]
+            order = gr.Dropdown(orders, value=ORDERS[0], label=t("order"), elem_id="history-order")
         self.like = LikeBox(bench)
-        self.filters: list[Any] = [text, self.product, verdict, marked, span]
+        self.filters: list[Any] = [text, self.product, verdict, marked, span, self.line]
+        self.asked = [*self.filters, order]
         self.table = gr.Dataframe(
             headers=[t(f"history.{key}") for key in HEADINGS],
             interactive=False,
@@ -57,7 +65,7 @@ class HistoryPage:
             wrap=True,
         )
         with gr.Row():
-            self.more = gr.Button(t("history.older"), size="sm", elem_id="history-more")
+            self.more = gr.Button(t("history.more"), size="sm", elem_id="history-more")
             self.csv = gr.DownloadButton("CSV", size="sm", elem_id="history-csv")
             self.parquet = gr.DownloadButton("Parquet", size="sm", elem_id="history-parquet")
             self.total = gr.Markdown(elem_id="history-total")
@@ -72,9 +80,10 @@ class HistoryPage:
     def _connect(self) -> None:
         result = [self.table, self.ids, self.total, self.more]
         self.like.connect(self.filters, result)
-        gr.on(None, self.products, None, self.product).then(self.search, self.filters, result)
-        gr.on([one.change for one in self.filters], self.search, self.filters, result)
-        self.more.click(self.older, [self.ids, *self.filters], result)
+        gr.on(None, self.lines, None, self.line)
+        gr.on(None, self.products, None, self.product).then(self.search, self.asked, result)
+        gr.on([one.change for one in self.asked], self.search, self.asked, result)
+        self.more.click(self.older, [self.ids, *self.asked], result)
         self.table.select(self.choose, self.ids, [self.view, self.talk, self.paper])
         self.csv.click(self.exported("csv"), self.filters, self.csv)
         self.parquet.click(self.exported("parquet"), self.filters, self.parquet)
@@ -85,15 +94,20 @@ class HistoryPage:
         names = sorted(known | set(self.bench.service.product_names()))
         return gr.Dropdown(choices=[(t("any"), ANY), *((name, name) for name in names)])
 
-    @shows_errors
-    def search(self, request: gr.Request, *filters: str) -> Any:
-        self.bench.who(request)
-        return found(self.bench, filter_of(*filters), [])
+    def lines(self) -> Any:
+        """Those that parts came from."""
+        names = line_names(self.bench.service.store)
+        return gr.Dropdown(choices=[(t("any"), ANY), *((name, name) for name in names)])
 
     @shows_errors
-    def older(self, request: gr.Request, before: list[str], *filters: str) -> Any:
+    def search(self, request: gr.Request, *asked: str) -> Any:
         self.bench.who(request)
-        return found(self.bench, filter_of(*filters), before)
+        return found(self.bench, filter_of(*asked[:-1]), [], asked[-1])
+
+    @shows_errors
+    def older(self, request: gr.Request, before: list[str], *asked: str) -> Any:
+        self.bench.who(request)
+        return found(self.bench, filter_of(*asked[:-1]), before, asked[-1])
 
     @shows_errors
     def choose(self, shown: list[str], request: gr.Request, picked: gr.SelectData) -> Any:
@@ -118,25 +132,32 @@ class HistoryPage:
         return export
 
 
-def filter_of(text: str, product: str, verdict: str, marked: str, span: str) -> Filter:
+def filter_of(
+    text: str, product: str, verdict: str, marked: str, span: str, line: str = ANY
+) -> Filter:
     """What the filters of the page say."""
     days = SPANS[span]
     return Filter(
         text=text.strip() or None,
         product=None if product in (ANY, None) else product,
         verdict=None if verdict in (ANY, None) else verdict,
+        line=None if line in (ANY, None) else line,
         reviewed=None if marked in (ANY, None) else marked == "marked",
         since=datetime.now(UTC) - timedelta(days=days) if days else None,
     )
 
 
-def found(bench: Bench, wanted: Filter, before: list[str]) -> tuple[Any, ...]:
+def found(
+    bench: Bench, wanted: Filter, before: list[str], order: str = ORDERS[0]
+) -> tuple[Any, ...]:
     """Rows of the table, with those that were shown before, their ids, and how many there are."""
     store = bench.service.store
     rows = store.inspections(before)
-    rows += store.history(wanted, before=before[-1] if before else None, limit=PAGE)
-    headers = [t(f"history.{key}") for key in HEADINGS]
-    table = {"headers": headers, "data": [cells_of(row) for row in rows]}
+    if order == ORDERS[0]:
+        rows += store.history(wanted, before=before[-1] if before else None, limit=PAGE)
+    else:
+        rows += store.severest(wanted, skip=len(before), limit=PAGE)
+    table = pieces.headed([f"history.{key}" for key in HEADINGS], [cells_of(row) for row in rows])
     count = t("history.count", shown=len(rows), all=store.count(wanted))
     return table, [row.id for row in rows], count, gr.Button(interactive=True)
 
@@ -146,7 +167,7 @@ def cells_of(row: InspectionRow) -> list[str]:
     when = f"{row.created_at:%Y-%m-%d %H:%M:%S}"
     marked = t(f"marked.{row.reviewed}") if row.reviewed else ""
     source = t(f"source.{row.source}") if row.source in SOURCES else row.source
-    return [when, row.product, *pieces.result_cells(row), marked, source, row.by]
+    return [when, row.product, *pieces.result_cells(row), marked, source, row.line or "", row.by]
 
 
 class LikeBox:

@@ -24,7 +24,7 @@ QUESTIONS = {
     "How large is it?": "ask.large",
     "How sure are you?": "ask.sure",
 }
-HEADINGS = ("list.picture", "list.verdict", "list.p", "list.regions")
+HEADINGS = ("list.picture", "list.verdict", "list.p", "list.severity", "list.regions")
 
 
 # A region clicked, on the picture or in the table, is asked about.
@@ -142,7 +142,7 @@ class InspectPage:
         elif row is None and current is None:
             text = "inspect.teaching" if waits else "inspect.start"
             page = [pieces.hint(t(text)), pieces.dialogue(service, None), None, "", "", ""]
-        thumbs = strip.strip(service, name, current or (row and row.id))
+        thumbs = strip.strip(service, name, current or (row.id if row else None))
         return self.bench.product_choice(name), gr.Timer(active=waits), thumbs, *page
 
     def turn_to(self, chosen: str | None, request: gr.Request) -> Any:

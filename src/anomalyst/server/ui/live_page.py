@@ -5,16 +5,21 @@ from typing import Any
 
 import gradio as gr
 
+from anomalyst.server.jobs.watches import LineGiven
+from anomalyst.server.records.figures import RECENT
+from anomalyst.server.records.lines import line_names
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, inform, shows_errors
+from anomalyst.server.ui.production_section import ANY_LINE, ProductionSection
 from anomalyst.server.ui.wording import t
 
 REFRESH_SECONDS = 3
 NEWEST = 12
-COLUMNS = ("live.name", "live.of", "live.product", "live.state")
+COLUMNS = ("live.name", "live.line", "live.of", "live.product", "live.state")
+LATE = ("alarm", "reject", "stop")
 
 
 class LivePage:
@@ -26,6 +31,7 @@ class LivePage:
             with gr.Column(scale=4, min_width=320):
                 figures = gr.HTML(elem_id="live-figures")
                 self.page = [figures, gr.HTML(), gr.HTML(elem_id="live-newest")]
+                place = gr.Column()
             with gr.Column(scale=3, min_width=300):
                 gr.Markdown(t("live.watch"))
                 self.source = gr.Textbox(
@@ -37,6 +43,7 @@ class LivePage:
                 self.webhook = gr.Textbox(
                     label=t("live.webhook"), placeholder=t("live.webhook_none")
                 )
+                self._add_line()
                 self.start = gr.Button(t("live.start"), variant="primary", elem_id="live-start")
                 self.watches = gr.Dataframe(
                     headers=[t(key) for key in COLUMNS],
@@ -48,34 +55,62 @@ class LivePage:
                 self.stop = gr.Button(
                     t("live.stop"), size="sm", variant="stop", elem_id="live-stop"
                 )
+        with place:
+            self.production = ProductionSection(bench, self.product)
+        self.shown = [self.product, self.production.line]
         self._connect()
+
+    def _add_line(self) -> None:
+        with gr.Accordion(t("live.line_title"), open=False):
+            self.line = gr.Textbox(label=t("line"), placeholder=t("live.line_none"))
+            self.budget = gr.Number(
+                label=t("live.budget"), value=None, minimum=1, elem_id="live-budget"
+            )
+            late = [(t(f"live.late_{one}"), one) for one in LATE]
+            self.late = gr.Dropdown(late, value="alarm", label=t("live.late_part"))
+            self.signal = gr.Textbox(label=t("live.signal"), placeholder=t("live.signal_none"))
 
     def _connect(self) -> None:
         gr.on(None, self.bench.product_choice, None, self.product).then(
-            self.now, self.product, self.page
+            self.now, self.shown, self.page
         )
         gr.on(None, self.listed, None, self.watches)
-        self.product.change(self.now, self.product, self.page)
-        given = [self.source, self.product, self.mqtt, self.webhook]
+        self.product.change(self.now, self.shown, self.page)
+        self.production.line.change(self.now, self.shown, self.page)
+        given = [self.source, self.product, self.mqtt, self.webhook,
+                 self.line, self.budget, self.late, self.signal]  # fmt: skip
         self.start.click(self.begin, given, self.watches)
         self.watches.select(self.choose, None, [self.chosen, self.console])
         self.stop.click(self.end, self.chosen, None)
         timer = gr.Timer(REFRESH_SECONDS)
-        timer.tick(self.now, self.product, self.page, show_progress="hidden")
+        timer.tick(self.now, self.shown, self.page, show_progress="hidden")
         timer.tick(self.listed, None, self.watches, show_progress="hidden")
 
     def listed(self) -> dict[str, Any]:
         rows = [
-            [one["name"], one["source"], one["product"], state_words(one["state"])]
+            [
+                one["name"],
+                one["line"] or "",
+                one["source"],
+                one["product"],
+                state_words(one["state"]),
+            ]  # fmt: skip
             for one in self.bench.watches.all()
         ]
         return pieces.headed(COLUMNS, rows)
 
     @shows_errors
-    def begin(self, source: str, product: str, mqtt: str, webhook: str, request: gr.Request) -> Any:
+    def begin(
+        self, source: str, product: str, mqtt: str, webhook: str, line: str, budget: float | None,
+        late: str, signal: str, request: gr.Request,
+    ) -> Any:  # fmt: skip
         self.bench.who(request, "admin")
+        at = LineGiven(
+            name=line.strip() or None, budget_ms=budget or None, late=late,
+            signal=signal.strip() or None,
+        )  # fmt: skip
         brokers, hooks = [mqtt] if mqtt.strip() else [], [webhook] if webhook.strip() else []
-        self.bench.watches.start(source.strip(), product, mqtt=brokers, webhook=hooks)
+        self.bench.watches.start(source.strip(), product, mqtt=brokers, webhook=hooks, at=at)
         return self.listed()
 
     def choose(self, picked: gr.SelectData) -> Any:
@@ -89,15 +124,16 @@ class LivePage:
         self.bench.watches.stop(str(name))
         inform(t("live.ends"))
 
-    def now(self, product: str | None) -> tuple[str, str, str]:
-        """The last hour of a product in figures, the trend of its scores, the newest pictures."""
+    def now(self, product: str | None, line: str | None = None) -> tuple[str, str, str]:
+        """The last hour of a product (on a line), the trend of its scores, the newest pictures."""
         service = self.bench.service
         if not product or product not in service.product_names():
             return "", "", pieces.hint(t("live.teach"))
         store, hour = service.store, datetime.now(UTC) - timedelta(hours=1)
         found = service.statistics(product)
+        line = None if line in (ANY_LINE, None) else line
         counts = {
-            verdict: store.count(Filter(product=product, verdict=verdict, since=hour))
+            verdict: store.count(Filter(product=product, line=line, verdict=verdict, since=hour))
             for verdict in ("normal", "unsure", "anomalous")
         }
         total, drift = sum(counts.values()), found["drift"]
@@ -107,13 +143,35 @@ class LivePage:
             (f"{counts['anomalous'] / total:.1%}" if total else "-", t("verdict.anomalous")),
             (f"{counts['unsure'] / total:.1%}" if total else "-", t("verdict.unsure")),
             (strength, t("live.drift")),
+            (str(store.count(Filter(product=product, line=line, late=True, since=hour))),
+             t("live.late")),
             (str(messages.count_waiting(store)), t("live.waiting")),
             (str(messages.count_refused(store)), t("live.refused")),
-        ]
+        ]  # fmt: skip
         limit = limit_of(found["calibration"]["scores"], found["false_alarm_rate"])
-        rows = store.history(Filter(product=product), limit=NEWEST)
-        trend = trend_chart(found["recent"], limit)
-        return pieces.tiles(tiles), trend, pieces.rows_of(service, rows)
+        rows = store.history(Filter(product=product, line=line), limit=NEWEST)
+        recent = found["recent"] if line is None else self._recent(product, line)
+        trend = trend_chart(recent, limit)
+        lines = "" if line is not None else self._lines(product, hour)
+        return pieces.tiles(tiles) + lines, trend, pieces.rows_of(service, rows)
+
+    def _recent(self, product: str, line: str) -> list[dict[str, Any]]:
+        """The newest scores of a line, the oldest first."""
+        wanted = Filter(product=product, line=line, state="done")
+        rows = self.bench.service.store.history(wanted, limit=RECENT)[::-1]
+        return [{"verdict": row.verdict, "score": row.score} for row in rows]
+
+    def _lines(self, product: str, since: datetime) -> str:
+        """Each line of the product: what it did in the last hour."""
+        store = self.bench.service.store
+        found = []
+        for name in line_names(store, product):
+            of: dict[str, Any] = {"product": product, "line": name, "since": since}
+            done = store.count(Filter(**of, state="done"))
+            bad = store.count(Filter(**of, verdict="anomalous"))
+            found.append((name, done, f"{bad / done:.1%}" if done else "-",
+                          store.count(Filter(**of, late=True))))  # fmt: skip
+        return pieces.render("lines.html.j2", lines=found) if found else ""
 
 
 def state_words(state: str) -> str:

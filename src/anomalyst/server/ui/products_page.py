@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.records.products import good_views
@@ -13,15 +14,17 @@ from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
 from anomalyst.server.ui.measuring_section import MeasuringSection
+from anomalyst.server.ui.odd_section import OddSection
 from anomalyst.server.ui.product_cards import ProductCards
 from anomalyst.server.ui.teaching_form import TeachingForm
+from anomalyst.server.ui.versions_section import VersionsSection
 from anomalyst.server.ui.wording import t
 
 GALLERY_MOST = 60
 HEADINGS = ("history.when", "history.what", "history.by")
 HAPPENED = (
     "taught", "extended", "described", "imported", "accepted", "withdrawn", "deleted", "drift",
-    "areas", "learnt", "not learnt", "unlearnt", "measuring",
+    "areas", "learnt", "not learnt", "unlearnt", "measuring", "brought back", "odd",
 )  # fmt: skip
 
 
@@ -40,6 +43,7 @@ class ProductsPage:
 
     def _add_teaching(self) -> None:
         self.form = TeachingForm(self.bench)
+        self.odd = OddSection(self.bench)
         with gr.Accordion(t("products.import"), open=False):
             self.packed = gr.File(label=t("products.file"), file_types=[".zip"], height=110)
 
@@ -54,6 +58,7 @@ class ProductsPage:
         self.areas = AreasSection(self.bench, self.chosen)
         self.learning = LearningSection(self.bench, self.chosen)
         self.measuring = MeasuringSection(self.bench, self.chosen)
+        self.versions = VersionsSection(self.bench)
         with gr.Row():
             self.rate = gr.Number(
                 label=t("products.rate"), minimum=0.001, maximum=0.5, step=0.01,
@@ -88,6 +93,16 @@ class ProductsPage:
         chosen.change(self.areas.show, chosen, self.areas.editor)
         taught = self.form.connect(chosen)
         taught.then(self.show, chosen, page).then(self.cards.show, chosen, self.cards.html)
+        taught.then(self.odd.show, chosen, self.odd.parts)
+        old = self.versions
+        chosen.change(old.show, chosen, old.parts)
+        taught.then(old.show, chosen, old.parts)
+        old.back.click(old.bring_back, [chosen, old.number], old.parts).then(
+            self.show, chosen, page
+        )
+        old.compare.click(old.judge_both, [chosen, old.number], old.said)
+        for decided in self.odd.connect(chosen):
+            decided.then(self.show, chosen, page).then(lambda: "", None, self.form.progress)
         self.packed.upload(self.bring_in, self.packed, chosen)
         self.rate.submit(self.set_rate, [chosen, self.rate], page)
         self.export.click(self.pack_up, chosen, self.export)
@@ -149,6 +164,10 @@ def described(bench: Bench, name: str) -> list[Any]:
         (str(counts.get("unsure", 0)), t("verdict.unsure")),
         (strength, t("products.drift", most=f"{drift['alarm_at']:.0f}")),
     ]
+    if drift["moved"]:
+        tiles.append((english("; ".join(drift["moved"])), t("products.moved")))
+    if known["tolerance"]:
+        tiles.append((english(known["tolerance"]), t("products.tolerance")))
     pictures = good_views(name, bench.service.config.products, GALLERY_MOST)
     happened = [
         [f"{one.created_at:%Y-%m-%d %H:%M}", happened_words(one.kind), one.by]
@@ -157,6 +176,11 @@ def described(bench: Bench, name: str) -> list[Any]:
     charts = calibration_chart(scores, limit), trend_chart(recent, limit)
     told = pieces.headed(HEADINGS, happened)
     return [pieces.tiles(tiles), *charts, rate, pictures, told]
+
+
+def english(said: str) -> Markup:
+    """What the record says, which is English."""
+    return Markup("<span lang='en'>{}</span>").format(said)
 
 
 def happened_words(kind: str) -> str:

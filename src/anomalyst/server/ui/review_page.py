@@ -1,4 +1,4 @@
-"""Review queue: what nobody has judged, the least certain first; keys judge, lead on and back."""
+"""Review queue: what nobody has judged, uncertain or severe first; keys judge, lead on, back."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ from anomalyst.server.ui.wording import t
 
 MOST = 200  # that are counted
 ANY = "any"
+ORDERS = ("uncertain", "severest")
 
 
 class ReviewPage:
@@ -23,6 +24,10 @@ class ReviewPage:
         self.current, self.trail = gr.State(None), gr.State([])
         with gr.Row():
             self.product = gr.Dropdown(label=t("product"), elem_id="review-product", scale=2)
+            orders = [(t(f"order.{one}"), one) for one in ORDERS]
+            self.order = gr.Dropdown(
+                orders, value=ORDERS[0], label=t("order"), elem_id="review-order", scale=2
+            )
             left = gr.Markdown(elem_id="review-left")
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
@@ -38,11 +43,11 @@ class ReviewPage:
         self._connect()
 
     def _connect(self) -> None:
-        given, page = [self.product, self.current, self.trail], self.page
+        given, page = [self.product, self.order, self.current, self.trail], self.page
         gr.on(None, self.products, None, self.product).then(self.following, given, page)
-        self.product.input(self.other_product, given, page)
+        gr.on([self.product.input, self.order.input], self.other, given, page)
         self.skip.click(self.following, given, page)
-        self.back.click(self.before, given, page)
+        self.back.click(self.before, [self.product, self.current, self.trail], page)
         self.judging.last.change(self.after, [self.judging.last, *given], page)
 
     def products(self) -> Any:
@@ -51,14 +56,16 @@ class ReviewPage:
 
     @shows_errors
     def following(
-        self, name: str | None, current: str | None, trail: list[str], request: gr.Request
-    ) -> Any:
-        """The one after this: on the way back the next of those seen, else the least certain."""
+        self, name: str | None, order: str, current: str | None, trail: list[str],
+        request: gr.Request,
+    ) -> Any:  # fmt: skip
+        """The one after this: on the way back the next of those seen, else the first waiting."""
         self.bench.who(request)
         at = trail.index(current) + 1 if current in trail else len(trail)
         if at < len(trail):
-            return self._shown(self.bench.service.store.inspection(trail[at]), name, trail, request)
-        return self._first(name, trail, request)
+            row = self.bench.service.store.inspection(trail[at])
+            return self._shown(row, name, trail, request)
+        return self._first(name, order, trail, request)
 
     @shows_errors
     def before(
@@ -71,28 +78,39 @@ class ReviewPage:
             return [gr.skip()] * len(self.page)
         return self._shown(self.bench.service.store.inspection(trail[at]), name, trail, request)
 
-    def other_product(
-        self, name: str | None, current: str | None, trail: list[str], request: gr.Request
-    ) -> Any:
-        """The first of another product; what was passed over stays so."""
-        return self.following(name, None, [id for id in trail if id != current], request)
+    def other(
+        self, name: str | None, order: str, current: str | None, trail: list[str],
+        request: gr.Request,
+    ) -> Any:  # fmt: skip
+        """The first of another product, or by another order; what was passed over stays so."""
+        return self.following(name, order, None, [id for id in trail if id != current], request)
 
     @shows_errors
     def after(
-        self, last: str | None, name: str, current: str, trail: list[str], request: gr.Request
+        self,
+        last: str | None,
+        name: str,
+        order: str,
+        current: str,
+        trail: list[str],
+        request: gr.Request,
     ) -> Any:
         """The next one, once this one was judged."""
         if not last:
             return [gr.skip()] * len(self.page)
-        return self.following(name, current, trail, request)
+        return self.following(name, order, current, trail, request)
 
-    def _waiting(self, name: str | None, trail: list[str]) -> list[InspectionRow]:
+    def _waiting(
+        self, name: str | None, trail: list[str], order: str = ORDERS[0]
+    ) -> list[InspectionRow]:
         wanted = None if name in (None, ANY) else name
-        rows = self.bench.service.store.to_review(wanted, limit=MOST + len(trail))
+        severe = order == "severest"
+        store = self.bench.service.store
+        rows = store.to_review(wanted, limit=MOST + len(trail), severest=severe)
         return [row for row in rows if row.id not in trail]
 
-    def _first(self, name: str | None, trail: list[str], request: gr.Request) -> Any:
-        rows = self._waiting(name, trail)
+    def _first(self, name: str | None, order: str, trail: list[str], request: gr.Request) -> Any:
+        rows = self._waiting(name, trail, order)
         if not rows:
             return pieces.hint(t("review.none")), "", None, t("review.nothing"), trail
         return self._shown(rows[0], name, [*trail, rows[0].id], request)

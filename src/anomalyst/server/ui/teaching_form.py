@@ -11,11 +11,13 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.file_reading import FileReading
 from anomalyst.senses.fields import UNITS
 from anomalyst.server.received import take_paths
+from anomalyst.server.storage.jobs import ACTIVE
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.dropped import parts_of
 from anomalyst.server.ui.wording import t
 
 BY_NAME = "by name"
+LOOK_SECONDS = 0.5  # between two looks at how far the teaching is
 KINDS = {
     "by_name": BY_NAME, "image": "image", "depth": "depth", "thermal": "thermal", "audio": "audio",
     "series": "series",
@@ -63,7 +65,10 @@ class TeachingForm:
             elem_id="teach-pose",
         )  # fmt: skip
         self.about = gr.Textbox(label=t("teach.about"), placeholder=t("teach.about_example"))
-        self.teach = gr.Button(t("teach.go"), variant="primary", elem_id="teach-go")
+        with gr.Row():
+            self.teach = gr.Button(t("teach.go"), variant="primary", elem_id="teach-go")
+            self.stop = gr.Button(t("cancel"), visible=False, elem_id="teach-cancel")
+        self.job = gr.State(None)
         self.progress = gr.Markdown(elem_id="teach-said")
         self.asked = [self.depth_unit, self.thermal_unit, self.rate, self.method]
 
@@ -74,9 +79,10 @@ class TeachingForm:
             [self.good.change, self.kind.change, self.name.blur], self.ask, given,
             [*self.asked, self.pose], show_progress="hidden",
         )  # fmt: skip
+        self.stop.click(self.cancel, self.job, None)
         return self.teach.click(
             self.learn, [*given, self.pose, self.about, *self.asked],
-            [self.progress, chosen, self.good],
+            [self.progress, chosen, self.good, self.job, self.stop],
         )  # fmt: skip
 
     def ask(self, name: str, files: list[str] | None, kind: str) -> list[Any]:
@@ -108,7 +114,8 @@ class TeachingForm:
         request: gr.Request,
     ) -> Iterator[Any]:
         who, service = self.bench.who(request, "engineer"), self.bench.service
-        yield "", gr.skip(), gr.skip()
+        same = gr.skip(), gr.skip()
+        yield "", *same, None, gr.skip()
         name = value.strip()
         parts = parts_of(service, name, files or [], None if kind == BY_NAME else kind)
         kinds = set(parts[0]) if parts else set()
@@ -125,11 +132,39 @@ class TeachingForm:
             if isinstance(one, str):
                 raise AnomalystError(one)
             sent.append(one)
-        yield t("teach.looking", count=len(sent)), gr.skip(), gr.skip()
-        found = service.teach(
+        if not sent and about and name in service.product_names():
+            service.teaching.describe(name, about, by=who.name)
+            yield taught(service.product(name)), self.bench.product_choice(name), *done_with()
+            return
+        row = service.teaching.start(
             name, sent, by=who.name, pose=pose, describe=about or None, reading=reading
         )
-        yield taught(found), self.bench.product_choice(found["name"]), gr.File(value=None)
+        while row.state in ACTIVE:
+            far = working(row.said) if row.said else t("teach.looking", count=len(sent))
+            yield far, *same, row.id, gr.Button(visible=True)
+            row = service.background.wait(row.id, LOOK_SECONDS)
+        if row.state == "done":
+            found = service.product(name)
+            yield taught(found), self.bench.product_choice(name), *done_with()
+            return
+        why = row.problem or t("teach.cancelled", name=name)
+        yield why, *same, None, gr.Button(visible=False)
+
+    @shows_errors
+    def cancel(self, job: str | None, request: gr.Request) -> None:
+        self.bench.who(request, "engineer")
+        if job is not None:
+            self.bench.service.background.cancel(job)
+
+
+def working(said: str) -> str:
+    """What a job says of itself, which is the server's, and English."""
+    return f"<span lang='en'>{escape(said)} …</span>"
+
+
+def done_with() -> tuple[Any, ...]:
+    """The form after a teaching: no files, no job, nothing to cancel."""
+    return gr.File(value=None), None, gr.Button(visible=False)
 
 
 def taught(found: dict[str, Any]) -> str:

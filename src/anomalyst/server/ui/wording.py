@@ -116,7 +116,7 @@ class Translated:
             await send(start)
             await send({"type": "http.response.body", "body": said})
 
-        await self.app(scope | {"headers": plain}, receive, translated)
+        await self.app({**scope, "headers": plain}, receive, translated)
 
 
 def in_language(page: bytes, language: str) -> bytes:

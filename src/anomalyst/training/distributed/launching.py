@@ -15,10 +15,11 @@ from typing import Any
 from anomalyst.errors import AnomalystError
 from anomalyst.training.checkpoint import find_checkpoint
 from anomalyst.training.distributed.hosts import DEFAULT_PORT, read_hosts
+from anomalyst.training.engine_names import EngineName
 from anomalyst.training.engines import check_engine
 from anomalyst.training.engines.division import check_division
 from anomalyst.training.monitor.trackers import check_trackers
-from anomalyst.training.recipe import EngineName, Recipe
+from anomalyst.training.recipe import Recipe
 
 SAVED = 128 + signal.SIGTERM  # exit status of a process that was asked to end, and saved first
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from anomalyst.training.chain import Chain, Figures
 from anomalyst.training.distributed.ranks import RankContext
+from anomalyst.training.engine_names import EngineName
 from anomalyst.training.engines.optimizer_state import load_optimizer, save_optimizer
 from anomalyst.training.engines.sharding import held_bytes
 from anomalyst.training.optimization import LossScale, make_optimizer
-from anomalyst.training.recipe import EngineName, Recipe
+from anomalyst.training.recipe import Recipe
 from anomalyst.training.task import Share
 
 Precision = Literal["bfloat16", "float32", "float16"]
@@ -53,15 +54,12 @@ class Engine:
     name: EngineName = "single"
     in_group = False  # whether torch.distributed connects the processes
     own_order = False  # whether it runs a step's passes itself, by `all_passes`
-    copies: int  # of the model: each trains on its share of the micro-batches
-    copy: int  # which of them this process is part of
     wrapped: Any  # what is called with a batch: the task, or what a library made of it
     optimizer: Any
     trained: list[nn.Parameter]  # found once: walking a model costs a millisecond
 
     def __init__(self, context: RankContext):
         self.rank, self.world = context.rank, context.world
-        self.copies, self.copy = context.world, context.rank
         cuda = torch.cuda.is_available()
         self.device = torch.device("cuda", context.local_rank) if cuda else torch.device("cpu")
         if cuda:
@@ -71,7 +69,7 @@ class Engine:
         """Take a module whose forward gives (loss, parts); raises if it is not spread as asked."""
         self.task, self.setup = task.to(self.device), setup
         self.wrapped = self._wrap(self.task)
-        self.trained = [p for p in self.task.parameters() if p.requires_grad]
+        self.trained = [p for p in self.held_parameters().values() if p.requires_grad]
         self.optimizer = make_optimizer(setup.recipe, self._trained_groups())
         half = setup.precision == "float16"
         power, window = setup.recipe.loss_scale_power, setup.recipe.loss_scale_window
@@ -241,6 +239,15 @@ class GroupEngine(Engine):
     def barrier(self) -> None:
         """Wait until every process is here."""
         dist.barrier()
+
+    def autocast(self) -> torch.autocast:
+        """As the loss of other engines is computed, for those that run blocks themselves."""
+        low = None if self.setup.precision == "float32" else getattr(torch, self.setup.precision)
+        return torch.autocast(self.device.type, low, enabled=low is not None)
+
+    def moved(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A micro-batch on this process's device."""
+        return {name: value.to(self.device) for name, value in batch.items()}
 
     def close(self) -> None:
         """Leave the group together."""

@@ -1,9 +1,8 @@
 """Whether a model can be dealt to so many processes, known before any of them starts."""
 
 from anomalyst.errors import AnomalystError
+from anomalyst.training.engine_names import MODEL_PARALLEL
 from anomalyst.training.recipe import Divisible, Recipe
-
-MODEL_PARALLEL = ("tensor", "pipeline", "tensor_pipeline", "expert", "sequence")
 
 
 def check_division(recipe: Recipe, world: int) -> None:

@@ -6,12 +6,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from anomalyst.layers.experts import Experts
-from anomalyst.training.engines.fsdp import FSDPEngine
+from anomalyst.training.engine_names import EngineName
 from anomalyst.training.engines.sharding import sum_gradients
-from anomalyst.training.recipe import EngineName
+from anomalyst.training.engines.split import SplitEngine
 
 
-class ExpertEngine(FSDPEngine):
+class ExpertEngine(SplitEngine):
     """All but the experts is whole in every process (Lepikhin et al. 2020, GShard, section 3)."""
 
     name: EngineName = "expert"
@@ -27,18 +27,15 @@ class ExpertEngine(FSDPEngine):
                 setattr(mixture, name, dealt)
         split = [p for p in task.parameters() if isinstance(p, DTensor)]
         assert len(split) == 3 * len(mixtures) > 0, "no experts were dealt out"
-        self.single = {p for p in task.parameters() if not isinstance(p, DTensor)}
         return task
-
-    def _synchronise(self, last: bool) -> None:
-        """Gradients are exchanged after the last backward pass."""
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """An expert's gradient is of all processes' tokens already; the rest is averaged here."""
-        super(FSDPEngine, self).backward(loss, last=last)
+        super().backward(loss, last=last)
         if not last:
             return
-        sum_gradients([p for p in self.trained if p in self.single], dist.group.WORLD)
+        whole = [p for p in self.trained if not isinstance(p, DTensor)]
+        sum_gradients(whole, dist.group.WORLD)
         for parameter in self.trained:
             if parameter.grad is not None:
                 parameter.grad /= self.world

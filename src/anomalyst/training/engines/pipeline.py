@@ -21,10 +21,11 @@ from torch.distributed.pipelining import (
 
 from anomalyst.training.chain import Figures
 from anomalyst.training.distributed.ranks import RankContext
+from anomalyst.training.engine_names import EngineName
 from anomalyst.training.engines.base import EngineSetup, trained_state
 from anomalyst.training.engines.model_parallel import TensorEngine
 from anomalyst.training.engines.sharding import gathered
-from anomalyst.training.recipe import EngineConfig, EngineName
+from anomalyst.training.recipe import EngineConfig
 
 
 class Part(nn.Module):
@@ -62,7 +63,6 @@ class PipelineEngine(TensorEngine):
         self.lengths: tuple[int, int] | None = None
         self.schedule: Any = None
         self.busy = self.passed = 0.0
-        self.local_figures: list[Figures] = []
 
     def prepare(self, task: nn.Module, setup: EngineSetup) -> None:
         """Keep this process's parts of the chain, and give the others' memory back."""
@@ -88,9 +88,10 @@ class PipelineEngine(TensorEngine):
                 parameter.data = parameter.data.new_empty(0)
         shared = [p for p, places in self.places.items() if len(places) > 1]
         self.shared = [p for p in shared if self.stage in self.places[p] and p.requires_grad]
-        self.elsewhere = {p for p in self.shared if self.stage != min(self.places[p])}
+        self.counted_elsewhere = frozenset(
+            p for p in self.shared if self.stage != min(self.places[p])
+        )
         super().prepare(task, setup)
-        self.counted_elsewhere = self.elsewhere
         self.modules = {
             i: Part(self, [setup.chain.blocks[n] for n in self.blocks_of[i]], first=i == 0)
             for i in self.own
@@ -100,7 +101,6 @@ class PipelineEngine(TensorEngine):
         """Forward and backward passes of all of a step's micro-batches, in the pipeline's order."""
         self._take(batches)
         begun, count = time.perf_counter(), len(self.batches)
-        self.local_figures = []
         losses: list[Tensor] = []
         numbers = torch.arange(count, device=self.device)
         given = {"target": numbers, "losses": losses} if self.stage == self.last else {}
@@ -112,13 +112,12 @@ class PipelineEngine(TensorEngine):
             told = torch.stack([x.detach() for x in losses]) * count
         dist.all_reduce(told, group=self.group)
         self.passed += time.perf_counter() - begun
-        figures = self.local_figures or [{}] * count
-        return list(zip(told, figures, strict=True))
+        return [(loss, {}) for loss in told]
 
     @torch.no_grad()
     def forward(self, batch: Any, *, last: bool) -> tuple[Tensor, Figures]:  # noqa: ARG002
         """Loss of a micro-batch that is only looked at: no backward pass can follow."""
-        self.batches = [self._moved(batch)]
+        self.batches = [self.moved(batch)]
         shape = (*self.chain.places(batch), self.chain.width)
         x = torch.zeros(1, device=self.device)
         for part in range(self.count):
@@ -133,12 +132,17 @@ class PipelineEngine(TensorEngine):
         loss = torch.zeros((), device=self.device)
         if self.stage == self.last:
             with self.autocast():
-                loss = self.chain.finish(x, self.batches[0])[0].float()
+                loss = self.chain.finish(x, self.batches[0]).float()
         dist.all_reduce(loss, group=self.group)
         return loss, {}
 
     def figures(self) -> dict[str, float]:
-        """The share of the time since the last line in which a stage computes nothing."""
+        """The share of the time since the last line in which a stage computes nothing.
+
+        On a GPU, whose calls return before it has computed, that is not known.
+        """
+        if self.device.type == "cuda":
+            return super().figures()
         idle = torch.tensor(1 - self.busy / self.passed)
         self.busy = self.passed = 0.0
         return super().figures() | {"bubble_share": round(float(self.reduce(idle)), 4)}
@@ -156,14 +160,9 @@ class PipelineEngine(TensorEngine):
             found |= one
         return found
 
-    def autocast(self) -> Any:
-        """As the loss of other engines is computed."""
-        low = None if self.setup.precision == "float32" else getattr(torch, self.setup.precision)
-        return torch.autocast(self.device.type, low, enabled=low is not None)
-
     def _take(self, batches: Sequence[Any]) -> None:
         """A step's micro-batches; the schedule knows one shape, so another needs another."""
-        self.batches = self.chain.aligned([self._moved(batch) for batch in batches])
+        self.batches = self.chain.aligned([self.moved(batch) for batch in batches])
         lengths = self.chain.places(self.batches[0])
         if self.lengths == lengths:
             return
@@ -195,8 +194,7 @@ class PipelineEngine(TensorEngine):
     def _loss(self, x: Tensor, number: Tensor) -> Tensor:
         """A micro-batch's share of the step's loss."""
         with self.autocast():
-            loss, figures = self.chain.finish(x, self.batches[int(number)])
-        self.local_figures.append({name: value.detach() for name, value in figures.items()})
+            loss = self.chain.finish(x, self.batches[int(number)])
         return loss.float() / len(self.batches)
 
     def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -208,9 +206,6 @@ class PipelineEngine(TensorEngine):
                 self.busy += time.perf_counter() - begun
 
         return call
-
-    def _moved(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: value.to(self.device) for name, value in batch.items()}
 
     def _add_shared(self) -> None:
         """Tied embeddings are used first and last: both processes need the sum of gradients."""
@@ -229,9 +224,9 @@ class PipelineEngine(TensorEngine):
     def _own_blocks(self) -> Iterable[nn.Module]:
         return [self.chain.blocks[name] for part in self.own for name in self.blocks_of[part]]
 
-    def _held(self, task: nn.Module) -> dict[str, nn.Parameter]:
-        """What other stages have was emptied."""
-        return {name: p for name, p in task.named_parameters() if self._has(p)}
+    def held_parameters(self) -> dict[str, nn.Parameter]:
+        """By name; what other stages have was emptied."""
+        return {name: p for name, p in self.task.named_parameters() if self._has(p)}
 
     def _held_state(self) -> dict[str, Tensor]:
         return {name: value for name, value in trained_state(self.task).items() if self._has(value)}

@@ -6,12 +6,10 @@ DeepSpeed-Ulysses). What grows with the length, activations and logits, is share
 
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from anomalyst.training.chain import Chain, Figures
-from anomalyst.training.distributed.ranks import RankContext
 from anomalyst.training.engines.base import EngineSetup, GroupEngine
 from anomalyst.training.engines.sharding import sum_gradients
 
@@ -20,10 +18,6 @@ class SequenceEngine(GroupEngine):
     """All processes read the same texts, each its stretch of them."""
 
     name = "sequence"
-
-    def __init__(self, context: RankContext):
-        super().__init__(context)
-        self.copies, self.copy = 1, 0
 
     def prepare(self, task: nn.Module, setup: EngineSetup) -> None:
         """Tell every block with whom it shares the tokens."""
@@ -35,13 +29,10 @@ class SequenceEngine(GroupEngine):
 
     def forward(self, batch: Any, *, last: bool) -> tuple[Tensor, Figures]:  # noqa: ARG002
         """This process's part of the loss, with the whole one beside it."""
-        moved = {name: value.to(self.device) for name, value in batch.items()}
-        (whole,) = self.chain.aligned([moved], self.world)
+        (whole,) = self.chain.aligned([self.moved(batch)], self.world)
         each = self.chain.places(whole)[1] // self.world
         first = self.rank * each
-        precision = self.setup.precision
-        low = None if precision == "float32" else getattr(torch, precision)
-        with torch.autocast(self.device.type, low, enabled=low is not None):
+        with self.autocast():
             x = self.chain.begin(whole)[:, first : first + each]  # (B, T / n, D)
             for block in self.chain.blocks.values():
                 x = self.chain.run(block, x, first)

@@ -1,4 +1,4 @@
-"""Tensors of which processes hold shards: whole -> shard, shard -> whole, squared norms."""
+"""Tensors of which processes hold shards: whole -> shard, shard -> whole."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -48,4 +48,4 @@ def sum_gradients(parameters: list[nn.Parameter], group: Any) -> None:
     dist.all_reduce(flat, group=group)
     parts = flat.split([p.numel() for p in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad = part.view_as(parameter).clone()
+        parameter.grad = part.view_as(parameter)

@@ -60,8 +60,9 @@ def bench_engines(
                 check_engine(read.engine, "float32", here=world, world=world)
                 check_division(read, world)
             except AnomalystError as error:
-                left_out.append(str(error))
-                say(str(error))
+                if str(error) not in left_out:  # once, whatever the number of processes
+                    left_out.append(str(error))
+                    say(str(error))
                 continue
             row = _run(recipe, folder / "runs" / f"{engine}-{world}", engine, world, base)
             rows.append(row)

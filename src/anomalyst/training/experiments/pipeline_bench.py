@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from anomalyst.config import from_mapping
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
-from anomalyst.training.chain import Chain, Figures
+from anomalyst.training.chain import Chain
 from anomalyst.training.distributed.launching import Launch, run_module
 from anomalyst.training.distributed.ranks import RankContext, read_context
 from anomalyst.training.engines.base import EngineSetup
@@ -34,6 +35,7 @@ from anomalyst.training.task import Share
 CHUNKS = 2  # parts of the layers in a process, interleaved
 COUNTS = (2, 4, 8, 16)  # micro-batches
 ORDERS: tuple[PipelineOrder, ...] = ("gpipe", "1f1b", "interleaved")
+DEEPSPEED: Final = "deepspeed"  # its own pipeline, 1F1B, beside ours where it is installed
 STEPS = 3  # after one that warms up; their median counts
 
 
@@ -41,7 +43,7 @@ STEPS = 3  # after one that warms up; their median counts
 class BubbleRow:
     """One order at one number of stages and micro-batches."""
 
-    order: PipelineOrder
+    order: PipelineOrder | Literal["deepspeed"]
     stages: int
     micro_batches: int
     measured: float  # share of a step's passes in which a stage computes nothing
@@ -70,6 +72,8 @@ def bench_pipeline(
         run_module(Launch(nproc=world), words)
         read = json.loads(out.read_text(encoding="utf-8"))
         found += [from_mapping(BubbleRow, one) for one in read]
+        if find_spec(DEEPSPEED):
+            found += _beside_deepspeed(folder / f"deepspeed-{world}.json", world, seconds)
         say(f"{world} stages are done.")
     write_text(folder / "pipeline.json", json.dumps([asdict(r) for r in found], indent=1) + "\n")
     write_text(folder / "pipeline.md", bubble_table(found))
@@ -77,15 +81,26 @@ def bench_pipeline(
     return found
 
 
+def _beside_deepspeed(out: Path, world: int, seconds: float) -> list[BubbleRow]:
+    words = ["anomalyst.training.experiments.deepspeed_bubble", str(out), str(seconds)]
+    run_module(Launch(nproc=world), words)
+    read = json.loads(out.read_text(encoding="utf-8"))
+    return [
+        BubbleRow(DEEPSPEED, world, count, measured, bubble(world, count))
+        for count, measured in read
+    ]
+
+
 def bubble_table(rows: Sequence[BubbleRow]) -> str:
     """Stages and micro-batches down; each order measured and by the formula, percent."""
     heads = ["stages", "micro-batches"]
-    for order in ORDERS:
+    orders = [*ORDERS, *([DEEPSPEED] if any(r.order == DEEPSPEED for r in rows) else [])]
+    for order in orders:
         heads += [order, "formula"]
     cells = []
     for stages, count in dict.fromkeys((r.stages, r.micro_batches) for r in rows):
         line = [str(stages), str(count)]
-        for order in ORDERS:
+        for order in orders:
             one = [r for r in rows
                    if (r.stages, r.micro_batches, r.order) == (stages, count, order)]  # fmt: skip
             line += [f"{100 * r.measured:.1f}" for r in one] or ["-"]
@@ -99,13 +114,14 @@ def draw_bubbles(rows: Sequence[BubbleRow]) -> bytes:
     worlds = sorted({row.stages for row in rows})
     figure = Figure(figsize=(5 * len(worlds), 4), layout="constrained")
     for axes, stages in zip(figure.subplots(1, len(worlds), squeeze=False)[0], worlds, strict=True):
-        for index, order in enumerate(ORDERS):
+        drawn = dict.fromkeys(r.order for r in rows if r.stages == stages)
+        for index, order in enumerate(drawn):
             some = [r for r in rows if r.stages == stages and r.order == order]
             counts = [r.micro_batches for r in some]
-            style = ":" if order == "1f1b" else "-"  # the formula of both is one
+            style = "-" if order in ("gpipe", "interleaved") else ":"  # of the others one formula
             axes.plot(counts, [100 * r.formula for r in some], style, color=f"C{index}",
                       label=f"{order}, formula")  # fmt: skip
-            axes.plot(counts, [100 * r.measured for r in some], "ox^"[index], color=f"C{index}",
+            axes.plot(counts, [100 * r.measured for r in some], "ox^s"[index], color=f"C{index}",
                       label=f"{order}, measured")  # fmt: skip
         axes.set(xlabel="micro-batches of a step", ylabel="bubble, % of the time", ylim=(0, None))
         axes.set_xscale("log", base=2)
@@ -130,12 +146,15 @@ class _Waits(torch.autograd.Function):
         return gradients[0], None
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """A layer that takes a fixed time and multiplies by one number."""
+
     def __init__(self, seconds: float):
         super().__init__()
         self.seconds, self.scale = seconds, nn.Parameter(torch.ones(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(any) -> the same, later."""
         waited: Tensor = _Waits.apply(x * self.scale, self.seconds)
         return waited
 
@@ -144,12 +163,12 @@ def _chain(blocks: int, seconds: float) -> tuple[nn.Module, Chain]:
     def begin(batch: dict[str, Tensor]) -> Tensor:
         return batch["x"]
 
-    def finish(x: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Figures]:
+    def finish(x: Tensor, batch: dict[str, Tensor]) -> Tensor:
         del batch
-        return x.mean(), {}
+        return x.mean()
 
     task = nn.Module()
-    task.module = nn.ModuleDict({f"block{i}": _Block(seconds) for i in range(blocks)})
+    task.module = nn.ModuleDict({f"block{i}": Block(seconds) for i in range(blocks)})
     held: Any = task.module
     chain = Chain(
         blocks=dict(held.items()), width=8, after=(), linear={}, aligned=list,

@@ -55,7 +55,8 @@ class Log:
         line["learning_rate"] = stepped.learning_rate
         if self.recipe.precision == "float16":
             line["loss_scale"] = stepped.loss_scale
-        line |= self.stopwatch.read(self.engine.copies) | self.resources.figures() | self.extra
+        copies = self.recipe.engine.copies(self.engine.world)
+        line |= self.stopwatch.read(copies) | self.resources.figures() | self.extra
         line |= self.engine.figures()
         self.sums, self.counts, self.extra = {}, {}, {}
         if self.engine.rank == 0:

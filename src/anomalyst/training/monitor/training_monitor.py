@@ -205,7 +205,7 @@ class TrainingMonitor:
     def _gathered(self) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
         """Root mean squares, zeros and gradients of the blocks that were called, over all."""
         own = {
-            name: (*map(float, outputs), self._output_gradients.get(name))
+            name: (*map(float, outputs), _number(self._output_gradients.get(name)))
             for name, outputs in self._outputs.items()
         }
         each = self.engine.gather(own)  # of a pipeline every process has blocks of its own
@@ -274,6 +274,10 @@ def _groups(task: nn.Module, blocks: list[str]) -> dict[str, list[str]]:
             group = inside[0] if inside else ".".join(name.split(".")[:2])
             groups.setdefault(group.removeprefix("module."), []).append(name)
     return groups
+
+
+def _number(value: Tensor | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _first_tensor(output: Any) -> Tensor | None:

@@ -111,6 +111,7 @@ class LanguageTask(DialogueTask):
         self._group: tuple[Any, list[dict[str, Any]], Any] = (None, [], None)  # the last written
         self.model, self.processor = self._start()
         self.module: nn.Module = self.model
+        self.mixtures = [part for part in self.model.modules() if isinstance(part, Experts)]
         self.read = self.model.language_model.get_decoder().forward
         if recipe.compiled:
             self.read = torch.compile(self.read, dynamic=True)
@@ -183,11 +184,10 @@ class LanguageTask(DialogueTask):
         """Cross-entropy of what the assistant says, and how unevenly experts are used."""
         moved = {name: values.to(device) for name, values in batch.items()}
         loss = answer_loss(self.model, moved, self.read)
-        mixtures = [part for part in self.model.modules() if isinstance(part, Experts)]
-        if not mixtures:
+        if not self.mixtures:
             return loss, {}
-        balance = torch.stack([mixture.balance for mixture in mixtures]).mean()
-        shares = torch.stack([mixture.shares for mixture in mixtures]).mean(0)
+        balance = torch.stack([mixture.balance for mixture in self.mixtures]).mean()
+        shares = torch.stack([mixture.shares for mixture in self.mixtures]).mean(0)
         figures = {"said": loss, "balance": balance}
         figures |= {f"expert_{number}": share for number, share in enumerate(shares)}
         return loss + self.recipe.balance_weight * balance, figures

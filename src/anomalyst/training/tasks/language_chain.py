@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anomalyst.training.chain import Chain, Cut, Figures
+from anomalyst.training.chain import Chain, Cut
 from anomalyst.training.recipe import Divisible
 from anomalyst.vlm.huggingface import AnomalystModel
 from anomalyst.vlm.huggingface.windowed_attention import WindowedAttention, with_window
@@ -66,8 +66,8 @@ def model_chain(model: AnomalystModel, blocks: Mapping[str, nn.Module]) -> Chain
         out: Tensor = block(x, attention_mask=None, position_ids=places, position_embeddings=turned)
         return out
 
-    def finish(x: Tensor, batch: Mapping[str, Tensor]) -> tuple[Tensor, Figures]:
-        return said_loss(model, decoder.norm(x), batch["labels"]), {}
+    def finish(x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return said_loss(model, decoder.norm(x), batch["labels"])
 
     def finish_part(x: Tensor, batch: Mapping[str, Tensor], first: int) -> Tensor:
         # The word that follows a stretch is the first of the next one.

@@ -2,14 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from anomalyst.config import from_mapping, to_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_text
-from anomalyst.training.experiments.staleness.config import Case, StalenessBench
+from anomalyst.training.experiments.staleness.beside_ray import (
+    RayRun,
+    ray_cases,
+    ray_name,
+    ray_started,
+    run_beside,
+)
+from anomalyst.training.experiments.staleness.config import Case, StalenessBench, Work
 from anomalyst.training.experiments.staleness.digits import DigitTask, draw_set
 from anomalyst.training.experiments.staleness.failures import (
     Failure,
@@ -34,6 +41,7 @@ class Found:
     step_ms: float  # that a step of a worker lasts which is no straggler
     results: list[Result]
     failures: list[Failure]
+    ray: list[RayRun] = field(default_factory=list)  # Ray's pattern beside ours, where asked for
 
 
 def bench_staleness(
@@ -48,11 +56,16 @@ def bench_staleness(
     names = [case.name for case in cases] + [name_of(*one) for one in harms]
     if any(not _file(out, name).exists() for name in names):
         _run_all(bench, cases, harms, out, port, told)
+    step_ms = json.loads((out / "step.json").read_text(encoding="utf-8"))["step_ms"]
+    beside = ray_cases(bench) if bench.ray else []
+    if any(not _file(out, ray_name(case)).exists() for case in beside):
+        _run_ray(bench.work, beside, out, step_ms / 1000, told)
     found = Found(
         bench=bench,
-        step_ms=json.loads((out / "step.json").read_text(encoding="utf-8"))["step_ms"],
+        step_ms=step_ms,
         results=[_read(Result, _file(out, case.name)) for case in cases],
         failures=[_read(Failure, _file(out, name_of(*one))) for one in harms],
+        ray=[_read(RayRun, _file(out, ray_name(case))) for case in beside],
     )
     write_text(out / "staleness.json", json.dumps(to_mapping(found), indent=1) + "\n")
     return found
@@ -84,6 +97,17 @@ def _run_all(
                 _write(out, name_of(case, harm), fail_once(case, harm, pool, task, step_s))
 
 
+def _run_ray(work: Work, cases: Sequence[Case], out: Path, step_s: float, told: Told) -> None:
+    """What is not done yet, on Ray's actors."""
+    digits = draw_set(work)
+    task = DigitTask(digits, work)
+    with ray_started():
+        for done, case in enumerate(cases):
+            if not _file(out, ray_name(case)).exists():
+                told(ray_name(case), done, len(cases))
+                _write(out, ray_name(case), run_beside(case, work, digits, task, step_s))
+
+
 def refuse_losses(case: Case, reports: Sequence[Report], patience_s: float) -> None:
     """Raises AnomalystError where a run lost somebody whom nobody harmed: its figures mislead."""
     lost = {rank for one in reports for rank in one.lost}
@@ -105,7 +129,7 @@ def _step_seconds(bench: StalenessBench, out: Path, pool: Pool) -> float:
     return float(json.loads(path.read_text(encoding="utf-8"))["step_ms"]) / 1000
 
 
-def _write(out: Path, name: str, one: Result | Failure) -> None:
+def _write(out: Path, name: str, one: Result | Failure | RayRun) -> None:
     write_text(_file(out, name), json.dumps(to_mapping(one)) + "\n")
 
 

@@ -73,6 +73,7 @@ class StalenessBench:
     every: tuple[int, ...] = (5, 15)
     servers: int = 2  # shards of an extra server run at the largest number of workers; 1: none
     failures: bool = True  # kill a worker, kill a server, stop a worker for ever
+    ray: bool = False  # Ray's parameter-server pattern, too (extra scale)
     work: Work = Work()
 
     def __post_init__(self) -> None:

@@ -51,6 +51,8 @@ def write_staleness_page(found: Found, out: Path) -> str:
     sections += _waiting(found.results, most)
     if found.failures:
         sections.append(_failures(found))
+    if found.ray:
+        sections.append(_beside_ray(found))
     return write_page(out, "staleness", "BSP, SSP and ASP", intro, sections)
 
 
@@ -142,3 +144,23 @@ def _failures(found: Found) -> Section:
         f"and nobody is told, so the others give it up after {found.bench.work.patience_s:g} s."
     )
     return Section(title="A process fails", sentences=[told], heads=heads, rows=rows)
+
+
+def _beside_ray(found: Found) -> Section:
+    ours = {one.case: one for one in found.results}
+    heads = ["rule", "workers", "straggler", "loss", "Ray's loss", "seconds", "Ray's seconds",
+             "samples/s", "Ray's samples/s", "steps of each", "of Ray's each"]  # fmt: skip
+    rows = []
+    for one in found.ray:
+        own = ours[one.case]
+        rows.append([
+            one.case.rule, str(one.case.workers), f"{one.case.straggler:g}x",
+            f"{own.loss:.4f}", f"{one.loss:.4f}", f"{own.seconds:.1f}", f"{one.seconds:.1f}",
+            f"{own.samples_per_second:.0f}", f"{one.samples_per_second:.0f}",
+            " ".join(map(str, own.steps)), " ".join(map(str, one.steps)),
+        ])  # fmt: skip
+    told = (
+        "The same network, pictures, workers and pace with Ray's actors, as Ray's documentation "
+        "writes a parameter server: synchronous beside BSP, asynchronous beside ASP."
+    )
+    return Section(title="Beside Ray", sentences=[told], heads=heads, rows=rows)

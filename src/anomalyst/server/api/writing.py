@@ -1,0 +1,92 @@
+"""What keeps writes apart: once for each idempotency key, and of the version that was read."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
+from starlette.datastructures import UploadFile
+
+from anomalyst.server.api.access import Operator, Serving
+from anomalyst.server.storage import requests
+from anomalyst.server.storage.store import IdempotentRequest, Store
+
+Key = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
+Match = Annotated[
+    str | None,
+    Header(max_length=200, description="the ETag of a product: refused if it was changed since"),
+]
+PIECE = 1 << 20
+
+
+class Once:
+    """Does a write, or tells what was answered to the same request before."""
+
+    def __init__(self, store: Store, asked: IdempotentRequest | None, status: int):
+        self.store, self.asked, self.status = store, asked, status
+
+    def __call__(self, response: Response, work: Callable[[], Any]) -> Any:
+        """What `work` gives; with a key, kept with its status and place, and given again."""
+        if self.asked is None:
+            return work()
+        before = requests.begin(self.store, self.asked)
+        if before is not None:
+            headers = {"Idempotent-Replayed": "true"}
+            if before["location"]:
+                headers["Location"] = before["location"]
+            return JSONResponse(before["body"], before["status"], headers)
+        try:
+            body = work()
+        except BaseException:
+            requests.give_up(self.store, self.asked)
+            raise
+        location = response.headers.get("location")
+        kept = {"status": self.status, "body": jsonable_encoder(body), "location": location}
+        requests.answered(self.store, self.asked, kept)
+        return body
+
+
+async def once(
+    request: Request, service: Serving, who: Operator, idempotency_key: Key = None
+) -> Once:
+    """A dependency of endpoints that make something."""
+    asked = None
+    if idempotency_key is not None:
+        digest = await _fingerprint(request)
+        asked = IdempotentRequest(by=who.name, key=idempotency_key, fingerprint=digest)
+    return Once(service.store, asked, request.scope["route"].status_code or 200)
+
+
+def unchanged(service: Serving, who: Operator, name: str, if_match: Match = None) -> None:  # noqa: ARG001
+    """A dependency of endpoints that change a product: with If-Match, only of that version."""
+    if if_match is not None and if_match.strip() != "*":
+        service.claim(name, if_match.strip().removeprefix("W/").strip('"'))
+
+
+Writing = Annotated[Once, Depends(once)]
+Unchanged = Depends(unchanged)
+
+
+def with_tag(response: Response, product: dict[str, Any]) -> dict[str, Any]:
+    """A product as an answer, with its version as ETag."""
+    response.headers["ETag"] = f'"{product["version"]}"'
+    return product
+
+
+async def _fingerprint(request: Request) -> str:
+    """Of what is asked: method, place, fields and files; a form's boundary is by chance."""
+    digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        digest.update(await request.body())
+        return digest.hexdigest()
+    for name, value in (await request.form()).multi_items():
+        if not isinstance(value, UploadFile):
+            digest.update(repr((name, value)).encode())
+            continue
+        digest.update(repr((name, value.filename, value.size)).encode())
+        while piece := await value.read(PIECE):
+            digest.update(piece)
+        await value.seek(0)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Reject signals of a line: where they go, how long they last, and their deadline."""
