@@ -92,21 +92,24 @@ class ProductsPage:
         )
         chosen.change(self.areas.show, chosen, self.areas.editor)
         taught = self.form.connect(chosen)
-        taught.then(self.show, chosen, page).then(self.cards.show, chosen, self.cards.html)
+        self._again(taught)
         taught.then(self.odd.show, chosen, self.odd.parts)
         old = self.versions
         chosen.change(old.show, chosen, old.parts)
         taught.then(old.show, chosen, old.parts)
-        old.back.click(old.bring_back, [chosen, old.number], old.parts).then(
-            self.show, chosen, page
-        )
+        self._again(old.back.click(old.bring_back, [chosen, old.number], old.parts))
         old.compare.click(old.judge_both, [chosen, old.number], old.said)
         for decided in self.odd.connect(chosen):
-            decided.then(self.show, chosen, page).then(lambda: "", None, self.form.progress)
+            self._again(decided).then(lambda: "", None, self.form.progress)
         self.packed.upload(self.bring_in, self.packed, chosen)
         self.rate.submit(self.set_rate, [chosen, self.rate], page)
         self.export.click(self.pack_up, chosen, self.export)
         self.delete.click(self.remove, [chosen, self.sure], [chosen, self.sure])
+
+    def _again(self, done: Any) -> Any:
+        """The product and its card are shown anew once something was done to it."""
+        shown = done.then(self.show, self.chosen, self.page)
+        return shown.then(self.cards.show, self.chosen, self.cards.html)
 
     @shows_errors
     def show(self, value: str | None) -> Any:
