@@ -9,6 +9,7 @@ import pytest
 
 from anomalyst.server.client import Client
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow, now
 from sensed import sound
@@ -259,13 +260,16 @@ def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
 def test_live_shows_each_line_and_what_it_makes(page, server):
     store = Store.open(ServingConfig(home=server.home))
     region = {"box_xyxy": [10, 10, 40, 40], "kind": "scratch or crack", "place": "centre"}
-    record = {"regions": [region], "width_px": 80, "height_px": 80}
+    [seen] = store.history(Filter(source="demo"), limit=1)  # whose picture is kept
+    record = seen.record | {"regions": [region], "width_px": 80, "height_px": 80}
     for n in range(60):
         bad = n % 10 == 0
         store.keep(InspectionRow(
-            product="flange", picture="x", name=f"{n}.png", source="watch", by="w", owner="w",
+            product="flange", picture=seen.picture, heat=seen.heat,
+            name=f"{n}.png", source="watch", by="w", owner="w",
             false_alarm_rate=0.05, state="done", verdict="anomalous" if bad else "normal",
-            score=1.0, p_value=0.5, record=record if bad else {}, revision="r", signal_ms=80.0,
+            score=1.0, p_value=0.5, record=record if bad else record | {"regions": []},
+            revision="r", signal_ms=80.0,
             line="north" if n < 40 else "south", late="there was no verdict" if n == 5 else None,
             created_at=now() - timedelta(minutes=n),
         ))  # fmt: skip

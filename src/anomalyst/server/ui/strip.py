@@ -12,6 +12,7 @@ from anomalyst.server.demonstration import (
     knows_demo,
     shown_before,
 )
+from anomalyst.server.records.documents import shown_name
 from anomalyst.server.service import Service
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.tables import InspectionRow
@@ -60,8 +61,9 @@ def _small(path: Path) -> str:
 
 def newest(service: Service, product: str | None) -> InspectionRow | None:
     """The newest inspection of a product that can be shown."""
-    rows = service.store.history(Filter(product=product, state="done"), limit=1) if product else []
-    return next(iter(rows), None)
+    wanted = Filter(product=product, state="done")
+    rows = service.store.history(wanted, limit=NEWEST) if product else []
+    return next((row for row in rows if row.record and shown_name(row) in service.pictures), None)
 
 
 def opened(service: Service, key: str, by: str) -> InspectionRow:
