@@ -71,7 +71,7 @@ def send(
 
 
 def job_of(client, answer, state: str = "done", **words) -> dict:
-    """The job that a teaching began, once it has ended; `state` is how it must. `words`: headers."""
+    """The job that a teaching began, once it has ended as `state` says; `words`: of requests."""
     assert answer.status_code == 202, answer.text
     end = time.monotonic() + 300
     while (job := client.get(answer.headers["Location"], **words).json())["state"] in (

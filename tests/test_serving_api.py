@@ -20,6 +20,7 @@ from serving import (
     FLANGE,
     GOOD,
     client_of,
+    job_of,
     odd_files,
     send,
     service_over,
