@@ -188,8 +188,11 @@ def broker_at(port: int, folder: Path) -> subprocess.Popen:
 
 def drop(page, *pictures) -> None:
     """Drop pictures on the page Inspect, and wait for the last one's result."""
+    before = page.evaluate("document.querySelector('.an-viewer')?.dataset.id")  # from the opening
     page.set_input_files("#inspect-drop input[type=file]", [str(one) for one in pictures])
-    page.wait_for_selector(f".an-name:has-text('{pictures[-1].name}')")
+    anew = f".an-viewer[data-source=workbench]:not([data-id='{before}'])"
+    last = f"{anew} .an-name:has-text('{pictures[-1].name}')"
+    page.wait_for_selector(last)
 
 
 def open_page(page, server, name: str) -> None:

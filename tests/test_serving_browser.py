@@ -151,7 +151,7 @@ def test_the_history_finds_what_resembles_a_file_or_a_sentence(page, server):
     page.wait_for_selector("#history-file :text('fracture-001')")
     page.click("#history-find")
     page.wait_for_selector("#history-total :text('most similar')")
-    page.click("#history-table [role=gridcell]:has-text('1.000 by image') >> nth=0")
+    page.click("#history-table [role=gridcell]:has-text('1.000 image') >> nth=0")
     page.wait_for_selector("#history-view .an-viewer")
     assert page.text_content("#history-view .an-name") == DEFECT.name
     page.fill("#history-words textarea, #history-words input", "a metal disc")

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from anomalyst.voice.words import spoken_words
-from serving import DEFECT, send
+from serving import DEFECT, drop, send
 
 GOOD_PICTURES = 1  # that the service's product is taught from
 SAID = Path(__file__).parent / "data" / "voice" / "is-there-a-defect.ogg"
@@ -87,8 +87,9 @@ def test_the_page_hears_a_microphone(server, tmp_path):
         page.goto(server.address)
         page.wait_for_selector("#inspect-drop input[type=file]", state="attached")
         page.wait_for_function("document.querySelector('#inspect-product input').value !== ''")
-        page.set_input_files("#inspect-drop input[type=file]", [str(DEFECT)])
-        page.wait_for_selector(f".an-name:has-text('{DEFECT.name}')")
+        page.wait_for_selector(".an-viewer")  # the page opens with one that was inspected
+        drop(page, DEFECT)
+        page.click("#inspect-voice-open button")
         assert page.is_visible("text=The sound stays on this machine")
         page.click("#inspect-voice button.record-button, #inspect-voice .record")
         page.wait_for_timeout(2500)

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from anomalyst.errors import AnomalystError
 from anomalyst.server.api.app import build_app
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.demonstration import DEMO, TAUGHT_FIRST, inspect_first
 from anomalyst.server.gradio_startup import import_gradio_quickly
 from anomalyst.server.service import Service
 from anomalyst.server.storage.jobs import jobs
@@ -24,8 +25,6 @@ from anomalyst.server.storage.retention import prune
 from anomalyst.server.teaching import ended
 
 log = logging.getLogger(__name__)
-DEMO = Path(__file__).parent.parent / "demo"
-TAUGHT_FIRST = "flange"  # the bundled product that a new installation knows
 PRUNE_SECONDS = 6 * 3600.0
 THREADS = 128
 
@@ -105,6 +104,7 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
             log.info("took up %d unfinished tasks", resumed)
         if not service.product_names():
             teach_first(service)
+        inspect_first(service)
     except Exception as error:
         if service.closing:  # what was begun waits in the store
             log.info("the server closed before its beginning was done: %s", error)

@@ -69,6 +69,13 @@ class Corrections:
         detail = {"verdict": row.verdict if right else opposite, "comment": comment}
         return self._kept(row, "right" if right else "wrong", by, detail)
 
+    def defect(self, id: str, *, by: str) -> CorrectionRow:
+        """The part is defective, whatever the verdict was."""
+        row = self.service.done_row(id)
+        kind: Kind = "right" if row.verdict == "anomalous" else "wrong"
+        detail = {"verdict": "anomalous", "comment": "", "called": "anomalous"}
+        return self._kept(row, kind, by, detail)
+
     def fine(self, id: str, boxes: Sequence[Box] | None, *, by: str) -> CorrectionRow:
         """Places of a picture are normal (None: all that were found): the product learns them.
 

@@ -187,7 +187,8 @@ def _send(
 def _check(server: Server, load: Load, found: dict[str, Found]) -> None:
     """Every answer that was given is there, as it was given; and nothing else is."""
     with Client(server.address) as client:
-        kept = {one.id: one for one in client.history(limit=500)}
+        found_there = client.history(product=PRODUCT, source="api", limit=500)
+        kept = {one.id: one for one in found_there}
     load.acknowledged, load.kept = len(found), len(kept)
     load.lost = sum(
         one.id not in kept or (kept[one.id].verdict, kept[one.id].score) != (one.verdict, one.score)

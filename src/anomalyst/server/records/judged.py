@@ -97,6 +97,8 @@ def opinion(row: CorrectionRow, seen: InspectionRow) -> bool | None:
 
     "Right" and "wrong" of an unsure verdict do not say which.
     """
+    if row.kind in ("right", "wrong") and "called" in row.detail:
+        return bool(row.detail["called"] == "anomalous")
     if row.kind in ("right", "wrong") and seen.verdict in ("normal", "anomalous"):
         return (seen.verdict == "anomalous") == (row.kind == "right")
     if shows_defect(row):

@@ -8,6 +8,7 @@
     constructor(root) {
       this.root = root;
       const data = JSON.parse(root.dataset.areas);
+      this.words = JSON.parse(root.dataset.words);
       this.size = [data.width_px, data.height_px];
       this.areas = data.areas;
       this.open = null; // points of the polygon that is being drawn
@@ -149,13 +150,13 @@
 
     close() {
       const points = (this.open || []).filter((p, i, all) => !i || p.join() !== all[i - 1].join());
-      if (points.length < 3) return this.tell("A polygon needs three points or more.");
+      if (points.length < 3) return this.tell(this.words.three);
       this.keep();
       const taken = new Set(this.areas.map((one) => one.name));
       let number = this.areas.length + 1;
-      while (taken.has(`area ${number}`)) number += 1;
+      while (taken.has(`${this.words.area} ${number}`)) number += 1;
       const use = this.root.querySelector("[data-use]").value;
-      this.areas.push({ name: `area ${number}`, use, points_xy: points });
+      this.areas.push({ name: `${this.words.area} ${number}`, use, points_xy: points });
       this.open = null;
       this.held = null;
       this.show();
@@ -178,7 +179,7 @@
       if (kind && kind === this.kind) return;
       this.kind = kind;
       this.past.push(JSON.stringify([this.areas, this.open]));
-      this.tell("Not saved yet.");
+      this.tell(this.words.unsaved);
     }
 
     undo() {
@@ -189,13 +190,13 @@
     }
 
     save() {
-      if (this.open && this.open.length) return this.tell("Close the polygon first, or undo its points.");
-      this.tell("Saving: the good pictures are judged anew …");
+      if (this.open && this.open.length) return this.tell(this.words.open);
+      this.tell(this.words.saving);
       const detail = { areas: JSON.stringify(this.areas), on_product: this.product.checked };
       this.root.dispatchEvent(new CustomEvent("areas-save", { bubbles: true, detail }));
     }
 
-    tell(text) { this.said.textContent = text; }
+    tell(text) { this.said.textContent = text; this.said.removeAttribute("lang"); }
 
     show() { this.draw(); this.rows(); }
 
@@ -204,16 +205,16 @@
         const row = document.createElement("li");
         const name = Object.assign(document.createElement("input"), { value: one.name, maxLength: 40 });
         Object.assign(name.dataset, { area: i, what: "name" });
-        name.setAttribute("aria-label", "name of the area");
+        name.setAttribute("aria-label", this.words.name);
         const use = document.createElement("select");
-        for (const [value, text] of [["ignore", "ignored"], ["roi", "looked at"]])
+        for (const [value, text] of ["ignore", "roi"].map((one) => [one, this.words[one]]))
           use.append(new Option(text, value, false, one.use === value));
         Object.assign(use.dataset, { area: i, what: "use" });
-        use.setAttribute("aria-label", "use of the area");
-        const gone = Object.assign(document.createElement("button"), { type: "button", textContent: "Delete" });
+        use.setAttribute("aria-label", this.words.use);
+        const gone = Object.assign(document.createElement("button"), { type: "button", textContent: this.words.delete });
         gone.dataset.delete = i;
         const form = document.createElement("span");
-        form.textContent = one.points_xy ? `${one.points_xy.length} points` : "a mask";
+        form.textContent = one.points_xy ? `${one.points_xy.length} ${this.words.points}` : this.words.mask;
         row.append(name, use, form, gone);
         return row;
       }));

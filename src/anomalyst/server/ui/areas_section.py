@@ -12,7 +12,8 @@ from anomalyst.io.pictures import data_uri
 from anomalyst.product_index import product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, inform, shows_errors
+from anomalyst.server.ui.wording import t, t_all
 
 DRAWN_PX = 1200
 # What the editor (areas_editor.js) hands over when it is saved.
@@ -29,7 +30,7 @@ class AreasSection:
 
     def __init__(self, bench: Bench, chosen: gr.Dropdown):
         self.bench, self.chosen = bench, chosen
-        with gr.Accordion("Areas that count", open=False, elem_id="product-areas-open"):
+        with gr.Accordion(t("areas.title"), open=False, elem_id="product-areas-open"):
             self.editor = gr.HTML(elem_id="product-areas", js_on_load=ATTACH_JS)
 
     @shows_errors
@@ -42,7 +43,7 @@ class AreasSection:
         who = self.bench.who(request, "engineer")
         drawn, on_product = json.loads(given.areas), bool(given.on_product)
         self.bench.service.set_areas(name, drawn, on_product=on_product, by=who.name)
-        gr.Info("Saved: the good pictures were judged anew.")
+        inform(t("areas.saved"))
         return editor(self.bench, name)
 
 
@@ -60,6 +61,7 @@ def editor(bench: Bench, name: str) -> str:
         areas=json.dumps(drawn),
         on_product=found["on_product"],
         told=found["told"],
+        words=json.dumps(t_all("areas.js.")),
         width=found["width_px"],
         height=found["height_px"],
         picture=data_uri(shown, quality=88),

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from anomalyst.server.ui.components import render
+from anomalyst.server.ui.components import hint, render
+from anomalyst.server.ui.wording import t
 
 WIDE, HIGH, LEFT, BOTTOM, TOP = 640, 220, 44, 30, 12
 FLOOR = HIGH - BOTTOM
@@ -13,7 +14,7 @@ BINS = 24
 def calibration_chart(scores: Sequence[float], limit: float | None) -> str:
     """A histogram of good scores, and the score from which a part is called anomalous."""
     if not scores:
-        return "<p class='an-hint'>One good picture gives no scores of its own; teach more.</p>"
+        return hint(t("chart.one"))
     low, high = min(scores), max([*scores, *([limit] if limit is not None else [])])
     span = max(high - low, 1e-6)
     low, high = low - 0.08 * span, high + 0.08 * span
@@ -29,20 +30,20 @@ def calibration_chart(scores: Sequence[float], limit: float | None) -> str:
     lines: list[tuple[Any, ...]] = []
     if limit is not None:
         x = LEFT + (limit - low) / (high - low) * (WIDE - LEFT)
-        words = [(f"{x - 4:.1f}", TOP + 10, True, "anomalous from here")]
+        words = [(f"{x - 4:.1f}", TOP + 10, True, t("chart.from"))]
         lines.append(("limit", f"{x:.1f}", f"{x:.1f}", TOP, FLOOR, words))
     marks = [
         (f"{LEFT + (WIDE - LEFT - 20) * i / 4:.0f}", HIGH - 10, False, f"{value:.1f}")
         for i, value in enumerate(low + (high - low) * i / 4 for i in range(5))
     ]
     lines.append(("axis", LEFT, WIDE, FLOOR, FLOOR, marks))
-    return _chart(f"scores of {len(scores)} good parts", bars=bars, lines=lines)
+    return _chart(t("chart.good", count=len(scores)), bars=bars, lines=lines)
 
 
 def trend_chart(recent: Sequence[dict[str, Any]], limit: float | None) -> str:
     """Scores of the newest inspections, the oldest at the left."""
     if not recent:
-        return "<p class='an-hint'>No inspection yet.</p>"
+        return hint(t("chart.none"))
     ends = [*(one["score"] for one in recent), *([limit] if limit is not None else [])]
     low, high = min(ends), max(ends)
     step = (WIDE - LEFT - 10) / max(1, len(recent) - 1)
@@ -53,7 +54,7 @@ def trend_chart(recent: Sequence[dict[str, Any]], limit: float | None) -> str:
     y = "" if limit is None else f"{_y(limit, low, high):.1f}"
     marks = [(LEFT - 5, f"{_y(v, low, high) + 4:.1f}", True, f"{v:.1f}") for v in (low, high)]
     return _chart(
-        f"scores of the last {len(recent)} inspections", dots=dots, marks=marks,
+        t("chart.recent", count=len(recent)), dots=dots, marks=marks,
         lines=[("limit", LEFT, WIDE, y, y, [])] if y else [],
     )  # fmt: skip
 

@@ -23,12 +23,12 @@ from anomalyst.server.records import documents
 from anomalyst.server.records.drawn import drawn_layer
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import InspectionRow
+from anomalyst.server.ui.wording import t
 from anomalyst.types import Severity
 
 VIEWER_PX = 1200
 CLOSE_PX = 320
 AROUND = 0.75  # of a region's side, shown around it
-HINT = "Ask about this part: is there a defect, where, how large, how sure are you?"
 WORD = re.compile(r"\(box [^)]*\)\S*|\S+|\s+")
 PLACED = re.compile(r"[^,;:.()]*\(box (\d+), (\d+), (\d+), (\d+)\)")  # a phrase and its place
 
@@ -36,14 +36,24 @@ Box = Sequence[int]
 
 
 def render(name: str, /, **values: Any) -> str:
-    """A template of this package as HTML; values are escaped."""
-    return template("anomalyst.server.ui", f"templates/{name}").render(**values)
+    """A template of this package as HTML; values are escaped, and `t` gives the page's words."""
+    return template("anomalyst.server.ui", f"templates/{name}").render(t=t, **values)
 
 
-def viewer(service: Service, row: InspectionRow) -> str:
-    """The picture with heatmap, regions, masks that were drawn, figures and notes."""
+def hint(text: str) -> str:
+    """A sentence that says what to do, or that there is nothing."""
+    return f"<p class='an-hint'>{escape(text)}</p>"
+
+
+def viewer(
+    service: Service, row: InspectionRow, who: Caller | None = None, *, lit: bool = False
+) -> str:
+    """The picture with heatmap, regions, masks that were drawn, figures and notes.
+
+    `lit`: its first region is lit from the beginning.
+    """
     if row.state != "done":
-        reason = row.problem or "it is still waiting."
+        reason = row.problem or t("viewer.waiting")
         return f"<p class='an-note'>{escape(row.name)}: {escape(reason)}</p>"
     found = documents.inspection_of(row, service.pictures)
     drawn = drawn_layer(service.store, row, VIEWER_PX)
@@ -51,6 +61,9 @@ def viewer(service: Service, row: InspectionRow) -> str:
         "viewer.html.j2",
         row=row,
         record=row.record,
+        lit=lit,
+        closer=row.sense == "image" and row.picture in service.pictures,
+        page_pass=service.tickets.page_pass(who) if who and service.config.keys else "",
         answer=found.answer,
         severity=found.severity,
         measured=[shortly(region.measures) for region in found.regions],
@@ -70,16 +83,18 @@ def dialogue(
     heard: str = "",
     *,
     touched: bool = True,
+    lit: bool = False,
 ) -> str:
     """The turns so far, and perhaps one that is being answered.
 
-    `touched`: whether words can be touched, to see where they looked.
+    `touched`: whether words can be touched, to see where they looked; `lit`: what is said of the
+    first region is lit.
     """
     said = service.store.turns(row.id) if row else []
     regions = ((row.record if row else None) or {}).get("regions", [])
     answers = [(one, worded(pieces(one.answer, regions))) for one in said]
     return render(
-        "dialogue.html.j2", said=answers, asked=asked, heard=heard, hint=HINT, touched=touched
+        "dialogue.html.j2", said=answers, asked=asked, heard=heard, touched=touched, lit=lit
     )
 
 
@@ -122,14 +137,14 @@ def looked(service: Service, row: InspectionRow, found: dict[str, Any], start: i
     word, record = words[number], row.record or {}
     picture = documents.shown_picture(row, service.pictures, CLOSE_PX)
     groups = [
-        ("the record", sum(word["facts"])),
-        ("the question", word["question"]),
-        ("earlier words of the answer", sum(share for _, share in word["earlier"])),
-        ("the map of what differs", sum(word["heat"])),
-        ("the picture", sum(word["picture"]) + word["whole"]),
-        ("the regions shown", sum(word["regions"])),
-        ("earlier questions and answers", word["dialogue"]),
-        ("instruction, marks, its own beginning", word["rest"]),
+        (t("looked.record"), sum(word["facts"])),
+        (t("looked.question"), word["question"]),
+        (t("looked.earlier"), sum(share for _, share in word["earlier"])),
+        (t("looked.map"), sum(word["heat"])),
+        (t("looked.picture"), sum(word["picture"]) + word["whole"]),
+        (t("looked.regions"), sum(word["regions"])),
+        (t("looked.dialogue"), word["dialogue"]),
+        (t("looked.rest"), word["rest"]),
     ]
     return render(
         "looked.html.j2",
@@ -200,9 +215,13 @@ def small(service: Service, name: str, side_px: int = 128) -> str:
     if name not in service.pictures:
         return ""
     try:
-        picture = open_picture(service.pictures.path(name))
+        return reduced(open_picture(service.pictures.path(name)), side_px)
     except PictureError:
         return ""
+
+
+def reduced(picture: np.ndarray, side_px: int) -> str:
+    """A picture made small, as a data URI."""
     return data_uri(resize(picture, shown_size(picture.shape[:2], side_px)))
 
 
@@ -211,17 +230,27 @@ def tiles(figures: Sequence[tuple[str, str]]) -> str:
     return render("tiles.html.j2", figures=figures)
 
 
+def headed(keys: Sequence[str], rows: list[list[str]]) -> dict[str, Any]:
+    """Rows of a table under headings in the page's words: those it was built with are marks."""
+    return {"headers": [t(key) for key in keys], "data": rows}
+
+
 def result_cells(row: InspectionRow) -> list[str]:
     """Picture, verdict, p-value and severity, as tables show them."""
     p = "" if row.p_value is None else f"{row.p_value:.3g}"
     kept = (row.record or {}).get("severity")
     severity = Severity.from_dict(kept).text if kept else ""
-    return [row.name, row.verdict or row.state, p, severity]
+    return [row.name, verdict_of(row), p, severity]
+
+
+def verdict_of(row: InspectionRow) -> str:
+    """The verdict in the page's words; of what is not done, its state."""
+    return t(f"verdict.{row.verdict}") if row.verdict else t(f"state.{row.state}")
 
 
 def console(lines: int) -> gr.Textbox:
     """A box for the last words of a process."""
-    return gr.Textbox(label="Last words", lines=lines, max_lines=lines, interactive=False)
+    return gr.Textbox(label=t("console"), lines=lines, max_lines=lines, interactive=False)
 
 
 def papers(service: Service, row: InspectionRow, who: Caller) -> str:
@@ -234,7 +263,8 @@ def papers(service: Service, row: InspectionRow, who: Caller) -> str:
 
 def rows_of(service: Service, rows: Sequence[InspectionRow]) -> str:
     """Inspections as a list with small pictures."""
-    return render("rows.html.j2", shown=[(row, thumbnail(service, row)) for row in rows])
+    shown = [(row, thumbnail(service, row), verdict_of(row)) for row in rows]
+    return render("rows.html.j2", shown=shown)
 
 
 def _png_uri(data: bytes) -> str:

@@ -16,6 +16,7 @@ from anomalyst.server.errors import Forbidden
 from anomalyst.server.jobs.training_runs import Runs
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.service import Service
+from anomalyst.server.ui.wording import t
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -35,7 +36,8 @@ class Bench:
         if self.service.config.keys:
             found = caller_called(self.service.store, request.username)
         if not found.may(role):
-            raise Forbidden(f"this takes the role {role}; yours is {found.role}.")
+            roles = {"needed": t(f"role.{role}"), "own": t(f"role.{found.role}")}
+            raise Forbidden(t("error.role", **roles))
         return found
 
     def product_choice(self, value: str | None = None) -> gr.Dropdown:
@@ -64,4 +66,15 @@ def _as_notice() -> Iterator[None]:
     try:
         yield
     except AnomalystError as error:
-        raise gr.Error(str(error), duration=12, print_exception=False) from None
+        title = t("error.title")
+        raise gr.Error(str(error), duration=12, print_exception=False, title=title) from None
+
+
+def warn(text: str) -> None:
+    """Tell of something that was passed over."""
+    gr.Warning(text, duration=12, title=t("warning.title"))
+
+
+def inform(text: str) -> None:
+    """Tell of something that was done."""
+    gr.Info(text, title=t("info.title"))

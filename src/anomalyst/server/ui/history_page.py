@@ -19,20 +19,17 @@ from anomalyst.server.storage.history_export import listing
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.wording import t
 
-HEADINGS = [
-    "when (UTC)", "product", "picture", "verdict", "p", "severity", "marked", "source", "line",
-    "by",
-]  # fmt: skip
-SPANS = {"any time": None, "last hour": 1 / 24, "today": 1.0, "last week": 7.0, "last month": 30.0}
+HEADINGS = (
+    "when_utc", "product", "picture", "verdict", "p", "severity", "marked", "source", "line", "by",
+)  # fmt: skip
+SPANS = {"any": None, "hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 30.0}  # in days
+MARKED = ("marked", "unmarked")
 VERDICTS = ("anomalous", "unsure", "normal")
-ORDERS = ("newest first", "most severe first")
+ORDERS = ("newest", "severest")
 PAGE = 50
-LIKE_HELP = (
-    "Reliable within one sense: pictures by a picture, sounds by a sound. Across senses the "
-    "shipped towers know what a part is, not its condition. The filters above count, too; the "
-    "first search takes a while."
-)
+SOURCES = ("api", "workbench", "watch", "demo")
 ANY = "any"
 
 
@@ -43,24 +40,32 @@ class HistoryPage:
         self.bench, self.ids = bench, gr.State([])
         with gr.Row():
             text = gr.Textbox(
-                label="Search", placeholder="picture or question", elem_id="history-text"
+                label=t("history.search"), placeholder=t("history.searched"), elem_id="history-text"
             )
-            self.product = gr.Dropdown([ANY], value=ANY, label="Product", elem_id="history-product")
-            verdict = gr.Dropdown([ANY, *VERDICTS], value=ANY, label="Verdict")
-            marked = gr.Dropdown([ANY, "marked", "not marked"], value=ANY, label="Marked")
-            span = gr.Dropdown(list(SPANS), value="any time", label="When")
-            self.line = gr.Dropdown([ANY], value=ANY, label="Line", elem_id="history-line")
-            order = gr.Dropdown(
-                list(ORDERS), value=ORDERS[0], label="Order", elem_id="history-order"
+            every = (t("any"), ANY)
+            self.product = gr.Dropdown(
+                [every], value=ANY, label=t("product"), elem_id="history-product"
             )
+            named = [(t(f"verdict.{one}"), one) for one in VERDICTS]
+            verdict = gr.Dropdown([every, *named], value=ANY, label=t("filter.verdict"))
+            judged = [(t(f"history.{one}"), one) for one in MARKED]
+            marked = gr.Dropdown([every, *judged], value=ANY, label=t("filter.marked"))
+            spans = [(t(f"span.{one}"), one) for one in SPANS]
+            span = gr.Dropdown(spans, value=ANY, label=t("history.span"))
+            self.line = gr.Dropdown([every], value=ANY, label=t("line"), elem_id="history-line")
+            orders = [(t(f"order.{one}"), one) for one in ORDERS]
+            order = gr.Dropdown(orders, value=ORDERS[0], label=t("order"), elem_id="history-order")
         self.like = LikeBox(bench)
         self.filters: list[Any] = [text, self.product, verdict, marked, span, self.line]
         self.asked = [*self.filters, order]
         self.table = gr.Dataframe(
-            headers=HEADINGS, interactive=False, elem_id="history-table", wrap=True
+            headers=[t(f"history.{key}") for key in HEADINGS],
+            interactive=False,
+            elem_id="history-table",
+            wrap=True,
         )
         with gr.Row():
-            self.more = gr.Button("More", size="sm", elem_id="history-more")
+            self.more = gr.Button(t("history.more"), size="sm", elem_id="history-more")
             self.csv = gr.DownloadButton("CSV", size="sm", elem_id="history-csv")
             self.parquet = gr.DownloadButton("Parquet", size="sm", elem_id="history-parquet")
             self.total = gr.Markdown(elem_id="history-total")
@@ -86,11 +91,13 @@ class HistoryPage:
     def products(self) -> Any:
         """Those taught, and those of which inspections are kept."""
         known = {name for name, _ in self.bench.service.store.verdicts()}
-        return gr.Dropdown(choices=[ANY, *sorted(known | set(self.bench.service.product_names()))])
+        names = sorted(known | set(self.bench.service.product_names()))
+        return gr.Dropdown(choices=[(t("any"), ANY), *((name, name) for name in names)])
 
     def lines(self) -> Any:
         """Those that parts came from."""
-        return gr.Dropdown(choices=[ANY, *line_names(self.bench.service.store)])
+        names = line_names(self.bench.service.store)
+        return gr.Dropdown(choices=[(t("any"), ANY), *((name, name) for name in names)])
 
     @shows_errors
     def search(self, request: gr.Request, *asked: str) -> Any:
@@ -107,7 +114,7 @@ class HistoryPage:
         who, service = self.bench.who(request), self.bench.service
         row = service.store.inspection(shown[picked.index[0]])
         return (
-            pieces.viewer(service, row),
+            pieces.viewer(service, row, who),
             pieces.dialogue(service, row),
             pieces.papers(service, row, who),
         )
@@ -150,16 +157,17 @@ def found(
         rows += store.history(wanted, before=before[-1] if before else None, limit=PAGE)
     else:
         rows += store.severest(wanted, skip=len(before), limit=PAGE)
-    table = {"headers": HEADINGS, "data": [cells_of(row) for row in rows]}
-    count = f"{len(rows)} of {store.count(wanted)}"
+    table = pieces.headed([f"history.{key}" for key in HEADINGS], [cells_of(row) for row in rows])
+    count = t("history.count", shown=len(rows), all=store.count(wanted))
     return table, [row.id for row in rows], count, gr.Button(interactive=True)
 
 
 def cells_of(row: InspectionRow) -> list[str]:
     """An inspection under `HEADINGS`."""
     when = f"{row.created_at:%Y-%m-%d %H:%M:%S}"
-    return [when, row.product, *pieces.result_cells(row), row.reviewed or "", row.source,
-            row.line or "", row.by]  # fmt: skip
+    marked = t(f"marked.{row.reviewed}") if row.reviewed else ""
+    source = t(f"source.{row.source}") if row.source in SOURCES else row.source
+    return [when, row.product, *pieces.result_cells(row), marked, source, row.line or "", row.by]
 
 
 class LikeBox:
@@ -167,18 +175,14 @@ class LikeBox:
 
     def __init__(self, bench: Bench):
         self.bench = bench
-        with gr.Accordion("Find what resembles", open=False, elem_id="history-like"):
-            gr.Markdown(LIKE_HELP)
+        with gr.Accordion(t("like.title"), open=False, elem_id="history-like"):
+            gr.Markdown(t("like.help"))
             with gr.Row():
                 self.words = gr.Textbox(
-                    label="A sentence", placeholder="a metal disc", elem_id="history-words"
+                    label=t("like.sentence"), placeholder=t("like.example"), elem_id="history-words"
                 )
-                self.file = gr.File(
-                    label="or a picture, sound, film, vibration table",
-                    height=110,
-                    elem_id="history-file",
-                )
-            self.go = gr.Button("Find", size="sm", elem_id="history-find")
+                self.file = gr.File(label=t("like.file"), height=110, elem_id="history-file")
+            self.go = gr.Button(t("like.go"), size="sm", elem_id="history-find")
 
     def connect(self, filters: list[Any], result: list[Any]) -> None:
         """Search with the page's filters; `result` as `found` gives it."""
@@ -190,14 +194,14 @@ class LikeBox:
         self.bench.who(request)
         service, wanted = self.bench.service, replace(filter_of(*filters), state="done")
         if bool(words.strip()) == bool(file):
-            raise AnomalystError("give either a sentence or a file to look for.")
+            raise AnomalystError(t("like.either"))
         if file is None:
             like = find_in_record(service, words, wanted, readings=Readings(), top=PAGE)
         else:
             path = Path(file)
             sense = sense_of_ending(path)
             if sense is None:
-                raise AnomalystError(f"{path.name}: its ending tells no sense that is known.")
+                raise AnomalystError(t("like.ending", name=path.name))
             with path.open("rb") as stream:
                 sent = Sent(sense=sense, stream=stream, name=path.name)
                 like = find_in_record(service, sent, wanted, readings=Readings(), top=PAGE)
@@ -209,10 +213,11 @@ def resembling(bench: Bench, like: Found) -> tuple[Any, ...]:
     alike = {str(hit.item.inspection): hit for hit in like.hits}
     rows = bench.service.store.inspections(list(alike))
     cells = [
-        [f"{alike[row.id].similarity:.3f} by {alike[row.id].item.file.sense}", *cells_of(row)]
+        [f"{alike[row.id].similarity:.3f} {alike[row.id].item.file.sense}", *cells_of(row)]
         for row in rows
     ]
-    notes = "".join(f"\n- {note}" for note in like.notes)
-    table = {"headers": ["similarity", *HEADINGS], "data": cells}
-    count = f"{len(rows)} most similar; {like.searched} files compared{notes}"
+    notes = "".join(f"\n- <span lang='en'>{note}</span>" for note in like.notes)
+    headers = [t("like.similarity"), *(t(f"history.{key}") for key in HEADINGS)]
+    table = {"headers": headers, "data": cells}
+    count = t("like.found", count=len(rows), searched=like.searched) + notes
     return table, [row.id for row in rows], count, gr.Button(interactive=False)

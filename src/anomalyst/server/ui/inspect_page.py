@@ -8,19 +8,23 @@ import gradio as gr
 
 from anomalyst.inspection.mosaic import PICTURES
 from anomalyst.server.auth import Caller
+from anomalyst.server.demonstration import knows_demo
 from anomalyst.server.received import take_paths
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui import strip
+from anomalyst.server.ui.context import Bench, shows_errors, warn
 from anomalyst.server.ui.dropped import parts_of
 from anomalyst.server.ui.feedback_form import FeedbackForm
+from anomalyst.server.ui.wording import t
 
-QUESTIONS = ("Is there a defect, and where?", "How large is it?", "How sure are you?")
-HEADINGS = ["picture", "verdict", "p", "severity", "regions"]
-VOICE_HINT = "The sound stays on this machine: it is turned into words here and not kept."
-START = (
-    "<p class='an-hint'>Choose a product and drop parts, by all its senses: one, or a hundred.</p>"
-)
+# As they are asked, and the key of what the page says: the model reads English alone.
+QUESTIONS = {
+    "Is there a defect, and where?": "ask.where",
+    "How large is it?": "ask.large",
+    "How sure are you?": "ask.sure",
+}
+HEADINGS = ("list.picture", "list.verdict", "list.p", "list.severity", "list.regions")
 
 
 # A region clicked, on the picture or in the table, is asked about.
@@ -57,15 +61,17 @@ class InspectPage:
 
     def _add_pictures(self) -> None:
         with gr.Row():
-            self.product = gr.Dropdown(label="Product", elem_id="inspect-product", scale=2)
+            self.product = gr.Dropdown(label=t("product"), elem_id="inspect-product", scale=2)
             self.drop = gr.File(
-                label="Drop parts here", file_count="multiple", height=120,
+                label=t("inspect.drop"), file_count="multiple", height=120,
                 elem_id="inspect-drop", scale=3,
             )  # fmt: skip
-        self.view = gr.HTML(START, elem_id="inspect-view", js_on_load=REGION_JS)
+        self.strip = gr.HTML(elem_id="inspect-strip", js_on_load=strip.THUMB_JS)
+        start = pieces.hint(t("inspect.opening"))
+        self.view = gr.HTML(start, elem_id="inspect-view", js_on_load=REGION_JS)
         self.found = gr.Dataframe(
-            headers=HEADINGS, interactive=False, visible=False, elem_id="inspect-list",
-            label="This batch", wrap=True,
+            headers=[t(key) for key in HEADINGS], interactive=False, visible=False,
+            elem_id="inspect-list", label=t("inspect.batch"), wrap=True,
         )  # fmt: skip
 
     def _add_dialogue(self) -> None:
@@ -74,31 +80,43 @@ class InspectPage:
         )
         self.looked = gr.HTML(elem_id="inspect-looked")
         self.question = gr.Textbox(
-            placeholder="Ask about this part", show_label=False, submit_btn=True,
-            elem_id="inspect-question", max_length=500,
+            placeholder=t("ask.placeholder"), label=t("ask.label"), show_label=False,
+            submit_btn=True, elem_id="inspect-question", max_length=500,
         )  # fmt: skip
-        self.voice = gr.Audio(
-            sources=["microphone"], type="filepath", format="wav", label="Ask by voice",
-            elem_id="inspect-voice",
-        )  # fmt: skip
-        gr.HTML(f"<p class='an-hint'>{VOICE_HINT}</p>")
+        gr.HTML(pieces.hint(t("ask.english")))
         with gr.Row():
-            self.hints = [gr.Button(text, size="sm", min_width=90) for text in QUESTIONS]
+            self.hints = [
+                (gr.State(asked), gr.Button(t(key), size="sm", min_width=90))
+                for asked, key in QUESTIONS.items()
+            ]
+        with gr.Accordion(t("ask.voice"), open=False, elem_id="inspect-voice-open"):
+            self.voice = gr.Audio(
+                sources=["microphone"], type="filepath", format="wav", label=t("ask.voice"),
+                elem_id="inspect-voice",
+            )  # fmt: skip
+            gr.HTML(pieces.hint(t("ask.voice_hint")))
         self.judging = FeedbackForm(self.bench, self.current, "inspect")
         self.likeness = gr.HTML(elem_id="inspect-likeness")
         self.paper = gr.HTML(elem_id="inspect-paper")
 
     def _connect(self) -> None:
-        known = [self.product, self.waiting]
-        gr.on(None, self.products, self.product, known)
-        self.waiting.tick(self.products, self.product, known, show_progress="hidden")
+        known, begins = [self.product, self.current], [self.product, self.waiting]
+        begins += [self.strip, *self.page]
+        gr.on(None, self.begin, known, begins, show_progress="hidden")
+        self.waiting.tick(self.begin, known, begins, show_progress="hidden")
+        self.product.input(self.turn_to, self.product, begins, show_progress="hidden")
+        pictures = [*self.page, self.strip]
+        self.strip.select(self.open_thumb, [self.product, self.current], pictures)
         result = [*self.page, self.found, self.batch]
         dropped = self.drop.upload(self.inspect, [self.drop, self.product], result)
-        dropped.then(lambda: gr.File(value=None), None, self.drop)
+        done = dropped.then(lambda: gr.File(value=None), None, self.drop)
+        done.then(self.thumbs, known, self.strip, show_progress="hidden")
         self.found.select(self.choose, self.batch, self.page)
         said = [self.talk, self.question]
         answered = [self.question.submit(self.ask, [self.current, self.question], said)]
-        answered += [hint.click(self.ask, [self.current, hint], said) for hint in self.hints]
+        answered += [
+            button.click(self.ask, [self.current, text], said) for text, button in self.hints
+        ]
         spoken = self.voice.stop_recording(self.ask_aloud, [self.current, self.voice], said)
         spoken.then(lambda: None, None, self.voice)
         for answer in [*answered, spoken]:
@@ -107,10 +125,44 @@ class InspectPage:
         self.talk.select(self.look_back, [self.current, self.seen], [self.looked, self.seen])
         self.judging.changed(self.viewed, self.view)
 
-    def products(self, chosen: str | None) -> Any:
-        """Until there is one: a new installation teaches its first while the page is open."""
-        known = self.bench.service.product_names()
-        return self.bench.product_choice(chosen), gr.Timer(active=not known)
+    @shows_errors
+    def begin(self, chosen: str | None, current: str | None, request: gr.Request) -> Any:
+        """What the page opens with: a product, its thumbnails, the newest that was inspected.
+
+        Asked again until there are: a new installation teaches and inspects while it is open.
+        """
+        who, service = self.bench.who(request), self.bench.service
+        known = service.product_names()
+        name = chosen if chosen in known else next(iter(known), None)
+        row = strip.newest(service, name)
+        waits = row is None and (name is None or knows_demo(service, name))
+        page: Any = [gr.skip()] * len(self.page)
+        if row is not None and current is None:
+            page = shown(self.bench, row, who, lit=True)
+        elif row is None and current is None:
+            text = "inspect.teaching" if waits else "inspect.start"
+            page = [pieces.hint(t(text)), pieces.dialogue(service, None), None, "", "", ""]
+        thumbs = strip.strip(service, name, current or (row.id if row else None))
+        return self.bench.product_choice(name), gr.Timer(active=waits), thumbs, *page
+
+    def turn_to(self, chosen: str | None, request: gr.Request) -> Any:
+        """Another product, with what was inspected of it last."""
+        return self.begin(chosen, None, request)
+
+    def thumbs(self, product: str | None, current: str | None) -> str:
+        return strip.strip(self.bench.service, product, current)
+
+    @shows_errors
+    def open_thumb(
+        self, product: str, current: str | None, request: gr.Request, picked: gr.EventData
+    ) -> Any:
+        """The inspection of a thumbnail, with its first region lit."""
+        who = self.bench.who(request)
+        row = strip.opened(self.bench.service, str(picked.thumb), who.name)
+        if row.id == current:
+            return [gr.skip()] * (len(self.page) + 1)
+        thumbs = strip.strip(self.bench.service, product, row.id)
+        return *shown(self.bench, row, who, lit=True), thumbs
 
     @shows_errors
     def inspect(
@@ -167,8 +219,9 @@ class InspectPage:
             seen = {turn: self.bench.service.looked_back(row.id, turn)}
         return pieces.looked(self.bench.service, row, seen[turn], int(picked.at)), seen
 
-    def viewed(self, id: str) -> str:
-        return pieces.viewer(self.bench.service, self.bench.service.store.inspection(id))
+    def viewed(self, id: str, request: gr.Request) -> str:
+        row = self.bench.service.store.inspection(id)
+        return pieces.viewer(self.bench.service, row, self.bench.who(request))
 
 
 def inspected(
@@ -176,12 +229,12 @@ def inspected(
 ) -> Iterator[InspectionRow]:
     """Pictures taken in at once and shown as they are done; a bad one is told and passed over."""
     if not product:
-        gr.Warning("Choose a product first; teach one on the page Products.")
+        warn(t("inspect.no_product"))
         return
     sent = []
     for one in take_paths(bench.service.pictures, parts_of(bench.service, product, files)):
         if isinstance(one, str):
-            gr.Warning(one, duration=12)
+            warn(one)
         else:
             sent.append(one)
     for start in range(0, len(sent), bench.service.config.limits.batch):
@@ -189,15 +242,15 @@ def inspected(
         for id in bench.service.acknowledge(some, product, by=by, source="workbench"):
             row = bench.service.wait(id)
             if row.state == "failed":
-                gr.Warning(f"{row.name}: {row.problem}", duration=12)
+                warn(f"{row.name}: {row.problem}")
             yield row
 
 
-def shown(bench: Bench, row: InspectionRow, who: Caller) -> tuple[Any, ...]:
+def shown(bench: Bench, row: InspectionRow, who: Caller, *, lit: bool = False) -> tuple[Any, ...]:
     """An inspection on the page: picture, dialogue, its id, no likeness yet, papers, no look."""
     return (
-        pieces.viewer(bench.service, row),
-        pieces.dialogue(bench.service, row),
+        pieces.viewer(bench.service, row, who, lit=lit),
+        pieces.dialogue(bench.service, row, lit=lit),
         row.id,
         "",
         pieces.papers(bench.service, row, who),
@@ -205,18 +258,19 @@ def shown(bench: Bench, row: InspectionRow, who: Caller) -> tuple[Any, ...]:
     )
 
 
-def table(bench: Bench, ids: list[str]) -> list[list[str]]:
+def table(bench: Bench, ids: list[str]) -> dict[str, Any]:
     """A batch as rows."""
-    return [
+    rows = [
         [*pieces.result_cells(row), str(len((row.record or {}).get("regions", [])))]
         for row in bench.service.store.inspections(ids)
     ]
+    return pieces.headed(HEADINGS, rows)
 
 
 def answered(bench: Bench, row: InspectionRow | None, text: str, by: str) -> Iterator[Any]:
     """The dialogue while an answer comes, sentence by sentence, and when it is there."""
     if row is None:
-        gr.Warning("Inspect a picture first.")
+        warn(t("ask.no_picture"))
         return
     heard: list[str] = []
     yield pieces.dialogue(bench.service, row, text), ""

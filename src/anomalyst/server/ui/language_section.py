@@ -7,7 +7,8 @@ import gradio as gr
 from anomalyst.server.language.proposal import Proposal, gate_table
 from anomalyst.server.language.versions import go_back, last_gate, models_of
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, inform, shows_errors
+from anomalyst.server.ui.wording import t
 
 
 class LanguageSection:
@@ -15,10 +16,10 @@ class LanguageSection:
 
     def __init__(self, bench: Bench):
         self.bench = bench
-        gr.Markdown("### Language model")
+        gr.Markdown(t("language.title"))
         self.shown = gr.HTML(elem_id="language-models")
         self.seen = gr.State(None)  # the version that is live as the page shows it
-        self.back = gr.Button("Back to the model before", size="sm", elem_id="language-back")
+        self.back = gr.Button(t("language.back"), size="sm", elem_id="language-back")
         shown = [self.shown, self.back, self.seen]
         gr.on(None, self.again, None, shown)
         back = self.back.click(self.go_back, [self.seen], shown)
@@ -34,7 +35,7 @@ class LanguageSection:
     def go_back(self, seen: str | None, request: gr.Request) -> list[Any]:
         who = self.bench.who(request, "admin")
         live = go_back(self.bench.service.config.home, who.name, seen=seen)
-        gr.Info(f"Version {live.live} answers from the next question on.")
+        inform(t("language.live", version=live.live))
         return self.again()
 
 

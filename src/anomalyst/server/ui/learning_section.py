@@ -10,9 +10,10 @@ from anomalyst.server.learning import UNLEARNT
 from anomalyst.server.records import learning_words as words
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.wording import t
 
 PICTURES_MOST = 24
-PHOTOGRAPHS_ALONE = "Judgements are learnt of photographs alone; teach further good parts instead."
+ROWS = ("alarms", "missed", "unsure", "auroc", "good", "threshold", "calibrates")  # of the table
 
 
 class LearningSection:
@@ -20,13 +21,11 @@ class LearningSection:
 
     def __init__(self, bench: Bench, chosen: gr.Dropdown):
         self.bench, self.chosen = bench, chosen
-        gr.Markdown("### What your corrections changed")
+        gr.Markdown(t("learn.title"))
         self.waiting = gr.Markdown(elem_id="learn-waiting")
         with gr.Row():
-            self.learn = gr.Button(
-                "Learn from judgements", variant="primary", size="sm", elem_id="learn-go"
-            )
-            self.undo = gr.Button("Undo", size="sm", elem_id="learn-undo")
+            self.learn = gr.Button(t("learn.go"), variant="primary", size="sm", elem_id="learn-go")
+            self.undo = gr.Button(t("judge.undo"), size="sm", elem_id="learn-undo")
         self.changed = gr.HTML(elem_id="learn-changed")
         self.parts = [self.waiting, self.changed]
 
@@ -37,7 +36,7 @@ class LearningSection:
     @shows_errors
     def on_learn(self, name: str, request: gr.Request) -> Iterator[Any]:
         who = self.bench.who(request, "engineer")
-        yield "Learning: every judged picture is looked at a few times …", gr.skip()
+        yield t("learn.learning"), gr.skip()
         try:
             self.bench.corrections.learning.learn(name, by=who.name)
         except AnomalystError:
@@ -56,11 +55,11 @@ def section(bench: Bench, name: str) -> tuple[str, str]:
     """What there is to learn from, and what the last learning changed."""
     learning = bench.corrections.learning
     if bench.service.senses(name) != ["image"]:
-        return PHOTOGRAPHS_ALONE, ""
+        return t("learn.photographs"), ""
     found = learning.waiting(name)
     out = sum(map(len, found.passed.values()))
-    there = f"People called **{len(found.spoiled)}** of its pictures spoiled and "
-    there += f"**{len(found.fine)}** fine" + (f"; {out} cannot be used." if out else ".")
+    there = t("learn.there", spoiled=len(found.spoiled), fine=len(found.fine))
+    there += " " + t("learn.out", count=out) if out else ""
     last = learning.last(name)
     if last is None:
         return there, pieces.render("learnt.html.j2", state="", found=None)
@@ -71,7 +70,8 @@ def section(bench: Bench, name: str) -> tuple[str, str]:
             (one, pieces.small(bench.service, one["picture"]))
             for one in last.detail["changed"][:PICTURES_MOST]
         ]
-        about |= {"table": words.table(last.detail), "changed": changed}
+        table = [(key, *row[1:]) for key, row in zip(ROWS, words.table(last.detail), strict=True)]
+        about |= {"table": table, "changed": changed}
         about["sentences"] = words.sentences(last.detail)
         about["passed"] = words.passed_over(last.detail)
     return there, pieces.render("learnt.html.j2", **about)

@@ -12,12 +12,13 @@ from anomalyst.server.storage import messages
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import limit_of, trend_chart
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, inform, shows_errors
 from anomalyst.server.ui.production_section import ANY_LINE, ProductionSection
+from anomalyst.server.ui.wording import t
 
 REFRESH_SECONDS = 3
 NEWEST = 12
-COLUMNS = ["watch", "line", "source", "product", "state"]
+COLUMNS = ("live.name", "live.line", "live.of", "live.product", "live.state")
 LATE = ("alarm", "reject", "stop")
 
 
@@ -32,39 +33,42 @@ class LivePage:
                 self.page = [figures, gr.HTML(), gr.HTML(elem_id="live-newest")]
                 place = gr.Column()
             with gr.Column(scale=3, min_width=300):
-                gr.Markdown("### Watch")
+                gr.Markdown(t("live.watch"))
                 self.source = gr.Textbox(
-                    label="Folder, growing CSV, mqtt://…, rtsp://…, usb:0, genicam:…",
+                    label=t("live.source"),
                     elem_id="live-source",
                 )
-                self.product = gr.Dropdown(label="Product", elem_id="live-product")
-                self.mqtt = gr.Textbox(label="MQTT broker", placeholder="host:1883 (none)")
-                self.webhook = gr.Textbox(label="Webhook", placeholder="https://… (none)")
+                self.product = gr.Dropdown(label=t("product"), elem_id="live-product")
+                self.mqtt = gr.Textbox(label=t("live.mqtt"), placeholder=t("live.mqtt_none"))
+                self.webhook = gr.Textbox(
+                    label=t("live.webhook"), placeholder=t("live.webhook_none")
+                )
                 self._add_line()
-                self.start = gr.Button("Start watching", variant="primary", elem_id="live-start")
+                self.start = gr.Button(t("live.start"), variant="primary", elem_id="live-start")
                 self.watches = gr.Dataframe(
-                    headers=COLUMNS, interactive=False, label="Watches", wrap=True
+                    headers=[t(key) for key in COLUMNS],
+                    interactive=False,
+                    label=t("live.watches"),
+                    wrap=True,
                 )
                 self.console = pieces.console(lines=6)
-                self.stop = gr.Button("Stop it", size="sm", variant="stop", elem_id="live-stop")
+                self.stop = gr.Button(
+                    t("live.stop"), size="sm", variant="stop", elem_id="live-stop"
+                )
         with place:
             self.production = ProductionSection(bench, self.product)
         self.shown = [self.product, self.production.line]
         self._connect()
 
     def _add_line(self) -> None:
-        with gr.Accordion("Line: name, deadline, reject signal", open=False):
-            self.line = gr.Textbox(label="Line", placeholder="its name (none)")
+        with gr.Accordion(t("live.line_title"), open=False):
+            self.line = gr.Textbox(label=t("line"), placeholder=t("live.line_none"))
             self.budget = gr.Number(
-                label="Milliseconds from picture to signal", value=None, minimum=1,
-                elem_id="live-budget",
-            )  # fmt: skip
-            self.late = gr.Dropdown(
-                list(LATE), value="alarm", label="A part without a verdict in time"
+                label=t("live.budget"), value=None, minimum=1, elem_id="live-budget"
             )
-            self.signal = gr.Textbox(
-                label="Reject signal", placeholder="plc.local/coil/12 or opc.tcp://… (none)"
-            )
+            late = [(t(f"live.late_{one}"), one) for one in LATE]
+            self.late = gr.Dropdown(late, value="alarm", label=t("live.late_part"))
+            self.signal = gr.Textbox(label=t("live.signal"), placeholder=t("live.signal_none"))
 
     def _connect(self) -> None:
         gr.on(None, self.bench.product_choice, None, self.product).then(
@@ -82,11 +86,18 @@ class LivePage:
         timer.tick(self.now, self.shown, self.page, show_progress="hidden")
         timer.tick(self.listed, None, self.watches, show_progress="hidden")
 
-    def listed(self) -> list[list[str]]:
-        return [
-            [one["name"], one["line"] or "", one["source"], one["product"], one["state"]]
+    def listed(self) -> dict[str, Any]:
+        rows = [
+            [
+                one["name"],
+                one["line"] or "",
+                one["source"],
+                one["product"],
+                state_words(one["state"]),
+            ]  # fmt: skip
             for one in self.bench.watches.all()
         ]
+        return pieces.headed(COLUMNS, rows)
 
     @shows_errors
     def begin(
@@ -111,13 +122,13 @@ class LivePage:
     def end(self, name: str | None, request: gr.Request) -> None:
         self.bench.who(request, "admin")
         self.bench.watches.stop(str(name))
-        gr.Info("It finishes what it has, and ends.")
+        inform(t("live.ends"))
 
     def now(self, product: str | None, line: str | None = None) -> tuple[str, str, str]:
         """The last hour of a product (on a line), the trend of its scores, the newest pictures."""
         service = self.bench.service
         if not product or product not in service.product_names():
-            return "", "", "<p class='an-hint'>Teach a product first.</p>"
+            return "", "", pieces.hint(t("live.teach"))
         store, hour = service.store, datetime.now(UTC) - timedelta(hours=1)
         found = service.statistics(product)
         line = None if line in (ANY_LINE, None) else line
@@ -126,16 +137,16 @@ class LivePage:
             for verdict in ("normal", "unsure", "anomalous")
         }
         total, drift = sum(counts.values()), found["drift"]
-        strength = "DRIFT" if drift["alarm"] else f"{drift['strength']:.2g}"
+        strength = t("live.drifting") if drift["alarm"] else f"{drift['strength']:.2g}"
         tiles = [
-            (str(total), "in the last hour"),
-            (f"{counts['anomalous'] / total:.1%}" if total else "-", "anomalous"),
-            (f"{counts['unsure'] / total:.1%}" if total else "-", "unsure"),
-            (strength, "evidence of drift (100: alarm)"),
+            (str(total), t("live.hour")),
+            (f"{counts['anomalous'] / total:.1%}" if total else "-", t("verdict.anomalous")),
+            (f"{counts['unsure'] / total:.1%}" if total else "-", t("verdict.unsure")),
+            (strength, t("live.drift")),
             (str(store.count(Filter(product=product, line=line, late=True, since=hour))),
-             "late: no signal in time"),
-            (str(messages.count_waiting(store)), "messages waiting"),
-            (str(messages.count_refused(store)), "messages refused"),
+             t("live.late")),
+            (str(messages.count_waiting(store)), t("live.waiting")),
+            (str(messages.count_refused(store)), t("live.refused")),
         ]  # fmt: skip
         limit = limit_of(found["calibration"]["scores"], found["false_alarm_rate"])
         rows = store.history(Filter(product=product, line=line), limit=NEWEST)
@@ -161,3 +172,8 @@ class LivePage:
             found.append((name, done, f"{bad / done:.1%}" if done else "-",
                           store.count(Filter(**of, late=True))))  # fmt: skip
         return pieces.render("lines.html.j2", lines=found) if found else ""
+
+
+def state_words(state: str) -> str:
+    """A watch's state in the page's words."""
+    return t(f"state.{state}") if state in ("running", "ended") else state

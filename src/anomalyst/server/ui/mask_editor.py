@@ -10,22 +10,16 @@ import gradio as gr
 from anomalyst.detection.classifiers.kinds import KIND_OF, KINDS
 from anomalyst.server.records.drawn import drawn_masks, labels_of
 from anomalyst.server.storage.tables import InspectionRow
-from anomalyst.server.ui.components import render
+from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.wording import t, t_all
 
 SCRIPTS = tuple(
     f"masks/{name}.js" for name in ("bits", "canvas", "session", "marks", "pointer", "editor")
 )
-NONE = "<p class='an-hint'>Masks are drawn on a photograph that was inspected.</p>"
-KEPT, REMOVED = "The mask is kept.", "The mask is removed."
-TOOLS = (  # name, text, key, label
-    ("plus", "Click +", "A", "click on the thing"),
-    ("minus", "Click \N{MINUS SIGN}", "S", "click beside the thing"),
-    ("box", "Box", "X", "draw a box around the thing"),
-    ("brush", "Brush", "B", "paint the mask"),
-    ("eraser", "Eraser", "E", "erase the mask"),
-    ("pan", "Hand", "H", "move the picture"),
-)
+TOOLS = (  # name, key
+    ("plus", "A"), ("minus", "S"), ("box", "X"), ("brush", "B"), ("eraser", "E"), ("pan", "H"),
+)  # fmt: skip
 # When the editor closes, the page hears of the last mask that was kept; null: only removed.
 ATTACH_JS = """
 const attach = () => anomalyst.attachMasks(element, (id) => trigger('select', {kept: id}));
@@ -39,7 +33,9 @@ class MaskEditor:
 
     def __init__(self, bench: Bench, current: gr.State, name: str):
         self.bench, self.current, self.name = bench, current, name
-        self.html = gr.HTML(NONE, elem_id=f"{name}-masks", js_on_load=ATTACH_JS)
+        self.html = gr.HTML(
+            pieces.hint(t("masks.none")), elem_id=f"{name}-masks", js_on_load=ATTACH_JS
+        )
 
     def connect(self, said: gr.Markdown, last: gr.State) -> None:
         """Show the inspection that is chosen; tell `said` and `last` what was kept of it."""
@@ -49,7 +45,7 @@ class MaskEditor:
     @shows_errors
     def heard(self, id: str | None, request: gr.Request, kept: gr.EventData) -> Any:
         number = kept.kept
-        return KEPT if number else REMOVED, number, self.shown(id, request)
+        return t("masks.kept" if number else "masks.removed"), number, self.shown(id, request)
 
     @shows_errors
     def shown(self, id: str | None, request: gr.Request) -> str:
@@ -57,7 +53,7 @@ class MaskEditor:
         service = self.bench.service
         row = service.store.inspection(id) if id else None
         if row is None or row.state != "done" or not _is_photograph(row):
-            return NONE
+            return pieces.hint(t("masks.none"))
         who = self.bench.who(request)
         record = row.record or {}
         about = {
@@ -70,9 +66,10 @@ class MaskEditor:
             ],
             "pass": service.tickets.page_pass(who) if service.config.keys else None,
             "mayUndo": who.may("engineer"),
+            "words": t_all("masks.js."),
         }
         kinds = dict.fromkeys([*labels_of(service.store, row.product), *KINDS, *KIND_OF])
-        return render(
+        return pieces.render(
             "mask_editor.html.j2", about=about, name=self.name, tools=TOOLS, kinds=list(kinds),
             drawn=[one for one, _ in drawn_masks(service.store, row)],
         )  # fmt: skip

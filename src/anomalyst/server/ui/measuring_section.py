@@ -1,5 +1,6 @@
 """Millimetres and what is tolerated: two clicks on the first good picture, and rules as text."""
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -12,9 +13,9 @@ from anomalyst.measuring.scale import drawn_points
 from anomalyst.product_index import product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.wording import t
 
 SHOWN_PX = 1200
-HINT = "Click both ends of something whose length you know, and write the length."
 RULES = "scratch: length < 2 mm\nspots: at most 3\nany: area < 0.5 mm2"
 Point = tuple[float, float]
 
@@ -25,28 +26,27 @@ class MeasuringSection:
     def __init__(self, bench: Bench, chosen: gr.Dropdown):
         self.bench, self.chosen = bench, chosen
         self.points = gr.State([])  # clicked, in pixels of the picture itself
-        with gr.Accordion("Measure in mm, and what is tolerated", open=False):
+        with gr.Accordion(t("measuring.title"), open=False):
             self.said = gr.Markdown(elem_id="measuring-said")
             with gr.Row():
                 with gr.Column(min_width=300):
-                    self.open = gr.Button("Show the first good picture", size="sm",
-                                          elem_id="measuring-open")  # fmt: skip
+                    self.open = gr.Button(t("measuring.show"), size="sm", elem_id="measuring-open")
                     self.picture = gr.Image(
-                        label=HINT, type="numpy", interactive=False, visible=False,
+                        label=t("measuring.hint"), type="numpy", interactive=False, visible=False,
                         elem_id="measuring-picture",
                     )  # fmt: skip
                     with gr.Row():
                         self.length = gr.Number(
-                            label="Length in mm", minimum=0, elem_id="measuring-length"
+                            label=t("measuring.length"), minimum=0, elem_id="measuring-length"
                         )
-                        self.set_scale = gr.Button("Set scale", elem_id="measuring-set")
-                        self.forget = gr.Button("Forget scale", elem_id="measuring-forget")
+                        self.set_scale = gr.Button(t("measuring.set"), elem_id="measuring-set")
+                        self.forget = gr.Button(t("measuring.forget"), elem_id="measuring-forget")
                 with gr.Column(min_width=300):
                     self.rules = gr.Textbox(
-                        label="Acceptance rules, one a line", lines=6, placeholder=RULES,
+                        label=t("measuring.rules"), lines=6, placeholder=RULES,
                         elem_id="measuring-rules",
                     )  # fmt: skip
-                    self.keep = gr.Button("Keep the rules", elem_id="measuring-keep")
+                    self.keep = gr.Button(t("measuring.keep"), elem_id="measuring-keep")
         self.parts = [self.said, self.rules, self.picture, self.points]
         self._connect()
 
@@ -83,7 +83,7 @@ class MeasuringSection:
         self, name: str, points: list[Point], length: float | None, request: gr.Request
     ) -> Any:
         if len(points) != 2 or not length:
-            raise AnomalystError("click two points of the picture, and write their distance in mm.")
+            raise AnomalystError(t("measuring.two"))
         picture = self._picture(name)
         larger = picture.shape[1] / shown_size(picture.shape[:2], SHOWN_PX)[1]
         flat = [value for point in points for value in point]
@@ -119,7 +119,9 @@ class MeasuringSection:
 def section(bench: Bench, name: str) -> tuple[str, str]:
     """What the product keeps, in words, and its rules as text."""
     if bench.service.senses(name)[0] in ("audio", "series") or len(bench.service.senses(name)) > 1:
-        return "What is measured are places of one picture; this product has others.", ""
+        return t("measuring.others"), ""
     found = bench.service.measuring(name)
-    lines = [f"Scale: {found['words']}" if found["words"] else "No scale: regions have no mm."]
-    return "  \n".join([*lines, *found["notes"]]), "\n".join(found["rules"])
+    said = [*([found["words"]] if found["words"] else []), *found["notes"]]
+    lines = [] if found["words"] else [t("measuring.no_scale")]
+    lines += [f"<span lang='en'>{escape(one)}</span>" for one in said]
+    return "  \n".join(lines), "\n".join(found["rules"])

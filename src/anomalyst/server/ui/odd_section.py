@@ -6,12 +6,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from anomalyst.errors import AnomalystError
 from anomalyst.server.ui.context import Bench, shows_errors
-
-SAYS = (
-    "**{count} good picture{s} look{es} odd beside the others.** A defect among the good pictures "
-    "is missed from then on. Tick what is no good part; what is left out is taught no longer."
-)
+from anomalyst.server.ui.wording import t
 
 
 class OddSection:
@@ -22,16 +19,16 @@ class OddSection:
         with gr.Group(visible=False, elem_id="odd") as self.group:
             self.said = gr.Markdown(elem_id="odd-said")
             self.pictures = gr.Gallery(
-                label="What is odd is outlined",
+                label=t("odd.outlined"),
                 columns=2,
                 height=320,
                 object_fit="contain",
                 elem_id="odd-pictures",
             )
-            self.ticked = gr.CheckboxGroup(label="No good part", elem_id="odd-ticked")
+            self.ticked = gr.CheckboxGroup(label=t("odd.no_good"), elem_id="odd-ticked")
             with gr.Row():
-                self.leave = gr.Button("Leave the ticked out, keep the others", elem_id="odd-leave")
-                self.keep = gr.Button("Keep all", elem_id="odd-keep")
+                self.leave = gr.Button(t("odd.leave"), elem_id="odd-leave")
+                self.keep = gr.Button(t("odd.keep"), elem_id="odd-keep")
         self.parts = [self.group, self.said, self.pictures, self.ticked]
 
     def connect(self, chosen: gr.Dropdown) -> list[Any]:
@@ -50,7 +47,7 @@ class OddSection:
     @shows_errors
     def on_leave(self, name: str, ticked: list[int], request: gr.Request) -> Iterator[Any]:
         if not ticked:
-            raise gr.Error("Tick what is no good part, or keep all.", print_exception=False)
+            raise AnomalystError(t("odd.tick"))
         yield from self._decide(name, ticked, request)
 
     @shows_errors
@@ -62,7 +59,7 @@ class OddSection:
         waiting = [one["number"] for one in service.product(name)["odd"] if not one["kept"]]
         keep = [number for number in waiting if number not in out]
         if out:
-            yield gr.skip(), "Teaching it without them …", gr.skip(), gr.skip()
+            yield gr.skip(), t("odd.teaching"), gr.skip(), gr.skip()
         service.decide_odd(name, leave_out=out, keep=keep, by=who.name)
         yield shown(self.bench, name)
 
@@ -76,14 +73,14 @@ def shown(bench: Bench, name: str) -> list[Any]:
     pictures: list[tuple[np.ndarray, str]] = [
         (picture, _caption(waiting[number])) for number, picture in drawn.items()
     ]
-    one = len(waiting) == 1
-    said = SAYS.format(count=len(waiting), s="" if one else "s", es="s" if one else "")
+    said = t("odd.one") if len(waiting) == 1 else t("odd.many", count=len(waiting))
     choices = [(f"{odd['name']}: {odd['place']}", number) for number, odd in waiting.items()]
     return [gr.Group(visible=True), said, pictures, gr.CheckboxGroup(choices=choices, value=[])]
 
 
 def _caption(odd: dict[str, Any]) -> str:
-    return f"{odd['name']}: {odd['place']}, {odd['spreads']:.1f} of their spreads above the others"
+    spreads = f"{odd['spreads']:.1f}"
+    return t("odd.caption", name=odd["name"], place=odd["place"], spreads=spreads)
 
 
 def _nothing() -> list[Any]:

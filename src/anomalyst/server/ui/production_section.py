@@ -21,12 +21,12 @@ from anomalyst.server.records.production import (
 )
 from anomalyst.server.ui.components import render
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.wording import t
 
-SPANS = {"last hour": 1 / 24, "last 8 hours": 1 / 3, "last day": 1.0, "last week": 7.0,
-         "last month": 30.0}  # fmt: skip
-ANY_LINE = "all lines"
+SPANS = {"hour": 1 / 24, "shift": 1 / 3, "full_day": 1.0, "week": 7.0, "month": 30.0}  # in days
+ANY_LINE = ""  # no line has this name
 REFRESH_SECONDS = 30  # charts take longer to make than tiles
-FORMS: dict[str, Form] = {"Page": "html", "PDF": "pdf", "Excel": "xlsx", "CSV": "csv"}
+FORMS: dict[Form, str] = {"pdf": "PDF", "xlsx": "Excel", "csv": "CSV"}  # beside the page itself
 
 
 class ProductionSection:
@@ -35,15 +35,16 @@ class ProductionSection:
     def __init__(self, bench: Bench, product: gr.Dropdown):
         self.bench, self.product = bench, product
         with gr.Row():
-            self.line = gr.Dropdown([ANY_LINE], value=ANY_LINE, label="Line", elem_id="live-line")
-            self.span = gr.Dropdown(
-                list(SPANS), value="last 8 hours", label="Time", elem_id="live-span"
-            )
+            every = [(t("made.all_lines"), ANY_LINE)]
+            self.line = gr.Dropdown(every, value=ANY_LINE, label=t("line"), elem_id="live-line")
+            spans = [(t(f"span.{one}"), one) for one in SPANS]
+            self.span = gr.Dropdown(spans, value="shift", label=t("made.time"), elem_id="live-span")
         self.view = gr.HTML(elem_id="live-production")
         with gr.Row():
+            forms: dict[Form, str] = {"html": t("made.page"), **FORMS}
             self.files = {
                 form: gr.DownloadButton(name, size="sm", elem_id=f"live-{form}")
-                for name, form in FORMS.items()
+                for form, name in forms.items()
             }
         self._connect()
 
@@ -61,8 +62,9 @@ class ProductionSection:
 
     def lines(self, product: str | None, chosen: str = ANY_LINE) -> Any:
         """The lines that the product's parts came from."""
-        names = [ANY_LINE, *(line_names(self.bench.service.store, product) if product else ())]
-        return gr.Dropdown(choices=names, value=chosen if chosen in names else ANY_LINE)
+        names = line_names(self.bench.service.store, product) if product else []
+        choices = [(t("made.all_lines"), ANY_LINE), *((name, name) for name in names)]
+        return gr.Dropdown(choices=choices, value=chosen if chosen in names else ANY_LINE)
 
     def shown(self, product: str | None, line: str, span: str) -> str:
         """The charts as HTML."""

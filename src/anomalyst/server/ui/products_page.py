@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
-from anomalyst.inspection.mosaic import WORDS as WORDS_OF
+from anomalyst.errors import AnomalystError
 from anomalyst.server.records.products import good_views
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.areas_section import AreasSection
@@ -14,19 +15,17 @@ from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
 from anomalyst.server.ui.measuring_section import MeasuringSection
 from anomalyst.server.ui.odd_section import OddSection
+from anomalyst.server.ui.product_cards import ProductCards
 from anomalyst.server.ui.teaching_form import TeachingForm
 from anomalyst.server.ui.versions_section import VersionsSection
+from anomalyst.server.ui.wording import t
 
 GALLERY_MOST = 60
-WORDS = {
-    "taught": "taught", "extended": "more good pictures", "described": "described or set",
-    "imported": "imported", "accepted": "a place called fine", "withdrawn": "a correction undone",
-    "deleted": "deleted", "drift": "drift", "areas": "areas that count",
-    "learnt": "learnt from judgements",
-    "not learnt": "judgements not taken", "unlearnt": "judgements unlearnt",
-    "measuring": "scale or rules set", "brought back": "an earlier version brought back",
-    "odd": "odd good pictures decided on",
-}  # fmt: skip
+HEADINGS = ("history.when", "history.what", "history.by")
+HAPPENED = (
+    "taught", "extended", "described", "imported", "accepted", "withdrawn", "deleted", "drift",
+    "areas", "learnt", "not learnt", "unlearnt", "measuring", "brought back", "odd",
+)  # fmt: skip
 
 
 class ProductsPage:
@@ -34,6 +33,7 @@ class ProductsPage:
 
     def __init__(self, bench: Bench):
         self.bench = bench
+        self.cards = ProductCards(bench)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 self._add_teaching()
@@ -44,11 +44,11 @@ class ProductsPage:
     def _add_teaching(self) -> None:
         self.form = TeachingForm(self.bench)
         self.odd = OddSection(self.bench)
-        with gr.Accordion("From another installation", open=False):
-            self.packed = gr.File(label="A product file (.zip)", file_types=[".zip"], height=110)
+        with gr.Accordion(t("products.import"), open=False):
+            self.packed = gr.File(label=t("products.file"), file_types=[".zip"], height=110)
 
     def _add_product(self) -> None:
-        self.chosen = gr.Dropdown(label="Product", elem_id="product-chosen")
+        self.chosen = gr.Dropdown(label=t("product"), elem_id="product-chosen")
         figures = gr.HTML(elem_id="product-figures")
         with gr.Row():
             with gr.Column(min_width=300):
@@ -61,22 +61,25 @@ class ProductsPage:
         self.versions = VersionsSection(self.bench)
         with gr.Row():
             self.rate = gr.Number(
-                label="False-alarm rate", minimum=0.001, maximum=0.5, step=0.01,
+                label=t("products.rate"), minimum=0.001, maximum=0.5, step=0.01,
                 elem_id="product-rate",
             )  # fmt: skip
-            self.export = gr.DownloadButton("Export as one file", elem_id="product-export")
-            self.sure = gr.Textbox(label="To delete it, write its name", elem_id="product-sure")
-            self.delete = gr.Button("Delete", variant="stop", elem_id="product-delete")
+            self.export = gr.DownloadButton(t("products.export"), elem_id="product-export")
+            self.sure = gr.Textbox(label=t("products.sure"), elem_id="product-sure")
+            self.delete = gr.Button(t("products.delete"), variant="stop", elem_id="product-delete")
         references = gr.Gallery(
-            label="Good parts", columns=8, height=220, elem_id="product-references"
+            label=t("products.good"), columns=8, height=220, elem_id="product-references"
         )
         history = gr.Dataframe(
-            headers=["when", "what", "by"], label="What happened to it", interactive=False
+            headers=[t(key) for key in HEADINGS],
+            label=t("products.happened"),
+            interactive=False,
         )
         self.page = [figures, calibration, trend, self.rate, references, history]
 
     def _connect(self) -> None:
         chosen, page = self.chosen, self.page
+        self.cards.connect(chosen)
         gr.on(None, self.bench.product_choice, chosen, chosen).then(self.show, chosen, page)
         chosen.change(self.show, chosen, page)
         part = self.learning
@@ -89,20 +92,24 @@ class ProductsPage:
         )
         chosen.change(self.areas.show, chosen, self.areas.editor)
         taught = self.form.connect(chosen)
-        taught.then(self.show, chosen, page).then(self.odd.show, chosen, self.odd.parts)
+        self._again(taught)
+        taught.then(self.odd.show, chosen, self.odd.parts)
         old = self.versions
         chosen.change(old.show, chosen, old.parts)
         taught.then(old.show, chosen, old.parts)
-        old.back.click(old.bring_back, [chosen, old.number], old.parts).then(
-            self.show, chosen, page
-        )
+        self._again(old.back.click(old.bring_back, [chosen, old.number], old.parts))
         old.compare.click(old.judge_both, [chosen, old.number], old.said)
         for decided in self.odd.connect(chosen):
-            decided.then(self.show, chosen, page).then(lambda: "", None, self.form.progress)
+            self._again(decided).then(lambda: "", None, self.form.progress)
         self.packed.upload(self.bring_in, self.packed, chosen)
         self.rate.submit(self.set_rate, [chosen, self.rate], page)
         self.export.click(self.pack_up, chosen, self.export)
         self.delete.click(self.remove, [chosen, self.sure], [chosen, self.sure])
+
+    def _again(self, done: Any) -> Any:
+        """The product and its card are shown anew once something was done to it."""
+        shown = done.then(self.show, self.chosen, self.page)
+        return shown.then(self.cards.show, self.chosen, self.cards.html)
 
     @shows_errors
     def show(self, value: str | None) -> Any:
@@ -129,7 +136,7 @@ class ProductsPage:
     def remove(self, value: str, sure: str, request: gr.Request) -> Any:
         who = self.bench.who(request, "admin")
         if sure.strip() != value:
-            raise gr.Error(f"Write {value} to delete it.", print_exception=False)
+            raise AnomalystError(t("products.write", name=value))
         self.bench.service.delete_product(value, who.name)
         return self.bench.product_choice(), ""
 
@@ -142,32 +149,43 @@ def described(bench: Bench, name: str) -> list[Any]:
     limit = rule["threshold"] if rule else limit_of(scores, rate)
     if rule and rule["head"]:  # scores from before it are of another scale
         recent = [one for one in recent if one["revision"] == known["revision"]]
-    calibrated = "guaranteed" if found["guaranteed"] else "a guess"
+    calibrated = t("products.guaranteed" if found["guaranteed"] else "products.guess")
     counts, drift = found["counts"], found["drift"]
-    strength = "drift!" if drift["alarm"] else f"{drift['strength']:.2g}"
+    strength = t("products.drifting") if drift["alarm"] else f"{drift['strength']:.2g}"
     senses = known["senses"]
-    several = ", ".join(WORDS_OF[sense] for sense in senses)
-    sensed = [(several, "what tells of a part")] if senses != ["image"] else []
+    several = ", ".join(t(f"sense.{sense}") for sense in senses)
+    sensed = [(several, t("products.senses"))] if senses != ["image"] else []
     tiles = [
-        (str(len(known["references"])), "good parts" if sensed else "good pictures"),
+        (str(len(known["references"])), t("products.good" if sensed else "products.pictures")),
         *sensed,
-        (str(len(known["corrections"])), "places called fine"),
-        ("by threshold", "verdict, set with known defects")
+        (str(len(known["corrections"])), t("products.fine")),
+        (t("products.threshold"), t("products.by_threshold"))
         if rule
-        else (calibrated, f"false alarms at {rate:.3g}"),
-        (str(sum(counts.values())), "inspected"),
-        (str(counts.get("anomalous", 0)), "anomalous"),
-        (str(counts.get("unsure", 0)), "unsure"),
-        (strength, f"drift (alarm at {drift['alarm_at']:.0f})"),
+        else (calibrated, t("products.alarms", rate=f"{rate:.3g}")),
+        (str(sum(counts.values())), t("products.inspected")),
+        (str(counts.get("anomalous", 0)), t("verdict.anomalous")),
+        (str(counts.get("unsure", 0)), t("verdict.unsure")),
+        (strength, t("products.drift", most=f"{drift['alarm_at']:.0f}")),
     ]
     if drift["moved"]:
-        tiles.append(("; ".join(drift["moved"]), "moved, beside the good pictures"))
+        tiles.append((english("; ".join(drift["moved"])), t("products.moved")))
     if known["tolerance"]:
-        tiles.append((known["tolerance"], "good pictures stay good"))
+        tiles.append((english(known["tolerance"]), t("products.tolerance")))
     pictures = good_views(name, bench.service.config.products, GALLERY_MOST)
     happened = [
-        [f"{one.created_at:%Y-%m-%d %H:%M}", WORDS.get(one.kind, one.kind), one.by]
+        [f"{one.created_at:%Y-%m-%d %H:%M}", happened_words(one.kind), one.by]
         for one in bench.service.store.changes(name, 30)
     ]
     charts = calibration_chart(scores, limit), trend_chart(recent, limit)
-    return [pieces.tiles(tiles), *charts, rate, pictures, happened]
+    told = pieces.headed(HEADINGS, happened)
+    return [pieces.tiles(tiles), *charts, rate, pictures, told]
+
+
+def english(said: str) -> Markup:
+    """What the record says, which is English."""
+    return Markup("<span lang='en'>{}</span>").format(said)
+
+
+def happened_words(kind: str) -> str:
+    """What happened to a product, in the page's words."""
+    return t(f"happened.{kind.replace(' ', '_')}") if kind in HAPPENED else kind

@@ -11,10 +11,11 @@ from anomalyst.server.records.answers import LETTERS
 from anomalyst.server.storage.preferences import QUESTION
 from anomalyst.server.storage.tables import CandidateRow, CorrectionRow
 from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.wording import t
 
 Told = Callable[[CorrectionRow], tuple[str, str]]  # what is said of it, and its id
-CARD = "<div class='an-card'><b>{0}</b><span>{1}</span></div>"
-HOW = "<i>{0}</i> Give each answer a rank: 1 is the best, equal ranks are ties."
+CARD = "<div class='an-card'><b>{0}</b><span lang='en'>{1}</span></div>"
+HOW = "<i lang='en'>{0}</i> {1}"
 
 
 class RankingForm:
@@ -31,14 +32,14 @@ class RankingForm:
                     self.cards.append(gr.HTML())
                     self.ranks.append(
                         gr.Radio(
-                            label=f"Rank of {letter}",
+                            label=t(f"rank.of_{letter.lower()}"),
                             show_label=False,
                             container=False,
                             elem_id=f"{name}-rank-{letter.lower()}",
                             elem_classes="an-ranks",
                         )  # fmt: skip
                     )
-            self.keep = gr.Button("Keep this ranking", size="sm", elem_id=f"{name}-keep-ranking")
+            self.keep = gr.Button(t("rank.keep"), size="sm", elem_id=f"{name}-keep-ranking")
         self.page = [self.box, self.how, self.shown, *self.cards, *self.ranks]
 
     def connect(self, ask: gr.Button, result: list[Any]) -> None:
@@ -58,7 +59,7 @@ class RankingForm:
     def _sample(self, id: str | None, request: gr.Request) -> Any:
         who = self.bench.who(request)
         if not id:
-            raise AnomalystError("there is no picture yet; inspect one first.")
+            raise AnomalystError(t("ask.no_picture"))
         turns = self.bench.service.store.turns(id)
         question = turns[-1].question if turns else QUESTION
         found = self.bench.corrections.sample(id, question, by=who.name, count=len(LETTERS))
@@ -67,14 +68,14 @@ class RankingForm:
     def _opened(self, found: CandidateRow) -> list[Any]:
         count = len(found.answers)
         texts = [answer["text"] for answer in found.answers] + [""] * (len(LETTERS) - count)
-        words = ["best", *[""] * (count - 2), "worst"]
+        words = [t("rank.best"), *[""] * (count - 2), t("rank.worst")]
         choices = [(f"{rank} {word}".strip(), rank) for rank, word in enumerate(words, start=1)]
         cards = [
             gr.HTML(CARD.format(letter, escape(text)), visible=bool(text))
             for letter, text in zip(LETTERS, texts, strict=True)
         ]
         ranks = [gr.Radio(choices=choices, value=None, visible=bool(text)) for text in texts]
-        how = HOW.format(escape(found.question))
+        how = HOW.format(escape(found.question), escape(t("rank.how")))
         return [gr.Column(visible=True), how, found.id, *cards, *ranks]
 
     def _closed(self) -> Any:
@@ -82,10 +83,10 @@ class RankingForm:
 
     def _read(self, shown: str | None, given: list[Any]) -> list[int]:
         if shown is None:
-            raise AnomalystError("there are no answers to rank; press Rank answers.")
+            raise AnomalystError(t("rank.none"))
         count = len(self.bench.service.store.candidates(shown).answers)
         ranks = given[:count]
         missing = [letter for letter, rank in zip(LETTERS, ranks, strict=False) if not rank]
         if missing:
-            raise AnomalystError(f"answer {missing[0]} has no rank yet; give each answer one.")
+            raise AnomalystError(t("rank.missing", letter=missing[0]))
         return [int(rank) for rank in ranks]

@@ -1,6 +1,7 @@
 """Teach: good parts dropped, of any sense; what their files do not tell is asked."""
 
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -13,15 +14,16 @@ from anomalyst.server.received import take_paths
 from anomalyst.server.storage.jobs import ACTIVE
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.dropped import parts_of
+from anomalyst.server.ui.wording import t
 
 BY_NAME = "by name"
 LOOK_SECONDS = 0.5  # between two looks at how far the teaching is
-KINDS = [
-    ("what their names say", BY_NAME), ("photographs", "image"),
-    ("depth", "depth"), ("heat", "thermal"), ("sound", "audio"), ("sensors over time", "series"),
-]  # fmt: skip
+KINDS = {
+    "by_name": BY_NAME, "image": "image", "depth": "depth", "thermal": "thermal", "audio": "audio",
+    "series": "series",
+}  # fmt: skip
 POSED = {"image", "depth", "thermal"}
-UNIT_WORDS = {"C": "°C", "K": "kelvin", "cK": "hundredths of a kelvin"}
+UNIT_WORDS = {"K": "kelvin", "cK": "centikelvin"}
 
 
 class TeachingForm:
@@ -29,43 +31,43 @@ class TeachingForm:
 
     def __init__(self, bench: Bench):
         self.bench = bench
-        gr.Markdown(
-            "### Teach\nOne good part is enough; 19 or more keep a false-alarm rate of 5 %. "
-            "Photographs, depth, heat, sound or sensor tables, alone or together: files of one "
-            "part have one name."
-        )
-        self.name = gr.Textbox(label="Name of the product", elem_id="teach-name", max_length=80)
+        gr.Markdown(t("teach.title"))
+        self.name = gr.Textbox(label=t("teach.name"), elem_id="teach-name", max_length=80)
         self.good = gr.File(
-            label="Drop good parts", file_count="multiple", height=130, elem_id="teach-drop"
+            label=t("teach.drop"), file_count="multiple", height=130, elem_id="teach-drop"
         )
         self.kind = gr.Dropdown(
-            KINDS, value=BY_NAME, label="They are", elem_id="teach-kind",
-            info="p7.png is a photograph, p7_depth.png depth, p7_thermal.png heat, p7.wav sound",
+            [(t(f"teach.{word}"), kind) for word, kind in KINDS.items()], value=BY_NAME,
+            label=t("teach.kind"), elem_id="teach-kind", info=t("teach.kind_info"),
         )  # fmt: skip
         self.depth_unit = gr.Radio(
-            list(UNITS["depth"]), value="mm", label="Unit of the depth files", visible=False,
+            list(UNITS["depth"]), value="mm", label=t("teach.depth_unit"), visible=False,
             elem_id="teach-depth-unit",
         )  # fmt: skip
         self.thermal_unit = gr.Radio(
-            [(UNIT_WORDS[unit], unit) for unit in UNITS["thermal"]],
-            label="Unit of the heat files", visible=False, elem_id="teach-thermal-unit",
+            [
+                (t(f"teach.{UNIT_WORDS[unit]}") if unit in UNIT_WORDS else f"°{unit}", unit)
+                for unit in UNITS["thermal"]
+            ],
+            label=t("teach.thermal_unit"), visible=False, elem_id="teach-thermal-unit",
         )  # fmt: skip
         self.rate = gr.Number(
-            label="Samples a second, if the tables have no column of times", value=None,
+            label=t("teach.rate"), value=None,
             visible=False, elem_id="teach-rate",
         )  # fmt: skip
         self.method = gr.Dropdown(
-            list(JUDGES), value="memory", label="What judges the sensors", visible=False,
+            list(JUDGES), value="memory", label=t("teach.method"), visible=False,
             elem_id="teach-method",
         )  # fmt: skip
         self.pose = gr.Radio(
-            ["auto", "fixed", "free"], value="auto", label="Does it lie any way round?",
+            [(t(f"teach.pose_{pose}"), pose) for pose in ("auto", "fixed", "free")], value="auto",
+            label=t("teach.pose"),
             elem_id="teach-pose",
         )  # fmt: skip
-        self.about = gr.Textbox(label="What to know of it", placeholder="the print should read 500")
+        self.about = gr.Textbox(label=t("teach.about"), placeholder=t("teach.about_example"))
         with gr.Row():
-            self.teach = gr.Button("Teach", variant="primary", elem_id="teach-go")
-            self.stop = gr.Button("Cancel", visible=False, elem_id="teach-cancel")
+            self.teach = gr.Button(t("teach.go"), variant="primary", elem_id="teach-go")
+            self.stop = gr.Button(t("cancel"), visible=False, elem_id="teach-cancel")
         self.job = gr.State(None)
         self.progress = gr.Markdown(elem_id="teach-said")
         self.asked = [self.depth_unit, self.thermal_unit, self.rate, self.method]
@@ -138,14 +140,14 @@ class TeachingForm:
             name, sent, by=who.name, pose=pose, describe=about or None, reading=reading
         )
         while row.state in ACTIVE:
-            far = row.said or f"looking at {len(sent)} good parts"
-            yield f"{far} …", *same, row.id, gr.Button(visible=True)
+            far = working(row.said) if row.said else t("teach.looking", count=len(sent))
+            yield far, *same, row.id, gr.Button(visible=True)
             row = service.background.wait(row.id, LOOK_SECONDS)
         if row.state == "done":
             found = service.product(name)
             yield taught(found), self.bench.product_choice(name), *done_with()
             return
-        why = row.problem or f"Cancelled; **{name}** is as it was."
+        why = row.problem or t("teach.cancelled", name=name)
         yield why, *same, None, gr.Button(visible=False)
 
     @shows_errors
@@ -155,6 +157,11 @@ class TeachingForm:
             self.bench.service.background.cancel(job)
 
 
+def working(said: str) -> str:
+    """What a job says of itself, which is the server's, and English."""
+    return f"<span lang='en'>{escape(said)} …</span>"
+
+
 def done_with() -> tuple[Any, ...]:
     """The form after a teaching: no files, no job, nothing to cancel."""
     return gr.File(value=None), None, gr.Button(visible=False)
@@ -162,6 +169,7 @@ def done_with() -> tuple[Any, ...]:
 
 def taught(found: dict[str, Any]) -> str:
     """What a product knows now, in words."""
-    what = "pictures" if found["senses"] == ["image"] else "parts"
+    what = "teach.knows_pictures" if found["senses"] == ["image"] else "teach.knows_parts"
     notes = " ".join(found["notes"])
-    return f"**{found['name']}** knows {len(found['references'])} good {what}. {notes}"
+    known = t(what, name=found["name"], count=len(found["references"]))
+    return f"{known} <span lang='en'>{escape(notes)}</span>"

@@ -6,11 +6,12 @@ import gradio as gr
 import pandas as pd
 
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, inform, shows_errors
 from anomalyst.server.ui.language_section import LanguageSection
+from anomalyst.server.ui.wording import t
 
-COLUMNS = {"run": "name", "stage": "stage", "state": "state", "step": "step", "of": "steps",
-           "loss": "loss"}  # fmt: skip
+COLUMNS = ("name", "stage", "state", "step", "steps", "loss")
+STATES = ("running", "finished", "stopped", "failed", "unfinished")
 FIGURES = ("loss", "learning_rate", "samples_per_second", "waiting_share", "memory_mb")
 
 
@@ -20,23 +21,25 @@ class TrainingPage:
     def __init__(self, bench: Bench):
         self.bench, self.chosen = bench, gr.State(None)
         self.table = gr.Dataframe(
-            headers=list(COLUMNS), interactive=False, elem_id="runs", label="Runs"
+            headers=[t(f"run.{key}") for key in COLUMNS],
+            interactive=False,
+            elem_id="runs",
+            label=t("run.runs"),
         )
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
                 figures = gr.HTML()
-                curve = gr.LinePlot(x="step", y="loss", title="Loss", height=280)
-                self.page = [figures, curve, gr.Markdown(), pieces.console(lines=8)]
-                self.stop = gr.Button("Save and stop this run", size="sm", variant="stop")
-            with gr.Column(scale=2, min_width=280):
-                gr.Markdown(
-                    "### Train\nIn a process of its own; started again under the same name, it "
-                    "goes on."
+                curve = gr.LinePlot(
+                    x="step", y="loss", title=t("run.loss"), height=280, visible=False
                 )
-                self.recipe = gr.Dropdown(label="Recipe", choices=bench.runs.recipes())
-                self.name = gr.Textbox(label="Name of the run", max_length=80)
-                self.changes = gr.Textbox(label="Changes", placeholder="steps=100 batch=4")
-                self.start = gr.Button("Start", variant="primary")
+                self.page = [figures, curve, gr.Markdown(), pieces.console(lines=8)]
+                self.stop = gr.Button(t("run.stop"), size="sm", variant="stop")
+            with gr.Column(scale=2, min_width=280):
+                gr.Markdown(t("run.train"))
+                self.recipe = gr.Dropdown(label=t("run.recipe"), choices=bench.runs.recipes())
+                self.name = gr.Textbox(label=t("run.name_of"), max_length=80)
+                self.changes = gr.Textbox(label=t("run.changes"), placeholder="steps=100 batch=4")
+                self.start = gr.Button(t("run.start"), variant="primary")
         LanguageSection(bench)
         self._connect()
 
@@ -49,11 +52,12 @@ class TrainingPage:
         timer = gr.Timer(5)
         timer.tick(self.listed, None, self.table).then(self.again, self.chosen, self.page)
 
-    def listed(self) -> list[list[str]]:
-        return [
-            ["" if one[key] is None else str(one[key]) for key in COLUMNS.values()]
+    def listed(self) -> dict[str, Any]:
+        rows = [
+            [said(one["state"]) if key == "state" else told(one[key]) for key in COLUMNS]
             for one in self.bench.runs.all()
         ]
+        return pieces.headed([f"run.{key}" for key in COLUMNS], rows)
 
     @shows_errors
     def choose(self, picked: gr.SelectData) -> Any:
@@ -69,7 +73,7 @@ class TrainingPage:
     def end(self, name: str | None, request: gr.Request) -> None:
         self.bench.who(request, "engineer")
         self.bench.runs.stop(str(name))
-        gr.Info(f"{name} saves itself and ends.")
+        inform(t("run.ends", name=name))
 
     @shows_errors
     def again(self, name: str | None) -> Any:
@@ -80,9 +84,21 @@ def described(bench: Bench, name: str) -> list[Any]:
     """A run's figures, curve, warnings and last words."""
     run = bench.runs.run(name)
     last = run["lines"][-1] if run["lines"] else {}
-    figures = [(f"{run['step'] or 0} / {run['steps'] or '?'}", run["state"])]
-    figures += [(f"{last[key]:.4g}", key.replace("_", " ")) for key in FIGURES if key in last]
+    figures = [(f"{run['step'] or 0} / {run['steps'] or '?'}", said(run["state"]))]
+    figures += [(f"{last[key]:.4g}", t(f"run.{key}")) for key in FIGURES if key in last]
     lines = [line for line in run["lines"] if "loss" in line]
     curve = pd.DataFrame({key: [line[key] for line in lines] for key in ("step", "loss")})
     warned = "\n\n".join([*run["watchdog"], *([run["why"]] if run["why"] else [])])
-    return [pieces.tiles(figures), curve, warned, run["console"]]
+    # Gradio's plot of nothing is no good to a screen reader.
+    plot = gr.LinePlot(value=curve, visible=bool(lines))
+    return [pieces.tiles(figures), plot, warned, run["console"]]
+
+
+def said(state: str | None) -> str:
+    """A run's state in the page's words."""
+    return t(f"state.{state}") if state in STATES else str(state or "")
+
+
+def told(value: Any) -> str:
+    """A value of a run; nothing where there is none."""
+    return "" if value is None else str(value)

@@ -11,6 +11,7 @@ from anomalyst.server.auth import caller_of
 from anomalyst.server.gradio_startup import no_apps_in_between
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.service import Service
+from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui import mask_editor
 from anomalyst.server.ui.context import Bench
 from anomalyst.server.ui.history_page import HistoryPage
@@ -19,18 +20,39 @@ from anomalyst.server.ui.live_page import LivePage
 from anomalyst.server.ui.products_page import ProductsPage
 from anomalyst.server.ui.review_page import ReviewPage
 from anomalyst.server.ui.training_page import TrainingPage
+from anomalyst.server.ui.wording import LANGUAGES, Translated, marks, t
 
-SCRIPTS = ("behave.js", "areas_editor.js", *mask_editor.SCRIPTS)
-SIGN_IN = "Name and key, as `anomalyst store key` gave them."
+SCRIPTS = ("behave.js", "viewer.js", "areas_editor.js", *mask_editor.SCRIPTS)
 PAGES = Path(__file__).parent
 # A system's own: nothing is fetched, and text looks as it does elsewhere on the machine.
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 COLOURS = {"primary_hue": "cyan", "secondary_hue": "cyan", "neutral_hue": "slate"}
 MONO = ("ui-monospace", "Consolas", "monospace")
-TOP = (
-    "<div class='an-top'><h1>Anomalyst</h1><span class='an-sub'>{0}</span>"
-    "<button type='button' data-theme-turn aria-label='light or dark'>light / dark</button></div>"
-)
+# What of the theme's own has too little contrast for small text (WCAG AA: 4.5 to 1).
+CONTRAST = {
+    "body_text_color_subdued": "*neutral_600",
+    "block_label_text_color": "*neutral_700",
+    "block_title_text_color": "*neutral_700",
+    "input_placeholder_color": "*neutral_600",
+    "input_placeholder_color_dark": "*neutral_400",
+    "button_primary_background_fill": "*primary_700",
+    "button_primary_background_fill_dark": "*primary_700",
+    "button_primary_background_fill_hover": "*primary_800",
+    "button_primary_background_fill_hover_dark": "*primary_800",
+    "button_primary_text_color": "white",
+    "link_text_color": "*secondary_700",
+    "link_text_color_active": "*secondary_700",
+    "link_text_color_visited": "*secondary_700",
+    "link_text_color_dark": "*secondary_400",
+    "link_text_color_active_dark": "*secondary_400",
+    "link_text_color_visited_dark": "*secondary_400",
+}
+ROUTES = ("products", "review", "history", "live", "training", "help")
+# Whom the server answered in which language, the page tells by itself.
+TOP_JS = """
+const language = document.documentElement.lang.slice(0, 2);
+element.querySelector('select').value = language;
+"""
 
 
 def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
@@ -45,9 +67,10 @@ def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
         except AnomalystError:
             return False
 
-    with no_apps_in_between():
+    with no_apps_in_between(), marks():
         pages = build_pages(bench)
-    lock = {"auth": opens, "auth_message": SIGN_IN} if service.config.keys else {}
+        lock = {"auth": opens, "auth_message": t("sign_in")} if service.config.keys else {}
+    app.add_middleware(Translated, paths=frozenset(("", "config", *ROUTES)))
     return gr.mount_gradio_app(
         app,
         pages,
@@ -58,7 +81,7 @@ def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
         footer_links=[],
         max_file_size=f"{service.config.limits.upload_mb}mb",
         allowed_paths=[str(service.config.products.resolve())],
-        theme=gr.themes.Base(**COLOURS, font=FONTS, font_mono=MONO),
+        theme=gr.themes.Base(**COLOURS, font=FONTS, font_mono=MONO).set(**CONTRAST),
         css=(PAGES / "style.css").read_text(encoding="utf-8"),
         head="".join(
             f"<script>{(PAGES / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS
@@ -74,19 +97,21 @@ def build_pages(bench: Bench) -> gr.Blocks:
         fill_width=True,
         delete_cache=(3600, 86400),  # seconds: each hour, uploads of a day ago
     ) as pages:
-        _top("inspect, question, correct")
+        _top("inspect")
         InspectPage(bench)
-    for page in (ProductsPage, ReviewPage, HistoryPage, LivePage, TrainingPage):
-        title = page.__name__.removesuffix("Page")
-        with pages.route(title, title.lower()):
-            _top(title.lower())
+    parts = (ProductsPage, ReviewPage, HistoryPage, LivePage, TrainingPage, _help)
+    for name, page in zip(ROUTES, parts, strict=True):
+        with pages.route(t(f"page.{name}"), name):
+            _top(name)
             page(bench)
-    with pages.route("Help", "help"):
-        _top("help")
-        gr.Markdown((PAGES / "help.md").read_text(encoding="utf-8"), elem_id="help")
     return pages
 
 
-def _top(words: str) -> None:
-    gr.Navbar(main_page_name="Inspect")  # type: ignore[attr-defined]
-    gr.HTML(TOP.format(words))
+def _help(_: Bench) -> None:
+    gr.Markdown(t("help"), elem_id="help")
+
+
+def _top(page: str) -> None:
+    gr.Navbar(main_page_name=t("page.inspect"))  # type: ignore[attr-defined]
+    words = pieces.render("top.html.j2", page=page, languages=LANGUAGES)
+    gr.HTML(words, js_on_load=TOP_JS)

@@ -10,6 +10,8 @@
     constructor(root, told) {
       Object.assign(this, { root, told, tool: "plus", touched: null });
       this.about = JSON.parse(root.dataset.about);
+      // Words of the page, with what stands in braces in their places.
+      this.words = (key, given = {}) => this.about.words[key].replace(/\{(\w+)\}/g, (_, name) => given[name]);
       this.dialog = root.querySelector("dialog");
       this.find = (name) => this.dialog.querySelector(`[data-part=${name}]`);
       this.stage = this.find("canvas");
@@ -30,14 +32,14 @@
       this.choose("plus");
       this.show();
       this.stage.focus();
-      this.say("Reading the picture ...");
+      this.say(this.words("reading"));
       await this._try(async () => {
         const ahead = this.session.lookAhead(null);
         ahead.catch(() => {}); // told below, after the picture
         this.canvas.picture = await this.session.picture(null);
         this.canvas.draw();
         await Promise.all([this.session.load(), ahead]);
-        this.say("Click on the thing.");
+        this.say(this.words("click"));
       });
     }
 
@@ -92,10 +94,10 @@
       enabled("another", answer && answer.found.length > 1);
       enabled("defect", area);
       enabled("part", area);
-      this.find("area").textContent = area ? `${area.toLocaleString("en")} px` : "nothing yet";
+      this.find("area").textContent = area ? `${area.toLocaleString("en")} px` : this.words("nothing");
       const chosen = session.chosen;
       this.find("iou").textContent = chosen
-        ? `mask ${answer.chosen + 1} of ${answer.found.length}, predicted IoU ${chosen.iou.toFixed(2)}` : "";
+        ? this.words("iou", { number: answer.chosen + 1, count: answer.found.length, iou: chosen.iou.toFixed(2) }) : "";
       this._showSaved();
       this.canvas.layers[0].colours = [null, ...session.saved.map(({ what }) => COLOURS[what])];
       this.canvas.draw();
@@ -106,15 +108,15 @@
       list.replaceChildren(...saved.map((one) => {
         const item = document.createElement("li"), words = document.createElement("span"), by = document.createElement("small");
         item.className = `an-${one.what}`;
-        words.textContent = one.label ? `${one.what}: ${one.label}` : one.what;
+        words.textContent = one.label ? `${this.words(one.what)}: ${one.label}` : this.words(one.what);
         const when = new Date(one.created_at).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
-        const area = one.mask ? `${one.area_px.toLocaleString("en")} px` : "its file is gone";
+        const area = one.mask ? `${one.area_px.toLocaleString("en")} px` : this.words("gone");
         by.textContent = `${one.by}, ${when}, ${area}`;
         item.append(words, by);
         if (this.about.mayUndo) {
           const remove = document.createElement("button");
-          Object.assign(remove, { type: "button", textContent: "remove" });
-          remove.setAttribute("aria-label", `remove the mask ${words.textContent}`);
+          Object.assign(remove, { type: "button", textContent: this.words("remove") });
+          remove.setAttribute("aria-label", `${this.words("remove")}: ${words.textContent}`);
           remove.dataset.remove = one.id;
           item.append(remove);
         }
@@ -144,7 +146,7 @@
       await this._try(async () => {
         if (await session.ask(tool, view)) {
           const { click_ms } = session.timing;
-          this.say(`Found in ${Math.round(click_ms)} ms; click again to add or take away, or save.`);
+          this.say(this.words("found", { ms: Math.round(click_ms) }));
         }
       });
     }
@@ -155,7 +157,7 @@
       if (region.kind && !this.find("label").value) this.find("label").value = region.kind;
       if (region.mask) {
         this.session.take(region.mask);
-        this.say(`Region ${index + 1} as it was found; correct it, or save.`);
+        this.say(this.words("region", { number: index + 1 }));
         return;
       }
       await this.askBox([...region.box_xyxy], "region");
@@ -168,12 +170,12 @@
     }
 
     async keep(what) {
-      if (!this.session.bits.bounds) return this.say("Nothing is drawn yet.", true);
+      if (!this.session.bits.bounds) return this.say(this.words("empty"), true);
       await this._try(async () => {
         const kept = await this.session.keep(what, this.find("label").value.trim());
         this.touched = { id: kept.id, kept: true };
         this.find("label").value = "";
-        this.say(`Kept as ${what}${kept.label ? ` "${kept.label}"` : ""}, ${kept.area_px.toLocaleString("en")} px.`);
+        this.say(this.words(`kept_${what}`, { label: kept.label ? ` "${kept.label}"` : "", px: kept.area_px.toLocaleString("en") }));
       });
       this.stage.focus();
     }
@@ -182,7 +184,7 @@
       await this._try(async () => {
         await this.session.remove(id);
         this.touched = { id, kept: false };
-        this.say("Removed.");
+        this.say(this.words("removed"));
       });
       this.stage.focus();
     }
@@ -190,7 +192,7 @@
     clear() {
       if (this.session.empty) return this.close();
       this.session.wipe();
-      this.say("Cleared; Ctrl+Z brings it back, Escape again closes.");
+      this.say(this.words("cleared"));
     }
 
     // More of the picture's own pixels, once what is seen stays for a moment.

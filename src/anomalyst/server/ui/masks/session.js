@@ -40,8 +40,8 @@
       });
       if (answer.ok) return answer;
       const problem = await answer.json().catch(() => ({}));
-      const told = { 401: "Your sign-in has ended; load the page again.", 403: "Your role does not allow this." };
-      throw new Error(told[answer.status] || problem.detail || `The server answered ${answer.status}.`);
+      const told = { 401: this.about.words.signed_out, 403: this.about.words.forbidden };
+      throw new Error(told[answer.status] || problem.detail || `${this.about.words.answered} ${answer.status}`);
     }
 
     async picture(box, signal) {
@@ -90,7 +90,7 @@
         this.asked = null;
         const answers = candidates.map(({ mask, iou }) => ({ runs: anomalyst.unpackRuns(mask.counts), iou }));
         const found = answers.filter(({ runs }) => runs.length > 1); // an empty one is no answer
-        if (!found.length) throw new Error("Nothing was found there; click elsewhere, or paint it.");
+        if (!found.length) throw new Error(this.about.words.nowhere);
         this.state = { ...this.state, points, box, painted: false, answer: { found, view, chosen: 0 } };
         this._apply();
         this.record(tool);
