@@ -18,7 +18,8 @@ PAGES = ("", "products", "review", "history", "live", "training", "help")
 NAMES = """
 Anomalyst anomalyst English Deutsch MQTT REST URL CSV Parquet JSON API AUROC UTC IoU PNG WAV Python
 SPC PDF Excel flange good fracture broken off extra part misplaced px mm ms MB kHz zip png jpg wav
-mqtt rtsp usb genicam plc coil opc tcp https http host docs api store key propose DIR report html pdf overlay heatmap depth
+mqtt rtsp usb genicam plc coil opc tcp https http host docs api store key propose DIR report
+html pdf overlay heatmap depth
 thermal Ctrl Shift Enter Esc Escape Space AnomalyGPT local disc bulb lines
 scratch length spots at most any area steps batch
 """  # the last line: what rules and changes are written in

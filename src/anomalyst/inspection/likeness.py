@@ -25,9 +25,9 @@ class Limits:
     beyond: float  # farther than the good picture that lies farthest from the others
 
 
-# Chosen on 60 drawn products and cookie, ballscrew and paper_brown (docs/decisions.md): what the
-# frozen trunk sees tells products apart better; an engine hands over the trained embedding alone.
-TRUNK = Limits(least=-2.0, beyond=1.0)
+# Chosen on 60 drawn products (docs/decisions.md): what the frozen trunk sees tells products apart
+# better; an engine hands over the trained embedding alone.
+TRUNK = Limits(least=-2.4, beyond=1.0)
 EMBEDDING = Limits(least=-2.95, beyond=1.0)
 NEVER_CLOSER = 1e-4  # distance below which pictures are as good as the same
 TOGETHER = 2  # nearest good pictures whose mean distance counts
