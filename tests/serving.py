@@ -70,11 +70,13 @@ def send(
     )
 
 
-def job_of(client, answer, state: str = "done") -> dict:
-    """The job that a teaching began, once it has ended; `state` is how it must."""
+def job_of(client, answer, state: str = "done", **words) -> dict:
+    """The job that a teaching began, once it has ended as `state` says; `words`: of requests."""
     assert answer.status_code == 202, answer.text
     end = time.monotonic() + 300
-    while (job := client.get(answer.headers["Location"]).json())["state"] in ("queued", "running"):
+    while (job := client.get(answer.headers["Location"], **words).json())["state"] in (
+        "queued", "running",
+    ):  # fmt: skip
         assert time.monotonic() < end, job
         time.sleep(0.05)
     assert job["state"] == state, job

@@ -164,14 +164,16 @@ def test_the_server_keeps_the_reason_and_tells_it(tmp_path):
 
 def test_beside_a_reference_and_no_taught_product_the_reason_is_said(line, tmp_path):
     home, pictures = line
-    result = CliRunner().invoke(
-        app,
-        ["inspect", str(pictures["machined"][0]), "--reference", str(home / "good-biscuit" /
-         "good-biscuit0.png"), "--products", str(tmp_path), "--json"],
-    )  # fmt: skip
+    good = [str(home / "good-biscuit" / f"good-biscuit{n}.png") for n in (0, 1)]
+    words = ["inspect", str(pictures["machined"][0]), "--products", str(tmp_path), "--json"]
+    result = CliRunner().invoke(app, [*words, "--reference", good[0], "--reference", good[1]])
     assert result.exit_code == 2
     said = json.loads(result.stdout.splitlines()[-1])["unfit"]["said"]
     assert said == "This does not look like the good pictures."
+    alone = CliRunner().invoke(app, [*words, "--reference", good[0]])
+    found = json.loads(alone.stdout.splitlines()[-1])
+    assert alone.exit_code == 0 and found["unfit"] is None  # how much they differ is not known
+    assert any("may show something else than the good pictures" in note for note in found["notes"])
 
 
 def test_auto_without_a_product_says_what_to_do(tmp_path):
@@ -198,7 +200,7 @@ def test_figures_say_what_was_done_to_a_picture():
     assert moved.shift_x == pytest.approx(6 / 64, abs=0.01) and abs(moved.shift_y) < 0.01
     dim = Conditions.of([(picture * 0.5).astype(np.uint8)], good.first)
     assert dim.brightness == pytest.approx(0.5 * good.each[0].brightness, rel=0.05)
-    assert dim.sharpness == pytest.approx(good.each[0].sharpness, rel=0.05)
+    assert dim.sharpness == pytest.approx(good.each[0].sharpness, rel=0.1)  # levels are rounded
     soft = Conditions.of([cv2.GaussianBlur(picture, (0, 0), 2)], good.first)
     assert soft.sharpness < 0.5 * good.each[0].sharpness
     assert good.unfit(good.each[1]) is None and good.unfit(dim) is None

@@ -133,7 +133,9 @@ def test_extending_a_product_adds_to_what_it_knows(inspector, taught, cookie, tm
 
 
 def test_with_enough_good_pictures_the_verdict_is_the_products_own(inspector, cookie):
-    good = sorted((cookie / "train" / "good").glob("*"))[:28]
+    good = sorted((cookie / "train" / "good").glob("*"))[
+        1:29
+    ]  # the first and the second show one biscuit
     product = inspector.teach("cookie", good, adapted=False)
     assert product.calibration.method == "split" and len(product.calibration.scores) == 19
     found = inspector.inspect(sorted((cookie / "test" / "good").glob("*"))[0], product)

@@ -128,7 +128,7 @@ def test_a_day_adds_up_and_the_change_is_found():
     assert first["at"].hour == 7 and first["direction"] == "fewer defects"
     late = [one for one in made.alarms if one["at"].hour >= 18]
     assert any(one["rule"] == "4 of 5 beyond 1 sigma" and one["at"].hour == 21 for one in late)
-    assert made.signal_at(0.5) == 290.0 and made.heat.max() == 42
+    assert made.signal_at(0.5) == 283.0 and made.heat.max() == 42
     assert made.heat[12, 24] == 42 and made.heat[11, 24] == made.heat[12, 23] == 0
     known = production_of(DAY, made_parts(), width=timedelta(hours=1), centre=0.1)
     assert known.chart.centre == 0.1 and known.alarms[0]["at"].hour == 18

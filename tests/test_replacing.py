@@ -46,7 +46,7 @@ def test_a_kill_leaves_the_old_folder_or_the_new_one(tmp_path):
 
 
 def test_a_system_without_exchange_does_it_in_two_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_exchanged", lambda *_: False)
+    monkeypatch.setattr(files, "exchanged", lambda *_: False)
     replace_folder(filled(tmp_path / "part", "new"), filled(tmp_path / "bolt", "old"))
     assert held(tmp_path / "bolt") == "new"
     replace_folder(filled(tmp_path / "part", "first"), tmp_path / "nut")

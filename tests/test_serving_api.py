@@ -20,6 +20,7 @@ from serving import (
     FLANGE,
     GOOD,
     client_of,
+    job_of,
     odd_files,
     send,
     service_over,
@@ -309,9 +310,8 @@ def test_each_role_may_do_its_own(locked):
     data = {"name": "part"}
     refused = client.post(f"{API}/products", data=data, files=files, **as_role(keys, "operator"))
     assert refused.json() == {"type": "about:blank", "title": "Forbidden", "status": 403}
-    assert client.post(
-        f"{API}/products", data=data, files=files, **as_role(keys, "engineer")
-    ).is_success
+    begun = client.post(f"{API}/products", data=data, files=files, **as_role(keys, "engineer"))
+    job_of(client, begun, **as_role(keys, "engineer"))
     assert client.delete(f"{API}/products/part", **as_role(keys, "engineer")).status_code == 403
     assert client.delete(f"{API}/products/part", **as_role(keys, "admin")).status_code == 204
     made = client.post(

@@ -31,8 +31,7 @@ def read(path):
     cut = data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")  # OpenCV greys what a JPEG lacks
     try: raw = None if cut else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     except cv2.error: raw = None  # a size that is claimed and not there
-    plain = raw is not None and raw.dtype == np.uint8 and (raw.ndim == 2 or raw.shape[2] == 3)
-    if not plain or min(raw.shape[:2]) < 16 or raw.shape[0] * raw.shape[1] > 1e8 or cv2.imcount(str(path)) > 1:
+    if raw is None or raw.dtype != np.uint8 or not (raw.ndim == 2 or raw.shape[2] == 3) or min(raw.shape[:2]) < 16 or raw.shape[0] * raw.shape[1] > 1e8 or cv2.imcount(str(path)) > 1:
         raise ValueError(f"{path}: one 8-bit grey or RGB picture without alpha, not cut short, is needed, 16 px to 100 megapixels.")
     return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])  # turned upright by EXIF
 

@@ -16,6 +16,11 @@ from anomalyst.io.geometry import Frame
 from anomalyst.product import UNNAMED, Product
 from anomalyst.types import Inspection, Unfit
 
+ALONE = (
+    "This may show something else than {name}: as a whole it looks unlike the one good picture. "
+    "From two good pictures on, such a picture is not judged."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
@@ -23,10 +28,12 @@ class Fitness:
 
     conditions: Mapping[str, float]
     unfit: Unfit | None = None
+    note: str = ""
 
     def of(self, found: Inspection) -> Inspection:
         """The inspection with it."""
-        found = replace(found, conditions=self.conditions)
+        notes = (*found.notes, self.note) if self.note else found.notes
+        found = replace(found, conditions=self.conditions, notes=notes)
         return found if self.unfit is None else unjudged(found, self.unfit)
 
 
@@ -47,6 +54,8 @@ def fitness(one: Prepared, product: Product) -> Fitness:
         strange = strangeness > 0
     unfit = good.unfit(seen, strange=strange) if good else None
     if unfit is None and strange:
+        if product.num_references == 1:  # how much the product's pictures differ is not known
+            return Fitness(figures, note=ALONE.format(name=_named(product.name)))
         unfit = other_product(product.name)
     return Fitness(figures, unfit)
 
@@ -63,7 +72,7 @@ def conditions_of(frame: Frame, pictures: Sequence[np.ndarray], product: Product
 
 def other_product(name: str, like: str = "") -> Unfit:
     """The reason of a picture that does not show the product of this name."""
-    said = f"This does not look like {'the good pictures' if name == UNNAMED else name}"
+    said = f"This does not look like {_named(name)}"
     said += f"; it looks like {like}." if like else "."
     return Unfit(cause="product", said=said, like=like)
 
@@ -87,3 +96,7 @@ def unjudged(found: Inspection, unfit: Unfit) -> Inspection:
         confidence=0.5,
         guaranteed=False,
     )
+
+
+def _named(name: str) -> str:
+    return "the good pictures" if name == UNNAMED else name

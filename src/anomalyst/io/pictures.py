@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from anomalyst.errors import PictureError
 from anomalyst.io.deep_pictures import (
@@ -155,6 +155,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             raise PictureError(path, "is a folder; a picture is needed.")
         if path.stat().st_size == 0:
             raise PictureError(path, "is an empty file; copy it again.")
+        ImageFile.LOAD_TRUNCATED_IMAGES = False  # WeasyPrint turns it on for the whole process
         with Image.open(path, formats=FORMATS) as image:
             yield image
     except FileNotFoundError:
