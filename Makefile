@@ -40,11 +40,13 @@ check: dev
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not alone'
+	$(BIN)/pytest -m 'alone and not slow'
 
 # With Horovod, too, where scripts/build-horovod.sh has built it.
 test-all: check
-	$(BIN)/pytest -n 2 --dist loadfile -m ''
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not alone'
+	$(BIN)/pytest -m alone
 
 # Pages of the docs, with search, to read offline: out/docs/index.html. The commands' page is written anew.
 docs: dev

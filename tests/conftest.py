@@ -11,6 +11,14 @@ DATA = ROOT.parent / "shared" / "data"
 DEMO = ROOT / "src" / "anomalyst" / "demo"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in a browser wait for pages by the second: they run one after the other (Makefile)."""
+    for item in items:
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker("alone")
+
+
 @pytest.fixture(scope="session")
 def cookie() -> Path:
     """Biscuits, normal and cracked: real pictures of 512x384."""

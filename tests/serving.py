@@ -70,7 +70,7 @@ def send(
     )
 
 
-def job_of(client, answer, state: str = "done", **words) -> dict:
+def job_of(client, answer, state: str = "done", pause: float = 0.05, **words) -> dict:
     """The job that a teaching began, once it has ended as `state` says; `words`: of requests."""
     assert answer.status_code == 202, answer.text
     end = time.monotonic() + 300
@@ -78,7 +78,7 @@ def job_of(client, answer, state: str = "done", **words) -> dict:
         "queued", "running",
     ):  # fmt: skip
         assert time.monotonic() < end, job
-        time.sleep(0.05)
+        time.sleep(pause)
     assert job["state"] == state, job
     return job
 

@@ -42,10 +42,13 @@
     }
     if ((event.key === "Enter" || event.key === " ") && event.target.matches("tr[data-region], .an-word")) event.target.click();
   });
-  // What Gradio lets scroll is reached by keys, too.
-  const SCROLLS = ".virtual-table-viewport:not([tabindex]), .prose pre:not([tabindex])";
-  new MutationObserver(() => document.querySelectorAll(SCROLLS).forEach((one) => (one.tabIndex = 0)))
-    .observe(document, { childList: true, subtree: true });
+  // What Gradio lets scroll is reached by keys, too: of a table its first cell takes the focus.
+  const SCROLLS = ".virtual-table-viewport, .prose pre";
+  new MutationObserver(() => document.querySelectorAll(SCROLLS).forEach((one) => {
+    const takes = one.matches("pre") ? one : one.querySelector("th, td");
+    if (takes && takes.tabIndex < 0 && (one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight))
+      takes.tabIndex = 0;
+  })).observe(document, { childList: true, subtree: true });
   const wanted = localStorage.getItem("anomalyst-theme");
   if (wanted) document.addEventListener("DOMContentLoaded", () => document.body.classList.toggle("dark", wanted === "dark"));
 })();
