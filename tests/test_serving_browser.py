@@ -277,6 +277,7 @@ def test_live_shows_each_line_and_what_it_makes(page, server):
     open_page(page, server, "live")
     page.wait_for_selector("#live-production svg >> nth=3")  # yield, chart, kinds, places
     page.wait_for_selector("#live-production img.an-heat")
+    page.wait_for_selector(".an-lines tr:has-text('north') td")
     cells = page.locator(".an-lines tr:has-text('north') td").all_text_contents()
     assert cells == ["40", "10.0%", "1"]  # of the last hour, 4 bad, one late
     page.click("#live-line input")
