@@ -188,7 +188,8 @@ def broker_at(port: int, folder: Path) -> subprocess.Popen:
 
 def drop(page, *pictures) -> None:
     """Drop pictures on the page Inspect, and wait for the last one's result."""
-    before = page.evaluate("document.querySelector('.an-viewer')?.dataset.id")  # from the opening
+    page.wait_for_selector(".an-viewer[data-id]:not([data-id='None'])")  # the page opens with one
+    before = page.evaluate("document.querySelector('.an-viewer').dataset.id")
     page.set_input_files("#inspect-drop input[type=file]", [str(one) for one in pictures])
     anew = f".an-viewer[data-source=workbench]:not([data-id='{before}'])"
     last = f"{anew} .an-name:has-text('{pictures[-1].name}')"

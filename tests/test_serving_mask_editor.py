@@ -14,7 +14,13 @@ CRACK = (75, 140)  # a place of the picture that lies in the fracture
 HOLE = (127, 130)  # and one in the large hole
 
 
+# The editor is of the picture that is shown; after a drop it follows a moment later.
+FOLLOWED = """() => JSON.parse(document.querySelector('#inspect-masks [data-about]').dataset.about).id
+    === document.querySelector('.an-viewer').dataset.id"""
+
+
 def open_editor(page) -> None:
+    page.wait_for_function(FOLLOWED)
     page.click("#inspect-masks [data-masks-open]")
     page.wait_for_selector("[data-part=said]:has-text('Click on the thing')")
 
