@@ -15,7 +15,7 @@ DEMO = ROOT / "src" / "anomalyst" / "demo"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests in a browser wait for pages by the second: they run one after the other (Makefile)."""
     for item in items:
-        if "server" in getattr(item, "fixturenames", ()):
+        if {"server", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("alone")
 
 
@@ -70,10 +70,12 @@ def server():
     with served() as found:
         found.await_ready()
         with Client(found.address) as client:
-            for _ in range(600):  # the demo's picture, with which the first page opens
+            for _ in range(1800):  # the demo's picture, with which the first page opens
                 if any(client.history(source="demo", state="done")):
                     break
                 time.sleep(0.1)
+            else:
+                raise AssertionError("the demo's picture was not inspected within three minutes")
         yield found
 
 

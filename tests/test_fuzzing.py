@@ -44,7 +44,6 @@ def test_damaged_pictures_are_read_or_refused(tmp_path):
     assert found["read"] > 30 and found["refused"] > 100
 
 
-@pytest.mark.skipif(not FIXED, reason="none was found")
 def test_files_that_once_failed():
     check(examine(iter(FIXED)))
 

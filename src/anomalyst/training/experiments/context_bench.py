@@ -4,13 +4,12 @@ Processor time of a block of the language model, forward and backward; and the b
 keeps of it in each process when several share the tokens. Weights and tokens are random.
 """
 
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,15 @@ import torch.distributed as dist
 from torch import Tensor
 from transformers import LlamaConfig, LlamaModel
 
-from anomalyst.config import from_mapping
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_text
-from anomalyst.training.distributed.launching import Launch, run_module
 from anomalyst.training.distributed.ranks import read_context
+from anomalyst.training.experiments.spread_rows import leave_rows, measured_rows, write_rows
 from anomalyst.vlm.huggingface.windowed_attention import with_window
 
 WIDTH, HEADS, HIDDEN = 64, 4, 192  # of recipes/parallel/long.yaml
 REPEATS = 3
+MODULE = "anomalyst.training.experiments.context_bench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +53,10 @@ def bench_context(
     """
     found: list[ContextRow] = []
     for world in worlds:
-        out = folder / f"context-{world}.json"
-        words = [str(out), str(window), *map(str, tokens)]
-        run_module(Launch(nproc=world), ["anomalyst.training.experiments.context_bench", *words])
-        read = json.loads(out.read_text(encoding="utf-8"))
-        found += [from_mapping(ContextRow, one) for one in read]
+        out, words = folder / f"context-{world}.json", [str(window), *map(str, tokens)]
+        found += measured_rows(ContextRow, MODULE, world, out, *words)
         say(f"{world} process{'es' * (world > 1)}: done.")
-    write_text(folder / "context.json", json.dumps([asdict(r) for r in found], indent=1) + "\n")
+    write_rows(folder / "context.json", found)
     write_text(folder / "context.md", context_table(found))
     return found
 
@@ -118,10 +114,7 @@ def _work(out: Path, window: int, tokens: Sequence[int]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rows = [measure(count, seen, context.world) for count in tokens for seen in (0, window)]
-    if context.rank == 0:
-        write_text(out, json.dumps([asdict(row) for row in rows]))
-    dist.barrier()
-    dist.destroy_process_group()
+    leave_rows(out, rows)
 
 
 if __name__ == "__main__":

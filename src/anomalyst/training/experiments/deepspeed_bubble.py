@@ -3,7 +3,6 @@
 Run by `bench pipeline` in processes of their own. Its order is 1F1B; a step is `train_batch`.
 """
 
-import json
 import os
 import statistics
 import sys
@@ -13,12 +12,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anomalyst.io.files import write_text
-from anomalyst.training.experiments.pipeline_bench import COUNTS, STEPS, Block
+from anomalyst.training.experiments.pipeline_bench import (
+    COUNTS,
+    DEEPSPEED,
+    STEPS,
+    Block,
+    BubbleRow,
+    bubble,
+)
+from anomalyst.training.experiments.spread_rows import leave_rows
 
 
 def _work(out: Path, seconds: float) -> None:
-    """One of the processes that torchrun started; [micro-batches, share of bubble] into `out`."""
+    """One of the processes that torchrun started."""
     import deepspeed
     from deepspeed.pipe import PipelineModule
 
@@ -46,11 +52,9 @@ def _work(out: Path, seconds: float) -> None:
             engine.train_batch(iter([pair] * count))
             whole = time.perf_counter() - begun
             shares.append(1 - 3 * seconds * count / whole)  # forward once, backward twice
-        rows.append([count, statistics.median(shares[1:])])
-    if torch.distributed.get_rank() == 0:
-        write_text(out, json.dumps(rows))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+        measured = statistics.median(shares[1:])
+        rows.append(BubbleRow(DEEPSPEED, world, count, measured, bubble(world, count)))
+    leave_rows(out, rows)
 
 
 def _mean(said: Tensor, told: Tensor) -> Tensor:

@@ -5,13 +5,12 @@ long) go through the pipeline engine itself, in processes of their own. So what 
 order of the passes and what sending costs, whatever cores there are for the processes.
 """
 
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -20,21 +19,22 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from anomalyst.config import from_mapping
 from anomalyst.evaluation.reports.tables import markdown_table
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.chain import Chain
-from anomalyst.training.distributed.launching import Launch, run_module
 from anomalyst.training.distributed.ranks import RankContext, read_context
 from anomalyst.training.engines.base import EngineSetup
 from anomalyst.training.engines.pipeline import PipelineEngine
 from anomalyst.training.experiments.plots import as_png
+from anomalyst.training.experiments.spread_rows import leave_rows, measured_rows, write_rows
 from anomalyst.training.recipe import EngineConfig, PipelineOrder, Recipe
 from anomalyst.training.task import Share
 
 CHUNKS = 2  # parts of the layers in a process, interleaved
 COUNTS = (2, 4, 8, 16)  # micro-batches
 ORDERS: tuple[PipelineOrder, ...] = ("gpipe", "1f1b", "interleaved")
+OURS = "anomalyst.training.experiments.pipeline_bench"
+THEIRS = "anomalyst.training.experiments.deepspeed_bubble"
 DEEPSPEED: Final = "deepspeed"  # its own pipeline, 1F1B, beside ours where it is installed
 STEPS = 3  # after one that warms up; their median counts
 
@@ -67,28 +67,14 @@ def bench_pipeline(
     """
     found: list[BubbleRow] = []
     for world in worlds:
-        out = folder / f"stages-{world}.json"
-        words = ["anomalyst.training.experiments.pipeline_bench", str(out), str(seconds)]
-        run_module(Launch(nproc=world), words)
-        read = json.loads(out.read_text(encoding="utf-8"))
-        found += [from_mapping(BubbleRow, one) for one in read]
-        if find_spec(DEEPSPEED):
-            found += _beside_deepspeed(folder / f"deepspeed-{world}.json", world, seconds)
+        for module in (OURS, *([THEIRS] if find_spec(DEEPSPEED) else ())):
+            out = folder / f"{module.rpartition('.')[2]}-{world}.json"
+            found += measured_rows(BubbleRow, module, world, out, str(seconds))
         say(f"{world} stages are done.")
-    write_text(folder / "pipeline.json", json.dumps([asdict(r) for r in found], indent=1) + "\n")
+    write_rows(folder / "pipeline.json", found)
     write_text(folder / "pipeline.md", bubble_table(found))
     write_bytes(folder / "pipeline.png", draw_bubbles(found))
     return found
-
-
-def _beside_deepspeed(out: Path, world: int, seconds: float) -> list[BubbleRow]:
-    words = ["anomalyst.training.experiments.deepspeed_bubble", str(out), str(seconds)]
-    run_module(Launch(nproc=world), words)
-    read = json.loads(out.read_text(encoding="utf-8"))
-    return [
-        BubbleRow(DEEPSPEED, world, count, measured, bubble(world, count))
-        for count, measured in read
-    ]
 
 
 def bubble_table(rows: Sequence[BubbleRow]) -> str:
@@ -209,10 +195,7 @@ def _work(out: Path, seconds: float) -> None:
         for order in ORDERS
         if count >= context.world or order == "gpipe"
     ]
-    if context.rank == 0:
-        write_text(out, json.dumps([asdict(row) for row in rows]))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave_rows(out, rows)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Run by `bench allreduce` in processes of their own.
 """
 
-import json
 import os
 import statistics
 import subprocess
@@ -11,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from shutil import which
 
@@ -20,7 +18,6 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
-from anomalyst.config import from_mapping
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import write_bytes, write_text
 from anomalyst.training.distributed.launching import Launch, run_module
@@ -29,6 +26,7 @@ from anomalyst.training.experiments.allreduce.animation import draw_animation
 from anomalyst.training.experiments.allreduce.cost import MessageCost
 from anomalyst.training.experiments.allreduce.ways import OPERATIONS, WAYS, Combine, Way, theory
 from anomalyst.training.experiments.plots import draw_allreduce
+from anomalyst.training.experiments.spread_rows import leave_rows, read_rows, write_rows
 from anomalyst.training.experiments.tables import AllReduceRow
 
 SMALLEST, LARGEST = 4**4, 4**11  # numbers of four bytes: 1 KiB and 16 MiB
@@ -67,11 +65,9 @@ def bench_allreduce(
         run_module(Launch(nproc=world), [MODULE, "torch", str(outs[0]), operation, str(largest)])
         _run_mpi(world, outs[1], operation, largest)
         for path in (out for out in outs if out.exists()):
-            read = json.loads(path.read_text(encoding="utf-8"))
-            found += [from_mapping(AllReduceRow, one) for one in read]
+            found += read_rows(AllReduceRow, path)
         say(f"{world} processes are done.")
-    text = json.dumps([asdict(one) for one in found], indent=1)
-    write_text(folder / "allreduce.json", text + "\n")
+    write_rows(folder / "allreduce.json", found)
     write_bytes(folder / "allreduce.png", draw_allreduce(found, theory))
     draw_ways(folder)
     return found
@@ -156,10 +152,7 @@ def _in_torch(out: Path, operation: str, largest: int) -> None:
     rows += measure("gloo", lambda x: dist.all_reduce(x, REDUCE[operation]), world, None, largest)
     if torch.cuda.is_available() and torch.cuda.device_count() >= world:
         rows += _in_nccl(world, operation, largest)
-    if dist.get_rank() == 0:
-        write_text(out, json.dumps([asdict(row) for row in rows]))
-    dist.barrier()
-    dist.destroy_process_group()
+    leave_rows(out, rows)
 
 
 def _in_nccl(world: int, operation: str, largest: int) -> list[AllReduceRow]:
@@ -185,7 +178,7 @@ def _in_mpi(out: Path, operation: str, largest: int) -> None:
 
     rows = measure("mpi", run, MPI.COMM_WORLD.Get_size(), None, largest)
     if MPI.COMM_WORLD.Get_rank() == 0:
-        write_text(out, json.dumps([asdict(row) for row in rows]))
+        write_rows(out, rows)
 
 
 def _run_mpi(world: int, out: Path, operation: str, largest: int) -> None:

@@ -105,7 +105,7 @@ def _run_ray(work: Work, cases: Sequence[Case], out: Path, step_s: float, told: 
         for done, case in enumerate(cases):
             if not _file(out, ray_name(case)).exists():
                 told(ray_name(case), done, len(cases))
-                _write(out, ray_name(case), run_beside(case, work, digits, task, step_s))
+                _write(out, ray_name(case), run_beside(case, digits, task, step_s))
 
 
 def refuse_losses(case: Case, reports: Sequence[Report], patience_s: float) -> None:

@@ -31,14 +31,9 @@ class RayRun:
     samples_per_second: float
     steps: list[int]  # of each worker
 
-    @property
-    def name(self) -> str:
-        """A file's name."""
-        return ray_name(self.case)
-
 
 def ray_name(case: Case) -> str:
-    """As the run's own."""
+    """A run's file."""
     return f"ray-{case.name}"
 
 
@@ -86,16 +81,15 @@ class RayServer:
         return self.weights
 
 
-def run_beside(case: Case, work: Work, digits: Digits, task: DigitTask, step_s: float) -> RayRun:
+def run_beside(case: Case, digits: Digits, task: DigitTask, step_s: float) -> RayRun:
     """One run on Ray's actors; Ray is started before it, and ended by who started it."""
     import ray
 
-    shared, start = ray.put(digits), task.start().numpy()
+    work, shared, start = task.work, ray.put(digits), task.start().numpy()
     kinds = (ray.remote(num_cpus=0)(RayServer), ray.remote(num_cpus=0)(RayWorker))
     server = kinds[0].remote(start, work.learning_rate / case.workers)
-    slow = [1.0] * (case.workers - 1) + [case.straggler]
     workers = [
-        kinds[1].remote(shared, work, rank, case.workers, step_s * slow[rank])
+        kinds[1].remote(shared, work, rank, case.workers, step_s * case.slowness(rank))
         for rank in range(case.workers)
     ]
     ray.get([one.ready.remote() for one in workers])

@@ -35,6 +35,10 @@ class Case:
             return f"every {self.every}"
         return {0: "BSP", None: "ASP"}.get(self.bound, f"SSP {self.bound}")
 
+    def slowness(self, worker: int) -> float:
+        """How many times longer a worker's step lasts than that of most."""
+        return self.straggler if worker == self.workers - 1 else 1.0
+
     @property
     def processes(self) -> int:
         """Workers first, then servers."""

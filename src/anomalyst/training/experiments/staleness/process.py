@@ -83,8 +83,7 @@ class Run:
         self.store = PrefixStore(f"run-{order.number}", store)
         role = "worker" if rank < self.case.workers else "server"
         self.report = Report(rank=rank, role=role)
-        slow = self.case.straggler if rank == self.case.workers - 1 else 1.0
-        self.step_s = order.step_s * slow
+        self.step_s = order.step_s * self.case.slowness(rank)
         self.every = max(1, self.work.batches // POINTS)  # batches of all between two snapshots
 
     def links_to(self, others: list[int], patience: float = 1.0) -> dict[int, Link]:
