@@ -106,6 +106,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         part.write_bytes(data)
 
 
+def plain_cell(value: str) -> str:
+    """A cell of a table that no spreadsheet takes for a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Write a table whole or not at all; its columns are those that any row has."""
     text = io.StringIO()

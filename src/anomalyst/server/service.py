@@ -188,7 +188,8 @@ class Service:
             tuple(paths[number - 1].relative_to(folder).as_posix() for number in some)
             for some in (leave_out, keep)
         )
-        self.run_task(DecideOdd(product=name, leave_out=out, keep=kept), say)
+        task = DecideOdd(product=name, leave_out=out, keep=kept)
+        self.run_task(task, say, seconds=LONG_SECONDS)
         told = {
             "left_out": [odd[number] for number in leave_out],
             "kept": [odd[number] for number in keep],

@@ -82,9 +82,9 @@ def record_store(record: opt.Record) -> Iterator["Store"]:
     """The store that is meant."""
     needs("serve", "sqlalchemy")
     from anomalyst.server.config import ServingConfig
-    from anomalyst.server.storage.store import Store
+    from anomalyst.server.finding.record import open_record
 
-    store = Store.open(ServingConfig(home=record.home, database=record.database))
+    store = open_record(ServingConfig(home=record.home, database=record.database))
     try:
         yield store
     finally:

@@ -14,7 +14,7 @@ from anomalyst.server.storage.tables import InspectionRow
 
 
 def open_record(config: ServingConfig) -> Store:
-    """The store of a workbench that is there already; a search makes none.
+    """The store of a workbench that is there already; who only reads makes none.
 
     Raises AnomalystError where there is none.
     """

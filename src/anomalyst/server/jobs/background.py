@@ -67,14 +67,14 @@ class Background:
 
     def resume(self) -> int:
         """Take up what an earlier server did not finish, the oldest first; returns how many."""
-        left = [row for row in jobs(self.store, active=True) if row.owner == self.owner]
+        left = [row for row in jobs(self.store, active=True, limit=None) if row.owner == self.owner]
         for row in reversed(left):
             self._submit(row)
         return len(left)
 
     def active(self, product: str) -> list[JobRow]:
         """Jobs that change a product and have not ended."""
-        found = jobs(self.store, product=product, active=True)
+        found = jobs(self.store, product=product, active=True, limit=None)
         return [row for row in found if row.kind != "compare"]
 
     def refuse_while_active(self, product: str) -> None:
@@ -97,6 +97,7 @@ class Background:
             doing.stopped = True
             task = doing.task
         if task is not None and not task.done() and not self.queue.cancel(task):
+            doing.stopped = False
             raise Conflict(f"job {id} cannot be stopped where it is being done now.")
         if not set_job(self.store, id, only=("queued",), state="cancelled", ended_at=now()):
             doing.ended.wait(STOPPING_SECONDS)

@@ -11,6 +11,7 @@ from anomalyst.server.jobs.queue import ProcessQueue, Say
 from anomalyst.server.jobs.tasks import (
     Accept,
     Compare,
+    DecideOdd,
     Learn,
     LearnKinds,
     SetAreas,
@@ -98,7 +99,7 @@ def takes_long(task: Task) -> bool:
     """Whether it looks at many pictures, or learns."""
     if isinstance(task, Teach):
         return bool(task.good)  # with none, only what is told of the product changes
-    return isinstance(task, Learn | LearnKinds | SetAreas | Unlearn | Compare)
+    return isinstance(task, Learn | LearnKinds | SetAreas | Unlearn | Compare | DecideOdd)
 
 
 def _kept(some: set[Result], future: Result) -> Result:

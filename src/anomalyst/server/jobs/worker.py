@@ -173,7 +173,7 @@ class Model:
             product = self.inspector.without(
                 product, gone, on_picture=lambda _: say(f"{next(done)} of {total} pictures")
             )
-        versions.keep(task.product, self.config.products)
+            versions.keep(task.product, self.config.products)
         return self._saved(product)
 
     @_do.register

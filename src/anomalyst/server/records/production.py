@@ -9,15 +9,15 @@ import numpy as np
 from sqlalchemy import select
 
 from anomalyst.errors import AnomalystError
+from anomalyst.inspection.product_scale import good_picture as first_good
 from anomalyst.io.geometry import resize
-from anomalyst.io.pictures import open_picture
+from anomalyst.product_index import product_folder
 from anomalyst.report.overlay import shown_size
 from anomalyst.report.production.facts import Part, Production, RelativeBox, production_of
 from anomalyst.report.production.page import HEAT_PX, production_page, production_pdf
 from anomalyst.report.production.tables import csv_of, excel_of
 from anomalyst.report.shift.facts import Seen
 from anomalyst.report.shift.period import Period
-from anomalyst.server.records.products import reference_paths
 from anomalyst.server.records.shift import defects_of
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import Store
@@ -71,8 +71,7 @@ def good_picture(product: str | None, products: Path) -> np.ndarray | None:
     if product is None:
         return None
     try:
-        first, *_ = reference_paths(product, products)
-        picture = open_picture(first)
+        picture = first_good(product_folder(product, products))
     except (AnomalystError, OSError, ValueError):
         return None
     return resize(picture, shown_size(picture.shape[:2], HEAT_PX))

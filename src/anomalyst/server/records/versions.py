@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.files import exchanged
+from anomalyst.io.files import replace_folder
 from anomalyst.product_index import RECORD, product_folder, read_record
 from anomalyst.server.errors import NotFound
 
@@ -95,12 +95,7 @@ def bring_back(name: str, products: Path, number: int) -> None:
     try:
         _linked(wanted, part)  # first: keeping the present one may forget the oldest
         keep(name, products)
-        if not exchanged(part, folder):
-            old = folder.with_name(f".old-{name}")
-            shutil.rmtree(old, ignore_errors=True)
-            folder.rename(old)
-            part.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+        replace_folder(part, folder)
     except OSError as error:
         raise AnomalystError(f"{folder}: the version cannot be put back ({error}).") from error
     finally:

@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any, Literal
 
+from anomalyst.io.files import plain_cell
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
@@ -51,9 +52,8 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
+    if isinstance(value, str):
+        return plain_cell(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 

@@ -21,7 +21,7 @@ def job(store: Store, id: str) -> JobRow:
 
 
 def jobs(
-    store: Store, *, product: str | None = None, active: bool = False, limit: int = 50
+    store: Store, *, product: str | None = None, active: bool = False, limit: int | None = 50
 ) -> list[JobRow]:
     """The newest first, of a product or of all; `active`: only those that have not ended."""
     query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)

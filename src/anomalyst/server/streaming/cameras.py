@@ -160,9 +160,14 @@ class Camera(Source):
 
     def _turn(self, blind: str | None) -> None:
         self.blind = blind
+        lost: list[_Frame] = []
         if blind is not None:
             with self._fresh:
+                lost = list(self._frames) if self.rule.each else []
                 self._frames.clear()
+        self.dropped += len(lost)
+        for one in lost:
+            self.on_lost(_name(one), one.came_at)
         try:
             self.on_blind(blind)
         except Exception:

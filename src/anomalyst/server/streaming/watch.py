@@ -103,6 +103,7 @@ class Watch:
         store = self.service.store
         self.reports = ShiftReports(store, product, shifts, labels) if shifts else None
         self.outboxes = [Outbox(self.service.store, sink) for sink in sinks]
+        self.ended = threading.Event()
         most = AT_ONCE
         if isinstance(source, Camera):
             source.on_blind, source.on_lost = self._blind, self._passed_over
@@ -113,7 +114,6 @@ class Watch:
         self._refused: set[str] = set()
         self._later: dict[str, Later] = {}  # by mark
         self._once = False
-        self.ended = threading.Event()
         self.left = 0  # messages not taken when it ended
 
     def run(self, *, once: bool = False) -> Tally:

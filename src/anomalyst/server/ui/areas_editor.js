@@ -19,14 +19,24 @@
       this.picture = root.querySelector("img");
       this.list = root.querySelector(".an-areas-list");
       this.product = root.querySelector("[data-on-product]");
+      this.product.checked = this.product.hasAttribute("checked"); // not that of a product before
       this.said = root.querySelector("[data-said]");
       this.listen();
       this.fit();
-      new ResizeObserver(() => this.fit()).observe(this.picture);
+      this.watch = new ResizeObserver(() => this.fit());
+      this.watch.observe(this.picture);
+    }
+
+    // The page is changed in place, so that what listens outlives the product it was made for.
+    end() {
+      this.stop.abort();
+      this.watch.disconnect();
     }
 
     listen() {
-      const on = (name, act) => this.canvas.addEventListener(name, act);
+      this.stop = new AbortController();
+      const signal = this.stop.signal;
+      const on = (name, act) => this.canvas.addEventListener(name, act, { signal });
       on("pointerdown", (e) => this.press(e));
       on("pointermove", (e) => this.drag(e));
       on("pointerup", () => { this.dragging = false; });
@@ -34,15 +44,15 @@
       on("keydown", (e) => this.key(e));
       on("focus", () => this.draw());
       on("blur", () => this.draw());
-      this.picture.addEventListener("load", () => this.fit());
+      this.picture.addEventListener("load", () => this.fit(), { signal });
       const acts = { new: "begin", close: "close", undo: "undo", save: "save" };
       for (const [name, act] of Object.entries(acts))
-        this.root.querySelector(`[data-act=${name}]`).addEventListener("click", () => this[act]());
-      this.list.addEventListener("input", (e) => this.rename(e));
+        this.root.querySelector(`[data-act=${name}]`).addEventListener("click", () => this[act](), { signal });
+      this.list.addEventListener("input", (e) => this.rename(e), { signal });
       this.list.addEventListener("click", (e) => {
         const row = e.target.closest("[data-delete]");
         if (row) this.remove(Number(row.dataset.delete));
-      });
+      }, { signal });
     }
 
     fit() {
@@ -270,6 +280,7 @@
     const root = element.querySelector(".an-areas:not([data-ready])");
     if (!root) return;
     root.dataset.ready = "yes";
-    new Editor(root);
+    root.anomalystAreas?.end();
+    root.anomalystAreas = new Editor(root);
   };
 })();

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -215,9 +216,15 @@ def small(service: Service, name: str, side_px: int = 128) -> str:
     if name not in service.pictures:
         return ""
     try:
-        return reduced(open_picture(service.pictures.path(name)), side_px)
+        return reduced_file(service.pictures.path(name), side_px)
     except PictureError:
         return ""
+
+
+@lru_cache(maxsize=512)
+def reduced_file(path: Path, side_px: int) -> str:
+    """The same of a file that never changes: the record's pictures are called by their content."""
+    return reduced(open_picture(path), side_px)
 
 
 def reduced(picture: np.ndarray, side_px: int) -> str:

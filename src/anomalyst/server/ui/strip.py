@@ -1,10 +1,8 @@
 """Thumbnails to begin with: the demo's pictures, and the newest inspected of a product."""
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from anomalyst.io.pictures import open_picture
 from anomalyst.server.demonstration import (
     SOURCE,
     demo_pictures,
@@ -48,15 +46,15 @@ def strip(service: Service, product: str | None, current: str | None) -> str:
 def _thumbs(service: Service, product: str) -> Iterator[Thumb]:
     demo = knows_demo(service, product)
     for path in demo_pictures() if demo else []:
-        yield path.name, path.stem, _small(path), shown_before(service, path.name)
+        yield (
+            path.name,
+            path.stem,
+            pieces.reduced_file(path, THUMB_PX),
+            shown_before(service, path.name),
+        )
     for row in service.store.history(Filter(product=product, state="done"), limit=NEWEST):
         if not (demo and row.source == SOURCE):
             yield row.id, Path(row.name).stem, pieces.thumbnail(service, row, THUMB_PX), row
-
-
-@functools.cache
-def _small(path: Path) -> str:
-    return pieces.reduced(open_picture(path), THUMB_PX)
 
 
 def newest(service: Service, product: str | None) -> InspectionRow | None:

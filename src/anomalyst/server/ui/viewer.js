@@ -6,7 +6,11 @@
   const seen = new WeakMap(); // viewer -> where it looks
 
   const place = (viewer) => {
-    if (!seen.has(viewer)) seen.set(viewer, { zoom: 1, x: 0, y: 0, pointers: new Map() });
+    const known = seen.get(viewer); // the page is changed in place: another inspection, another look
+    if (!known || known.id !== viewer.dataset.id) {
+      clearTimeout(known?.later);
+      seen.set(viewer, { id: viewer.dataset.id, zoom: 1, x: 0, y: 0, pointers: new Map() });
+    }
     return seen.get(viewer);
   };
   const frame = (viewer) => viewer.querySelector(".an-over");

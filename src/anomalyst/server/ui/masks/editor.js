@@ -288,8 +288,11 @@
   anomalyst.attachMasks = (element, told) => {
     const root = element.querySelector(".an-masks[data-about]");
     if (!root) return;
-    const editor = new MaskEditor(root, told);
-    root.anomalystEditor = editor;
-    root.querySelector("[data-masks-open]").addEventListener("click", () => editor.open());
+    // The page is changed in place: what was attached for the inspection shown before is still there.
+    const before = root.anomalystEditor;
+    before?._stop?.abort();
+    before?._watch?.disconnect();
+    root.anomalystEditor = new MaskEditor(root, told);
+    root.querySelector("[data-masks-open]").onclick = () => root.anomalystEditor.open();
   };
 })();

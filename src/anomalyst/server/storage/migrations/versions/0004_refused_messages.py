@@ -11,10 +11,8 @@ branch_labels = depends_on = None
 def upgrade() -> None:
     """Bring the schema here."""
     op.add_column("deliveries", sa.Column("refused_at", sa.DateTime(timezone=True), nullable=True))
-    op.create_index("deliveries_refused", "deliveries", ["refused_at"])
 
 
 def downgrade() -> None:
     """Undo it."""
-    op.drop_index("deliveries_refused", "deliveries")
     op.drop_column("deliveries", "refused_at")
