@@ -3,6 +3,7 @@
 import json
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,13 +16,14 @@ from anomalyst.calibration.drift import causes
 from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
+from anomalyst.inspection.parts import fused
 from anomalyst.product import Product
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.service import Service
 from anomalyst.server.storage.tables import DeliveryRow
 from anomalyst.synthetic.procedural.episode import WorldConfig, defective_picture, normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
-from anomalyst.types import Inspection
+from anomalyst.types import Inspection, Unfit
 from anomalyst.vlm.facts import facts_of
 from conftest import DEMO
 from serving import teach_flange
@@ -129,8 +131,9 @@ def test_each_picture_of_a_mixed_folder_is_given_to_its_product(line, tmp_path):
     result = CliRunner().invoke(
         app,
         ["inspect", *map(str, asked), "--product", "auto", "--products", str(home / "products"),
-         "--json"],
+         "--json", "--out", str(tmp_path / "out")],
     )  # fmt: skip
+    assert len((tmp_path / "out" / "inspections.csv").read_text().splitlines()) == 1 + len(asked)
     found = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     assert [one["product"] for one in found] == ["biscuit"] * 2 + ["machined"] * 2 + [""]
     assert found[-1]["unfit"]["cause"] == "product"
@@ -240,3 +243,22 @@ def test_what_has_moved_is_named_and_nothing_else(changed, named):
 def test_a_product_that_lies_anywhere_has_no_position_to_drift():
     rng = np.random.default_rng(3)
     assert causes(figures(rng, 20), figures(rng, 30, shift_x=0.05), placed=False) == []
+
+
+def seen_by(sense, verdict, p_value, unfit=None):
+    grey = np.zeros((32, 32), np.float32)
+    return Inspection(
+        image=Path("part.png"), map=grey, size_hw=(32, 32), score=1.0, p_value=p_value,
+        verdict=verdict, confidence=0.5, guaranteed=unfit is None, regions=(), answer="",
+        notes=(), seconds={}, sense=sense, unfit=unfit, view=np.zeros((32, 32, 3), np.uint8),
+    )  # fmt: skip
+
+
+def test_what_one_sense_cannot_see_is_no_pass_and_no_defect_of_the_part():
+    dark = Unfit(cause="dark", said="The picture is too dark to judge.")
+    beside = {"image": seen_by("image", "unsure", 0.001, dark)}
+    alone = fused(beside | {"depth": seen_by("depth", "normal", 0.6)}, None, 0.05)
+    assert (alone.verdict, alone.guaranteed, alone.unfit) == ("unsure", False, dark)
+    worn = fused(beside | {"depth": seen_by("depth", "anomalous", 0.001)}, None, 0.05)
+    assert worn.verdict == "anomalous" and worn.unfit is None  # the other sense saw it
+    assert dark.said in worn.answer

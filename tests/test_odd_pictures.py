@@ -102,7 +102,9 @@ def test_a_defective_good_picture_is_named_with_its_place_left_out_or_kept(
     loaded = Product.load(tmp_path / "bolt")
     assert loaded.odd == product.odd and loaded.odd[0].image in loaded.references
     assert "look" in inspector.inspect(good / "g0.png", loaded).notes[0]
+    loaded.tolerance = inspector.tolerance(loaded)
     without = inspector.without(loaded, [loaded.odd[0].image])
+    assert (without.tolerance is None) == (loaded.tolerance is None)
     assert without.num_references == 8 and not without.odd and without.remarks == without.notes
     again = inspector.teach("bolt", sorted(good.glob("g*.png")))
     assert without.calibration.scores == pytest.approx(again.calibration.scores, abs=1e-3)
@@ -125,9 +127,12 @@ def test_a_script_is_told_and_decides_then_or_later(good, tmp_path, monkeypatch)
     assert run("teach", "bolt").exit_code == 2  # still undecided, and nobody can be asked
     both = run("teach", "bolt", "--keep-odd", "--leave-odd-out")
     assert "give one of the two" in str(both.exception)
-    kept = run("teach", "bolt", "--keep-odd")
+    aside = run("teach", "bolt", "--keep-odd", "--adapt")
+    assert "decide on the odd ones alone" in str(aside.exception)
+    kept = run("teach", "bolt", "--keep-odd", "--describe", "a drawn bolt")
     assert kept.exit_code == 0 and "Kept as good: defective.png" in kept.output
-    assert Product.load(tmp_path / "products/bolt").remarks == ()
+    product = Product.load(tmp_path / "products/bolt")
+    assert product.remarks == () and product.description == "a drawn bolt"
     left = run("teach", "bolt", good, "--leave-odd-out", "--replace")
     assert left.exit_code == 0 and "8 good pictures" in left.output
     assert "Left out: defective.png." in left.output

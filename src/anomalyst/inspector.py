@@ -48,7 +48,7 @@ from anomalyst.io.areas import Areas
 from anomalyst.io.deep_pictures import PictureReading
 from anomalyst.product import UNNAMED, Product
 from anomalyst.product_index import refuse_other_senses
-from anomalyst.runtime.engines import BUILT, checked_engine
+from anomalyst.runtime.engines import checked_engine, refuse_unfit_engine
 from anomalyst.senses.sense import Sense, SignalSense
 from anomalyst.teaching.known_defects.defects import KnownDefects
 from anomalyst.types import Answer, Dialogue, Inspection
@@ -82,21 +82,9 @@ class Inspector:
         weights = detector_weights(encoder)
         decoder = load_decoder(weights) if weights is not None else None
         device = device_of(config.device)
-        if config.engine in BUILT and config.device == "cuda":
-            raise AnomalystError(
-                f"--engine {config.engine} computes on the processor; take --device cpu, or "
-                "--engine torch for the GPU."
-            )
-        if config.engine in BUILT and config.words is not None:
-            raise AnomalystError(
-                f"--engine {config.engine} runs the product's own network, which has no words; "
-                "leave --text-tower out, or take --engine torch."
-            )
-        if (config.engine, config.precision) == ("onnx", "bfloat16"):
-            raise AnomalystError(
-                "--engine onnx computes in float32 only; leave --precision out, or take "
-                "--engine openvino."
-            )
+        refuse_unfit_engine(
+            config.engine, config.device, config.precision, words=config.words is not None
+        )
         dtype = precision_of(config.precision, device)
         words = config.words
         text = text_aligned(words.tower, words.name, words.states, encoder) if words else None
@@ -237,7 +225,7 @@ class Inspector:
             return self.teach_part(
                 product.name, left, product=forgot[lead], on_file=on_picture, on_step=on_step
             )
-        return self.teach(
+        learnt = self.teach(
             product.name,
             [part[product.sense_kind] for part in left],
             product=replace(product, references=[]),
@@ -246,6 +234,9 @@ class Inspector:
             on_picture=on_picture,
             on_step=on_step,
         )
+        if product.tolerance is not None:
+            learnt.tolerance = self.tolerance(learnt)
+        return learnt
 
     def inspect_part(
         self, files: Mapping[str, Path], product: Product, *, false_alarm_rate: float = 0.05

@@ -6,6 +6,7 @@ empty belt do. They need a picture's small canvas and no network.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Self
 
 import cv2
@@ -58,7 +59,7 @@ class Conditions:
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GoodConditions:
     """Figures of the good pictures of a product, in the order taught."""
 
@@ -72,6 +73,11 @@ class GoodConditions:
         first = thumbnail(pictures[0][0])
         return cls(tuple(Conditions.of(canvases, first) for canvases in pictures), first)
 
+    @cached_property
+    def least(self) -> dict[str, float]:
+        """The smallest of each figure."""
+        return {f.name: float(self.column(f.name).min()) for f in fields(Conditions)}
+
     def column(self, name: str) -> np.ndarray:
         """One figure of all, float64 (N,)."""
         return np.array([getattr(one, name) for one in self.each])
@@ -83,7 +89,7 @@ class GoodConditions:
         only what no product could be is then called over-exposed or out of focus.
         """
         clearly = CLEARLY if strange else 1.0
-        least = {f.name: float(self.column(f.name).min()) for f in fields(Conditions)}
+        least = self.least
         usual = float(np.median(self.column("brightness")))
         if seen.brightness < DARK * least["brightness"]:
             light = f"{100 * seen.brightness / max(usual, 1e-6):.0f} %"
@@ -98,7 +104,7 @@ class GoodConditions:
                 said=f"The picture is over-exposed: {1 - seen.unburnt:.0%} of it is white, of the "
                 f"good pictures at most {1 - least['unburnt']:.0%}. Look at lamp and exposure.",
             )
-        if self._shows_nothing(seen, least):
+        if self._shows_nothing(seen):
             return Unfit(
                 cause="empty",
                 said="The picture shows no part: nothing of it stands out as the good pictures' "
@@ -113,7 +119,8 @@ class GoodConditions:
             )
         return None
 
-    def _shows_nothing(self, seen: Conditions, least: Mapping[str, float]) -> bool:
+    def _shows_nothing(self, seen: Conditions) -> bool:
+        least = self.least
         if seen.structure < FLAT * least["structure"]:
             return True
         lies_on_ground = least["covered"] > COVERED_LEAST

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from anomalyst.cli.screen import progress, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anomalyst.report.record import Records
     from anomalyst.types import Inspection, Severity
 
+T = TypeVar("T")
 COLOURS = {"anomalous": "red", "unsure": "yellow", "normal": "green"}
 
 
@@ -65,36 +66,20 @@ def run(
     ask: str | None = None,
     *,
     panoptic: bool = False,
-    among: "Callable[[Inspection], Inspection]" = lambda found: found,
+    among: "Callable[[Inspection], Inspection] | None" = None,
 ) -> Outcome:
     """Inspect batches, writing each result as it comes; Ctrl-C ends it with what is done.
 
     `ask`: a question about each picture. `panoptic`: label each pixel of it, too. `among`: names
     the product that a picture of another one looks like.
     """
-    from anomalyst.types import Dialogue, Inspection
-
-    outcome = Outcome(total=sum(len(pictures) for _, pictures in batches))
-    with ExitStack() as stack:
-        writers = _writers(inspector, batches, out, stack) if out is not None else None
-        bar = stack.enter_context(progress("Inspecting", outcome.total))
-        try:
-            for product, pictures in batches:
-                for result in inspector.inspect_many(
-                    pictures, product, false_alarm_rate=false_alarm_rate
-                ):
-                    if isinstance(result, Inspection):
-                        result = among(result)
-                    if ask is not None and isinstance(result, Inspection):
-                        result = replace(result, words=inspector.ask(ask, Dialogue(result)))
-                    label = inspector.panoptic if panoptic else None
-                    _take(result, outcome, writers, as_json, label)
-                    bar.advance()
-        except KeyboardInterrupt:
-            outcome.stopped = True
-    outcome.kept = writers[0].kept if writers else None
-    _list(outcome, out)
-    return outcome
+    label = inspector.panoptic if panoptic else None
+    results = (
+        among(one) if among is not None and not isinstance(one, Exception) else one
+        for product, pictures in batches
+        for one in inspector.inspect_many(pictures, product, false_alarm_rate=false_alarm_rate)
+    )
+    return _written(inspector, batches, _asked(inspector, results, ask), out, as_json, label)
 
 
 def run_lineup(
@@ -107,30 +92,10 @@ def run_lineup(
     ask: str | None = None,
 ) -> Outcome:
     """As `run`, for pictures each of which is given to the product that it shows."""
-    from anomalyst.errors import PictureError
-    from anomalyst.types import Dialogue
-
-    outcome = Outcome(total=len(pictures))
     first, *others = lineup.products
     batches = [(first, pictures), *((product, []) for product in others)]
-    with ExitStack() as stack:
-        writers = _writers(inspector, batches, out, stack) if out is not None else None
-        bar = stack.enter_context(progress("Inspecting", outcome.total))
-        try:
-            for picture in pictures:
-                result: Inspection | PictureError
-                try:
-                    result = lineup.inspect(picture, false_alarm_rate)
-                    if ask is not None:
-                        result = replace(result, words=inspector.ask(ask, Dialogue(result)))
-                except PictureError as error:
-                    result = error
-                _take(result, outcome, writers, as_json)
-                bar.advance()
-        except KeyboardInterrupt:
-            outcome.stopped = True
-    outcome.kept = writers[0].kept if writers else None
-    return outcome
+    results = _tried(lambda picture: lineup.inspect(picture, false_alarm_rate), pictures)
+    return _written(inspector, batches, _asked(inspector, results, ask), out, as_json)
 
 
 def run_parts(
@@ -142,23 +107,58 @@ def run_parts(
     false_alarm_rate: float = 0.05,
 ) -> Outcome:
     """As `run`, for parts given as sense -> file; one whose file is bad is listed."""
+    files = [file for part in parts for file in part.values()]
+    results = _tried(
+        lambda part: inspector.inspect_part(part, product, false_alarm_rate=false_alarm_rate), parts
+    )
+    return _written(inspector, [(product, files)], results, out, as_json, total=len(parts))
+
+
+def _tried(
+    look: "Callable[[T], Inspection]", items: "Iterable[T]"
+) -> "Iterator[Inspection | PictureError]":
+    """What is found on each, or why it cannot be used."""
     from anomalyst.errors import PictureError
 
-    outcome = Outcome(total=len(parts))
+    for item in items:
+        try:
+            yield look(item)
+        except PictureError as error:
+            yield error
+
+
+def _asked(
+    inspector: "Inspector", results: "Iterable[Inspection | PictureError]", ask: str | None
+) -> "Iterator[Inspection | PictureError]":
+    """Each result with the answer to the question, if there is one."""
+    from anomalyst.types import Dialogue, Inspection
+
+    for result in results:
+        if ask is not None and isinstance(result, Inspection):
+            yield replace(result, words=inspector.ask(ask, Dialogue(result)))
+        else:
+            yield result
+
+
+def _written(
+    inspector: "Inspector",
+    batches: "Sequence[tuple[Product, Sequence[Path]]]",
+    results: "Iterable[Inspection | PictureError]",
+    out: Path | None,
+    as_json: bool,
+    label: "Callable[[np.ndarray, Inspection], Panoptic] | None" = None,
+    *,
+    total: int | None = None,
+) -> Outcome:
+    """Take results as they come; Ctrl-C ends it with what is done. `total`: if not the files'."""
+    files = sum(len(pictures) for _, pictures in batches)
+    outcome = Outcome(total=files if total is None else total)
     with ExitStack() as stack:
-        files = [file for part in parts for file in part.values()]
-        writers = _writers(inspector, [(product, files)], out, stack) if out is not None else None
+        writers = _writers(inspector, batches, out, stack) if out is not None else None
         bar = stack.enter_context(progress("Inspecting", outcome.total))
         try:
-            for part in parts:
-                result: Inspection | PictureError
-                try:
-                    result = inspector.inspect_part(
-                        part, product, false_alarm_rate=false_alarm_rate
-                    )
-                except PictureError as error:
-                    result = error
-                _take(result, outcome, writers, as_json)
+            for result in results:
+                _take(result, outcome, writers, as_json, label)
                 bar.advance()
         except KeyboardInterrupt:
             outcome.stopped = True

@@ -82,10 +82,9 @@ class OddOnes:
 
     def _drawn(self, product: "Product", one: "OddPicture") -> Path | None:
         """The file in which the odd places are drawn; None where the picture is gone."""
-        import cv2
-
         from anomalyst.inspection.seen import look_at
         from anomalyst.io.files import write_bytes
+        from anomalyst.io.pictures import encoded
         from anomalyst.report.odd import odd_drawing
 
         number = product.references.index(one.image) + 1
@@ -95,7 +94,7 @@ class OddOnes:
             picture = odd_drawing(look_at(product, one.image), one)
         except PictureError:
             return None
-        write_bytes(target, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+        write_bytes(target, encoded(picture))
         return target
 
     @staticmethod

@@ -46,6 +46,12 @@ class Defects:
     ] = None
 
 
+ONLY_TAUGHT = (
+    "product {name!r}: --bad, --roi, --ignore, --on-product and --adapt are for teaching; give "
+    "good pictures, too, or decide on the odd ones alone."
+)
+
+
 @opt.grouped
 def teach(
     name: Annotated[str, Argument(help="What to call the product.")],
@@ -111,20 +117,21 @@ def teach(
         raise AnomalystError(f"--pose {pose!r}: is none of auto, fixed, free.")
     given = files.found(good or [], below=False)
     before = _taught_before(products / name, replace)
+    compute = opt.Compute(precision=precision, device=device)
     if not given and before is not None and before.undecided:
-        _decide(before, products / name, odd, opt.Compute(precision=precision, device=device))
+        if defects.bad or areas.given or adapt is not None:
+            raise AnomalystError(ONLY_TAUGHT.format(name=name))
+        _decide(before, products / name, odd, compute, describe)
         return
     if not given:
         raise AnomalystError(_nothing_given(name, odd.decided and before is not None))
     bad = _known_defects(defects, before.bad if before else None)
-    if set(given) != {"image"} and (defects.bad or adapt is not None):
-        raise AnomalystError("--bad and --adapt are for photographs alone; leave them out.")
-    if set(given) != {"image"} and areas.given:
-        raise AnomalystError("--roi, --ignore and --on-product are for photographs alone.")
+    if set(given) != {"image"}:
+        _refuse_for_other_senses(defects, areas, adapt)
     how = reading.reading()
     how.senses(list(given), ways_taught(before))  # refused before the model is read
     encoder = encoder or (picture_encoder(before) if before else "embedded")
-    inspector = load_inspector(encoder, opt.Compute(precision=precision, device=device), size)
+    inspector = load_inspector(encoder, compute, size)
     pictures = given.get("image", [])
     known = [*(before.references if before else ()), *pictures]
     drawn = None
@@ -173,6 +180,13 @@ def teach(
     _tell(product, "added to" if before else "taught", products / name, incomplete)
 
 
+def _refuse_for_other_senses(defects: Defects, areas: AreaFiles, adapt: bool | None) -> None:
+    if defects.bad or adapt is not None:
+        raise AnomalystError("--bad and --adapt are for photographs alone; leave them out.")
+    if areas.given:
+        raise AnomalystError("--roi, --ignore and --on-product are for photographs alone.")
+
+
 def _nothing_given(name: str, to_decide: bool) -> str:
     if to_decide:
         return (
@@ -185,7 +199,9 @@ def _nothing_given(name: str, to_decide: bool) -> str:
     )
 
 
-def _decide(product: "Product", folder: Path, odd: OddOnes, compute: opt.Compute) -> None:
+def _decide(
+    product: "Product", folder: Path, odd: OddOnes, compute: opt.Compute, describe: str | None
+) -> None:
     """Decide on the odd pictures of a product that was taught before."""
 
     def without(product: "Product", images: list[Path]) -> "Product":
@@ -193,7 +209,8 @@ def _decide(product: "Product", folder: Path, odd: OddOnes, compute: opt.Compute
         return inspector.without(product, images)
 
     before, product = product, odd.settle(product, without)
-    if product is not before:
+    product.description = describe or product.description
+    if product is not before or describe:
         product.save(folder)
     _tell(product, "decided on", folder, bool(product.undecided))
 

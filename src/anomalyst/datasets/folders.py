@@ -1,5 +1,6 @@
 """What the folder layouts share: sub-folders, names that mean normal, samples with their masks."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def samples_in(
 def masks_in(folder: Path) -> list[Path]:
     """The masks directly in `folder`: files, and folders whose files together are one mask."""
     return pictures_in(folder) + [f for f in subfolders(folder) if pictures_in(f)]
+
+
+def masks_by_kind(truth: Path) -> list[Path]:
+    """Every mask in truth/KIND."""
+    return [mask for kind in subfolders(truth) for mask in masks_in(kind)]
+
+
+def itself_or_inside(root: Path, is_one: Callable[[Path], bool]) -> list[Path]:
+    """`root`, if it is a category, else the categories in it."""
+    return [root] if is_one(root) else [f for f in subfolders(root) if is_one(f)]
 
 
 def kinds_in(folder: Path, category: str, *, split: Split, truth: Path) -> list[Sample]:

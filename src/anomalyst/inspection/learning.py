@@ -1,6 +1,5 @@
 """A product learnt from good pictures, and what people say of inspections learnt into it."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,7 +29,7 @@ from anomalyst.senses.fields import FieldView
 from anomalyst.teaching.duplicates import all_the_same, distinct, remarks
 from anomalyst.teaching.feedback import covered, kept_mask, most_similar_picture
 from anomalyst.teaching.known_defects.defects import KnownDefects, open_defects, teach_defects
-from anomalyst.teaching.references import circle_of, good_scores, pose_of, study
+from anomalyst.teaching.references import calibration_of, circle_of, good_scores, pose_of, study
 
 T = TypeVar("T")
 
@@ -68,12 +67,12 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         asked = reading_of(paths, asked)
         pictures, left_out = _opened(paths, on_picture, partial(open_picture, reading=asked))
     notes = [*pipeline.beside_pictures, *left_out]
-    bad = bad or (product.bad if product else None)
-    defects = open_defects(bad, pictures, asked, on_picture) if bad else None
     sources = dict(product.sources) if product else {}
     if once:
         pictures, twins = distinct(pictures, sources)
         notes += twins
+    bad = bad or (product.bad if product else None)
+    defects = open_defects(bad, pictures, asked, on_picture) if bad else None
     accepted = product.accepted if product else ()
     areas = areas or (product.areas if product else None)
     refuse_areas(areas, name, first=paths[0] in pictures, bad=bad is not None)
@@ -101,8 +100,8 @@ def learn(  # noqa: PLR0913 - each is one independent wish
         )
     elif calibrated and len(pictures) > 1 and not all_the_same(list(pictures.values())):
         scores, method = good_scores(pipeline.detector, studied)
-        rows = tuple(filter(math.isfinite, scores.values()))
-        calibration = Calibration(scores=rows, method=method)
+        calibration = calibration_of(scores, method)
+        rows = calibration.scores
     else:
         calibration = Calibration(scores=(), method="leave-one-out")
     learnt = Product(

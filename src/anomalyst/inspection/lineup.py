@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anomalyst.errors import AnomalystError
+from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.fitness import none_of, other_product, unjudged
 from anomalyst.inspection.likeness import likeness_of
 from anomalyst.inspection.pipeline import Pipeline
 from anomalyst.inspection.preprocessing import Prepared, Stopwatch
-from anomalyst.inspection.seen import open_for
+from anomalyst.inspection.seen import Seen, open_for
 from anomalyst.io.deep_pictures import PictureReading
 from anomalyst.io.geometry import Frame
 from anomalyst.product import UNNAMED, Product
@@ -24,7 +24,8 @@ class Pick:
 
     product: Product
     strangeness: float  # above 0: it does not show it
-    seen: Prepared  # the picture as that product looks at it, encoded
+    opened: Seen  # the picture as that product reads it
+    seen: Prepared  # as that product looks at it, encoded
 
 
 class Lineup:
@@ -44,19 +45,26 @@ class Lineup:
         return min(self.looks(image), key=lambda one: one.strangeness)
 
     def looks(self, image: Path) -> list[Pick]:
-        """How much the picture looks like each product. Raises PictureError.
+        """How much the picture looks like each product that can read it.
 
-        Products whose pictures are cut alike share one look at it.
+        Products whose pictures are cut alike share one look at it. Raises PictureError where no
+        product can read it.
         """
-        looks: dict[Way, Prepared] = {}
+        looks: dict[Way, tuple[Seen, Prepared] | PictureError] = {}
         found = []
         for product in self.products:
             way = (product.frame, product.reading)
             if way not in looks:
                 looks[way] = self._look(image, product)
-            seen, likeness = looks[way], likeness_of(product)
+            look = looks[way]
+            if isinstance(look, PictureError):
+                continue  # as this product reads it, it is no picture
+            opened, seen = look
+            likeness = likeness_of(product)
             assert seen.features is not None and likeness is not None  # encoded; it was taught
-            found.append(Pick(product, likeness.strangeness(seen.features), seen))
+            found.append(Pick(product, likeness.strangeness(seen.features), opened, seen))
+        if not found:
+            raise next(one for one in looks.values() if isinstance(one, PictureError))
         return found
 
     def inspect(self, image: Path, rate: float) -> Inspection:
@@ -67,12 +75,12 @@ class Lineup:
         pick = self.pick(image)
         product, seen = pick.product, pick.seen
         if product.areas or product.measuring or self.pipeline.config.refine:
-            picture = open_for(product, image).picture
-            found = self.pipeline.run(image, picture, product, rate, Stopwatch())
+            found = self.pipeline.run(image, pick.opened.picture, product, rate, Stopwatch())
         else:
             if self.pipeline.on_engine(product) is not None:
                 self.pipeline.encode([seen], product)
             found = self.pipeline.finish(seen, product, rate)
+        found = pick.opened.completed(found)
         if pick.strangeness <= 0:
             return found
         if found.unfit is None or found.unfit.cause == "product":
@@ -80,16 +88,19 @@ class Lineup:
             found = unjudged(found, none_of(names, product.name))
         return replace(found, product="")
 
-    def _look(self, image: Path, product: Product) -> Prepared:
+    def _look(self, image: Path, product: Product) -> tuple[Seen, Prepared] | PictureError:
         """Its features as torch gives them: an engine is asked only by the product it is for."""
         stopwatch = Stopwatch()
-        with stopwatch("open"):
-            picture = open_for(product, image).picture
+        try:
+            with stopwatch("open"):
+                opened = open_for(product, image)
+        except PictureError as error:
+            return error
         assert product.frame is not None  # a taught product has one
-        seen = Prepared.of(image, picture, product.frame, stopwatch)
+        seen = Prepared.of(image, opened.picture, product.frame, stopwatch)
         with stopwatch("recognise"), self.pipeline.threads():
             seen.features = self.pipeline.detector.encode(seen.views.canvases)
-        return seen
+        return opened, seen
 
 
 def picked_from(pipeline: Pipeline, product: Product) -> bool:
@@ -110,7 +121,10 @@ def with_suggestion(
     others = [one for one in products if one.name != found.product and picked_from(pipeline, one)]
     if found.unfit is None or found.sense != "image" or not others:
         return found
-    pick = Lineup(pipeline, others).pick(found.image)
+    try:
+        pick = Lineup(pipeline, others).pick(found.image)
+    except PictureError:  # none of them can read it, or it is gone by now
+        return found
     if pick.strangeness > 0:
         return found
     return unjudged(found, other_product(found.product or UNNAMED, pick.product.name))

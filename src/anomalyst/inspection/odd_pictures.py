@@ -1,6 +1,5 @@
 """Where the odd good pictures of a product are odd, and the product without some of them."""
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -105,9 +104,6 @@ def _beside_the_others(
     pipeline: Pipeline, product: Product, studied: Studied, number: int, picture: np.ndarray
 ) -> Inspection:
     """What inspecting a good picture beside the others finds."""
-    # By torch, whatever engine serves: an engine would first be built for this one picture.
-    apart = copy.copy(pipeline)
-    apart.config = replace(pipeline.config, engine="torch", refine=False)
     beside = replace(
         product,
         memories=left_out_memories(pipeline.detector, plain(studied), number),
@@ -115,7 +111,7 @@ def _beside_the_others(
         rule=None,
         kinds=None,
     )
-    return apart.run(product.references[number], picture, beside, 0.05, Stopwatch())
+    return pipeline.by_torch().run(product.references[number], picture, beside, 0.05, Stopwatch())
 
 
 def _places(whole: np.ndarray) -> tuple[Region, ...]:

@@ -14,7 +14,7 @@ from anomalyst.inspection.mosaic import WORDS, mosaic
 from anomalyst.io.pictures import PICTURE_SUFFIXES, exif_note, open_picture
 from anomalyst.product_index import SENSES
 from anomalyst.senses.sense import SUFFIXES, Sense
-from anomalyst.types import Inspection, SenseFinding, Verdict
+from anomalyst.types import Inspection, SenseFinding, Severity, Verdict
 
 if TYPE_CHECKING:  # asked for files alone, a server starts without torch
     from anomalyst.product import Product
@@ -196,15 +196,19 @@ def fused(
         score = max(scores.values())
         notes.append(f"{len(found)} senses together: p is {len(found)} times the smallest.")
     unfit = next((one.unfit for one in found.values() if one.unfit), None)
-    if unfit is not None and verdict == "normal":  # one sense saw nothing: that is no pass
+    alarmed = any(one.verdict == "anomalous" for one in found.values())
+    if unfit is not None and not (verdict == "anomalous" and alarmed):
+        # What one sense could not see is no pass, and no defect by that sense's score alone.
         verdict, guaranteed = "unsure", False
     picture, whole, regions = mosaic(found)
     shown = regions if verdict != "normal" else ()
     size_hw = whole.shape[0], whole.shape[1]
-    severity = severest([one.severity for one in found.values()], shown, size_hw)
+    severity: Severity | None
     if joint is not None and enough:
         together = Calibration(scores=tuple(joint.good_scores()), method="split")
         severity = severity_of(score, together, shown, size_hw)
+    else:
+        severity = severest([one.severity for one in found.values()], shown, size_hw)
     chance = 1 - p_value if verdict != "normal" else (1 - p_value) / 2
     return replace(
         lead,
@@ -219,7 +223,7 @@ def fused(
         guaranteed=guaranteed,
         regions=shown,
         answer=_sentence(verdict, found, p_value, rate) + (f" {unfit.said}" if unfit else ""),
-        unfit=unfit,
+        unfit=unfit if verdict == "unsure" else None,
         notes=tuple(notes),
         seconds={f"{sense} {k}": v for sense, o in found.items() for k, v in o.seconds.items()},
         sense="+".join(found),

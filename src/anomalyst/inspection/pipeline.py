@@ -1,5 +1,6 @@
 """One picture's way: preprocess, encode, match, score, decide, explain. Each step is one method."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -274,6 +275,12 @@ class Pipeline:
                 for memory in product.memories:
                     memory.decoder = decoder
         return product.memories
+
+    def by_torch(self) -> "Pipeline":
+        """The same by torch, regions as they are found: no engine is built for a few looks."""
+        apart = copy.copy(self)
+        apart.config = replace(self.config, engine="torch", refine=False)
+        return apart
 
     def on_engine(self, product: Product) -> Compiled | None:
         """The product on the engine that is asked for; None: torch.

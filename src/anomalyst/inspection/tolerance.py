@@ -35,6 +35,7 @@ def measured_tolerance(
     """
     if product.sense is not None or product.companions or product.frame is None:
         return None
+    pipeline = pipeline.by_torch()
     tried = [
         (look_at(product, path), left_out)
         for path, left_out in _pictures(pipeline, product, 2 if _many(product) else 1)
@@ -74,7 +75,8 @@ def _pictures(pipeline: Pipeline, product: Product, count: int) -> list[tuple[Pa
 
     Those that are compared with nothing come first; of the others the most usual ones.
     """
-    apart = [i for i in range(product.num_references) if i not in set(product.chosen)]
+    chosen = set(product.chosen) or set(range(product.num_references))
+    apart = [i for i in range(product.num_references) if i not in chosen]
     if apart:
         return [(product.references[i], product) for i in apart[:count]]
     scores = product.calibrated_by

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from anomalyst.io.files import write_csv
+from anomalyst.io.files import plain_cell, write_csv
 from anomalyst.report.page import kept_beside
 from anomalyst.types import Severity
 
 NAME = "inspections.csv"
 UNKNOWN = Severity(spreads=None)
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for one begins so
 
 
 def write_listing(
@@ -46,5 +45,4 @@ def _cells(
 
 def _plain(text: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
-    text = text.encode("utf-8", "replace").decode()  # a name that is no UTF-8 on disk
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return plain_cell(text.encode("utf-8", "replace").decode())  # a name may be no UTF-8 on disk

@@ -29,6 +29,25 @@ def checked_engine(name: str) -> None:
         )
 
 
+def refuse_unfit_engine(engine: str, device: str, precision: str, *, words: bool) -> None:
+    """Raises AnomalystError for what an engine cannot do. `words`: a text tower judges, too."""
+    if engine in BUILT and device == "cuda":
+        raise AnomalystError(
+            f"--engine {engine} computes on the processor; take --device cpu, or "
+            "--engine torch for the GPU."
+        )
+    if engine in BUILT and words:
+        raise AnomalystError(
+            f"--engine {engine} runs the product's own network, which has no words; "
+            "leave --text-tower out, or take --engine torch."
+        )
+    if (engine, precision) == ("onnx", "bfloat16"):
+        raise AnomalystError(
+            "--engine onnx computes in float32 only; leave --precision out, or take "
+            "--engine openvino."
+        )
+
+
 def installed(name: str) -> bool:
     """Whether the library of a built engine is there."""
     return find_spec(_MODULES[name]) is not None

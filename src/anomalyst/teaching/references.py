@@ -212,18 +212,16 @@ def stacked(features: Sequence[Features]) -> Features:
 
 
 def calibrate(detector: Detector, studied: Studied) -> Calibration:
-    """The calibration by `calibration_scores`."""
-    scores, method = calibration_scores(detector, studied)
-    return Calibration(scores=scores, method=method)
+    """The calibration by `good_scores`."""
+    return calibration_of(*good_scores(detector, studied))
 
 
-def calibration_scores(detector: Detector, studied: Studied) -> tuple[tuple[float, ...], Method]:
-    """The scores of `good_scores` in the pictures' order.
+def calibration_of(scores: Mapping[int, float], method: Method) -> Calibration:
+    """The scores in the pictures' order.
 
     A picture of which nothing counts has no score, as it has no verdict when it is inspected.
     """
-    scores, method = good_scores(detector, studied)
-    return tuple(filter(math.isfinite, scores.values())), method
+    return Calibration(scores=tuple(filter(math.isfinite, scores.values())), method=method)
 
 
 def good_scores(detector: Detector, studied: Studied) -> tuple[dict[int, float], Method]:

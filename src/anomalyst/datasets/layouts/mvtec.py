@@ -14,7 +14,13 @@ in `Sample.extra`.
 from dataclasses import replace
 from pathlib import Path
 
-from anomalyst.datasets.folders import kinds_in, masks_in, says_normal, subfolders
+from anomalyst.datasets.folders import (
+    itself_or_inside,
+    kinds_in,
+    masks_by_kind,
+    says_normal,
+    subfolders,
+)
 from anomalyst.datasets.tables import Row, read_csv
 from anomalyst.types import Sample, Split
 
@@ -36,12 +42,11 @@ def read(root: Path) -> list[Sample]:
 
 def masks(root: Path) -> list[Path]:
     """Every mask file of the set, whether a picture belongs to it or not."""
-    kinds = [kind for c in _categories(root) for kind in subfolders(c / "ground_truth")]
-    return [mask for kind in kinds for mask in masks_in(kind)]
+    return [mask for c in _categories(root) for mask in masks_by_kind(c / "ground_truth")]
 
 
 def _categories(root: Path) -> list[Path]:
-    return [root] if _is_category(root) else [f for f in subfolders(root) if _is_category(f)]
+    return itself_or_inside(root, _is_category)
 
 
 def _is_category(folder: Path) -> bool:

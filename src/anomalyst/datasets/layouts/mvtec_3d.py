@@ -11,7 +11,13 @@ pictures of `validation` train, too; `extra["published_split"]` tells them apart
 from dataclasses import replace
 from pathlib import Path
 
-from anomalyst.datasets.folders import masks_in, samples_in, says_normal, subfolders
+from anomalyst.datasets.folders import (
+    itself_or_inside,
+    masks_in,
+    samples_in,
+    says_normal,
+    subfolders,
+)
 from anomalyst.types import Sample, Split
 
 LOOKS_FOR = "CATEGORY/test/DEFECT/rgb with xyz and gt beside it"
@@ -40,7 +46,7 @@ def masks(root: Path) -> list[Path]:
 
 
 def _categories(root: Path) -> list[Path]:
-    return [root] if _is_category(root) else [f for f in subfolders(root) if _is_category(f)]
+    return itself_or_inside(root, _is_category)
 
 
 def _is_category(folder: Path) -> bool:

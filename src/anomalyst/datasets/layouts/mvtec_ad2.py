@@ -13,7 +13,13 @@ published: label None. `extra["light"]` holds what follows the number in a pictu
 from dataclasses import replace
 from pathlib import Path
 
-from anomalyst.datasets.folders import masks_in, pictures_in, samples_in, says_normal, subfolders
+from anomalyst.datasets.folders import (
+    masks_by_kind,
+    pictures_in,
+    samples_in,
+    says_normal,
+    subfolders,
+)
 from anomalyst.types import Sample
 
 LOOKS_FOR = "CATEGORY/test_public/{good,bad} beside train/good"
@@ -33,8 +39,7 @@ def read(root: Path) -> list[Sample]:
 
 def masks(root: Path) -> list[Path]:
     """Every mask file of the set, whether a picture belongs to it or not."""
-    kinds = [kind for c in _categories(root) for kind in subfolders(c / PUBLIC / TRUTH)]
-    return [mask for kind in kinds for mask in masks_in(kind)]
+    return [mask for c in _categories(root) for mask in masks_by_kind(c / PUBLIC / TRUTH)]
 
 
 def _categories(root: Path) -> list[Path]:

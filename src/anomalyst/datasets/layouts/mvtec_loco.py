@@ -12,7 +12,14 @@ masks of a picture are joined.
 from dataclasses import replace
 from pathlib import Path
 
-from anomalyst.datasets.folders import kinds_in, masks_in, samples_in, says_normal, subfolders
+from anomalyst.datasets.folders import (
+    itself_or_inside,
+    kinds_in,
+    masks_by_kind,
+    samples_in,
+    says_normal,
+    subfolders,
+)
 from anomalyst.types import Sample
 
 LOOKS_FOR = "CATEGORY/validation/good beside train and test, or ground_truth/DEFECT/NAME/MASK.png"
@@ -30,12 +37,11 @@ def read(root: Path) -> list[Sample]:
 
 def masks(root: Path) -> list[Path]:
     """Every mask of the set, a folder where it is in several files."""
-    kinds = [kind for c in _categories(root) for kind in subfolders(c / "ground_truth")]
-    return [mask for kind in kinds for mask in masks_in(kind)]
+    return [mask for c in _categories(root) for mask in masks_by_kind(c / "ground_truth")]
 
 
 def _categories(root: Path) -> list[Path]:
-    return [root] if _is_category(root) else [f for f in subfolders(root) if _is_category(f)]
+    return itself_or_inside(root, _is_category)
 
 
 def _is_category(folder: Path) -> bool:

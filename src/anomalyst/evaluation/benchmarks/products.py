@@ -11,7 +11,7 @@ from anomalyst.calibration.conditions import Conditions
 from anomalyst.inspection.lineup import Lineup
 from anomalyst.inspector import Inspector
 from anomalyst.io.files import write_bytes
-from anomalyst.io.pictures import open_picture
+from anomalyst.io.pictures import encoded, open_picture
 from anomalyst.product import Product
 from anomalyst.synthetic.procedural.episode import WorldConfig, defective_picture, normal_picture
 from anomalyst.synthetic.procedural.families import draw_product
@@ -155,5 +155,5 @@ def drawn_products(
 
 
 def _written(path: Path, picture: np.ndarray) -> Path:
-    write_bytes(path, cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+    write_bytes(path, encoded(picture))
     return path

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from anomalyst.errors import AnomalystError
+from anomalyst.io.files import plain_cell
 from anomalyst.report.production.facts import Production, Sample
 
 OVER_TIME = (
@@ -16,7 +17,6 @@ OVER_TIME = (
     "first-pass yield", "share anomalous", "lower limit", "centre", "upper limit", "sigma",
     "alarms",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_of(made: Production) -> bytes:
@@ -125,9 +125,8 @@ def _so_far(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    if isinstance(cell, str) and cell.startswith(FORMULA):
-        return f"'{cell}"
+    if isinstance(cell, str):
+        return plain_cell(cell)
     return cell.isoformat() if isinstance(cell, datetime) else "" if cell is None else cell
 
 
