@@ -39,13 +39,14 @@ check: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Two processes with a thread each: threads of two would wait for each other on two cores.
 test: check
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not alone'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not alone'
 	$(BIN)/pytest -m 'alone and not slow'
 
 # With Horovod, too, where scripts/build-horovod.sh has built it.
 test-all: check
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not alone'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not alone'
 	$(BIN)/pytest -m alone
 
 # Pages of the docs, with search, to read offline: out/docs/index.html. The commands' page is written anew.

@@ -71,7 +71,10 @@ def test_every_way_in_gives_the_same_score(inspector, taught, cracked, tmp_path)
     (batched,) = inspector.inspect_many([cracked[1]], taught)
     taught.save(tmp_path / "cookie")
     loaded = inspector.inspect(cracked[1], Product.load(tmp_path / "cookie")).score
-    assert isinstance(batched, Inspection) and batched.score == alone
+    assert isinstance(batched, Inspection) and batched.score == pytest.approx(
+        alone,
+        abs=1e-5,  # bit for bit with as many threads; these go by how busy the machine is
+    )
     assert loaded == pytest.approx(alone, abs=0.02)  # features are kept in half precision
 
 

@@ -58,7 +58,7 @@ def line_watch(config, folder, plc, hook, **budget) -> Watch:
     pulses = Signal(Modbus(f"127.0.0.1:{plc.port}/coil/3", 0.5), SignalRule(pulse_ms=100))
     line = Line(name="north", gate=Gate(Budget(**budget), [pulses]))
     source = Folder(folder, prompt=True)
-    sinks = [Webhook(f"http://127.0.0.1:{hook.server.server_port}/in")]
+    sinks = [Webhook(f"http://127.0.0.1:{hook.server.server_port}/in", internal=True)]
     return Watch(config, "flange", source, str(folder), sinks, line=line)
 
 

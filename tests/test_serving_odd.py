@@ -29,7 +29,7 @@ def test_a_defective_good_picture_is_shown_and_left_out_or_kept(tmp_path):
         picture = cv2.imdecode(np.frombuffer(drawn.content, np.uint8), cv2.IMREAD_COLOR)
         assert drawn.status_code == 200 and picture.shape[:2] == (96, 96)
         group, said, pictures, ticked = shown(Bench(service), "bolt")
-        assert group.visible and "1 good picture looks odd" in said and len(pictures) == 1
+        assert group.visible and "One good picture looks odd" in said and len(pictures) == 1
         assert [number for _, number in ticked.choices] == [1]
         wrong = client.post("/api/v1/products/bolt/odd", json={"leave_out": [2]})
         assert wrong.status_code == 422 and "none of those that look odd (1)" in wrong.text

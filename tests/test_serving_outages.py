@@ -18,6 +18,7 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy
 from anomalyst.server.jobs import in_flight
 from anomalyst.server.jobs import queue as queues
+from anomalyst.server.jobs.tasks import Segment
 from anomalyst.server.load_test import free_port
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.store import Store
@@ -79,7 +80,7 @@ def test_inspections_wait_until_the_model_can_be_read(taught, tmp_path, monkeypa
         said = client_of(service).get("/api/v1/ready")
         assert said.status_code == 503 and "ended while it read the model" in said.text
         with pytest.raises(Busy, match="cannot be used now"):
-            teach_flange(service)  # for this somebody waits
+            service.run_task(Segment(image=DEFECT, ahead=True))  # for this somebody waits
         assert service.store.inspection(id).state == "queued"
         (tmp_path / "short").unlink()
         assert service.wait(id, 90).verdict == "anomalous"

@@ -8,7 +8,6 @@ apart within the mask, where a step costs the more the nearer it runs to the edg
 import cv2
 import numpy as np
 from scipy import ndimage
-from scipy.signal import savgol_filter
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
@@ -114,6 +113,8 @@ def _smoothed(way: np.ndarray, inner: np.ndarray) -> np.ndarray:
     window -= 1 - window % 2
     if window < 5:
         return way
+    from scipy.signal import savgol_filter  # it takes a second to import; the server starts without
+
     smooth = savgol_filter(way, window, 2, axis=0, mode="interp")
     return np.concatenate([smooth[:-1:KEPT_EVERY], smooth[-1:]])
 

@@ -19,6 +19,7 @@ import psutil
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.client import Client, Found
+from anomalyst.server.jobs.queue import ASIDE_SECONDS
 
 DEMO = Path(__file__).parent.parent / "demo" / "flange"
 PRODUCT = "flange"  # what a new home opens with
@@ -33,7 +34,7 @@ class Load:
 
     first_page_seconds: float  # from the command to the whole first page
     ready_seconds: float  # until the model had been read
-    idle_mb: float  # resident, server and model together
+    idle_mb: float  # server and model together, what they share once
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
     acknowledged: int = 0
@@ -72,12 +73,16 @@ class Server:
             products = httpx.get(f"{self.address}/api/v1/products", timeout=5).json()
             return there and PRODUCT in [one["name"] for one in products]
 
-        return self._await(ready)
+        return self._await(ready, pause=0.5)  # it wants the cores for itself
 
-    def idle_mb(self) -> float:
-        """Resident memory of the server and all its processes, some seconds after the last task."""
-        time.sleep(IDLE_SECONDS)
-        return sum(one.memory_info().rss for one in self._processes()) / 1e6
+    def idle_mb(self, after: float = IDLE_SECONDS) -> float:
+        """Memory of the server and all its processes, some seconds after the last task.
+
+        What they share counts once (proportional set size), where the system tells it.
+        """
+        time.sleep(after)
+        told = [one.memory_full_info() for one in self._processes()]
+        return sum(getattr(one, "pss", one.rss) for one in told) / 1e6
 
     def kill(self) -> None:
         """SIGKILL, the model too: as when the power goes."""
@@ -109,7 +114,7 @@ class Server:
         with (self.home / "server.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
-    def _await(self, there: Callable[[], bool]) -> float:
+    def _await(self, there: Callable[[], bool], pause: float = 0.02) -> float:
         while time.perf_counter() - self.began < START_SECONDS:
             if self.process.poll() is not None:
                 break
@@ -118,7 +123,7 @@ class Server:
                     return time.perf_counter() - self.began
             except httpx.HTTPError:
                 pass
-            time.sleep(0.02)
+            time.sleep(pause)
         tail = (self.home / "server.log").read_text(encoding="utf-8", errors="replace")[-800:]
         raise AnomalystError(f"the server did not come up; its last words: {tail}")
 
@@ -144,7 +149,7 @@ def measure(count: int, clients: int, *, kills: int = 0, told: Told = lambda *_:
         load = Load(
             first_page_seconds=server.await_page(),
             ready_seconds=server.await_ready(),
-            idle_mb=server.idle_mb(),
+            idle_mb=server.idle_mb(ASIDE_SECONDS + IDLE_SECONDS),  # what taught has ended then
         )
         found: dict[str, Found] = {}
         _send(server, count, clients, kills, load, found, told)

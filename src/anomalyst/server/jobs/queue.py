@@ -32,7 +32,7 @@ CRASHED_TWICE = (
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries to read the model
 STOPPED = "it was stopped."
 ASIDE_NICE = 10  # how far the work of a second process steps back behind the first one's
-ASIDE_SECONDS = 60.0  # without a task, after which that process ends and its memory is free
+ASIDE_SECONDS = 20.0  # without a task, after which that process ends and its memory is free
 TRIES = 2  # a task during which the model process dies is tried once more, alone
 
 
@@ -112,7 +112,7 @@ class ProcessQueue:
                 return
             self._begun = True
             self._start()
-        self._thread.start()
+            self._thread.start()  # with the lock: who closes joins a thread that has begun
 
     @property
     def waiting(self) -> int:
