@@ -1,17 +1,20 @@
 """What the tests of the workbench share: a bench with a real model process, pictures, fuzz."""
 
+import atexit
 import io
 import json
 import shutil
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,6 +24,7 @@ from fastapi.testclient import TestClient
 from anomalyst.server.api.app import build_app
 from anomalyst.server.config import Limits, ServingConfig
 from anomalyst.server.jobs.queue import work
+from anomalyst.server.jobs.tasks import Teach
 from anomalyst.server.service import Service
 from conftest import DEMO
 
@@ -42,10 +46,29 @@ def service_over(home: Path, **config) -> Iterator[Service]:
 
 
 def teach_flange(service: Service, pictures: int = 4) -> None:
-    """Teach the bundled product from a few pictures: quick."""
-    good = sorted((FLANGE / "good").glob("*.jpg"))[:pictures]
-    sent = [service.take_file(path) for path in good]
-    service.teach("flange", sent, by="test")
+    """Teach the bundled product from a few pictures: quick, and once for all tests of a process."""
+    shutil.copytree(flange_taught(pictures), service.config.products / "flange")
+    names = [path.name for path in flange_pictures(pictures)]
+    service.store.note("flange", "taught", "test", pictures=names, describe=None)
+
+
+@cache
+def flange_taught(pictures: int) -> Path:
+    """The folder of the bundled product, as the model process teaches it."""
+    from anomalyst.server.jobs.worker import Model
+
+    home = Path(tempfile.mkdtemp(prefix="anomalyst-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    good = tuple({"image": (path, path.name)} for path in flange_pictures(pictures))
+    model = Model(ServingConfig(home=home, products=home / "products"))
+    [done] = model.do([Teach(product="flange", good=good)], lambda _: None)
+    assert isinstance(done, dict), done
+    return home / "products" / "flange"
+
+
+def flange_pictures(count: int) -> list[Path]:
+    """The first good pictures of the bundled product."""
+    return sorted((FLANGE / "good").glob("*.jpg"))[:count]
 
 
 def client_of(service: Service, **kwargs) -> TestClient:

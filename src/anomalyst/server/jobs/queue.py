@@ -13,6 +13,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from anomalyst.server.pauses import pause_after
 
 Say = Callable[[str], None]
 log = logging.getLogger(__name__)
+MODEL = "anomalyst.server.jobs.worker"  # imports torch, which the server's own process never does
 IDLE_SECONDS = 2.0  # without a task, after which memory is given back
 CRASHED_TWICE = (
     "the model process ended while it worked on this, twice; the picture may need more memory "
@@ -264,9 +266,9 @@ class ProcessQueue:
             self._await_ready()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         ours, theirs = context.Pipe()
-        self._process = context.Process(
+        self._process = context.Process(  # type: ignore[attr-defined]
             target=work_aside if self.aside else work, args=(self.config, theirs),
             name="anomalyst-teaching" if self.aside else "anomalyst-model", daemon=True,
         )  # fmt: skip
@@ -323,6 +325,18 @@ class ProcessQueue:
             self._process.terminate()  # nothing, if it has ended
             self._process.join(2)
             self._process.kill()
+
+
+def _context() -> BaseContext:
+    """Where forking is safe, from a process that has imported torch and computed nothing yet.
+
+    The second model process, and each after a crash, then starts at once and shares its code.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([MODEL])
+    return context
 
 
 def _not_now(unread: AnomalystError) -> Busy:
