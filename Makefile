@@ -41,13 +41,17 @@ check: dev
 
 # Two processes with a thread each: threads of two would wait for each other on two cores.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not alone'
-	$(BIN)/pytest -m 'alone and not slow'
+	failed=0; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not slow and not alone' || failed=1; \
+	$(BIN)/pytest -m 'alone and not slow' || failed=1; \
+	exit $$failed
 
 # With Horovod, too, where scripts/build-horovod.sh has built it.
 test-all: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not alone'
-	$(BIN)/pytest -m alone
+	failed=0; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not alone' || failed=1; \
+	$(BIN)/pytest -m alone || failed=1; \
+	exit $$failed
 
 # Pages of the docs, with search, to read offline: out/docs/index.html. The commands' page is written anew.
 docs: dev

@@ -133,7 +133,7 @@ def page(browser, server):
     """The page Inspect of the server, once its product is there."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     found = context.new_page()
-    found.set_default_timeout(20_000)
+    found.set_default_timeout(90_000)  # a busy machine takes its time
     found.goto(server.address)
     found.wait_for_selector("#inspect-drop input[type=file]", state="attached")
     found.wait_for_function("document.querySelector('#inspect-product input')?.value")

@@ -70,7 +70,7 @@ def test_the_front_process_checks_areas_without_torch(client):
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_polygon_is_drawn_moved_undone_named_and_saved(browser, server):
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(90_000)
     page.goto(f"{server.address}/products")
     page.wait_for_function("document.querySelector('#product-chosen input')?.value")
     page.click("#product-areas-open button")

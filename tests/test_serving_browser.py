@@ -177,7 +177,7 @@ def test_two_people_work_at_once_and_see_their_own(browser, server):
     pages = []
     for picture in (DEFECT, GOOD):
         page = browser.new_context().new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(90_000)
         page.goto(server.address)
         page.wait_for_selector("#inspect-drop input[type=file]", state="attached")
         pages.append((page, picture))
@@ -233,7 +233,7 @@ def test_a_locked_workbench_asks_for_name_and_key(browser, tmp_path):
                 break
             time.sleep(0.1)
         page = browser.new_context().new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(90_000)
         page.goto(server.address)
         page.fill("input[type=text], textarea", "ann")
         page.fill("input[type=password]", key)

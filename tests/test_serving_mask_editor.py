@@ -190,7 +190,7 @@ def test_keys_alone_are_enough(page):
 def test_fingers_tap_and_pinch(browser, server):
     context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True)
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(90_000)
     page.goto(server.address)
     page.wait_for_function("document.querySelector('#inspect-product input')?.value")
     drop(page, DEFECT)

@@ -34,7 +34,7 @@ def opened(browser, server, name: str, *, wide: int = 1280, **kind):
     """A page, once what it loads is there."""
     context = browser.new_context(viewport={"width": wide, "height": 900}, **kind)
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(90_000)
     open_page(page, server, name)
     page.wait_for_selector(".an-top")
     if name == "":
