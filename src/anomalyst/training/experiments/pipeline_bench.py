@@ -187,6 +187,8 @@ def _measure(context: RankContext, order: PipelineOrder, count: int, seconds: fl
 
 def _work(out: Path, seconds: float) -> None:
     """One of the processes that torchrun started."""
+    # On processors only: the blocks take their time asleep, and of a GPU no idle share is known.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     context = read_context(os.environ)
     assert context is not None
     rows = [
