@@ -246,6 +246,7 @@ roles: {line: inspector}
         (("inspector", "inspecter"), "perhaps 'inspector'"),
         (("client_id: w\n", ""), "client_id is missing"),
         (("issuer: https", "issuer: http"), "is not an https:// address"),
+        (("https://w.example", "https://w.example/app"), "leave the path out"),
         (("roles", "client_secret_file: s.txt\nroles"), "s.txt: there is no such file"),
     ],
 )

@@ -49,6 +49,11 @@ class OidcConfig:
                     f"{name} {getattr(self, name)!r} is not an https:// address; http:// is for "
                     "this machine alone, since anyone on the way could sign in as anyone."
                 )
+        if urlsplit(self.base).path:
+            raise ValueError(
+                f"redirect_base_url {self.redirect_base_url!r}: this server answers at the root of "
+                "a name; leave the path out."
+            )
         if "openid" not in self.scopes:
             raise ValueError("scopes need openid; else the provider tells nothing of a person.")
         if not 0 < self.session_hours <= 168:
