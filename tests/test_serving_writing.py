@@ -153,7 +153,7 @@ def test_a_decision_on_odd_pictures_that_is_sent_twice_is_made_once(service, cli
 
 
 def test_what_could_not_be_learnt_is_not_left_in_the_record_as_said(service, client):
-    id = done(service.store, size_hw=(100, 100))
+    id = done(service.store)
     failed: Future = Future()
     failed.set_exception(AnomalystError("the picture is gone."))
     service.queue.submit = lambda *_: failed

@@ -205,7 +205,8 @@ class Provider:
             for part in claim.split("."):
                 held = held.get(part) if isinstance(held, Mapping) else None
         values = held if isinstance(held, list) else [held]
-        given = [self.config.roles[one] for one in values if one in self.config.roles]
+        known = [one for one in values if isinstance(one, str) and one in self.config.roles]
+        given = [self.config.roles[one] for one in known]
         if not given:
             raise Forbidden(
                 f"{name} is known to the identity provider, but nothing in their {claim!r} gives a "
