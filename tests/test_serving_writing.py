@@ -125,6 +125,50 @@ def test_who_changes_a_product_that_was_changed_since_is_told(client):
     assert client.delete(path).status_code == 204
 
 
+def test_a_refused_write_leaves_the_version_as_it_was(service, client):
+    path = f"{API}/products/bolt"
+    tag = client.get(path).headers["ETag"]
+    refused = [
+        client.patch(path, json={"false_alarm_rate": 0.0}, headers={"If-Match": tag}),
+        client.patch(path, json={"false_alarm_rate": "much"}, headers={"If-Match": tag}),
+        client.post(f"{path}/odd", json={"keep": [4]}, headers={"If-Match": tag}),
+        client.post(f"{path}/unlearn", headers={"If-Match": tag}),
+    ]
+    assert {one.status_code for one in refused} <= {409, 422}, [one.text for one in refused]
+    assert client.get(path).headers["ETag"] == tag and service.store.version("bolt") == 0
+    body = {"false_alarm_rate": 0.1}
+    assert client.patch(path, json=body, headers={"If-Match": tag}).status_code == 200
+    assert client.patch(path, json=body, headers={"If-Match": tag}).status_code == 412
+    stale = client.post(f"{path}/odd", json={"keep": [4]}, headers={"If-Match": tag})
+    assert stale.status_code == 412
+
+
+def test_a_decision_on_odd_pictures_that_is_sent_twice_is_made_once(service, client):
+    made = []
+    service.decide_odd = lambda name, **said: made.append(said) or {"name": name}
+    path, key = f"{API}/products/bolt/odd", {"Idempotency-Key": "odd1"}
+    one, two = (client.post(path, json={"keep": [4]}, headers=key) for _ in range(2))
+    assert one.json() == two.json() == {"name": "bolt"} and len(made) == 1
+    assert two.headers["Idempotent-Replayed"] == "true"
+
+
+def test_what_could_not_be_learnt_is_not_left_in_the_record_as_said(service, client):
+    id = done(service.store)
+    failed: Future = Future()
+    failed.set_exception(AnomalystError("the picture is gone."))
+    service.queue.submit = lambda *_: failed
+    service.pictures.existing = lambda name: name
+    said = {"kind": "fine", "boxes_xyxy": [[0, 0, 9, 9]]}
+    answer = client.post(f"{API}/inspections/{id}/feedback", json=said)
+    assert answer.status_code == 422, answer.text
+    with service.store.session() as session:
+        told = [(one.what, one.detail.get("why")) for one in audit.entries(session)]
+        assert audit.verify(session).broken is None
+    assert told[-2:] == [("fine", None), ("not learnt: fine", "the picture is gone.")]
+    assert service.store.inspection(id).reviewed is None
+    assert service.store.corrections()[0].undone_at is not None
+
+
 def test_who_did_what_is_told_and_any_change_of_it_is_found(service, client):
     id = done(service.store)
     make_key(service.store, "anna", "inspector")

@@ -34,6 +34,7 @@ class Caller:
 
     name: str
     role: Role
+    session: str | None = None  # of who signed in with the company's account; None: by a key
 
     def may(self, role: Role) -> bool:
         """Whether their role includes another."""
@@ -83,21 +84,21 @@ def _caller(store: Store, refusal: str, **which: str | None) -> Caller:
 class Tickets:
     """Short-lived passes for links on the pages: a browser that follows one sends no key.
 
-    They tell a name only: whether its key is still good is asked of the store at each use.
+    They tell who; whether their key or session is still good is asked at each use (`still`).
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # requests come in many threads
-        self._given: dict[str, tuple[str, float]] = {}  # ticket -> name of who holds it, until
-        self._passes: dict[str, tuple[str, float]] = {}
+        self._given: dict[str, tuple[Caller, float]] = {}  # ticket -> who holds it, until
+        self._passes: dict[str, tuple[Caller, float]] = {}
 
     def give(self, who: Caller) -> str:
         """A pass for `who`, good for some minutes."""
         with self._lock:
-            return _added(self._given, who.name, TICKET_SECONDS)
+            return _added(self._given, who, TICKET_SECONDS)
 
-    def holder(self, ticket: str | None) -> str | None:
-        """The name of who holds a pass that is still good."""
+    def holder(self, ticket: str | None) -> Caller | None:
+        """Who holds a pass that is still good."""
         with self._lock:
             return _holder(self._given, ticket)
 
@@ -108,30 +109,30 @@ class Tickets:
         """
         now = time.monotonic()
         with self._lock:
-            for known, (name, until) in self._passes.items():
-                if name == who.name and until > now + PASS_SECONDS / 2:
+            for known, (holder, until) in self._passes.items():
+                if holder == who and until > now + PASS_SECONDS / 2:
                     return known
-            return _added(self._passes, who.name, PASS_SECONDS)
+            return _added(self._passes, who, PASS_SECONDS)
 
-    def signed_in(self, page_pass: str | None) -> str | None:
-        """The name under which somebody signed in whose pass is still good."""
+    def signed_in(self, page_pass: str | None) -> Caller | None:
+        """Who signed in, whose pass is still good."""
         with self._lock:
             return _holder(self._passes, page_pass)
 
 
-def _added(passes: dict[str, tuple[str, float]], name: str, seconds: float) -> str:
+def _added(passes: dict[str, tuple[Caller, float]], who: Caller, seconds: float) -> str:
     """A new pass; those that have ended are forgotten."""
     now = time.monotonic()
     for ended in [one for one, (_, until) in passes.items() if until <= now]:
         del passes[ended]
     made = secrets.token_urlsafe(24)
-    passes[made] = name, now + seconds
+    passes[made] = who, now + seconds
     return made
 
 
-def _holder(passes: dict[str, tuple[str, float]], one: str | None) -> str | None:
-    name, until = passes.get(one or "", (None, 0.0))
-    return name if until > time.monotonic() else None
+def _holder(passes: dict[str, tuple[Caller, float]], one: str | None) -> Caller | None:
+    who, until = passes.get(one or "", (None, 0.0))
+    return who if until > time.monotonic() else None
 
 
 def list_keys(store: Store) -> list[KeyRow]:

@@ -305,7 +305,7 @@ class Client:
     ) -> dict[str, Any]:
         """Leave good pictures out that look odd, or keep them; numbers of the product's `odd`."""
         said = {"leave_out": list(leave_out), "keep": list(keep)}
-        return dict(self.request("POST", f"products/{product}/odd", json=said))
+        return dict(self._once(f"products/{product}/odd", json=said))
 
     def measuring(self, product: str) -> dict[str, Any]:
         """Scale and acceptance rules of a product."""

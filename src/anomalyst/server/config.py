@@ -5,6 +5,7 @@ from pathlib import Path
 
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import DEVICES, ENGINES, PRECISIONS, checked_choice
+from anomalyst.server.sign_in.config import OidcConfig
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MB = 1_000_000
@@ -41,6 +42,7 @@ class ServingConfig:
     host: str = "127.0.0.1"
     port: int = 7860
     keys: bool = False  # every request needs an API key
+    oidc: OidcConfig | None = None  # people sign in with the company's provider, programs by key
     tls_cert: Path | None = None  # PEM, with those that vouch for it; None: plain HTTP
     tls_key: Path | None = None
     otlp: str | None = None  # a collector of traces, as http://localhost:4318
@@ -57,6 +59,8 @@ class ServingConfig:
                 f"--host {self.host}: others could reach this server, so it needs --keys; make "
                 "one with `anomalyst store key NAME --role operator`."
             )
+        if self.oidc is not None and not self.keys:
+            raise AnomalystError("oidc: needs keys, too; without them REST is open to anyone.")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise AnomalystError("--tls-cert and --tls-key: give both, or neither.")
         if self.rival is not None and not (self.rival / "config.json").is_file():

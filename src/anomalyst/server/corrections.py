@@ -58,8 +58,8 @@ class Corrections:
             try:
                 self._apply(row, self.store.inspection(row.inspection))
             except AnomalystError as error:
-                detail = row.detail | {"problem": str(error)}
-                self.store.mark_correction(row.id, undone_at=now(), detail=detail)
+                self.store.mark_correction(row.id, detail=row.detail | {"problem": str(error)})
+                self._not_learnt(row, error)
         return len(waiting)
 
     def judge(self, id: str, right: bool, *, by: str, comment: str = "") -> CorrectionRow:
@@ -90,8 +90,8 @@ class Corrections:
         kept = self._kept(row, "fine", by, {"boxes_xyxy": [list(place) for place in places]})
         try:
             self._apply(kept, row)
-        except AnomalystError:
-            self.store.mark_correction(kept.id, undone_at=now())
+        except AnomalystError as error:
+            self._not_learnt(kept, error)
             raise
         return self.store.correction(kept.id)
 
@@ -194,14 +194,23 @@ class Corrections:
                 self.store.note(row.product, "withdrawn", by, correction=row.id)
             # Before it is learnt without it: a judgement that is read meanwhile leaves it out.
             self.store.undo_correction(row, by)
-            self.store.set_reviewed(row.inspection, self._judgement_left(row.inspection))
+            self._review(row.inspection)
             try:
                 self.learning.forget(row, by=by)
-            except Busy:
+            except Busy as error:
                 if row.kind != "fine":  # nothing was done: it can be undone again
-                    self.store.mark_correction(row.id, undone_at=None)
+                    self.store.redo_correction(row, by, why=str(error))
+                    self._review(row.inspection)
                 raise
         return self.store.correction(id)
+
+    def _not_learnt(self, row: CorrectionRow, error: AnomalystError) -> None:
+        """The record must not say that the product knows a place that it refused."""
+        self.store.undo_correction(row, row.by, what="not learnt", why=str(error))
+        self._review(row.inspection)
+
+    def _review(self, inspection: str) -> None:
+        self.store.set_reviewed(inspection, self._judgement_left(inspection))
 
     def _apply(self, row: CorrectionRow, seen: InspectionRow) -> None:
         boxes = tuple((b[0], b[1], b[2], b[3]) for b in row.detail["boxes_xyxy"])

@@ -33,5 +33,9 @@ class Forbidden(AnomalystError):
     """The key's role may not do this."""
 
 
+class Unreachable(AnomalystError):
+    """A server that is needed does not answer."""
+
+
 class TooMany(AnomalystError):
     """More requests in a minute than allowed."""

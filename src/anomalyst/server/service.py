@@ -40,6 +40,7 @@ from anomalyst.server.records import measuring, packing, products
 from anomalyst.server.records.areas import areas_of, checked_areas
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.figures import statistics
+from anomalyst.server.sign_in.sessions import Sessions
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import InspectionRow, TurnRow
@@ -82,7 +83,7 @@ class Service:
         )
         self.background = Background(self.store, self.queue, owner, self.tracing)
         self.teaching = Teaching(self)
-        self.tickets = Tickets()
+        self.tickets, self.sessions = Tickets(), Sessions()
         self.closing = False
 
     def resume(self, on_done: Done = lambda _: None) -> int:

@@ -12,6 +12,7 @@ from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.server.config import ServingConfig
+    from anomalyst.server.sign_in.config import OidcConfig
 
 
 @opt.grouped
@@ -40,6 +41,12 @@ def serve(
         bool, Option("--refine", help="Draw each found region's crisp edge at once.")
     ] = False,
     keys: Annotated[bool, Option("--keys", help="Requests need a key (`store key`).")] = False,
+    oidc: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE", help="YAML: people sign in by your OpenID provider; programs by key."
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, Option(metavar="FILE", help="PEM: answer by HTTPS; with --tls-key.")
     ] = None,
@@ -69,6 +76,7 @@ def serve(
     Example: anomalyst serve --refine --segmenter sam:models/sam-vit-base
     Example: anomalyst store key "line 3" --role operator && anomalyst serve --host 0.0.0.0 --keys
     Example: anomalyst serve --host 0.0.0.0 --keys --tls-cert cert.pem --tls-key key.pem
+    Example: anomalyst serve --host 0.0.0.0 --oidc oidc.yaml --tls-cert cert.pem --tls-key key.pem
     Example: anomalyst serve --otlp http://localhost:4318
     """
     needs("serve", "fastapi", "gradio", "sqlalchemy")
@@ -87,7 +95,8 @@ def serve(
         refine=refine,
         host=host,
         port=port,
-        keys=keys,
+        keys=keys or oidc is not None,
+        oidc=_oidc(oidc) if oidc is not None else None,
         tls_cert=tls_cert,
         tls_key=tls_key,
         otlp=otlp,
@@ -104,6 +113,21 @@ def serve(
         serve_on_ray(config, replicas)
     else:
         _serve(config)
+
+
+def _oidc(path: Path) -> "OidcConfig":
+    """The provider, once it was tried. It may answer later: lines go on without it."""
+    needs("oidc", "authlib")
+    from anomalyst.server.errors import Unreachable
+    from anomalyst.server.sign_in.config import read_oidc
+    from anomalyst.server.sign_in.provider import Provider
+
+    found = read_oidc(path)
+    try:
+        Provider(found).discovered()
+    except Unreachable as error:
+        say(f"{error} Nobody can sign in until it does; keys work.")
+    return found
 
 
 def _serve(config: "ServingConfig") -> None:

@@ -14,13 +14,14 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anomalyst.server.api.problems import problem
-from anomalyst.server.auth import LOCAL, Caller, Role, caller_called, caller_of
+from anomalyst.server.auth import LOCAL, Caller, Role, caller_of
 from anomalyst.server.config import LOOPBACK, MB, ServingConfig
 from anomalyst.server.corrections import Corrections
 from anomalyst.server.errors import Forbidden, TooMany, Unauthorized
 from anomalyst.server.jobs.training_runs import Runs
 from anomalyst.server.masking import Masking
 from anomalyst.server.service import Service
+from anomalyst.server.sign_in.sessions import still
 
 header = APIKeyHeader(name="X-API-Key", auto_error=False)
 PASS = "X-Page-Pass"  # of a page's own script, whose user signed in
@@ -71,11 +72,11 @@ def caller(
 
 
 def _signed(request: Request, service: Service) -> Caller | None:
-    """Who signed in on a page or holds its ticket, unless their key was revoked since."""
+    """Who signed in on a page or holds its ticket, unless their session or key ended since."""
     tickets, ticket = service.tickets, request.query_params.get("ticket")
-    name = tickets.signed_in(request.headers.get(PASS))
-    name = name or (tickets.holder(ticket) if request.method in SAFE else None)
-    return caller_called(service.store, name) if name else None
+    who = tickets.signed_in(request.headers.get(PASS))
+    who = who or (tickets.holder(ticket) if request.method in SAFE else None)
+    return still(service.store, service.sessions, who) if who else None
 
 
 def at_least(role: Role) -> Any:

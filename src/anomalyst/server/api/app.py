@@ -17,6 +17,7 @@ from anomalyst.server.api import (
     production,
     products,
     search,
+    sign_in,
     system,
 )
 from anomalyst.server.api.access import Rate, RequestGuard, operator
@@ -49,6 +50,10 @@ def build_app(service: Service) -> FastAPI:
     )
     for part in parts:
         app.include_router(part, prefix="/api/v1", dependencies=[operator], responses=problems())
+    if service.config.oidc is not None:
+        signing_in = sign_in.SignIn(service, service.config.oidc)
+        app.include_router(signing_in.router())
+        app.add_middleware(sign_in.SignedInOnly, service=service, config=service.config.oidc)
     path = "/api/{rest:path}"
     app.add_api_route(path, _nothing_here, methods=METHODS, include_in_schema=False)
     app.middleware("http")(_logged)

@@ -22,6 +22,7 @@ STATUS: dict[type[Exception], int] = {
     refusals.Stale: 412,
     refusals.TooLarge: 413,
     refusals.Busy: 503,
+    refusals.Unreachable: 503,
     refusals.Unauthorized: 401,
     refusals.Forbidden: 403,
     refusals.TooMany: 429,

@@ -272,10 +272,21 @@ def get_odd(service: Serving, name: str, number: int) -> Response:
     return Response(documents.png(drawn[number]), media_type="image/png")
 
 
-@router.post("/{name}/odd", responses=problems(404))
-def decide_odd(service: Serving, who: Engineer, name: str, said: OddDecision) -> dict[str, Any]:
+@router.post("/{name}/odd", responses=problems(404, 409, 412), dependencies=[Unchanged])
+def decide_odd(
+    service: Serving,
+    who: Engineer,
+    response: Response,
+    once: Writing,
+    name: str,
+    said: OddDecision,
+) -> dict[str, Any]:
     """Leave out good pictures that look odd beside the others, or keep them."""
-    return service.decide_odd(name, leave_out=said.leave_out, keep=said.keep, by=who.name)
+
+    def decide() -> dict[str, Any]:
+        return service.decide_odd(name, leave_out=said.leave_out, keep=said.keep, by=who.name)
+
+    return once(response, decide)
 
 
 @router.get("/{name}/changes", responses=problems(404))

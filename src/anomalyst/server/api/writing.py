@@ -1,14 +1,17 @@
 """What keeps writes apart: once for each idempotency key, and of the version that was read."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
+from anomalyst.errors import AnomalystError
 from anomalyst.server.api.access import Operator, Serving
 from anomalyst.server.storage import requests
 from anomalyst.server.storage.store import IdempotentRequest, Store
@@ -59,10 +62,27 @@ async def once(
     return Once(service.store, asked, request.scope["route"].status_code or 200)
 
 
-def unchanged(service: Serving, who: Operator, name: str, if_match: Match = None) -> None:  # noqa: ARG001
-    """A dependency of endpoints that change a product: with If-Match, only of that version."""
-    if if_match is not None and if_match.strip() != "*":
-        service.claim(name, if_match.strip().removeprefix("W/").strip('"'))
+def unchanged(
+    service: Serving,
+    who: Operator,  # noqa: ARG001
+    name: str,
+    if_match: Match = None,
+) -> Iterator[None]:
+    """A dependency of endpoints that change a product: with If-Match, only of that version.
+
+    Taken before the work, so that of two who come at once one is told; given back if the work is
+    refused, so that the version still says what is there.
+    """
+    if if_match is None or if_match.strip() == "*":
+        yield
+        return
+    tag = if_match.strip().removeprefix("W/").strip('"')
+    service.claim(name, tag)
+    try:
+        yield
+    except (AnomalystError, RequestValidationError, HTTPException):
+        service.store.give_back(name, int(tag.partition("-")[0]))
+        raise
 
 
 Writing = Annotated[Once, Depends(once)]

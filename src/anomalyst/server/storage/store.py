@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Engine, Select, delete, func, select, update
@@ -208,12 +209,30 @@ class Store:
         """Set when a correction was applied or undone."""
         self.set_values(CorrectionRow, id, **values)
 
-    def undo_correction(self, row: CorrectionRow, by: str) -> None:
-        """A person took a correction back."""
+    def undo_correction(
+        self, row: CorrectionRow, by: str, *, what: str = "undone", **why: str
+    ) -> None:
+        """A correction holds no longer: a person took it back, or it could not be learnt."""
+        self._mark_told(row, by, what, now(), why)
+
+    def redo_correction(self, row: CorrectionRow, by: str, **why: str) -> None:
+        """It holds after all: taking it back failed."""
+        self._mark_told(row, by, "not undone", None, why)
+
+    def _mark_told(
+        self,
+        row: CorrectionRow,
+        by: str,
+        what: str,
+        undone_at: datetime | None,
+        why: dict[str, str],
+    ) -> None:
+        """Mark a correction, and add to the audit log that, and why, in one transaction."""
+        same = CorrectionRow.id == row.id
         with self.session() as session:
-            audit.append(session, by, f"undone: {row.kind}", row.inspection, correction=row.id)
-            same = CorrectionRow.id == row.id
-            session.execute(update(CorrectionRow).where(same).values(undone_at=now()))
+            said = {"correction": row.id} | why
+            audit.append(session, by, f"{what}: {row.kind}", row.inspection, **said)
+            session.execute(update(CorrectionRow).where(same).values(undone_at=undone_at))
 
     def correction(self, id: str) -> CorrectionRow:
         """One correction. Raises NotFound."""
@@ -272,6 +291,14 @@ class Store:
                 return False
             row.version += 1
             return True
+
+    def give_back(self, product: str, version: int) -> None:
+        """After a claim of this version nothing was done; what was done since keeps its own."""
+        with self.session() as session:
+            audit.alone(session)
+            row = session.get(SettingRow, product)
+            if row is not None and row.version == version + 1:
+                row.version = version
 
     def changes(self, product: str, limit: int = 100) -> list[ChangeRow]:
         """What happened to a product, the newest first."""

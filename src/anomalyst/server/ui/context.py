@@ -32,8 +32,11 @@ class Bench:
 
     def who(self, request: gr.Request, role: Role = "operator") -> Caller:
         """Who sits at the page. Raises Forbidden if their role is too low."""
-        found = LOCAL
-        if self.service.config.keys:
+        found, oidc = LOCAL, self.service.config.oidc
+        if oidc is not None:
+            cookie = dict(request.cookies).get(oidc.session_cookie)
+            found = self.service.sessions.at(cookie)
+        elif self.service.config.keys:
             found = caller_called(self.service.store, request.username)
         if not found.may(role):
             roles = {"needed": t(f"role.{role}"), "own": t(f"role.{found.role}")}

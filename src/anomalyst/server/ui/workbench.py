@@ -2,9 +2,10 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.auth import caller_of
@@ -52,6 +53,9 @@ ROUTES = ("products", "review", "history", "live", "training", "help")
 TOP_JS = """
 const language = document.documentElement.lang.slice(0, 2);
 element.querySelector('select').value = language;
+const who = element.querySelector('[data-who]');
+if (who) fetch('/oidc/me').then(said => said.ok ? said.json() : {})
+  .then(me => { who.textContent = me.name ?? ''; });
 """
 
 
@@ -67,9 +71,21 @@ def mount_workbench(app: FastAPI, service: Service) -> FastAPI:
         except AnomalystError:
             return False
 
+    def signed_in(request: Request) -> str | None:
+        assert service.config.oidc is not None
+        try:
+            cookie = request.cookies.get(service.config.oidc.session_cookie)
+            return service.sessions.at(cookie).name
+        except AnomalystError:
+            return None
+
     with no_apps_in_between(), marks():
         pages = build_pages(bench)
-        lock = {"auth": opens, "auth_message": t("sign_in")} if service.config.keys else {}
+        lock: dict[str, Any] = {}
+        if service.config.oidc is not None:
+            lock = {"auth_dependency": signed_in}
+        elif service.config.keys:
+            lock = {"auth": opens, "auth_message": t("sign_in")}
     app.add_middleware(Translated, paths=frozenset(("", "config", *ROUTES)))
     return gr.mount_gradio_app(
         app,
@@ -97,12 +113,13 @@ def build_pages(bench: Bench) -> gr.Blocks:
         fill_width=True,
         delete_cache=(3600, 86400),  # seconds: each hour, uploads of a day ago
     ) as pages:
-        _top("inspect")
+        signs_out = bench.service.config.oidc is not None
+        _top("inspect", signs_out)
         InspectPage(bench)
     parts = (ProductsPage, ReviewPage, HistoryPage, LivePage, TrainingPage, _help)
     for name, page in zip(ROUTES, parts, strict=True):
         with pages.route(t(f"page.{name}"), name):
-            _top(name)
+            _top(name, signs_out)
             page(bench)
     return pages
 
@@ -111,7 +128,7 @@ def _help(_: Bench) -> None:
     gr.Markdown(t("help"), elem_id="help")
 
 
-def _top(page: str) -> None:
+def _top(page: str, signs_out: bool) -> None:
     gr.Navbar(main_page_name=t("page.inspect"))  # type: ignore[attr-defined]
-    words = pieces.render("top.html.j2", page=page, languages=LANGUAGES)
+    words = pieces.render("top.html.j2", page=page, languages=LANGUAGES, signs_out=signs_out)
     gr.HTML(words, js_on_load=TOP_JS)

@@ -1,0 +1,1 @@
+"""People sign in with their company's identity provider, by OpenID Connect."""
