@@ -22,7 +22,7 @@ SCHEMA = pa.schema(
         ("severity", pa.float64()), ("area_share", pa.float64()), ("contrast", pa.float64()),
         ("p_value", pa.float64()), ("confidence", pa.float64()), ("guaranteed", pa.bool_()),
         ("regions", pa.string()), ("answer", pa.string()), ("problem", pa.string()),
-        ("unfit", pa.string()), ("unfit_said", pa.string()),  # why it cannot be judged: cause, words
+        ("unfit", pa.string()), ("unfit_said", pa.string()),  # why it cannot be judged
     ]
 )  # fmt: skip
 Told = Callable[[int, int], None]
