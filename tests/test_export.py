@@ -97,6 +97,54 @@ def test_it_runs_where_there_is_neither_torch_nor_anomalyst(plain, exported, tmp
     assert len(RUNNER.read_text().splitlines()) <= 60
 
 
+def spoilt(folder):
+    """A picture of the flange as it is, and what nobody could judge by it."""
+    good = open_picture(FLANGE / "good" / "009.jpg")
+    rng = np.random.default_rng(4)
+    pictures = {
+        "fit": good,
+        "dark": (good * 0.1).astype(np.uint8),
+        "over-exposed": np.clip(good.astype(int) * 6, 0, 255).astype(np.uint8),
+        "blurred": cv2.GaussianBlur(good, (0, 0), 6),
+        "empty": np.full_like(good, np.median(good[:8], axis=(0, 1))),
+        "product": rng.integers(0, 255, (8, 8, 3), np.uint8).repeat(32, 0).repeat(32, 1),
+    }
+    for name, picture in pictures.items():
+        cv2.imwrite(str(folder / f"{name}.png"), picture[..., ::-1])
+    return {name: folder / f"{name}.png" for name in pictures}
+
+
+def test_it_says_what_cannot_be_judged_as_anomalyst_does(plain, tmp_path):
+    product = plain.teach("flange", sorted((FLANGE / "good").glob("*"))[:4], calibrated=False)
+    product.save(tmp_path / "products" / "flange")
+    export_product(plain, product, tmp_path / "out")
+    pictures = spoilt(tmp_path)
+    told = subprocess.run(
+        [sys.executable, tmp_path / "out" / "runner.py", *pictures.values()],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    for line, (cause, path) in zip(lines, pictures.items(), strict=True):
+        ours = plain.inspect(path, product)
+        assert (ours.unfit.cause if ours.unfit else "fit") == cause
+        expected = ours.unfit and {"cause": ours.unfit.cause, "said": ours.unfit.said}
+        assert line["unfit"] == expected and line["verdict"] == ours.verdict
+    assert "two are needed" not in (tmp_path / "out" / "README.md").read_text()
+    found = check_export(plain, product, tmp_path / "out", list(pictures.values()))
+    assert found.pictures == 6 and not found.verdicts
+
+
+def test_a_folder_that_tells_no_dark_picture_is_found_out(plain, exported, tmp_path):
+    product, folder = exported
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    manifest = json.loads((moved / "manifest.json").read_text())
+    manifest["fitness"]["good"] = []
+    (moved / "manifest.json").write_text(json.dumps(manifest))
+    dark = spoilt(tmp_path)["dark"]
+    assert check_export(plain, product, folder, [dark]).verdicts == []
+    assert check_export(plain, product, moved, [dark]).verdicts == [dark]
+
+
 def test_the_engine_gives_the_whole_inspection(plain, exported):
     product, _ = exported
     built = Inspector.load(config=InspectorConfig(engine="onnx"))

@@ -194,6 +194,36 @@ def test_tolerance_grows_with_the_good_pictures_and_bounds_what_stays_good(inspe
     assert 0 <= found.darker <= 0.4 and found.turn_degrees >= 0 and found.pictures == 1
 
 
+def test_rays_rows_say_why_a_picture_cannot_be_judged(line, tmp_path):
+    """What a worker of a Ray cluster does with a batch; Ray itself only carries it."""
+    pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    from anomalyst.server.cluster import batch_inspect
+
+    home, pictures = line
+    own = pictures["biscuit"][0]
+    grey = (cv2.imread(str(own)) * 0.05).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "dark.png"), grey)
+    images = [str(own), str(tmp_path / "dark.png"), str(tmp_path / "none.png")]
+    job = batch_inspect.Job(
+        product=home / "products" / "biscuit", encoder="embedded", false_alarm_rate=0.05
+    )
+    columns = batch_inspect.Worker(job)({"image": images})
+    rows = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    assert [row["unfit"] for row in rows] == [None, "dark", None] and rows[2]["problem"]
+    assert rows[1]["verdict"] == "unsure" and "too dark to judge" in rows[1]["unfit_said"]
+    part, paths = tmp_path / "part-00000.parquet", [Path(image) for image in images]
+    table = batch_inspect.pa.Table.from_pylist(rows, schema=batch_inspect.SCHEMA)
+    pq.write_table(table, part)
+    summary = batch_inspect.Summary()
+    batch_inspect._count(part, summary)
+    assert summary.unfit == {"dark": 1} and len(summary.bad) == 1
+    assert batch_inspect._is_of(part, paths) and not batch_inspect._is_of(part, paths[:2])
+    pq.write_table(table.drop_columns(["unfit"]), part)  # as an earlier version wrote it
+    assert not batch_inspect._is_of(part, paths)
+
+
 def test_figures_say_what_was_done_to_a_picture():
     rng = np.random.default_rng(0)
     picture = np.full((64, 64, 3), 60, np.uint8)

@@ -5,9 +5,12 @@ import sys
 import threading
 import time
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from anomalyst.io.pictures import open_picture
 from anomalyst.server.client import Client
 from anomalyst.server.load_test import Server, free_port
 from serving import DEFECT, FLANGE, GOOD, service_over, teach_flange
@@ -32,6 +35,7 @@ def test_a_job_gives_what_inspect_gives_and_goes_on_where_it_stopped(home, tmp_p
     for i, source in enumerate([DEFECT, GOOD] * 10):
         (pictures / f"{i:02d}.jpg").write_bytes(source.read_bytes())
     (pictures / "bad.png").write_text("no picture")
+    (pictures / "dark.png").write_bytes(dark())
     command = [sys.executable, "-m", "anomalyst", "inspect", str(pictures), "--product", "flange"]
     command += ["--products", str(home / "products"), "--out", str(tmp_path / "out"), "--ray"]
     first = subprocess.run(command, capture_output=True, text=True, timeout=180)
@@ -41,9 +45,13 @@ def test_a_job_gives_what_inspect_gives_and_goes_on_where_it_stopped(home, tmp_p
         p.name for p in pictures.iterdir()
     )
     own = inspector.inspect(DEFECT, find_product("flange", home / "products"))
-    assert table[0]["score"] == pytest.approx(own.score, abs=1e-4) and table[-1]["problem"]
+    assert table[0]["score"] == pytest.approx(own.score, abs=1e-4) and table[0]["unfit"] is None
+    unread, unjudged = table[-2:]
+    assert unread["problem"] and unread["unfit"] is None and unjudged["verdict"] == "unsure"
+    assert unjudged["unfit"] == "dark" and "too dark to judge" in unjudged["unfit_said"]
+    assert "neither good nor defective: 1 dark" in first.stdout
     second = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert "21 were done before" in second.stdout
+    assert "22 were done before" in second.stdout
 
 
 def test_the_app_runs_on_ray_serve_with_two_replicas(home):
@@ -69,7 +77,11 @@ def test_the_app_runs_on_ray_serve_with_two_replicas(home):
         with Client(server.address) as client:
             kept = {one.id for one in client.history(limit=500)}
             assert len(set(ids)) == len(ids) and set(ids) <= kept
+            (home / "dark.png").write_bytes(dark())
+            unjudged = client.inspect(home / "dark.png", "flange")
+            assert unjudged.verdict == "unsure" and unjudged.unfit["cause"] == "dark"
             found = client.inspect(DEFECT, "flange")
+            assert found.unfit is None
             assert " ".join(client.hear(found.id, "Is there a defect?")).startswith("Yes")
             said = client.feedback(found.id, "fine")
             assert client.inspect(DEFECT, "flange").score < found.score - 0.5
@@ -80,6 +92,12 @@ def test_the_app_runs_on_ray_serve_with_two_replicas(home):
     finally:
         server.stop()
         subprocess.run([sys.executable, "-m", "ray.scripts.scripts", "stop", "--force"], timeout=60)
+
+
+def dark() -> bytes:
+    """A picture behind a lens cap, nearly."""
+    grey = (open_picture(GOOD) * 0.08).astype(np.uint8)
+    return cv2.imencode(".png", grey)[1].tobytes()
 
 
 def replicas(server: Server) -> set[str]:

@@ -23,7 +23,7 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.records.shift_bench import bench_shifts, write_rows
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import DeliveryRow
+from anomalyst.server.storage.tables import DeliveryRow, InspectionRow
 from anomalyst.server.streaming.shift_ends import ShiftEnds, ShiftReports
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -176,6 +176,39 @@ def test_the_command_reports_in_local_time_of_one_product(home, tmp_path):
     assert found["drift_alarms"] == [{"at": "2026-11-27T09:12:00+00:00", "product": "bolt"}]
     page = out.read_text()
     assert all(sentence.replace("'", "&#39;") in page for sentence in found["summary"])
+
+
+TIMES = ("--from", "2026-11-27T06:00", "--to", "2026-11-27T14:00", "--timezone", "Europe/Berlin")
+
+
+def test_a_shift_of_one_line_counts_its_parts_and_what_was_said_of_them(home, tmp_path, refused):
+    store = Store.open(ServingConfig(home=home))
+    with store.session() as session:  # the parts of bolt came from NORTH, the others from SOUTH
+        for row in session.scalars(select(InspectionRow)):
+            row.line = "NORTH" if row.product == "bolt" else "SOUTH"
+    store.engine.dispose()
+
+    def told(line):
+        out = ["--line", line, "--out", str(tmp_path / f"{line}.html"), "--json"]
+        run = CliRunner().invoke(app, ["report", "shift", *TIMES, "--home", str(home), *out])
+        assert run.exit_code == 0, run.output
+        return json.loads(run.stdout)
+
+    north, south = told("NORTH"), told("SOUTH")
+    assert north["verdicts"] == {"normal": 5, "unsure": 1, "anomalous": 1}
+    assert south["verdicts"] == {"normal": 0, "unsure": 0, "anomalous": 1}
+    assert (north["judgements"], south["judgements"]) == ({"wrong": 1}, {})
+    assert "<h1>Shift report, line NORTH</h1>" in (tmp_path / "NORTH.html").read_text()
+    said = refused("report", "shift", *TIMES, "--home", home, "--line", "NORD")
+    assert "--line 'NORD': is none of NORTH, SOUTH; the nearest is 'NORTH'" in said
+    assert "the nearest is 'SOUTH'" in refused(
+        "report", "production", *TIMES, "--home", home, "--line", "SUTH"
+    )
+
+
+def test_a_line_is_refused_where_no_part_came_from_one(home, refused):
+    said = refused("report", "shift", *TIMES, "--home", home, "--line", "NORTH")
+    assert "no part of this record came from a line that has a name" in said
 
 
 @pytest.mark.parametrize(

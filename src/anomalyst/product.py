@@ -370,6 +370,7 @@ def _tensors(product: Product) -> dict[str, Tensor]:
     if product.kinds is not None:
         tensors |= {f"kinds.{name}": one for name, one in product.kinds.state().items()}
     if product.conditions is not None:
+        assert product.conditions.first is not None  # only exports do without
         tensors["first"] = torch.from_numpy(product.conditions.first).half()
     if product.circle is not None:
         tensors["circle"] = product.circle.features.half().contiguous()

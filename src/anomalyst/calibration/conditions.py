@@ -2,17 +2,22 @@
 
 No defect changes these figures much; a lens cap, a lamp that fails, a lens out of focus and an
 empty belt do. They need a picture's small canvas and no network.
+
+This file needs numpy and OpenCV and nothing else, for an export carries a copy of it
+(deployment/folder.py).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
 
-from anomalyst.types import Unfit
+Cause = Literal["dark", "over-exposed", "empty", "blurred", "product"]  # as types.Cause
+Reason = tuple[Cause, str]  # and in words
 
 # A picture is named unfit where a figure is beyond these shares of the most unusual good picture's.
 # What drawn defects do to the figures is far from them (docs/decisions.md, "Pictures that cannot be
@@ -31,6 +36,8 @@ LIT = 100.0  # mean grey level at which sharpness is measured
 ROUNDING = 0.25  # grey levels: mean of what rounding changes
 THUMB_PX = 64  # side of the picture that positions are found on
 ALIGNED = 0.1  # of a correlation, below which no position was found
+NEVER_CLOSER = 1e-4  # distance below which pictures are as good as the same
+TOGETHER = 2  # nearest good pictures whose mean distance counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +71,8 @@ class GoodConditions:
     """Figures of the good pictures of a product, in the order taught."""
 
     each: tuple[Conditions, ...]
-    first: np.ndarray = field(repr=False, compare=False)  # `thumbnail` of the first
+    # `thumbnail` of the first; an export carries none, for no position keeps it from judging
+    first: np.ndarray | None = field(repr=False, compare=False)
     strangeness: tuple[float, ...] = ()  # of those compared with, each beside the others
 
     @classmethod
@@ -82,7 +90,7 @@ class GoodConditions:
         """One figure of all, float64 (N,)."""
         return np.array([getattr(one, name) for one in self.each])
 
-    def unfit(self, seen: Conditions, *, strange: bool = False) -> Unfit | None:
+    def unfit(self, seen: Conditions, *, strange: bool = False) -> Reason | None:
         """Why a picture with these figures cannot be judged; None where it can.
 
         `strange`: it does not look like the product. Another product may be lighter or smoother, so
@@ -93,29 +101,25 @@ class GoodConditions:
         usual = float(np.median(self.column("brightness")))
         if seen.brightness < DARK * least["brightness"]:
             light = f"{100 * seen.brightness / max(usual, 1e-6):.0f} %"
-            return Unfit(
-                cause="dark",
-                said=f"The picture is too dark to judge: it has {light} of the good pictures' "
-                "light. Look at lens cap, lamp and exposure.",
+            return "dark", (
+                f"The picture is too dark to judge: it has {light} of the good pictures' "
+                "light. Look at lens cap, lamp and exposure."
             )
         if seen.unburnt < clearly * UNBURNT * least["unburnt"] and seen.brightness > usual:
-            return Unfit(
-                cause="over-exposed",
-                said=f"The picture is over-exposed: {1 - seen.unburnt:.0%} of it is white, of the "
-                f"good pictures at most {1 - least['unburnt']:.0%}. Look at lamp and exposure.",
+            return "over-exposed", (
+                f"The picture is over-exposed: {1 - seen.unburnt:.0%} of it is white, of the "
+                f"good pictures at most {1 - least['unburnt']:.0%}. Look at lamp and exposure."
             )
         if self._shows_nothing(seen):
-            return Unfit(
-                cause="empty",
-                said="The picture shows no part: nothing of it stands out as the good pictures' "
-                "does. Is the place empty, or something before the lens?",
+            return "empty", (
+                "The picture shows no part: nothing of it stands out as the good pictures' "
+                "does. Is the place empty, or something before the lens?"
             )
         if seen.sharpness < clearly * SHARP * least["sharpness"]:
             sharp = seen.sharpness / float(np.median(self.column("sharpness")))
-            return Unfit(
-                cause="blurred",
-                said=f"The picture is out of focus: it has {sharp:.0%} of the good pictures' "
-                "sharpness, and small defects could not be seen. Look at lens and distance.",
+            return "blurred", (
+                f"The picture is out of focus: it has {sharp:.0%} of the good pictures' "
+                "sharpness, and small defects could not be seen. Look at lens and distance."
             )
         return None
 
@@ -136,12 +140,44 @@ class GoodConditions:
         return rows
 
     @classmethod
-    def from_list(cls, values: Sequence[Mapping[str, Any]], first: np.ndarray) -> Self:
+    def from_list(cls, values: Sequence[Mapping[str, Any]], first: np.ndarray | None) -> Self:
         """The figures of which `as_list` gave the values, and the first one's thumbnail."""
         names = [one.name for one in fields(Conditions)]
         each = tuple(Conditions(**{n: float(one[n]) for n in names}) for one in values)
         strange = tuple(float(v["strangeness"]) for v in values if "strangeness" in v)
         return cls(each, first, strange)
+
+
+def log_distance(one: np.ndarray, others: np.ndarray) -> float:
+    """Of a picture's (1, D) to the nearest of (V, D), all unit vectors: log of 1 - cosine."""
+    distances = np.sort(1 - (one @ others.T)[0])
+    return math.log(max(float(distances[:TOGETHER].mean()), NEVER_CLOSER))
+
+
+def other_product(name: str, like: str = "") -> Reason:
+    """The reason of a picture that does not show the product of this name."""
+    said = f"This does not look like {name}"
+    return "product", said + (f"; it looks like {like}." if like else ".")
+
+
+def exported_reason(
+    told: Mapping[str, Any], canvases: Sequence[np.ndarray], embeddings: Sequence[np.ndarray]
+) -> dict[str, str] | None:
+    """Why a picture cannot be judged, by what the manifest of an export tells of the good ones.
+
+    `embeddings`: what the network gives of each canvas, (1, D).
+    """
+    vector = np.mean(embeddings, axis=0)
+    vector = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    like = np.array(told["embeddings"], np.float32)
+    strange = len(like) > 0 and log_distance(vector, like) > told["farthest"]
+    reason: Reason | None = None
+    if told["good"]:
+        good = GoodConditions.from_list(told["good"], None)
+        reason = good.unfit(Conditions.of(canvases), strange=strange)
+    if reason is None and strange and told["pictures"] > 1:
+        reason = other_product(told["name"])
+    return None if reason is None else {"cause": reason[0], "said": reason[1]}
 
 
 def thumbnail(canvas: np.ndarray) -> np.ndarray:

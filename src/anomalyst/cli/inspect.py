@@ -224,5 +224,8 @@ def _inspect_on_ray(
         f"{len(pictures)} pictures: {counts or 'none inspected'}; {found.taken_over} were done "
         f"before. {len(found.parts)} parts in {out}."
     )
-    if found.bad:
+    if found.unfit:
+        causes = ", ".join(f"{count} {cause}" for cause, count in sorted(found.unfit.items()))
+        typer.echo(f"Cannot be judged, and neither good nor defective: {causes}")
+    if found.bad or found.unfit:
         raise typer.Exit(2)

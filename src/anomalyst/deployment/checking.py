@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +14,9 @@ from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspector import Inspector
 from anomalyst.product import Product
 from anomalyst.runtime.compiled import network_key
+from anomalyst.types import Inspection
+
+TRAVELLING = ("geometry", "conditions")  # modules that lie beside the runner
 
 
 @dataclass(slots=True)
@@ -66,10 +69,18 @@ def check_export(
         found.pictures += 1
         found.score = max(found.score, gap)
         found.map = max(found.map, float(np.abs(shown - ours.map).max()))
-        # Whether a picture can be judged is not asked by the folder (docs/deployment.md).
-        if ours.unfit is None and theirs["verdict"] != ours.verdict:
+        if theirs["verdict"] != ours.verdict and not _by_another_eye(ours, theirs):
             found.verdicts.append(path)
     return found
+
+
+def _by_another_eye(ours: Inspection, theirs: Mapping[str, Any]) -> bool:
+    """Whether one of them takes the picture for another product's.
+
+    A network gives less of a picture as a whole than torch looks at (inspection/likeness.py).
+    """
+    causes = {ours.unfit.cause if ours.unfit else "", (theirs.get("unfit") or {}).get("cause")}
+    return "product" in causes
 
 
 def open_runner(folder: Path) -> Any:
@@ -79,9 +90,8 @@ def open_runner(folder: Path) -> Any:
     """
     if not (folder / "manifest.json").is_file() or not (folder / "runner.py").is_file():
         raise AnomalystError(f"{folder}: is no exported product; make one with `anomalyst export`.")
-    known = {name: sys.modules.get(name) for name in ("geometry",)}
+    known = {name: sys.modules.pop(name, None) for name in TRAVELLING}
     sys.path.insert(0, str(folder))
-    sys.modules.pop("geometry", None)
     try:
         return _loaded(folder / "runner.py")
     except SystemExit as refusal:
@@ -90,7 +100,8 @@ def open_runner(folder: Path) -> Any:
         raise AnomalystError(f"{folder}: cannot be read ({error!r}); export it again.") from error
     finally:
         sys.path.remove(str(folder))
-        sys.modules.pop("geometry", None)
+        for name in TRAVELLING:
+            sys.modules.pop(name, None)
         sys.modules.update({name: one for name, one in known.items() if one is not None})
 
 

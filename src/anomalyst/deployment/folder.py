@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from anomalyst.calibration import conditions
 from anomalyst.calibration.conformal import Calibration, checked_rate
 from anomalyst.calibration.verdict import REAL_MIDDLE, REAL_SHIFT
 from anomalyst.detection.scoring import (
@@ -23,6 +24,8 @@ from anomalyst.detection.scoring import (
 )
 from anomalyst.errors import AnomalystError
 from anomalyst.hardware.processor import checked_choice
+from anomalyst.inspection.fitness import named
+from anomalyst.inspection.likeness import likeness_of
 from anomalyst.inspector import Inspector
 from anomalyst.io import geometry
 from anomalyst.io.files import folder_written_whole, make_folder
@@ -31,7 +34,7 @@ from anomalyst.runtime.compiled import built_networks, network_key
 from anomalyst.runtime.engines import BUILT, BuiltEngine
 from anomalyst.version import __version__
 
-EXPORT_FORMAT = 1  # of manifest.json
+EXPORT_FORMAT = 2  # of manifest.json; 2 tells what cannot be judged
 RUNNER = Path(__file__).with_name("runner.py")
 TABLE_SCORES = 400  # of the p-value of a product with few good pictures
 
@@ -61,7 +64,9 @@ def export_product(
                     (part / file.name).write_bytes(file.read_bytes())
             networks = [path.name for path in built]
         (part / RUNNER.name).write_bytes(RUNNER.read_bytes())
-        (part / "geometry.py").write_bytes(Path(geometry.__file__).read_bytes())
+        for module in (geometry, conditions):  # one file each, for us and for the folder
+            source = Path(str(module.__file__))
+            (part / source.name).write_bytes(source.read_bytes())
         manifest = {
             "format": EXPORT_FORMAT,
             "engine": format,
@@ -73,6 +78,7 @@ def export_product(
             "key": key,
             "frame": asdict(product.frame),
             "decision": decision_rule(inspector, product, rate),
+            "fitness": _fitness(product),
             "versions": _versions(),
             "exported": datetime.now(UTC).isoformat(timespec="seconds"),
             "files": {path.name: _digest(path) for path in sorted(part.iterdir())},
@@ -149,6 +155,19 @@ def decision_rule(inspector: Inspector, product: Product, rate: float) -> dict[s
     return rule | {"by": "contrast", "scores": shifted, "guaranteed": False}
 
 
+def _fitness(product: Product) -> dict[str, Any]:
+    """What is needed of the good pictures to tell what cannot be judged, as plain values."""
+    known = likeness_of(product)
+    like = known.embedding if known else None  # all that the network gives of a picture as a whole
+    return {
+        "name": named(product.name),
+        "pictures": product.num_references,
+        "good": product.conditions.as_list() if product.conditions else [],
+        "embeddings": np.round(like.good.cpu().numpy(), 6).tolist() if like else [],
+        "farthest": like.limit if like else 0.0,
+    }
+
+
 def _table(own: Calibration, rate: float) -> dict[str, Any]:
     """The estimated p-value of a few scores as a line, exact where the verdict changes."""
     middle, wide = float(np.mean(own.scores)), 4.0 + 4 * float(np.ptp(own.scores))
@@ -200,6 +219,13 @@ def _lying(pose: str) -> str:
     )
 
 
+def _alone(good_pictures: int) -> str:
+    """What one good picture cannot tell."""
+    if good_pictures > 1:
+        return ""
+    return " With one good picture, another product is not told: two are needed."
+
+
 def _card(manifest: dict[str, Any]) -> str:
     decision, frame = manifest["decision"], manifest["frame"]
     needs = "onnxruntime" if manifest["engine"] == "onnx" else "openvino"
@@ -221,8 +247,10 @@ anomalous). `inspect(picture, engines())` in `runner.py` also gives the anomaly 
   {manifest["pose"]}; seen at {_size(frame["canvas_hw"])} in {len(frame["boxes_xyxy"])} tile(s).
 - False-alarm rate asked for: {decision["rate"]:g}. {promise}
 - {_lying(manifest["pose"])}
-- It tells what differs from the good pictures, not whether a difference matters, and it knows no
-  other product. 8-bit grey or RGB pictures only.
+- What cannot be judged (too dark, over-exposed, out of focus, no part, another product) is unsure,
+  and `unfit` says why.{_alone(manifest["good_pictures"])}
+- It tells what differs from the good pictures, not whether a difference matters. 8-bit grey or RGB
+  pictures only.
 - Made by Anomalyst {manifest["versions"]["anomalyst"]} on {manifest["exported"]}; its eye is
   EfficientNet-Lite0 of ImageNet with what was trained on drawn pictures and photographs beside it.
   Licence of code and weights: Apache-2.0.

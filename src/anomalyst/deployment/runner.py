@@ -5,11 +5,12 @@ import json
 import sys
 from pathlib import Path
 
+import conditions
 import cv2
 import geometry
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
+HERE, GIVEN = Path(__file__).resolve().parent, ["logits", "map", "frozen", "embedding"]
 MANIFEST = json.loads((HERE / "manifest.json").read_text())
 for name, digest in MANIFEST["files"].items():
     if not (HERE / name).is_file() or hashlib.sha256((HERE / name).read_bytes()).hexdigest() != digest:
@@ -20,11 +21,10 @@ def engines():
     if MANIFEST["engine"] == "onnx":
         import onnxruntime
         opened = [onnxruntime.InferenceSession(str(HERE / n)) for n in MANIFEST["networks"]]
-        return [lambda x, s=s: s.run(["logits", "map", "frozen"], {"canvases": x}) for s in opened]
+        return [lambda x, s=s: s.run(GIVEN, {"canvases": x}) for s in opened]
     import openvino
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    opened = [openvino.Core().compile_model(str(HERE / n), "CPU", settings) for n in MANIFEST["networks"]]
-    return [lambda x, s=s: [s({"canvases": x})[n] for n in ("logits", "map", "frozen")] for s in opened]
+    opened = [openvino.Core().compile_model(str(HERE / n), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}) for n in MANIFEST["networks"]]
+    return [lambda x, s=s: [s({"canvases": x})[n] for n in GIVEN] for s in opened]
 
 def read(path):
     data = Path(path).read_bytes() if Path(path).is_file() else b""
@@ -36,21 +36,21 @@ def read(path):
     return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])  # turned upright by EXIF
 
 def inspect(picture, run):
-    """uint8 RGB (H, W, 3) -> score, p-value, verdict, and the map float32 (H, W)."""
-    views, maps, scores, contrasts, rule = FRAME.cut(picture), [], [], [], MANIFEST["decision"]
+    """uint8 RGB (H, W, 3) -> score, p-value, verdict, why it cannot be judged, if so, and the map float32 (H, W)."""
+    views, maps, scores, contrasts, wholes, rule = FRAME.cut(picture), [], [], [], [], MANIFEST["decision"]
     for network, canvas, placed in zip(run, views.canvases, views.placements, strict=True):
-        logits, shown, frozen = (found[0, 0] for found in network(canvas[None]))
+        logits, shown, frozen, whole = (found[0, 0] if found.ndim == 4 else found for found in network(canvas[None]))
         kept, near = (placed.inside(*one.shape) if placed.padded else np.ones(one.shape, bool) for one in (logits, frozen))
         values, far = logits[kept].astype(np.float64), np.sort(frozen[near])
         far = max(rule["frozen"]["least"], far[-max(1, int(rule["frozen"]["top_share"] * far.size)) :].mean())
         scores.append(float(np.log(np.mean(1 / (1 + np.exp(-values)))) + rule["peak_weight"] * values.max() + rule["frozen"]["weight"] * np.log(far)))
-        contrasts.append(np.dot(rule["contrast"], [values.max(), 1]))
-        maps.append(shown * kept)
+        contrasts, maps, wholes = [*contrasts, np.dot(rule["contrast"], [values.max(), 1])], [*maps, shown * kept], [*wholes, whole]
     by = max(contrasts if rule["by"] == "contrast" else scores)
     p = float(np.interp(by, rule["scores"], rule["p_values"])) if rule["interpolate"] else (1 + sum(s >= by for s in rule["scores"])) / (1 + len(rule["scores"]))
     verdict = "anomalous" if p <= rule["rate"] else "unsure" if p <= 2 * rule["rate"] else "normal"
     if rule["unsure_from"] is not None and verdict != "anomalous": verdict = "unsure" if max(contrasts) >= rule["unsure_from"] else "normal"
-    return {"score": max(scores), "p_value": p, "verdict": verdict}, views.join(maps)
+    unfit = conditions.exported_reason(MANIFEST["fitness"], views.canvases, wholes)
+    return {"score": max(scores), "p_value": p, "verdict": "unsure" if unfit else verdict, "unfit": unfit}, views.join(maps)
 
 if __name__ == "__main__":
     networks, code = engines(), 0

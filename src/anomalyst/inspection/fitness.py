@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from anomalyst.calibration import conditions
 from anomalyst.calibration.conditions import Conditions, GoodConditions
 from anomalyst.inspection.likeness import likeness_of
 from anomalyst.inspection.preprocessing import Prepared
@@ -52,12 +53,13 @@ def fitness(one: Prepared, product: Product) -> Fitness:
         strangeness = likeness.strangeness(one.features)
         figures["strangeness"] = round(strangeness, 4)
         strange = strangeness > 0
-    unfit = good.unfit(seen, strange=strange) if good else None
-    if unfit is None and strange:
-        if product.num_references == 1:  # how much the product's pictures differ is not known
-            return Fitness(figures, note=ALONE.format(name=_named(product.name)))
-        unfit = other_product(product.name)
-    return Fitness(figures, unfit)
+    if good and (reason := good.unfit(seen, strange=strange)):
+        return Fitness(figures, Unfit(cause=reason[0], said=reason[1]))
+    if not strange:
+        return Fitness(figures)
+    if product.num_references == 1:  # how much the product's pictures differ is not known
+        return Fitness(figures, note=ALONE.format(name=named(product.name)))
+    return Fitness(figures, other_product(product.name))
 
 
 def conditions_of(frame: Frame, pictures: Sequence[np.ndarray], product: Product) -> GoodConditions:
@@ -72,9 +74,8 @@ def conditions_of(frame: Frame, pictures: Sequence[np.ndarray], product: Product
 
 def other_product(name: str, like: str = "") -> Unfit:
     """The reason of a picture that does not show the product of this name."""
-    said = f"This does not look like {_named(name)}"
-    said += f"; it looks like {like}." if like else "."
-    return Unfit(cause="product", said=said, like=like)
+    cause, said = conditions.other_product(named(name), like)
+    return Unfit(cause=cause, said=said, like=like)
 
 
 def none_of(names: Sequence[str], nearest: str) -> Unfit:
@@ -98,5 +99,6 @@ def unjudged(found: Inspection, unfit: Unfit) -> Inspection:
     )
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
+    """A product as sentences call it."""
     return "the good pictures" if name == UNNAMED else name

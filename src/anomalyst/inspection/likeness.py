@@ -5,7 +5,6 @@ is a part of it, moves them little, a turn or a shift hardly, and another produc
 products say how far is too far; a product whose good pictures differ more is given more.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anomalyst.calibration.conditions import log_distance
 from anomalyst.product import Product
 from anomalyst.types import Features
 
@@ -29,8 +29,6 @@ class Limits:
 # better; an engine hands over the trained embedding alone.
 TRUNK = Limits(least=-2.4, beyond=1.0)
 EMBEDDING = Limits(least=-2.95, beyond=1.0)
-NEVER_CLOSER = 1e-4  # distance below which pictures are as good as the same
-TOGETHER = 2  # nearest good pictures whose mean distance counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Likeness:
         good = F.normalize(good.float(), dim=1)
         count = len(good)
         own = [
-            log_distance(good[i : i + 1], torch.cat([good[:i], good[i + 1 :]]))
+            _apart(good[i : i + 1], torch.cat([good[:i], good[i + 1 :]]))
             for i in range(count if count > 1 else 0)
         ]
         limit = max([limits.least, *(one + limits.beyond for one in own)])
@@ -58,7 +56,7 @@ class Likeness:
 
         In nats of distance: 0.7 less is half as far.
         """
-        return log_distance(F.normalize(vector, dim=1), self.good) - self.limit
+        return _apart(F.normalize(vector, dim=1), self.good) - self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +102,5 @@ def pooled(level: Tensor) -> Tensor:
     return F.normalize(torch.cat([flat.mean(2), flat.std(2)], 1), dim=1)
 
 
-def log_distance(one: Tensor, others: Tensor) -> float:
-    """Of (1, D) to the nearest of (V, D), all unit vectors."""
-    distances = 1 - (one @ others.T)[0]
-    nearest = distances.topk(min(TOGETHER, len(distances)), largest=False).values
-    return math.log(max(float(nearest.mean()), NEVER_CLOSER))
+def _apart(one: Tensor, others: Tensor) -> float:
+    return log_distance(one.cpu().numpy(), others.cpu().numpy())

@@ -43,6 +43,7 @@ class Found:
     p_value: float | None
     regions: list[dict[str, Any]]
     answer: str
+    unfit: dict[str, str] | None  # why it cannot be judged: cause, said, like
     whole: dict[str, Any]  # everything the server said
 
     @classmethod
@@ -55,6 +56,7 @@ class Found:
             **{name: said[name] for name in plain},
             regions=record.get("regions", []),
             answer=words or record.get("answer", ""),
+            unfit=record.get("unfit"),
             whole=said,
         )
 

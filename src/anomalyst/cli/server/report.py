@@ -26,6 +26,10 @@ TextModel = Annotated[
     ),
 ]
 
+Line = Annotated[
+    str | None, Option(metavar="NAME", help="Only of this line (`anomalyst watch --line`).")
+]
+
 
 @app.command()
 @opt.grouped
@@ -37,6 +41,7 @@ def shift(
         str, Option(metavar="ZONE", help="Whose clocks the times are of, as Europe/Berlin.")
     ] = "UTC",
     product: Annotated[str | None, Option(metavar="NAME", help="Only of this one.")] = None,
+    line: Line = None,
     out: Annotated[Path, Option(metavar="FILE", help="The page.")] = Path("shift.html"),
     model: TextModel = None,
     as_json: opt.JsonObject = False,
@@ -49,7 +54,7 @@ def shift(
     replaced by the templates' sentence and listed on the page. Over a change of clocks the real
     length is told; a time that the zone has twice needs its offset, as 2026-10-25T02:30+02:00.
 
-    Example: anomalyst report shift --from 2026-11-27T06:00 --to 2026-11-27T14:00
+    Example: anomalyst report shift --from 2026-11-27T06:00 --to 2026-11-27T14:00 --line NORTH
     Example: anomalyst report shift --from 2026-10-24T22:00 --to 2026-10-25T06:00 --timezone
     Europe/Berlin --product bolt --out night.html
     """
@@ -65,8 +70,8 @@ def shift(
         from anomalyst.vlm.texts.summarising import shift_writer
 
         writer = shift_writer(model)
-    store = _opened(record)
-    facts, seen = shift_of_record(store, period, product)
+    store = _opened(record, line)
+    facts, seen = shift_of_record(store, period, product, line)
     store.engine.dispose()
     if period.end > now():
         say("Note: the shift is not over; what comes after now is not in the report.")
@@ -93,7 +98,7 @@ def production(
         str, Option(metavar="ZONE", help="Whose clocks the times are of, as Europe/Berlin.")
     ] = "UTC",
     product: Annotated[str | None, Option(metavar="NAME", help="Only of this one.")] = None,
-    line: Annotated[str | None, Option(metavar="NAME", help="Only of this line.")] = None,
+    line: Line = None,
     minutes: Annotated[
         float | None, Option(metavar="MIN", help="Of a sample.", show_default="by the time")
     ] = None,
@@ -141,7 +146,7 @@ def production(
     if minutes is not None and minutes < 1:
         raise AnomalystError(f"--minutes {minutes:g}: at least 1 is needed.")
     period = period_of(start, end, zone_of(timezone))
-    store = _opened(record)
+    store = _opened(record, line)
     made = production_of_record(
         store, period, product=product, line=line, centre=share,
         width=timedelta(minutes=minutes) if minutes else None,
@@ -226,9 +231,13 @@ def notes(
     )
 
 
-def _opened(record: opt.Record) -> "Store":
-    """The store of a record that is there."""
+def _opened(record: opt.Record, line: str | None = None) -> "Store":
+    """The store of a record that is there. Raises AnomalystError for a line it does not know."""
     from anomalyst.server.config import ServingConfig
     from anomalyst.server.finding.record import open_record
+    from anomalyst.server.records.lines import check_line
 
-    return open_record(ServingConfig(home=record.home, database=record.database))
+    store = open_record(ServingConfig(home=record.home, database=record.database))
+    if line is not None:
+        check_line(store, line)
+    return store

@@ -61,6 +61,7 @@ class ShiftFacts:
 
     period: Period
     product: str | None  # None: of all
+    line: str | None = None  # None: of all
     verdicts: Mapping[str, int]
     waiting: int = 0
     failed: int = 0
@@ -95,6 +96,7 @@ class ShiftFacts:
             "timezone": period.zone.key,
             "minutes": period.minutes,
             "product": self.product,
+            "line": self.line,
             "inspected": self.inspected,
             "verdicts": dict(self.verdicts),
             "waiting": self.waiting,
@@ -112,7 +114,11 @@ class ShiftFacts:
 
 
 def facts_of(
-    period: Period, seen: Iterable[Seen], said: Iterable[Said], product: str | None = None
+    period: Period,
+    seen: Iterable[Seen],
+    said: Iterable[Said],
+    product: str | None = None,
+    line: str | None = None,
 ) -> ShiftFacts:
     """What the rows of a shift add up to; rows of other times are left out."""
     rows = sorted((one for one in seen if one.at in period), key=lambda one: one.at)
@@ -126,6 +132,7 @@ def facts_of(
     return ShiftFacts(
         period=period,
         product=product,
+        line=line,
         verdicts={name: verdicts[name] for name in VERDICTS},
         waiting=sum(one.verdict is None and not one.failed for one in rows),
         failed=sum(one.verdict is None and one.failed for one in rows),

@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         ("severity", pa.float64()), ("area_share", pa.float64()), ("contrast", pa.float64()),
         ("p_value", pa.float64()), ("confidence", pa.float64()), ("guaranteed", pa.bool_()),
         ("regions", pa.string()), ("answer", pa.string()), ("problem", pa.string()),
+        ("unfit", pa.string()), ("unfit_said", pa.string()),  # why it cannot be judged
     ]
 )  # fmt: skip
 Told = Callable[[int, int], None]
@@ -43,6 +44,7 @@ class Summary:
 
     counts: Counter[str] = field(default_factory=Counter)
     bad: list[tuple[str, str]] = field(default_factory=list)  # picture, what is wrong
+    unfit: Counter[str] = field(default_factory=Counter)  # pictures that cannot be judged, by cause
     parts: list[Path] = field(default_factory=list)
     taken_over: int = 0  # pictures that an earlier run had done
 
@@ -101,11 +103,13 @@ def _row(image: Path, found: Any) -> dict[str, Any]:
         return {"image": str(image), "problem": str(found)}
     record = found.as_dict()
     severity = found.severity.as_dict() if found.severity else {}
+    unfit = record["unfit"] or {}
     return (
         record
         | {"severity": severity.get("spreads")}
         | {name: severity.get(name) for name in ("area_share", "contrast")}
         | {"image": str(image), "regions": json.dumps(record["regions"])}
+        | {"unfit": unfit.get("cause"), "unfit_said": unfit.get("said")}
     )
 
 
@@ -151,14 +155,17 @@ def _is_of(part: Path, some: Sequence[Path]) -> bool:
     if not part.exists():
         return False
     try:
+        if not pq.read_schema(part).equals(SCHEMA):  # of before: parts of one run are read as one
+            return False
         names = pq.read_table(part, columns=["image"])["image"].to_pylist()
     except (OSError, pa.ArrowException):
         return False
-    return names == [str(path) for path in some]
+    return bool(names == [str(path) for path in some])
 
 
 def _count(part: Path, summary: Summary) -> None:
-    table = pq.read_table(part, columns=["image", "verdict", "problem"]).to_pylist()
+    table = pq.read_table(part, columns=["image", "verdict", "problem", "unfit"]).to_pylist()
     summary.parts.append(part)
     summary.counts.update(row["verdict"] for row in table if row["verdict"])
+    summary.unfit.update(row["unfit"] for row in table if row["unfit"])
     summary.bad += [(row["image"], row["problem"]) for row in table if row["problem"]]

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
+from anomalyst.errors import AnomalystError
+from anomalyst.hardware.processor import checked_choice
 from anomalyst.server.metrics import Metrics
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow, now
@@ -20,6 +22,17 @@ def line_names(store: Store, product: str | None = None) -> list[str]:
         query = query.where(row.product == product)
     with store.session() as session:
         return sorted(str(name) for name in session.scalars(query))
+
+
+def check_line(store: Store, line: str) -> None:
+    """Raises AnomalystError for a line that no part came from; it names the nearest."""
+    names = line_names(store)
+    if not names:
+        raise AnomalystError(
+            f"--line {line!r}: no part of this record came from a line that has a name; "
+            "`anomalyst watch --line NAME` gives it."
+        )
+    checked_choice("--line", line, names)
 
 
 def late_parts(store: Store) -> dict[tuple[str, str], int]:

@@ -26,14 +26,15 @@ Writer = Callable[[str], str]  # a model: a shift's rows as a line -> sentences,
 
 
 def shift_of_record(
-    store: Store, period: Period, product: str | None = None
+    store: Store, period: Period, product: str | None = None, line: str | None = None
 ) -> tuple[ShiftFacts, list[Seen]]:
     """What a shift adds up to, and its inspections in the order they came.
 
     A part belongs to the shift in which it was taken in; a judgement, to that in which it was
-    given, whenever its part was. What was undone does not count.
+    given, whenever its part was. What was undone does not count. `line`: only parts of this one,
+    and judgements on them.
     """
-    wanted = Filter(product=product, since=period.start, until=period.end)
+    wanted = Filter(product=product, line=line, since=period.start, until=period.end)
     seen = [_seen(row) for row in store.every_inspection(wanted)][::-1]
     said = CorrectionRow
     query = select(said).where(
@@ -41,13 +42,16 @@ def shift_of_record(
     )
     if product is not None:
         query = query.where(said.product == product)
+    if line is not None:
+        query = query.join(InspectionRow, said.inspection == InspectionRow.id)
+        query = query.where(InspectionRow.line == line)
     with store.session() as session:
         judged = [
             Said(at=row.created_at, product=row.product, kind=row.kind)
             for row in session.scalars(query)
             if row.kind in JUDGEMENTS
         ]
-    return facts_of(period, seen, judged, product), seen
+    return facts_of(period, seen, judged, product, line), seen
 
 
 def summary_of(facts: ShiftFacts, writer: Writer | None = None) -> Summary:

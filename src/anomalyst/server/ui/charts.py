@@ -32,8 +32,8 @@ def calibration_chart(scores: Sequence[float], limit: float | None) -> str:
         x = LEFT + (limit - low) / (high - low) * (WIDE - LEFT)
         words = [(f"{x - 4:.1f}", TOP + 10, True, t("chart.from"))]
         lines.append(("limit", f"{x:.1f}", f"{x:.1f}", TOP, FLOOR, words))
-    marks = [
-        (f"{LEFT + (WIDE - LEFT - 20) * i / 4:.0f}", HIGH - 10, False, f"{value:.1f}")
+    marks = [  # the last one ends where the axis does
+        (f"{LEFT + (WIDE - LEFT) * i / 4:.0f}", HIGH - 10, i == 4, f"{value:.1f}")
         for i, value in enumerate(low + (high - low) * i / 4 for i in range(5))
     ]
     lines.append(("axis", LEFT, WIDE, FLOOR, FLOOR, marks))

@@ -66,7 +66,7 @@ def viewer(
         closer=row.sense == "image" and row.picture in service.pictures,
         page_pass=service.tickets.page_pass(who) if who and service.config.keys else "",
         answer=found.answer,
-        severity=found.severity,
+        severity=found.severity if found.unfit is None else None,  # of what cannot be judged: none
         measured=[shortly(region.measures) for region in found.regions],
         lines=[region.measures.line_xy if region.measures else () for region in found.regions],
         plain=data_uri(documents.shown_picture(row, service.pictures, VIEWER_PX), quality=85),

@@ -16,6 +16,7 @@ from anomalyst.server.errors import Forbidden
 from anomalyst.server.jobs.training_runs import Runs
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.service import Service
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.ui.wording import t
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -44,11 +45,16 @@ class Bench:
         return found
 
     def product_choice(self, value: str | None = None) -> gr.Dropdown:
-        """The products taught, of which `value` is chosen if it is one, or else the first."""
+        """The products taught, of which `value` is chosen if it is one, or else the usual one."""
         names = self.service.product_names()
-        return gr.Dropdown(
-            choices=names, value=value if value in names else next(iter(names), None)
-        )
+        return gr.Dropdown(choices=names, value=value if value in names else self.usual_product())
+
+    def usual_product(self) -> str | None:
+        """The one whose part came last, or else the first that is taught."""
+        names = self.service.product_names()
+        newest = self.service.store.history(Filter(), limit=1)
+        came = newest[0].product if newest else None
+        return came if came in names else next(iter(names), None)
 
 
 def shows_errors(handler: Handler) -> Handler:

@@ -80,9 +80,11 @@ class HistoryPage:
     def _connect(self) -> None:
         result = [self.table, self.ids, self.total, self.more]
         self.like.connect(self.filters, result)
-        gr.on(None, self.lines, None, self.line)
-        gr.on(None, self.products, None, self.product).then(self.search, self.asked, result)
-        gr.on([one.change for one in self.asked], self.search, self.asked, result)
+        quiet: Any = {"show_progress": "hidden"}  # faded text cannot be read, and it is soon there
+        gr.on(None, self.lines, None, self.line, **quiet)
+        found = gr.on(None, self.products, None, self.product, **quiet)
+        found.then(self.search, self.asked, result, **quiet)
+        gr.on([one.change for one in self.asked], self.search, self.asked, result, **quiet)
         self.more.click(self.older, [self.ids, *self.asked], result)
         self.table.select(self.choose, self.ids, [self.view, self.talk, self.paper])
         self.csv.click(self.exported("csv"), self.filters, self.csv)

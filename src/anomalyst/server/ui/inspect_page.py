@@ -133,7 +133,7 @@ class InspectPage:
         """
         who, service = self.bench.who(request), self.bench.service
         known = service.product_names()
-        name = chosen if chosen in known else next(iter(known), None)
+        name = chosen if chosen in known else self.bench.usual_product()
         row = strip.newest(service, name)
         waits = row is None and (name is None or knows_demo(service, name))
         page: Any = [gr.skip()] * len(self.page)
@@ -170,7 +170,7 @@ class InspectPage:
     ) -> Iterator[Any]:
         who, ids = self.bench.who(request), []
         # Pictures may be dropped before the list of products is there.
-        name = name or next(iter(self.bench.service.product_names()), None)
+        name = name or self.bench.usual_product()
         for row in inspected(self.bench, files or [], name, who.name):
             ids.append(row.id)
             rows = gr.Dataframe(value=table(self.bench, ids), visible=len(files or []) > 1)

@@ -21,7 +21,7 @@ class LanguageSection:
         self.seen = gr.State(None)  # the version that is live as the page shows it
         self.back = gr.Button(t("language.back"), size="sm", elem_id="language-back")
         shown = [self.shown, self.back, self.seen]
-        gr.on(None, self.again, None, shown)
+        gr.on(None, self.again, None, shown, show_progress="hidden")
         back = self.back.click(self.go_back, [self.seen], shown)
         back.failure(self.again, None, shown)  # another one went back or live meanwhile
 

@@ -71,20 +71,21 @@ class LivePage:
             self.signal = gr.Textbox(label=t("live.signal"), placeholder=t("live.signal_none"))
 
     def _connect(self) -> None:
-        gr.on(None, self.bench.product_choice, None, self.product).then(
-            self.now, self.shown, self.page
+        quiet: Any = {"show_progress": "hidden"}  # faded text cannot be read, and it is soon there
+        gr.on(None, self.bench.product_choice, None, self.product, **quiet).then(
+            self.now, self.shown, self.page, **quiet
         )
-        gr.on(None, self.listed, None, self.watches)
-        self.product.change(self.now, self.shown, self.page)
-        self.production.line.change(self.now, self.shown, self.page)
+        gr.on(None, self.listed, None, self.watches, **quiet)
+        self.product.change(self.now, self.shown, self.page, **quiet)
+        self.production.line.change(self.now, self.shown, self.page, **quiet)
         given = [self.source, self.product, self.mqtt, self.webhook,
                  self.line, self.budget, self.late, self.signal]  # fmt: skip
         self.start.click(self.begin, given, self.watches)
         self.watches.select(self.choose, None, [self.chosen, self.console])
         self.stop.click(self.end, self.chosen, None)
         timer = gr.Timer(REFRESH_SECONDS)
-        timer.tick(self.now, self.shown, self.page, show_progress="hidden")
-        timer.tick(self.listed, None, self.watches, show_progress="hidden")
+        timer.tick(self.now, self.shown, self.page, **quiet)
+        timer.tick(self.listed, None, self.watches, **quiet)
 
     def listed(self) -> dict[str, Any]:
         rows = [

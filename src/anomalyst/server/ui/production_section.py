@@ -43,7 +43,7 @@ class ProductionSection:
         with gr.Row():
             forms: dict[Form, str] = {"html": t("made.page"), **FORMS}
             self.files = {
-                form: gr.DownloadButton(name, size="sm", elem_id=f"live-{form}")
+                form: gr.DownloadButton(name, size="sm", elem_id=f"live-{form}", min_width=80)
                 for form, name in forms.items()
             }
         self._connect()
@@ -52,8 +52,9 @@ class ProductionSection:
         chosen = [self.product, self.line, self.span]
         self.product.change(self.lines, self.product, self.line)
         gr.on(
-            [self.product.change, self.line.change, self.span.change], self.shown, chosen, self.view
-        )
+            [self.product.change, self.line.change, self.span.change], self.shown, chosen,
+            self.view, show_progress="minimal",
+        )  # fmt: skip
         timer = gr.Timer(REFRESH_SECONDS)
         timer.tick(self.shown, chosen, self.view, show_progress="hidden")
         timer.tick(self.lines, [self.product, self.line], self.line, show_progress="hidden")

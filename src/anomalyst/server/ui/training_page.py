@@ -45,7 +45,7 @@ class TrainingPage:
 
     def _connect(self) -> None:
         result = [self.chosen, *self.page]
-        gr.on(None, self.listed, None, self.table)
+        gr.on(None, self.listed, None, self.table, show_progress="hidden")
         self.table.select(self.choose, None, result)
         self.start.click(self.begin, [self.recipe, self.name, self.changes], result)
         self.stop.click(self.end, self.chosen, None)
