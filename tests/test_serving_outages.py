@@ -157,7 +157,7 @@ def test_one_message_refused_for_good_holds_up_no_other(tmp_path, hook, monkeypa
     store.keep(DeliveryRow(sink=address, payload={"picture": "4", "score": float("nan")}))
     hook.refused = {"2"}
     monkeypatch.setattr(messages, "waiting", failing(messages.waiting, LOCKED))
-    outbox = Outbox(store, Webhook(address, internal=True))
+    outbox = Outbox(store, Webhook(address, internal=True), tmp_path)
     until(lambda: messages.count_waiting(store) == 0)
     assert [body["picture"] for _, body in hook.taken] == ["1", "3"]
     ours = ["--home", str(tmp_path)]
