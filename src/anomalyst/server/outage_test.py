@@ -20,12 +20,14 @@ import httpx
 from anomalyst.server.breakable import Breakable, LockedFile, postgres
 from anomalyst.server.client import Client
 from anomalyst.server.load_test import DEMO, PRODUCT, Server, free_port
+from anomalyst.server.streaming.load_test import teach_flange
 
 Of = Literal["database", "file"]
 Say = Callable[[str], None]
 BEFORE_SECONDS, AFTER_SECONDS = 10.0, 10.0  # of load in peace on each side
 MOST_SECONDS = 300.0  # from the return until a client gives up
 SENT_SECONDS = 120.0  # a client waits so long for an answer
+TAUGHT = 4  # good pictures: what is measured is not how well it judges
 NOT_REACHED = "no answer"
 
 
@@ -207,6 +209,8 @@ def _server(of: Of, say: Say) -> Iterator[tuple[Server, Breakable]]:
     """A server over a new home, and its database."""
     with tempfile.TemporaryDirectory(prefix="anomalyst-outage-") as name:
         home = Path(name)
+        say("teaching")
+        teach_flange(home / "products", TAUGHT)
         if of == "database":
             with postgres() as found, _started(home, say, "--database", found.url) as server:
                 yield server, found

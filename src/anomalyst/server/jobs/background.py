@@ -15,9 +15,9 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.errors import CLOSING, Busy, Conflict
 from anomalyst.server.jobs.queue import JobQueue, Stopped
 from anomalyst.server.jobs.tasks import Task
-from anomalyst.server.storage.jobs import ACTIVE, job, jobs, set_job
+from anomalyst.server.storage.jobs import job, jobs, set_job
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import JobRow, now
+from anomalyst.server.storage.tables import ACTIVE, JobRow, now
 from anomalyst.server.telemetry import Tracing
 
 log = logging.getLogger(__name__)

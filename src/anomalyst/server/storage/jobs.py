@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import select, update
 
 from anomalyst.server.errors import NotFound
-from anomalyst.server.storage.store import ACTIVE, Store
-from anomalyst.server.storage.tables import JobRow
+from anomalyst.server.storage.store import Store
+from anomalyst.server.storage.tables import ACTIVE, JobRow
 
 
 def job(store: Store, id: str) -> JobRow:

@@ -16,6 +16,7 @@ from anomalyst.server.storage.database import open_database
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import (
+    ACTIVE,
     CandidateRow,
     ChangeRow,
     CorrectionRow,
@@ -32,7 +33,6 @@ from anomalyst.server.storage.tables import (
 
 Row = TypeVar("Row", InspectionRow, CorrectionRow, CandidateRow)
 PAGE_MOST = 500
-ACTIVE = ("queued", "running")  # states of jobs that have not ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -184,6 +184,9 @@ class ChangeRow(Numbered):
     by: Mapped[str]
 
 
+ACTIVE = ("queued", "running")  # states of jobs that have not ended
+
+
 class JobRow(Numbered):
     """Something that takes long, done in the background; taken up again after a crash."""
 

@@ -101,9 +101,9 @@ def teach_pump(folder: Path, method: str) -> None:
         learn_signals(PUMP, good, SignalSense(kind="series", method=method)).save(folder / PUMP)
 
 
-def teach_flange(folder: Path) -> None:
-    """The product FLANGE from the bundled pictures."""
-    good = sorted((DEMO / "good").glob("*.jpg"))
+def teach_flange(folder: Path, pictures: int | None = None) -> None:
+    """The product FLANGE from the bundled pictures, or so many of them."""
+    good = sorted((DEMO / "good").glob("*.jpg"))[:pictures]
     Inspector.load().teach(FLANGE, good, adapted=False).save(folder / FLANGE)
 
 

@@ -20,6 +20,7 @@ from anomalyst.server.outage_test import (
     AFTER_SECONDS,
     BEFORE_SECONDS,
     MOST_SECONDS,
+    TAUGHT,
     Outage,
     out_of_order,
 )
@@ -71,7 +72,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="anomalyst-outage-") as name:
         home = Path(name)
         say("teaching")
-        teach_flange(home / "products")
+        teach_flange(home / "products", TAUGHT)
         with Mosquitto(home, free_port()).running() as broker, _database(of) as (url, database):
             config = ServingConfig(home=home / "home", products=home / "products", database=url)
             thing: Breakable = broker if database is None else database
