@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from anomalyst.server import service as services
 from anomalyst.server.client import Client, ServerError
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy, Conflict
-from anomalyst.server.jobs.tasks import Accept
 from anomalyst.server.load_test import PRODUCT, Server, free_port
 from anomalyst.server.records.turns import LOCKS
 from anomalyst.server.service import Service
@@ -28,22 +26,28 @@ from anomalyst.server.storage.jobs import jobs
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow, JobRow
 from anomalyst.server.streaming import load_test
-from serving import DEFECT, FLANGE, GOOD, client_of, send, teach_flange
+from serving import DEFECT, FLANGE, GOOD, bolt_known, client_of, send
 from test_serving_store import postgres  # noqa: F401 - a fixture, by name
 
 API = "/api/v1"
 
 
-@contextmanager
-def two_over(home: Path) -> Iterator[tuple[Service, Service]]:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A home whose product is taught."""
+    found = tmp_path_factory.mktemp("home")
+    load_test.teach_flange(found / "products", 2)
+    return found
+
+
+@pytest.fixture(scope="module")
+def two(home) -> Iterator[tuple[Service, Service]]:
     """Two services over one home, as two servers have them."""
     config = ServingConfig(home=home, products=home / "products")
     first, second = Service(config), Service(config)
-    try:
-        yield first, second
-    finally:
-        second.close()
-        first.close()
+    yield first, second
+    second.close()
+    first.close()
 
 
 def waiting_row(service: Service) -> InspectionRow:
@@ -65,85 +69,76 @@ def test_a_lock_is_one_s_until_it_lets_go(tmp_path):
     assert one.take()
 
 
-def test_what_a_server_leaves_that_is_gone_is_done_by_another(tmp_path):
-    with two_over(tmp_path) as (first, second):
-        assert (first.owner, second.owner) == ("server", "server 2")
-        teach_flange(first, 2)
-        [mine] = first.store.acknowledge([waiting_row(first)], None)
-        job = JobRow(kind="teach", product="flange", by="me", owner=first.owner, asked={})
-        first.store.keep(job)
-        assert second.look_around() == 0  # its server is there
-        with pytest.raises(Conflict, match="is done by server, another one"):
-            second.background.cancel(job.id)
-        second.background.handlers["teach"] = lambda *_: {"done": "here"}
-        assert first.place is not None
-        first.place.leave()  # as when it is killed
-        assert second.look_around() == 2
-        assert second.wait(mine, 120).verdict == "anomalous"
-        assert second.background.wait(job.id, 30).result == {"done": "here"}
-        assert {row.owner for row in jobs(second.store)} == {"server", "server 2"}
-        assert second.look_around() == 0
-        # What was committed while its answer was lost is done, too, after a while.
-        services_patience, services.ORPHAN_SECONDS = services.ORPHAN_SECONDS, 0.0
-        try:
-            [orphan] = second.store.acknowledge([waiting_row(second)], None)
-            assert second.look_around() == 1 and second.look_around() <= 1
-            assert second.wait(orphan, 60).state == "done"
-        finally:
-            services.ORPHAN_SECONDS = services_patience
-
-
-def test_a_key_makes_one_inspection_at_two_servers_and_an_etag_holds_at_both(tmp_path):
-    with two_over(tmp_path) as (first, second):
-        teach_flange(first, 2)
-        clients = client_of(first), client_of(second)
-        data, key = DEFECT.read_bytes(), {"Idempotency-Key": "one"}
-        with ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(lambda one: send(one, data, headers=key), clients * 2))
-        assert [one.status_code for one in answers] == [201] * 4
-        assert len({one.json()["id"] for one in answers}) == 1 == first.store.count(Filter())
-        tag = clients[0].get(f"{API}/products/flange").headers["ETag"]
-        assert clients[1].get(f"{API}/products/flange").headers["ETag"] == tag
-
-        def set_rate(client, rate):
-            body = {"false_alarm_rate": rate}
-            return client.patch(f"{API}/products/flange", json=body, headers={"If-Match": tag})
-
-        with ThreadPoolExecutor(2) as pool:
-            told = list(pool.map(set_rate, clients, (0.1, 0.2)))
-        assert sorted(one.status_code for one in told) == [200, 412]
-        # A correction of each, at once: the product has learnt both.
-        ids = [send(clients[0], data, name=f"{n}.jpg").json()["id"] for n in range(2)]
-
-        def fine(client, id):
-            return client.post(f"{API}/inspections/{id}/feedback", json={"kind": "fine"})
-
-        with ThreadPoolExecutor(2) as pool:
-            said = list(pool.map(fine, clients, ids))
-        for n, answer in enumerate(said):
-            if answer.status_code == 503:  # the other's change took longer than a turn
-                assert "is being changed" in answer.json()["detail"]
-                said[n] = fine(clients[n], ids[n])
-        assert [one.status_code for one in said] == [201] * 2
-        learnt = {one.name for one in Product.load(tmp_path / "products" / "flange").accepted}
-        assert learnt == {one.json()["id"] for one in said}
-        with first.store.session() as session:
-            assert audit.verify(session).broken is None
-
-
 def test_who_changes_a_product_waits_for_its_turn_or_is_told(tmp_path):
-    with two_over(tmp_path) as (first, _):
-        teach_flange(first, 1)
-        lock = Lock(tmp_path / "products" / LOCKS / "flange.lock")
-        assert lock.take()
-        change = Accept(product="flange", image=GOOD, boxes=((0, 0, 9, 9),), name="x")
-        with pytest.raises(Busy, match="'flange' is being changed by another"):
-            first.run_task(change)
-        for work in (lambda: first.delete_product("flange", "me"),):
-            with pytest.raises(Busy, match="is being changed"):
-                work()
-        lock.release()
-        first.delete_product("flange", "me")
+    service = Service(bolt_known(tmp_path))
+    lock = Lock(tmp_path / "products" / LOCKS / "bolt.lock")
+    assert lock.take()
+    with pytest.raises(Busy, match="'bolt' is being changed by another"):
+        service.delete_product("bolt", "me")
+    threading.Timer(0.3, lock.release).start()
+    service.delete_product("bolt", "me")
+    service.close()
+
+
+def test_a_key_makes_one_inspection_at_two_servers_and_an_etag_holds_at_both(two, home):
+    first, second = two
+    clients = client_of(first), client_of(second)
+    data, key = DEFECT.read_bytes(), {"Idempotency-Key": "one"}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda one: send(one, data, headers=key), clients * 2))
+    assert [one.status_code for one in answers] == [201] * 4
+    assert len({one.json()["id"] for one in answers}) == 1 == first.store.count(Filter())
+    tag = clients[0].get(f"{API}/products/flange").headers["ETag"]
+    assert clients[1].get(f"{API}/products/flange").headers["ETag"] == tag
+
+    def set_rate(client, rate):
+        body = {"false_alarm_rate": rate}
+        return client.patch(f"{API}/products/flange", json=body, headers={"If-Match": tag})
+
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(set_rate, clients, (0.1, 0.2)))
+    assert sorted(one.status_code for one in told) == [200, 412]
+    # A correction of each, at once: the product has learnt both.
+    ids = [send(clients[0], data, name=f"{n}.jpg").json()["id"] for n in range(2)]
+
+    def fine(client, id):
+        return client.post(f"{API}/inspections/{id}/feedback", json={"kind": "fine"})
+
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(fine, clients, ids))
+    for n, answer in enumerate(said):
+        if answer.status_code == 503:  # the other's change took longer than a turn
+            assert "is being changed" in answer.json()["detail"]
+            said[n] = fine(clients[n], ids[n])
+    assert [one.status_code for one in said] == [201] * 2
+    learnt = {one.name for one in Product.load(home / "products" / "flange").accepted}
+    assert learnt == {one.json()["id"] for one in said}
+    with first.store.session() as session:
+        assert audit.verify(session).broken is None
+
+
+def test_what_a_server_leaves_that_is_gone_is_done_by_another(two, monkeypatch):
+    first, second = two
+    assert (first.owner, second.owner) == ("server", "server 2")
+    [mine] = first.store.acknowledge([waiting_row(first)], None)
+    job = JobRow(kind="teach", product="flange", by="me", owner=first.owner, asked={})
+    first.store.keep(job)
+    assert second.look_around() == 0  # its server is there
+    with pytest.raises(Conflict, match="is done by server, another one"):
+        second.background.cancel(job.id)
+    second.background.handlers["teach"] = lambda *_: {"done": "here"}
+    assert first.place is not None
+    first.place.leave()  # as when it is killed
+    assert second.look_around() == 2
+    assert second.wait(mine, 120).state == "done"
+    assert second.background.wait(job.id, 30).result == {"done": "here"}
+    assert [row.owner for row in jobs(second.store)] == ["server 2"]
+    assert second.look_around() == 0
+    # What was committed while its answer was lost is done, too, after a while.
+    monkeypatch.setattr(services, "ORPHAN_SECONDS", 0.0)
+    [orphan] = second.store.acknowledge([waiting_row(second)], None)
+    assert second.look_around() == 1
+    assert second.wait(orphan, 60).state == "done"
 
 
 @dataclass
