@@ -218,8 +218,9 @@ def test_that_a_part_was_late_is_told_once_the_database_is_back(tmp_path):
         service.store.session = failing(service.store.session, LOCKED, LOCKED)
         part = LatePart(name="7.jpg", why="no verdict in time", rejected=False, stops=False)
         tell_of_late(service, "flange", "3", ["mqtt://b:1/x"], part)
-        until(lambda: messages.count_waiting(service.store) == 1, 10)
-        [told] = messages.waiting(service.store, "mqtt://b:1/x", 9)
+        store = Store.open(service.config)
+        until(lambda: messages.count_waiting(store) == 1, 10)
+        [told] = messages.waiting(store, "mqtt://b:1/x", 9)
         assert told.payload["picture"] == "7.jpg" and told.payload["line"] == "3"
 
 

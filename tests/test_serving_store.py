@@ -289,8 +289,8 @@ def test_a_store_of_an_older_schema_keeps_its_rows_when_it_is_brought_up(config)
         tables = MetaData()
         tables.reflect(connection)
 
-        def put(name: str, **values) -> None:
-            connection.execute(tables.tables[name].insert().values(values))
+        def put(table: str, /, **values) -> None:
+            connection.execute(tables.tables[table].insert().values(values))
 
         for number in range(3):
             about = {"product": "bolt", "picture": "p", "name": f"{number}.jpg", "source": "api",
