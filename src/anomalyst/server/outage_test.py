@@ -168,13 +168,13 @@ def _taken_away(thing: Breakable, outage: Outage, ended: threading.Event, say: S
 def _count(server: Server, lines: Lines, outage: Outage, returned: float) -> None:
     with Client(server.address) as client:
         kept = list(client.history(product=PRODUCT, source="api", limit=500))
-    names = {one.id: one.name for one in kept if one.state == "done"}
+    names = {one.id: str(one.whole["name"]) for one in kept if one.state == "done"}
     keys = [name.removesuffix(".jpg") for name in names.values()]
     after = sorted(when for when in lines.times.values() if when > returned)
     outage.sent, outage.acknowledged = sum(lines.sent.values()), len(lines.made)
     outage.kept, outage.lost = len(names), outage.sent - len(set(keys))
     outage.lost += sum(names.get(id) != f"{key}.jpg" for key, id in lines.made.items())
-    outage.doubled = len(kept) - len({one.name for one in kept})
+    outage.doubled = len(kept) - len({one.whole["name"] for one in kept})
     outage.out_of_order = out_of_order([names[id] for id in sorted(names)])
     outage.answers, outage.longest_answer_seconds = lines.answers, lines.longest
     outage.first_seconds = after[0] - returned if after else float("nan")

@@ -41,6 +41,7 @@ class Listener:
 
     port: int
     came: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    _client: Client = field(init=False)
 
     def __post_init__(self) -> None:
         client = Client(CallbackAPIVersion.VERSION2, client_id="mes", clean_session=False)
