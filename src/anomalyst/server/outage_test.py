@@ -80,6 +80,7 @@ class Lines:
     per_second: float  # of all together
     clients: int
     ended: threading.Event = field(default_factory=threading.Event)
+    ended_at: float = 0.0
     made: dict[str, str] = field(default_factory=dict)  # key -> id of its inspection
     came: dict[str, float] = field(default_factory=dict)  # key -> when its part came
     times: dict[str, float] = field(default_factory=dict)  # key -> when it was answered
@@ -88,6 +89,11 @@ class Lines:
     longest: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def end(self) -> None:
+        """No further part comes."""
+        self.ended_at = time.monotonic()
+        self.ended.set()
+
     def run(self, line: int) -> None:
         """One line, until it is ended and all its parts are acknowledged."""
         pictures = sorted((DEMO / "test").glob("*.jpg"))
@@ -95,8 +101,8 @@ class Lines:
         due = time.monotonic() + line * every / self.clients
         with httpx.Client(base_url=f"{self.address}/api/v1", timeout=SENT_SECONDS) as client:
             while True:
-                left = due - time.monotonic()
-                if left > 0 and self.ended.wait(left):  # what came before the end is sent
+                over = self.ended.wait(max(0.0, due - time.monotonic()))
+                if over and due > self.ended_at:  # what came before the end is sent
                     return
                 number = self.sent[line]
                 key = f"{line}-{number:05d}"
@@ -142,7 +148,7 @@ def measure(
         outage = Outage(of="PostgreSQL" if of == "database" else "SQLite file", seconds=seconds)
         with ThreadPoolExecutor(clients) as pool:
             running = [pool.submit(lines.run, line) for line in range(clients)]
-            returned = _taken_away(thing, outage, lines.ended, say)
+            returned = _taken_away(thing, outage, lines, say)
             for one in running:
                 one.result()
         _await_done(server, sum(lines.sent.values()))
@@ -150,7 +156,7 @@ def measure(
     return outage
 
 
-def _taken_away(thing: Breakable, outage: Outage, ended: threading.Event, say: Say) -> float:
+def _taken_away(thing: Breakable, outage: Outage, lines: Lines, say: Say) -> float:
     """Load, outage, load; returns when it was back."""
     say("in peace")
     time.sleep(BEFORE_SECONDS)
@@ -161,7 +167,7 @@ def _taken_away(thing: Breakable, outage: Outage, ended: threading.Event, say: S
     returned = time.monotonic()
     say("it is back")
     time.sleep(AFTER_SECONDS)
-    ended.set()
+    lines.end()
     return returned
 
 
