@@ -52,16 +52,21 @@ def postgres():
         yield found.url
 
 
+def empty(database: str) -> None:
+    """Forget what an earlier test left in a PostgreSQL."""
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def config(request, tmp_path) -> ServingConfig:
     database = None
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres")
-        engine = create_engine(database)
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        engine.dispose()
+        empty(database)
     return ServingConfig(home=tmp_path, products=tmp_path / "products", database=database)
 
 

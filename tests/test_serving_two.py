@@ -27,7 +27,7 @@ from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow, JobRow
 from anomalyst.server.streaming import load_test
 from serving import DEFECT, FLANGE, GOOD, bolt_known, client_of, send
-from test_serving_store import postgres  # noqa: F401 - a fixture, by name
+from test_serving_store import empty, postgres  # noqa: F401 - a fixture, by name
 
 API = "/api/v1"
 
@@ -152,6 +152,7 @@ class Pair:
 @pytest.fixture
 def pair(postgres, tmp_path):  # noqa: F811 - the fixture
     config = ServingConfig(home=tmp_path, products=tmp_path / "products", database=postgres)
+    empty(postgres)
     load_test.teach_flange(config.products, 4)
     servers = tuple(Server(tmp_path, free_port(), "--database", postgres) for _ in range(2))
     try:
