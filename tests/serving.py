@@ -45,6 +45,18 @@ def service_over(home: Path, **config) -> Iterator[Service]:
         service.close()
 
 
+def bolt_known(home: Path, **config) -> ServingConfig:
+    """A configuration over a home that knows a product `bolt`, without pictures."""
+    folder = home / "products" / "bolt"
+    (folder / "references").mkdir(parents=True)
+    record = {
+        "format": 2, "name": "bolt", "pose": "fixed", "encoder": "embedded", "references": [],
+        "calibration": {"method": "none", "scores": []}, "notes": [],
+    }  # fmt: skip
+    (folder / "product.json").write_text(json.dumps(record))
+    return ServingConfig(home=home, products=home / "products", **config)
+
+
 def teach_flange(service: Service, pictures: int = 4) -> None:
     """Teach the bundled product from a few pictures: quick, and once for all tests of a process."""
     shutil.copytree(flange_taught(pictures), service.config.products / "flange")

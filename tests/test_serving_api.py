@@ -241,7 +241,7 @@ def test_an_odd_file_is_refused_with_its_reason(client, what):
 
 
 def test_a_dead_model_process_is_replaced_and_its_work_done(client, service):
-    [model] = [p for p in psutil.Process().children() if p.pid == service.queue.pid]
+    model = psutil.Process(service.queue.pid)
     threading.Timer(0.15, model.kill).start()
     files = [("pictures", (f"{i}.jpg", GOOD.read_bytes())) for i in range(12)]
     data = {"product": "flange", "wait": "true"}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -14,22 +15,36 @@ from typer.testing import CliRunner
 
 from anomalyst.cli.main import app
 from anomalyst.errors import AnomalystError
+from anomalyst.server.breakable import postgres
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy
 from anomalyst.server.jobs import in_flight
 from anomalyst.server.jobs import queue as queues
 from anomalyst.server.jobs.tasks import Segment
 from anomalyst.server.load_test import free_port
-from anomalyst.server.storage import messages
+from anomalyst.server.service import Service
+from anomalyst.server.storage import messages, requests
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import DeliveryRow
 from anomalyst.server.streaming import watch as watches
 from anomalyst.server.streaming.addresses import keep_in_file, kept_in_file
+from anomalyst.server.streaming.line import tell_of_late
 from anomalyst.server.streaming.outbox import Outbox
+from anomalyst.server.streaming.signals.gate import LatePart
 from anomalyst.server.streaming.sinks import RefusedForGood, Webhook
 from anomalyst.server.streaming.sources import Folder
 from anomalyst.server.streaming.watch import Watch
-from serving import DEFECT, FLANGE, Hook, client_of, service_over, teach_flange, work_unless_short
+from serving import (
+    DEFECT,
+    FLANGE,
+    Hook,
+    bolt_known,
+    client_of,
+    service_over,
+    teach_flange,
+    work_unless_short,
+)
+from test_serving_store import done, skip_without_postgres
 
 LOCKED = OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
 
@@ -135,9 +150,18 @@ def test_a_watch_passes_over_nothing_that_can_be_read_later(taught, tmp_path, mo
     source.errors = dict(zip([path.name for path in pictures], errors, strict=True))
     config = ServingConfig(home=tmp_path / "home", products=taught)
     watch = Watch(config, "flange", source, str(folder))
+    acknowledge, lost = watch.service.store.acknowledge, [LOCKED]
+
+    def kept_and_not_told(*given):
+        """The first one is committed, and the answer is lost with the database."""
+        acknowledge(*given)
+        watch.service.store.acknowledge = acknowledge
+        raise lost.pop()
+
+    watch.service.store.acknowledge = kept_and_not_told
     try:
         tally = watch.run(once=True)
-        assert (tally.done, tally.refused) == (5, 1)
+        assert (tally.done, tally.refused, lost) == (5, 1, [])
         folder.rename(tmp_path / "away")  # as a network share may be for a while
         assert list(source.new()) == []
         (tmp_path / "away").rename(folder)
@@ -157,7 +181,7 @@ def test_one_message_refused_for_good_holds_up_no_other(tmp_path, hook, monkeypa
     store.keep(DeliveryRow(sink=address, payload={"picture": "4", "score": float("nan")}))
     hook.refused = {"2"}
     monkeypatch.setattr(messages, "waiting", failing(messages.waiting, LOCKED))
-    outbox = Outbox(store, Webhook(address, internal=True))
+    outbox = Outbox(store, Webhook(address, internal=True), tmp_path)
     until(lambda: messages.count_waiting(store) == 0)
     assert [body["picture"] for _, body in hook.taken] == ["1", "3"]
     ours = ["--home", str(tmp_path)]
@@ -170,6 +194,68 @@ def test_one_message_refused_for_good_holds_up_no_other(tmp_path, hook, monkeypa
     outbox.close()
     assert [body["picture"] for _, body in hook.taken] == ["1", "3", "2"]
     assert messages.count_refused(store) == 1  # which cannot be written as JSON
+
+
+def test_two_that_tell_one_sink_send_everything_once_and_in_order(tmp_path, hook):
+    address = f"http://127.0.0.1:{hook.server.server_port}/in"
+    config = ServingConfig(home=tmp_path, products=tmp_path / "products")
+    stores = [Store.open(config) for _ in range(2)]  # as two watches have them
+    both = [Outbox(one, Webhook(address, internal=True), tmp_path) for one in stores]
+    # A message was taken while the database went away: its mark is written later, and not its twin.
+    for one in stores:
+        one.set_values = failing(one.set_values, LOCKED)
+    names = [f"{number:02d}" for number in range(40)]
+    for name in names:
+        stores[0].keep(DeliveryRow(sink=address, payload={"picture": name, "product": "flange"}))
+    until(lambda: messages.count_waiting(stores[0]) == 0)
+    for outbox in both:
+        outbox.close()
+    assert [body["picture"] for _, body in hook.taken] == names
+
+
+def test_that_a_part_was_late_is_told_once_the_database_is_back(tmp_path):
+    with service_over(tmp_path) as service:
+        service.store.session = failing(service.store.session, LOCKED, LOCKED)
+        part = LatePart(name="7.jpg", why="no verdict in time", rejected=False, stops=False)
+        tell_of_late(service, "flange", "3", ["mqtt://b:1/x"], part)
+        store = Store.open(service.config)
+        until(lambda: messages.count_waiting(store) == 1, 10)
+        [told] = messages.waiting(store, "mqtt://b:1/x", 9)
+        assert told.payload["picture"] == "7.jpg" and told.payload["line"] == "3"
+
+
+def test_a_database_that_is_away_is_told_as_that_and_nothing_is_said_twice():
+    skip_without_postgres()
+    with postgres() as database, TemporaryDirectory() as home:
+        service = Service(bolt_known(Path(home), database=database.url))
+        client, feedback = client_of(service), f"/api/v1/inspections/{done(service.store)}/feedback"
+        answered = requests.answered
+
+        def say(key: str):
+            return client.post(feedback, json={"kind": "right"}, headers={"Idempotency-Key": key})
+
+        def away_first(*given):
+            database.away()
+            requests.answered = answered
+            answered(*given)
+
+        try:
+            database.away()
+            for told in (say("a"), client.get("/api/v1/inspections")):
+                assert told.status_code == 503 and "takes nothing now" in told.json()["detail"]
+                assert int(told.headers["Retry-After"]) > 0
+            assert client.get("/api/v1/health").is_success
+            database.back()
+            assert say("a").status_code == 201
+            # It goes away between what was done and the note that it was.
+            requests.answered = away_first
+            assert say("b").status_code == 201
+            database.back()
+            until(lambda: say("b").headers.get("Idempotent-Replayed") == "true")
+            assert len(service.store.corrections()) == 2
+        finally:
+            requests.answered = answered
+            service.close()
 
 
 def test_what_no_address_can_be_is_refused_at_once(hook):

@@ -1,24 +1,23 @@
 """The store: acknowledged, written down, pruned, backed up; and its schema."""
 
 import os
-import shutil
-import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text, update
+from sqlalchemy import MetaData, create_engine, inspect, text, update
 
 from anomalyst.errors import AnomalystError
+from anomalyst.server import breakable
 from anomalyst.server.client import Client
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
 from anomalyst.server.load_test import PRODUCT, Server, free_port
-from anomalyst.server.storage import audit, retention
+from anomalyst.server.storage import audit, messages, retention
 from anomalyst.server.storage.database import migrate, open_database
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.jobs import jobs
@@ -26,35 +25,40 @@ from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.preferences import preference_pairs
 from anomalyst.server.storage.retention import back_up, prune, restore
 from anomalyst.server.storage.store import IdempotentRequest, Store
-from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, JobRow, Table, now
+from anomalyst.server.storage.tables import (
+    CorrectionRow,
+    InspectionRow,
+    JobRow,
+    Table,
+    TurnRow,
+    new_id,
+    now,
+)
 from anomalyst.types import Inspection, Region
 from serving import DEFECT
 
-POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1]), None)
+
+def skip_without_postgres() -> None:
+    if breakable.postgres_programs() is None:
+        pytest.skip("PostgreSQL is not installed; `apt-get install postgresql` brings it")
+    pytest.importorskip("psycopg")
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     """A PostgreSQL of our own, as Debian packages it."""
-    if POSTGRES is None:
-        pytest.skip("PostgreSQL is not installed; `apt-get install postgresql` brings it")
-    pytest.importorskip("psycopg")
-    folder = tmp_path_factory.mktemp("postgres")
-    folder.parent.chmod(0o755)
-    for parent in folder.parents:
-        if parent.stat().st_uid == os.getuid() and str(parent).startswith("/tmp/pytest"):
-            parent.chmod(0o755)
-    shutil.chown(folder, "postgres") if os.getuid() == 0 else None
-    user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    run = [*user, str(POSTGRES / "pg_ctl"), "-D", str(folder / "data"), "-w", "-s"]
-    options = f"-k {folder} -c listen_addresses= "
-    subprocess.run(
-        [*user, str(POSTGRES / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "us"],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    subprocess.run([*run, "-o", options, "-l", str(folder / "log"), "start"], check=True)
-    yield f"postgresql+psycopg://us@/postgres?host={folder}"
-    subprocess.run([*run, "-m", "fast", "stop"], check=True)
+    skip_without_postgres()
+    with breakable.postgres() as found:  # not where each run of pytest shuts the folder again
+        yield found.url
+
+
+def empty(database: str) -> None:
+    """Forget what an earlier test left in a PostgreSQL."""
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -62,11 +66,7 @@ def config(request, tmp_path) -> ServingConfig:
     database = None
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres")
-        engine = create_engine(database)
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        engine.dispose()
+        empty(database)
     return ServingConfig(home=tmp_path, products=tmp_path / "products", database=database)
 
 
@@ -223,8 +223,6 @@ def test_a_store_of_before_gets_the_new_schema_and_one_of_a_newer_version_is_ref
 
 
 def test_writers_of_many_threads_lose_nothing(store):
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(lambda _: done(store), range(80)))
     assert len(set(ids)) == 80 == store.count(Filter(state="done"))
@@ -259,8 +257,6 @@ def test_pictures_are_kept_once_and_by_content(tmp_path):
 
 @pytest.mark.slow
 def test_a_whole_server_works_on_postgresql(postgres, tmp_path):
-    from concurrent.futures import ThreadPoolExecutor
-
     server = Server(tmp_path, free_port(), "--database", postgres)
     try:
         server.await_ready()
@@ -287,3 +283,76 @@ def test_the_most_severe_come_first_and_rows_of_before_last(store):
     assert [one.id for one in store.severest(Filter())] == order
     assert [one.id for one in store.severest(Filter(), skip=1, limit=2)] == order[1:3]
     assert [one.id for one in store.to_review(None, severest=True)] == order
+
+
+def test_a_store_of_an_older_schema_keeps_its_rows_when_it_is_brought_up(config):
+    """From a database at 0004 with rows in its tables."""
+    engine = create_engine(config.database_url)
+    at = now()
+    with engine.begin() as connection:
+        migrate(connection, "0004")
+        tables = MetaData()
+        tables.reflect(connection)
+
+        def put(table: str, /, **values) -> None:
+            connection.execute(tables.tables[table].insert().values(values))
+
+        for number in range(3):
+            about = {"product": "bolt", "picture": "p", "name": f"{number}.jpg", "source": "api",
+                     "by": "me", "owner": "server", "false_alarm_rate": 0.05}  # fmt: skip
+            record = {"verdict": "normal", "regions": []} if number else None
+            put("inspections", id=f"{number:024x}", created_at=at, record=record,
+                state="done" if number else "queued", **about)  # fmt: skip
+        put(
+            "turns", id="t", created_at=at, inspection=f"{1:024x}", question="Q?", answer={}, by="x"
+        )
+        put("corrections", id="c", created_at=at, inspection=f"{1:024x}", product="bolt",
+            kind="wrong", detail={"verdict": "anomalous"}, by="me")  # fmt: skip
+        put("requests", by="me", key="k", fingerprint="f", made=[f"{1:024x}"], created_at=at)
+        put("settings", product="bolt", false_alarm_rate=0.1)
+        put("changes", id="g", created_at=at, product="bolt", kind="taught", detail={}, by="me")
+        put("deliveries", id="d", created_at=at, sink="mqtt://b:1/x", payload={"id": "1"},
+            attempts=0, next_at=at)  # fmt: skip
+        put("keys", id="k", created_at=at, name="anna", role="operator", digest="0")
+    engine.dispose()
+    store = Store.open(config)
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Table.metadata) == []
+    ids = [one.id for one in store.history(Filter())]
+    assert ids == [f"{number:024x}" for number in (2, 1, 0)]
+    one = store.inspection(ids[0])
+    assert one.record == {"verdict": "normal", "regions": []} and one.created_at == at
+    assert one.line is None and one.severity is None and one.late is None
+    assert store.count(Filter(state="queued", owner="server")) == 1
+    assert store.false_alarm_rate("bolt") == 0.1 and store.version("bolt") == 0
+    assert store.request("me", "k").made == [f"{1:024x}"]
+    assert [one.kind for one in store.corrections()] == ["wrong"]
+    assert [one.question for one in store.turns(f"{1:024x}")] == ["Q?"]
+    assert [one.id for one in messages.waiting(store, "mqtt://b:1/x", 9)] == ["d"]
+    # What came with the newer schema works on it: jobs, versions, the audit log.
+    store.note("bolt", "described", "me", describe="x")
+    assert store.version("bolt") == 1 and store.finish(f"{0:024x}", state="done", severity=2.0)
+    store.keep(JobRow(kind="teach", product="bolt", by="me", owner="server", asked={}))
+    with store.session() as session:
+        assert audit.verify(session).entries == 1
+    store.engine.dispose()
+
+
+def test_what_is_written_down_is_written_once_and_what_is_left_is_taken_over_by_one(store):
+    ids = [store.acknowledge([row(store, owner=owner)], None)[0] for owner in ("server", "w 2")]
+    said = TurnRow(inspection=ids[0], question="Q?", answer={}, by="me")
+    assert store.finish(ids[0], beside=[said], state="done", verdict="normal")
+    again = TurnRow(inspection=ids[0], question="Q?", answer={}, by="me")
+    assert not store.finish(ids[0], beside=[again], state="done", verdict="anomalous")
+    assert store.inspection(ids[0]).verdict == "normal" and len(store.turns(ids[0])) == 1
+    assert store.waiting_owners() == {"w 2"}
+    with ThreadPoolExecutor(2) as pool:
+        taken = list(pool.map(lambda who: store.take_over("w 2", who), ("server 2", "server 3")))
+    assert sorted(taken) == [0, 1]
+
+
+def test_ids_sort_as_they_were_made_within_a_millisecond_too():
+    made = [new_id() for _ in range(2000)]
+    assert made == sorted(made) and len(set(made)) == 2000 and {len(one) for one in made} == {24}
+    assert f"{time.time_ns() // 1_000_000 + 1:012x}" > made[-1]

@@ -188,7 +188,7 @@ def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_pat
         process.wait()
     assert {one["topic"] for one in taken} == {"factory/flange/inspections"}
     assert {one["picture"] for one in taken} >= {"during.jpg"}
-    assert len({one["id"] for one in taken}) == 5
+    assert len({one["id"] for one in taken}) == 5 == len(taken)
 
 
 def await_count(taken: list, count: int) -> None:

@@ -1,6 +1,5 @@
 """Writes: once for each key, of the version that was read, told of in a chain nobody can change."""
 
-import json
 import socket
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from anomalyst.server.storage import audit, requests
 from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import AuditRow, RequestRow, now
 from anomalyst.server.streaming.sinks import Webhook
-from serving import DEFECT, client_of
+from serving import DEFECT, bolt_known, client_of
 from test_serving_store import config, done, postgres, store  # noqa: F401 - fixtures, by name
 
 API = "/api/v1"
@@ -29,14 +28,7 @@ MES = ("http://mes.example/in", "93.184.216.34")
 @pytest.fixture
 def service(tmp_path):
     """A service that knows a product, and whose model is never read."""
-    found = Service(ServingConfig(home=tmp_path, products=tmp_path / "products"))
-    folder = tmp_path / "products" / "bolt"
-    (folder / "references").mkdir(parents=True)
-    record = {
-        "format": 2, "name": "bolt", "pose": "fixed", "encoder": "embedded", "references": [],
-        "calibration": {"method": "none", "scores": []}, "notes": [],
-    }  # fmt: skip
-    (folder / "product.json").write_text(json.dumps(record))
+    found = Service(bolt_known(tmp_path))
     yield found
     found.close()
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyst.errors import AnomalystError
+from anomalyst.io.locks import Lock
 from anomalyst.server.api.app import build_app
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.demonstration import DEMO, TAUGHT_FIRST, inspect_first
@@ -26,6 +28,8 @@ from anomalyst.server.teaching import ended
 
 log = logging.getLogger(__name__)
 PRUNE_SECONDS = 6 * 3600.0
+FIRST_SECONDS = 600.0  # at most, until another server has taught the first product
+LOOK_SECONDS = 15.0  # between looks for what a server left that is gone
 THREADS = 128
 
 
@@ -102,16 +106,27 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
         resumed = service.resume() + app.state.corrections.resume()
         if resumed:
             log.info("took up %d unfinished tasks", resumed)
-        if not service.product_names():
-            teach_first(service)
-        inspect_first(service)
+        alone = Lock(service.config.home / "servers" / "first.lock")
+        with alone.within(FIRST_SECONDS):  # of several servers that start over a new home, one
+            if not service.product_names():
+                teach_first(service)
+            inspect_first(service)
     except Exception as error:
         if service.closing:  # what was begun waits in the store
             log.info("the server closed before its beginning was done: %s", error)
         else:
             log.exception("the server's beginning failed")
-    while not ended.wait(PRUNE_SECONDS if service.config.keep_days else None):
-        prune(service.store, service.config.keep_days)
+    pruned = time.monotonic()
+    while not ended.wait(LOOK_SECONDS):
+        try:
+            if taken := service.look_around():
+                log.info("took up %d tasks that nobody did", taken)
+            if service.config.keep_days and time.monotonic() - pruned > PRUNE_SECONDS:
+                pruned = time.monotonic()
+                prune(service.store, service.config.keep_days)
+        except (AnomalystError, SQLAlchemyError) as error:  # the next look may do
+            if not service.closing:
+                log.warning("what nobody does was not looked for: %s", error)
 
 
 def teach_first(service: Service) -> None:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,15 +36,18 @@ from anomalyst.server.jobs.tasks import (
     Transcribe,
 )
 from anomalyst.server.metrics import Metrics
+from anomalyst.server.places import ServerPlace
 from anomalyst.server.received import ReceivedPicture, shown_name, take
 from anomalyst.server.records import measuring, packing, products
 from anomalyst.server.records.areas import areas_of, checked_areas
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.figures import statistics
+from anomalyst.server.records.turns import changing
 from anomalyst.server.sign_in.sessions import Sessions
 from anomalyst.server.storage.filters import Filter
+from anomalyst.server.storage.owed import Owed
 from anomalyst.server.storage.store import IdempotentRequest, Store
-from anomalyst.server.storage.tables import InspectionRow, TurnRow
+from anomalyst.server.storage.tables import InspectionRow, TurnRow, now
 from anomalyst.server.teaching import Teaching, ended
 from anomalyst.server.telemetry import tracing
 from anomalyst.vlm.dialogue import checked_question
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 WAIT_SECONDS = 300.0
+LOOK_SECONDS = 0.2  # between looks for what another server does
+ORPHAN_SECONDS = 60.0  # then what nobody does is taken up: its acknowledgement was lost
 LONG_SECONDS = 1800.0  # of what looks at all pictures of a product, perhaps behind a teaching
 
 
@@ -66,14 +72,19 @@ class Service:
         config: ServingConfig,
         queue: JobQueue | None = None,
         *,
-        owner: str = "server",
+        owner: str | None = None,
         sinks: Sequence[str] = (),
         line: str | None = None,
     ):
-        self.config = config
-        self.owner, self.line = owner, line
+        """`owner`: who takes up what it leaves; None: one of the servers over this home."""
+        self.config, self.line = config, line
         self.metrics = Metrics()
         self.store = Store.open(config)
+        self.place: ServerPlace | None = None
+        if owner is None:
+            self.place = ServerPlace(config.home / "servers")
+            owner = self.place.owner
+        self.owner = owner
         self.pictures = self.store.pictures
         self.queue = queue or Lanes(config, self.metrics.batch)
         self.drift = DriftAlarms(self.store, config.products, self.metrics)
@@ -81,7 +92,8 @@ class Service:
         self.in_flight = InFlight(
             self.store, self.queue, self.metrics, self.drift, sinks, self.tracing
         )
-        self.background = Background(self.store, self.queue, owner, self.tracing)
+        self.owed = Owed()
+        self.background = Background(self.store, self.queue, owner, self.tracing, self._is_gone)
         self.teaching = Teaching(self)
         self.tickets, self.sessions = Tickets(), Sessions()
         self.closing = False
@@ -91,11 +103,36 @@ class Service:
 
         Returns how many inspections and jobs that are.
         """
+        self._take_over()
         wanted = Filter(state="queued", owner=self.owner)
         found = list(self.store.every_inspection(wanted))
         for row in reversed(found):
             self.in_flight.start(row, on_done)
         return len(found) + self.background.resume()
+
+    def look_around(self) -> int:
+        """Take up what a server that is gone left, and what an outage of the database left of ours.
+
+        Returns how many inspections and jobs that are.
+        """
+        taken = self._take_over()
+        late = now() - timedelta(seconds=0 if taken else ORPHAN_SECONDS)
+        wanted = Filter(state="queued", owner=self.owner, until=late)
+        found = [row for row in self.store.every_inspection(wanted) if row.id not in self.in_flight]
+        for row in reversed(found):
+            self.in_flight.start(row)
+        return len(found) + (self.background.resume() if taken else 0)
+
+    def _is_gone(self, owner: str) -> bool:
+        """Whether a server that took something in is not there any more."""
+        return self.place is None or self.place.is_gone(owner)
+
+    def _take_over(self) -> int:
+        """Make ours what servers left that are gone."""
+        if self.place is None:
+            return 0
+        left = [one for one in self.store.waiting_owners() if self._is_gone(one)]
+        return sum(self.store.take_over(one, self.owner) for one in left)
 
     def close(self, seconds: float = 30.0) -> None:
         """Finish the batch in hand and write it down; the rest, and what is taught, waits."""
@@ -104,8 +141,11 @@ class Service:
         self.queue.close(seconds)
         self.background.close()
         self.in_flight.close()
+        self.owed.close()
         self.tracing.close()
         self.store.engine.dispose()
+        if self.place is not None:
+            self.place.leave()
 
     # Products
 
@@ -255,7 +295,8 @@ class Service:
     def delete_product(self, name: str, by: str) -> None:
         """Delete a product; its inspections stay in the history. Conflict while it is taught."""
         self.background.refuse_while_active(name)
-        products.delete(name, self.config.products)
+        with changing(name, self.config.products):
+            products.delete(name, self.config.products)
         self.store.forget_settings(name)
         self.store.note(name, "deleted", by)
 
@@ -309,14 +350,23 @@ class Service:
             digest = hashlib.sha256(repr((product, asked, files)).encode())
             request = IdempotentRequest(by=by, key=key, fingerprint=digest.hexdigest())
         ids = self.store.acknowledge(rows, request)
-        for row in self.store.inspections(ids):
-            if row.state == "queued":
+        ours = ids == [row.id for row in rows]  # else what the same request made before
+        for row in rows if ours else self.store.inspections(ids):
+            if row.state == "queued" and row.owner == self.owner:
                 self.in_flight.start(row, on_done)
         return ids
 
     def wait(self, id: str, seconds: float = WAIT_SECONDS) -> InspectionRow:
-        """An inspection, once it is done or cannot be; as it is after so many seconds."""
-        return self.in_flight.wait(id, seconds) or self.store.inspection(id)
+        """An inspection, once it is done or cannot be; as it is after so many seconds.
+
+        One that another server does is looked for in the store.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            row = self.in_flight.wait(id, end - time.monotonic()) or self.store.inspection(id)
+            if row.state != "queued" or time.monotonic() > end or self.closing:
+                return row
+            time.sleep(LOOK_SECONDS)
 
     def ask(self, id: str, question: str, *, by: str, say: Say = lambda _: None) -> TurnRow:
         """A question about an inspection; the turn is kept. `say` hears each sentence."""

@@ -17,6 +17,7 @@ from anomalyst.server.received import ReceivedPicture
 from anomalyst.server.records import products, versions
 from anomalyst.server.records.drift import DriftAlarms
 from anomalyst.server.records.judged import judgements
+from anomalyst.server.records.turns import changing
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.store import Store
@@ -110,7 +111,8 @@ class Teaching:
         Raises Conflict while it is being taught.
         """
         self.jobs.refuse_while_active(name)
-        versions.bring_back(name, self.config.products, number)
+        with changing(name, self.config.products):
+            versions.bring_back(name, self.config.products, number)
         self.store.note(name, "brought back", by, version=number)
         self.service.drift.forget(name)
         return self.service.product(name)

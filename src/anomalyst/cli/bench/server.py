@@ -1,6 +1,6 @@
 """`anomalyst bench serve|watch|corrections`: server and watch under load; worth of corrections."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import Option
@@ -8,19 +8,44 @@ from typer import Option
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
 
+if TYPE_CHECKING:
+    from anomalyst.server.outage_test import Outage
+
 
 def serve(
     inspections: Annotated[int, Option(help="How many in each run.", min=10)] = 1000,
     clients: Annotated[int, Option(help="How many send at once.", min=1)] = 16,
     kills: Annotated[int, Option(help="SIGKILLs in the second run; 0: no second run.")] = 1,
+    outage: Annotated[
+        float | None,
+        Option(min=1, metavar="SECONDS", help="Instead: its database is away for so long."),
+    ] = None,
+    of: Annotated[
+        Literal["database", "file"],
+        Option(help="With --outage: a PostgreSQL that ends, or the SQLite file, locked."),
+    ] = "database",
+    per_second: Annotated[float, Option(min=0.1, help="With --outage: parts of all.")] = 1.5,
 ) -> None:
     """Inspections by many clients: first page, memory, throughput, p95; nothing lost or doubled.
 
-    The second run kills server and model on the way and starts them again.
+    The second run kills server and model on the way and starts them again. With --outage each
+    client is a line whose parts come at a steady rate.
 
     Example: anomalyst bench serve --inspections 200
+
+    Example: anomalyst bench serve --outage 60 --of database --clients 3
     """
     needs("serve", "fastapi", "gradio", "httpx")
+    if outage is not None:
+        from anomalyst.server import outage_test
+
+        with progress("Inspecting") as bar:
+            _tell_outage(
+                outage_test.measure(
+                    of, outage, per_second=per_second, clients=clients, say=bar.describe
+                )
+            )
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -48,14 +73,33 @@ def watch(
     pictures: Annotated[
         bool, Option("--pictures/--no-pictures", help="A folder of pictures beside them.")
     ] = True,
+    outage: Annotated[
+        float | None,
+        Option(min=1, metavar="SECONDS", help="Instead: what it needs is away for so long."),
+    ] = None,
+    of: Annotated[
+        Literal["broker", "database"],
+        Option(help="With --outage: the broker it tells, killed, or a PostgreSQL that ends."),
+    ] = "broker",
+    per_second: Annotated[float, Option(min=0.1, help="With --outage: pictures that come.")] = 1.0,
 ) -> None:
     """Windows of a growing CSV and of an MQTT topic: milliseconds to store and webhook, windows/s.
 
     A window holds 160 samples of two channels, one a message. MQTT needs the program mosquitto.
 
+    With --outage pictures come to a folder at a steady rate, and results go to a broker.
+
     Example: anomalyst bench watch --windows 50 --methods memory,ewma
+
+    Example: anomalyst bench watch --outage 60 --of broker
     """
     needs("serve", "sqlalchemy", "paho", "httpx")
+    if outage is not None:
+        from anomalyst.server.streaming import outage_test
+
+        with progress("Watching") as bar:
+            _tell_outage(outage_test.measure(of, outage, per_second=per_second, say=bar.describe))
+        return
     from anomalyst.cli.bench.series import read_methods
     from anomalyst.evaluation.reports.tables import markdown_table
     from anomalyst.server.streaming.load_feeds import mosquitto
@@ -87,6 +131,14 @@ def watch(
     ]
     typer.echo(markdown_table(heads, rows, words=1))
     if any(one.lost or one.doubled for one in loads):
+        raise typer.Exit(3)
+
+
+def _tell_outage(found: "Outage") -> None:
+    from anomalyst.evaluation.reports.tables import markdown_table
+
+    typer.echo(markdown_table(["", ""], found.rows(), words=2))
+    if not found.is_whole:
         raise typer.Exit(3)
 
 

@@ -6,15 +6,18 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from anomalyst.errors import AnomalystError
 from anomalyst.product_index import UnknownProduct
 from anomalyst.server import errors as refusals
+from anomalyst.server.storage.database import is_outage
 from anomalyst.server.storage.tables import new_id
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+AGAIN_SECONDS = 5  # until a request is sent again that the database did not take
 STATUS: dict[type[Exception], int] = {
     UnknownProduct: 404,
     refusals.NotFound: 404,
@@ -71,6 +74,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AnomalystError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(SQLAlchemyError, _not_kept)
     app.add_exception_handler(Exception, _broken)
 
 
@@ -101,6 +105,21 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     answer = problem(error.status_code, str(error.detail))
     answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _not_kept(request: Request, error: Exception) -> JSONResponse:
+    """A database that is away or locked comes back: the same may be sent again."""
+    if not is_outage(error):
+        return await _broken(request, error)
+    path = request.url.path
+    log.error("the database takes nothing: %s %s (%s)", request.method, path, error)
+    answer = problem(
+        503,
+        "the database takes nothing now; send the request again, with the same Idempotency-Key if "
+        "it makes something.",
+    )
+    answer.headers["Retry-After"] = str(AGAIN_SECONDS)
     return answer
 
 

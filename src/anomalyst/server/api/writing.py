@@ -8,12 +8,15 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.api.access import Operator, Serving
 from anomalyst.server.storage import requests
+from anomalyst.server.storage.database import is_outage
+from anomalyst.server.storage.owed import Owed
 from anomalyst.server.storage.store import IdempotentRequest, Store
 
 Key = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
@@ -27,14 +30,14 @@ PIECE = 1 << 20
 class Once:
     """Does a write, or tells what was answered to the same request before."""
 
-    def __init__(self, store: Store, asked: IdempotentRequest | None, status: int):
-        self.store, self.asked, self.status = store, asked, status
+    def __init__(self, store: Store, owed: Owed, asked: IdempotentRequest | None, status: int):
+        self.store, self.owed, self.asked, self.status = store, owed, asked, status
 
     def __call__(self, response: Response, work: Callable[[], Any]) -> Any:
         """What `work` gives; with a key, kept with its status and place, and given again."""
-        if self.asked is None:
+        if (asked := self.asked) is None:
             return work()
-        before = requests.begin(self.store, self.asked)
+        before = requests.begin(self.store, asked)
         if before is not None:
             headers = {"Idempotent-Replayed": "true"}
             if before["location"]:
@@ -43,12 +46,21 @@ class Once:
         try:
             body = work()
         except BaseException:
-            requests.give_up(self.store, self.asked)
+            self._kept(lambda: requests.give_up(self.store, asked))
             raise
         location = response.headers.get("location")
         kept = {"status": self.status, "body": jsonable_encoder(body), "location": location}
-        requests.answered(self.store, self.asked, kept)
+        self._kept(lambda: requests.answered(self.store, asked, kept))
         return body
+
+    def _kept(self, write: Callable[[], None]) -> None:
+        """Now, or once the database is back: else the key would stay that of a request in hand."""
+        try:
+            write()
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
+            self.owed.write(write, "the answer to an idempotency key")
 
 
 async def once(
@@ -59,7 +71,7 @@ async def once(
     if idempotency_key is not None:
         digest = await _fingerprint(request)
         asked = IdempotentRequest(by=who.name, key=idempotency_key, fingerprint=digest)
-    return Once(service.store, asked, request.scope["route"].status_code or 200)
+    return Once(service.store, service.owed, asked, request.scope["route"].status_code or 200)
 
 
 def unchanged(

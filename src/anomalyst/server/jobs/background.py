@@ -15,9 +15,9 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.errors import CLOSING, Busy, Conflict
 from anomalyst.server.jobs.queue import JobQueue, Stopped
 from anomalyst.server.jobs.tasks import Task
-from anomalyst.server.storage.jobs import ACTIVE, job, jobs, set_job
+from anomalyst.server.storage.jobs import job, jobs, set_job
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import JobRow, now
+from anomalyst.server.storage.tables import ACTIVE, JobRow, now
 from anomalyst.server.telemetry import Tracing
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ Handler = Callable[[JobRow, Do], dict[str, Any]]  # a job's result
 HOW_FAR = re.compile(r"(\d+) of (\d+) ")
 WRITTEN_SECONDS = 0.5  # between two writes of how far a job is
 AGAIN_SECONDS = 5.0  # until a job is tried again while the model cannot be used, or the database
+LOOK_SECONDS = 0.5  # between looks for what another server does
 STOPPING_SECONDS = 15.0  # until what was being done is given up
 OUR_FAULT = "our fault; it is in the server's log."
 
@@ -46,7 +47,16 @@ class Doing:
 class Background:
     """One job after another, beside everything else; each is a row of the store."""
 
-    def __init__(self, store: Store, queue: JobQueue, owner: str, tracing: Tracing):
+    def __init__(
+        self,
+        store: Store,
+        queue: JobQueue,
+        owner: str,
+        tracing: Tracing,
+        is_gone: Callable[[str], bool] = lambda _: True,
+    ):
+        """`is_gone`: whether an owner of jobs is not there any more."""
+        self.is_gone = is_gone
         self.store, self.queue, self.owner, self.tracing = store, queue, owner, tracing
         self.handlers: dict[str, Handler] = {}
         self._doing: dict[str, Doing] = {}
@@ -67,7 +77,11 @@ class Background:
 
     def resume(self) -> int:
         """Take up what an earlier server did not finish, the oldest first; returns how many."""
-        left = [row for row in jobs(self.store, active=True, limit=None) if row.owner == self.owner]
+        left = [
+            row
+            for row in jobs(self.store, active=True, limit=None)
+            if row.owner == self.owner and row.id not in self._doing
+        ]
         for row in reversed(left):
             self._submit(row)
         return len(left)
@@ -90,7 +104,9 @@ class Background:
         if row.state not in ACTIVE:
             raise Conflict(f"job {id} is {row.state} already.")
         doing = self._doing.get(id)
-        if doing is None:  # nobody works on it: its server is gone, or is another
+        if doing is None:
+            if row.owner != self.owner and not self.is_gone(row.owner):
+                raise Conflict(f"job {id} is done by {row.owner}, another one; cancel it there.")
             set_job(self.store, id, state="cancelled", ended_at=now())
             return job(self.store, id)
         with self._lock:
@@ -104,11 +120,19 @@ class Background:
         return job(self.store, id)
 
     def wait(self, id: str, seconds: float | None = None) -> JobRow:
-        """A job once it has ended, or as it is after so many seconds."""
-        doing = self._doing.get(id)
-        if doing is not None:
-            doing.ended.wait(seconds)
-        return job(self.store, id)
+        """A job once it has ended, or as it is after so many seconds.
+
+        One that another server does is looked for in the store.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        while True:
+            if (doing := self._doing.get(id)) is not None:
+                doing.ended.wait(seconds)
+            row = job(self.store, id)
+            if row.state not in ACTIVE or row.owner == self.owner:
+                return row
+            if (end is not None and time.monotonic() > end) or self._closing.wait(LOOK_SECONDS):
+                return row
 
     def begin_closing(self) -> None:
         """No further job begins; those that have not ended wait in the store."""

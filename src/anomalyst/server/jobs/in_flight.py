@@ -7,18 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitedTooLong
-from itertools import count
-from typing import Any, TypeVar
-
-from sqlalchemy.exc import SQLAlchemyError
+from typing import Any
 
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.server.jobs.queue import JobQueue
 from anomalyst.server.jobs.tasks import Inspect
 from anomalyst.server.metrics import Metrics
-from anomalyst.server.pauses import pause_after
 from anomalyst.server.records.drift import DriftAlarms
-from anomalyst.server.storage.database import is_outage
+from anomalyst.server.storage.owed import Kept, patiently
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import (
     ChangeRow,
@@ -31,9 +27,8 @@ from anomalyst.server.telemetry import Tracing, Untraced
 
 log = logging.getLogger(__name__)
 Done = Callable[[InspectionRow], None]
-Kept = TypeVar("Kept")
 Written = tuple[list[Table], dict[str, Any]]  # rows beside an inspection, and its own values
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries to write
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between tries to write
 DELIVERED = (
     "sense", "verdict", "unfit", "score", "p_value", "confidence", "guaranteed", "answer",
     "regions", "notes", "verdict_before_rules", "ruled", "severity",
@@ -79,6 +74,9 @@ class InFlight:
         self._closing = threading.Event()
         # One writer: results are written down in the order they come, beside the model's work.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._waited_for
 
     def __len__(self) -> int:
         return len(self._waited_for)
@@ -193,17 +191,7 @@ class InFlight:
 
     def _patiently(self, work: Callable[[], Kept]) -> Kept:
         """What it gives, once the database takes it."""
-        for tries in count(1):
-            try:
-                return work()
-            except SQLAlchemyError as error:
-                if not is_outage(error):
-                    raise
-                pause = pause_after(tries, FIRST_PAUSE, LONGEST_PAUSE)
-                log.error("the database takes nothing (%s); tried again in %g s", error, pause)
-                if self._closing.wait(pause):
-                    raise
-        raise AssertionError("the tries never end")
+        return patiently(work, self._closing, FIRST_PAUSE, LONGEST_PAUSE)
 
     def _failed(self, row: InspectionRow, error: BaseException) -> Written:
         reason = error.reason if isinstance(error, PictureError) else str(error)

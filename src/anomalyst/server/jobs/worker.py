@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from functools import cached_property, singledispatchmethod
 from itertools import count
@@ -63,6 +63,7 @@ from anomalyst.server.jobs.tasks import (
 from anomalyst.server.language.versions import live_folder
 from anomalyst.server.records import versions
 from anomalyst.server.records.products import taught_already
+from anomalyst.server.records.turns import changing
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.types import Answer, Dialogue, Inspection, Turn
 from anomalyst.vlm.facts import facts_of
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from anomalyst.vlm.generation import Speaker
     from anomalyst.voice.transcriber import Transcriber
 
+CHANGES = (Accept, DecideOdd, Learn, LearnKinds, SetAreas, SetMeasuring, Teach, Unlearn, Withdraw)
 ABOUT_SPACE = ("name", "fingerprint", "senses", "across")
 Say = Callable[[str], None]
 Result = dict[str, Any] | AnomalystError
@@ -104,9 +106,16 @@ class Model:
         if inspections:
             return self._inspect(inspections)
         try:
-            return [self._do(tasks[0], say)]
+            with self._turn(tasks[0]):
+                return [self._do(tasks[0], say)]
         except AnomalystError as error:
             return [error]
+
+    def _turn(self, task: Task) -> AbstractContextManager[None]:
+        """For a task that changes a product: no other server does meanwhile. Raises Busy."""
+        if isinstance(task, CHANGES) and getattr(task, "keep", True):
+            return changing(task.product, self.config.products)
+        return nullcontext()
 
     @singledispatchmethod
     def _do(self, task: Task, say: Say) -> dict[str, Any]:  # noqa: ARG002

@@ -6,9 +6,7 @@ from sqlalchemy import select, update
 
 from anomalyst.server.errors import NotFound
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import JobRow
-
-ACTIVE = ("queued", "running")
+from anomalyst.server.storage.tables import ACTIVE, JobRow
 
 
 def job(store: Store, id: str) -> JobRow:

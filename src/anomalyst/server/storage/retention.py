@@ -21,9 +21,15 @@ from anomalyst.server.errors import Conflict
 from anomalyst.server.records.versions import VERSIONS
 from anomalyst.server.storage import audit
 from anomalyst.server.storage.database import revisions
-from anomalyst.server.storage.jobs import ACTIVE
 from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import CorrectionRow, InspectionRow, JobRow, RequestRow, now
+from anomalyst.server.storage.tables import (
+    ACTIVE,
+    CorrectionRow,
+    InspectionRow,
+    JobRow,
+    RequestRow,
+    now,
+)
 from anomalyst.server.storage.tables import Table as Base
 from anomalyst.version import __version__
 

@@ -17,10 +17,12 @@ from anomalyst.server.storage.database import open_database
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.pictures import Pictures
 from anomalyst.server.storage.tables import (
+    ACTIVE,
     CandidateRow,
     ChangeRow,
     CorrectionRow,
     InspectionRow,
+    JobRow,
     Numbered,
     RequestRow,
     SettingRow,
@@ -94,12 +96,42 @@ class Store:
         with self.session() as session:
             return session.get(RequestRow, (by, key))
 
-    def finish(self, id: str, *, beside: Sequence[Table] = (), **found: Any) -> None:
-        """Write down what an inspection found, or why it could not be done.
+    def finish(self, id: str, *, beside: Sequence[Table] = (), **found: Any) -> bool:
+        """Write down what an inspection found, or why it could not be done; once.
 
-        `beside`: its first turn, and whom it must be told, kept in the same transaction.
+        `beside`: its first turn, and whom it must be told, kept in the same transaction. False, and
+        nothing is written, where it was before: by another server, or by a try whose answer was
+        lost with the database.
         """
-        self.set_values(InspectionRow, id, beside=beside, done_at=now(), **found)
+        waits = InspectionRow.id == id, InspectionRow.state == "queued"
+        with self.session() as session:
+            told = session.execute(
+                update(InspectionRow).where(*waits).values(done_at=now(), **found)
+            )
+            if not getattr(told, "rowcount", 0):
+                return False
+            session.add_all(beside)
+            return True
+
+    def waiting_owners(self) -> set[str]:
+        """Who took in inspections that are not done, or jobs that have not ended."""
+        inspections = select(InspectionRow.owner).where(InspectionRow.state == "queued").distinct()
+        jobs = select(JobRow.owner).where(JobRow.state.in_(ACTIVE)).distinct()
+        with self.session() as session:
+            return {*session.scalars(inspections), *session.scalars(jobs)}
+
+    def take_over(self, before: str, owner: str) -> int:
+        """What one owner left undone is another's; returns how many inspections and jobs."""
+        left = (
+            (InspectionRow.owner == before) & (InspectionRow.state == "queued"),
+            (JobRow.owner == before) & JobRow.state.in_(ACTIVE),
+        )
+        with self.session() as session:
+            told = [
+                session.execute(update(table).where(which).values(owner=owner))
+                for table, which in zip((InspectionRow, JobRow), left, strict=True)
+            ]
+        return sum(int(getattr(one, "rowcount", 0)) for one in told)
 
     def inspection(self, id: str) -> InspectionRow:
         """One inspection. Raises NotFound."""

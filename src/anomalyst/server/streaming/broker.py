@@ -51,7 +51,8 @@ class Broker:
 
     def client(self, **options: Any) -> Client:
         """A client of MQTT 3.1.1 that is not connected yet; `options` go to paho's Client."""
-        client = Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=True, **options)
+        again = {"reconnect_on_failure": True}
+        client = Client(CallbackAPIVersion.VERSION2, **(again | options))
         if self.user:
             client.username_pw_set(self.user, self.password)
         if self.scheme == "mqtts":

@@ -6,14 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from anomalyst.errors import AnomalystError
 from anomalyst.server.jobs.in_flight import Done, Follower
 from anomalyst.server.jobs.tasks import Inspect
 from anomalyst.server.service import Service
-from anomalyst.server.storage.store import Store
-from anomalyst.server.storage.tables import ChangeRow, DeliveryRow, InspectionRow, now
+from anomalyst.server.storage.tables import ChangeRow, DeliveryRow, InspectionRow, new_id, now
 from anomalyst.server.streaming.signals.gate import TAKEN_UP, Gate, LatePart
 
 log = logging.getLogger(__name__)
@@ -70,7 +67,7 @@ class TakenUp(Follower):
 
 
 def tell_of_late(
-    store: Store, product: str, line: str | None, sinks: Sequence[str], part: LatePart
+    service: Service, product: str, line: str | None, sinks: Sequence[str], part: LatePart
 ) -> None:
     """Leave a message for each sink; the part's own message says it again when it is judged."""
     payload = {
@@ -83,11 +80,11 @@ def tell_of_late(
         "line_stopped": part.stops,
         "at": now().isoformat(),
     }
-    _leave(store, sinks, payload)
+    _leave(service, sinks, payload)
 
 
 def tell_of_blind(
-    store: Store,
+    service: Service,
     product: str,
     line: str | None,
     sinks: Sequence[str],
@@ -97,17 +94,26 @@ def tell_of_blind(
     """Keep that a camera is blind, or sees again (no `why`), and leave a message for each sink."""
     about = {"line": line, "camera": camera, "why": why, "sees": why is None}
     payload = {"kind": BLIND, "product": product, **about, "at": now().isoformat()}
-    change = ChangeRow(product=product, kind="camera", detail=about, by="anomalyst")
-    _leave(store, sinks, payload, change)
+    change = {"product": product, "kind": "camera", "detail": about, "by": "anomalyst"}
+    _leave(service, sinks, payload, change)
 
 
-def _leave(store: Store, sinks: Sequence[str], payload: dict[str, Any], *beside: ChangeRow) -> None:
-    messages = [DeliveryRow(sink=one, payload=payload) for one in sinks]
-    try:
-        with store.session() as session:
-            session.add_all([*beside, *messages])
-    except SQLAlchemyError as error:
-        log.warning("the message of a %s could not be kept (%s)", payload["kind"], error)
+def _leave(
+    service: Service, sinks: Sequence[str], payload: dict[str, Any], *beside: dict[str, Any]
+) -> None:
+    """Keep them once the database takes them; nobody at the line waits for that."""
+
+    ids = [new_id() for _ in sinks]  # they go out in the order of what they tell of
+
+    def write() -> None:
+        with service.store.session() as session:
+            session.add_all(ChangeRow(**one) for one in beside)
+            session.add_all(
+                DeliveryRow(id=id, sink=sink, payload=payload)
+                for id, sink in zip(ids, sinks, strict=True)
+            )
+
+    service.owed.write(write, f"the message of a {payload['kind']}")
 
 
 def warm_up(service: Service, product: str, ended: Callable[[], bool]) -> None:

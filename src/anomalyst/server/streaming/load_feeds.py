@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from paho.mqtt.client import Client, MQTTMessageInfo
@@ -136,26 +137,56 @@ def mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
 
-@contextmanager
-def broker(folder: Path) -> Iterator[int]:
-    """Mosquitto on a free port of this machine. Raises AnomalystError without it."""
-    program, port = mosquitto(), free_port()
-    if program is None:
-        raise AnomalystError("MQTT needs a broker; install Debian's mosquitto.")
-    settings = folder / "mosquitto.conf"
-    settings.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
-        + ("user root\n" if os.geteuid() == 0 else "")
-    )
-    process = subprocess.Popen([program, "-c", str(settings)], stderr=subprocess.DEVNULL)
-    try:
+class Mosquitto:
+    """A broker on this machine that keeps what it holds over its own restarts.
+
+    Raises AnomalystError where it is not installed.
+    """
+
+    def __init__(self, folder: Path, port: int):
+        program = mosquitto()
+        if program is None:
+            raise AnomalystError("MQTT needs a broker; install Debian's mosquitto.")
+        self.port, settings, kept = port, folder / "mosquitto.conf", folder / "mosquitto"
+        kept.mkdir(exist_ok=True)
+        settings.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
+            f"persistence true\npersistence_location {kept}/\n"
+            "autosave_on_changes true\nautosave_interval 1\n"
+            + ("user root\n" if os.geteuid() == 0 else "")
+        )
+        self._command = [program, "-c", str(settings)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def away(self) -> None:
+        """SIGKILL, as when the power goes."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def back(self) -> None:
+        """Start it; returns when it listens."""
+        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
             time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+        raise AnomalystError(f"mosquitto does not listen at port {self.port}.")
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """From now to the end of the block, whatever happens in it."""
+        self.back()
+        try:
+            yield self
+        finally:
+            self.away()
+
+
+@contextmanager
+def broker(folder: Path) -> Iterator[int]:
+    """Mosquitto on a free port of this machine. Raises AnomalystError without it."""
+    with Mosquitto(folder, free_port()).running() as found:
+        yield found.port

@@ -20,7 +20,6 @@ import numpy as np
 from anomalyst.errors import AnomalystError
 from anomalyst.inspection.signals import learn_signals
 from anomalyst.inspector import Inspector
-from anomalyst.product import Product
 from anomalyst.senses.sense import SignalSense
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.load_test import DEMO
@@ -102,6 +101,12 @@ def teach_pump(folder: Path, method: str) -> None:
         learn_signals(PUMP, good, SignalSense(kind="series", method=method)).save(folder / PUMP)
 
 
+def teach_flange(folder: Path, pictures: int | None = None) -> None:
+    """The product FLANGE from the bundled pictures, or so many of them."""
+    good = sorted((DEMO / "good").glob("*.jpg"))[:pictures]
+    Inspector.load().teach(FLANGE, good, adapted=False).save(folder / FLANGE)
+
+
 def measure(source: str, method: str, windows: int, told: Told = lambda _: None) -> WatchLoad:
     """A watch of `windows` one after the other, and as many at once."""
     with tempfile.TemporaryDirectory(prefix="anomalyst-watch-") as name:
@@ -109,7 +114,7 @@ def measure(source: str, method: str, windows: int, told: Told = lambda _: None)
         config = ServingConfig(home=home / "home", products=home / "products")
         if source == "pictures":
             told("pictures: teaching")
-            Product.save(_flange(), config.products / FLANGE)
+            teach_flange(config.products)
             return _measured(source, method, config, str(home / "in"), windows, told)
         told(f"{source}, {method}: teaching")
         teach_pump(config.products, method)
@@ -118,10 +123,6 @@ def measure(source: str, method: str, windows: int, told: Told = lambda _: None)
         with broker(home) as port:
             address = f"mqtt://127.0.0.1:{port}/line/pump"
             return _measured(source, method, config, address, windows, told)
-
-
-def _flange() -> Product:
-    return Inspector.load().teach(FLANGE, sorted((DEMO / "good").glob("*.jpg")), adapted=False)
 
 
 def _measured(

@@ -4,12 +4,15 @@ One that its sink refuses for good is set aside with an alarm, and those behind 
 kept, and `anomalyst store messages --replay` sends it again.
 """
 
+import hashlib
 import logging
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from anomalyst.io.locks import Lock
 from anomalyst.server.pauses import pause_after
 from anomalyst.server.storage import messages
 from anomalyst.server.storage.store import Store
@@ -17,7 +20,7 @@ from anomalyst.server.storage.tables import DeliveryRow, now
 from anomalyst.server.streaming.sinks import RefusedForGood, Sink
 
 log = logging.getLogger(__name__)
-FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0  # between tries
+FIRST_SECONDS, LONGEST_SECONDS = 1.0, 15.0  # between tries
 AT_ONCE = 50
 IDLE_SECONDS = 0.2
 
@@ -25,8 +28,12 @@ IDLE_SECONDS = 0.2
 class Outbox:
     """Sends what waits for one sink, in the order it came, in a thread of its own."""
 
-    def __init__(self, store: Store, sink: Sink):
+    def __init__(self, store: Store, sink: Sink, locks: Path):
+        """`locks`: a folder that all who send from this store have in common."""
         self.store, self.sink = store, sink
+        name = hashlib.sha256(sink.label.encode()).hexdigest()[:16]
+        self._turn = Lock(locks / f"{name}.lock")  # two that send at once would send all twice
+        self._taken: str | None = None  # a message that the sink has, and the store does not know
         self._ended = threading.Event()
         self._failing = False
         self._thread = threading.Thread(target=self._run, name=f"outbox {sink.label}", daemon=True)
@@ -43,6 +50,7 @@ class Outbox:
         finally:
             self._ended.set()
         self._thread.join(seconds)
+        self._turn.release()
         self.sink.close()
 
     def _waiting(self) -> int:
@@ -61,6 +69,8 @@ class Outbox:
             self._ended.wait(_pause(failed) if failed else IDLE_SECONDS)
 
     def _send_due(self) -> None:
+        if not self._turn.take():  # another process sends what waits, ours too
+            return
         rows = messages.waiting(self.store, self.sink.label, AT_ONCE)
         if not rows or rows[0].next_at > now():
             return
@@ -71,7 +81,8 @@ class Outbox:
     def _sent(self, row: DeliveryRow) -> bool:
         """Whether the next one may be sent: the sink took this one, or refused it for good."""
         try:
-            self.sink.send(row.id, row.payload)
+            if self._taken != row.id:
+                self.sink.send(row.id, row.payload)
         except RefusedForGood as error:
             messages.set_aside(self.store, row, str(error)[:300])
             log.error(
@@ -92,9 +103,11 @@ class Outbox:
         if self._failing:
             log.info("%s takes messages again", self.sink.label)
         self._failing = False
+        self._taken = row.id
         self.store.set_values(
             DeliveryRow, row.id, attempts=row.attempts + 1, problem=None, sent_at=now()
         )
+        self._taken = None
         return True
 
 

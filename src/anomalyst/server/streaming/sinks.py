@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
-from paho.mqtt.client import MQTTMessageInfo
+from paho.mqtt.client import Client, MQTTMessageInfo
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.streaming.broker import Broker
@@ -58,38 +58,42 @@ class Mqtt:
         )
         self.host, self.port, self.prefix = broker.host, broker.port, broker.path or TOPIC
         self.label = broker.label(self.prefix)
-        self._client = broker.client()
-        self._client.max_queued_messages_set(100)
-        self._started = False
+        self._broker = broker
+        self._client: Client | None = None
         self._lock = threading.Lock()
 
     def send(self, id: str, payload: dict[str, Any]) -> None:  # noqa: ARG002
         """Publish; returns when the broker has acknowledged it."""
         said = _json(payload)
-        self._connected()
+        client = self._connected()
         product = "".join("-" if c in "/+#" else c for c in payload["product"])
         topics = ["inspections", *(["drift"] if payload.get("drift_alarm") else [])]
         if own := OWN_TOPICS.get(payload.get("kind", "")):
             topics = [own]
         for topic in topics:
-            sent = self._client.publish(f"{self.prefix}/{product}/{topic}", said, qos=1)
+            sent = client.publish(f"{self.prefix}/{product}/{topic}", said, qos=1)
             self._await(sent)
 
     def close(self) -> None:
         """Say goodbye to the broker."""
-        if self._started:
+        if self._client is not None:
             self._client.disconnect()
             self._client.loop_stop()
+            self._client = None
 
-    def _connected(self) -> None:
+    def _connected(self) -> Client:
+        """A client that is connected. A new one each time: an old one would send again, by itself,
+        what was not acknowledged, and the outbox does so, too.
+        """
         with self._lock:
-            if self._started and self._client.is_connected():
-                return
-            if self._started:
-                self.close()
-            self._client.connect(self.host, self.port, keepalive=20)
-            self._client.loop_start()
-            self._started = True
+            if self._client is not None and self._client.is_connected():
+                return self._client
+            self.close()
+            client = self._broker.client(reconnect_on_failure=False)
+            client.connect(self.host, self.port, keepalive=20)
+            client.loop_start()
+            self._client = client
+            return client
 
     def _await(self, sent: MQTTMessageInfo) -> None:
         try:

@@ -102,7 +102,8 @@ class Watch:
             self.line.gate.on_late = self._late
         store = self.service.store
         self.reports = ShiftReports(store, product, shifts, labels) if shifts else None
-        self.outboxes = [Outbox(self.service.store, sink) for sink in sinks]
+        locks = config.home / "sinks"
+        self.outboxes = [Outbox(self.service.store, sink, locks) for sink in sinks]
         self.ended = threading.Event()
         most = AT_ONCE
         if isinstance(source, Camera):
@@ -174,7 +175,7 @@ class Watch:
         tries = 0
         while not self.ended.is_set():
             try:
-                return self._acknowledged(taken)
+                return self._acknowledged(taken, again=tries > 0)
             except (Busy, SQLAlchemyError, OSError) as error:
                 if not _holds_up_all(error):
                     return self._put_off(taken, error)
@@ -186,8 +187,10 @@ class Watch:
                 return self._refuse(taken, error)
         return 0
 
-    def _acknowledged(self, taken: Taken) -> int:
-        if taken.mark in self._refused or self.service.store.request(self.by, taken.mark):
+    def _acknowledged(self, taken: Taken, *, again: bool = False) -> int:
+        """`again`: the database went away meanwhile; what it had kept already is done yet."""
+        known = taken.mark in self._refused or self.service.store.request(self.by, taken.mark)
+        if known and not again:
             self._later.pop(taken.mark, None)
             return 0
         if (gate := self.line.gate) is not None:
@@ -257,14 +260,13 @@ class Watch:
             gate.blind(f"{label}: {why}" if why else None)
             if gate.stopped:
                 self.ended.set()
-        store = self.service.store
-        tell_of_blind(store, self.product, self.line.name, self._labels, label, why)
+        tell_of_blind(self.service, self.product, self.line.name, self._labels, label, why)
 
     def _late(self, part: LatePart) -> None:
         self.tally.late += 1
         if part.stops:
             self.ended.set()
-        tell_of_late(self.service.store, self.product, self.line.name, self._labels, part)
+        tell_of_late(self.service, self.product, self.line.name, self._labels, part)
 
     def _done(self, row: InspectionRow) -> None:
         self._places.release()

@@ -11,7 +11,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.inspection.file_reading import FileReading
 from anomalyst.senses.fields import UNITS
 from anomalyst.server.received import take_paths
-from anomalyst.server.storage.jobs import ACTIVE
+from anomalyst.server.storage.tables import ACTIVE
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.dropped import parts_of
 from anomalyst.server.ui.wording import t

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from anomalyst.server.storage.jobs import ACTIVE
+from anomalyst.server.storage.tables import ACTIVE
 from anomalyst.server.teaching import ended
 from anomalyst.server.ui.context import Bench, shows_errors
 from anomalyst.server.ui.teaching_form import working
