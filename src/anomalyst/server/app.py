@@ -21,6 +21,7 @@ from anomalyst.server.demonstration import DEMO, TAUGHT_FIRST, inspect_first
 from anomalyst.server.gradio_startup import import_gradio_quickly
 from anomalyst.server.service import Service
 from anomalyst.server.storage.jobs import jobs
+from anomalyst.server.storage.left_behind import clear_left_behind
 from anomalyst.server.storage.retention import prune
 from anomalyst.server.teaching import ended
 
@@ -96,7 +97,7 @@ def build_server(service: Service) -> FastAPI:
 
 
 def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
-    """What is done beside the first requests: unfinished work, the first product, retention."""
+    """What is done beside the first requests: unfinished work, the first product, upkeep."""
     service.queue.start()  # not before the pages are there: both want the processor
     try:
         resumed = service.resume() + app.state.corrections.resume()
@@ -110,7 +111,8 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
             log.info("the server closed before its beginning was done: %s", error)
         else:
             log.exception("the server's beginning failed")
-    while not ended.wait(PRUNE_SECONDS if service.config.keep_days else None):
+    while not ended.wait(PRUNE_SECONDS):
+        clear_left_behind(service.config)
         prune(service.store, service.config.keep_days)
 
 
