@@ -36,18 +36,15 @@ def test_five_kills_lose_nothing():
 
 @pytest.mark.slow
 def test_two_hundred_kills_lose_nothing():
-    found = list(
-        bench_kills(
-            ["teach", "inspect", "correct", "backup", "migrate"], 200, seed=int(time.time())
-        )
-    )
+    names = ["teach", "inspect", "correct", "backup", "migrate"]
+    found = list(bench_kills(names, 200, seed=int(time.time())))
     assert {one.act: one.problems for one in found if one.problems} == {}
     going = [one for one in found if not one.finished]
     assert len(going) > 180 and sum(one.acknowledged for one in found) > 80
     assert {"pictures", "product", "database", "backup"} <= {under_way(one) for one in going}
 
 
-def test_a_broken_promise_is_seen(tmp_path, monkeypatch):
+def test_a_broken_promise_is_seen(monkeypatch):
     """A backup that is written in its place, as a careless program does it."""
     from anomalyst.server.kill_test import acts
 
@@ -77,7 +74,8 @@ class Slow:
         Path(sys.argv[1], "written").touch()
 
 def started(config, ours, theirs, aside):
-    process = multiprocessing.get_context("fork").Process(target=work, args=(config, theirs, Slow()))
+    fork, args = multiprocessing.get_context("fork"), (config, theirs, Slow())
+    process = fork.Process(target=work, args=args)
     process.start()
     return process
 
@@ -178,7 +176,7 @@ def test_a_correction_waits_for_the_model_and_behind_many_others(tmp_path, monke
         false_alarm_rate=0.05, state="done", verdict="anomalous",
     )  # fmt: skip
     [id] = store.acknowledge([seen], None)
-    said = dict(inspection=id, product="bolt", by="engineer")
+    said = {"inspection": id, "product": "bolt", "by": "engineer"}
     fine = CorrectionRow(kind="fine", detail={"boxes_xyxy": [[0, 0, 9, 9]]}, **said)
     store.add_correction(fine, None)
     with store.session() as session:
