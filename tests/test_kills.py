@@ -46,7 +46,7 @@ def test_two_hundred_kills_lose_nothing():
 
 def test_a_broken_promise_is_seen(monkeypatch):
     """A backup that is written in its place, as a careless program does it."""
-    from anomalyst.server.kill_test import acts
+    from anomalyst.server.kill_test import commands
 
     def careless(config, target):
         """The first half, and a while later the whole."""
@@ -56,7 +56,7 @@ def test_a_broken_promise_is_seen(monkeypatch):
         time.sleep(3)
         whole.replace(target)
 
-    monkeypatch.setattr(acts, "back_up", careless)
+    monkeypatch.setattr(commands, "back_up", careless)
     found = list(bench_kills(["backup"], 1, seed=0))
     assert any("is no backup that can be read" in text for text in found[0].problems)
 

@@ -1,31 +1,33 @@
-"""The work that is killed: teach, inspect, correct, back up, migrate; what must hold after it."""
+"""Work of a server that is killed: teach, inspect, correct; and what must hold after it."""
 
-import json
-import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from sqlalchemy import create_engine, text
 
 from anomalyst.product import Product
 from anomalyst.server.corrections import Corrections
-from anomalyst.server.kill_test.workplace import PRODUCT, Workplace, checked_files, config_in
+from anomalyst.server.kill_test.workplace import PRODUCT, Workplace
 from anomalyst.server.records.documents import as_png
-from anomalyst.server.storage import audit
-from anomalyst.server.storage.database import migrate, open_database, revisions
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.jobs import jobs
-from anomalyst.server.storage.retention import back_up, restore
-from anomalyst.server.storage.store import Store
 
 Said = Sequence[Sequence[Any]]  # what was acknowledged: a word, and what it is about
 Acknowledge = Callable[..., None]
 BOX = (30, 30, 50, 52)
 BY = "engineer"
-OLD_ROWS = 500
 FIRST = 2  # inspections of the beginning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class After:
+    """What the next start made of it."""
+
+    problems: list[str]
+    changed: bool = False  # whether the product must now be the changed one
 
 
 class Act(Protocol):
@@ -39,26 +41,31 @@ class Act(Protocol):
     def found(self, place: Workplace, said: Said) -> list[str]:
         """What is wrong with what the kill left, before anything starts."""
 
-    def settled(self, place: Workplace, corrections: Corrections, said: Said) -> list[str]:
-        """What is wrong after the next start took it up; this may ask again for what is missing."""
+    def next_start(self, place: Workplace, said: Said) -> After:
+        """What is wrong after the next start took it up."""
 
-    def changed(self, corrections: Corrections, said: Said) -> bool:
+
+class _Served(ABC):
+    """Work of a server, which is started again."""
+
+    def next_start(self, place: Workplace, said: Said) -> After:
+        """A server that takes up what was left, until nothing waits."""
+        with place.served() as corrections:
+            place.settle(corrections)
+            return After(
+                problems=self.settled(place, corrections, said), changed=self.changed(corrections)
+            )
+
+    @abstractmethod
+    def settled(self, place: Workplace, corrections: Corrections, said: Said) -> list[str]:
+        """What is wrong then; this may ask again for what is missing."""
+
+    @abstractmethod
+    def changed(self, corrections: Corrections) -> bool:
         """Whether the product must now be the changed one."""
 
 
-class _Untouched:
-    """Nothing of a product is changed."""
-
-    def found(self, place: Workplace, said: Said) -> list[str]:  # noqa: ARG002
-        """Nothing but what holds for all."""
-        return []
-
-    def changed(self, corrections: Corrections, said: Said) -> bool:  # noqa: ARG002
-        """Never."""
-        return False
-
-
-class TeachMore:
+class TeachMore(_Served):
     """A further good picture is taught, as a job."""
 
     name = "teach"
@@ -67,7 +74,7 @@ class TeachMore:
         """From the upload to the new product."""
         with place.served() as corrections:
             service = corrections.service
-            sent = [service.take_file(place.good[2])]
+            sent = [service.take_file(place.good[1])]
             row = service.teaching.start(PRODUCT, sent, by=BY, pose="fixed")
             acknowledge("job", row.id)
             service.background.wait(row.id)
@@ -76,7 +83,7 @@ class TeachMore:
     def found(self, place: Workplace, said: Said) -> list[str]:
         """A product that was said to be taught is there."""
         known = Product.load(place.config.products / PRODUCT).num_references
-        wanted = (3,) if any(word == "taught" for word, *_ in said) else (2, 3)
+        wanted = (2,) if any(word == "taught" for word, *_ in said) else (1, 2)
         return [] if known in wanted else [f"{known} good pictures"]
 
     def settled(self, place: Workplace, corrections: Corrections, said: Said) -> list[str]:  # noqa: ARG002
@@ -93,12 +100,12 @@ class TeachMore:
             wrong.append(f"{asked} jobs are done, told of {told} times")
         return wrong
 
-    def changed(self, corrections: Corrections, said: Said) -> bool:  # noqa: ARG002
+    def changed(self, corrections: Corrections) -> bool:
         """If the job is there."""
         return any(not row.asked["new"] for row in jobs(corrections.store))
 
 
-class InspectThree(_Untouched):
+class InspectThree(_Served):
     """Three pictures are sent one after the other, each under an idempotency key."""
 
     name = "inspect"
@@ -131,6 +138,14 @@ class InspectThree(_Untouched):
             wrong.append(f"{count} inspections in the store")
         return wrong
 
+    def found(self, place: Workplace, said: Said) -> list[str]:  # noqa: ARG002
+        """Nothing but what holds for all."""
+        return []
+
+    def changed(self, corrections: Corrections) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
+
     @staticmethod
     def _sent(corrections: Corrections, path: Path) -> list[str]:
         service = corrections.service
@@ -139,7 +154,7 @@ class InspectThree(_Untouched):
         )
 
 
-class CorrectThree:
+class CorrectThree(_Served):
     """A verdict is judged, a mask painted, a place called fine, which the product learns."""
 
     name = "correct"
@@ -183,7 +198,7 @@ class CorrectThree:
         wrong += _without_mask(rows.values(), place)
         return wrong
 
-    def changed(self, corrections: Corrections, said: Said) -> bool:  # noqa: ARG002
+    def changed(self, corrections: Corrections) -> bool:
         """If the correction is there."""
         return any(row.kind == "fine" for row in corrections.store.every_correction(PRODUCT))
 
@@ -192,106 +207,3 @@ def _without_mask(rows: Any, place: Workplace) -> list[str]:
     masks = [str(row.detail["mask"]) for row in rows if row.kind == "mask"]
     there = place.config.home / "pictures"
     return [f"mask {name} is lost" for name in masks if not (there / name[:2] / name).exists()]
-
-
-class BackUp(_Untouched):
-    """A backup takes the place of yesterday's, which knew one inspection less."""
-
-    name = "backup"
-
-    def work(self, place: Workplace, acknowledge: Acknowledge) -> None:
-        """As the command does."""
-        back_up(place.config, place.now / "backup.tar.gz")
-        acknowledge("backup")
-
-    def settled(self, place: Workplace, corrections: Corrections, said: Said) -> list[str]:  # noqa: ARG002
-        """It is restored elsewhere, and that installation is whole."""
-        config, wrong = config_in(place.now / "restored"), []
-        held = restore(config, place.now / "backup.tar.gz")
-        if held not in ((FIRST,) if said else (FIRST - 1, FIRST)):
-            wrong.append(f"the backup holds {held} inspections")
-        store = Store.open(config)
-        wrong += [f"restored: {one}" for one in record_faults(store)]
-        wrong += [f"restored: {name} is damaged" for name in checked_files(config.home)]
-        if store.count(Filter()) != held:
-            wrong.append("restored: inspections are missing")
-        missing = [
-            row.picture for row in store.history(Filter()) if row.picture not in store.pictures
-        ]
-        wrong += [f"restored: picture {name} is missing" for name in missing]
-        store.engine.dispose()
-        if place.judged(config.products / PRODUCT) != place.judged(place.config.products / PRODUCT):
-            wrong.append("restored: the product judges otherwise")
-        return wrong
-
-
-class Migrate(_Untouched):
-    """A database of the first version is opened by this one."""
-
-    name = "migrate"
-
-    def work(self, place: Workplace, acknowledge: Acknowledge) -> None:
-        """As each start does."""
-        open_database(f"sqlite:///{_older(place)}").dispose()
-        acknowledge("migrated")
-
-    def found(self, place: Workplace, said: Said) -> list[str]:
-        """It is the old one or the new one, with every row."""
-        with sqlite3.connect(_older(place)) as connection:
-            wrong = _old_rows(connection)
-            [(revision,)] = connection.execute("SELECT version_num FROM alembic_version")
-        connection.close()
-        if revision not in ((revisions()[-1],) if said else (revisions()[0], revisions()[-1])):
-            wrong.append(f"it is at revision {revision}")
-        return wrong
-
-    def settled(self, place: Workplace, corrections: Corrections, said: Said) -> list[str]:  # noqa: ARG002
-        """The next start makes it the new one, with every row."""
-        self.work(place, lambda *_: None)
-        return self.found(place, [["migrated"]])
-
-
-def make_older(folder: Path) -> None:
-    """A database of the first version with inspections in it."""
-    folder.mkdir(parents=True)
-    engine = create_engine(f"sqlite:///{folder / 'anomalyst.db'}")
-    with engine.begin() as connection:
-        migrate(connection, revisions()[0])
-    insert = text(
-        "INSERT INTO inspections (id, product, picture, name, source, by, owner, state, "
-        "false_alarm_rate, created_at, record) VALUES (:id, 'bolt', 'p', 'n', 'api', 'line', "
-        "'server', 'done', 0.05, '2026-01-01', :record)"
-    )
-    record = json.dumps({"severity": {"spreads": 2.5}, "view": None})
-    with engine.begin() as connection:
-        rows = [{"id": f"{number:026d}", "record": record} for number in range(OLD_ROWS)]
-        connection.execute(insert, rows)
-    engine.dispose()
-
-
-def record_faults(store: Store) -> list[str]:
-    """What is wrong with a database: damage, a broken chain of the audit log."""
-    with store.session() as session:
-        chain = audit.verify(session)
-        [(state,)] = session.execute(text("PRAGMA integrity_check")).all()
-        dangling = session.execute(text("PRAGMA foreign_key_check")).all()
-    wrong = [] if chain.broken is None else [f"audit log: {chain.broken}"]
-    wrong += [] if state == "ok" else [f"database: {state}"]
-    return wrong + [f"database: a row points nowhere ({row})" for row in dangling]
-
-
-def _older(place: Workplace) -> Path:
-    return place.now / "older" / "anomalyst.db"
-
-
-def _old_rows(connection: sqlite3.Connection) -> list[str]:
-    asked = "SELECT count(*), count(DISTINCT id), count(record) FROM inspections"
-    [counted] = connection.execute(asked)
-    wrong = [] if counted == (OLD_ROWS,) * 3 else [f"{counted} of {OLD_ROWS} rows are there"]
-    [(state,)] = connection.execute("PRAGMA integrity_check")
-    return wrong + ([] if state == "ok" else [f"it is damaged: {state}"])
-
-
-ACTS: dict[str, Act] = {
-    act.name: act for act in (TeachMore(), InspectThree(), CorrectThree(), BackUp(), Migrate())
-}

@@ -8,11 +8,12 @@ from typing import Any
 
 from anomalyst.errors import AnomalystError
 from anomalyst.product_index import product_names
-from anomalyst.server.kill_test.acts import BY, Act, Said, make_older, record_faults
+from anomalyst.server.kill_test.acts import BY, Act, Said
+from anomalyst.server.kill_test.commands import make_older, record_faults
 from anomalyst.server.kill_test.workplace import PRODUCT, Workplace, checked_files, hidden_below
 from anomalyst.server.records.versions import VERSIONS
 from anomalyst.server.storage.filters import Filter
-from anomalyst.server.storage.left_behind import clear_left_behind
+from anomalyst.server.storage.left_behind import clear_left_behind, clear_parts
 from anomalyst.server.storage.retention import back_up
 from anomalyst.server.storage.store import Store
 
@@ -20,11 +21,11 @@ AGED_S = 2 * 24 * 3600.0  # by which what is left is made older before the later
 
 
 def make_beginning(place: Workplace) -> None:
-    """A product of two good pictures, two inspections, a backup of the first, an old database."""
+    """A product of one good picture, two inspections, a backup of the first, an old database."""
     place.now.mkdir()
     with place.served() as corrections:
         service = corrections.service
-        sent = [service.take_file(path) for path in place.good[:2]]
+        sent = [service.take_file(path) for path in place.good[:1]]
         service.teach(PRODUCT, sent, by=BY, new=True, pose="fixed")
         for number in range(2):
             sent = [service.take_file(place.new[0])]
@@ -41,13 +42,13 @@ def checked(place: Workplace, act: Act, said: Said, judged: list[str]) -> dict[s
     `judged`: what it makes of it before and after the act; none: not known yet.
     """
     problems = [f"as it was left: {one}" for one in _as_left(place, act, said, judged)]
-    with place.served() as corrections:
-        place.settle(corrections)
-        problems += act.settled(place, corrections, said)
-        changed = act.changed(corrections, said)
+    after = act.next_start(place, said)
+    problems += after.problems
     found = place.judged_now()
-    if judged and found != judged[changed]:
-        problems.append(f"the product judges {'not' if changed else 'otherwise than'} as before")
+    if judged and found != judged[after.changed]:
+        problems.append(
+            f"the product judges otherwise than {'after' if after.changed else 'before'}"
+        )
     problems += _faults(place)
     return {"problems": problems + _still_left(place), "judged": found}
 
@@ -91,7 +92,7 @@ def _still_left(place: Workplace) -> list[str]:
     """What neither a start two days later cleans nor the next backup."""
     _age(place.now)
     clear_left_behind(place.config)
-    back_up(place.config, place.now / "backup.tar.gz")
+    clear_parts(place.now)  # as the next backup does
     wrong = [f"is never cleaned: {name}" for name in hidden_below(place.now)]
     return wrong + [
         f"is never cleaned: {path.name}" for path in Path(tempfile.gettempdir()).iterdir()

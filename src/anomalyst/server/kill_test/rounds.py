@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anomalyst.server.kill_test.acts import ACTS, Act
+from anomalyst.server.kill_test.acts import Act, CorrectThree, InspectThree, TeachMore
 from anomalyst.server.kill_test.checks import checked, make_beginning
+from anomalyst.server.kill_test.commands import BackUp, Migrate
 from anomalyst.server.kill_test.forks import Ended, Point, Step, StepLog, worked
 from anomalyst.server.kill_test.workplace import Workplace, hidden_below, make_workplace
 
 COMPUTING_S = 0.05  # since the last step: no writing is under way
 LONGEST_GAP_S = 0.05  # after a step that is aimed at
 ALONE = 0.25  # share of kills that hit the server and leave its model process to itself
+ACTS: dict[str, Act] = {
+    act.name: act for act in (TeachMore(), InspectThree(), CorrectThree(), BackUp(), Migrate())
+}
 Told = Callable[[str, int, int], None]
 
 
