@@ -28,7 +28,7 @@ pytestmark = [
 
 
 def test_five_kills_lose_nothing():
-    found = list(bench_kills(["inspect", "backup", "correct", "migrate"], 5, seed=3))
+    found = list(bench_kills(["inspect", "correct"], 5, seed=3))
     assert [one.problems for one in found] == [[]] * 5
     assert len({one.last_step for one in found}) >= 3
     assert len(row("all", found)) == len(HEADS)
@@ -44,6 +44,7 @@ def test_two_hundred_kills_lose_nothing():
     assert {"pictures", "product", "database", "backup"} <= {under_way(one) for one in going}
 
 
+@pytest.mark.slow
 def test_a_broken_promise_is_seen(monkeypatch):
     """A backup that is written in its place, as a careless program does it."""
     from anomalyst.server.kill_test import commands

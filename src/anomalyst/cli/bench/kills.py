@@ -1,5 +1,6 @@
 """`anomalyst bench kills`: kill -9 at random points; nothing lost, nothing half-written."""
 
+import contextlib
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,7 @@ def kills(
     Half of the kills hit any moment of the work, half a moment in which something is written; a
     quarter leave the model process to itself. After each: the product judges a picture as before or
     as after the change, what was acknowledged is there once, backups restore, rows are all there,
-    the audit log fits, nothing half-written stays. Linux and macOS.
+    the audit log fits, nothing half-written stays. Ctrl-C: the table so far. Linux and macOS.
 
     Example: anomalyst bench kills --kills 50 --of teach,backup
     """
@@ -41,7 +42,7 @@ def kills(
     from anomalyst.server.kill_test.rounds import bench_kills
 
     found: list[Kill] = []
-    with progress("Killing", kills) as bar:
+    with progress("Killing", kills) as bar, contextlib.suppress(KeyboardInterrupt):
         for one in bench_kills(names, kills, seed, bar.tell):
             found.append(one)
             bar.advance()
@@ -49,7 +50,7 @@ def kills(
         typer.echo(json.dumps([asdict(one) for one in found], indent=1))
     else:
         rows = [row(name, [one for one in found if one.act == name]) for name in names]
-        print_table(f"{kills} kills, seed {seed}", HEADS, rows, row("all", found))
+        print_table(f"{len(found)} kills, seed {seed}", HEADS, rows, row("all", found))
     wrong = [one for one in found if one.problems]
     for one in wrong:
         say(f"{one.act}, {one.seconds:.3f} s, {one.last_step}: {'; '.join(one.problems)}")

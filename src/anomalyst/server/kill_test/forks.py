@@ -22,7 +22,7 @@ CHANGES = {
 SQL_WRITES = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER")
 CHANCE = re.compile(r"[0-9a-f]{32,}|(?<=part-)[a-z0-9_]{8}\b|[0-9a-f]{26}")  # in files' names
 LONGEST_S = 300.0  # of one piece of work
-POLL_S = 0.0005
+POLL_S, CALM_S = 0.0005, 0.01  # between two looks
 BEGUN, ENDED = "begin", "end"
 
 
@@ -123,31 +123,38 @@ def worked(
     child = os.fork()
     if child == 0:
         _work(work, log, said, stay=point is not None)
-    began, problem = time.monotonic(), None
-    reached: float | None = None
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        passed = time.monotonic()
-        if passed - began > LONGEST_S:
-            problem = f"hung for {LONGEST_S:g} s"
-            break
-        if point is not None:
-            if reached is None and _reached(log, point.steps):
-                reached = passed
-            if reached is not None and passed - reached >= point.seconds:
-                break
-        time.sleep(POLL_S)
-    else:
-        child = 0
-        text = said.read_text(errors="replace").strip()
-        if not _has_ended(log):
-            problem = "failed by itself: " + (text.splitlines() or ["nothing was said"])[-1]
-    if child:
+    try:
+        ended, problem = _awaited(child, log, point)
+    except BaseException:  # Ctrl-C: it is in a session of its own, and would go on
+        _kill(child, alone=False)
+        raise
+    if not ended:
         _kill(child, alone=alone and problem is None)
+    elif not _has_ended(log):
+        text = said.read_text(errors="replace").strip().splitlines()
+        problem = "failed by itself: " + (text or ["nothing was said"])[-1]
     when = time.monotonic()
     return Ended(
         steps=log.read(), finished=_has_ended(log), seconds=max(0.0, when - log.began()),
         problem=problem,
     )  # fmt: skip
+
+
+def _awaited(child: int, log: StepLog, point: Point | None) -> tuple[bool, str | None]:
+    """Whether a fork ended by itself before the point came; and what is wrong if neither came."""
+    began = time.monotonic()
+    reached: float | None = None
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        passed = time.monotonic()
+        if passed - began > LONGEST_S:
+            return False, f"hung for {LONGEST_S:g} s"
+        if point is not None:
+            if reached is None and _reached(log, point.steps):
+                reached = passed
+            if reached is not None and passed - reached >= point.seconds:
+                return False, None
+        time.sleep(POLL_S if point is not None else CALM_S)
+    return True, None
 
 
 def _kill(child: int, *, alone: bool) -> None:
@@ -174,6 +181,7 @@ def _work(work: Callable[[], object], log: StepLog, said: Path, *, stay: bool) -
         handle = os.open(said, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
+        sys.stdout = sys.stderr = os.fdopen(handle, "w", buffering=1)
         log.listen()
         log.add(BEGUN)
         work()

@@ -129,6 +129,7 @@ def config_in(folder: Path) -> ServingConfig:
 def make_workplace(folder: Path) -> Workplace:
     """Small pictures and the model, on one thread: a fork has no others, and must need none."""
     import alembic.command  # noqa: F401  here, so that no fork has to
+
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     folder = folder.resolve()
