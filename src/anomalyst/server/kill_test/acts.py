@@ -129,7 +129,7 @@ class InspectThree(_Served):
             kept = told.get(("inspection", path.stem))
             if kept and kept != [id]:
                 wrong.append(f"{path.stem} was acknowledged as {kept[0]} and is now {id}")
-            if row.state != "done" or row.heat not in service.pictures:
+            if row.state != "done" or str(row.heat) not in service.pictures:
                 wrong.append(f"{path.stem} is {row.state}: {row.problem}")
             result = told.get(("result", path.stem))
             if result and result != [id, row.verdict, row.score]:

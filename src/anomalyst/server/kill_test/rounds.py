@@ -124,9 +124,12 @@ class Rounds:
         self._temporary.mkdir()
         handle = os.open(self._said, os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_WRONLY)
 
+        def acknowledge(*said: Any) -> None:
+            os.write(handle, (json.dumps(said) + "\n").encode())
+
         def work() -> None:
             tempfile.tempdir = str(self._temporary)
-            act.work(self.place, lambda *said: os.write(handle, (json.dumps(said) + "\n").encode()))
+            act.work(self.place, acknowledge)
 
         ended = self._forked(work, point, alone=alone)
         os.close(handle)
