@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from anomalyst.server.kill_test.rounds import Kill
 
-PLACES = ("nothing yet", "computing", "pictures", "product", "versions", "backup", "database")
+PLACES = ("nothing yet", "between writes", "pictures", "product", "versions", "backup", "database")
 HEADS = ["killed", "times", *PLACES, "all done", "steps hit", "acknowledged", "half-written",
          "wrong"]  # fmt: skip
 
@@ -16,7 +16,7 @@ def under_way(kill: Kill) -> str:
     if step == "nothing written yet":
         return "nothing yet"
     if kill.computing:
-        return "computing"
+        return "between writes"
     if "home/pictures" in step:
         return "pictures"
     if "products/.versions" in step:
