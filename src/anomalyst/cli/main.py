@@ -26,6 +26,7 @@ from anomalyst.cli.bench import (
     compression,
     edge,
     inspection,
+    kills,
     making,
     products,
     segmentation,
@@ -112,6 +113,7 @@ BENCHES = (
     compression.compression,
     *(edge.edge, edge.offload),
     odd_bench.odd,
+    kills.kills,
 )
 STUDIES = (
     few_shot.few_shot,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anomalyst.errors import AnomalystError
 
+PART = ".part-"  # begins the names of what is not whole yet
 AT_CURRENT_FOLDER, EXCHANGE = -100, 2  # <fcntl.h> and <linux/fs.h>
 
 
@@ -26,7 +27,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     with disk_told(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+            handle, name = tempfile.mkstemp(prefix=PART, suffix=path.suffix, dir=path.parent)
             os.close(handle)
             temporary = Path(name)
             yield temporary
@@ -46,7 +47,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
 
     Raises AnomalystError when the disk is full or the folder cannot be written.
     """
-    part = path.with_name(f".part-{path.name}")
+    part = path.with_name(f"{PART}{path.name}")
     with disk_told(path):
         try:
             shutil.rmtree(part, ignore_errors=True)

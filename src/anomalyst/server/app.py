@@ -23,6 +23,7 @@ from anomalyst.server.demonstration import DEMO, TAUGHT_FIRST, inspect_first
 from anomalyst.server.gradio_startup import import_gradio_quickly
 from anomalyst.server.service import Service
 from anomalyst.server.storage.jobs import jobs
+from anomalyst.server.storage.left_behind import clear_left_behind
 from anomalyst.server.storage.retention import prune
 from anomalyst.server.teaching import ended
 
@@ -100,7 +101,7 @@ def build_server(service: Service) -> FastAPI:
 
 
 def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
-    """What is done beside the first requests: unfinished work, the first product, retention."""
+    """What is done beside the first requests: unfinished work, the first product, upkeep."""
     service.queue.start()  # not before the pages are there: both want the processor
     try:
         resumed = service.resume() + app.state.corrections.resume()
@@ -116,13 +117,14 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
             log.info("the server closed before its beginning was done: %s", error)
         else:
             log.exception("the server's beginning failed")
-    pruned = time.monotonic()
+    upkeep = time.monotonic()
     while not ended.wait(LOOK_SECONDS):
         try:
             if taken := service.look_around():
                 log.info("took up %d tasks that nobody did", taken)
-            if service.config.keep_days and time.monotonic() - pruned > PRUNE_SECONDS:
-                pruned = time.monotonic()
+            if time.monotonic() - upkeep > PRUNE_SECONDS:
+                upkeep = time.monotonic()
+                clear_left_behind(service.config)
                 prune(service.store, service.config.keep_days)
         except (AnomalystError, SQLAlchemyError) as error:  # the next look may do
             if not service.closing:

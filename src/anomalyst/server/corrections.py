@@ -1,8 +1,10 @@
 """What people say of inspections: kept, learnt from at once where that is right, and undone."""
 
 import io
+import logging
 import random
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -25,10 +27,10 @@ from anomalyst.server.storage.tables import (
     CorrectionRow,
     InspectionRow,
     TurnRow,
-    now,
 )
 from anomalyst.vlm.dialogue import checked_question
 
+log = logging.getLogger(__name__)
 Kind = Literal["right", "wrong", "fine", "mask"]
 AnswerKind = Literal["answer", "up", "down", "ranking"]
 # What each undoes that the same person said of the same answers.
@@ -37,6 +39,7 @@ REPLACED: dict[AnswerKind, tuple[AnswerKind, ...]] = {
 }  # fmt: skip
 LONGEST_TEXT = 2000  # characters of a person's own words
 MOST_BOXES = 50
+AGAIN_SECONDS = 5.0  # until what could not be learnt yet is tried again
 
 
 class Corrections:
@@ -48,19 +51,27 @@ class Corrections:
         self.learning = Learning(service)
 
     def resume(self) -> int:
-        """Apply what was said and not learnt before the server ended; returns how many."""
-        waiting = [
-            row
-            for row in self.store.corrections()
-            if row.kind == "fine" and row.applied_at is None and row.undone_at is None
-        ]
+        """Apply what was said and not learnt before the server ended; returns how many.
+
+        While the model cannot be used they wait, as inspections do.
+        """
+        waiting = self.store.unlearnt()
         for row in waiting:
             try:
-                self._apply(row, self.store.inspection(row.inspection))
+                self._apply_patiently(row)
             except AnomalystError as error:
                 self.store.mark_correction(row.id, detail=row.detail | {"problem": str(error)})
                 self._not_learnt(row, error)
         return len(waiting)
+
+    def _apply_patiently(self, row: CorrectionRow) -> None:
+        while not self.service.closing:  # what is left waits for the next start
+            try:
+                self._apply(row, self.store.inspection(row.inspection))
+                return
+            except Busy as passing:
+                log.warning("correction %s waits: %s", row.id, passing)
+                time.sleep(AGAIN_SECONDS)
 
     def judge(self, id: str, right: bool, *, by: str, comment: str = "") -> CorrectionRow:
         """The verdict was right, or wrong. Of a false alarm nothing is learnt yet: see `fine`."""
@@ -216,8 +227,7 @@ class Corrections:
         boxes = tuple((b[0], b[1], b[2], b[3]) for b in row.detail["boxes_xyxy"])
         image = self.service.pictures.existing(seen.picture)
         self.service.run_task(Accept(product=row.product, image=image, boxes=boxes, name=row.id))
-        self.store.mark_correction(row.id, applied_at=now())
-        self.store.note(row.product, "accepted", row.by, correction=row.id)
+        self.store.learnt(row)
 
     def _judged_row(self, id: str) -> InspectionRow:
         """An inspection whose answers can be judged. Raises NotFound where its picture is gone."""

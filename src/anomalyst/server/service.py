@@ -45,6 +45,7 @@ from anomalyst.server.records.figures import statistics
 from anomalyst.server.records.turns import changing
 from anomalyst.server.sign_in.sessions import Sessions
 from anomalyst.server.storage.filters import Filter
+from anomalyst.server.storage.left_behind import clear_left_behind
 from anomalyst.server.storage.owed import Owed
 from anomalyst.server.storage.store import IdempotentRequest, Store
 from anomalyst.server.storage.tables import InspectionRow, TurnRow, now
@@ -101,9 +102,11 @@ class Service:
     def resume(self, on_done: Done = lambda _: None) -> int:
         """Take up what an earlier server acknowledged and did not finish, in the order it came.
 
-        Returns how many inspections and jobs that are.
+        Half-written files of killed servers are cleared away. Returns how many inspections and
+        jobs are taken up.
         """
         self._take_over()
+        clear_left_behind(self.config)
         wanted = Filter(state="queued", owner=self.owner)
         found = list(self.store.every_inspection(wanted))
         for row in reversed(found):
@@ -242,8 +245,7 @@ class Service:
     def set_false_alarm_rate(self, name: str, rate: float, by: str) -> dict[str, Any]:
         """The share of good parts that may be called anomalous, from now on."""
         product_folder(name, self.config.products)
-        self.store.set_false_alarm_rate(name, checked_rate(rate))
-        self.store.note(name, "described", by, false_alarm_rate=rate)
+        self.store.set_false_alarm_rate(name, checked_rate(rate), by)
         self.drift.forget(name)
         return self.product(name)
 

@@ -160,8 +160,14 @@ class Teaching:
             raise PictureError(shown, error.reason) from None
         kind = "taught" if asked["new"] else "extended"
         names = list(called.values())
-        self.store.note(row.product, kind, row.by, pictures=names, describe=asked["describe"])
+        if not self._told(row):
+            said = {"pictures": names, "describe": asked["describe"], "job": row.id}
+            self.store.note(row.product, kind, row.by, **said)
         return {"product": row.product, "revision": self._revision(row.product)}
+
+    def _told(self, row: JobRow) -> bool:
+        """Whether a server that was killed before the job had ended wrote down what it did."""
+        return any(one.detail.get("job") == row.id for one in self.store.changes(row.product))
 
     def _compare(self, row: JobRow, do: Do) -> dict[str, Any]:
         truth = self._judged(row.product)

@@ -15,13 +15,16 @@ from itertools import count, takewhile
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import CLOSING, Busy
 from anomalyst.server.jobs.tasks import Inspect, Segment, Task
 from anomalyst.server.pauses import pause_after
+
+if TYPE_CHECKING:
+    from anomalyst.server.jobs.worker import Model
 
 Say = Callable[[str], None]
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries to read the mode
 STOPPED = "it was stopped."
 ASIDE_NICE = 10  # how far the work of a second process steps back behind the first one's
 ASIDE_SECONDS = 20.0  # without a task, after which that process ends and its memory is free
+Starter = Callable[[ServingConfig, Connection, Connection, bool], BaseProcess]
 TRIES = 2  # a task during which the model process dies is tried once more, alone
 
 
@@ -85,7 +89,7 @@ class ProcessQueue:
     """A queue and one model process; if that dies, another takes its place.
 
     `aside`: its work steps back behind that of other processes, and the process ends while there is
-    nothing to do.
+    nothing to do. `starter`: starts a model process; None: one that reads the model itself.
     """
 
     def __init__(
@@ -94,8 +98,10 @@ class ProcessQueue:
         on_batch: Callable[[int, float], None] = lambda *_: None,
         *,
         aside: bool = False,
+        starter: Starter | None = None,
     ):
         self.config, self.on_batch, self.aside = config, on_batch, aside
+        self._starter = starter or spawned
         self._queue: deque[Waiting] = deque()
         self._changed = threading.Condition()
         self._in_hand: list[Waiting] = []
@@ -266,13 +272,8 @@ class ProcessQueue:
             self._await_ready()
 
     def _start(self) -> None:
-        context = _context()
-        ours, theirs = context.Pipe()
-        self._process = context.Process(  # type: ignore[attr-defined]
-            target=work_aside if self.aside else work, args=(self.config, theirs),
-            name="anomalyst-teaching" if self.aside else "anomalyst-model", daemon=True,
-        )  # fmt: skip
-        self._process.start()
+        ours, theirs = multiprocessing.Pipe()
+        self._process = self._starter(self.config, ours, theirs, self.aside)
         theirs.close()
         self._pipe = ours
 
@@ -354,6 +355,16 @@ def _together(one: Waiting, following: Waiting) -> bool:
     return first.batch == second.batch and not one.tries and not following.tries
 
 
+def spawned(config: ServingConfig, _: Connection, pipe: Connection, aside: bool) -> BaseProcess:
+    """A model process, started; it gets the second end of the pipe."""
+    process = _context().Process(  # type: ignore[attr-defined]
+        target=work_aside if aside else work, args=(config, pipe),
+        name="anomalyst-teaching" if aside else "anomalyst-model", daemon=True,
+    )  # fmt: skip
+    process.start()
+    return cast(BaseProcess, process)
+
+
 def work_aside(config: ServingConfig, pipe: Connection) -> None:
     """A model process that steps back behind others."""
     if hasattr(os, "nice"):
@@ -361,15 +372,19 @@ def work_aside(config: ServingConfig, pipe: Connection) -> None:
     work(config, pipe)
 
 
-def work(config: ServingConfig, pipe: Connection) -> None:
-    """The model process: reads the model, then does tasks until the server is gone."""
+def work(config: ServingConfig, pipe: Connection, model: "Model | None" = None) -> None:
+    """The model process: reads the model unless it is given, then does tasks until the server ends.
+
+    It ends with the server even in the middle of a task: the next server does that again, and
+    must not find somebody else at work on the same product.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends us
+    threading.Thread(target=_end_with_server, name="server gone", daemon=True).start()
     from anomalyst.hardware.allocator import keep_freed_memory, release_freed_memory
-    from anomalyst.server.jobs.worker import Model
 
     keep_freed_memory()
     try:
-        model = Model(config)
+        model = model or _read(config)
     except AnomalystError as error:
         pipe.send(("broken", error))
         return
@@ -383,6 +398,19 @@ def work(config: ServingConfig, pipe: Connection) -> None:
         except EOFError:
             return
         pipe.send(("done", _done(model, tasks, lambda text: pipe.send(("say", text)))))
+
+
+def _read(config: ServingConfig) -> "Model":
+    from anomalyst.server.jobs.worker import Model  # torch
+
+    return Model(config)
+
+
+def _end_with_server() -> None:
+    server = multiprocessing.parent_process()
+    if server is not None:
+        server.join()
+        os._exit(1)  # as by kill -9: what it writes is whole or not there at every moment
 
 
 def _done(model: Any, tasks: list[Task], say: Say) -> list[Any]:

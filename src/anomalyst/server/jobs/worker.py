@@ -22,6 +22,7 @@ from anomalyst.inspection.lineup import with_suggestion
 from anomalyst.inspection.odd_pictures import kept
 from anomalyst.inspection.parts import senses_of
 from anomalyst.inspector import Inspector
+from anomalyst.io.files import PART, make_folder
 from anomalyst.io.geometry import resize
 from anomalyst.io.pictures import encoded
 from anomalyst.measuring.settings import Measuring, write_measuring
@@ -83,8 +84,14 @@ Result = dict[str, Any] | AnomalystError
 class Model:
     """Does tasks, one batch after the other; what it makes is written before it answers."""
 
-    def __init__(self, config: ServingConfig):
+    def __init__(self, config: ServingConfig, inspector: Inspector | None = None):
         self.config = config
+        self.inspector = inspector or self._inspector(config)
+        self.pictures = Pictures(config.home / "pictures")
+        self._products: dict[str, tuple[tuple[int, int], Product]] = {}
+
+    @staticmethod
+    def _inspector(config: ServingConfig) -> Inspector:
         settings = InspectorConfig(
             precision=config.precision,  # type: ignore[arg-type]
             device=config.device,  # type: ignore[arg-type]
@@ -93,9 +100,7 @@ class Model:
             refine=config.refine,
             segmenter=config.segmenter,
         )
-        self.inspector = Inspector.load(config.encoder, settings)
-        self.pictures = Pictures(config.home / "pictures")
-        self._products: dict[str, tuple[tuple[int, int], Product]] = {}
+        return Inspector.load(config.encoder, settings)
 
     def do(self, tasks: Sequence[Task], say: Say) -> list[Result]:
         """Results in order; an error that a person can mend is a result, too.
@@ -255,7 +260,7 @@ class Model:
         product = self._product(task.product)
         if any(one.name == task.name for one in product.accepted):
             return self._saved(product)  # it was applied before a crash
-        with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
+        with self._passing_folder() as folder:
             after = self.inspector.accept(
                 product, task.image, task.boxes, name=task.name, folder=Path(folder)
             )
@@ -297,7 +302,7 @@ class Model:
         learnt = learn_judged(self.inspector, product, task, say)
         if task.keep and learnt.figures["taken"]:
             versions.keep(product.name, self.config.products)
-            with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
+            with self._passing_folder() as folder:
                 before = learnt.before
                 if before.folder is None:  # it was taught anew
                     before.save(Path(folder) / product.name)
@@ -430,6 +435,10 @@ class Model:
                     raise
             mark = _mark(folder)  # another process may have replaced it meanwhile: then once more
         return self._products[name][1]
+
+    def _passing_folder(self) -> "tempfile.TemporaryDirectory[str]":
+        """A folder for as long as a task; where a start clears away what a kill left."""
+        return tempfile.TemporaryDirectory(prefix=PART, dir=make_folder(self.config.home))
 
     def _saved(self, product: Product, description: str | None = None) -> dict[str, Any]:
         if description is not None:

@@ -14,6 +14,7 @@ from anomalyst.calibration.tolerance import Tolerance
 from anomalyst.errors import AnomalystError, PictureError
 from anomalyst.inspection.seen import look_by
 from anomalyst.io.deep_pictures import reading_in
+from anomalyst.io.files import PART
 from anomalyst.product_index import (
     COMPANIONS,
     RECORD,
@@ -228,7 +229,7 @@ def good_views(name: str, products: Path, most: int) -> list[tuple[np.ndarray | 
 def delete(name: str, products: Path) -> None:
     """Delete a product; UnknownProduct if there is none."""
     folder = product_folder(name, products)
-    gone = folder.with_name(f".old-{name}")
+    gone = folder.with_name(f"{PART}{name}")  # if this is killed, a start clears it away
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)

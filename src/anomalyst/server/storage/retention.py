@@ -15,12 +15,13 @@ from sqlalchemy import DateTime, Table, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from anomalyst.errors import AnomalystError
-from anomalyst.io.files import make_folder, written_whole
+from anomalyst.io.files import PART, make_folder, written_whole
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Conflict
 from anomalyst.server.records.versions import VERSIONS
 from anomalyst.server.storage import audit
 from anomalyst.server.storage.database import revisions
+from anomalyst.server.storage.left_behind import clear_parts
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import (
     ACTIVE,
@@ -104,8 +105,10 @@ def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -
     The tables are written as one moment has them; the server may go on meanwhile.
     """
     store = Store.open(config)
+    clear_parts(target.parent)
     with written_whole(target) as part, tarfile.open(part, "w:gz", compresslevel=1) as packed:
-        with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder, store.session() as session:
+        beside = tempfile.TemporaryDirectory(prefix=PART, dir=target.parent)
+        with beside as folder, store.session() as session:
             if store.engine.dialect.name == "postgresql":
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             about = Path(folder) / "about.json"
@@ -151,7 +154,7 @@ def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -
             )
     if config.products.exists() and any(config.products.iterdir()):
         raise Conflict(f"{config.products}: holds products already; give an empty --products.")
-    with tempfile.TemporaryDirectory(prefix="anomalyst-") as folder:
+    with tempfile.TemporaryDirectory(prefix=PART, dir=config.home) as folder:
         unpacked = Path(folder)
         try:
             with tarfile.open(source, "r:gz") as packed:

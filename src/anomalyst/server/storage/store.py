@@ -241,6 +241,19 @@ class Store:
         """Set when a correction was applied or undone."""
         self.set_values(CorrectionRow, id, **values)
 
+    def learnt(self, row: CorrectionRow) -> None:
+        """A product knows a correction now; told in the same transaction, and so once."""
+        with self.session() as session:
+            _note(session, row.product, "accepted", row.by, {"correction": row.id})
+            same = CorrectionRow.id == row.id
+            session.execute(update(CorrectionRow).where(same).values(applied_at=now()))
+
+    def unlearnt(self) -> list[CorrectionRow]:
+        """Places called fine that a product does not know yet, the oldest first."""
+        said = CorrectionRow
+        waiting = (said.kind == "fine", said.applied_at.is_(None), said.undone_at.is_(None))
+        return self._all(select(said).where(*waiting).order_by(said.id))
+
     def undo_correction(
         self, row: CorrectionRow, by: str, *, what: str = "undone", **why: str
     ) -> None:
@@ -303,10 +316,7 @@ class Store:
     def note(self, product: str, kind: str, by: str, **detail: Any) -> None:
         """Keep what happened to a product, and by whom; its version is another from here on."""
         with self.session() as session:
-            audit.append(session, by, kind, product, **detail)
-            session.add(ChangeRow(product=product, kind=kind, detail=detail, by=by))
-            if kind != "deleted":
-                _setting(session, product).version += 1
+            _note(session, product, kind, by, detail)
 
     def version(self, product: str) -> int:
         """One more with each change of a product, by whomever."""
@@ -343,10 +353,10 @@ class Store:
             row = session.get(SettingRow, product)
         return row.false_alarm_rate if row else 0.05
 
-    def set_false_alarm_rate(self, product: str, rate: float) -> None:
-        """Set that share."""
+    def set_false_alarm_rate(self, product: str, rate: float, by: str) -> None:
+        """Set that share; told in the same transaction."""
         with self.session() as session:
-            audit.alone(session)
+            _note(session, product, "described", by, {"false_alarm_rate": rate})
             _setting(session, product).false_alarm_rate = rate
 
     def forget_settings(self, product: str) -> None:
@@ -390,6 +400,13 @@ def _setting(session: Session, product: str) -> SettingRow:
         row = SettingRow(product=product, false_alarm_rate=0.05, version=0)
         session.add(row)
     return row
+
+
+def _note(session: Session, product: str, kind: str, by: str, detail: dict[str, Any]) -> None:
+    audit.append(session, by, kind, product, **detail)
+    session.add(ChangeRow(product=product, kind=kind, detail=detail, by=by))
+    if kind != "deleted":
+        _setting(session, product).version += 1
 
 
 def _audit_correction(session: Session, row: CorrectionRow) -> None:
