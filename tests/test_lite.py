@@ -180,6 +180,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
     assert detector_weights("hf:./dinov2-small") is None
 
 
+@pytest.mark.slow
 def test_a_frozen_trunk_ships_whole_from_two_processes(imagenet, tmp_path):
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(

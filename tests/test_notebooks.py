@@ -26,7 +26,10 @@ def test_every_notebook_is_run_and_begins_alike():
         assert "In Colab" in cells[1]["source"][0] and "parameters" in cells[2]["metadata"]["tags"]
 
 
-@pytest.mark.parametrize("name", TINY)
+ALL = [pytest.param(name, marks=[pytest.mark.slow] if i else []) for i, name in enumerate(TINY)]
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_notebook_runs(name, tmp_path, monkeypatch):
     papermill = pytest.importorskip("papermill")
     (tmp_path / "recipes").symlink_to(NOTEBOOKS.parent / "recipes")

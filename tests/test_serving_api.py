@@ -194,7 +194,7 @@ def test_a_product_travels_as_one_file(client, found):
 def test_a_file_that_is_no_product_is_refused_and_leaves_nothing(client, service, files, said):
     answer = client.post(f"{API}/products/import", files={"file": ("x.zip", zip_of(files))})
     assert answer.status_code == 422 and said in answer.json()["detail"]
-    there = {p.name for p in service.config.products.iterdir()} - {".versions"}
+    there = {p.name for p in service.config.products.iterdir()} - {".versions", ".locks"}
     assert there == {"flange"}
 
 

@@ -24,6 +24,8 @@ from anomalyst.server.corrections import Corrections
 from anomalyst.server.demonstration import DEMO
 from anomalyst.server.jobs.queue import ProcessQueue, work
 from anomalyst.server.jobs.worker import Model
+from anomalyst.server.records.turns import LOCKS
+from anomalyst.server.records.versions import VERSIONS
 from anomalyst.server.service import Service
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.jobs import jobs
@@ -150,13 +152,17 @@ def checked_files(folder: Path) -> list[str]:
 
 
 def hidden_below(folder: Path) -> list[str]:
-    """Files and folders that a kill left half-written: what begins with a dot, but for versions."""
+    """Files and folders that a kill left half-written.
+
+    Those that begin with a dot, but for versions
+    and locks, which stay.
+    """
     found: list[str] = []
     for place, folders, files in os.walk(folder):
         for name in [*folders, *files]:
-            if name.startswith(".") and name != ".versions":
+            if name.startswith(".") and name not in (VERSIONS, LOCKS):
                 found.append(str((Path(place) / name).relative_to(folder)))
-        folders[:] = [name for name in folders if not name.startswith(".") or name == ".versions"]
+        folders[:] = [name for name in folders if not name.startswith(".") or name == VERSIONS]
     return sorted(found)
 
 
