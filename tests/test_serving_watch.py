@@ -147,6 +147,7 @@ def test_sigkill_in_the_middle_loses_nothing(config, pictures, hook):
 def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_path):
     port = free_port()
     taken: list[dict] = []
+    subscribed = threading.Event()
 
     def listen():
         from paho.mqtt.client import Client
@@ -158,10 +159,16 @@ def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_pat
             json.loads(given[2].payload) | {"topic": given[2].topic}
         )
         client.on_connect = lambda own, *_: own.subscribe("factory/#", qos=1)
+        client.on_subscribe = lambda *_: subscribed.set()
         client.connect("127.0.0.1", port)
         client.loop_start()
         return client
 
+    process = broker_at(port, tmp_path)
+    listener = listen()
+    assert subscribed.wait(20)
+    process.terminate()
+    process.wait()
     watch = watched(config, pictures, Mqtt(f"mqtt://127.0.0.1:{port}/factory"))
     running = threading.Thread(target=watch.run)
     running.start()
@@ -169,7 +176,6 @@ def test_a_real_broker_gets_everything_over_its_outage(config, pictures, tmp_pat
         time.sleep(0.05)
     assert messages.count_waiting(watch.service.store) == 4
     process = broker_at(port, tmp_path)
-    listener = listen()
     try:
         await_count(taken, 4)
         process.terminate()
