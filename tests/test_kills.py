@@ -8,6 +8,7 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 
+import psutil
 import pytest
 
 from anomalyst.product_index import RECORD
@@ -30,15 +31,15 @@ pytestmark = [
 def test_five_kills_lose_nothing():
     found = list(bench_kills(["inspect", "correct"], 5, seed=3))
     assert [one.problems for one in found] == [[]] * 5
-    assert len({one.last_step for one in found}) >= 3
     assert len(row("all", found)) == len(HEADS)
 
 
 @pytest.mark.slow
 def test_two_hundred_kills_lose_nothing():
     names = ["teach", "inspect", "correct", "backup", "migrate"]
-    found = list(bench_kills(names, 200, seed=int(time.time())))
-    assert {one.act: one.problems for one in found if one.problems} == {}
+    seed = int(time.time())
+    found = list(bench_kills(names, 200, seed=seed))
+    assert [(seed, one) for one in found if one.problems] == []
     going = [one for one in found if not one.finished]
     assert len(going) > 180 and sum(one.acknowledged for one in found) > 80
     assert {"pictures", "product", "database", "backup"} <= {under_way(one) for one in going}
@@ -63,16 +64,16 @@ def test_a_broken_promise_is_seen(monkeypatch):
 
 
 BUSY_SERVER = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from pathlib import Path
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.jobs.queue import ProcessQueue, work
 
 class Slow:
     def do(self, tasks, say):
-        Path(sys.argv[1], "begun").touch()
-        time.sleep(2)
-        Path(sys.argv[1], "written").touch()
+        Path(sys.argv[1], "part").write_text(str(os.getpid()))
+        Path(sys.argv[1], "part").rename(Path(sys.argv[1], "begun"))
+        time.sleep(30)
 
 def started(config, ours, theirs, aside):
     fork, args = multiprocessing.get_context("fork"), (config, theirs, Slow())
@@ -92,8 +93,12 @@ def test_the_model_process_ends_with_a_killed_server(tmp_path):
     await_true((tmp_path / "begun").exists)
     server.send_signal(signal.SIGKILL)
     server.wait()
-    time.sleep(3)
-    assert not (tmp_path / "written").exists()
+    model = int((tmp_path / "begun").read_text())
+    await_true(lambda: not running(model), 20)
+
+
+def running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def await_true(there, seconds=60.0):

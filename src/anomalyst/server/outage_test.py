@@ -29,6 +29,8 @@ MOST_SECONDS = 300.0  # from the return until a client gives up
 SENT_SECONDS = 120.0  # a client waits so long for an answer
 TAUGHT = 4  # good pictures: what is measured is not how well it judges
 NOT_REACHED = "no answer"
+TOLD_WHEN = "503 with Retry-After"
+HONEST = (NOT_REACHED, TOLD_WHEN)  # what a client may be told during an outage, beside 2xx
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +70,7 @@ class Outage:
     @property
     def is_whole(self) -> bool:
         """Nothing was lost, doubled or out of order, and no client was told of a fault of ours."""
-        faults = sum(count for what, count in self.answers.items() if what.startswith("500"))
+        faults = [told for told in self.answers if not (told in HONEST or told.startswith("2"))]
         return not (self.lost or self.doubled or self.out_of_order or faults)
 
 
@@ -87,6 +89,7 @@ class Lines:
     sent: Counter[int] = field(default_factory=Counter)  # parts that came, by line
     answers: Counter[str] = field(default_factory=Counter)
     longest: float = 0.0
+    given_up: bool = False  # what was not acknowledged is sent no more
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def end(self) -> None:
@@ -114,7 +117,7 @@ class Lines:
         """One part, until it is acknowledged."""
         data, headers = {"product": PRODUCT}, {"Idempotency-Key": key}
         end = time.monotonic() + MOST_SECONDS + SENT_SECONDS
-        while time.monotonic() < end:
+        while time.monotonic() < end and not self.given_up:
             began, pause = time.monotonic(), 1.0
             files = {"picture": (f"{key}.jpg", picture.read_bytes())}
             try:
@@ -122,7 +125,7 @@ class Lines:
                 told = str(answer.status_code)
                 if answer.status_code == 503:
                     again = answer.headers.get("retry-after")
-                    told += " with Retry-After" if again else " without Retry-After"
+                    told = TOLD_WHEN if again else "503 without Retry-After"
                     pause = float(again or pause)
             except httpx.HTTPError:
                 answer, told = None, NOT_REACHED
@@ -148,7 +151,13 @@ def measure(
         outage = Outage(of="PostgreSQL" if of == "database" else "SQLite file", seconds=seconds)
         with ThreadPoolExecutor(clients) as pool:
             running = [pool.submit(lines.run, line) for line in range(clients)]
-            returned = _taken_away(thing, outage, lines, say)
+            try:
+                returned = _taken_away(thing, outage, lines, say)
+            except BaseException:  # Ctrl-C too: the clients would go on without it
+                lines.given_up = True
+                raise
+            finally:
+                lines.end()
             for one in running:
                 one.result()
         _await_done(server, sum(lines.sent.values()))
@@ -167,7 +176,6 @@ def _taken_away(thing: Breakable, outage: Outage, lines: Lines, say: Say) -> flo
     returned = time.monotonic()
     say("it is back")
     time.sleep(AFTER_SECONDS)
-    lines.end()
     return returned
 
 

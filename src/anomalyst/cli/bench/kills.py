@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ ACTS = ("teach", "inspect", "correct", "backup", "migrate")
 def kills(
     kills: Annotated[int, Option(help="How many, dealt out in turn.", min=1)] = 200,
     of: Annotated[str, Option(metavar="NAME,NAME,...", help="What is killed.")] = ",".join(ACTS),
-    seed: opt.Seed = 0,
+    seed: Annotated[int, Option(help="Draws which moments; how far the work is then, varies.")] = 0,
     as_json: opt.JsonObject = False,
 ) -> None:
     """Kill a server with SIGKILL while it works, start it again, and check all that was promised.
@@ -29,11 +30,14 @@ def kills(
     Half of the kills hit any moment of the work, half a moment in which something is written; a
     quarter leave the model process to itself. After each: the product judges a picture as before or
     as after the change, what was acknowledged is there once, backups restore, rows are all there,
-    the audit log fits, nothing half-written stays. Ctrl-C: the table so far. Linux and macOS.
+    the audit log fits, nothing half-written stays. Ctrl-C: the table so far. Linux.
 
-    Example: anomalyst bench kills --kills 50 --of teach,backup
+    Example: anomalyst bench kills
+    Example: anomalyst bench kills --kills 50 --of teach,backup --seed 7 --json
     """
     needs("serve", "sqlalchemy", "alembic")
+    if not sys.platform.startswith("linux"):
+        raise AnomalystError("bench kills forks and kills processes as Linux does; run it there.")
     names = list(dict.fromkeys(name.strip() for name in of.split(",") if name.strip()))
     unknown = [name for name in names if name not in ACTS]
     if unknown or not names:
