@@ -1,7 +1,6 @@
 """What several tests need: real pictures beside the project, and the shipped inspector."""
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -64,18 +63,9 @@ def tiny(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server():
     """`anomalyst serve` in a process of its own, over a new home."""
-    from anomalyst.server.client import Client
-    from anomalyst.server.load_test import served
+    from serving import new_server
 
-    with served() as found:
-        found.await_ready()
-        with Client(found.address) as client:
-            for _ in range(1800):  # the demo's picture, with which the first page opens
-                if any(client.history(source="demo", state="done")):
-                    break
-                time.sleep(0.1)
-            else:
-                raise AssertionError("the demo's picture was not inspected within three minutes")
+    with new_server() as found:
         yield found
 
 

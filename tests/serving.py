@@ -13,7 +13,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
@@ -22,9 +22,11 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 
 from anomalyst.server.api.app import build_app
+from anomalyst.server.client import Client
 from anomalyst.server.config import Limits, ServingConfig
 from anomalyst.server.jobs.queue import work
 from anomalyst.server.jobs.tasks import Teach
+from anomalyst.server.load_test import Server, served
 from anomalyst.server.service import Service
 from conftest import DEMO
 
@@ -221,10 +223,28 @@ def broker_at(port: int, folder: Path) -> subprocess.Popen:
     raise AssertionError("mosquitto did not come up")
 
 
+@contextmanager
+def new_server() -> Iterator[Server]:
+    """`anomalyst serve` over a new home, once its first page opens with an inspected picture."""
+    with served() as found:
+        found.await_ready()
+        with Client(found.address) as client:
+            for _ in range(1800):
+                if any(client.history(source="demo", state="done")):
+                    break
+                time.sleep(0.1)
+            else:
+                raise AssertionError("the demo's picture was not inspected within three minutes")
+        yield found
+
+
 def drop(page, *pictures) -> None:
     """Drop pictures on the page Inspect, and wait for the last one's result."""
-    page.wait_for_selector(".an-viewer[data-id]:not([data-id='None'])")  # the page opens with one
-    before = page.evaluate("document.querySelector('.an-viewer').dataset.id")
+    from playwright.sync_api import TimeoutError as Late
+
+    with suppress(Late):  # a product of which nothing was inspected opens with none
+        page.wait_for_selector(".an-viewer[data-id]:not([data-id='None'])", timeout=5000)
+    before = page.evaluate("document.querySelector('.an-viewer')?.dataset.id ?? ''")
     page.set_input_files("#inspect-drop input[type=file]", [str(one) for one in pictures])
     anew = f".an-viewer[data-source=workbench]:not([data-id='{before}'])"
     last = f"{anew} .an-name:has-text('{pictures[-1].name}')"

@@ -10,7 +10,7 @@ from anomalyst.io.pictures import encoded
 from anomalyst.server.client import Client
 from anomalyst.server.records.judged import opinion
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
-from serving import CHROMIUM, DEFECT, drop, open_page
+from serving import CHROMIUM, DEFECT, drop, new_server, open_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 PAGES = ("", "products", "review", "history", "live", "training", "help")
@@ -28,6 +28,13 @@ GRADIO = (
     "Click to upload or drop files All Copy Download File Fullscreen Open Table Thumbnail "
     "actions cell data menu of table Dataframe copy"
 )
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One of its own: pages open with the product whose part came last, and show names."""
+    with new_server() as found:
+        yield found
 
 
 def opened(browser, server, name: str, *, wide: int = 1280, **kind):
