@@ -12,7 +12,7 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -203,6 +203,14 @@ class Hook:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> bool:
+    """Whether it becomes true in that time."""
+    end = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(found)
 
 
 def broker_at(port: int, folder: Path) -> subprocess.Popen:

@@ -15,6 +15,7 @@ from anomalyst.errors import AnomalystError
 from anomalyst.server.load_test import free_port
 from anomalyst.server.streaming.cameras import Camera, CameraRule
 from anomalyst.server.streaming.feeds import feed_of, frame_of
+from serving import until
 
 RTSP_SERVER = """
 import sys, gi
@@ -87,16 +88,11 @@ def stream():
     found.server.shutdown()
 
 
-def until(true, seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.02)
-    return true()
-
-
 def frames(camera: Camera, count: int) -> list[np.ndarray]:
     found: list[np.ndarray] = []
-    assert until(lambda: found.extend(_opened(one) for one in camera.new()) or len(found) >= count)
+    assert until(
+        lambda: found.extend(_opened(one) for one in camera.new()) or len(found) >= count, 20
+    )
     return found
 
 
@@ -113,16 +109,16 @@ def test_a_stream_that_freezes_or_ends_is_an_alarm_and_comes_back(stream):
         seen = frames(camera, 3)
         assert seen[0].shape == (48, 64, 3) and abs(int(seen[0][0, 0, 2]) - 200) < 4  # red, in BGR
         stream.mode = "frozen"
-        assert until(lambda: camera.blind is not None)
+        assert until(lambda: camera.blind is not None, 20)
         assert "the same picture 10 times" in said[-1]
         time.sleep(0.2)
         assert list(camera.new()) == []  # what it shows is not what lies before it
         stream.mode = "moving"
-        assert until(lambda: camera.blind is None) and frames(camera, 2)
+        assert until(lambda: camera.blind is None, 20) and frames(camera, 2)
         stream.mode = "away"
-        assert until(lambda: camera.blind is not None) and "no picture for" in said[-1]
+        assert until(lambda: camera.blind is not None, 20) and "no picture for" in said[-1]
         stream.mode = "moving"
-        assert until(lambda: camera.blind is None) and frames(camera, 2)
+        assert until(lambda: camera.blind is None, 20) and frames(camera, 2)
         assert [one is None for one in said] == [False, True, False, True]
     finally:
         camera.close()
@@ -136,7 +132,7 @@ def test_each_frame_is_kept_where_each_is_a_part(stream):
         time.sleep(0.4)
         kept = list(camera.new())
         assert len(kept) > 3 and not lost and kept[0].came_at < kept[-1].came_at
-        assert until(lambda: lost) and camera.dropped == len(lost)  # nobody takes them: told
+        assert until(lambda: lost, 20) and camera.dropped == len(lost)  # nobody takes them: told
     finally:
         camera.close()
 
@@ -158,7 +154,7 @@ def test_a_real_rtsp_stream():
         assert frames(camera, 3)[0].shape == (120, 160, 3)
         begun.kill()
         begun.wait()
-        assert until(lambda: camera.blind is not None)
+        assert until(lambda: camera.blind is not None, 20)
         begun = subprocess.Popen(
             [python, "-c", RTSP_SERVER, str(port)], stdout=subprocess.PIPE, text=True
         )

@@ -21,6 +21,7 @@ from anomalyst.server.service import Service
 from anomalyst.server.storage.left_behind import clear_left_behind
 from anomalyst.server.storage.retention import back_up
 from anomalyst.server.storage.tables import CorrectionRow, InspectionRow
+from serving import until
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -90,22 +91,15 @@ time.sleep(60)
 def test_the_model_process_ends_with_a_killed_server(tmp_path):
     """Else it goes on to write a product that the next server is changing, too."""
     server = subprocess.Popen([sys.executable, "-c", BUSY_SERVER, str(tmp_path)])
-    await_true((tmp_path / "begun").exists)
+    assert until((tmp_path / "begun").exists)
     server.send_signal(signal.SIGKILL)
     server.wait()
     model = int((tmp_path / "begun").read_text())
-    await_true(lambda: not running(model), 20)
+    assert until(lambda: not running(model), 20)
 
 
 def running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
-def await_true(there, seconds=60.0):
-    until = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_what_a_kill_left_is_cleared_once_it_is_old(tmp_path):

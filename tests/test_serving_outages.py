@@ -42,6 +42,7 @@ from serving import (
     client_of,
     service_over,
     teach_flange,
+    until,
     work_unless_short,
 )
 from test_serving_store import done, skip_without_postgres
@@ -77,13 +78,6 @@ def failing(work: Callable, *errors: Exception) -> Callable:
     return tried
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert true()
-
-
 def test_inspections_wait_until_the_model_can_be_read(taught, tmp_path, monkeypatch):
     monkeypatch.setattr(queues, "work", work_unless_short)
     monkeypatch.setattr(queues, "FIRST_PAUSE", 0.1)
@@ -91,7 +85,7 @@ def test_inspections_wait_until_the_model_can_be_read(taught, tmp_path, monkeypa
     (tmp_path / "short").touch()
     with service_over(tmp_path) as service:
         [id] = service.acknowledge([service.take_file(DEFECT)], "flange", by="test", source="test")
-        until(lambda: service.queue.problem is not None)
+        assert until(lambda: service.queue.problem is not None)
         said = client_of(service).get("/api/v1/ready")
         assert said.status_code == 503 and "ended while it read the model" in said.text
         with pytest.raises(Busy, match="cannot be used now"):
@@ -117,11 +111,11 @@ def test_a_result_waits_for_the_database_and_everyone_is_told(taught, tmp_path, 
         sent = [service.take_file(DEFECT)] * 2
         first, second = service.acknowledge(sent, "flange", by="test", source="test", on_done=deaf)
         assert service.wait(first, 90).state == service.wait(second, 90).state == "done"
-        until(lambda: told == ["anomalous"] * 2)
+        assert until(lambda: told == ["anomalous"] * 2)
         # No outage: it is told, and whoever counts places is, too.
         service.store.finish = failing(kept, ValueError("our fault"))
         service.acknowledge(sent[:1], "flange", by="test", source="test", on_done=deaf)
-        until(lambda: told == ["anomalous", "anomalous", None])
+        assert until(lambda: told == ["anomalous", "anomalous", None])
 
 
 class Trying(Folder):
@@ -182,7 +176,7 @@ def test_one_message_refused_for_good_holds_up_no_other(tmp_path, hook, monkeypa
     hook.refused = {"2"}
     monkeypatch.setattr(messages, "waiting", failing(messages.waiting, LOCKED))
     outbox = Outbox(store, Webhook(address, internal=True), tmp_path)
-    until(lambda: messages.count_waiting(store) == 0)
+    assert until(lambda: messages.count_waiting(store) == 0)
     assert [body["picture"] for _, body in hook.taken] == ["1", "3"]
     ours = ["--home", str(tmp_path)]
     listed = CliRunner().invoke(app, ["store", "messages", *ours]).output
@@ -190,7 +184,7 @@ def test_one_message_refused_for_good_holds_up_no_other(tmp_path, hook, monkeypa
     hook.refused = set()
     replayed = CliRunner().invoke(app, ["store", "messages", "--replay", *ours]).output
     assert "2 messages wait to be sent again" in replayed
-    until(lambda: messages.count_waiting(store) == 0)
+    assert until(lambda: messages.count_waiting(store) == 0)
     outbox.close()
     assert [body["picture"] for _, body in hook.taken] == ["1", "3", "2"]
     assert messages.count_refused(store) == 1  # which cannot be written as JSON
@@ -207,7 +201,7 @@ def test_two_that_tell_one_sink_send_everything_once_and_in_order(tmp_path, hook
     names = [f"{number:02d}" for number in range(40)]
     for name in names:
         stores[0].keep(DeliveryRow(sink=address, payload={"picture": name, "product": "flange"}))
-    until(lambda: messages.count_waiting(stores[0]) == 0)
+    assert until(lambda: messages.count_waiting(stores[0]) == 0)
     for outbox in both:
         outbox.close()
     assert [body["picture"] for _, body in hook.taken] == names
@@ -219,7 +213,7 @@ def test_that_a_part_was_late_is_told_once_the_database_is_back(tmp_path):
         part = LatePart(name="7.jpg", why="no verdict in time", rejected=False, stops=False)
         tell_of_late(service, "flange", "3", ["mqtt://b:1/x"], part)
         store = Store.open(service.config)
-        until(lambda: messages.count_waiting(store) == 1, 10)
+        assert until(lambda: messages.count_waiting(store) == 1, 10)
         [told] = messages.waiting(store, "mqtt://b:1/x", 9)
         assert told.payload["picture"] == "7.jpg" and told.payload["line"] == "3"
 
@@ -251,7 +245,7 @@ def test_a_database_that_is_away_is_told_as_that_and_nothing_is_said_twice():
             requests.answered = away_first
             assert say("b").status_code == 201
             database.back()
-            until(lambda: say("b").headers.get("Idempotent-Replayed") == "true")
+            assert until(lambda: say("b").headers.get("Idempotent-Replayed") == "true")
             assert len(service.store.corrections()) == 2
         finally:
             requests.answered = answered

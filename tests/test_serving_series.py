@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from anomalyst.server.streaming.sources import Source, Taken
 from anomalyst.server.streaming.watch import Watch
 from anomalyst.server.streaming.windows import Cut, Cutter
 from sensed import curve, sound
-from serving import MOSQUITTO, Hook, broker_at
+from serving import MOSQUITTO, Hook, broker_at, until
 
 HEAD = "time,torque,temperature"
 SENSE = SignalSense(kind="series", rate_hz=10, channels=("torque", "temperature"))
@@ -300,10 +300,10 @@ def test_a_topic_is_read_over_outages_of_watch_and_broker(config, tmp_path, capl
             sender.publish("line3/pump", odd, qos=1).wait_for_publish(10)
 
     topic = open_for(address, "pump", config)
-    until(lambda: "cannot be reached; it is tried again" in caplog.text)
+    assert until(lambda: "cannot be reached; it is tried again" in caplog.text, 40)
     broker = broker_at(port, tmp_path)
     try:
-        until(lambda: "the broker is there again" in caplog.text)
+        assert until(lambda: "the broker is there again" in caplog.text, 40)
         sender.connect("127.0.0.1", port)
         sender.loop_start()
         time.sleep(0.3)  # for the subscription
@@ -331,16 +331,9 @@ def test_a_topic_is_read_over_outages_of_watch_and_broker(config, tmp_path, capl
     assert b"secret" not in b"".join(p.read_bytes() for p in config.home.rglob("*.jsonl"))
 
 
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
-    while not reached() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert reached()
-
-
 def read(topic: Source, waiting: int) -> list[Taken]:
     found: list[Taken] = []
-    until(lambda: bool(found.extend(topic.new()) or topic.waiting == waiting))
+    assert until(lambda: bool(found.extend(topic.new()) or topic.waiting == waiting), 40)
     return found
 
 

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import threading
-import time
 
 import pytest
 
@@ -28,6 +27,7 @@ from serving import (
     service_over,
     taught,
     teach_flange,
+    until,
 )
 
 API = "/api/v1"
@@ -63,7 +63,7 @@ def test_a_server_stopped_during_its_first_teaching_says_so_calmly_and_goes_on_n
         app = client_of(first).app
         beginning = threading.Thread(target=_begin, args=(app, first, ended))
         beginning.start()
-        until(lambda: jobs(first.store))
+        assert until(lambda: jobs(first.store))
     ended.set()
     beginning.join(10)
     assert not beginning.is_alive() and first.product_names() == []
@@ -109,7 +109,7 @@ def test_a_teaching_is_cancelled_and_leaves_nothing(client, service):
     again = begin(client, GOODS[:1], "other", new=True)
     assert again.status_code == 409 and "there is a product 'other' already" in again.text
     place = began.headers["Location"]
-    until(lambda: client.get(place).json()["state"] == "running")
+    assert until(lambda: client.get(place).json()["state"] == "running")
     assert client.delete(waits.headers["Location"]).json()["state"] == "cancelled"
     assert client.delete(place).json()["state"] == "cancelled"
     assert service.product_names() == ["flange"]
@@ -235,11 +235,3 @@ def test_folders_change_places_and_are_never_away(tmp_path):
     looking.join()
     assert (tmp_path / "a" / "is").read_text() == "b" and seen == {True}
     assert not exchanged(tmp_path / "a", tmp_path / "none")
-
-
-def until(holds, seconds: float = 60.0) -> None:
-    """Wait until it holds."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)

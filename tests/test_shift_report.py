@@ -3,7 +3,6 @@
 import json
 import re
 import sqlite3
-import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -25,6 +24,7 @@ from anomalyst.server.storage import messages
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import DeliveryRow, InspectionRow
 from anomalyst.server.streaming.shift_ends import ShiftEnds, ShiftReports
+from serving import until
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MORNING = Period(
@@ -382,17 +382,10 @@ def test_a_database_that_fails_for_a_while_does_not_end_the_reports(reports, mon
     with sqlite3.connect(whole) as other:
         other.execute("ALTER TABLE inspections RENAME TO gone")
     watch.now[0] = MORNING.end + timedelta(minutes=2)
-    _until(lambda: "no such table" in caplog.text)
+    assert until(lambda: "no such table" in caplog.text, 10)
     with sqlite3.connect(whole) as other:
         other.execute("ALTER TABLE gone RENAME TO inspections")
-    _until(lambda: messages.count_waiting(reports.store) == 1)
-
-
-def _until(there, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    assert until(lambda: messages.count_waiting(reports.store) == 1, 10)
 
 
 def test_a_zone_is_known_by_its_name():

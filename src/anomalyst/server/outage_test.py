@@ -152,7 +152,7 @@ def measure(
         with ThreadPoolExecutor(clients) as pool:
             running = [pool.submit(lines.run, line) for line in range(clients)]
             try:
-                returned = _taken_away(thing, outage, say)
+                returned = taken_away(thing, outage, say)
             except BaseException:  # Ctrl-C too: the clients would go on without it
                 lines.given_up = True
                 raise
@@ -165,7 +165,7 @@ def measure(
     return outage
 
 
-def _taken_away(thing: Breakable, outage: Outage, say: Say) -> float:
+def taken_away(thing: Breakable, outage: Outage, say: Say) -> float:
     """Load, outage, load; returns when it was back."""
     say("in peace")
     time.sleep(BEFORE_SECONDS)

@@ -12,11 +12,10 @@ from typer import Option
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, print_table, progress, say
 from anomalyst.errors import AnomalystError
+from anomalyst.server.kill_test import ACTS
 
 if TYPE_CHECKING:
     from anomalyst.server.kill_test.rounds import Kill
-
-ACTS = ("teach", "inspect", "correct", "backup", "migrate")
 
 
 def kills(

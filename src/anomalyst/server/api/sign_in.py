@@ -21,11 +21,12 @@ from anomalyst.server.sign_in.config import OidcConfig
 from anomalyst.server.sign_in.provider import Person, Provider
 from anomalyst.server.sign_in.sessions import BEGUN_SECONDS, Beginnings
 from anomalyst.server.storage import audit
+from anomalyst.server.ui import ROUTES
 
 log = logging.getLogger(__name__)
 BEGUN_PER_MINUTE = 60  # from one address
 RESERVED = (LOCAL.name, COMMAND_LINE, "anomalyst")  # what the record calls who is no person
-PAGES = ("", "products", "review", "history", "live", "training", "help")
+PAGES = ("", *ROUTES)
 HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",

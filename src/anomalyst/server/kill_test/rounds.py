@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anomalyst.server.kill_test import ACTS
 from anomalyst.server.kill_test.acts import Act, CorrectThree, InspectThree, TeachMore
 from anomalyst.server.kill_test.checks import checked, make_beginning
 from anomalyst.server.kill_test.commands import BackUp, Migrate
@@ -20,9 +21,8 @@ from anomalyst.server.kill_test.workplace import Workplace, hidden_below, make_w
 COMPUTING_S = 0.05  # since the last step: no writing is under way
 LONGEST_GAP_S = 0.05  # after a step that is aimed at
 ALONE = 0.25  # share of kills that hit the server and leave its model process to itself
-ACTS: dict[str, Act] = {
-    act.name: act for act in (TeachMore(), InspectThree(), CorrectThree(), BackUp(), Migrate())
-}
+WORKS: tuple[Act, ...] = (TeachMore(), InspectThree(), CorrectThree(), BackUp(), Migrate())
+BY_NAME = dict(zip(ACTS, WORKS, strict=True))
 Told = Callable[[str, int, int], None]
 
 
@@ -63,11 +63,11 @@ def bench_kills(
         rounds.prepare()
         for name in names:
             told(f"Measuring {name}", 0, kills)
-            rounds.measure(ACTS[name])
+            rounds.measure(BY_NAME[name])
         for number in range(kills):
             name = names[number % len(names)]
             told(f"Killing {name}", number, kills)
-            yield rounds.kill(ACTS[name], chance, aimed=number // len(names) % 2 == 1)
+            yield rounds.kill(BY_NAME[name], chance, aimed=number // len(names) % 2 == 1)
 
 
 class Rounds:

@@ -16,14 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from anomalyst.server.breakable import Breakable, postgres
 from anomalyst.server.config import ServingConfig
 from anomalyst.server.load_test import free_port
-from anomalyst.server.outage_test import (
-    AFTER_SECONDS,
-    BEFORE_SECONDS,
-    MOST_SECONDS,
-    TAUGHT,
-    Outage,
-    out_of_order,
-)
+from anomalyst.server.outage_test import MOST_SECONDS, TAUGHT, Outage, out_of_order, taken_away
 from anomalyst.server.streaming.load_feeds import Mosquitto, PictureFeed
 from anomalyst.server.streaming.load_test import FLANGE, teach_flange
 from anomalyst.server.streaming.opening import open_for
@@ -105,15 +98,7 @@ def _measured(
         _await(listener, 1)  # the model is read
         sender = threading.Thread(target=feed_on, name="camera")
         sender.start()
-        say("in peace")
-        time.sleep(BEFORE_SECONDS)
-        say(f"{outage.of} is away for {outage.seconds:.0f} s")
-        thing.away()
-        time.sleep(outage.seconds)
-        thing.back()
-        returned = time.monotonic()
-        say("it is back")
-        time.sleep(AFTER_SECONDS)
+        returned = taken_away(thing, outage, say)
         feeding.set()
         sender.join()
         _await(listener, feed.sent)

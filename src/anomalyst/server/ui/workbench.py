@@ -12,8 +12,8 @@ from anomalyst.server.auth import caller_of
 from anomalyst.server.gradio_startup import no_apps_in_between
 from anomalyst.server.jobs.watches import Watches
 from anomalyst.server.service import Service
+from anomalyst.server.ui import ROUTES, mask_editor
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui import mask_editor
 from anomalyst.server.ui.context import Bench
 from anomalyst.server.ui.history_page import HistoryPage
 from anomalyst.server.ui.inspect_page import InspectPage
@@ -48,7 +48,6 @@ CONTRAST = {
     "link_text_color_active_dark": "*secondary_400",
     "link_text_color_visited_dark": "*secondary_400",
 }
-ROUTES = ("products", "review", "history", "live", "training", "help")
 # Whom the server answered in which language, the page tells by itself.
 TOP_JS = """
 const language = document.documentElement.lang.slice(0, 2);
