@@ -41,6 +41,9 @@ class Source(ABC):
     waiting = 0  # samples that have come and are in no window yet
     how = ""  # it is cut, in words
 
+    def begin(self) -> None:
+        """What is there now came before the watch; what comes from now on is a part of its line."""
+
     @abstractmethod
     def new(self) -> Iterator[Taken]:
         """Those that have come since; those that are there already come at first."""
@@ -71,6 +74,10 @@ class Folder(Source):
         if prompt:
             self.poll_seconds = PROMPT_SECONDS
         list_files(folder, suffixes)  # AnomalystError if there is no such folder
+
+    def begin(self) -> None:
+        """Note what is there, before the line hears that parts are judged."""
+        self._note(self._listed())
 
     def new(self) -> Iterator[Taken]:
         """Files that have come and are no longer written to."""

@@ -128,6 +128,7 @@ class Watch:
         self._once = once
         if gate is not None:
             warm_up(self.service, self.product, self.ended.is_set)
+            self.source.begin()  # before `open`: a part that comes right after it is judged
             gate.open()
         while not self.ended.is_set():
             count = 0

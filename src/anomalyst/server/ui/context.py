@@ -57,6 +57,15 @@ class Bench:
         return came if came in names else next(iter(names), None)
 
 
+def in_order(page: str) -> dict[str, Any]:
+    """Settings for all events that fill the same part of a page: the one asked last is shown.
+
+    Events of different functions run at the same time otherwise, and a slow first answer would
+    replace the one to a filter that was set meanwhile.
+    """
+    return {"concurrency_id": page, "concurrency_limit": 1}
+
+
 def shows_errors(handler: Handler) -> Handler:
     """Errors that a person can mend are shown as one sentence."""
     if isgeneratorfunction(handler):

@@ -18,7 +18,7 @@ from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.history_export import listing
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, in_order, shows_errors
 from anomalyst.server.ui.wording import t
 
 HEADINGS = (
@@ -82,9 +82,10 @@ class HistoryPage:
         self.like.connect(self.filters, result)
         quiet: Any = {"show_progress": "hidden"}  # faded text cannot be read, and it is soon there
         gr.on(None, self.lines, None, self.line, **quiet)
-        found = gr.on(None, self.products, None, self.product, **quiet)
-        found.then(self.search, self.asked, result, **quiet)
-        gr.on([one.change for one in self.asked], self.search, self.asked, result, **quiet)
+        filled = {**quiet, **in_order("history")}
+        known = gr.on(None, self.products, None, self.product, **quiet)
+        known.then(self.search, self.asked, result, **filled)
+        gr.on([one.change for one in self.asked], self.search, self.asked, result, **filled)
         self.more.click(self.older, [self.ids, *self.asked], result)
         self.table.select(self.choose, self.ids, [self.view, self.talk, self.paper])
         self.csv.click(self.exported("csv"), self.filters, self.csv)

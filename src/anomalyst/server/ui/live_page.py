@@ -12,7 +12,7 @@ from anomalyst.server.storage import messages
 from anomalyst.server.storage.filters import Filter
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.charts import limit_of, trend_chart
-from anomalyst.server.ui.context import Bench, inform, shows_errors
+from anomalyst.server.ui.context import Bench, in_order, inform, shows_errors
 from anomalyst.server.ui.production_section import ANY_LINE, ProductionSection
 from anomalyst.server.ui.wording import t
 
@@ -72,19 +72,19 @@ class LivePage:
 
     def _connect(self) -> None:
         quiet: Any = {"show_progress": "hidden"}  # faded text cannot be read, and it is soon there
-        gr.on(None, self.bench.product_choice, None, self.product, **quiet).then(
-            self.now, self.shown, self.page, **quiet
-        )
+        filled = {**quiet, **in_order("live")}
+        known = gr.on(None, self.bench.product_choice, None, self.product, **quiet)
+        known.then(self.now, self.shown, self.page, **filled)
         gr.on(None, self.listed, None, self.watches, **quiet)
-        self.product.change(self.now, self.shown, self.page, **quiet)
-        self.production.line.change(self.now, self.shown, self.page, **quiet)
+        self.product.change(self.now, self.shown, self.page, **filled)
+        self.production.line.change(self.now, self.shown, self.page, **filled)
         given = [self.source, self.product, self.mqtt, self.webhook,
                  self.line, self.budget, self.late, self.signal]  # fmt: skip
         self.start.click(self.begin, given, self.watches)
         self.watches.select(self.choose, None, [self.chosen, self.console])
         self.stop.click(self.end, self.chosen, None)
         timer = gr.Timer(REFRESH_SECONDS)
-        timer.tick(self.now, self.shown, self.page, **quiet)
+        timer.tick(self.now, self.shown, self.page, **filled)
         timer.tick(self.listed, None, self.watches, **quiet)
 
     def listed(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from anomalyst.server.records.production import (
     production_of_record,
 )
 from anomalyst.server.ui.components import render
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, in_order, shows_errors
 from anomalyst.server.ui.wording import t
 
 SPANS = {"hour": 1 / 24, "shift": 1 / 3, "full_day": 1.0, "week": 7.0, "month": 30.0}  # in days
@@ -49,14 +49,14 @@ class ProductionSection:
         self._connect()
 
     def _connect(self) -> None:
-        chosen = [self.product, self.line, self.span]
+        chosen, filled = [self.product, self.line, self.span], in_order("production")
         self.product.change(self.lines, self.product, self.line)
         gr.on(
             [self.product.change, self.line.change, self.span.change], self.shown, chosen,
-            self.view, show_progress="minimal",
+            self.view, show_progress="minimal", **filled,
         )  # fmt: skip
         timer = gr.Timer(REFRESH_SECONDS)
-        timer.tick(self.shown, chosen, self.view, show_progress="hidden")
+        timer.tick(self.shown, chosen, self.view, show_progress="hidden", **filled)
         timer.tick(self.lines, [self.product, self.line], self.line, show_progress="hidden")
         for form, button in self.files.items():
             button.click(self.written(form), chosen, button)

@@ -11,7 +11,7 @@ from anomalyst.server.records.products import good_views
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui.areas_section import AreasSection
 from anomalyst.server.ui.charts import calibration_chart, limit_of, trend_chart
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, in_order, shows_errors
 from anomalyst.server.ui.learning_section import LearningSection
 from anomalyst.server.ui.measuring_section import MeasuringSection
 from anomalyst.server.ui.odd_section import OddSection
@@ -78,17 +78,18 @@ class ProductsPage:
         self.page = [figures, calibration, trend, self.rate, references, history]
 
     def _connect(self) -> None:
-        chosen, page = self.chosen, self.page
+        chosen, page, filled = self.chosen, self.page, in_order("products")
         self.cards.connect(chosen)
-        gr.on(None, self.bench.product_choice, chosen, chosen).then(self.show, chosen, page)
-        chosen.change(self.show, chosen, page)
+        known = gr.on(None, self.bench.product_choice, chosen, chosen)
+        known.then(self.show, chosen, page, **filled)
+        chosen.change(self.show, chosen, page, **filled)
         part = self.learning
         chosen.change(part.show, chosen, part.parts)
         chosen.change(self.measuring.show, chosen, self.measuring.parts)
-        part.learn.click(part.on_learn, chosen, part.parts).then(self.show, chosen, page)
-        part.undo.click(part.on_undo, chosen, part.parts).then(self.show, chosen, page)
+        part.learn.click(part.on_learn, chosen, part.parts).then(self.show, chosen, page, **filled)
+        part.undo.click(part.on_undo, chosen, part.parts).then(self.show, chosen, page, **filled)
         self.areas.editor.select(self.areas.save, chosen, self.areas.editor).then(
-            self.show, chosen, page
+            self.show, chosen, page, **filled
         )
         chosen.change(self.areas.show, chosen, self.areas.editor)
         taught = self.form.connect(chosen)
@@ -102,13 +103,13 @@ class ProductsPage:
         for decided in self.odd.connect(chosen):
             self._again(decided).then(lambda: "", None, self.form.progress)
         self.packed.upload(self.bring_in, self.packed, chosen)
-        self.rate.submit(self.set_rate, [chosen, self.rate], page)
+        self.rate.submit(self.set_rate, [chosen, self.rate], page, **filled)
         self.export.click(self.pack_up, chosen, self.export)
         self.delete.click(self.remove, [chosen, self.sure], [chosen, self.sure])
 
     def _again(self, done: Any) -> Any:
         """The product and its card are shown anew once something was done to it."""
-        shown = done.then(self.show, self.chosen, self.page)
+        shown = done.then(self.show, self.chosen, self.page, **in_order("products"))
         return shown.then(self.cards.show, self.chosen, self.cards.html)
 
     @shows_errors

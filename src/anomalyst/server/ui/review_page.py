@@ -6,7 +6,7 @@ import gradio as gr
 
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
-from anomalyst.server.ui.context import Bench, shows_errors
+from anomalyst.server.ui.context import Bench, in_order, shows_errors
 from anomalyst.server.ui.feedback_form import FeedbackForm
 from anomalyst.server.ui.wording import t
 
@@ -44,11 +44,20 @@ class ReviewPage:
 
     def _connect(self) -> None:
         given, page = [self.product, self.order, self.current, self.trail], self.page
-        gr.on(None, self.products, None, self.product).then(self.following, given, page)
-        gr.on([self.product.input, self.order.input], self.other, given, page)
-        self.skip.click(self.following, given, page)
-        self.back.click(self.before, [self.product, self.current, self.trail], page)
-        self.judging.last.change(self.after, [self.judging.last, *given], page)
+        filled = in_order("review")
+        known = gr.on(None, self.products, None, self.product)
+        known.then(self.following, given, page, **filled)
+        gr.on(
+            [self.product.input, self.order.input],
+            self.other,
+            given,
+            page,
+            trigger_mode="always_last",
+            **filled,
+        )
+        self.skip.click(self.following, given, page, **filled)
+        self.back.click(self.before, [self.product, self.current, self.trail], page, **filled)
+        self.judging.last.change(self.after, [self.judging.last, *given], page, **filled)
 
     def products(self) -> Any:
         names = [(name, name) for name in self.bench.service.product_names()]
