@@ -64,7 +64,11 @@ def inspect(
         given[senses[0]] = given.pop("image")
     files = {s: (f.file, f.filename) for s in (*senses, *given) if (f := given.get(s)) is not None}
     if not files:
-        raise AnomalystError(f"no file was sent; product {product!r} takes {' and '.join(senses)}.")
+        fields = " and ".join("picture" if one == "image" else one for one in senses)
+        raise AnomalystError(
+            f"no file was sent; product {product!r} takes {' and '.join(senses)}, "
+            f"in the form's field {fields}."
+        )
     sent = take_part(service.pictures, files)
     [id] = service.acknowledge(
         [sent], product, by=who.name, source="api", question=question, key=idempotency_key

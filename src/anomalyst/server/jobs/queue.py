@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 log = logging.getLogger(__name__)
-MODEL = "anomalyst.server.jobs.worker"  # imports torch, which the server's own process never does
+PRELOADED = "anomalyst.server.jobs.preloaded"  # imports torch, which the server never does
 IDLE_SECONDS = 2.0  # without a task, after which memory is given back
 CRASHED_TWICE = (
     "the model process ended while it worked on this, twice; the picture may need more memory "
@@ -336,7 +336,7 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([MODEL])
+    context.set_forkserver_preload([PRELOADED])
     return context
 
 

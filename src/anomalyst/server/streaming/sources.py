@@ -41,7 +41,7 @@ class Source(ABC):
     waiting = 0  # samples that have come and are in no window yet
     how = ""  # it is cut, in words
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027  most sources have nothing to note
         """What is there now came before the watch; what comes from now on is a part of its line."""
 
     @abstractmethod
