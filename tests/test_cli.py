@@ -1,6 +1,7 @@
 """Every command as a user types it, on real pictures."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -187,6 +188,8 @@ def test_wrong_use_is_one_sentence(refused, tmp_path):
         (("teach", "x", "a.png", "--pose", "upside"), "none of auto, fixed, free"),
         (("train", tmp_path / "no.yaml"), "no such recipe"),
         (("data", "world", tmp_path / "w", "--family", "sofa"), "no family 'sofa'"),
+        (("bench", "serve", "--of", "file"), "--of is for runs with --outage"),
+        (("bench", "watch", "--outage", "5", "--no-pictures"), "--pictures is for runs without"),
     ):
         said = refused(*words)
         assert sentence in said and "Traceback" not in said
@@ -202,6 +205,22 @@ def test_an_internal_error_is_one_sentence_with_the_place_of_its_traceback(capsy
         main()
     assert stop.value.code == 3
     assert "Internal error: RuntimeError: boom" in capsys.readouterr().err
+
+
+def test_being_asked_to_end_is_answered_as_ctrl_c(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def asked(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("anomalyst.cli.senses.pictures_in", asked)
+    monkeypatch.setattr(sys, "argv", ["anomalyst", "teach", "x", "a.png"])
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 130
 
 
 def test_an_unknown_command_names_the_nearest():

@@ -48,12 +48,20 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise AnomalystError(f"{path}: there is no such recipe.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise AnomalystError(f"{path}: not readable as YAML ({error}).") from error
+        raise AnomalystError(f"{path}: not readable as YAML ({_in_a_line(error)}).") from error
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise AnomalystError(f"{path}: holds a {type(values).__name__}; a mapping is needed.")
     return values
+
+
+def _in_a_line(error: Exception) -> str:
+    """What is wrong and where, without the parser's picture of it."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', error)}"
 
 
 def with_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The command line: one file per verb; here they meet, and every error becomes one sentence."""
 
+import signal
 import sys
 import tempfile
 import traceback
@@ -182,6 +183,8 @@ def options(
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 anomaly found, 2 bad input, 3 our fault."""
     keep_freed_memory()
+    # `kill`, `timeout` and service managers end it as Ctrl-C does: helpers and files are put away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except AnomalystError as error:

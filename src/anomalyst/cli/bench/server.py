@@ -1,5 +1,6 @@
 """`anomalyst bench serve|watch|corrections`: server and watch under load; worth of corrections."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -7,12 +8,14 @@ from typer import Option
 
 from anomalyst.cli import options as opt
 from anomalyst.cli.screen import needs, progress, say
+from anomalyst.errors import AnomalystError
 
 if TYPE_CHECKING:
     from anomalyst.server.outage_test import Outage
 
 
 def serve(
+    context: typer.Context,
     inspections: Annotated[int, Option(help="How many in each run.", min=10)] = 1000,
     clients: Annotated[int, Option(help="How many send at once.", min=1)] = 16,
     kills: Annotated[int, Option(help="SIGKILLs in the second run; 0: no second run.")] = 1,
@@ -36,6 +39,7 @@ def serve(
     Example: anomalyst bench serve --outage 60 --of database --clients 3
     """
     needs("serve", "fastapi", "gradio", "httpx")
+    _fits(context, outage, only=("of", "per_second"), never=("inspections", "kills"))
     if outage is not None:
         from anomalyst.server import outage_test
 
@@ -66,6 +70,7 @@ def serve(
 
 
 def watch(
+    context: typer.Context,
     windows: Annotated[int, Option(help="One after the other, and as many at once.", min=5)] = 100,
     methods: Annotated[
         str, Option(metavar="NAME,NAME,...", help="What judges them.")
@@ -94,6 +99,7 @@ def watch(
     Example: anomalyst bench watch --outage 60 --of broker
     """
     needs("serve", "sqlalchemy", "paho", "httpx")
+    _fits(context, outage, only=("of", "per_second"), never=("windows", "methods", "pictures"))
     if outage is not None:
         from anomalyst.server.streaming import outage_test
 
@@ -132,6 +138,26 @@ def watch(
     typer.echo(markdown_table(heads, rows, words=1))
     if any(one.lost or one.doubled for one in loads):
         raise typer.Exit(3)
+
+
+def _fits(
+    context: typer.Context, outage: float | None, *, only: Sequence[str], never: Sequence[str]
+) -> None:
+    """Refuse options that say nothing `only` beside --outage, or `never` beside it."""
+    unfit = [name for name in (only if outage is None else never) if _is_given(context, name)]
+    if unfit:
+        option = f"--{unfit[0].replace('_', '-')}"
+        which = (
+            "with --outage; add that, or leave it"
+            if outage is None
+            else "without --outage; leave it"
+        )
+        raise AnomalystError(f"{option} is for runs {which} out.")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _tell_outage(found: "Outage") -> None:
