@@ -12,7 +12,7 @@ from anomalyst.inspection.file_reading import FileReading
 from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import Areas, Change, Job, Name, OddDecision, Settings, Text
-from anomalyst.server.api.writing import Unchanged, Writing, with_tag
+from anomalyst.server.api.writing import Unchanged, UnchangedAtFirst, Writing, with_tag
 from anomalyst.server.errors import NotFound
 from anomalyst.server.received import Sent, take_parts
 from anomalyst.server.records import documents
@@ -159,7 +159,7 @@ def set_product(
     "/{name}/references",
     status_code=202,
     responses=problems(404, 409, 412),
-    dependencies=[Unchanged],
+    dependencies=[UnchangedAtFirst],
 )
 def add_references(
     service: Serving,
@@ -218,7 +218,7 @@ def compare_versions(
 @router.post(
     "/{name}/versions/{number}/restore",
     responses=problems(404, 409, 412),
-    dependencies=[Unchanged],
+    dependencies=[UnchangedAtFirst],
 )
 def bring_back(
     service: Serving, who: Engineer, response: Response, once: Writing, name: str, number: int
@@ -272,7 +272,7 @@ def get_odd(service: Serving, name: str, number: int) -> Response:
     return Response(documents.png(drawn[number]), media_type="image/png")
 
 
-@router.post("/{name}/odd", responses=problems(404, 409, 412), dependencies=[Unchanged])
+@router.post("/{name}/odd", responses=problems(404, 409, 412), dependencies=[UnchangedAtFirst])
 def decide_odd(
     service: Serving,
     who: Engineer,
@@ -300,7 +300,7 @@ def get_changes(
     return [Change.of(row) for row in service.store.changes(name, limit)]
 
 
-@router.post("/{name}/learn", responses=problems(404, 409, 412), dependencies=[Unchanged])
+@router.post("/{name}/learn", responses=problems(404, 409, 412), dependencies=[UnchangedAtFirst])
 def learn(
     corrections: Correcting,
     who: Engineer,
@@ -315,7 +315,7 @@ def learn(
     return once(response, lambda: learning.learn(name, by=who.name, dry_run=dry_run))
 
 
-@router.post("/{name}/unlearn", responses=problems(404, 409, 412), dependencies=[Unchanged])
+@router.post("/{name}/unlearn", responses=problems(404, 409, 412), dependencies=[UnchangedAtFirst])
 def unlearn(
     corrections: Correcting, who: Engineer, response: Response, once: Writing, name: str
 ) -> dict[str, Any]:

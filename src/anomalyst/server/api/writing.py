@@ -53,6 +53,10 @@ class Once:
         self._kept(lambda: requests.answered(self.store, asked, kept))
         return body
 
+    def is_answered(self) -> bool:
+        """Whether the same request was answered before. Raises Conflict while it is being done."""
+        return self.asked is not None and requests.is_answered(self.store, self.asked)
+
     def _kept(self, write: Callable[[], None]) -> None:
         """Now, or once the database is back: else the key would stay that of a request in hand."""
         try:
@@ -99,6 +103,19 @@ def unchanged(
 
 Writing = Annotated[Once, Depends(once)]
 Unchanged = Depends(unchanged)
+
+
+def unchanged_at_first(
+    service: Serving, who: Operator, name: str, writing: Writing, if_match: Match = None
+) -> Iterator[None]:
+    """As `unchanged`; what was answered before is told again, though it made another version."""
+    if writing.is_answered():
+        yield
+        return
+    yield from unchanged(service, who, name, if_match)
+
+
+UnchangedAtFirst = Depends(unchanged_at_first)  # of endpoints that take an idempotency key
 
 
 def with_tag(response: Response, product: dict[str, Any]) -> dict[str, Any]:
