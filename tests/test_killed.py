@@ -17,7 +17,9 @@ from anomalyst.io.pictures import open_picture
 from anomalyst.product import Product
 from anomalyst.product_index import product_names
 from anomalyst.server.config import ServingConfig
+from anomalyst.server.errors import Conflict
 from anomalyst.server.storage.database import migrate, open_database, revisions
+from anomalyst.server.storage.filters import Filter
 from anomalyst.server.storage.retention import back_up, restore
 from anomalyst.server.storage.store import Store
 from anomalyst.server.storage.tables import InspectionRow
@@ -133,6 +135,28 @@ def test_a_backup_is_the_old_one_or_the_new_one(tmp_path, stride):
     assert restore(again, target) == 3
     assert count > 14 // stride
     print(f"backup: killed {count} times")
+
+
+@each_stride
+def test_a_restore_that_was_killed_is_done_or_can_be_begun_again(tmp_path, stride):
+    target, folder, count = tmp_path / "backup.tar.gz", tmp_path / "new", 0
+    back_up(bench(tmp_path), target)
+    new = ServingConfig(home=folder, products=folder / "products")
+    for step in killed_at_each_step(lambda: restore(new, target), stride):
+        count += 1
+        try:
+            assert restore(new, target) == 3, f"step {step}"
+        except Conflict as told:  # it was killed when all was in
+            assert "holds inspections already" in str(told)
+        store = Store.open(new)
+        rows = store.history(Filter())
+        assert len(rows) == 3 and all(row.picture in store.pictures for row in rows)
+        assert product_names(new.products) == ["flange"]
+        assert (new.products / "flange" / "product.json").read_text() == "{}"
+        store.engine.dispose()
+        shutil.rmtree(folder)
+    assert count > 14 // stride
+    print(f"restore: killed {count} times")
 
 
 @each_stride

@@ -12,7 +12,7 @@ from anomalyst.inspection.file_reading import FileReading
 from anomalyst.server.api.access import Admin, Correcting, Engineer, Serving, engineer
 from anomalyst.server.api.problems import problems
 from anomalyst.server.api.schemas import Areas, Change, Job, Name, OddDecision, Settings, Text
-from anomalyst.server.api.writing import Unchanged, UnchangedAtFirst, Writing, with_tag
+from anomalyst.server.api.writing import Changing, Unchanged, Writing, with_tag
 from anomalyst.server.errors import NotFound
 from anomalyst.server.received import Sent, take_parts
 from anomalyst.server.records import documents
@@ -159,13 +159,12 @@ def set_product(
     "/{name}/references",
     status_code=202,
     responses=problems(404, 409, 412),
-    dependencies=[UnchangedAtFirst],
 )
 def add_references(
     service: Serving,
     who: Engineer,
     response: Response,
-    once: Writing,
+    once: Changing,
     name: str,
     good: Good,
     reading: Reading,
@@ -218,10 +217,9 @@ def compare_versions(
 @router.post(
     "/{name}/versions/{number}/restore",
     responses=problems(404, 409, 412),
-    dependencies=[UnchangedAtFirst],
 )
 def bring_back(
-    service: Serving, who: Engineer, response: Response, once: Writing, name: str, number: int
+    service: Serving, who: Engineer, response: Response, once: Changing, name: str, number: int
 ) -> dict[str, Any]:
     """The product as it was; what it is now becomes a version."""
     return once(response, lambda: service.teaching.bring_back(name, number, by=who.name))
@@ -272,12 +270,12 @@ def get_odd(service: Serving, name: str, number: int) -> Response:
     return Response(documents.png(drawn[number]), media_type="image/png")
 
 
-@router.post("/{name}/odd", responses=problems(404, 409, 412), dependencies=[UnchangedAtFirst])
+@router.post("/{name}/odd", responses=problems(404, 409, 412))
 def decide_odd(
     service: Serving,
     who: Engineer,
     response: Response,
-    once: Writing,
+    once: Changing,
     name: str,
     said: OddDecision,
 ) -> dict[str, Any]:
@@ -300,12 +298,12 @@ def get_changes(
     return [Change.of(row) for row in service.store.changes(name, limit)]
 
 
-@router.post("/{name}/learn", responses=problems(404, 409, 412), dependencies=[UnchangedAtFirst])
+@router.post("/{name}/learn", responses=problems(404, 409, 412))
 def learn(
     corrections: Correcting,
     who: Engineer,
     response: Response,
-    once: Writing,
+    once: Changing,
     name: str,
     *,
     dry_run: Annotated[bool, Query()] = False,
@@ -315,9 +313,9 @@ def learn(
     return once(response, lambda: learning.learn(name, by=who.name, dry_run=dry_run))
 
 
-@router.post("/{name}/unlearn", responses=problems(404, 409, 412), dependencies=[UnchangedAtFirst])
+@router.post("/{name}/unlearn", responses=problems(404, 409, 412))
 def unlearn(
-    corrections: Correcting, who: Engineer, response: Response, once: Writing, name: str
+    corrections: Correcting, who: Engineer, response: Response, once: Changing, name: str
 ) -> dict[str, Any]:
     """The product as it was before it learnt from judgements."""
     return once(response, lambda: corrections.learning.unlearn(name, by=who.name))

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
@@ -14,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from anomalyst.errors import AnomalystError
 from anomalyst.server.api.access import Operator, Serving
+from anomalyst.server.service import Service
 from anomalyst.server.storage import requests
 from anomalyst.server.storage.database import is_outage
 from anomalyst.server.storage.owed import Owed
@@ -27,16 +30,20 @@ Match = Annotated[
 PIECE = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
 class Once:
     """Does a write, or tells what was answered to the same request before."""
 
-    def __init__(self, store: Store, owed: Owed, asked: IdempotentRequest | None, status: int):
-        self.store, self.owed, self.asked, self.status = store, owed, asked, status
+    store: Store
+    owed: Owed
+    asked: IdempotentRequest | None
+    status: int
+    of_version: Callable[[], AbstractContextManager[None]] = nullcontext  # around the first time
 
     def __call__(self, response: Response, work: Callable[[], Any]) -> Any:
         """What `work` gives; with a key, kept with its status and place, and given again."""
         if (asked := self.asked) is None:
-            return work()
+            return self._done(work)
         before = requests.begin(self.store, asked)
         if before is not None:
             headers = {"Idempotent-Replayed": "true"}
@@ -44,7 +51,7 @@ class Once:
                 headers["Location"] = before["location"]
             return JSONResponse(before["body"], before["status"], headers)
         try:
-            body = work()
+            body = self._done(work)
         except BaseException:
             self._kept(lambda: requests.give_up(self.store, asked))
             raise
@@ -53,9 +60,9 @@ class Once:
         self._kept(lambda: requests.answered(self.store, asked, kept))
         return body
 
-    def is_answered(self) -> bool:
-        """Whether the same request was answered before. Raises Conflict while it is being done."""
-        return self.asked is not None and requests.is_answered(self.store, self.asked)
+    def _done(self, work: Callable[[], Any]) -> Any:
+        with self.of_version():
+            return work()
 
     def _kept(self, write: Callable[[], None]) -> None:
         """Now, or once the database is back: else the key would stay that of a request in hand."""
@@ -78,16 +85,38 @@ async def once(
     return Once(service.store, service.owed, asked, request.scope["route"].status_code or 200)
 
 
+async def once_of_version(
+    request: Request,
+    service: Serving,
+    who: Operator,
+    name: str,
+    idempotency_key: Key = None,
+    if_match: Match = None,
+) -> Once:
+    """A dependency of endpoints that change a product: as `once`, and with If-Match as `unchanged`.
+
+    The version is asked for the first time only: what was done then made another one.
+    """
+    plain = await once(request, service, who, idempotency_key)
+    return replace(plain, of_version=lambda: _claimed(service, name, if_match))
+
+
 def unchanged(
     service: Serving,
     who: Operator,  # noqa: ARG001
     name: str,
     if_match: Match = None,
 ) -> Iterator[None]:
-    """A dependency of endpoints that change a product: with If-Match, only of that version.
+    """A dependency of endpoints that change a product: with If-Match, only of that version."""
+    with _claimed(service, name, if_match):
+        yield
 
-    Taken before the work, so that of two who come at once one is told; given back if the work is
-    refused, so that the version still says what is there.
+
+@contextmanager
+def _claimed(service: Service, name: str, if_match: str | None) -> Iterator[None]:
+    """The version is taken before the work, so that of two who come at once one is told.
+
+    Given back if the work is refused, so that the version still says what is there.
     """
     if if_match is None or if_match.strip() == "*":
         yield
@@ -102,20 +131,8 @@ def unchanged(
 
 
 Writing = Annotated[Once, Depends(once)]
+Changing = Annotated[Once, Depends(once_of_version)]
 Unchanged = Depends(unchanged)
-
-
-def unchanged_at_first(
-    service: Serving, who: Operator, name: str, writing: Writing, if_match: Match = None
-) -> Iterator[None]:
-    """As `unchanged`; what was answered before is told again, though it made another version."""
-    if writing.is_answered():
-        yield
-        return
-    yield from unchanged(service, who, name, if_match)
-
-
-UnchangedAtFirst = Depends(unchanged_at_first)  # of endpoints that take an idempotency key
 
 
 def with_tag(response: Response, product: dict[str, Any]) -> dict[str, Any]:

@@ -40,32 +40,14 @@ def begin(
             )
         if row.answer is not None:
             return row.answer
-        if _is_lost(row):
+        if row.created_at < now() - timedelta(seconds=LOST_SECONDS):
             give_up(store, asked)
         elif time.monotonic() > end:
-            raise _still_done(asked)
+            raise Conflict(
+                f"the request with the idempotency key {asked.key!r} is still being done; send it "
+                "again in a minute."
+            )
         time.sleep(LOOK_SECONDS)
-
-
-def is_answered(store: Store, asked: IdempotentRequest) -> bool:
-    """Whether this request was answered before. Raises Conflict while it is being done."""
-    row = store.request(asked.by, asked.key)
-    if row is None or row.fingerprint != asked.fingerprint:
-        return False
-    if row.answer is None and not _is_lost(row):
-        raise _still_done(asked)
-    return row.answer is not None
-
-
-def _is_lost(row: RequestRow) -> bool:
-    return row.created_at < now() - timedelta(seconds=LOST_SECONDS)
-
-
-def _still_done(asked: IdempotentRequest) -> Conflict:
-    return Conflict(
-        f"the request with the idempotency key {asked.key!r} is still being done; send it again "
-        "in a minute."
-    )
 
 
 def answered(store: Store, asked: IdempotentRequest, answer: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ FORMAT = 1
 ROWS_AT_ONCE = 1000
 BROKEN = (OSError, tarfile.TarError, ValueError, EOFError, LookupError, RecursionError, zlib.error)
 BESIDE = ("language", "gate")  # folders of the home: versions of the language model, their gate
+MOVING = "restoring"  # is in the home while a restore moves files to their places
 Told = Callable[[int, int], None]
 
 
@@ -137,52 +138,84 @@ def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -
 def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -> int:
     """Bring a backup into an empty installation; returns how many inspections it holds.
 
+    Files are unpacked beside their places and moved there when all rows are in. One that is killed
+    leaves an installation as empty as it was; killed while it moves them, it can be begun again.
     Raises Conflict if something is there already, AnomalystError for a file that is no backup.
     """
-    store = Store.open(config)
+    store, moving = Store.open(config), config.home / MOVING
+    _check_empty(store, config, begun=moving.exists())
+    with tempfile.TemporaryDirectory(prefix=PART, dir=config.home) as folder:
+        unpacked = Path(folder)
+        _unpack(source, unpacked)
+        make_folder(config.products)
+        with tempfile.TemporaryDirectory(prefix=PART, dir=config.products) as beside:
+            products = Path(beside) / "products"  # their folder may lie on another disk
+            if (unpacked / "products").exists():
+                shutil.copytree(unpacked / "products", products)
+
+            def put_in_place() -> None:
+                moving.touch()
+                for name in ("pictures", *BESIDE):
+                    _move(unpacked / name, config.home / name)
+                _move(products, config.products)
+
+            count = _fill(store, unpacked / "tables", told, put_in_place)
+    moving.unlink()
+    store.engine.dispose()
+    return count
+
+
+def _check_empty(store: Store, config: ServingConfig, *, begun: bool) -> None:
+    """`begun`: a restore was killed while it moved files, which lie there now."""
     with store.session() as session:
         if session.scalar(select(func.count(InspectionRow.id))):
             raise Conflict(
                 f"{config.home}: holds inspections already; restore into an empty --home, or "
                 "another --database."
             )
+    if begun:
+        return
     for name in BESIDE:
         if (config.home / name).exists():
             raise Conflict(
                 f"{config.home / name}: is there already and would be mixed with the backup's; "
                 "restore into an empty --home."
             )
-    if config.products.exists() and any(config.products.iterdir()):
+    if config.products.exists() and any(
+        not one.name.startswith(PART) for one in config.products.iterdir()
+    ):
         raise Conflict(f"{config.products}: holds products already; give an empty --products.")
-    with tempfile.TemporaryDirectory(prefix=PART, dir=config.home) as folder:
-        unpacked = Path(folder)
-        try:
-            with tarfile.open(source, "r:gz") as packed:
-                packed.extractall(unpacked, filter="data")
-            about = json.loads((unpacked / "about.json").read_text(encoding="utf-8"))
-        except BROKEN as error:
-            why = " ".join(str(error).split())
-            raise AnomalystError(f"{source}: is no backup that can be read ({why}).") from error
-        if not isinstance(about, dict) or about.get("format") != FORMAT:
-            raise AnomalystError(f"{source}: is of another format; this version reads {FORMAT}.")
-        # A table or column that this version does not know would be lost without a word.
-        if str(about.get("schema", "")) > (newest := revisions()[-1]):
-            raise AnomalystError(
-                f"{source}: was made by a newer version (schema {about['schema']}; this one knows "
-                f"up to {newest}); update Anomalyst, then restore it."
-            )
-        homes = {name: config.home / name for name in ("pictures", *BESIDE)}
-        for name, target in (homes | {"products": config.products}).items():
-            if (unpacked / name).exists():
-                make_folder(target.parent)
-                shutil.copytree(unpacked / name, target, dirs_exist_ok=True)
-        count = _fill(store, unpacked / "tables", told)
-    store.engine.dispose()
-    return count
 
 
-def _fill(store: Store, folder: Path, told: Told) -> int:
-    """All rows in one transaction, tables that others point to first."""
+def _unpack(source: Path, folder: Path) -> None:
+    try:
+        with tarfile.open(source, "r:gz") as packed:
+            packed.extractall(folder, filter="data")
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    except BROKEN as error:
+        why = " ".join(str(error).split())
+        raise AnomalystError(f"{source}: is no backup that can be read ({why}).") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise AnomalystError(f"{source}: is of another format; this version reads {FORMAT}.")
+    # A table or column that this version does not know would be lost without a word.
+    if str(about.get("schema", "")) > (newest := revisions()[-1]):
+        raise AnomalystError(
+            f"{source}: was made by a newer version (schema {about['schema']}; this one knows "
+            f"up to {newest}); update Anomalyst, then restore it."
+        )
+
+
+def _move(path: Path, target: Path) -> None:
+    """Files of a folder into another one, which may be there already, on the same disk."""
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            place = target / file.relative_to(path)
+            make_folder(place.parent)
+            file.replace(place)
+
+
+def _fill(store: Store, folder: Path, told: Told, at_last: Callable[[], None]) -> int:
+    """All rows in one transaction, tables that others point to first; `at_last` before its end."""
     tables = Base.metadata.sorted_tables
     try:
         with store.session() as session:
@@ -191,7 +224,9 @@ def _fill(store: Store, folder: Path, told: Told) -> int:
                 while batch := list(islice(rows, ROWS_AT_ONCE)):
                     session.execute(table.insert(), batch)
                 told(number, len(tables))
-            return session.scalar(select(func.count(InspectionRow.id))) or 0
+            count = session.scalar(select(func.count(InspectionRow.id))) or 0
+            at_last()
+            return count
     except (SQLAlchemyError, ValueError, LookupError, TypeError, AttributeError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AnomalystError(f"the backup's tables cannot be read ({why}).") from error
