@@ -20,7 +20,8 @@ from anomalyst.server.config import ServingConfig
 from anomalyst.server.errors import Busy
 from anomalyst.server.jobs import in_flight
 from anomalyst.server.jobs import queue as queues
-from anomalyst.server.jobs.tasks import Segment
+from anomalyst.server.jobs.lanes import Lanes
+from anomalyst.server.jobs.tasks import Accept, Segment
 from anomalyst.server.load_test import free_port
 from anomalyst.server.service import Service
 from anomalyst.server.storage import messages, requests
@@ -81,6 +82,8 @@ def failing(work: Callable, *errors: Exception) -> Callable:
 def test_inspections_wait_until_the_model_can_be_read(taught, tmp_path, monkeypatch):
     monkeypatch.setattr(queues, "work", work_unless_short)
     monkeypatch.setattr(queues, "FIRST_PAUSE", 0.1)
+    # What they are forked from may end, too, as while it reads torch.
+    monkeypatch.setattr(queues, "spawned", failing(queues.spawned, EOFError(), BrokenPipeError()))
     shutil.copytree(taught, tmp_path / "products")
     (tmp_path / "short").touch()
     with service_over(tmp_path) as service:
@@ -94,6 +97,15 @@ def test_inspections_wait_until_the_model_can_be_read(taught, tmp_path, monkeypa
         (tmp_path / "short").unlink()
         assert service.wait(id, 90).verdict == "anomalous"
         assert client_of(service).get("/api/v1/ready").is_success
+
+
+def test_a_change_that_nobody_waits_for_any_more_is_not_made_later(tmp_path):
+    lanes = Lanes(ServingConfig(home=tmp_path))
+    lanes.first.start = lambda: None  # a thousand inspections are before it
+    task = Accept(product="flange", image=DEFECT, boxes=(), name="a")
+    doing = lanes.submit(task)
+    assert lanes.cancel(doing) and isinstance(doing.exception(0), AnomalystError)
+    assert lanes.waiting == 0 and not lanes.cancel(doing)
 
 
 def test_a_result_waits_for_the_database_and_everyone_is_told(taught, tmp_path, monkeypatch):
@@ -161,7 +173,10 @@ def test_a_watch_passes_over_nothing_that_can_be_read_later(taught, tmp_path, mo
         (tmp_path / "away").rename(folder)
         shutil.copyfile(pictures[0], folder / "new.jpg")
         time.sleep(0.6)
+        store = watch.service.store
+        store.request = failing(store.request, LOCKED)  # of one that was done long ago
         assert watch.run(once=True).done == 6
+        assert watch._places._value == watches.AT_ONCE
     finally:
         watch.close()
 

@@ -1,5 +1,6 @@
 """People sign in with their company's provider; whoever it does not vouch for stays outside."""
 
+import re
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,9 +10,12 @@ import pytest
 from fastapi.testclient import TestClient
 from joserfc.jwk import RSAKey
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from anomalyst.errors import AnomalystError
+from anomalyst.server.api.access import RequestGuard
 from anomalyst.server.api.sign_in import PAGES, page_of
 from anomalyst.server.app import build_server
 from anomalyst.server.auth import make_key
@@ -66,26 +70,26 @@ def service(served, provider):
 
 
 @pytest.fixture
-def browser(service, served):  # noqa: ARG001 - the service is made as it was
+def visitor(service, served):  # noqa: ARG001 - the service is made as it was
     number = served[1].state.number
     with_address = {"client": (f"10.0.0.{number}", 5000)}
     return TestClient(served[1], base_url=HERE, follow_redirects=False, **with_address)
 
 
-def through(browser: TestClient, page: str = "/") -> str:
+def through(visitor: TestClient, page: str = "/") -> str:
     """To the provider, and back up to our door: path and query of the callback."""
-    begun = browser.get("/oidc/login", params={"next": page})
+    begun = visitor.get("/oidc/login", params={"next": page})
     assert begun.status_code == 303, begun.text
     back = urlsplit(httpx.get(begun.headers["location"]).headers["location"])
     return f"{back.path}?{back.query}"
 
 
-def signed_in(browser: TestClient, page: str = "/"):
-    return browser.get(through(browser, page))
+def signed_in(visitor: TestClient, page: str = "/"):
+    return visitor.get(through(visitor, page))
 
 
-def at_a_page(browser: TestClient) -> gr.Request:
-    cookie = f"{COOKIE}={browser.cookies[COOKIE]}".encode()
+def at_a_page(visitor: TestClient) -> gr.Request:
+    cookie = f"{COOKIE}={visitor.cookies[COOKIE]}".encode()
     return gr.Request(request=Request({"type": "http", "headers": [(b"cookie", cookie)]}))
 
 
@@ -100,31 +104,31 @@ def at_a_page(browser: TestClient) -> gr.Request:
     ],
 )  # fmt: skip
 def test_each_role_signs_in_and_is_named_in_the_record(
-    person, name, role, provider, service, browser
+    person, name, role, provider, service, visitor
 ):
-    outside = browser.get("/review")
+    outside = visitor.get("/review")
     assert outside.status_code == 401 and 'href="/oidc/login?next=/review"' in outside.text
     provider.person = person
-    done = signed_in(browser, "/review")
+    done = signed_in(visitor, "/review")
     assert (done.status_code, done.headers["location"]) == (303, "/review")
     [cookie] = [one for one in done.headers.get_list("set-cookie") if one.startswith(COOKIE)]
     assert {"httponly", "samesite=lax", "path=/"} <= set(cookie.lower().split("; "))
-    inside = browser.get("/review")
+    inside = visitor.get("/review")
     assert inside.status_code == 200 and "/oidc/logout" in inside.text
-    assert browser.get("/oidc/me").json() == {"name": name, "role": role}
+    assert visitor.get("/oidc/me").json() == {"name": name, "role": role}
     bench = Bench(service, None, None, None)
-    who = bench.who(at_a_page(browser))
+    who = bench.who(at_a_page(visitor))
     assert (who.name, who.role) == (name, role)
     if role != "admin":
         with pytest.raises(Forbidden):
-            bench.who(at_a_page(browser), "admin")
+            bench.who(at_a_page(visitor), "admin")
     with service.store.session() as session:
         last = session.scalars(select(AuditRow).order_by(AuditRow.number.desc())).first()
     assert (last.by, last.what, last.detail["sub"]) == (name, "signed in", "4711")
     assert last.detail["role"] == role
     # What a page's own script asks of REST, it asks as them.
     page_pass = {"X-Page-Pass": service.tickets.page_pass(who)}
-    keys = browser.get("/api/v1/keys", headers=page_pass)
+    keys = visitor.get("/api/v1/keys", headers=page_pass)
     assert keys.status_code == (200 if role == "admin" else 403)
 
 
@@ -144,75 +148,122 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_the_provider_does_not_vouch_for_stays_outside(case, provider, browser):
+def test_what_the_provider_does_not_vouch_for_stays_outside(case, provider, visitor):
     provider.says, said = REFUSED[case]
-    answer = signed_in(browser)
+    answer = signed_in(visitor)
     assert answer.status_code in (401, 403) and said in answer.text, answer.text
-    assert COOKIE not in browser.cookies and browser.get("/").status_code == 401
+    assert COOKIE not in visitor.cookies and visitor.get("/").status_code == 401
 
 
 @pytest.mark.parametrize("key", [FOREIGN, UNKNOWN])
-def test_a_token_signed_by_another_key_is_refused_and_a_new_key_is_fetched(key, provider, browser):
+def test_a_token_signed_by_another_key_is_refused_and_a_new_key_is_fetched(key, provider, visitor):
     own = provider.key
     provider.key = key
     try:
-        answer = signed_in(browser)
+        answer = signed_in(visitor)
         assert answer.status_code == 401 and "cannot be trusted" in answer.text
-        assert COOKIE not in browser.cookies
+        assert COOKIE not in visitor.cookies
         if key is UNKNOWN:  # the provider has taken a new key, and publishes it
             provider.published.append(key.as_dict(private=False))
-            assert signed_in(browser).status_code == 303
+            assert signed_in(visitor).status_code == 303
     finally:
         provider.key, provider.published = own, provider.published[:1]
 
 
-def test_a_sign_in_is_ended_once_and_by_the_browser_that_began_it(provider, browser):
-    address = through(browser)
-    stranger = TestClient(browser.app, base_url=HERE, client=("10.9.0.1", 1))
+def test_a_sign_in_is_ended_once_and_by_the_browser_that_began_it(provider, visitor):
+    address = through(visitor)
+    stranger = TestClient(visitor.app, base_url=HERE, client=("10.9.0.1", 1))
     assert "another browser" in stranger.get(address, follow_redirects=False).text
-    address, asked = through(browser), provider.tokens
-    state = browser.cookies["anomalyst-signing-in"]
-    assert browser.get(address).status_code == 303 and provider.tokens == asked + 1
-    browser.cookies.set("anomalyst-signing-in", state)
-    again = browser.get(address)
+    asked, tabs = provider.tokens, [through(visitor), through(visitor)]
+    cookies = dict(visitor.cookies)
+    assert [visitor.get(one).status_code for one in tabs] == [303, 303]
+    assert provider.tokens == asked + 2
+    visitor.cookies.update(cookies)
+    again = visitor.get(tabs[0])
     assert again.status_code == 401 and "was ended before" in again.text
-    assert provider.tokens == asked + 1  # the code did not even leave
+    assert provider.tokens == asked + 2  # the code did not even leave
 
 
-def test_failed_sign_ins_are_slowed_and_other_sites_sign_nobody_out(browser):
-    signed_in(browser)
-    cross = browser.post("/oidc/logout", headers={"Origin": "https://evil.example"})
-    assert cross.status_code == 403 and browser.get("/oidc/me").status_code == 200
-    tries = [browser.get("/oidc/callback?state=x&code=y").status_code for _ in range(14)]
+def test_who_comes_under_another_name_begins_under_the_one_they_come_back_to(visitor):
+    elsewhere = {"Host": "localhost:7860"}
+    sent_on = visitor.get("/oidc/login?next=/review", headers=elsewhere)
+    assert sent_on.headers["location"] == f"{HERE}/oidc/login?next=%2Freview&here=true"
+    # A proxy that gives our own name away sends nobody in circles.
+    begun = visitor.get("/oidc/login?next=/review&here=true", headers=elsewhere)
+    assert urlsplit(begun.headers["location"]).path == "/authorize"
+
+
+def test_a_database_that_is_away_is_told_on_a_page(visitor, monkeypatch):
+    def away(_: object) -> None:
+        raise OperationalError("select", {}, Exception("database is locked"))
+
+    monkeypatch.setattr("anomalyst.server.api.sign_in.list_keys", away)
+    answer = signed_in(visitor)
+    assert answer.status_code == 503 and "<html" in answer.text
+    assert "the database takes nothing now" in answer.text and COOKIE not in visitor.cookies
+
+
+def test_behind_a_proxy_the_server_answers_to_the_name_people_know(tmp_path):
+    known = OidcConfig(
+        issuer="https://id.example", client_id="w", redirect_base_url="https://w.example",
+        roles=ROLES,
+    )  # fmt: skip
+    guard = RequestGuard(None, ServingConfig(home=tmp_path, keys=True, oidc=known))
+
+    def refused(method: str, host: str, origin: str) -> bool:
+        return guard._foreign(method, Headers({"host": host, "origin": origin}))
+
+    assert not refused("GET", "w.example", "") and refused("GET", "evil.example", "")
+    assert not refused("POST", "w.example", "https://w.example")
+    assert not refused("POST", "127.0.0.1:7860", "https://w.example")  # its Host is not passed on
+    assert refused("POST", "w.example", "https://evil.example")
+
+
+def test_failed_sign_ins_are_slowed_and_other_sites_sign_nobody_out(visitor):
+    signed_in(visitor)
+    cross = visitor.post("/oidc/logout", headers={"Origin": "https://evil.example"})
+    assert cross.status_code == 403 and visitor.get("/oidc/me").status_code == 200
+    # Anybody can have a browser ask this, so it slows nobody.
+    tries = [visitor.get("/oidc/callback?state=x&code=y").status_code for _ in range(14)]
+    assert tries == [401] * 14 and signed_in(visitor).status_code == 303
+    wrong = [re.sub("code=[^&]+", "code=y", through(visitor)) for _ in range(14)]
+    tries = [visitor.get(one).status_code for one in wrong]
     assert tries[:10] == [401] * 10 and 429 in tries[10:]
 
 
-def test_signing_out_ends_the_session_its_page_passes_and_the_providers(service, browser):
-    signed_in(browser)
-    old = at_a_page(browser)
+def test_signing_out_ends_the_session_its_page_passes_and_the_providers(service, visitor):
+    signed_in(visitor)
+    old = at_a_page(visitor)
     bench = Bench(service, None, None, None)
     headers = {"X-Page-Pass": service.tickets.page_pass(bench.who(old))}
-    assert browser.get("/api/v1/products", headers=headers).status_code == 200
-    out = browser.post("/oidc/logout", headers={"Origin": HERE})
+    assert visitor.get("/api/v1/products", headers=headers).status_code == 200
+    out = visitor.post("/oidc/logout", headers={"Origin": HERE})
     place = urlsplit(out.headers["location"])
     asked = parse_qs(place.query)
     assert out.status_code == 303 and place.path == "/exit" and asked["id_token_hint"]
     assert asked["post_logout_redirect_uri"] == [HERE + "/"]
-    assert browser.get("/").status_code == 401
-    assert browser.get("/api/v1/products", headers=headers).status_code == 401
+    assert visitor.get("/").status_code == 401
+    assert visitor.get("/api/v1/products", headers=headers).status_code == 401
     with pytest.raises(Unauthorized, match="sign in again"):
         bench.who(old)
+    # This server knows nothing of them, as after a restart; the provider still does.
+    visitor.cookies.set(COOKIE, "of a session before the restart")
+    out = visitor.post("/oidc/logout", headers={"Origin": HERE})
+    asked = parse_qs(urlsplit(out.headers["location"]).query)
+    assert asked["client_id"] == [CLIENT] and "id_token_hint" not in asked
 
 
-def test_keys_go_on_working_and_nobody_signs_in_under_a_keys_name(provider, service, browser):
+def test_keys_go_on_working_and_nobody_signs_in_under_a_keys_name(provider, service, visitor):
     key = make_key(service.store, "line 3", "operator")
-    assert browser.get("/api/v1/products").status_code == 401
-    assert browser.get("/api/v1/products", headers={"X-API-Key": key}).status_code == 200
+    assert visitor.get("/api/v1/products").status_code == 401
+    assert visitor.get("/api/v1/products", headers={"X-API-Key": key}).status_code == 200
     provider.person = {"preferred_username": "line 3", "groups": ["it"]}
-    answer = signed_in(browser)
+    answer = signed_in(visitor)
     assert answer.status_code == 409 and "a key or a part of this server is called" in answer.text
-    cookie = {"Cookie": f"{COOKIE}={browser.cookies.get(COOKIE)}"}
-    assert browser.get("/api/v1/products", headers=cookie).status_code == 401  # REST takes none
+    provider.person = {"preferred_username": "ann", "groups": ["it"]}
+    assert signed_in(visitor).status_code == 303 and visitor.cookies[COOKIE]
+    assert visitor.get("/oidc/me").status_code == 200
+    assert visitor.get("/api/v1/products").status_code == 401  # REST takes no cookie
 
 
 @pytest.mark.parametrize(
@@ -228,8 +279,8 @@ def test_a_sign_in_leads_to_our_own_pages_only(wanted, page):
     assert page_of(wanted) == page and set(PAGES) == {"", *ROUTES}
 
 
-def test_a_redirect_elsewhere_is_none(browser):
-    assert signed_in(browser, "//evil.example").headers["location"] == "/"
+def test_a_redirect_elsewhere_is_none(visitor):
+    assert signed_in(visitor, "//evil.example").headers["location"] == "/"
 
 
 YAML = """issuer: https://id.example
@@ -246,6 +297,7 @@ roles: {line: inspector}
         (("inspector", "inspecter"), "perhaps 'inspector'"),
         (("client_id: w\n", ""), "client_id is missing"),
         (("issuer: https", "issuer: http"), "is not an https:// address"),
+        (("id.example", "id.example:84x3"), "is not an https:// address"),
         (("https://w.example", "https://w.example/app"), "leave the path out"),
         (("roles", "client_secret_file: s.txt\nroles"), "s.txt: there is no such file"),
     ],

@@ -129,6 +129,8 @@ def _begin(app: FastAPI, service: Service, ended: threading.Event) -> None:
         except (AnomalystError, SQLAlchemyError) as error:  # the next look may do
             if not service.closing:
                 log.warning("what nobody does was not looked for: %s", error)
+        except Exception:  # a fault of ours; the next look goes on
+            log.exception("upkeep failed")
 
 
 def teach_first(service: Service) -> None:

@@ -27,6 +27,7 @@ from anomalyst.server.storage.tables import (
     CorrectionRow,
     InspectionRow,
     TurnRow,
+    now,
 )
 from anomalyst.vlm.dialogue import checked_question
 
@@ -47,6 +48,7 @@ class Corrections:
 
     def __init__(self, service: Service):
         self.service, self.store = service, service.store
+        self.began = now()
         self._judging = threading.Lock()  # what one person says at once is kept one after another
         self.learning = Learning(service)
 
@@ -55,7 +57,8 @@ class Corrections:
 
         While the model cannot be used they wait, as inspections do.
         """
-        waiting = self.store.unlearnt()
+        # What was said since this server began is in the hands of those who said it.
+        waiting = [row for row in self.store.unlearnt() if row.created_at < self.began]
         for row in waiting:
             try:
                 self._apply_patiently(row)
@@ -66,6 +69,9 @@ class Corrections:
 
     def _apply_patiently(self, row: CorrectionRow) -> None:
         while not self.service.closing:  # what is left waits for the next start
+            said = self.store.correction(row.id)
+            if said.applied_at or said.undone_at:  # meanwhile
+                return
             try:
                 self._apply(row, self.store.inspection(row.inspection))
                 return

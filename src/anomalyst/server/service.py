@@ -121,7 +121,8 @@ class Service:
         taken = self._take_over()
         late = now() - timedelta(seconds=0 if taken else ORPHAN_SECONDS)
         wanted = Filter(state="queued", owner=self.owner, until=late)
-        found = [row for row in self.store.every_inspection(wanted) if row.id not in self.in_flight]
+        ours = self.in_flight.ids()  # before the look: what is done meanwhile is not queued then
+        found = [row for row in self.store.every_inspection(wanted) if row.id not in ours]
         for row in reversed(found):
             self.in_flight.start(row)
         return len(found) + (self.background.resume() if taken else 0)

@@ -137,6 +137,8 @@ class RequestGuard:
         self.limit = upload_mb * MB
         self.too_large = problem(413, f"a request may hold {upload_mb} MB; this one holds more.")
         self.local = config.host in LOOPBACK
+        # Behind a proxy: the name by which people know this server.
+        self.known_as = urlsplit(config.oidc.base).netloc if config.oidc else None
         self.failed_logins = Rate(FAILED_LOGINS_PER_MINUTE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -205,13 +207,14 @@ class RequestGuard:
 
     def _foreign(self, method: str, headers: Headers) -> bool:
         host, origin = headers.get("host", ""), headers.get("origin", "")
-        if self.local and urlsplit(f"//{host}").hostname not in (*LOOPBACK, None):
+        own = host == self.known_as or urlsplit(f"//{host}").hostname in (*LOOPBACK, None)
+        if self.local and not own:
             return True
         if method in SAFE:
             return False
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return True
-        return bool(origin) and urlsplit(origin).netloc != host
+        return bool(origin) and urlsplit(origin).netloc not in (host, self.known_as)
 
 
 def _own_site(cookie: bytes) -> bytes:

@@ -3,11 +3,12 @@
 import logging
 from contextlib import suppress
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anomalyst.errors import AnomalystError
@@ -15,12 +16,13 @@ from anomalyst.io.templates import template
 from anomalyst.server.api.access import FAILED_LOGINS_PER_MINUTE, Rate
 from anomalyst.server.api.problems import status_of
 from anomalyst.server.auth import COMMAND_LINE, LOCAL, list_keys
-from anomalyst.server.errors import Conflict, TooMany, Unauthorized
+from anomalyst.server.errors import Busy, Conflict, TooMany, Unauthorized
 from anomalyst.server.service import Service
 from anomalyst.server.sign_in.config import OidcConfig
 from anomalyst.server.sign_in.provider import Person, Provider
 from anomalyst.server.sign_in.sessions import BEGUN_SECONDS, Beginnings
 from anomalyst.server.storage import audit
+from anomalyst.server.storage.database import is_outage
 from anomalyst.server.ui import ROUTES
 
 log = logging.getLogger(__name__)
@@ -55,8 +57,14 @@ class SignIn:
         found.add_api_route("/logout", self.logout, methods=["POST"])
         return found
 
-    def login(self, request: Request, next: Text = "/") -> Response:
-        """On to the provider."""
+    def login(self, request: Request, next: Text = "/", here: bool = False) -> Response:
+        """On to the provider, from under the name that it sends people back to.
+
+        `here`: this is that name, whatever a proxy makes of it.
+        """
+        if not here and request.headers.get("host") != urlsplit(self.config.base).netloc:
+            asked = urlencode({"next": page_of(next), "here": "true"})
+            return RedirectResponse(f"{self.config.base}/oidc/login?{asked}", 303, HEADERS)
         try:
             self.begun.take(_address(request))
             state, browser, begun = self.beginnings.begin(page_of(next))
@@ -64,34 +72,41 @@ class SignIn:
         except AnomalystError as error:
             return self._told(request, error)
         response = RedirectResponse(place, 303, HEADERS)
-        self._set(response, self.config.begun_cookie, browser, BEGUN_SECONDS)
+        self._set(response, self.config.begun_cookie(state), browser, BEGUN_SECONDS)
         return response
 
     def callback(
         self, request: Request, state: Text = "", code: Text = "", error: Text = "", iss: Text = ""
     ) -> Response:
         """Back from the provider: from here on they are signed in, or it is said why not."""
-        address = _address(request)
+        address, cookie = _address(request), self.config.begun_cookie(state)
+        try:
+            begun = self.beginnings.take(state, request.cookies.get(cookie))
+        except AnomalystError as refusal:  # a state cannot be guessed, so nobody is slowed for it
+            return self._told(request, refusal)
         try:
             if not self.failed.left(address):
                 words = f"{FAILED_LOGINS_PER_MINUTE} sign-ins failed in a minute; wait a little."
                 raise TooMany(words)
-            begun = self.beginnings.take(state, request.cookies.get(self.config.begun_cookie))
             if iss not in ("", self.config.issuer):
                 raise Unauthorized("another identity provider answered; begin again.")
             if error or not code:
                 raise Unauthorized("the identity provider did not sign you in; begin again.")
             person = self.provider.person(code, nonce=begun.nonce, verifier=begun.verifier)
-            cookie = self._begin(person, request)
+            opened = self._begin(person, request)
+        except SQLAlchemyError as away:
+            if not is_outage(away):
+                raise
+            return self._told(request, Busy("the database takes nothing now; sign in again soon."))
         except AnomalystError as refusal:
             with suppress(TooMany):
                 self.failed.take(address)
             log.warning("a sign-in from %s failed: %s", address, refusal)
             return self._told(request, refusal)
         response = RedirectResponse(begun.page, 303, HEADERS)
-        self._forget(response, self.config.begun_cookie)
+        self._forget(response, cookie)
         seconds = 3600 * self.config.session_hours
-        self._set(response, self.config.session_cookie, cookie, seconds)
+        self._set(response, self.config.session_cookie, opened, seconds)
         return response
 
     def me(self, request: Request) -> dict[str, str]:
@@ -102,7 +117,7 @@ class SignIn:
     def logout(self, request: Request) -> Response:
         """Signed out here, and of the provider: the next at this screen is not taken for them."""
         ended = self.service.sessions.end(request.cookies.get(self.config.session_cookie))
-        place = self.provider.exit(ended.id_token) if ended else None
+        place = self.provider.exit(ended.id_token if ended else None)
         response = RedirectResponse(place or "/", 303, HEADERS)
         self._forget(response, self.config.session_cookie)
         return response

@@ -78,6 +78,11 @@ class InFlight:
     def __contains__(self, id: str) -> bool:
         return id in self._waited_for
 
+    def ids(self) -> set[str]:
+        """Those that are."""
+        with self._lock:
+            return set(self._waited_for)
+
     def __len__(self) -> int:
         return len(self._waited_for)
 

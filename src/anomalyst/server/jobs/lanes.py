@@ -77,8 +77,8 @@ class Lanes:
             return _kept(self._quick[task.product], queue.submit(task, say))
 
     def cancel(self, future: Result) -> bool:
-        """Give a long task up, even one that is being done."""
-        return self.aside.cancel(future)
+        """Give a task up; a long one even while it is being done."""
+        return self.aside.cancel(future) or self.first.cancel(future, in_hand=False)
 
     def close(self, seconds: float) -> None:
         """What is done aside is given up, for it is taken up again at the next start."""

@@ -119,7 +119,6 @@ class ProcessQueue:
             if self._begun or self._closing:
                 return
             self._begun = True
-            self._start()
             self._thread.start()  # with the lock: who closes joins a thread that has begun
 
     @property
@@ -158,15 +157,15 @@ class ProcessQueue:
             self._changed.notify()
         return one.future
 
-    def cancel(self, future: "Future[dict[str, Any]]") -> bool:
-        """Give a task up; of one that is being done the process is ended, and another starts."""
+    def cancel(self, future: "Future[dict[str, Any]]", *, in_hand: bool = True) -> bool:
+        """Give a task up; of one that is `in_hand` the process is ended, and another starts."""
         with self._changed:
             for one in self._queue:
                 if one.future is future:
                     self._queue.remove(one)
                     future.set_exception(Stopped(STOPPED))
                     return True
-            for one in self._in_hand:
+            for one in self._in_hand if in_hand else ():
                 if one.future is future and self._process is not None:
                     one.stopped = True
                     if self.ready:  # else it is seen before the task is begun
@@ -187,6 +186,7 @@ class ProcessQueue:
         self._stop()
 
     def _run(self) -> None:
+        self._start()
         self._await_ready()
         while batch := self._next():
             if self._pipe is None:  # it had nothing to do, and ended
@@ -272,10 +272,17 @@ class ProcessQueue:
             self._await_ready()
 
     def _start(self) -> None:
+        """Without a pipe where it could not be started: `_await_ready` tries again."""
         ours, theirs = multiprocessing.Pipe()
-        self._process = self._starter(self.config, ours, theirs, self.aside)
-        theirs.close()
-        self._pipe = ours
+        self._process = None
+        try:
+            self._process = self._starter(self.config, ours, theirs, self.aside)
+            self._pipe = ours
+        except (EOFError, OSError) as error:  # what model processes are forked from has ended
+            log.error("no model process could be started: %r", error)
+            ours.close()
+        finally:
+            theirs.close()
 
     def _await_ready(self) -> None:
         """Until a model process has read the model, one after another, or the server closes.

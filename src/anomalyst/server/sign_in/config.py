@@ -11,6 +11,7 @@ from anomalyst.config import from_mapping, read_mapping
 from anomalyst.errors import AnomalystError
 
 RoleWord = Literal["inspector", "operator", "engineer", "admin"]
+STATE_LETTERS = 8  # tell sign-ins of one browser apart
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -74,17 +75,24 @@ class OidcConfig:
         """Its name; with TLS one that no neighbouring site can set."""
         return "__Host-anomalyst-session" if self.secure else "anomalyst-session"
 
-    @property
-    def begun_cookie(self) -> str:
-        """The name of what tells that the browser that comes back is the one that left."""
-        return "__Host-anomalyst-signing-in" if self.secure else "anomalyst-signing-in"
+    def begun_cookie(self, state: str) -> str:
+        """The name of what tells that the browser that comes back is the one that left.
+
+        One for each sign-in, since two tabs may be on their way.
+        """
+        prefix = "__Host-" if self.secure else ""
+        return f"{prefix}anomalyst-signing-in-{state[:STATE_LETTERS]}"
 
 
 def trusted(address: object) -> bool:
     """Whether what comes from an address comes from there: by TLS, or from this machine."""
     if not isinstance(address, str):
         return False
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # ValueError where it is no number
+    except ValueError:
+        return False
     local = parts.scheme == "http" and parts.hostname in THIS_MACHINE
     return bool(parts.hostname) and (parts.scheme == "https" or local)
 

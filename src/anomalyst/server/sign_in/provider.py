@@ -95,8 +95,11 @@ class Provider:
             id_token=token["id_token"],
         )
 
-    def exit(self, id_token: str) -> str | None:
-        """Where a person signs out of the provider, too; None if it has no such place."""
+    def exit(self, id_token: str | None) -> str | None:
+        """Where a person signs out of the provider, too; None if it has no such place.
+
+        Without a token, as after a restart, the provider asks whether they mean it.
+        """
         from authlib.common.urls import add_params_to_uri
 
         try:
@@ -106,9 +109,10 @@ class Provider:
         if not trusted(place):
             return None
         said = {
-            "client_id": self.config.client_id, "id_token_hint": id_token,
+            "client_id": self.config.client_id,
+            **({"id_token_hint": id_token} if id_token else {}),
             "post_logout_redirect_uri": self.config.base + "/",
-        }  # fmt: skip
+        }
         return str(add_params_to_uri(place, list(said.items())))
 
     def _token(self, code: str, verifier: str) -> dict[str, Any]:

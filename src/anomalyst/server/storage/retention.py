@@ -6,6 +6,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -96,8 +97,9 @@ def forget_pictures(store: Store, before: datetime) -> None:
         named |= {detail.get("mask") for detail in session.scalars(select(CorrectionRow.detail))}
     oldest = before.timestamp()
     for name in set(store.pictures.names()) - named:
-        if store.pictures.path(name).stat().st_mtime < oldest:
-            store.pictures.forget(name)
+        with suppress(FileNotFoundError):  # another server forgets it, too
+            if store.pictures.path(name).stat().st_mtime < oldest:
+                store.pictures.forget(name)
 
 
 def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -> int:
@@ -112,6 +114,8 @@ def back_up(config: ServingConfig, target: Path, told: Told = lambda *_: None) -
         with beside as folder, store.session() as session:
             if store.engine.dialect.name == "postgresql":
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            else:  # SQLite begins none for what is only read
+                session.connection().exec_driver_sql("BEGIN")
             about = Path(folder) / "about.json"
             held = {"format": FORMAT, "version": __version__, "schema": revisions()[-1]}
             about.write_text(json.dumps(held))
@@ -144,6 +148,7 @@ def restore(config: ServingConfig, source: Path, told: Told = lambda *_: None) -
     """
     store, moving = Store.open(config), config.home / MOVING
     _check_empty(store, config, begun=moving.exists())
+    make_folder(config.home)
     with tempfile.TemporaryDirectory(prefix=PART, dir=config.home) as folder:
         unpacked = Path(folder)
         _unpack(source, unpacked)

@@ -244,9 +244,10 @@ class Store:
     def learnt(self, row: CorrectionRow) -> None:
         """A product knows a correction now; told in the same transaction, and so once."""
         with self.session() as session:
-            _note(session, row.product, "accepted", row.by, {"correction": row.id})
-            same = CorrectionRow.id == row.id
-            session.execute(update(CorrectionRow).where(same).values(applied_at=now()))
+            open_ = (CorrectionRow.id == row.id, CorrectionRow.applied_at.is_(None))
+            done = session.execute(update(CorrectionRow).where(*open_).values(applied_at=now()))
+            if getattr(done, "rowcount", 0):
+                _note(session, row.product, "accepted", row.by, {"correction": row.id})
 
     def unlearnt(self) -> list[CorrectionRow]:
         """Places called fine that a product does not know yet, the oldest first."""

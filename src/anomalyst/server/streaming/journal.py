@@ -1,7 +1,6 @@
 """Rows that a broker was told are ours, on disk until the windows that need them were taken."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from typing import IO
 
 from anomalyst.errors import AnomalystError
 from anomalyst.io.files import disk_told, make_folder, written_whole
+from anomalyst.io.locks import Lock
 
 REWRITTEN_AT = 4_000_000  # bytes that are no longer needed, after which the file is written anew
 KNOWN = 256  # newest messages, by which one that a broker sends again is known
@@ -52,7 +52,7 @@ class Journal:
         self._known: deque[list[str | int]] = deque(maxlen=KNOWN)
         self._row = self._place = self.begin = 0  # to be read next, and where its message lies
         with disk_told(path):
-            self._alone = path.with_suffix(".lock").open("a")
+            self._alone = Lock(path.with_suffix(".lock"))
             self._hold()
             self.began = not path.exists()  # nothing was ever taken from this topic
             if self.began:
@@ -111,17 +111,15 @@ class Journal:
         with self._lock:
             self._in.close()
             self._out.close()
-            self._alone.close()
+            self._alone.release()
 
     def _hold(self) -> None:
         """Be the only process that has it open."""
-        try:
-            fcntl.flock(self._alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._alone.take():
             raise AnomalystError(
                 f"{self.path.name}: another process watches this topic for this product and this "
                 "--home; end it first."
-            ) from None
+            )
 
     def _take_up(self) -> None:
         """Read what an earlier run left; a last line that was not written whole is dropped."""

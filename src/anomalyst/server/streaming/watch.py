@@ -190,8 +190,8 @@ class Watch:
 
     def _acknowledged(self, taken: Taken, *, again: bool = False) -> int:
         """`again`: the database went away meanwhile; what it had kept already is done yet."""
-        known = taken.mark in self._refused or self.service.store.request(self.by, taken.mark)
-        if known and not again:
+        known = self.service.store.request(self.by, taken.mark)
+        if taken.mark in self._refused or (known and not (again and self._is_left(known.made))):
             self._later.pop(taken.mark, None)
             return 0
         if (gate := self.line.gate) is not None:
@@ -211,6 +211,13 @@ class Watch:
             raise
         self._later.pop(taken.mark, None)
         return 1
+
+    def _is_left(self, ids: Sequence[str]) -> bool:
+        """Whether inspections were kept whose acknowledgement was lost, and nobody does them."""
+        return any(
+            row.state == "queued" and row.id not in self.service.in_flight
+            for row in self.service.store.inspections(ids)
+        )
 
     def _put_off(self, taken: Taken, error: Exception) -> int:
         """Try it again later. One that is gone is let go: if it comes back, it is listed anew."""

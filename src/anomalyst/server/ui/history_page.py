@@ -86,7 +86,7 @@ class HistoryPage:
         known = gr.on(None, self.products, None, self.product, **quiet)
         known.then(self.search, self.asked, result, **filled)
         gr.on([one.change for one in self.asked], self.search, self.asked, result, **filled)
-        self.more.click(self.older, [self.ids, *self.asked], result)
+        self.more.click(self.older, [self.ids, *self.asked], result, **in_order("history"))
         self.table.select(self.choose, self.ids, [self.view, self.talk, self.paper])
         self.csv.click(self.exported("csv"), self.filters, self.csv)
         self.parquet.click(self.exported("parquet"), self.filters, self.parquet)
@@ -190,7 +190,7 @@ class LikeBox:
     def connect(self, filters: list[Any], result: list[Any]) -> None:
         """Search with the page's filters; `result` as `found` gives it."""
         asked = [self.words, self.file, *filters]
-        gr.on([self.go.click, self.words.submit], self.find, asked, result)
+        gr.on([self.go.click, self.words.submit], self.find, asked, result, **in_order("history"))
 
     @shows_errors
     def find(self, words: str, file: str | None, request: gr.Request, *filters: str) -> Any:

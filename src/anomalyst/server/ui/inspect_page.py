@@ -13,7 +13,7 @@ from anomalyst.server.received import take_paths
 from anomalyst.server.storage.tables import InspectionRow
 from anomalyst.server.ui import components as pieces
 from anomalyst.server.ui import strip
-from anomalyst.server.ui.context import Bench, shows_errors, warn
+from anomalyst.server.ui.context import Bench, in_order, shows_errors, warn
 from anomalyst.server.ui.dropped import parts_of
 from anomalyst.server.ui.feedback_form import FeedbackForm
 from anomalyst.server.ui.wording import t
@@ -102,9 +102,11 @@ class InspectPage:
     def _connect(self) -> None:
         known, begins = [self.product, self.current], [self.product, self.waiting]
         begins += [self.strip, *self.page]
-        gr.on(None, self.begin, known, begins, show_progress="hidden")
-        self.waiting.tick(self.begin, known, begins, show_progress="hidden")
-        self.product.input(self.turn_to, self.product, begins, show_progress="hidden")
+        filled: Any = {"show_progress": "hidden", **in_order("inspect")}
+        # Without inputs: of those it would be done again at each change, over what a person chose.
+        gr.on(None, self.open, None, begins, **filled)
+        self.waiting.tick(self.begin, known, begins, **filled)
+        self.product.input(self.turn_to, self.product, begins, **filled)
         pictures = [*self.page, self.strip]
         self.strip.select(self.open_thumb, [self.product, self.current], pictures)
         result = [*self.page, self.found, self.batch]
@@ -124,6 +126,10 @@ class InspectPage:
         self.view.select(self.compare, self.current, self.likeness)
         self.talk.select(self.look_back, [self.current, self.seen], [self.looked, self.seen])
         self.judging.changed(self.viewed, self.view)
+
+    def open(self, request: gr.Request) -> Any:
+        """What the page opens with."""
+        return self.begin(None, None, request)
 
     @shows_errors
     def begin(self, chosen: str | None, current: str | None, request: gr.Request) -> Any:

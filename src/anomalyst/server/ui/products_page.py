@@ -80,7 +80,7 @@ class ProductsPage:
     def _connect(self) -> None:
         chosen, page, filled = self.chosen, self.page, in_order("products")
         self.cards.connect(chosen)
-        known = gr.on(None, self.bench.product_choice, chosen, chosen)
+        known = gr.on(None, self.bench.product_choice, None, chosen)
         known.then(self.show, chosen, page, **filled)
         chosen.change(self.show, chosen, page, **filled)
         part = self.learning

@@ -53,8 +53,14 @@ TOP_JS = """
 const language = document.documentElement.lang.slice(0, 2);
 element.querySelector('select').value = language;
 const who = element.querySelector('[data-who]');
-if (who) fetch('/oidc/me').then(said => said.ok ? said.json() : {})
-  .then(me => { who.textContent = me.name ?? ''; });
+let name = null;
+// A session that ended, or is somebody else's now, must not go on under the name at the top.
+const ask = () => fetch('/oidc/me').then(async said => {
+  const now = said.ok ? (await said.json()).name : said.status === 401 ? '' : name;
+  if (name !== null && now !== name) location.reload();
+  who.textContent = name = now;
+}).catch(() => {});
+if (who) { ask(); setInterval(ask, 60000); addEventListener('focus', ask); }
 """
 
 
