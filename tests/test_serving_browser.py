@@ -192,8 +192,15 @@ def test_two_people_work_at_once_and_see_their_own(browser, server):
         page.context.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("wide", [1280, 390])
+@pytest.mark.parametrize(
+    ("wide", "theme"),
+    [
+        (1280, "dark"),
+        (390, "light"),
+        pytest.param(1280, "light", marks=pytest.mark.slow),
+        pytest.param(390, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_every_page_fits_in_light_and_dark(browser, server, theme, wide):
     context = browser.new_context(viewport={"width": wide, "height": 900}, color_scheme=theme)
     page = context.new_page()

@@ -55,8 +55,15 @@ def opened(browser, server, name: str, *, wide: int = 1280, **kind):
     return page
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("wide", [1280, 390])
+@pytest.mark.parametrize(
+    ("wide", "theme"),
+    [  # the quick tests see each pair of width and theme once: the others in test_serving_browser
+        (1280, "light"),
+        (390, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_axe_finds_nothing_serious_and_nothing_overflows(browser, server, theme, wide):
     base = pytest.importorskip("axe_playwright_python.base")
     found = []
@@ -90,7 +97,9 @@ SAID_JS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("language", ["ja", "ko", "zh"])
+@pytest.mark.parametrize(
+    "language", ["ja", *(pytest.param(one, marks=pytest.mark.slow) for one in ("ko", "zh"))]
+)
 def test_no_page_is_half_translated(browser, server, language):
     left = {}
     for name in PAGES:
