@@ -5,7 +5,7 @@ import hashlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anomalyst.config import from_mapping
@@ -417,6 +417,7 @@ STEPS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS, fill=st.sampled_from(["reflect", "zoom"]))
+@example(steps=[("zoom", 1.25), ("zoom", 1.25), ("zoom", 1.265625)], fill="reflect")
 def test_no_corner_turns_black_and_the_mask_moves_with_the_defect(steps, fill):
     picture = np.full((60, 60, 3), 120, np.uint8)
     mask = disc((60, 60), (22, 35), 12)
@@ -426,8 +427,9 @@ def test_no_corner_turns_black_and_the_mask_moves_with_the_defect(steps, fill):
     light = np.prod([v for n, v in steps if n == "brightness"]) if steps else 1.0
     if 240 * light <= 255:
         bright = turned[..., 0] > 180 * light
-        # At the outline the picture is interpolated and the mask is not.
-        edge = cv2.morphologyEx(moved.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((9, 9))) > 0
+        # At the outline, which may lie just outside, the picture is interpolated, the mask is not.
+        around = np.pad(moved.astype(np.uint8), 9)
+        edge = cv2.morphologyEx(around, cv2.MORPH_GRADIENT, np.ones((9, 9)))[9:-9, 9:-9] > 0
         assert not (bright ^ moved)[~edge].any()
 
 

@@ -197,6 +197,7 @@ class ProcessQueue:
             self.on_batch(len(batch), time.perf_counter() - started)
             with self._changed:
                 self._in_hand = []
+        self._stop()  # one that was started while the server closed
 
     def _next(self) -> list[Waiting]:
         """The next batch: one task, or the inspections that may be done with the first."""
