@@ -197,7 +197,6 @@ class ProcessQueue:
             self.on_batch(len(batch), time.perf_counter() - started)
             with self._changed:
                 self._in_hand = []
-        self._stop()  # one that was started while the server closed
 
     def _next(self) -> list[Waiting]:
         """The next batch: one task, or the inspections that may be done with the first."""
@@ -326,9 +325,9 @@ class ProcessQueue:
 
     def _stop(self) -> None:
         self.ready = False
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
+        pipe, self._pipe = self._pipe, None  # first: who closes the queue may stop it, too
+        if pipe is not None:
+            pipe.close()
         if self._process is not None:
             self._process.join(1)
             self._process.terminate()  # nothing, if it has ended
