@@ -10,7 +10,7 @@ import pytest
 from mutated_pictures import examine, made, whole_files
 
 SCRIPT = Path(__file__).parent / "mutated_pictures.py"
-FIXED = [23, 581, 822, 1142, 5969]  # seeds of files that once ended in a traceback
+FIXED = [23, 581, 822, 1142, 5969, 70684]  # seeds that once ended in a traceback or a crash
 
 
 def read_in_its_own_process(tmp_path: Path, first: int, count: int, limit_s: int) -> dict:

@@ -28,7 +28,7 @@ def engines():
 
 def read(path):
     data = Path(path).read_bytes() if Path(path).is_file() else b""
-    cut = data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")  # OpenCV greys what a JPEG lacks
+    cut = data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or data[:4] == b"\x89PNG" and b"acTL" in data[:data.find(b"IDAT")]  # OpenCV greys what a JPEG lacks, and crashes over some animated PNGs
     try: raw = None if cut else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     except cv2.error: raw = None  # a size that is claimed and not there
     if raw is None or raw.dtype != np.uint8 or not (raw.ndim == 2 or raw.shape[2] == 3) or min(raw.shape[:2]) < 16 or raw.shape[0] * raw.shape[1] > 1e8 or cv2.imcount(str(path)) > 1:
