@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from anomalyst.io.whole_files import PNG_BEGIN
+
 # What is wrong with a file is said by us, in one sentence; its decoders would write more beside it.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 
 
 def stored_values(path: Path) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND\xaeB`\x82"
 JPEG_END = b"\xff\xd9"
 
@@ -19,7 +20,7 @@ def ends_whole(path: Path) -> bool:
             tail = file.read(8)
     except OSError:
         return False
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+    if head.startswith(PNG_BEGIN):
         return tail == PNG_END
     if head.startswith(b"\xff\xd8\xff"):
         return tail.endswith(JPEG_END)
